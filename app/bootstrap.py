@@ -1,0 +1,69 @@
+"""The composition root: settings to working parts. Nothing is made at import time."""
+
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.dialects import dialect_of
+from app.errors import ConfigurationError
+from app.intake import Intake
+from app.ledger.engine import Ledger
+from app.ledger.recording import Policy, Receipt
+from app.ledger.snapshot import Route
+from app.ledger.writer import GroupWriter
+from app.queue import Nudger, Nudges, connect
+from app.settings import Settings
+from app.sources.lookup import all_sources
+
+PURCHASE_HOLD_RATIO = 4.5
+"""Opt-in events are held this much longer than STRIPE_HOLD: 90 s where it is 20."""
+
+
+def make_ledger(settings: Settings) -> Ledger:
+    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME."""
+    if settings.database_url is None:
+        settings.bridge_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Ledger(settings.ledger_url)
+
+
+def make_policy(settings: Settings) -> Policy:
+    """What recording needs to know."""
+    dialect = dialect_of(settings.destination_format, settings.destination_amount_unit)
+    return Policy(
+        rules=settings.rules,
+        routes=[Route("sandbox" if settings.is_sandbox else "main", dialect)],
+        person_hold_seconds=settings.stripe_hold,
+        purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
+        first_touch=settings.config.get("click_id", "first") != "last",
+        require_click_id=settings.require_click_id,
+    )
+
+
+def make_nudges(settings: Settings, timeout_seconds: float = 1.0) -> Nudges:
+    """Raises ConfigurationError without REDIS_URL."""
+    if settings.redis_url is None:
+        raise ConfigurationError("set REDIS_URL (`bridge up` starts an embedded Valkey by itself)")
+    return Nudges(connect(settings.redis_url.get_secret_value(), timeout_seconds=timeout_seconds))
+
+
+def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter]:
+    """Intake with its writer thread and, where Redis is configured, its nudger."""
+    nudger = Nudger(make_nudges(settings)) if settings.redis_url else None
+
+    def after_commit(receipts: Sequence[Receipt]) -> None:
+        if nudger is not None and any(receipt.delivers for receipt in receipts):
+            nudger.ask()
+
+    writer = GroupWriter(ledger, make_policy(settings), after_commit)
+    return Intake(settings, all_sources(settings.config), writer.record), writer
+
+
+def host_name() -> str:
+    """This machine, as its workers' rows name it."""
+    return socket.gethostname()
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of `folder`."""
+    return shutil.disk_usage(folder).free

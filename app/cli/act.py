@@ -1,0 +1,138 @@
+"""send and replay: the commands that change something."""
+
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import click
+import requests
+
+from app.bootstrap import make_ledger, make_nudges
+from app.cli.files import content_type_of
+from app.errors import ConfigurationError
+from app.ledger.mending import Mended, replay_all
+from app.ledger.mending import replay as replay_one
+from app.ledger.schema import check_schema
+from app.settings import Settings, load_settings, variable_of
+from app.sources.base import Source
+from app.sources.lookup import source_called
+from app.times import read_since
+
+
+@click.command()
+@click.argument("source")
+@click.argument("bodies", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--to", "url", metavar="URL", help="The bridge's base URL; default this one, at HOST and PORT.")
+@click.option(
+    "--count", type=click.IntRange(1), default=1, show_default=True, help="How many examples (or rounds of the files)."
+)
+@click.option(
+    "--duplicate", type=click.IntRange(1), default=1, show_default=True, help="Post each body so many times in all."
+)
+def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, duplicate: int) -> None:
+    """Sign bodies as SOURCE would, with the configured secret, and post them; without FILE, an example with fresh ids."""
+    settings = load_settings()
+    found = source_called(source, settings.config)
+    path, secret = _way_in(settings, found)
+    target = (url or settings.own_url).rstrip("/") + path
+    failed = False
+    with requests.Session() as http:
+        for _ in range(count):
+            for name, body, kind in [_from_file(p) for p in bodies] or [_example(source)]:
+                for _ in range(duplicate):
+                    failed = not _post(http, found, target, name, body, kind, secret) or failed
+    sys.exit(1 if failed else 0)
+
+
+def _way_in(settings: Settings, source: Source) -> tuple[str, str | None]:
+    """The path to post to and the secret to sign with."""
+    secrets_of, tokens = settings.secrets_of(source.name), settings.path_tokens_of(source.name)
+    if not secrets_of and not tokens:
+        kind = "WEBHOOK_SECRET" if source.signed else "PATH_TOKEN"
+        raise ConfigurationError(
+            f"set {variable_of(source.name)}_{kind}, the same as where the bridge runs (in sandbox mode `bridge up` makes up"
+            " those of stripe and typeform; BRIDGE_HOME must be the same)"
+        )
+    token = f"/{tokens[0]}" if tokens else ""
+    return f"/webhooks/{source.name}{token}", secrets_of[0] if secrets_of else None
+
+
+def _post(
+    http: requests.Session, source: Source, target: str, name: str, body: bytes, kind: str, secret: str | None
+) -> bool:
+    headers = {"Content-Type": kind}
+    if secret is not None:
+        headers |= source.sign(body, secret, datetime.now(UTC), url=target)
+    try:
+        answer = http.post(target, data=body, headers=headers, timeout=30, allow_redirects=False)
+    except requests.RequestException as error:
+        click.echo(f"{name}: no answer ({type(error).__name__}); is the bridge running there?", err=True)
+        return False
+    try:
+        told = answer.json()
+        text = f"{told['outcome']}: {told['reason']}" if "outcome" in told else str(told.get("error", told))
+    except (ValueError, AttributeError):
+        text = answer.text[:200]
+    click.echo(f"{name}: {answer.status_code} {text}")
+    return answer.ok
+
+
+def _from_file(path: Path) -> tuple[str, bytes, str]:
+    body = path.read_bytes()
+    return path.name, body, content_type_of(path, body)
+
+
+def _example(source: str) -> tuple[str, bytes, str]:
+    """A built-in body with fresh ids and the present time."""
+    example = files("app") / "examples" / f"{source}.json"
+    if not example.is_file():
+        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with a body of its")
+    now = datetime.now(UTC)
+    text = example.read_text(encoding="utf-8")
+    marks = {
+        "@ID@": secrets.token_hex(8),
+        "@SECONDS@": str(int(time.time())),
+        "@ISO@": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    for mark, value in marks.items():
+        text = text.replace(mark, value)
+    return f"example {source}", text.encode(), "application/json"
+
+
+@click.command()
+@click.option("--id", "ids", type=int, multiple=True, help="These deliveries.")
+@click.option("--status", type=click.Choice(["dead", "discarded", "retrying", "pending"]), help="All of this status.")
+@click.option("--since", help="With --status: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
+@click.option("--source", help="With --status: from this source alone.")
+@click.option("--force", is_flag=True, help="With --id: send what was delivered once more.")
+def replay(ids: tuple[int, ...], status: str | None, since: str | None, source: str | None, force: bool) -> None:
+    """Send again: what is dead or discarded starts its schedule afresh, what waits is due now."""
+    if bool(ids) == bool(status):
+        raise click.UsageError("name deliveries by --id, or choose them by --status")
+    if ids and (since or source):
+        raise click.UsageError("--since and --source go with --status")
+    try:
+        since_ms = read_since(since) if since else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from None
+    settings = load_settings()
+    ledger = make_ledger(settings)
+    check_schema(ledger)
+    mended: list[Mended] = []
+    if status:
+        mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
+    for one in ids:
+        mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
+    for each in mended:
+        click.echo(f"delivery {each.delivery_id}: {each.message}")
+    done = sum(each.done for each in mended)
+    click.echo(f"{done} due now, {len(mended) - done} left alone." if mended else "Nothing matches.")
+    if done and settings.redis_url:
+        try:
+            make_nudges(settings).nudge()
+        except Exception:  # noqa: BLE001 - the workers' sweepers find it by themselves
+            click.echo("Redis did not answer; the workers find it by themselves.", err=True)
+    sys.exit(0 if done == len(mended) else 1)

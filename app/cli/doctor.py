@@ -1,0 +1,131 @@
+"""doctor: is everything as it should be, and if not, what to do."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+
+import click
+import requests
+
+from app.bootstrap import free_bytes, make_ledger, make_nudges
+from app.destination import destinations_of
+from app.errors import BridgeError
+from app.ledger.engine import Ledger
+from app.ledger.queries import stats
+from app.ledger.schema import check_schema
+from app.settings import Settings, load_settings
+from app.sources.lookup import all_sources
+
+SKEW_SECONDS = 30
+LEAST_FREE_BYTES = 200 * 1024 * 1024
+
+Finding = tuple[str, str]
+"""("ok" | "warn" | "wrong", text)"""
+
+
+@click.command()
+def doctor() -> None:
+    """Check configuration, ledger, Redis, workers, destination and clock. Exit status 1 if something is wrong."""
+    wrong = False
+    for kind, text in examine():
+        wrong = wrong or kind == "wrong"
+        click.secho({"ok": "  ok     ", "warn": "  note   ", "wrong": "  WRONG  "}[kind], fg=_COLOURS[kind], nl=False)
+        click.echo(text)
+    sys.exit(1 if wrong else 0)
+
+
+_COLOURS = {"ok": "green", "warn": "yellow", "wrong": "red"}
+
+
+def examine() -> Iterator[Finding]:
+    """One finding after another; each check is made even if others fail."""
+    try:
+        settings = load_settings()
+        configured = [
+            name for name in all_sources(settings.config) if settings.secrets_of(name) or settings.path_tokens_of(name)
+        ]
+        _ = settings.config
+    except BridgeError as error:
+        yield "wrong", f"configuration: {error}"
+        return
+    yield "ok", "configuration is readable"
+    if configured:
+        yield "ok", f"sources: {', '.join(configured)}"
+    else:
+        yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
+    for check in (_check_ledger, _check_redis, _check_destination):
+        try:
+            yield from check(settings)
+        except BridgeError as error:
+            yield "wrong", str(error)
+
+
+def _check_ledger(settings: Settings) -> Iterator[Finding]:
+    ledger = make_ledger(settings)
+    check_schema(ledger)
+    yield "ok", f"ledger: {'SQLite' if ledger.is_sqlite else 'PostgreSQL'}, schema current"
+    if ledger.is_sqlite and free_bytes(settings.bridge_home) < LEAST_FREE_BYTES:
+        yield (
+            "wrong",
+            f"the disk of {settings.bridge_home} is nearly full: make room before the ledger cannot take events",
+        )
+    with ledger.read() as connection:
+        skew = abs(ledger.now(connection) / 1000 - time.time())
+        found = stats(ledger, connection)
+    if skew > SKEW_SECONDS:
+        yield "wrong", f"this machine's clock and the database's are {skew:.0f} s apart: set up NTP"
+    if found["workers_alive"]:
+        yield "ok", f"workers alive: {found['workers_alive']}"
+    else:
+        yield "wrong", "no worker is alive: start `bridge worker` (or `bridge up`)"
+    dead = found["deliveries"]["dead"]
+    if dead:
+        yield "wrong", f"{dead} dead deliveries: see why with `bridge deliveries --status dead`, then `bridge replay`"
+    for destination in found["destinations"]:
+        if destination["paused_at"]:
+            yield "wrong", f"forwarding to {destination['name']} is paused: {destination['paused_reason']}"
+    stranded = _stranded(ledger, [d.name for d in destinations_of(settings)])
+    if stranded:
+        yield "warn", f"{stranded} open deliveries are for a destination that is not configured now; nobody sends them"
+
+
+def _stranded(ledger: Ledger, names: list[str]) -> int:
+    with ledger.read() as connection:
+        rows = ledger.run(
+            connection, "SELECT destination, COUNT(*) FROM deliveries WHERE due_at IS NOT NULL GROUP BY destination"
+        ).all()
+    return sum(count for name, count in rows if name not in names)
+
+
+def _check_redis(settings: Settings) -> Iterator[Finding]:
+    if settings.redis_url is None:
+        yield "ok", "Redis: embedded, run by `bridge up`"
+        return
+    try:
+        make_nudges(settings).ping()
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the remedy is the same
+        yield "wrong", f"Redis does not answer ({type(error).__name__}): check REDIS_URL; events are kept and wait"
+        return
+    yield "ok", "Redis answers"
+
+
+def _check_destination(settings: Settings) -> Iterator[Finding]:
+    for destination in destinations_of(settings):
+        where = f"destination {destination.name} at {destination.url}"
+        get: Callable[..., requests.Response] = requests.head
+        try:
+            answer = get(destination.url, timeout=5, allow_redirects=False)
+        except requests.RequestException as error:
+            yield "wrong", f"{where} does not answer ({type(error).__name__})"
+            continue
+        yield "ok", f"{where} answers"
+        try:
+            skew = abs(parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time())
+        except (KeyError, ValueError, TypeError):
+            continue
+        if skew > SKEW_SECONDS:
+            yield (
+                "wrong",
+                f"this machine's clock differs from the destination's by {skew:.0f} s: signatures will be refused",
+            )

@@ -1,0 +1,65 @@
+"""The tree of errors. They carry ids as attributes and never a body or a secret; HTTP statuses are app/web's business."""
+
+
+class BridgeError(Exception):
+    """Root of every error that the bridge raises on purpose."""
+
+
+class ConfigurationError(BridgeError):
+    """A setting is missing or wrong; the text names it and says what to do."""
+
+
+class SourceError(BridgeError):
+    """Something about what a source sent."""
+
+    def __init__(self, message: str, *, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
+
+
+class UnknownSource(SourceError):
+    """No source of that name, or it has no secret configured."""
+
+
+class SignatureError(SourceError):
+    """The signature is missing, garbled, wrong, too old or in the future."""
+
+
+class MalformedEvent(SourceError):
+    """The body cannot be read as what the source sends."""
+
+
+class DeliveryError(BridgeError):
+    """Something about sending a delivery."""
+
+    def __init__(self, message: str, *, delivery_id: int = 0) -> None:
+        super().__init__(message)
+        self.delivery_id = delivery_id
+
+
+class TransientDeliveryError(DeliveryError):
+    """Worth another attempt."""
+
+
+class PermanentDeliveryError(DeliveryError):
+    """No attempt will help until somebody changes something."""
+
+
+class LedgerError(BridgeError):
+    """Something about the ledger."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot take or give anything now: locked, full, read-only or unreachable."""
+
+
+class SchemaOutdated(LedgerError):
+    """The ledger's schema is not the one this code needs."""
+
+
+class DeliveryNotFound(LedgerError):
+    """No delivery of that id."""
+
+    def __init__(self, delivery_id: int) -> None:
+        super().__init__(f"there is no delivery {delivery_id}")
+        self.delivery_id = delivery_id

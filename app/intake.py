@@ -1,0 +1,90 @@
+"""The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from app.errors import SignatureError, UnknownSource
+from app.ledger.recording import Receipt
+from app.ledger.snapshot import Arrival
+from app.model import Inbound, Rules
+from app.settings import Settings
+from app.sources.base import Source
+
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+LONGEST_HEADER = 2000
+LONGEST_TEXT = 512
+
+
+class Intake:
+    """Takes webhooks for all configured sources.
+
+    `record` makes an Arrival durable and returns its Receipt, or raises LedgerUnavailable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Mapping[str, Source],
+        record: Callable[[Arrival], Receipt],
+    ) -> None:
+        self._rules: Rules = settings.rules
+        self._record = record
+        self._sources: dict[str, tuple[Source, tuple[str, ...], tuple[str, ...]]] = {}
+        for name, source in sources.items():
+            secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
+            if secrets or tokens:
+                self._sources[name] = (source, secrets, tokens)
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """Names of the sources that are accepted."""
+        return tuple(self._sources)
+
+    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
+        """The source of this request, if it is authentic. Raises UnknownSource or SignatureError."""
+        found = self._sources.get(name)
+        if found is None:
+            raise UnknownSource(f"no source called {name} is configured here", source=name)
+        source, secrets, tokens = found
+        if tokens:
+            given = (token or "").encode("utf-8", "backslashreplace")
+            if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
+                raise SignatureError("the URL's token is missing or wrong", source=name)
+        elif token is not None:
+            raise UnknownSource(f"{name} signs: its URL has no token", source=name)
+        if source.signed and secrets:
+            source.verify(inbound, secrets, now)
+        elif not tokens:
+            raise UnknownSource(f"{name} does not sign: set its PATH_TOKEN", source=name)
+        return source
+
+    def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
+        """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
+        source = self.check(name, inbound, token, now)
+        mapped = source.map(inbound, self._rules)
+        if token:
+            inbound = replace(inbound, body=inbound.body.replace(token.encode(), b"***"))
+        mapped = replace(
+            mapped,
+            event_id=storable(mapped.event_id),
+            event_type=storable(mapped.event_type),
+            reason=storable(mapped.reason),
+        )
+        return self._record(Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now))
+
+
+def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:
+    """The headers to keep beside the body: none that carry a secret, none of endless length."""
+    kept = {}
+    for name, value in headers.items():
+        if name not in SECRET_HEADERS and len(value) <= LONGEST_HEADER:
+            kept[name] = value.replace(token, "***") if token else value
+    return kept
+
+
+def storable(text: str) -> str:
+    """Text that every database takes: no NUL, no lone surrogate, of bounded length."""
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)[:LONGEST_TEXT]

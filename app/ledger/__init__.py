@@ -1,0 +1,1 @@
+"""The ledger: the database record of all events, deliveries and persons, and the only home of SQLAlchemy."""

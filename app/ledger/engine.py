@@ -1,0 +1,216 @@
+"""One ledger, two databases: SQLite (WAL, synchronous FULL) and PostgreSQL. The only place that knows how they differ in
+locking, clock and ids."""
+
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import LedgerUnavailable
+from app.ledger.tables import metadata
+
+T = TypeVar("T")
+LOCK_TIMEOUT_SECONDS = 5.0
+LOCK_RETRY_SECONDS = 0.0005
+"""SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
+RETRIES = 5
+RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
+
+
+class Ledger:
+    """Transactions on one database. Safe to share between threads; fork after, not before, the first use.
+
+    url: sqlite:///path or postgresql://…; clock: seconds since 1970, for SQLite only (PostgreSQL's own clock is asked).
+    Everything that the database refuses is a LedgerUnavailable.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self.engine = create_engine(
+                parsed,
+                connect_args={"timeout": 0, "check_same_thread": False},
+                pool_size=4,
+                max_overflow=28,
+                pool_timeout=5,
+            )
+            event.listen(self.engine, "connect", _configure_sqlite)
+        else:
+            self.engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                connect_args={"connect_timeout": 5, "options": "-c statement_timeout=20000 -c lock_timeout=10000"},
+                pool_size=4,
+                max_overflow=16,
+                pool_timeout=5,
+            )
+        self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first moment (SQLite), committed at the end of the block."""
+        with self._connection() as connection, connection.begin():
+            if self.is_sqlite:
+                _begin_immediate(connection)
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent look that waits for no writer."""
+        with self._connection() as connection, connection.begin():
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in a write transaction, and again where the database asks for it (deadlock, serialization failure, or a
+        unique key that another process took between our look and our insert). `work` may so run several times."""
+        for attempt in range(1, RETRIES + 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except LedgerUnavailable as error:
+                if attempt == RETRIES or _sqlstate(error.__cause__) not in RETRIED_STATES:
+                    raise
+            except IntegrityError:
+                if attempt == RETRIES or self.is_sqlite:
+                    raise
+            time.sleep(random.uniform(0.001, 0.01) * attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def now(self, connection: Connection) -> int:
+        """Milliseconds since 1970, by the database's clock, so that all machines agree."""
+        if self.is_sqlite:
+            return int(self._clock() * 1000)
+        seconds = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+        return int(float(seconds) * 1000)
+
+    def reserve_ids(self, connection: Connection, count: int) -> list[int]:
+        """`count` fresh ids, ascending, in the order in which writers got here."""
+        if self.is_sqlite:
+            last = connection.exec_driver_sql(
+                "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING value", (count,)
+            ).scalar_one()
+            return list(range(last - count + 1, last + 1))
+        rows = connection.exec_driver_sql("SELECT nextval('bridge_ids') FROM generate_series(1, %s)", (count,))
+        return sorted(rows.scalars())
+
+    def lock(self, connection: Connection, names: Sequence[str]) -> None:
+        """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
+        if self.is_sqlite or not names:
+            return
+        connection.exec_driver_sql(
+            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n"
+            " ORDER BY 1) AS sorted",
+            (list(names),),
+        )
+
+    def insert(
+        self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Inserts `rows` (values in the order of `columns`) by the driver's executemany: ten times a statement each."""
+        if not rows:
+            return
+        key = (table.name, columns)
+        statement = self._statements.get(key)
+        if statement is None:
+            marks = ", ".join([self.mark] * len(columns))
+            statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"
+            self._statements[key] = statement
+        connection.exec_driver_sql(statement, list(rows))
+
+    def run(self, connection: Connection, statement: str, *values: Any) -> Any:
+        """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
+        return connection.exec_driver_sql(self._translate(statement), values)
+
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """`run` for each of `rows`, in one call of the driver."""
+        if rows:
+            connection.exec_driver_sql(self._translate(statement), list(rows))
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, Any]:
+        """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
+        if self.is_sqlite:
+            return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
+        return f"{column} = ANY(?)", list(values)
+
+    def close(self) -> None:
+        """Closes the pool. Idempotent."""
+        self.engine.dispose()
+
+    @property
+    def mark(self) -> str:
+        """The driver's placeholder."""
+        return "?" if self.is_sqlite else "%s"
+
+    def _translate(self, statement: str) -> str:
+        return statement if self.is_sqlite else statement.replace("?", "%s")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
+            raise
+        except sqlite3.OperationalError as error:
+            raise LedgerUnavailable(f"the ledger cannot be used now: {error}") from error
+
+
+def create_all(engine: Engine) -> None:
+    """The tables as they are declared, for comparing with what the migrations make."""
+    metadata.create_all(engine)
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+        "wal_autocheckpoint=2000",
+    ):
+        _patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
+
+
+def _begin_immediate(connection: Connection) -> None:
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    _patiently(lambda: raw.execute("BEGIN IMMEDIATE"))
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            work()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(LOCK_RETRY_SECONDS)
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    original = getattr(error, "orig", None)
+    return getattr(original, "sqlstate", None)
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().split("\n", 1)[0]

@@ -1,0 +1,345 @@
+"""The workers' side of the ledger: claims, outcomes, heartbeats. A claim is the right to send one delivery, for a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from app.ledger import tables
+from app.ledger.engine import Ledger
+
+Result = Literal["delivered", "transient", "permanent", "unknown", "unauthorized"]
+BREAKER_FAILURES = 8
+"""Transient failures in a row after which a destination is only probed."""
+PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
+"""Pause before each further probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours to send until `claimed_until` (database's clock, ms). `payload` is sent to the byte."""
+
+    id: int
+    claim: str
+    kind: str
+    payload: str
+    dedupe_key: str
+    attempts: int
+    schedule_start: int
+    created_at: int
+    by_hand: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to. due_at: when to try again (ms), None when the delivery is closed."""
+
+    claimed: Claimed
+    result: Result
+    started_at: int
+    duration_ms: int
+    status: int | None = None
+    error: str | None = None
+    answer_headers: str | None = None
+    answer_body: str | None = None
+    due_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationState:
+    """A destination's brakes."""
+
+    paused_at: int | None
+    paused_reason: str | None
+    paused_token: str | None
+    failures: int
+    probe_at: int | None
+    rate_next_at: int
+
+    @property
+    def is_open(self) -> bool:
+        """The breaker is open: only probes."""
+        return self.failures >= BREAKER_FAILURES
+
+
+def ensure_destination(ledger: Ledger, connection: Connection, name: str, token: str) -> None:
+    """Makes the destination's row; a pause for a refused token ends when the token is another one. Idempotent."""
+    ledger.run(connection, "INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+    ledger.run(
+        connection,
+        "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL"
+        " WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?",
+        name,
+        token,
+    )
+
+
+def destination_state(ledger: Ledger, connection: Connection, name: str) -> DestinationState:
+    row = ledger.run(
+        connection,
+        "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at FROM destinations WHERE name = ?",
+        name,
+    ).first()
+    return DestinationState(*row) if row else DestinationState(None, None, None, 0, None, 0)
+
+
+def has_due(ledger: Ledger, connection: Connection, destination: str, now: int) -> bool:
+    """Whether a look would find something that may be sent now; cheap, and writes nothing."""
+    found = ledger.run(
+        connection,
+        "SELECT 1 FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL LIMIT 1",
+        destination,
+        now,
+    ).first()
+    if found is None:
+        return False
+    state = destination_state(ledger, connection, destination)
+    return state.paused_at is None and (not state.is_open or (state.probe_at or 0) <= now)
+
+
+def claim(
+    ledger: Ledger,
+    connection: Connection,
+    destination: str,
+    token: str,
+    *,
+    limit: int,
+    now: int,
+    claim_ms: int,
+    hold_ms: int,
+    rate: float | None = None,
+) -> list[Claimed]:
+    """Claims up to `limit` deliveries that are due, none of which has an earlier one of its person that must go first.
+
+    A person's deliveries go one at a time and in ledger order; one that waits for its next attempt stops only what comes after
+    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A paused destination gives
+    none, one whose breaker is open at most one. `rate` is in requests a second over all workers.
+    """
+    ledger.lock(connection, [f"claim:{destination}"])
+    state = destination_state(ledger, connection, destination)
+    if state.paused_at is not None:
+        return []
+    if state.is_open:
+        limit = 1 if _may_probe(ledger, connection, destination, state, now) else 0
+    limit, rate_next_at = _within_rate(state, limit, now, rate)
+    if limit <= 0:
+        return []
+    rows = ledger.run(
+        connection,
+        _CLAIM if ledger.is_sqlite else _CLAIM_SKIPPING,
+        destination,
+        now,
+        now,
+        now - hold_ms,
+        limit,
+        token,
+        now + claim_ms,
+    ).all()
+    if rows and rate:
+        rate_next_at += int(len(rows) * 1000 / rate)
+        ledger.run(connection, "UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
+    claimed = [
+        Claimed(identity, token, kind, payload, key, attempts, start, created, bool(attempts) and attempts == start)
+        for identity, kind, payload, key, attempts, start, created in rows
+    ]
+    return sorted(claimed, key=lambda c: c.id)
+
+
+def finish(
+    ledger: Ledger, connection: Connection, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str
+) -> None:
+    """Records outcomes, where their claim still stands, and what they say of the destination's health."""
+    if not outcomes:
+        return
+    ledger.run_many(connection, _FINISH, [_closing(outcome, now) for outcome in outcomes])
+    rows = [
+        (
+            o.claimed.id,
+            o.claimed.attempts + 1,
+            o.result,
+            int(o.claimed.by_hand),
+            o.started_at,
+            o.duration_ms,
+            o.status,
+            o.error,
+            o.answer_headers,
+            o.answer_body,
+        )
+        for o in outcomes
+    ]
+    ledger.insert(connection, tables.attempts, _ATTEMPT, rows)
+    _judge(ledger, connection, destination, outcomes, now, token_print)
+
+
+def give_back(ledger: Ledger, connection: Connection, claimed: Sequence[Claimed]) -> None:
+    """Ends claims under which nothing was sent. Idempotent."""
+    statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE id = ? AND claim = ?"
+    ledger.run_many(connection, statement, [(c.id, c.claim) for c in claimed])
+
+
+def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
+    """Claims that ran out: (delivery id, claim, attempts, claimed_until)."""
+    rows = ledger.run(
+        connection,
+        "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL AND claimed_until <= ? LIMIT 500",
+        now,
+    ).all()
+    return [tuple(row) for row in rows]
+
+
+def claims_of(ledger: Ledger, connection: Connection, worker_ids: Sequence[int]) -> list[tuple[int, str, int, int]]:
+    """Claims of these workers, whether they ran out or not."""
+    found = []
+    for identity, token, attempts, until in ledger.run(
+        connection, "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL"
+    ).all():
+        if int(token.split(".", 1)[0]) in worker_ids:
+            found.append((identity, token, attempts, until))
+    return found
+
+
+def take_over(ledger: Ledger, connection: Connection, claims: Sequence[tuple[int, str, int, int]], *, now: int) -> int:
+    """Makes deliveries of claims that nobody will finish due again. What their sender did is unknown, and recorded so."""
+    taken = 0
+    for identity, token, attempts, _ in claims:
+        changed = ledger.run(
+            connection,
+            "UPDATE deliveries SET claim = NULL, claimed_until = NULL, attempts = attempts + 1, status = 'retrying', due_at = ?,"
+            " last_error = ? WHERE id = ? AND claim = ?",
+            now,
+            LOST,
+            identity,
+            token,
+        ).rowcount
+        if changed:
+            row = (identity, attempts + 1, "unknown", 0, now, 0, None, LOST, None, None)
+            ledger.insert(connection, tables.attempts, _ATTEMPT, [row])
+            taken += 1
+    return taken
+
+
+def register_worker(ledger: Ledger, connection: Connection, host: str, pid: int, pid_started: str, now: int) -> int:
+    """A row for this worker; its id begins the tokens of its claims."""
+    statement = (
+        "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
+    )
+    return int(ledger.run(connection, statement, host, pid, pid_started, now, now).scalar_one())
+
+
+def heartbeat(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
+    ledger.run(connection, "UPDATE workers SET heartbeat_at = ? WHERE id = ?", now, worker_id)
+
+
+def stop_worker(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
+    ledger.run(connection, "UPDATE workers SET stopped_at = ? WHERE id = ? AND stopped_at IS NULL", now, worker_id)
+
+
+def workers_here(ledger: Ledger, connection: Connection, host: str) -> list[tuple[int, int, str]]:
+    """Workers of this host that did not say that they stopped: (id, pid, pid_started)."""
+    rows = ledger.run(
+        connection, "SELECT id, pid, pid_started FROM workers WHERE host = ? AND stopped_at IS NULL", host
+    ).all()
+    return [tuple(row) for row in rows]
+
+
+LOST = "the worker ended before it knew the answer; this attempt may or may not have reached the destination"
+
+_CLAIMABLE = """
+  SELECT d.id FROM deliveries d
+  WHERE d.destination = ? AND d.due_at <= ? AND d.claim IS NULL
+    AND NOT EXISTS (
+      SELECT 1 FROM deliveries e
+      WHERE e.person_id = d.person_id AND e.destination = d.destination AND e.due_at IS NOT NULL AND e.id <> d.id
+        AND (e.claim IS NOT NULL
+             OR (e.id < d.id AND (e.due_at <= ? OR (e.kind = 'lead' AND d.created_at > ?)))))
+  ORDER BY d.due_at, d.id LIMIT ?"""
+_RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at"
+_CLAIM = (
+    f"WITH ready AS ({_CLAIMABLE}) UPDATE deliveries SET claim = ?, claimed_until = ?"
+    f" WHERE id IN (SELECT id FROM ready){_RETURNING}"
+)
+_CLAIM_SKIPPING = (
+    f"WITH ready AS ({_CLAIMABLE} FOR UPDATE OF d SKIP LOCKED) UPDATE deliveries SET claim = ?, claimed_until = ?"
+    f" WHERE id IN (SELECT id FROM ready){_RETURNING}"
+)
+_FINISH = (
+    "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
+    " last_error = ?, last_status = ?, delivered_at = ? WHERE id = ? AND claim = ?"
+)
+_ATTEMPT = (
+    "delivery_id",
+    "number",
+    "result",
+    "by_hand",
+    "started_at",
+    "duration_ms",
+    "status",
+    "error",
+    "answer_headers",
+    "answer_body",
+)
+
+
+def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
+    claimed = outcome.claimed
+    counted = 0 if outcome.result == "unauthorized" else 1
+    if outcome.result == "delivered":
+        status = "delivered"
+    elif outcome.due_at is None:
+        status = "dead"
+    elif counted or claimed.attempts > claimed.schedule_start:
+        status = "retrying"
+    else:
+        status = "pending"
+    delivered_at = now if status == "delivered" else None
+    return (status, outcome.due_at, counted, outcome.error, outcome.status, delivered_at, claimed.id, claimed.claim)
+
+
+def _judge(
+    ledger: Ledger, connection: Connection, destination: str, outcomes: Sequence[Outcome], now: int, token_print: str
+) -> None:
+    """What a batch of outcomes says of the destination: it refuses our token, it is ill, or it is well."""
+    refused = next((o for o in outcomes if o.result == "unauthorized"), None)
+    if refused is not None:
+        ledger.run(
+            connection,
+            "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ? WHERE name = ? AND paused_at IS NULL",
+            now,
+            f"the destination answered {refused.status}: check DESTINATION_TOKEN",
+            token_print,
+            destination,
+        )
+    ill = [o for o in outcomes if o.result in ("transient", "unknown") and o.status != 429]
+    well = [o for o in outcomes if o.result in ("delivered", "permanent")]
+    state = destination_state(ledger, connection, destination)
+    if well and (state.failures or state.probe_at):
+        ledger.run(connection, "UPDATE destinations SET failures = 0, probe_at = NULL WHERE name = ?", destination)
+    elif ill and not well:
+        failures = state.failures + len(ill)
+        step = min(max(failures - BREAKER_FAILURES, 0), len(PROBE_SECONDS) - 1)
+        probe_at = now + PROBE_SECONDS[step] * 1000 if failures >= BREAKER_FAILURES else None
+        ledger.run(
+            connection,
+            "UPDATE destinations SET failures = ?, probe_at = ? WHERE name = ?",
+            failures,
+            probe_at,
+            destination,
+        )
+
+
+def _may_probe(ledger: Ledger, connection: Connection, destination: str, state: DestinationState, now: int) -> bool:
+    if state.probe_at is not None and state.probe_at > now:
+        return False
+    flying = ledger.run(
+        connection, "SELECT 1 FROM deliveries WHERE claim IS NOT NULL AND destination = ? LIMIT 1", destination
+    ).first()
+    return flying is None
+
+
+def _within_rate(state: DestinationState, limit: int, now: int, rate: float | None) -> tuple[int, int]:
+    """How many of `limit` the rate allows now, and from when the next may be reserved. A second's worth may be saved up."""
+    if not rate:
+        return limit, state.rate_next_at
+    start = max(state.rate_next_at, now - 1000)
+    return min(limit, int((now - start) * rate / 1000)), start

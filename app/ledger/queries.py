@@ -1,0 +1,279 @@
+"""What people ask of the ledger: lists, one delivery with its story, counts. Read only, and all of it by index."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.dialects.base import iso_milliseconds
+from app.errors import DeliveryNotFound
+from app.ledger.engine import Ledger
+from app.model import STATUSES
+
+PAGE = 500
+ALIVE_SECONDS = 20
+"""A worker whose heartbeat is older does not count as alive."""
+
+_DELIVERY = (
+    "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
+    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type"
+)
+_EVENT = (
+    "id, source, event_id, event_type, outcome, reason, conversion_id, person_id, received_at, received_count,"
+    " last_received_at"
+)
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """Ledger time to ISO 8601 UTC with milliseconds."""
+    return None if milliseconds is None else iso_milliseconds(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def deliveries(
+    ledger: Ledger,
+    connection: Connection,
+    *,
+    status: str | None = None,
+    source: str | None = None,
+    before: int | None = None,
+    limit: int = PAGE,
+) -> list[dict[str, Any]]:
+    """One page of deliveries, newest first, with ids below `before`; as contract.md describes a delivery."""
+    conditions: list[str] = ["1 = 1"]
+    values: list[Any] = []
+    for column, value in (("d.status", status), ("d.source", source)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if before is not None:
+        conditions.append("d.id < ?")
+        values.append(before)
+    rows = ledger.run(
+        connection,
+        f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
+        f" WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?",
+        *values,
+        limit,
+    )
+    return [_delivery(row) for row in rows.all()]
+
+
+def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
+    """Every delivery of that status, newest first, read in pages so that no transaction stays open."""
+    before, left = None, limit
+    while left is None or left > 0:
+        with ledger.read() as connection:
+            page = deliveries(ledger, connection, status=status, before=before, limit=min(PAGE, left or PAGE))
+        yield from page
+        if len(page) < min(PAGE, left or PAGE):
+            return
+        before = page[-1]["id"]
+        left = None if left is None else left - len(page)
+
+
+def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str, Any]:
+    """One delivery with its attempts, its event, and the other events of its conversion. Raises DeliveryNotFound."""
+    row = ledger.run(
+        connection,
+        f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
+        delivery_id,
+    ).first()
+    if row is None:
+        raise DeliveryNotFound(delivery_id)
+    found = _delivery(row)
+    found["attempt_list"] = attempts(ledger, connection, delivery_id)
+    found["events"] = [
+        _event(r)
+        for r in ledger.run(
+            connection,
+            f"SELECT {_EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100",
+            found["conversion_id"],
+        ).all()
+    ]
+    found["marks"] = marks(ledger, connection, found["conversion_id"])
+    return found
+
+
+def attempts(ledger: Ledger, connection: Connection, delivery_id: int) -> list[dict[str, Any]]:
+    """All attempts at a delivery, oldest first."""
+    rows = ledger.run(
+        connection,
+        "SELECT number, result, by_hand, started_at, duration_ms, status, error, answer_headers, answer_body"
+        " FROM attempts WHERE delivery_id = ? ORDER BY id",
+        delivery_id,
+    )
+    return [
+        {
+            "number": number,
+            "result": result,
+            "by_hand": bool(by_hand),
+            "started_at": iso(started_at),
+            "duration_ms": duration_ms,
+            "status": status,
+            "error": error,
+            "answer_headers": json.loads(headers) if headers else None,
+            "answer_body": body,
+        }
+        for number, result, by_hand, started_at, duration_ms, status, error, headers, body in rows.all()
+    ]
+
+
+def marks(ledger: Ledger, connection: Connection, conversion_id: int) -> list[dict[str, Any]]:
+    """Refunds and disputes of a conversion, oldest first; amounts in minor units."""
+    rows = ledger.run(
+        connection,
+        "SELECT DISTINCT m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM marks m"
+        " JOIN dedupe_keys k ON k.key = m.key WHERE k.conversion_id = ? ORDER BY m.at, m.reference",
+        conversion_id,
+    )
+    names = ("reference", "kind", "status", "amount_minor", "currency", "at")
+    return [dict(zip(names, (*row[:5], iso(row[5])), strict=True)) for row in rows.all()]
+
+
+def events(
+    ledger: Ledger, connection: Connection, *, outcome: str | None = None, before: int | None = None, limit: int = PAGE
+) -> list[dict[str, Any]]:
+    """One page of events, newest first, with ids below `before`."""
+    conditions: list[str] = ["1 = 1"]
+    values: list[Any] = []
+    if outcome is not None:
+        conditions.append("outcome = ?")
+        values.append(outcome)
+    if before is not None:
+        conditions.append("id < ?")
+        values.append(before)
+    rows = ledger.run(
+        connection,
+        f"SELECT {_EVENT} FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+        *values,
+        limit,
+    )
+    return [_event(row) for row in rows.all()]
+
+
+def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
+    """Every event of that outcome, newest first, in pages."""
+    before, left = None, limit
+    while left is None or left > 0:
+        with ledger.read() as connection:
+            page = events(ledger, connection, outcome=outcome, before=before, limit=min(PAGE, left or PAGE))
+        yield from page
+        if len(page) < min(PAGE, left or PAGE):
+            return
+        before = page[-1]["id"]
+        left = None if left is None else left - len(page)
+
+
+def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[str, Any] | None:
+    """One event with its headers, body (text) and the deliveries of its conversion; None where there is none.
+
+    event_id: the ledger's id, or source and its own id ("stripe:evt_1").
+    """
+    digits = str(event_id)
+    is_own = digits.isascii() and digits.isdigit() and len(digits) < 19
+    condition, value = ("id = ?", int(digits)) if is_own else ("event_key = ?", event_id)
+    row = ledger.run(connection, f"SELECT {_EVENT}, headers, body FROM events WHERE {condition}", value).first()
+    if row is None:
+        return None
+    found = _event(row[:-2])
+    found["headers"] = json.loads(row[-2])
+    found["body"] = bytes(row[-1]).decode("utf-8", "replace")
+    found["deliveries"] = []
+    if found["conversion_id"] is not None:
+        rows = ledger.run(
+            connection,
+            f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.conversion_id = ?",
+            found["conversion_id"],
+        )
+        found["deliveries"] = [_delivery(r) for r in rows.all()]
+    return found
+
+
+def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
+    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes."""
+    now = ledger.now(connection)
+    by_status = dict.fromkeys(STATUSES, 0)
+    by_status.update(ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all())
+    by_outcome = dict(ledger.run(connection, "SELECT outcome, COUNT(*) FROM events GROUP BY outcome").all())
+    repeats = ledger.run(connection, "SELECT COALESCE(SUM(received_count - 1), 0) FROM events").scalar_one()
+    oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
+    rows = ledger.run(
+        connection, "SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name"
+    ).all()
+    return {
+        "deliveries": by_status,
+        "events": by_outcome,
+        "repeats": int(repeats),
+        "oldest_due_seconds": max(0.0, (now - oldest) / 1000) if oldest is not None else None,
+        "workers_alive": len(workers_alive(ledger, connection)),
+        "destinations": [
+            {"name": name, "paused_at": iso(paused), "paused_reason": why, "failures": failures, "probe_at": iso(probe)}
+            for name, paused, why, failures, probe in rows
+        ],
+    }
+
+
+def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str, int]]:
+    """Workers with a fresh heartbeat: (id, host, pid)."""
+    since = ledger.now(connection) - ALIVE_SECONDS * 1000
+    rows = ledger.run(
+        connection,
+        "SELECT id, host, pid FROM workers WHERE stopped_at IS NULL AND heartbeat_at >= ? ORDER BY id",
+        since,
+    )
+    return [tuple(row) for row in rows.all()]
+
+
+def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """What the sandbox received, newest first."""
+    rows: Sequence[Any] = ledger.run(
+        connection,
+        "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
+        " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",
+        limit,
+    ).all()
+    names = ("id", "received_at", "kind", "idempotency_key", "problem", "body", "repeats")
+    return [dict(zip(names, (row[0], iso(row[1]), *row[2:]), strict=True)) for row in rows]
+
+
+def _delivery(row: Any) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "status": row[1],
+        "kind": row[2],
+        "dedupe_key": row[3],
+        "destination": row[4],
+        "payload": json.loads(row[5]),
+        "attempts": row[6],
+        "next_attempt_at": iso(row[7]),
+        "created_at": iso(row[8]),
+        "delivered_at": iso(row[9]),
+        "last_error": row[10],
+        "last_status": row[11],
+        "source": row[12],
+        "event_id": row[18],
+        "event_type": row[19],
+        "event": row[13],
+        "person_id": row[14],
+        "conversion_id": row[15],
+        "held": bool(row[16]),
+        "sending": row[17] is not None,
+    }
+
+
+def _event(row: Any) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "source": row[1],
+        "event_id": row[2],
+        "event_type": row[3],
+        "outcome": row[4],
+        "reason": row[5],
+        "conversion_id": row[6],
+        "person_id": row[7],
+        "received_at": iso(row[8]),
+        "received_count": row[9],
+        "last_received_at": iso(row[10]),
+    }

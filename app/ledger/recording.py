@@ -1,0 +1,271 @@
+"""Records a group of events in one transaction: each is new, seen before, or another word about something already counted.
+
+The unique columns (events.event_key, dedupe_keys.key) are what stops duplicates; the look before the insert only makes the
+usual case cheap. Recording the same group again changes nothing but the counts of repeats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from app.identity import NOBODY, dedupe_key
+from app.ledger.engine import Ledger
+from app.ledger.snapshot import Arrival, Conversion, NewEvent, Route, SeenEvent, Snapshot, facts_of
+from app.model import Mark, Outcome, Rules
+from app.persons import Person, identifiers_of, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one event. `id` is the ledger's id of it (or of the one it repeats), `event_id` the source's."""
+
+    id: int
+    event_id: str
+    outcome: Outcome
+    reason: str
+    delivers: bool = False
+    """New deliveries were made, or held ones released: worth a nudge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What recording needs to know of the configuration. Holds are in seconds."""
+
+    rules: Rules
+    routes: Sequence[Route]
+    person_hold_seconds: float = 20
+    purchase_hold_seconds: float = 90
+    first_touch: bool = True
+    require_click_id: bool = False
+
+
+def record(ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy) -> list[Receipt]:
+    """Records `arrivals` in their order within the caller's write transaction; receipts in the same order."""
+    snapshot = Snapshot(ledger, connection, policy.rules, policy.routes, ledger.now(connection), policy.first_touch)
+    snapshot.expected_ids = 4 * len(arrivals)  # event, conversion, person and delivery of each
+    keys = [dedupe_key(a.source, a.mapped, key) for a in arrivals for key in a.mapped.keys]
+    identifiers = [i for a in arrivals for i in identifiers_of(a.mapped.who, policy.rules.phone_region)]
+    snapshot.load(arrivals, keys, identifiers)
+    receipts = [_Recording(snapshot, arrival, policy).run() for arrival in arrivals]
+    snapshot.flush()
+    return receipts
+
+
+class _Recording:
+    """One event against the snapshot."""
+
+    def __init__(self, snapshot: Snapshot, arrival: Arrival, policy: Policy) -> None:
+        self.snapshot = snapshot
+        self.arrival = arrival
+        self.mapped = arrival.mapped
+        self.policy = policy
+        self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
+        self.event_id = 0
+        self.person: Person | None = None
+        self.conversion: Conversion | None = None
+
+    def run(self) -> Receipt:
+        event_id = self.mapped.event_id
+        seen = self.snapshot.events.get(self.arrival.event_key)
+        if seen is not None:
+            seen.repeats += 1
+            return Receipt(
+                seen.id, event_id, "duplicate", f"this event was received before, and then was: {seen.outcome}"
+            )
+        self.event_id = self.snapshot.next_id()
+        self.conversion = self._known_conversion()
+        if self._concerns_somebody():
+            self.person = self._resolve_person()
+        outcome, reason, delivers = self._decide()
+        self.snapshot.new_events.append(
+            NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
+        )
+        self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None)
+        return Receipt(self.event_id, event_id, outcome, reason, delivers)
+
+    def _decide(self) -> tuple[Outcome, str, bool]:
+        mapped, conversion = self.mapped, self.conversion
+        if mapped.releases and self.person is not None:
+            self.snapshot.released.append(self.person)
+        if mapped.mark is not None:
+            self._mark(mapped.mark)
+            return mapped.outcome, mapped.reason, False
+        if conversion is not None and conversion.state == "counted":
+            self._claim_keys(conversion)
+            if mapped.outcome in ("sale", "lead"):
+                return self._another_word(conversion)
+            if mapped.outcome == "pending" or mapped.links:
+                return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
+            return mapped.outcome, mapped.reason, mapped.releases
+        if mapped.outcome in ("sale", "lead"):
+            return self._count()
+        if mapped.outcome == "pending":
+            self._keep_open("pending")
+        elif mapped.cancels and conversion is not None and conversion.state == "pending":
+            conversion.state, conversion.is_changed = "released", True
+        elif mapped.links and len(self.keys) > 1:
+            self._keep_open("linked")
+        return mapped.outcome, mapped.reason, mapped.releases
+
+    def _another_word(self, conversion: Conversion) -> tuple[Outcome, str, bool]:
+        """The purchase is counted. An event that knows it better than the opt-in one that was held replaces its facts."""
+        better = conversion.hold == "purchase" and self.mapped.hold != "purchase"
+        if better and self.snapshot.unattempted(conversion):
+            self._take_facts(conversion)
+            conversion.is_changed = True
+            self.snapshot.claimed.append(conversion)
+            if conversion.is_new:
+                conversion.deliver_at = self._due_at()
+            return "duplicate", f"this purchase was waiting for this event, and goes as {conversion.dedupe_key}", True
+        released = self.mapped.releases
+        return "duplicate", f"this {conversion.kind} is counted already, as {conversion.dedupe_key}", released
+
+    def _count(self) -> tuple[Outcome, str, bool]:
+        """It is the first word of this purchase or submission that counts."""
+        person = self.person
+        if person is not None and person.customer_id is None:
+            person.customer_id = person.best_id()
+            person.is_changed = True
+        if person is None or person.customer_id is None:
+            return "parked", NOBODY, False
+        if self.policy.require_click_id and self.mapped.lead is not None and not person.click_first:
+            return "parked", "it carries no click id, and REQUIRE_CLICK_ID is set", False
+        conversion = self.conversion or self._new_conversion("counted")
+        self.conversion = conversion
+        conversion.state = "counted"
+        conversion.is_changed = not conversion.is_new
+        conversion.event_id = self.event_id
+        conversion.person = person
+        self._take_facts(conversion)
+        self._claim_keys(conversion)
+        conversion.deliver_at = self._due_at()
+        return self.mapped.kind, self.mapped.reason, True
+
+    def _take_facts(self, conversion: Conversion) -> None:
+        conversion.hold = self.mapped.hold
+        conversion.kind = self.mapped.kind
+        conversion.facts = facts_of(self.mapped, self.policy.rules)
+        conversion.dedupe_key = self.keys[0]
+        conversion.occurred_at = self._occurred_at()
+
+    def _due_at(self) -> int:
+        """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""
+        now, mapped, person = self.snapshot.now, self.mapped, self.person
+        assert person is not None
+        if mapped.hold == "purchase":
+            return now + int(self.policy.purchase_hold_seconds * 1000)
+        if mapped.hold == "person" and not (person.click_first or person.explicit_id):
+            return now + int(self.policy.person_hold_seconds * 1000)
+        return now
+
+    def _known_conversion(self) -> Conversion | None:
+        """The conversion that owns one of the keys. Sets that this event shows to be one purchase are joined."""
+        known: list[Conversion] = []
+        for key in self.keys:
+            conversion = self.snapshot.new_keys.get(key) or self.snapshot.keys.get(key)
+            if conversion is not None and conversion not in known:
+                known.append(conversion)
+        for prefix in self.mapped.key_prefixes:
+            conversion = self.snapshot.by_prefix(dedupe_key(self.arrival.source, self.mapped, prefix))
+            if conversion is not None and conversion not in known:
+                known.append(conversion)
+        if not known:
+            return None
+        known.sort(key=lambda c: (c.state != "counted", c.state != "pending", c.id))
+        first = known[0]
+        for other in known[1:]:
+            if other.state == "counted":
+                reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
+                self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
+            else:
+                self._absorb(first, other)
+        return first
+
+    def _absorb(self, first: Conversion, other: Conversion) -> None:
+        self.snapshot.dropped[other.id] = first
+        for keys in (self.snapshot.keys, self.snapshot.new_keys):
+            for key, conversion in keys.items():
+                if conversion is other:
+                    keys[key] = first
+
+    def _claim_keys(self, conversion: Conversion) -> None:
+        for key in self.keys:
+            if key not in self.snapshot.keys and key not in self.snapshot.new_keys:
+                self.snapshot.new_keys[key] = conversion
+
+    def _keep_open(self, state: str) -> None:
+        """Remembers that these ids belong together, for the event that will count them."""
+        conversion = self.conversion
+        if conversion is None:
+            conversion = self.conversion = self._new_conversion(state)
+        elif state == "pending" and conversion.state in ("linked", "released"):
+            conversion.state, conversion.is_changed = "pending", not conversion.is_new
+        if self.person is not None and conversion.person is None:
+            conversion.person, conversion.is_changed = self.person, not conversion.is_new
+        self._claim_keys(conversion)
+
+    def _new_conversion(self, state: str) -> Conversion:
+        conversion = Conversion(
+            id=self.snapshot.next_id(),
+            state=state,
+            kind=self.mapped.kind,
+            source=self.arrival.source,
+            dedupe_key=self.keys[0],
+            hold=self.mapped.hold,
+            event_id=self.event_id,
+            person=self.person,
+            occurred_at=self._occurred_at(),
+            created_at=self.snapshot.now,
+            facts=facts_of(self.mapped, self.policy.rules),
+            is_new=True,
+        )
+        self.snapshot.new_conversions.append(conversion)
+        self.snapshot.conversions[conversion.id] = conversion
+        return conversion
+
+    def _occurred_at(self) -> int:
+        return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)
+
+    def _concerns_somebody(self) -> bool:
+        mapped = self.mapped
+        return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases
+
+    def _resolve_person(self) -> Person | None:
+        snapshot, who = self.snapshot, self.mapped.who
+        identifiers = identifiers_of(who, self.policy.rules.phone_region)
+        if not identifiers:
+            return self.conversion.person.survivor() if self.conversion and self.conversion.person else None
+        resolution = resolve(who, identifiers, snapshot.find, self._new_person, snapshot.attempted)
+        person = resolution.person
+        snapshot.merged += resolution.merged
+        for reason in resolution.conflicts:
+            snapshot.conflicts.append((self.event_id, person, self.conversion, reason))
+        for identifier in identifiers:
+            self._remember(identifier, person)
+        return person
+
+    def _remember(self, identifier: tuple[str, str], person: Person) -> None:
+        """Notes that `identifier` was last seen with `person`."""
+        known = self.snapshot.found.setdefault(identifier, [])
+        row = (*identifier, person.id)
+        owners = [p.survivor() for p in known]
+        if person not in owners:
+            self.snapshot.new_identifiers[row] = person
+            known.insert(0, person)
+        elif owners[0] is not person:
+            known.insert(0, known.pop(owners.index(person)))
+            if row not in self.snapshot.new_identifiers:
+                self.snapshot.seen_again[row] = person
+
+    def _new_person(self) -> Person:
+        person = Person(self.snapshot.next_id(), is_new=True)
+        self.snapshot.new_persons.append(person)
+        return person
+
+    def _mark(self, mark: Mark) -> None:
+        """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
+        at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
+        for key in self.keys:
+            row = (mark.reference, key, mark.kind, mark.status, mark.money.minor, mark.money.currency, at)
+            self.snapshot.marks.append(row)

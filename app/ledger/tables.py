@@ -1,0 +1,249 @@
+"""The ledger's tables. All times are whole milliseconds since 1970 UTC, by the database's clock (`…_at`).
+
+A delivery is open while `due_at` is set and closed when it is NULL; the partial indexes hold only the open ones, so a ledger
+of a million closed deliveries is searched as fast as an empty one.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(column_0_label)s",
+    }
+)
+# Prefix look-ups (an id cut off after 25 characters) need byte order, whatever the database's locale.
+KEY = String().with_variant(String(collation="C"), "postgresql")
+ID = BigInteger().with_variant(Integer, "sqlite")
+OPEN = text("due_at IS NOT NULL")
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""SQLite: the last id given out (one row, `ids`); PostgreSQL has the sequence bridge_ids. Also cursors, such as backfill's."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=False),
+    Column("event_key", KEY, nullable=False, unique=True),
+    Column("source", String, nullable=False),
+    Column("event_id", String, nullable=False),
+    Column("event_type", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("conversion_id", BigInteger),
+    Column("person_id", BigInteger),
+    Column("received_at", BigInteger, nullable=False),
+    Column("received_count", Integer, nullable=False, server_default="1"),
+    Column("last_received_at", BigInteger, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_events_outcome", "outcome", "id"),
+    Index("ix_events_source", "source", "id"),
+    Index("ix_events_conversion", "conversion_id"),
+    Index("ix_events_person", "person_id"),
+    Index("ix_events_received", "received_at"),
+)
+
+conversions = Table(
+    "conversions",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("dedupe_key", KEY, nullable=False),
+    Column("hold", String, nullable=False, server_default="none"),
+    Column("event_id", BigInteger, nullable=False),
+    Column("person_id", BigInteger),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+    Index("ix_conversions_person", "person_id"),
+)
+"""state: "counted" (it is a Sale or Lead and has deliveries), "pending" (money promised), "released" (promised and not paid),
+"linked" (ids known to belong together, no conversion yet)."""
+
+dedupe_keys = Table(
+    "dedupe_keys",
+    metadata,
+    Column("key", KEY, primary_key=True),
+    Column("conversion_id", BigInteger, nullable=False),
+    Index("ix_dedupe_keys_conversion", "conversion_id"),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("reference", String, primary_key=True),
+    Column("key", KEY, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("minor", BigInteger, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_marks_key", "key"),
+)
+"""Refunds and disputes, under every id they name: joined to their Sale through dedupe_keys, whichever of them came first."""
+
+persons = Table(
+    "persons",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=False),
+    Column("customer_id", String),
+    Column("explicit_id", String),
+    Column("provider_id", String),
+    Column("email", String),
+    Column("name", Text),
+    Column("phone", String),
+    Column("click_first", String),
+    Column("click_last", String),
+    Column("created_at", BigInteger, nullable=False),
+    Column("merged_into", BigInteger),
+)
+"""customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned."""
+
+identifiers = Table(
+    "identifiers",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("value", KEY, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    Column("seen_at", BigInteger, nullable=False),
+    Index("ix_identifiers_person", "person_id"),
+)
+"""kind: "id" (explicit), "alias" (the provider's), "email" or "phone" (normalised), "click"."""
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("event_id", BigInteger, nullable=False),
+    Column("person_id", BigInteger),
+    Column("conversion_id", BigInteger),
+    Column("reason", Text, nullable=False),
+    Index("ix_conflicts_person", "person_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=False),
+    Column("conversion_id", BigInteger, nullable=False),
+    Column("person_id", BigInteger, nullable=False),
+    Column("event_id", BigInteger, nullable=False),
+    Column("source", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("destination", String, nullable=False),
+    Column("dedupe_key", KEY, nullable=False),
+    Column("status", String, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("claim", String),
+    Column("claimed_until", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("schedule_start", Integer, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Column("last_error", Text),
+    Column("last_status", Integer),
+    UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
+    Index("ix_deliveries_due", "destination", "due_at", postgresql_where=OPEN, sqlite_where=OPEN),
+    Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
+    Index(
+        "ix_deliveries_claimed",
+        "claimed_until",
+        postgresql_where=text("claim IS NOT NULL"),
+        sqlite_where=text("claim IS NOT NULL"),
+    ),
+    Index("ix_deliveries_status", "status", "id"),
+    Index("ix_deliveries_person", "person_id"),
+)
+"""attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a replay moves."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("delivery_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("result", String, nullable=False),
+    Column("by_hand", Integer, nullable=False, server_default="0"),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("answer_headers", Text),
+    Column("answer_body", Text),
+    Index("ix_attempts_delivery", "delivery_id", "id"),
+)
+"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized (counts as no attempt)."""
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("paused_at", BigInteger),
+    Column("paused_reason", Text),
+    Column("paused_token", String),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("probe_at", BigInteger),
+    Column("rate_next_at", BigInteger, nullable=False, server_default="0"),
+)
+"""failures: transient ones in a row; from BREAKER_FAILURES on only one delivery at a time is tried, each at probe_at.
+paused_token: fingerprint of the token that was refused, so that a new token resumes by itself."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", String, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("stopped_at", BigInteger),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index("ix_audit_subject", "subject", "id"),
+)
+
+sandbox_requests = Table(
+    "sandbox_requests",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("idempotency_key", String, nullable=False),
+    Column("problem", Text),
+    Column("body", Text, nullable=False),
+    Index("ix_sandbox_requests_key", "idempotency_key"),
+)

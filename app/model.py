@@ -1,0 +1,164 @@
+"""The words of the domain as plain, frozen values. Pure: no clock, no network, no database."""
+
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from app.money import Money
+
+Kind = Literal["sale", "lead"]
+Outcome = Literal["sale", "lead", "pending", "ignored", "parked", "duplicate"]
+Status = Literal["pending", "retrying", "delivered", "dead", "discarded"]
+
+STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "dead", "discarded")
+OUTCOMES: tuple[Outcome, ...] = ("sale", "lead", "pending", "ignored", "parked", "duplicate")
+
+CLICK_ID_NAMES = ("clickId", "clickid", "click_id", "cms_click_id", "dub_click_id", "dub_id", "cms_rf")
+CUSTOMER_ID_NAMES = (
+    "customerExternalId",
+    "customer_external_id",
+    "external_id",
+    "externalId",
+    "user_id",
+    "userId",
+    "dubCustomerExternalId",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One webhook request as it came in. `headers` has lower-case names; `url` is the URL that the provider called,
+    rebuilt from PUBLIC_URL (never from Host), or "" where PUBLIC_URL is not set."""
+
+    body: bytes
+    headers: MappingABC[str, str]
+    url: str = ""
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How bodies are read: everything an operator may configure about mapping, with the contract's defaults."""
+
+    click_id_names: tuple[str, ...] = CLICK_ID_NAMES
+    customer_id_names: tuple[str, ...] = CUSTOMER_ID_NAMES
+    reference_click_prefixes: tuple[tuple[str, bool], ...] = (("clk_", True), ("clickid_", True), ("dub_id_", False))
+    """(prefix, keep): a Stripe client_reference_id that begins with prefix is a click id, with the prefix kept or cut."""
+    sale_events: frozenset[str] = frozenset({"checkout", "invoice"})
+    """Of checkout, invoice, payment_intent, charge: which Stripe events may become a Sale (STRIPE_SALE_EVENTS)."""
+    net_of_tax: bool = False
+    """Sale amounts net of tax, for sessions and invoices alike."""
+    accept_test_events: bool = False
+    """Stripe events with livemode false are mapped like any other."""
+    phone_region: str | None = None
+    """Two-letter region for phone numbers with no country code; None guesses nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What one event says of its person; None where it is silent. Values are as sent, stripped; empty is None."""
+
+    customer_id: str | None = None
+    """An explicit customer id (customerExternalId): metadata, hidden field, account id of a sign-up."""
+    click_id: str | None = None
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    aliases: tuple[str, ...] = ()
+    """Ids the provider itself uses for this person, with the source's name before them: "stripe:cus_1", "stripe:sub_1".
+    Scoped by Connect account where there is one ("stripe:acct_1:cus_1")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Money collected. `invoice_id` is the bare id sent as invoiceId."""
+
+    invoice_id: str
+    money: Money
+    order_id: str | None = None
+    event_name: str = "checkout_completed"
+    metadata: MappingABC[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Somebody raised a hand. `lead_id` is the bare submission id."""
+
+    lead_id: str
+    event_name: str = "form_submitted"
+    mode: Literal["deferred"] | None = None
+    metadata: MappingABC[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A refund or dispute of a Sale: shown beside it, never sent. `reference` is unique to it (re_…, dp_…, ch_…)."""
+
+    kind: Literal["refund", "dispute"]
+    reference: str
+    money: Money
+    status: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """What one authentic event says, before anything is remembered.
+
+    outcome "sale" has `sale`, "lead" has `lead`; "parked" may carry either (what could be read) and its reason says what is
+    missing; "pending" is money promised and not collected; "ignored" is authentic and no conversion. `reason` is a short
+    sentence for people, always set.
+    """
+
+    outcome: Literal["sale", "lead", "pending", "ignored", "parked"]
+    reason: str
+    event_id: str
+    """The source's own id of this event; where it has none, one derived from the submission or the body."""
+    event_type: str
+    account: str | None = None
+    """Connect's account, or another tenant of the source: scopes `keys`."""
+    keys: tuple[str, ...] = ()
+    """Bare ids that name this purchase or submission, the one to send first: ("in_1", "pi_1", "cs_1") or ("tok_1",).
+    A purchase is counted once whichever of them an event names."""
+    key_prefixes: tuple[str, ...] = ()
+    """Truncated ids of the same purchase (Stripe's payment_details.order_reference): compared as prefixes, never sent."""
+    occurred_at: datetime | None = None
+    """When it happened, aware; None: when it was received."""
+    who: Who = Who()
+    sale: Sale | None = None
+    lead: Lead | None = None
+    mark: Mark | None = None
+    hold: Literal["none", "person", "purchase"] = "none"
+    """May the first attempt wait? "person": an event that names the customer may still come (STRIPE_HOLD, 20 s);
+    "purchase": besides, another event of the same purchase should be the Sale (opt-in sources, 90 s)."""
+    releases: bool = False
+    """This event names the person for good: a conversion of the same person that was held may go."""
+    links: bool = False
+    """`keys` belong together although this event is no conversion (invoice_payment.paid)."""
+    cancels: bool = False
+    """The pending purchase of these keys will not be paid (async_payment_failed, expired)."""
+    teaches: bool = False
+    """`who` is worth remembering although this event is no conversion (customer.created names an e-mail)."""
+
+    @property
+    def kind(self) -> Kind:
+        return "lead" if self.lead is not None else "sale"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a dialect needs to render one payload: the conversion and what is known of its person."""
+
+    kind: Kind
+    occurred_at: datetime
+    customer_id: str
+    click_id: str | None
+    email: str | None
+    name: str | None
+    phone: str | None
+    sale: Sale | None = None
+    lead: Lead | None = None

@@ -1,0 +1,67 @@
+"""Money as whole minor units, and the one table that says how many of them make a major unit.
+
+The unit is Stripe's, which is not ISO 4217's: https://docs.stripe.com/currencies#minor-units
+ISK, UGX, HUF and TWD are sent in hundredths although they have no coins of that size.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+WHOLE = frozenset(
+    ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
+)
+THOUSANDTHS = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
+LARGEST_MINOR = 10**15
+"""Beyond this a JSON number loses digits in a reader that uses doubles; no real payment comes near it."""
+
+
+def decimals(currency: str) -> int:
+    """How many decimals Stripe's minor unit of `currency` (upper case) stands for: 0, 2 or 3."""
+    if currency in WHOLE:
+        return 0
+    return 3 if currency in THOUSANDTHS else 2
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units (Stripe's) of an upper-case ISO 4217 currency code."""
+
+    minor: int
+    currency: str
+
+    @property
+    def major(self) -> Decimal:
+        """The amount in major units, exactly: 19999 USD is 199.99, 500 JPY is 500."""
+        places = decimals(self.currency)
+        return Decimal(self.minor).scaleb(-places) if places else Decimal(self.minor)
+
+
+def currency_code(text: object) -> str | None:
+    """The upper-case ISO code in `text`, or None where it is none."""
+    if not isinstance(text, str):
+        return None
+    code = text.strip().upper()
+    return code if len(code) == 3 and code.isascii() and code.isalpha() else None
+
+
+def from_major(text: object, currency: str) -> Money:
+    """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is no exact amount of that currency."""
+    if isinstance(text, bool) or not isinstance(text, str | int | float | Decimal):
+        raise ValueError("the amount is no number")
+    try:
+        amount = Decimal(repr(text) if isinstance(text, float) else text)
+    except InvalidOperation:
+        raise ValueError("the amount is no number") from None
+    if not amount.is_finite() or abs(amount) > LARGEST_MINOR:
+        raise ValueError("the amount is no finite number of a sensible size")
+    minor = amount.scaleb(decimals(currency))
+    if minor != minor.to_integral_value():
+        raise ValueError(f"the amount has more decimals than {currency} has")
+    return Money(int(minor), currency)
+
+
+def json_number(amount: Decimal) -> int | float:
+    """`amount` as the JSON number that reads the same: 500 and not 500.0, 199.99 with no float noise."""
+    if amount == amount.to_integral_value():
+        return int(amount)
+    return float(amount)

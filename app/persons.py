@@ -1,0 +1,169 @@
+"""Who is who: which person an event is about, when two turn out to be one, and under which id they are sent. Pure.
+
+Explicit customer ids win over the provider's ids, those over e-mail, e-mail over phone. What was first attempted for a person
+stands for ever: a fact that would join two persons already sent under different ids joins nothing and is a conflict to show.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.identity import normal_email, normal_phone
+from app.model import Who
+
+
+@dataclass(slots=True, eq=False)
+class Person:
+    """A person as the ledger knows them; fields as in its table."""
+
+    id: int
+    customer_id: str | None = None
+    explicit_id: str | None = None
+    provider_id: str | None = None
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    click_first: str | None = None
+    click_last: str | None = None
+    is_new: bool = False
+    is_changed: bool = False
+    merged_into: "Person | None" = None
+
+    def survivor(self) -> "Person":
+        """Who this person is after all merges."""
+        person = self
+        while person.merged_into is not None:
+            person = person.merged_into
+        return person
+
+    def best_id(self) -> str | None:
+        """The id to send for a person of whom nothing was attempted yet."""
+        return self.explicit_id or self.provider_id or (normal_email(self.email) if self.email else None) or self.phone
+
+
+@dataclass(slots=True)
+class Resolution:
+    """The person of an event, the conflicts found on the way, and those merged into another."""
+
+    person: Person
+    conflicts: list[str] = field(default_factory=list)
+    merged: list[Person] = field(default_factory=list)
+
+
+Identifier = tuple[str, str]
+Find = Callable[[Identifier], Sequence[Person]]
+"""The persons that have an identifier, the one last seen with it first."""
+
+
+def identifiers_of(who: Who, phone_region: str | None) -> list[Identifier]:
+    """All that can find this person again, strongest first: (kind, value) with kind id, alias, email or phone."""
+    found: list[Identifier] = [("id", who.customer_id)] if who.customer_id else []
+    found += [("alias", alias) for alias in who.aliases]
+    if who.email:
+        found.append(("email", normal_email(who.email)))
+    phone = normal_phone(who.phone, phone_region) if who.phone else None
+    if phone:
+        found.append(("phone", phone))
+    return found
+
+
+def resolve(
+    who: Who,
+    identifiers: Sequence[Identifier],
+    find: Find,
+    create: Callable[[], Person],
+    attempted: Callable[[Person], bool],
+) -> Resolution:
+    """The person that `who` speaks of, made where there is none, with everything `who` says learned.
+
+    attempted(person): whether anything was ever tried to be sent for them; asked only where it matters.
+    """
+    resolution: Resolution | None = None
+    for identifier, candidate in _candidates(who, identifiers, find):
+        if resolution is None:
+            resolution = Resolution(candidate)
+        elif candidate is not resolution.person:
+            _join(resolution, candidate, identifier, attempted)
+    if resolution is None:
+        resolution = Resolution(create())
+    _learn(resolution, who, identifiers, attempted)
+    return resolution
+
+
+def _candidates(who: Who, identifiers: Sequence[Identifier], find: Find) -> Iterator[tuple[Identifier, Person]]:
+    """Persons with one of the identifiers, strongest first, less those who merely share a mailbox or phone."""
+    for identifier in identifiers:
+        kind = identifier[0]
+        for person in find(identifier):
+            person = person.survivor()
+            if kind in ("email", "phone") and who.customer_id and person.explicit_id not in (None, who.customer_id):
+                continue  # two explicit ids with one mailbox are two persons
+            if kind == "phone" and who.email and person.email and normal_email(person.email) != normal_email(who.email):
+                continue  # a shared phone does not make one person of two mailboxes
+            yield identifier, person
+            break
+
+
+def _join(resolution: Resolution, other: Person, identifier: Identifier, attempted: Callable[[Person], bool]) -> None:
+    person = resolution.person
+    if person.explicit_id and other.explicit_id and person.explicit_id != other.explicit_id:
+        if identifier[0] == "alias":
+            resolution.conflicts.append(
+                f"{identifier[1]} belongs to customer {other.explicit_id} and came with customer {person.explicit_id}"
+            )
+        return
+    other_stands = attempted(other)
+    if other_stands and attempted(person):
+        if person.customer_id != other.customer_id:
+            resolution.conflicts.append(
+                f"{identifier[1] if identifier[0] == 'alias' else 'an e-mail address or phone number'} joins two persons that "
+                f"were already sent as {person.customer_id} and {other.customer_id}; they stay two"
+            )
+            return
+        other_stands = False
+    winner, loser = (other, person) if other_stands else (person, other)
+    for name in ("explicit_id", "provider_id", "email", "name", "phone", "click_first", "click_last", "customer_id"):
+        if getattr(winner, name) is None:
+            setattr(winner, name, getattr(loser, name))
+    loser.merged_into = winner
+    winner.is_changed = True
+    resolution.merged.append(loser)
+    resolution.person = winner
+
+
+def _learn(
+    resolution: Resolution, who: Who, identifiers: Sequence[Identifier], attempted: Callable[[Person], bool]
+) -> None:
+    person = resolution.person
+    phone = next((value for kind, value in identifiers if kind == "phone"), None)
+    provider_id = next((bare for kind, value in identifiers if kind == "alias" and (bare := _customer(value))), None)
+    learned = {
+        "explicit_id": who.customer_id,
+        "provider_id": provider_id,
+        "email": who.email,
+        "name": who.name,
+        "phone": phone,
+        "click_first": who.click_id,
+    }
+    for name, value in learned.items():
+        if value and getattr(person, name) is None:
+            setattr(person, name, value)
+            person.is_changed = True
+    if who.click_id and person.click_last != who.click_id:
+        person.click_last = who.click_id
+        person.is_changed = True
+    if who.customer_id and person.explicit_id != who.customer_id:
+        resolution.conflicts.append(f"customer {who.customer_id} came for a person known as {person.explicit_id}")
+    best = person.best_id()
+    if person.customer_id is not None and best != person.customer_id:
+        if not attempted(person):
+            person.customer_id = best
+            person.is_changed = True
+        elif who.customer_id and who.customer_id == person.explicit_id and who.customer_id != person.customer_id:
+            resolution.conflicts.append(
+                f"customer {who.customer_id} came after this person was sent as {person.customer_id}, which stands"
+            )
+
+
+def _customer(alias: str) -> str | None:
+    bare = alias.rsplit(":", 1)[-1]
+    return bare if bare.startswith("cus_") else None

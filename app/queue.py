@@ -1,0 +1,108 @@
+"""Nudges: RQ jobs that say only "look". They carry nothing, so losing every one of them loses nothing.
+
+At most one nudge waits: a flag in Redis (SET NX, short expiry) is set before the job is queued and deleted by the job before
+its first look. RQ's own unique ids are not used for this: they refuse while the job runs, and live on after a kill.
+"""
+
+import threading
+import time
+import uuid
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+QUEUE_NAME = "bridge"
+FLAG = "bridge:nudge"
+FLAG_SECONDS = 5
+JOB = "workers.forward.forward"
+JOB_TIMEOUT_SECONDS = 900
+QUIET_SECONDS = 1.0
+"""After Redis failed: how long the nudger leaves it alone. The sweepers nudge as well."""
+
+log = structlog.get_logger(__name__)
+
+
+def connect(url: str, *, timeout_seconds: float = 1.0) -> "Redis":
+    """A client that never retries by itself (redis-py would sleep for seconds) and reads a dead server's silence as failure."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+class Nudges:
+    """Queues nudges for the workers. Raises RedisError where Redis cannot be reached; forget it or try later."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._queue = Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
+
+    def nudge(self) -> bool:
+        """Makes sure that one nudge waits. Returns whether it had to be queued."""
+        if not self._redis.set(FLAG, "1", nx=True, ex=FLAG_SECONDS):
+            return False
+        self._queue.enqueue(
+            JOB,
+            job_id=f"nudge-{uuid.uuid4().hex}",
+            job_timeout=JOB_TIMEOUT_SECONDS,
+            result_ttl=0,
+            failure_ttl=3600,
+            ttl=3600,
+            description="look",
+        )
+        return True
+
+    def clear(self) -> None:
+        """The nudge is being answered: from here on a new one may be queued."""
+        self._redis.delete(FLAG)
+
+    def ping(self) -> None:
+        """Raises RedisError unless Redis answers."""
+        self._redis.ping()
+
+
+class Nudger:
+    """A thread that nudges for the web, so that no request ever waits for Redis."""
+
+    def __init__(self, nudges: Nudges) -> None:
+        self._nudges = nudges
+        self._asked = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def ask(self) -> None:
+        """Returns at once; a nudge follows, unless Redis is away."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
+                    self._thread.start()
+        self._asked.set()
+
+    def _run(self) -> None:
+        reachable = True
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            try:
+                self._nudges.nudge()
+                reachable = True
+            except (RedisError, OSError) as error:
+                if reachable:
+                    log.warning("nudge.failed", error=type(error).__name__)
+                reachable = False
+                time.sleep(QUIET_SECONDS)
+
+
+def worker_serializer() -> Any:
+    """The serializer that workers must share with Nudges: JSON, since pickle would let whoever writes to Redis run code."""
+    return JSONSerializer

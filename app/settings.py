@@ -1,0 +1,258 @@
+"""All configuration, read once from the environment (and bridge.toml), frozen, and checked before anything starts."""
+
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import ConfigurationError
+from app.model import Rules
+
+SECRETS_FILE = "secrets.json"
+GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
+SANDBOX_SOURCES = ("STRIPE", "TYPEFORM")
+SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
+
+
+class Settings(BaseSettings):
+    """The environment variables of the README's table; a test holds the two together."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore", env_ignore_empty=True)
+
+    bridge_home: Path = Path("var")
+    bridge_config: Path | None = None
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    public_url: str | None = None
+    web_processes: int = Field(1, ge=1, le=64)
+    web_threads: int = Field(24, ge=1, le=256)
+    stripe_api_key: SecretStr | None = None
+    stripe_api_base: str | None = None
+    stripe_sale_events: str = "checkout,invoice"
+    stripe_allow_test_events: bool | None = None
+    stripe_hold: float = Field(20, ge=0, le=3600)
+    net_of_tax: bool = False
+    phone_region: str | None = Field(None, pattern="^[A-Z]{2}$")
+    require_click_id: bool = False
+    destination_url: str | None = None
+    destination_token: SecretStr | None = None
+    destination_format: Literal["events", "track", "dub"] = "events"
+    destination_amount_unit: Literal["major", "minor"] = "major"
+    destination_concurrency: int = Field(32, ge=1, le=512)
+    destination_rate: float | None = Field(None, gt=0)
+    destination_timeout: float = Field(10, gt=0, le=120)
+    destination_allow_private: bool = False
+    retry_schedule: str = "5,30,120,600,3600,10800,21600,43200,86400"
+    hold_seconds: float = Field(900, ge=0)
+    dashboard_password: SecretStr | None = Field(None, min_length=8)
+    dashboard_viewer_password: SecretStr | None = Field(None, min_length=8)
+    api_token: SecretStr | None = Field(None, min_length=16)
+    secret_key: SecretStr | None = Field(None, min_length=16)
+    metrics_token: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("destination_url", "public_url", "stripe_api_base")
+    @classmethod
+    def _is_web_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL that begins with https:// (or http://)")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user name or password")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", value.get_secret_value())
+        if not text.startswith(("postgresql://", "sqlite:///")):
+            raise ValueError("must begin with postgresql:// or sqlite:///")
+        return SecretStr(text)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("retry_schedule")
+    @classmethod
+    def _is_schedule(cls, value: str) -> str:
+        try:
+            delays = [float(part) for part in value.split(",")]
+        except ValueError:
+            raise ValueError("must be seconds separated by commas, such as 5,30,120") from None
+        if not delays or any(not 0 <= delay <= 2_592_000 for delay in delays):
+            raise ValueError("each delay must lie between 0 and 2592000 seconds")
+        return value
+
+    @field_validator("stripe_sale_events")
+    @classmethod
+    def _are_sale_events(cls, value: str) -> str:
+        unknown = [name for name in _names(value) if name not in SALE_EVENTS]
+        if unknown:
+            raise ValueError(f"knows only {', '.join(SALE_EVENTS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_token(self) -> "Settings":
+        if self.destination_url and self.destination_token is None:
+            raise ValueError("DESTINATION_URL is set: set DESTINATION_TOKEN too")
+        return self
+
+    @property
+    def is_sandbox(self) -> bool:
+        """No destination is configured: what is sent goes to the bridge's own."""
+        return self.destination_url is None
+
+    @property
+    def ledger_url(self) -> str:
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.bridge_home.resolve() / 'ledger.db'}"
+
+    @property
+    def schedule_seconds(self) -> tuple[float, ...]:
+        return tuple(float(part) for part in self.retry_schedule.split(","))
+
+    @property
+    def own_url(self) -> str:
+        """Where this bridge's web answers on this machine."""
+        host = self.own_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def own_host(self) -> str:
+        """The address under which this machine reaches what listens on HOST."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
+        path = self.bridge_config or Path("bridge.toml")
+        if not path.exists():
+            if self.bridge_config:
+                raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
+            return {}
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+
+    @cached_property
+    def rules(self) -> Rules:
+        """How bodies are read."""
+        defaults = Rules()
+        names = self.config.get("names", {})
+        test_events = self.stripe_allow_test_events
+        return Rules(
+            click_id_names=tuple(names.get("click_id", defaults.click_id_names)),
+            customer_id_names=tuple(names.get("customer_id", defaults.customer_id_names)),
+            sale_events=frozenset(_names(self.stripe_sale_events)),
+            net_of_tax=self.net_of_tax,
+            accept_test_events=self.is_sandbox if test_events is None else test_events,
+            phone_region=self.phone_region,
+        )
+
+    def _keep_source_secrets(self, environment: Mapping[str, str]) -> None:
+        for name, value in environment.items():
+            if name.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN")) and value:
+                self._source_secrets[name] = value
+
+    def secrets_of(self, source: str) -> tuple[str, ...]:
+        """The signing secrets of a source (<SOURCE>_WEBHOOK_SECRET), several while rotating; () where none is configured."""
+        return split_secrets(self._source_secrets.get(f"{variable_of(source)}_WEBHOOK_SECRET", ""))
+
+    def path_tokens_of(self, source: str) -> tuple[str, ...]:
+        """The URL tokens of a source that does not sign (<SOURCE>_PATH_TOKEN)."""
+        tokens = split_secrets(self._source_secrets.get(f"{variable_of(source)}_PATH_TOKEN", ""))
+        for token in tokens:
+            if len(token) < 16 or not re.fullmatch(r"[A-Za-z0-9_-]+", token):
+                raise ConfigurationError(
+                    f"{variable_of(source)}_PATH_TOKEN must be 16 or more of A-Z, a-z, 0-9, - and _: it is the only guard"
+                )
+        return tokens
+
+
+def load_settings() -> Settings:
+    """Reads the environment, and for secrets that are not there the file that `bridge up` made.
+
+    Raises ConfigurationError that names each wrong variable, never its value.
+    """
+    made_up = read_made_up_secrets(Path(os.environ.get("BRIDGE_HOME") or "var"))
+    defaults = {
+        name.lower(): value for name, value in made_up.items() if name in GENERATED and not os.environ.get(name)
+    }
+    try:
+        settings = Settings(**defaults)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            name = str(problem["loc"][0]).upper() + ": " if problem["loc"] else ""
+            problems.append(name + problem["msg"].removeprefix("Value error, "))
+        raise ConfigurationError("; ".join(problems)) from None
+    if settings.is_sandbox:
+        settings._keep_source_secrets(made_up)
+    settings._keep_source_secrets(os.environ)
+    return settings
+
+
+def read_made_up_secrets(home: Path) -> dict[str, str]:
+    """What `bridge up` generated into BRIDGE_HOME; {} where it never ran."""
+    try:
+        kept = json.loads((home / SECRETS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: {error}") from error
+    return {str(name): str(value) for name, value in kept.items()}
+
+
+def make_up_secrets(home: Path) -> dict[str, str]:
+    """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = read_made_up_secrets(home)
+    wanted = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
+    wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
+    merged = wanted | kept
+    if merged != kept:
+        path = home / SECRETS_FILE
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    return merged
+
+
+def variable_of(source: str) -> str:
+    """STRIPE for stripe: how a source's name begins its variables."""
+    return re.sub(r"[^A-Z0-9]", "_", source.upper())
+
+
+def split_secrets(text: str) -> tuple[str, ...]:
+    """Secrets between commas. Supabase writes "v1,whsec_…", several joined by |: that comma separates nothing."""
+    if "v1,whsec_" in text:
+        text = text.replace("v1,whsec_", "whsec_").replace("|", ",")
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _names(text: str) -> Iterable[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,1 @@
+"""Everybody who sends to us, by name."""

@@ -1,0 +1,33 @@
+"""What a source is: a name, how it signs, and a pure function from a body to what it means."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from app.model import Inbound, Mapped, Rules
+
+
+class Source(Protocol):
+    """One provider. Instances are stateless, do no I/O and know no clock."""
+
+    @property
+    def name(self) -> str:
+        """As in /webhooks/<name> and <NAME>_WEBHOOK_SECRET."""
+
+    @property
+    def title(self) -> str:
+        """As people write it: "Cal.com"."""
+
+    @property
+    def signed(self) -> bool:
+        """False: the provider cannot sign, and the URL carries an unguessable token instead (<NAME>_PATH_TOKEN)."""
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        """Returns if one of `secrets` signed exactly these bytes, lately. Raises SignatureError for everything else,
+        whatever the headers and the body hold."""
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        """The headers that the provider would send with `body`: for `bridge send` and tests. {} where it does not sign."""
+
+    def map(self, inbound: Inbound, rules: Rules) -> Mapped:
+        """What the body means. Pure. Raises MalformedEvent where it cannot be read as this provider's, nothing else."""

@@ -1,0 +1,132 @@
+"""Bytes from outside to plain values, with a bound on everything. What cannot be read is a MalformedEvent."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from app.errors import MalformedEvent
+
+EMAIL = re.compile(r"[^@\s<>\"(),:;\\]+@[^@\s<>\"(),:;\\]+\.[^@\s<>\"(),:;\\.]+")
+SURROGATES = re.compile("[\ud800-\udfff]")
+DEEPEST = 200
+LONGEST_ID = 255
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value in `body`. Raises MalformedEvent for an empty body, bytes that are no UTF-8, no JSON, NaN, or nesting
+    beyond what a reader bears. A lone surrogate (half an emoji, cut off by somebody's script) becomes U+FFFD."""
+    if not body:
+        raise MalformedEvent("the body is empty")
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except (ValueError, RecursionError):
+        return _parse_slowly(body)
+
+
+def _parse_slowly(body: bytes) -> Any:
+    """What the strict parser refuses may still be JSON: escaped lone surrogates, a byte order mark."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return _mend(value, 0)
+    except UnicodeDecodeError:
+        raise MalformedEvent("the body is not UTF-8") from None
+    except RecursionError:
+        raise MalformedEvent("the body is nested too deeply") from None
+    except ValueError:
+        raise MalformedEvent("the body is no JSON") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _mend(value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise RecursionError
+    if isinstance(value, str):
+        return SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mend(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {SURROGATES.sub("\ufffd", key): _mend(item, depth + 1) for key, item in value.items()}
+    return value
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; MalformedEvent where it is another kind of value."""
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise MalformedEvent("the body is JSON but no object")
+    return value
+
+
+def text_of(value: object) -> str | None:
+    """A scalar as stripped text, with no control characters; None for empty, null, "null", containers and booleans."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).replace("\x00", "").strip()
+    return text if text and text.casefold() not in ("null", "none", "undefined") else None
+
+
+def identifier_of(value: object) -> str | None:
+    """Like text_of, for ids: None where it is longer than any id or holds white space or control characters."""
+    text = text_of(value)
+    if text is None or len(text) > LONGEST_ID or any(c.isspace() or not c.isprintable() for c in text):
+        return None
+    return text
+
+
+def email_of(value: object) -> str | None:
+    """The e-mail address in `value`, as written; None where it does not look like one."""
+    text = text_of(value)
+    return text if text and len(text) <= 320 and EMAIL.fullmatch(text) else None
+
+
+def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The first of `names` that has a value in `values`, compared without case, as an id."""
+    folded = {key.casefold(): value for key, value in values.items() if isinstance(key, str)}
+    for name in names:
+        found = identifier_of(folded.get(name.casefold()))
+        if found:
+            return found
+    return None
+
+
+def from_unix(value: object) -> datetime | None:
+    """Unix seconds (or milliseconds, by size) to an aware UTC time; None for anything that is no plausible time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 < value < 4102444800_000:  # the year 2100, in milliseconds
+        return None
+    seconds = value / 1000 if value > 10**11 else value
+    if seconds >= 4102444800:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def from_iso(value: object, *, assume_utc: bool = False) -> datetime | None:
+    """ISO 8601 (also "2026-03-02 08:15:30", and nine decimals) to an aware UTC time. Without a zone: None, or UTC where the
+    provider fixes it (`assume_utc`). Zero dates (0001-01-01) are None."""
+    text = text_of(value)
+    if text is None or len(text) > 40:
+        return None
+    text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        if not assume_utc:
+            return None
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if 1970 < moment.year < 2100 else None
+
+
+def body_hash(body: bytes) -> str:
+    """An id for an event that has none: the same bytes are the same event."""
+    return "sha256-" + hashlib.sha256(body).hexdigest()[:40]

@@ -1,0 +1,170 @@
+"""One HMAC verifier, configured per source; what each provider signs is in its own file.
+
+Every failure is a SignatureError: odd input (not ASCII, not base64, a timestamp of 400 digits) must never reach a handler
+as ValueError or TypeError, since anybody can send it.
+"""
+
+import base64
+import binascii
+import hmac
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from app.errors import ConfigurationError, SignatureError
+from app.model import Inbound
+
+LONGEST_HEADER = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HmacScheme:
+    """How one provider signs.
+
+    template: what is signed, of {body}, {t} (the timestamp as it was sent), {id}, {method}, {url}.
+    pairs: the header is "t=…,v1=…": names of its time and signature fields; several signature fields are alternatives.
+    versions: the header is a list of "v1,<signature>" between spaces (Standard Webhooks); unknown versions are skipped.
+    timestamp_header, id_header: where {t} and {id} come from when not from pairs.
+    tolerance_seconds: how far the timestamp may lie from now, in either direction; only where the scheme carries one.
+    secret_encoding: "text" (the key is the secret's UTF-8) or "whsec" (base64 after an optional whsec_).
+    """
+
+    header: str
+    encoding: Literal["hex", "base64"] = "hex"
+    digest: Literal["sha256", "sha1"] = "sha256"
+    template: str = "{body}"
+    prefix: str = ""
+    pairs: tuple[str, str] | None = None
+    versions: bool = False
+    timestamp_header: str | None = None
+    timestamp_unit: Literal["s", "ms"] = "s"
+    id_header: str | None = None
+    tolerance_seconds: int = 300
+    secret_encoding: Literal["text", "whsec"] = "text"  # noqa: S105 (the name of an encoding)
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        """Returns if one of `secrets` made the signature. Raises SignatureError otherwise."""
+        header = header_of(inbound.headers, self.header)
+        if self.pairs:
+            timestamp, given = _read_pairs(header, *self.pairs)
+        elif self.versions:
+            timestamp, given = None, [part[3:] for part in header.split() if part.startswith("v1,")]
+        else:
+            if not header.startswith(self.prefix):
+                raise SignatureError(f"the signature does not begin with {self.prefix}")
+            timestamp, given = None, [header[len(self.prefix) :].strip()]
+        if not given:
+            raise SignatureError("the header holds no signature of a version we know")
+        if self.timestamp_header:
+            timestamp = header_of(inbound.headers, self.timestamp_header)
+        if timestamp is not None:
+            self._check_age(timestamp, now)
+        message_id = header_of(inbound.headers, self.id_header) if self.id_header else ""
+        content = self._content(inbound.body, timestamp or "", message_id, inbound.url)
+        for secret in secrets:
+            try:
+                expected = self._signature(secret, content).encode()
+            except ConfigurationError:
+                continue  # said at start; another secret may be right
+            for candidate in given:
+                text = candidate.lower() if self.encoding == "hex" else candidate
+                if hmac.compare_digest(expected, text.encode("utf-8", "backslashreplace")):
+                    return
+        raise SignatureError("the signature is not of this body and any configured secret")
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        """The headers that carry a right signature of `body`, made at `now`."""
+        seconds = now.timestamp()
+        timestamp = str(int(seconds * 1000) if self.timestamp_unit == "ms" else int(seconds))
+        message_id = f"msg_{uuid.uuid4().hex}" if self.id_header else ""
+        signature = self._signature(secret, self._content(body, timestamp, message_id, url))
+        headers = {}
+        if self.pairs:
+            headers[self.header] = f"{self.pairs[0]}={timestamp},{self.pairs[1]}={signature}"
+        else:
+            headers[self.header] = f"v1,{signature}" if self.versions else self.prefix + signature
+        if self.timestamp_header:
+            headers[self.timestamp_header] = timestamp
+        if self.id_header:
+            headers[self.id_header] = message_id
+        return headers
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a signature of this scheme grows old."""
+        return self.pairs is not None or self.timestamp_header is not None
+
+    def _check_age(self, timestamp: str, now: datetime) -> None:
+        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
+            raise SignatureError("the signature's timestamp is no number")
+        sent = int(timestamp) / (1000 if self.timestamp_unit == "ms" else 1)
+        age = now.timestamp() - sent
+        if age > self.tolerance_seconds:
+            raise SignatureError(f"the signature is too old: {int(age)} s, allowed are {self.tolerance_seconds}")
+        if age < -self.tolerance_seconds:
+            raise SignatureError(f"the signature is {int(-age)} s in the future: check this machine's clock")
+
+    def _content(self, body: bytes, timestamp: str, message_id: str, url: str) -> bytes:
+        before, _, after = self.template.partition("{body}")
+        fill = {"t": timestamp, "id": message_id, "url": url, "method": "POST"}
+        try:
+            return before.format(**fill).encode() + body + after.format(**fill).encode()
+        except UnicodeEncodeError:
+            raise SignatureError("a signed header is no text") from None
+
+    def _signature(self, secret: str, content: bytes) -> str:
+        mac = hmac.digest(key_of(secret, self.secret_encoding), content, self.digest)
+        return mac.hex() if self.encoding == "hex" else base64.b64encode(mac).decode()
+
+
+def key_of(secret: str, encoding: Literal["text", "whsec"] = "text") -> bytes:
+    """The HMAC key that `secret` stands for. Raises ConfigurationError where it is empty or no base64: checked at start."""
+    if encoding == "text":
+        key = secret.encode()
+    else:
+        text = secret.removeprefix("v1,").removeprefix("whsec_")
+        try:
+            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            raise ConfigurationError("a signing secret of this source must be whsec_ and base64") from None
+    if not key:
+        raise ConfigurationError("a signing secret is empty")
+    return key
+
+
+def standard_webhooks(prefix: str) -> HmacScheme:
+    """https://www.standardwebhooks.com: prefix "webhook", or "svix" for those who send through Svix."""
+    return HmacScheme(
+        header=f"{prefix}-signature",
+        encoding="base64",
+        template="{id}.{t}.{body}",
+        versions=True,
+        timestamp_header=f"{prefix}-timestamp",
+        id_header=f"{prefix}-id",
+        secret_encoding="whsec",  # noqa: S106 (the name of an encoding)
+    )
+
+
+def header_of(headers: Mapping[str, str], name: str) -> str:
+    """The value of a header that must be there, at a sensible length. Raises SignatureError."""
+    value = headers.get(name.lower(), "").strip()
+    if not value:
+        raise SignatureError(f"the header {name} is missing")
+    if len(value) > LONGEST_HEADER:
+        raise SignatureError(f"the header {name} is too long to be a signature")
+    return value
+
+
+def _read_pairs(header: str, time_name: str, signature_name: str) -> tuple[str, list[str]]:
+    timestamp, signatures = "", []
+    for part in header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == time_name:
+            timestamp = value.strip()
+        elif name == signature_name:
+            signatures.append(value.strip())
+    if not timestamp:
+        raise SignatureError("the signature header carries no timestamp")
+    return timestamp, signatures

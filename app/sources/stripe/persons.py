@@ -1,0 +1,83 @@
+"""Who an event is about: metadata first, wherever the merchant put it, then what Checkout asked the buyer."""
+
+from collections.abc import Iterable, Iterator
+
+from app.model import Rules, Who
+from app.sources.reading import email_of, identifier_of, pick, text_of
+from app.sources.stripe.event import StripeEvent
+from app.sources.stripe.fields import JsonObject, id_of, object_of
+
+EMAIL_NAMES = ("email", "customer_email", "customerEmail")
+
+
+def name_person(
+    event: StripeEvent,
+    *,
+    places: Iterable[object],
+    customer: object,
+    subscription: str | None = None,
+    session: str | None = None,
+    reference: object = None,
+    emails: Iterable[object] = (),
+    names: Iterable[object] = (),
+    phones: Iterable[object] = (),
+) -> Who:
+    """`places` are metadata objects, the most telling first; `customer` is an id or an expanded object; `reference` is
+    client_reference_id; of `emails`, `names` and `phones` the first that is one counts."""
+    click_id, customer_id = find_ids(places, event.rules)
+    reference_click, reference_customer = split_reference(reference, event.rules)
+    expanded = object_of(customer)
+    email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
+    aliases = (id_of(customer), subscription, session)
+    return Who(
+        customer_id=customer_id or reference_customer,
+        click_id=click_id or reference_click,
+        email=email,
+        name=first_name((*names, expanded.get("name")), email),
+        phone=next((found for value in (*phones, expanded.get("phone")) if (found := text_of(value))), None),
+        aliases=tuple(event.alias(identifier) for identifier in aliases if identifier),
+    )
+
+
+def find_ids(places: Iterable[object], rules: Rules) -> tuple[str | None, str | None]:
+    """(click id, customer id), each from the first place that has one."""
+    click_id = customer_id = None
+    for place in places:
+        if not isinstance(place, dict) or not place:
+            continue
+        click_id = click_id or pick(place, rules.click_id_names)
+        customer_id = customer_id or pick(place, rules.customer_id_names)
+    return click_id, customer_id
+
+
+def split_reference(reference: object, rules: Rules) -> tuple[str | None, str | None]:
+    """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither."""
+    if not isinstance(reference, str) or (found := identifier_of(reference)) is None:
+        return None, None
+    for prefix, keep in rules.reference_click_prefixes:
+        if found.startswith(prefix):
+            rest = found[len(prefix) :]
+            return ((found if keep else rest) if rest else None), None
+    return None, found
+
+
+def first_name(names: Iterable[object], email: str | None) -> str | None:
+    """The first that names anybody: Checkout repeats the e-mail address where the buyer gave no name."""
+    for value in names:
+        name = text_of(value)
+        if name and (email is None or name.casefold() != email.casefold()):
+            return name
+    return None
+
+
+def metadata_of(*holders: object) -> Iterator[object]:
+    """The metadata of each holder that is an object (expanded); the others are bare ids."""
+    for holder in holders:
+        if isinstance(holder, dict):
+            yield holder.get("metadata")
+
+
+def email_in_metadata(holder: JsonObject) -> str | None:
+    """An e-mail address that a merchant on PaymentIntents put into the metadata."""
+    metadata = holder.get("metadata")
+    return pick(metadata, EMAIL_NAMES) if isinstance(metadata, dict) and metadata else None

@@ -1,0 +1,64 @@
+"""Refunds and disputes: they mark their Sale and are never sent.
+
+https://docs.stripe.com/api/refunds/object, https://docs.stripe.com/api/disputes/object
+"""
+
+from typing import Literal
+
+from app.model import Mapped, Mark
+from app.money import Money, currency_code
+from app.sources.stripe.event import StripeEvent
+from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of, word_of
+from app.sources.stripe.purchases import gather_keys
+
+
+def map_charge_refunded(event: StripeEvent) -> Mapped:
+    """charge.refunded tells all refunds of a charge in one sum; each event replaces what the last one said."""
+    charge = event.object
+    identifier, refunded = id_of(charge), charge.get("amount_refunded")
+    if refunded is None:  # only the oldest renderings
+        refunded = sum(integer_of(refund.get("amount")) or 0 for refund in objects_of(charge.get("refunds")))
+    keys = gather_keys(
+        invoice=id_of(charge.get("invoice")), intent=id_of(charge.get("payment_intent")), charge=identifier
+    )
+    status = "refunded" if charge.get("refunded") is True else "partially_refunded"
+    reference = f"{identifier}:refunded" if identifier else None
+    return _mark(event, "refund", reference, refunded, status, keys)
+
+
+def map_refund(event: StripeEvent) -> Mapped:
+    """refund.created, .updated, .failed, and charge.refund.updated as it was called before."""
+    refund = event.object
+    return _mark(event, "refund", id_of(refund), refund.get("amount"), refund.get("status"), _find_keys(refund))
+
+
+def map_dispute(event: StripeEvent) -> Mapped:
+    """charge.dispute.*: each carries the dispute as it now stands. Disputes of 2013 have no id of their own."""
+    dispute = event.object
+    charge = id_of(dispute.get("charge"))
+    reference = id_of(dispute) or (f"{charge}:disputed" if charge else None)
+    return _mark(event, "dispute", reference, dispute.get("amount"), dispute.get("status"), _find_keys(dispute))
+
+
+def _find_keys(thing: JsonObject) -> tuple[str, ...]:
+    charge, intent = object_of(thing.get("charge")), object_of(thing.get("payment_intent"))
+    return gather_keys(
+        invoice=id_of(charge.get("invoice")) or id_of(intent.get("invoice")),
+        intent=id_of(thing.get("payment_intent")) or id_of(charge.get("payment_intent")),
+        charge=id_of(thing.get("charge")) or id_of(intent.get("latest_charge")),
+    )
+
+
+def _mark(
+    event: StripeEvent,
+    kind: Literal["refund", "dispute"],
+    reference: str | None,
+    minor: object,
+    status: object,
+    keys: tuple[str, ...],
+) -> Mapped:
+    amount, currency = integer_of(minor), currency_code(event.object.get("currency"))
+    if reference is None or not keys or currency is None or amount is None or amount <= 0:
+        return event.ignore(f"a {kind} is not sent, and this one does not tell what it is of", keys=keys)
+    mark = Mark(kind, reference, Money(amount, currency), word_of(status) or "unknown", event.created)
+    return event.ignore(f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)

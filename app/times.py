@@ -1,0 +1,28 @@
+"""Times as people type them."""
+
+import re
+import time
+from datetime import UTC, datetime
+
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def read_since(text: object, now: float | None = None) -> int:
+    """ "2026-04-10", "2026-04-10T12:00:00Z" (UTC where no zone is given), "90m", "24h" or "7d" ago, as ms since 1970.
+
+    Raises ValueError that says what is taken.
+    """
+    if isinstance(text, str):
+        match = re.fullmatch(r"(\d{1,5})([mhd])", text.strip())
+        if match:
+            seconds = int(match.group(1)) * UNITS[match.group(2)]
+            return int(((time.time() if now is None else now) - seconds) * 1000)
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            moment = None
+        if moment is not None:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            return int(moment.timestamp() * 1000)
+    raise ValueError("give a date (2026-04-10), a time (2026-04-10T12:00:00Z) or an age (90m, 24h, 7d)")

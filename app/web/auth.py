@@ -1,0 +1,115 @@
+"""Who may see and change: a session for people (with throttled login and CSRF tokens), a bearer token for programs."""
+
+import hmac
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Flask, redirect, request, session, url_for
+from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
+
+View = TypeVar("View", bound=Callable[..., Any])
+MOST_FAILURES = 8
+FAILURE_WINDOW_SECONDS = 60.0
+SESSION_SECONDS = 12 * 3600
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Throttle:
+    """At most 8 failed logins a minute for the whole bridge: a password of ours is random, so nobody needs more."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises TooManyRequests while too many have failed."""
+        with self._lock:
+            while self._failures and self._clock() - self._failures[0] > FAILURE_WINDOW_SECONDS:
+                self._failures.popleft()
+            if len(self._failures) >= MOST_FAILURES:
+                raise TooManyRequests("too many failed logins: wait a minute")
+
+    def failed(self) -> None:
+        with self._lock:
+            self._failures.append(self._clock())
+
+
+def same(given: str, wanted: str) -> bool:
+    """Compares in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+
+
+def log_in(name: str) -> None:
+    """Begins a session for an operator who typed `name`."""
+    session.clear()
+    session["name"] = name[:40] or "operator"
+    session["csrf"] = secrets.token_urlsafe(24)
+    session["until"] = time.time() + SESSION_SECONDS
+
+
+def logged_in() -> bool:
+    return bool(session.get("name")) and float(session.get("until", 0)) > time.time()
+
+
+def login_required(view: View) -> View:
+    """For pages: shows the login instead; changes need the session's CSRF token besides."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if not logged_in():
+            session.clear()
+            if request.method != "GET":
+                raise Unauthorized("log in first")
+            return redirect(url_for("dashboard.login", next=request.full_path.removesuffix("?")))
+        if request.method not in ("GET", "HEAD"):
+            check_csrf()
+        return view(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
+def check_csrf() -> None:
+    """Raises BadRequest unless the form carries this session's token."""
+    if not same(request.form.get("csrf", ""), session.get("csrf") or secrets.token_urlsafe()):
+        raise BadRequest("this form is too old: reload the page and try again")
+
+
+def check_bearer(token: str | None) -> None:
+    """Raises Forbidden where no API token is configured, Unauthorized where another one is given."""
+    if token is None:
+        raise Forbidden("set API_TOKEN to open the API")
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not same(given.strip(), token):
+        raise Unauthorized("send Authorization: Bearer API_TOKEN")
+
+
+def protect(app: Flask, *, secure_cookies: bool) -> None:
+    """Session cookies and security headers."""
+    app.config.update(
+        SESSION_COOKIE_NAME="bridge",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=secure_cookies,
+    )
+
+    @app.after_request
+    def add_headers(response: Any) -> Any:
+        if request.path.startswith("/webhooks/"):
+            return response
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Referrer-Policy"] = "same-origin"
+        if response.mimetype in ("text/html", "application/json"):
+            response.headers["Cache-Control"] = "no-store"
+        return response

@@ -1,0 +1,58 @@
+"""create_app: the Flask application and all that it needs."""
+
+from flask import Flask
+
+from app.bootstrap import make_intake, make_ledger, make_nudges
+from app.errors import ConfigurationError
+from app.ledger.engine import Ledger
+from app.ledger.schema import check_schema
+from app.logs import configure_logs
+from app.processes import end_with_parent
+from app.queue import Nudger
+from app.settings import Settings, load_settings
+from app.web import api, auth, dashboard, errors, health, sandbox, webhooks
+
+LARGEST_BODY = 1024 * 1024
+
+
+def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
+    """Raises ConfigurationError, SchemaOutdated or LedgerUnavailable where it cannot serve."""
+    if settings.dashboard_password is None or settings.secret_key is None:
+        missing = [n for n in ("DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, n.lower()) is None]
+        raise ConfigurationError(f"set {' and '.join(missing)} (`bridge up` makes them up)")
+    ledger = ledger or make_ledger(settings)
+    check_schema(ledger)
+    intake, writer = make_intake(settings, ledger)
+    nudges = make_nudges(settings) if settings.redis_url else None
+    nudger = Nudger(nudges) if nudges else None
+    nudge = nudger.ask if nudger else lambda: None
+
+    app = Flask("app.web", template_folder="templates", static_folder="static")
+    app.secret_key = settings.secret_key.get_secret_value()
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.strict_slashes = False
+    app.extensions["ledger"] = ledger
+    app.extensions["writer"] = writer
+    auth.protect(app, secure_cookies=(settings.public_url or "").startswith("https://"))
+    errors.install(app)
+    metrics = health.Metrics(ledger)
+    metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
+    api_token = settings.api_token.get_secret_value() if settings.api_token else None
+    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count))
+    app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
+    app.register_blueprint(api.create_blueprint(ledger, api_token, nudge))
+    password = settings.dashboard_password.get_secret_value()
+    app.register_blueprint(
+        dashboard.create_blueprint(ledger, password, nudge, is_sandbox=settings.is_sandbox, sources=intake.configured)
+    )
+    if settings.is_sandbox:
+        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))
+    return app
+
+
+def application() -> Flask:
+    """For a WSGI server: granian --interface wsgi --factory app.web.factory:application."""
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    end_with_parent()
+    return create_app(settings)

@@ -1,0 +1,109 @@
+"""/healthz, /readyz and /metrics: for machines, counts only."""
+
+import hmac
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, jsonify, request
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+from werkzeug.exceptions import Unauthorized
+
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger
+from app.ledger.queries import stats, workers_alive
+from app.queue import Nudges
+
+
+class LedgerCollector(Collector):
+    """What the ledger counts, read at each scrape."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def collect(self) -> Iterator[Metric]:
+        with self._ledger.read() as connection:
+            found = stats(self._ledger, connection)
+        deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
+        for status, count in found["deliveries"].items():
+            deliveries.add_metric([status], count)
+        yield deliveries
+        events = GaugeMetricFamily("bridge_events", "Events by outcome.", labels=["outcome"])
+        for outcome, count in found["events"].items():
+            events.add_metric([outcome], count)
+        yield events
+        yield GaugeMetricFamily("bridge_event_repeats", "Events received again.", value=found["repeats"])
+        yield GaugeMetricFamily("bridge_workers_alive", "Workers with a fresh heartbeat.", value=found["workers_alive"])
+        yield GaugeMetricFamily(
+            "bridge_oldest_due_seconds",
+            "How long the oldest due delivery has waited.",
+            value=found["oldest_due_seconds"] or 0,
+        )
+        paused = GaugeMetricFamily(
+            "bridge_destination_paused", "1 where a destination is paused.", labels=["destination"]
+        )
+        for destination in found["destinations"]:
+            paused.add_metric([destination["name"]], 1 if destination["paused_at"] else 0)
+        yield paused
+
+
+class Metrics:
+    """This process's counters beside the ledger's numbers."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._registry = CollectorRegistry()
+        self._webhooks = Counter(
+            "bridge_webhooks", "Webhook requests by source and result.", ["source", "result"], registry=self._registry
+        )
+        self._registry.register(LedgerCollector(ledger))
+
+    def count(self, source: str, result: str) -> None:
+        self._webhooks.labels(source, result).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+def create_blueprint(ledger: Ledger, nudges: Nudges | None, metrics: Metrics, metrics_token: str | None) -> Blueprint:
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/healthz")
+    def healthz() -> Response:
+        return jsonify(status="alive")
+
+    @blueprint.get("/readyz")
+    def readyz() -> Response:
+        problems = not_ready(ledger, nudges)
+        response = jsonify(status="not ready" if problems else "ready", problems=problems)
+        response.status_code = 503 if problems else 200
+        return response
+
+    @blueprint.get("/metrics")
+    def show_metrics() -> Response:
+        if metrics_token is not None:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode("utf-8", "replace"), metrics_token.encode()):
+                raise Unauthorized("send Authorization: Bearer METRICS_TOKEN")
+        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return blueprint
+
+
+def not_ready(ledger: Ledger, nudges: Nudges | None) -> list[str]:
+    """What keeps conversions from being taken and forwarded now; [] where nothing does."""
+    problems = []
+    try:
+        with ledger.read() as connection:
+            if not workers_alive(ledger, connection):
+                problems.append("no worker has a fresh heartbeat: start `bridge worker`")
+    except LedgerUnavailable as error:
+        problems.append(str(error))
+    if nudges is None:
+        problems.append("REDIS_URL is not set")
+    else:
+        try:
+            nudges.ping()
+        except (RedisError, OSError) as error:
+            problems.append(f"Redis does not answer: {type(error).__name__}")
+    return problems

@@ -1,0 +1,47 @@
+"""Where providers post. The raw bytes are read before anything could parse them, and 200 means that the event is on disk."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from flask import Blueprint, Response, request
+
+from app.errors import MalformedEvent, SignatureError, UnknownSource
+from app.intake import Intake
+from app.model import Inbound
+
+log = structlog.get_logger(__name__)
+
+
+def create_blueprint(intake: Intake, public_url: str | None, count: Callable[[str, str], None]) -> Blueprint:
+    """count(source, result) is told of every answer, for /metrics."""
+    blueprint = Blueprint("webhooks", __name__)
+    base = public_url or ""
+
+    @blueprint.post("/webhooks/<source>")
+    @blueprint.post("/webhooks/<source>/<token>")
+    def receive(source: str, token: str | None = None) -> Response:
+        body = request.get_data(cache=True)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path = request.full_path.removesuffix("?")
+        inbound = Inbound(body, headers, base + path if base else "")
+        try:
+            receipt = intake.take(source, inbound, token, datetime.now(UTC))
+        except SignatureError as error:
+            count(source, "refused")
+            log.warning("event.refused", source=source, reason=str(error), bytes=len(body))
+            raise
+        except MalformedEvent as error:
+            count(source, "unreadable")
+            log.warning("event.unreadable", source=source, reason=str(error), bytes=len(body))
+            raise
+        except UnknownSource:
+            count("unknown", "unknown")
+            raise
+        count(source, receipt.outcome)
+        log.debug("event.received", source=source, id=receipt.id, outcome=receipt.outcome)
+        text = json.dumps({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
+        return Response(text, 200, content_type="application/json")
+
+    return blueprint

@@ -1,0 +1,82 @@
+"""Stripe's minor units, which are not ISO 4217's: every code of https://docs.stripe.com/currencies that is special."""
+
+from decimal import Decimal
+
+import pytest
+
+from app.money import LARGEST_MINOR, Money, currency_code, from_major, json_number
+
+WHOLE = ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
+THOUSANDTHS = ["BHD", "JOD", "KWD", "OMR", "TND"]
+TRAPS = ["ISK", "UGX", "HUF", "TWD"]
+"""No coins of that size, or other units in ISO 4217, and yet hundredths on the wire."""
+ORDINARY = ["USD", "EUR", "GBP", "BRL", "INR", "MXN", "PLN", "SEK", "CHF", "AED"]
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "major"),
+    [
+        *((code, 500, "500") for code in WHOLE),
+        *((code, 12345, "12.345") for code in THOUSANDTHS),
+        *((code, 500, "5") for code in TRAPS),
+        *((code, 19999, "199.99") for code in TRAPS + ORDINARY),
+    ],
+)
+def test_minor_and_major_units_agree_in_both_directions(currency: str, minor: int, major: str) -> None:
+    money = Money(minor, currency)
+    assert money.major == Decimal(major)
+    assert from_major(major, currency) == money
+    assert from_major(json_number(money.major), currency) == money
+
+
+def test_the_lists_overlap_nowhere() -> None:
+    every = WHOLE + THOUSANDTHS + TRAPS + ORDINARY
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("currency", WHOLE)
+def test_a_currency_of_whole_units_takes_no_decimals(currency: str) -> None:
+    with pytest.raises(ValueError, match="decimals"):
+        from_major("5.5", currency)
+
+
+@pytest.mark.parametrize("currency", THOUSANDTHS)
+def test_a_currency_of_thousandths_takes_three_decimals_and_not_four(currency: str) -> None:
+    assert from_major("1.234", currency) == Money(1234, currency)
+    with pytest.raises(ValueError, match="decimals"):
+        from_major("1.2345", currency)
+
+
+@pytest.mark.parametrize("currency", TRAPS)
+def test_a_trap_currency_takes_two_decimals_and_not_three(currency: str) -> None:
+    assert from_major("1.23", currency) == Money(123, currency)
+    with pytest.raises(ValueError, match="decimals"):
+        from_major("1.234", currency)
+
+
+@pytest.mark.parametrize("minor", [1, 10, 29, 57, 110, 1999, 19999, 100000001, 999999999999])
+def test_a_json_amount_has_no_float_noise(minor: int) -> None:
+    for currency in ("USD", "JPY", "KWD"):
+        money = Money(minor, currency)
+        assert Decimal(str(json_number(money.major))) == money.major
+
+
+def test_a_whole_amount_is_a_whole_json_number() -> None:
+    assert repr(json_number(Money(50000, "USD").major)) == "500"
+    assert repr(json_number(Money(500, "JPY").major)) == "500"
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1,5", "NaN", "Infinity", None, True, [], {}, str(LARGEST_MINOR * 10)])
+def test_what_is_no_amount_is_a_value_error(text: object) -> None:
+    with pytest.raises(ValueError):
+        from_major(text, "USD")
+
+
+@pytest.mark.parametrize(("text", "code"), [("usd", "USD"), (" Eur ", "EUR"), ("JPY", "JPY")])
+def test_a_currency_code_is_upper_case(text: str, code: str) -> None:
+    assert currency_code(text) == code
+
+
+@pytest.mark.parametrize("text", ["", "us", "usdd", "u1d", "€€€", None, 978, ["usd"], "éur"])
+def test_what_is_no_currency_code_is_none(text: object) -> None:
+    assert currency_code(text) is None

@@ -1,0 +1,139 @@
+"""python -m workers: one worker process. It forwards what is due, sweeps, and does not end for want of Redis."""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import click
+import structlog
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.timeouts import TimerDeathPenalty
+from rq.worker.base import StopRequested
+
+from app.bootstrap import host_name, make_ledger, make_nudges
+from app.destination import destinations_of
+from app.errors import BridgeError
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import register_worker, stop_worker
+from app.ledger.schema import check_schema
+from app.logs import configure_logs
+from app.processes import end_with_parent, pid_started
+from app.queue import QUEUE_NAME, connect, worker_serializer
+from app.settings import Settings, load_settings
+from workers.forward import Forwarder, install
+from workers.sweeper import Sweeper
+
+WORKER_TTL_SECONDS = 60
+LONGEST_PAUSE_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class BridgeWorker(SimpleWorker):
+    """RQ's worker that runs its job in this process, and on SIGTERM lets the job see the stop flag."""
+
+    death_penalty_class = TimerDeathPenalty  # the job's senders are threads; an alarm signal would hit any system call
+    max_connection_wait_time = LONGEST_PAUSE_SECONDS
+
+    def __init__(self, *args: Any, stop: threading.Event, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stop_flag = stop
+
+    def _install_signal_handlers(self) -> None:
+        """The process has its own (below): RQ's talk to Redis, which may be away."""
+
+    def ask_to_stop(self) -> None:
+        self._stop_requested = True
+
+
+def run(settings: Settings, concurrency: int | None) -> None:
+    """Works until SIGTERM or SIGINT. Raises BridgeError where it cannot start."""
+    ledger = make_ledger(settings)
+    check_schema(ledger)
+    destinations = destinations_of(settings)
+    nudges = make_nudges(settings)
+    worker_id = _register(ledger)
+    stop = threading.Event()
+    forwarder = Forwarder(ledger, destinations, settings.schedule_seconds, settings.hold_seconds, stop, concurrency)
+    forwarder.worker_id = worker_id
+    install(forwarder, nudges.clear)
+    names = [destination.name for destination in destinations]
+    sweeper = Sweeper(ledger, worker_id, host_name(), names, lambda: forwarder.is_running, nudges.nudge)
+    current: list[BridgeWorker] = []
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        for worker in current:
+            worker.ask_to_stop()
+        if not forwarder.is_running:
+            raise StopRequested
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    log.info("worker.started", worker=worker_id, destinations=names)
+    try:
+        sweeper.start()
+        _work(settings, stop, current)
+    except StopRequested:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sweeper.stop()
+        forwarder.close()
+        _unregister(ledger, worker_id)
+        log.info("worker.stopped", worker=worker_id)
+
+
+def _work(settings: Settings, stop: threading.Event, current: list[BridgeWorker]) -> None:
+    """RQ's loop, begun again (under a fresh name) whenever Redis took it down."""
+    assert settings.redis_url is not None
+    pause = 0.1
+    while not stop.is_set():
+        try:
+            redis = connect(settings.redis_url.get_secret_value(), timeout_seconds=5)
+            worker = BridgeWorker(
+                [QUEUE_NAME], connection=redis, serializer=worker_serializer(), worker_ttl=WORKER_TTL_SECONDS, stop=stop
+            )
+            current[:] = [worker]
+            worker.work(logging_level="WARNING")
+            pause = 0.1
+        except (RedisError, OSError) as error:
+            log.warning("redis.unreachable", error=type(error).__name__)
+        stop.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _register(ledger: Ledger) -> int:
+    pid = os.getpid()
+    return ledger.transact(lambda c: register_worker(ledger, c, host_name(), pid, pid_started(pid), ledger.now(c)))
+
+
+def _unregister(ledger: Ledger, worker_id: int) -> None:
+    try:
+        ledger.transact(lambda c: stop_worker(ledger, c, worker_id, ledger.now(c)))
+    except BridgeError as error:
+        log.warning("ledger.unavailable", error=str(error))
+
+
+@click.command()
+@click.option("--concurrency", type=click.IntRange(1, 512), help="Requests in flight; default DESTINATION_CONCURRENCY.")
+def main(concurrency: int | None) -> None:
+    """One worker: sends what is due to the destination."""
+    try:
+        settings = load_settings()
+        configure_logs(settings.log_level)
+        if os.environ.get("BRIDGE_SUPERVISED"):
+            end_with_parent()
+        run(settings, concurrency)
+    except BridgeError as error:
+        click.echo(f"bridge worker: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The RQ job: looks into the ledger and sends while there is work. All that is due is served by one job, so RQ's cost per job
+is shared, and an empty queue costs nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from app.destination import Destination
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish, give_back, has_due
+from workers.lane import Lane
+
+TURN_SECONDS = 0.01
+LINGER_SECONDS = 0.5
+REST_SECONDS = 0.1
+LONGEST_JOB_SECONDS = 600.0
+STOP_SECONDS = 9.0
+CLAIM_MARGIN_SECONDS = 20.0
+
+log = structlog.get_logger(__name__)
+
+
+class Forwarder:
+    """Sends what is due, for every destination, until nothing is. One per worker process.
+
+    stop: set when the process should end; what is in flight gets 9 s, and is an unknown attempt after that.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        destinations: Sequence[Destination],
+        schedule_seconds: tuple[float, ...],
+        hold_seconds: float,
+        stop: threading.Event,
+        concurrency: int | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._hold_ms = int(hold_seconds * 1000)
+        self._stop = stop
+        self._lanes = [Lane(d, schedule_seconds, concurrency or d.concurrency) for d in destinations]
+        self._claims = 0
+        self._ready = False
+        self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
+        self.worker_id = 0
+        self.is_running = False
+        """Read by the sweeper: a running job needs no nudge."""
+
+    def run(self, before_look: Callable[[], None]) -> int:
+        """Sends until there was nothing to do for half a second. Returns how many attempts were made.
+
+        before_look is called before the first look (it deletes the nudge's flag, so that no nudge is lost).
+        """
+        before_look()
+        self.is_running = True
+        try:
+            return self._run()
+        finally:
+            self.is_running = False
+
+    def _run(self) -> int:
+        made, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1
+        while not self._stop.is_set():
+            try:
+                busy = False
+                for lane in self._lanes:
+                    count, active = self._turn(lane)
+                    made += count
+                    busy = busy or active
+                pause = 0.1
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))
+                self._stop.wait(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            now = time.monotonic()
+            if busy:
+                idle_since = now
+                if now - started > LONGEST_JOB_SECONDS:
+                    break
+            elif now - idle_since > LINGER_SECONDS:
+                return made
+            time.sleep(TURN_SECONDS)
+        return made + self._wind_down()
+
+    def close(self) -> None:
+        for lane in self._lanes:
+            lane.close()
+
+    def _turn(self, lane: Lane) -> tuple[int, bool]:
+        """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
+        lane.cut_late()
+        outcomes, unsent = self._pending(lane)
+        rested = bool(outcomes) or time.monotonic() >= lane.rest_until
+        wants = rested and lane.room() >= min(lane.concurrency, 8) and self._has_due(lane)
+        if not outcomes and not unsent and not wants:
+            return 0, bool(lane.open_tasks)
+        self._claims += 1
+        token = f"{self.worker_id}.{self._claims}"
+        room = lane.room() if wants else 0
+        claim_seconds = 3 * lane.destination.timeout_seconds + CLAIM_MARGIN_SECONDS
+
+        def work(connection: Connection) -> list[Claimed]:
+            now = self._ledger.now(connection)
+            destination = lane.destination
+            if not self._ready:
+                for each in self._lanes:
+                    ensure_destination(self._ledger, connection, each.destination.name, each.destination.token_print)
+            finish(self._ledger, connection, destination.name, outcomes, now=now, token_print=destination.token_print)
+            give_back(self._ledger, connection, unsent)
+            if not room:
+                return []
+            return claim(
+                self._ledger,
+                connection,
+                destination.name,
+                token,
+                limit=room,
+                now=now,
+                claim_ms=int(claim_seconds * 1000),
+                hold_ms=self._hold_ms,
+                rate=destination.rate,
+            )
+
+        asked = time.monotonic()
+        try:
+            claimed = self._ledger.transact(work)
+        except LedgerUnavailable:
+            self._unrecorded[lane.destination.name] = (outcomes, unsent)
+            raise
+        self._ready = True
+        if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
+            lane.rest_until = time.monotonic() + REST_SECONDS
+        lane.submit(claimed, asked + claim_seconds - lane.destination.timeout_seconds - 2)
+        for outcome in outcomes:
+            _report(outcome, lane.destination.name)
+        return len(outcomes), bool(claimed or lane.open_tasks or outcomes)
+
+    def _pending(self, lane: Lane) -> tuple[list[Outcome], list[Claimed]]:
+        """Outcomes to record: new ones, and those the ledger did not take before."""
+        outcomes, unsent = lane.collect()
+        kept = self._unrecorded.pop(lane.destination.name, None)
+        if kept:
+            return kept[0] + outcomes, kept[1] + unsent
+        return outcomes, unsent
+
+    def _has_due(self, lane: Lane) -> bool:
+        with self._ledger.read() as connection:
+            return has_due(self._ledger, connection, lane.destination.name, self._ledger.now(connection))
+
+    def _wind_down(self) -> int:
+        """Gives back what was not begun, waits for what is in flight, and records what is still open as unknown."""
+        deadline = time.monotonic() + (STOP_SECONDS if self._stop.is_set() else 60.0)
+        unsent = {lane.destination.name: lane.withdraw() for lane in self._lanes}
+        made = 0
+        while True:
+            late = time.monotonic() > deadline
+            done = True
+            for lane in self._lanes:
+                lane.cut_late()
+                outcomes, too_old = self._pending(lane)
+                if late:
+                    outcomes += lane.give_up()
+                back = too_old + unsent.pop(lane.destination.name, [])
+                if outcomes or back:
+                    made += self._record_last(lane, outcomes, back)
+                done = done and not lane.open_tasks
+            if done or late:
+                return made
+            time.sleep(TURN_SECONDS)
+
+    def _record_last(self, lane: Lane, outcomes: list[Outcome], back: list[Claimed]) -> int:
+        def work(connection: Connection) -> None:
+            now, name = self._ledger.now(connection), lane.destination.name
+            finish(self._ledger, connection, name, outcomes, now=now, token_print=lane.destination.token_print)
+            give_back(self._ledger, connection, back)
+
+        try:
+            self._ledger.transact(work)
+        except LedgerUnavailable as error:
+            log.warning("ledger.unavailable", error=str(error), unrecorded=len(outcomes))
+            return 0
+        for outcome in outcomes:
+            _report(outcome, lane.destination.name)
+        return len(outcomes)
+
+
+_installed: list[tuple[Forwarder, Callable[[], None]]] = []
+
+
+def install(forwarder: Forwarder, before_look: Callable[[], None]) -> None:
+    """Makes `forwarder` the one that `forward` runs in this process."""
+    _installed[:] = [(forwarder, before_look)]
+
+
+def forward() -> int:
+    """The job that a nudge names (app.queue.JOB). Returns the number of attempts made; running it again is harmless."""
+    if not _installed:
+        raise RuntimeError("this job runs in `bridge worker`, not in a plain rq worker")
+    forwarder, before_look = _installed[0]
+    return forwarder.run(before_look)
+
+
+def _report(outcome: Outcome, destination: str) -> None:
+    fields = {
+        "delivery": outcome.claimed.id,
+        "destination": destination,
+        "attempt": outcome.claimed.attempts + 1,
+        "result": outcome.result,
+        "status": outcome.status,
+        "duration_ms": outcome.duration_ms,
+    }
+    if outcome.result == "delivered":
+        log.debug("delivery.attempted", **fields)
+    elif outcome.due_at is None:
+        log.error("delivery.dead", **fields, error=outcome.error)
+    else:
+        log.warning("delivery.attempted", **fields, error=outcome.error)

@@ -1,0 +1,96 @@
+"""A thread of every worker: heartbeat, claims that nobody will finish, and a nudge where something is due.
+
+It is what makes a lost nudge, an emptied Redis or a killed worker no matter. It reads first and writes only where there is
+something to write, since on SQLite every write makes the others wait.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import (
+    claims_of,
+    expired_claims,
+    has_due,
+    heartbeat,
+    stop_worker,
+    take_over,
+    workers_here,
+)
+from app.processes import is_alive
+
+SWEEP_SECONDS = 1.5
+HEARTBEAT_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker_id: int,
+        host: str,
+        destinations: Sequence[str],
+        is_busy: Callable[[], bool],
+        nudge: Callable[[], object],
+    ) -> None:
+        self._ledger = ledger
+        self._worker_id = worker_id
+        self._host = host
+        self._destinations = destinations
+        self._is_busy = is_busy
+        self._nudge = nudge
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._beat_at = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread. Idempotent."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def sweep(self) -> None:
+        """One round. Idempotent. Raises LedgerUnavailable."""
+        ledger = self._ledger
+        with ledger.read() as connection:
+            now = ledger.now(connection)
+            stale = expired_claims(ledger, connection, now)
+            dead = [w for w, pid, started in workers_here(ledger, connection, self._host) if not is_alive(pid, started)]
+            if dead:
+                stale += claims_of(ledger, connection, dead)
+            due = any(has_due(ledger, connection, name, now) for name in self._destinations)
+        if stale or dead or now - self._beat_at >= HEARTBEAT_SECONDS * 1000:
+            self._write(stale, dead)
+        if due and not self._is_busy():
+            self._nudge()
+
+    def _write(self, stale: list[tuple[int, str, int, int]], dead: list[int]) -> None:
+        with self._ledger.write() as connection:
+            now = self._ledger.now(connection)
+            heartbeat(self._ledger, connection, self._worker_id, now)
+            taken = take_over(self._ledger, connection, stale, now=now)
+            for worker_id in dead:
+                stop_worker(self._ledger, connection, worker_id, now)
+        self._beat_at = now
+        if taken:
+            log.warning("claim.lost", deliveries=taken)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sweep()
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))
+            except Exception as error:  # noqa: BLE001 - Redis away, or a bug: the next round must come all the same
+                log.warning("sweep.failed", error=type(error).__name__)
+            if self._stop.wait(SWEEP_SECONDS):
+                return
