@@ -18,13 +18,17 @@ DECLARED: Mapping[str, FieldType] = {
     **dict.fromkeys(("lastname",), "last_name"),
     **dict.fromkeys(("hidden", "hiddenfields", "urlparameter"), "hidden"),
     **dict.fromkeys(
-        words("select radio checkbox checkboxes file fileupload upload date time datetime datepicker number url website link "
-        "acceptance legal signature rating slider scale matrix ranking multiplechoice multipleselect choice choices dropdown "
-        "password html address payment product price calculation boolean yesno image color appointment captcha"),
+        words(
+            "select radio checkbox checkboxes file fileupload upload date time datetime datepicker number url website link "
+            "acceptance legal signature rating slider scale matrix ranking multiplechoice multipleselect choice choices dropdown "
+            "password html address payment product price calculation boolean yesno image color appointment captcha"
+        ),
         "other",
     ),
 }
-NAMES_OF_A_PERSON = words("first last middle prefix suffix firstname lastname first_name last_name firstandlast full title")
+NAMES_OF_A_PERSON = words(
+    "first last middle prefix suffix firstname lastname first_name last_name firstandlast full title"
+)
 NAMES_OF_A_NUMBER = words("full area phone country number e164")
 
 

@@ -131,7 +131,8 @@ def _cognitoforms(raw: dict[str, Any], inbound: Inbound) -> View | str:
     numbers = [text_of(form.get("Id")), text_of(entry.get("Number"))]
     return View(
         event="submission",
-        submission_id=identifier_of(raw.get("Id")) or (identifier_of("-".join(map(str, numbers))) if all(numbers) else None),
+        submission_id=identifier_of(raw.get("Id"))
+        or (identifier_of("-".join(map(str, numbers))) if all(numbers) else None),
         body=inbound.body,
         occurred_at=from_iso(entry.get("DateSubmitted")) or from_iso(entry.get("DateCreated")),
         fields=fields_from(raw, skip=frozenset({"form", "entry", "id"})),

@@ -93,6 +93,8 @@ def _view(inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, eve
         contact=Contact(
             email=user.get("email"),
             name=known.get("full_name") or known.get("name"),
+            first=known.get("first_name"),
+            last=known.get("last_name"),
             phone=user.get("phone"),
             customer_id=user_id,
         ),

@@ -270,7 +270,7 @@ FILLERS = words(
     "suo seu qual é ваше ваша ваши как и et y und e o uw je is wat"
 )
 PARTS: dict[frozenset[str], Part] = {
-    words(words): part  # type: ignore[misc]
+    words(spelling): part  # type: ignore[misc]
     for part, spellings in {
         "full": "name|full name|fullname|yourname|first last name|first last|name surname|firstname lastname|complete name|"
         "nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|nome cognome|"
@@ -281,14 +281,14 @@ PARTS: dict[frozenset[str], Part] = {
         "last": "last name|lastname|lname|surname|family name|familyname|last|second name|nachname|familienname|nom famille|"
         "apellido|apellidos|cognome|sobrenome|achternaam|nazwisko|фамилия",
     }.items()
-    for words in spellings.split("|")
+    for spelling in spellings.split("|")
 }
 SOMEBODY_NEAR = words(
     "child children childs kid kids son daughter baby student students pupil player camper partner partners"
 )
 SOMEBODY_ELSE = words(
     "friend friends colleague colleagues referrer referral referred referee spouse wife husband emergency manager supervisor boss "
-    "guest guests host organizer organiser owner recipient admin administrator webmaster sender assistant beneficiary"
+    "guest guests host organizer organiser recipient admin administrator webmaster sender assistant beneficiary"
 )
 NO_PERSON = words(
     "company companies business organization organisation employer firm brand product project form site website page event "
@@ -315,7 +315,11 @@ PHONE_WORDS = words("tel cell gsm mob fon 电话 電話 手机 전화번호")
 def _meaning_of_text(text: str) -> tuple[Meaning, bool]:
     """The meaning of one label or key, and whether it says that this is about no person at all."""
     words = frozenset(word.casefold() for word in WORD.findall(text[:500]))
-    whose = 2 if words & SOMEBODY_ELSE else 1 if words & SOMEBODY_NEAR else 0
+    whose = 0
+    if words & SOMEBODY_ELSE:  # a whole sentence may name a friend and still ask for one's own
+        whose = 2 if len(words) <= 7 else 1
+    elif words & SOMEBODY_NEAR:
+        whose = 1
     phone = "fax" not in words and any(
         word in PHONE_WORDS or word.startswith(PHONE_BEGINNINGS) or word.endswith("phone") for word in words
     )

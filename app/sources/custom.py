@@ -1,0 +1,403 @@
+"""Sources of one's own, from a table of bridge.toml instead of code. docs/sources.md shows them.
+
+Everything is read and checked once, by `build`: what is wrong is a ConfigurationError that names the key. Expressions are
+jmespath (https://jmespath.org): they select and fall back, but cannot loop, run code or reach anything outside the body.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import jmespath
+
+from app.errors import ConfigurationError
+from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
+from app.money import Money, currency_code, from_major
+from app.sources.base import Source
+from app.sources.bodies import read_body
+from app.sources.flat import fields_from
+from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
+from app.sources.signatures import HmacScheme
+from app.sources.view import (
+    Field,
+    View,
+    event_id_of,
+    event_name_of,
+    fold,
+    ignored,
+    name_of,
+    phone_of,
+    single,
+    title_of,
+    who_of,
+)
+from app.sources.webhook import Webhook
+
+LONGEST_EXPRESSION = 500
+COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
+SALE_FIELDS = (*COMMON_FIELDS, "order_id", "invoice_id", "amount", "currency")
+OPTIONS_OF_FIELDS = ("occurred_at_unit", "occurred_at_zone", "amount_unit")
+OF_THE_TABLE = ("kind", "title", "signature", "events", "fields", "event_name", "currency", "lead_mode")
+OF_THE_SIGNATURE = (
+    "header",
+    "prefix",
+    "encoding",
+    "digest",
+    "template",
+    "pairs",
+    "versions",
+    "timestamp_header",
+    "timestamp_unit",
+    "tolerance_seconds",
+    "id_header",
+    "secret_encoding",
+)
+
+Pick = Callable[["Body"], Any]
+
+
+@dataclass(slots=True)
+class Body:
+    """One body, parsed once, with its values by every name that an alias may use (built when the first alias asks)."""
+
+    raw: dict[str, Any]
+    fields: tuple[Field, ...]
+    named: dict[str, Any] = dataclass_field(default_factory=dict)
+
+    def by_alias(self, alias: str) -> Any:
+        if not self.named:
+            for one in self.fields:
+                for name in (one.key, one.id, one.label):
+                    if name and one.value not in (None, "", []):
+                        self.named.setdefault(fold(name), one.value)
+            self.named.setdefault("", None)
+        return self.named.get(fold(alias))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked table."""
+
+    name: str
+    kind: Literal["sale", "lead"]
+    picks: Mapping[str, Pick]
+    event: Pick | None
+    allowed: frozenset[str]
+    event_name: str
+    unit: Literal["auto", "s", "ms"]
+    zone: ZoneInfo | None
+    amount_in_minor: bool
+    currency: str | None
+
+
+def build(name: str, table: Mapping[str, Any]) -> Source:
+    """The source that [sources.<name>] describes. Raises ConfigurationError naming the key that is wrong."""
+    at = f"sources.{name}"
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{at}: must be a table")
+    if not name.isascii() or not name.replace("_", "").isalnum() or name != name.lower() or len(name) > 40:
+        raise ConfigurationError(
+            f"{at}: a source's name is lower-case letters, digits and _, since it names a URL and a variable"
+        )
+    _only(table, OF_THE_TABLE, at)
+    kind = _choice(table, "kind", ("lead", "sale"), at, default="lead")
+    fields = _table(table, "fields", at)
+    _only(fields, (*(SALE_FIELDS if kind == "sale" else COMMON_FIELDS), *OPTIONS_OF_FIELDS), f"{at}.fields")
+    event, allowed = _events(table, at)
+    default_currency = _text(table, "currency", at)
+    if default_currency is not None and currency_code(default_currency) is None:
+        raise ConfigurationError(f"{at}.currency: must be a currency code of three letters, such as EUR")
+    plan = Plan(
+        name=name,
+        kind="sale" if kind == "sale" else "lead",
+        picks={
+            key: _pick(value, f"{at}.fields.{key}") for key, value in fields.items() if key not in OPTIONS_OF_FIELDS
+        },
+        event=event,
+        allowed=allowed,
+        event_name=_text(table, "event_name", at) or ("order_paid" if kind == "sale" else "form_submitted"),
+        unit=_choice(fields, "occurred_at_unit", ("auto", "s", "ms"), f"{at}.fields", default="auto"),  # type: ignore[arg-type]
+        zone=_zone(fields, at),
+        amount_in_minor=_choice(fields, "amount_unit", ("major", "minor"), f"{at}.fields", default="major") == "minor",
+        currency=currency_code(default_currency),
+    )
+    if plan.kind == "sale":
+        _check_sale(plan, at)
+    scheme = _signature(table, at)
+    return Webhook(name, _text(table, "title", at) or name, scheme, lambda inbound, rules: _read(plan, inbound, rules))
+
+
+# --- the table, checked ----------------------------------------------------------------------------------------------
+
+
+def _only(table: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigurationError(f"{at}.{key}: is not known; known are {', '.join(known)}")
+
+
+def _table(table: Mapping[str, Any], key: str, at: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{at}.{key}: must be a table")
+    return value
+
+
+def _text(table: Mapping[str, Any], key: str, at: str) -> str | None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > 255):
+        raise ConfigurationError(f"{at}.{key}: must be a text")
+    return value
+
+
+def _choice(table: Mapping[str, Any], key: str, choices: tuple[str, ...], at: str, *, default: str) -> str:
+    value = table.get(key, default)
+    if value not in choices:
+        raise ConfigurationError(f"{at}.{key}: must be one of {', '.join(choices)}")
+    return str(value)
+
+
+def _zone(fields: Mapping[str, Any], at: str) -> ZoneInfo | None:
+    name = _text(fields, "occurred_at_zone", f"{at}.fields")
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ConfigurationError(
+            f"{at}.fields.occurred_at_zone: no time zone is called that; UTC and Europe/Berlin are"
+        ) from None
+
+
+def _events(table: Mapping[str, Any], at: str) -> tuple[Pick | None, frozenset[str]]:
+    events = _table(table, "events", at)
+    _only(events, ("path", "allow"), f"{at}.events")
+    if not events:
+        return None, frozenset()
+    allow = events.get("allow")
+    if not isinstance(allow, list) or not allow or not all(isinstance(name, str) for name in allow):
+        raise ConfigurationError(f"{at}.events.allow: must be a list of the event names that are conversions")
+    if "path" not in events:
+        raise ConfigurationError(f"{at}.events.path: must say where the event's name is")
+    return _pick(events["path"], f"{at}.events.path"), frozenset(allow)
+
+
+def _check_sale(plan: Plan, at: str) -> None:
+    if "amount" not in plan.picks:
+        raise ConfigurationError(f"{at}.fields.amount: a sale needs it")
+    if "currency" not in plan.picks and plan.currency is None:
+        raise ConfigurationError(f'{at}.fields.currency: a sale needs it, or a fixed currency = "EUR" in {at}')
+    if not plan.picks.keys() & {"order_id", "invoice_id", "submission_id"}:
+        raise ConfigurationError(
+            f"{at}.fields.order_id: a sale needs it or invoice_id, since it is counted once by them"
+        )
+
+
+def _signature(table: Mapping[str, Any], at: str) -> HmacScheme | None:
+    options = table.get("signature")
+    if options is None or options == "none":
+        return None
+    at = f"{at}.signature"
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
+    _only(options, OF_THE_SIGNATURE, at)
+    for key in ("header", "timestamp_header", "id_header", "prefix", "template"):
+        _text(options, key, at)
+    if "header" not in options:
+        raise ConfigurationError(f"{at}.header: must name the header that holds the signature")
+    for key, choices in (
+        ("encoding", ("hex", "base64")),
+        ("digest", ("sha256", "sha1")),
+        ("timestamp_unit", ("s", "ms")),
+        ("secret_encoding", ("text", "whsec")),
+    ):
+        _choice(options, key, choices, at, default=choices[0])
+    pairs, tolerance = options.get("pairs"), options.get("tolerance_seconds", 300)
+    if pairs is not None and not (
+        isinstance(pairs, list) and len(pairs) == 2 and all(isinstance(one, str) and one for one in pairs)
+    ):
+        raise ConfigurationError(f'{at}.pairs: must be the names of time and signature, such as ["t", "v1"]')
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int) or not 1 <= tolerance <= 86400:
+        raise ConfigurationError(f"{at}.tolerance_seconds: must be a whole number from 1 to 86400")
+    if not isinstance(options.get("versions", False), bool):
+        raise ConfigurationError(f"{at}.versions: must be true or false")
+    _check_template(options, at)
+    return HmacScheme(**{**options, "pairs": tuple(pairs) if pairs else None})
+
+
+def _check_template(options: Mapping[str, Any], at: str) -> None:
+    template = options.get("template", "{body}")
+    if template.count("{body}") != 1:
+        raise ConfigurationError(f"{at}.template: must hold {{body}} once")
+    rest = template.replace("{body}", "")
+    for name in ("t", "id", "method", "url"):
+        rest = rest.replace(f"{{{name}}}", "")
+    if "{" in rest or "}" in rest:
+        raise ConfigurationError(f"{at}.template: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
+    if "{t}" in template and not (options.get("timestamp_header") or options.get("pairs")):
+        raise ConfigurationError(f"{at}.template: has {{t}}, so timestamp_header or pairs must say where the time is")
+    if "{id}" in template and not options.get("id_header"):
+        raise ConfigurationError(f"{at}.template: has {{id}}, so id_header must say where it is")
+    if "{t}" not in template and (options.get("timestamp_header") or options.get("pairs")):
+        raise ConfigurationError(
+            f"{at}.template: leaves {{t}} out, so the time would be taken unsigned from whoever sends it"
+        )
+
+
+def _pick(value: Any, at: str) -> Pick:
+    """Aliases and expressions in their order, as one function: the first that finds something wins."""
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ConfigurationError(f"{at}: must be a name, an expression that begins with =, or a list of these")
+    picks = [_expression(text[1:], at) if text.startswith("=") else _alias(text) for text in texts]
+
+    def pick(body: Body) -> Any:
+        return next((found for one in picks if (found := single(one(body))) not in (None, "", {})), None)
+
+    return pick
+
+
+def _alias(text: str) -> Pick:
+    return lambda body: body.by_alias(text)
+
+
+def _expression(text: str, at: str) -> Pick:
+    if len(text) > LONGEST_EXPRESSION:
+        raise ConfigurationError(f"{at}: the expression is longer than {LONGEST_EXPRESSION} characters")
+    try:
+        compiled = jmespath.compile(text.strip())
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{at}: is no jmespath expression: {str(error).splitlines()[0] if str(error) else text}"
+        ) from None
+
+    def search(body: Body) -> Any:
+        try:
+            return compiled.search(body.raw)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError):
+            return None  # a body of another shape: the same as not finding anything
+
+    return search
+
+
+# --- a body, mapped --------------------------------------------------------------------------------------------------
+
+
+def _read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
+    raw = read_body(inbound)
+    body = Body(raw, fields_from(raw))
+
+    def find(key: str) -> Any:
+        return plan.picks[key](body) if key in plan.picks else None
+
+    event = event_name_of(plan.event(body)) if plan.event else "submission"
+    own_id = identifier_of(find("submission_id"))
+    view = View(
+        event=event,
+        submission_id=own_id or (body_hash(inbound.body) if plan.kind == "lead" else None),
+        body=inbound.body,
+        occurred_at=_moment(find("occurred_at"), plan),
+        fields=body.fields,
+        form=title_of(find("form")),
+    )
+    if plan.event and not event:
+        return _outcome(plan, view, Who(), "parked", "the event's name is not where sources.<name>.events.path says")
+    if plan.event and event not in plan.allowed:
+        return ignored(view, f"{event} is not among the events that are conversions")
+    who = _who(view, find, plan, rules)
+    if plan.kind == "sale":
+        return _sale(plan, view, who, find)
+    if "submission_id" in plan.picks and not own_id:
+        return _outcome(plan, view, who, "parked", "it has no submission_id, so it could not be counted once")
+    return _outcome(plan, view, who, "lead", "a form was submitted")
+
+
+def _who(view: View, find: Callable[[str], Any], plan: Plan, rules: Rules) -> Who:
+    """What the configured fields say; what is not configured is read by the rules for every form."""
+    known = who_of(view, rules)
+    configured = plan.picks.keys()
+    return Who(
+        customer_id=identifier_of(find("customer_id")) if "customer_id" in configured else known.customer_id,
+        click_id=identifier_of(find("click_id")) if "click_id" in configured else known.click_id,
+        email=email_of(find("email")) if "email" in configured else known.email,
+        name=name_of(find("name")) if "name" in configured else known.name,
+        phone=phone_of(find("phone")) if "phone" in configured else known.phone,
+    )
+
+
+def _outcome(plan: Plan, view: View, who: Who, outcome: Literal["lead", "parked"], reason: str) -> Mapped:
+    metadata = {"source": plan.name, "form": view.form, "event": view.event if plan.event else None}
+    has_lead = plan.kind == "lead" and view.submission_id is not None
+    return Mapped(
+        outcome=outcome,
+        reason=reason,
+        event_id=event_id_of(view),
+        event_type=view.event,
+        keys=(view.submission_id,) if view.submission_id else (),
+        occurred_at=view.occurred_at,
+        who=who,
+        lead=Lead(view.submission_id or "", plan.event_name, metadata={k: v for k, v in metadata.items() if v})
+        if has_lead
+        else None,
+    )
+
+
+def _sale(plan: Plan, view: View, who: Who, find: Callable[[str], Any]) -> Mapped:
+    invoice_id, order_id = identifier_of(find("invoice_id")), identifier_of(find("order_id"))
+    keys = tuple(dict.fromkeys(key for key in (invoice_id, order_id, view.submission_id) if key))
+    if not keys:
+        return _outcome(plan, view, who, "parked", "it has no order_id or invoice_id, so it could not be counted once")
+    currency = currency_code(find("currency")) or plan.currency
+    if currency is None:
+        return _outcome(plan, view, who, "parked", "it has no currency")
+    try:
+        money = _money(find("amount"), currency, plan)
+    except ValueError as error:
+        return _outcome(plan, view, who, "parked", str(error))
+    view_of_sale = View(event=view.event, submission_id=keys[0], body=view.body, occurred_at=view.occurred_at)
+    if money.minor <= 0:
+        return ignored(view_of_sale, "no money was collected: the amount is zero or negative")
+    return Mapped(
+        outcome="sale",
+        reason="an order was paid",
+        event_id=event_id_of(view_of_sale),
+        event_type=view.event,
+        keys=keys,
+        occurred_at=view.occurred_at,
+        who=who,
+        sale=Sale(invoice_id or keys[0], money, order_id, plan.event_name),
+    )
+
+
+def _money(amount: Any, currency: str, plan: Plan) -> Money:
+    if amount is None:
+        raise ValueError("it has no amount")
+    if not plan.amount_in_minor:
+        return from_major(amount.strip() if isinstance(amount, str) else amount, currency)
+    text = text_of(amount)
+    if isinstance(amount, float) and amount.is_integer():
+        text = str(int(amount))
+    if text is None or not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > 15:
+        raise ValueError("the amount is no whole number of minor units")
+    return Money(int(text), currency)
+
+
+def _moment(value: Any, plan: Plan) -> datetime | None:
+    """ISO 8601 with a zone, or unix time; a time without a zone only where occurred_at_zone says which one it is in."""
+    text = text_of(value)
+    if text is None:
+        return None
+    try:
+        number = float(text) if text.replace(".", "", 1).isdigit() and len(text) <= 20 else None
+    except ValueError:
+        number = None
+    if number is not None:
+        return from_unix(number / 1000 if plan.unit == "ms" and number > 10**6 else number)
+    moment = from_iso(value)
+    if moment or plan.zone is None:
+        return moment
+    local = from_iso(value, assume_utc=True)
+    return local.replace(tzinfo=plan.zone).astimezone(UTC) if local else None

@@ -1,0 +1,129 @@
+"""The promises of the contract, kept by the real processes while parts of them are taken away."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from tests.conftest import wait_for
+
+pytestmark = pytest.mark.stack
+
+
+def test_an_event_posted_three_times_is_delivered_once(make_stack, make_purchase, destination):
+    stack = make_stack()
+    stack.start("web")
+    stack.start("worker")
+    body = make_purchase()
+    answers = [stack.post(body).json()["outcome"] for _ in range(3)]
+    assert answers == ["sale", "duplicate", "duplicate"]
+    wait_for(lambda: stack.counts() == {"delivered": 1})
+    time.sleep(0.3)
+    assert [r["path"] for r in destination.requests] == ["/track/sale"]
+    assert destination.requests[0]["headers"]["authorization"] == "Bearer token of the tests"
+    assert destination.requests[0]["headers"]["idempotency-key"].startswith("sale:stripe:pi_example")
+
+
+def test_events_taken_while_redis_is_away_go_out_when_it_is_back(make_stack, make_purchase, destination, valkey):
+    stack = make_stack()
+    stack.start("web")
+    stack.start("worker")
+    valkey.kill()
+    assert stack.post_all([make_purchase() for _ in range(50)]) == [200] * 50
+    valkey.start()
+    wait_for(lambda: stack.counts() == {"delivered": 50}, 30)
+    assert len({p["invoiceId"] for p in destination.payloads}) == 50 == len(destination.payloads)
+
+
+def test_an_emptied_redis_loses_nothing(make_stack, make_purchase, destination, valkey):
+    from app.queue import connect
+
+    stack = make_stack()
+    stack.start("web")
+    stack.start("worker")
+    redis = connect(valkey.url)
+    destination.delay_seconds = 0.05
+    for _ in range(5):
+        assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
+        redis.flushall()
+    wait_for(lambda: stack.counts() == {"delivered": 100}, 30)
+    assert len({p["invoiceId"] for p in destination.payloads}) == 100 == len(destination.payloads)
+
+
+def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(make_stack, make_purchase, destination):
+    stack = make_stack()
+    stack.start("web")
+    worker = stack.start("worker")
+    destination.delay_seconds = 0.1
+    bodies = [make_purchase() for _ in range(200)]
+    killer = threading.Thread(target=lambda: (wait_for(lambda: len(destination.requests) > 60), stack.kill(worker)))
+    killer.start()
+    assert stack.post_all(bodies) == [200] * 200
+    killer.join()
+    stack.start("worker")
+    wait_for(lambda: stack.counts() == {"delivered": 200}, 40)
+    sent = Counter(p["invoiceId"] for p in destination.payloads)
+    keys = Counter(r["headers"]["idempotency-key"] for r in destination.requests)
+    assert len(sent) == len(keys) == 200
+    assert max(sent.values()) <= 2, "one kill may repeat what was in flight, once"
+    print(f"\nsent twice by the kill: {sum(1 for n in sent.values() if n > 1)}")
+
+
+def test_a_killed_web_loses_nothing_that_it_acknowledged(make_stack, make_purchase, destination):
+    stack = make_stack()
+    web = stack.start("web")
+    stack.start("worker")
+    bodies = [make_purchase() for _ in range(200)]
+    acknowledged = []
+
+    def post(part):
+        for body in part:
+            try:
+                if stack.post(body).status_code == 200:
+                    acknowledged.append(body)
+            except Exception:
+                return
+
+    threads = [threading.Thread(target=post, args=(bodies[i::4],)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(acknowledged) > 40)
+    stack.kill(web)
+    for thread in threads:
+        thread.join()
+    wait_for(lambda: len(destination.payloads) >= len(acknowledged), 20)
+    got = {p["invoiceId"] for p in destination.payloads}
+    for body in acknowledged:
+        assert any(invoice.encode() in body for invoice in got)
+
+
+def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack, make_purchase, destination):
+    stack = make_stack()
+    stack.start("web")
+    worker = stack.start("worker")
+    destination.delay_seconds = 0.5
+    stack.post_all([make_purchase() for _ in range(100)])
+    wait_for(lambda: len(destination.requests) > 10)
+    began = time.monotonic()
+    worker.terminate()
+    assert worker.wait(15) == 0
+    assert time.monotonic() - began < 10
+    stack.processes.remove(worker)
+    with stack.ledger.read() as connection:
+        claimed = stack.ledger.run(connection, "SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one()
+    assert claimed == 0
+    stack.start("worker")
+    wait_for(lambda: stack.counts() == {"delivered": 100}, 30)
+    assert len(destination.payloads) == 100, "what was in flight was waited for, so nothing is sent twice"
+
+
+def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(make_stack, make_purchase, destination):
+    stack = make_stack()
+    stack.start("web")
+    stack.start("worker")
+    destination.answer = lambda _r: (500, {}, b"down") if len(destination.requests) < 3 else (200, {}, b"{}")
+    stack.post(make_purchase())
+    wait_for(lambda: stack.counts() == {"delivered": 1}, 20)
+    assert len(destination.requests) == 3
+    assert len({r["body"] for r in destination.requests}) == 1
+    assert len({r["headers"]["idempotency-key"] for r in destination.requests}) == 1
