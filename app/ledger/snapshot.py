@@ -158,20 +158,20 @@ class Snapshot:
         return self._attempted[person.id]
 
     def by_prefix(self, prefix: str) -> Conversion | None:
-        """The conversion that owns a key beginning with `prefix`."""
-        for key, conversion in self.new_keys.items():
-            if key.startswith(prefix):
-                return conversion
-        row = self.ledger.run(
+        """The conversion that owns the one key beginning with `prefix`; None where there is none, or more than one."""
+        found = [conversion for key, conversion in self.new_keys.items() if key.startswith(prefix)]
+        rows = self.ledger.run(
             self.connection,
-            "SELECT key FROM dedupe_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT 1",
+            "SELECT key FROM dedupe_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT 2",
             prefix,
             prefix + "\x7f",
-        ).first()
-        if row is None:
+        ).all()
+        if len(found) + len(rows) != 1:
             return None
-        self._load_keys([row[0]])
-        return self.keys[row[0]]
+        if rows:
+            self._load_keys([rows[0][0]])
+            return self.keys[rows[0][0]]
+        return found[0]
 
     def unattempted(self, conversion: Conversion) -> bool:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
@@ -237,7 +237,7 @@ class Snapshot:
         ).all()
         self._load_conversions([row[1] for row in rows])
         for key, conversion_id in rows:
-            self.keys[key] = self.conversions[conversion_id]
+            self.keys.setdefault(key, self._surviving(self.conversions[conversion_id]))
 
     def _load_conversions(self, ids: Sequence[int]) -> None:
         missing = sorted({identity for identity in ids if identity not in self.conversions})

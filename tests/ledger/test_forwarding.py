@@ -1,0 +1,238 @@
+"""Claims, order, brakes and what outcomes leave behind, on both databases."""
+
+import threading
+
+import pytest
+
+from app.ledger import tables
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import (
+    BREAKER_FAILURES,
+    Claimed,
+    Outcome,
+    claim,
+    claims_of,
+    destination_state,
+    ensure_destination,
+    expired_claims,
+    finish,
+    give_back,
+    has_due,
+    register_worker,
+    take_over,
+)
+
+NOW = 1_800_000_000_000
+HOLD = 900_000
+COLUMNS = (
+    "id", "conversion_id", "person_id", "event_id", "source", "kind", "destination", "dedupe_key", "status", "payload",
+    "due_at", "created_at",
+)  # fmt: skip
+
+
+class Bench:
+    """A ledger with deliveries put there directly."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._last = 0
+        with ledger.write() as c:
+            ensure_destination(ledger, c, "main", "print")
+
+    def add(self, person: int, kind: str = "sale", due_at: int | None = NOW, created_at: int = NOW, to: str = "main") -> int:
+        self._last += 1
+        n = self._last
+        row = (n, n, person, n, "stripe", kind, to, f"{kind}:{n}", "pending", "{}", due_at, created_at)
+        with self.ledger.write() as c:
+            self.ledger.insert(c, tables.deliveries, COLUMNS, [row])
+        return n
+
+    def claim(self, limit: int = 100, now: int = NOW, token: str = "1.1", **options: float) -> list[Claimed]:
+        with self.ledger.write() as c:
+            return claim(self.ledger, c, "main", token, limit=limit, now=now, claim_ms=60_000, hold_ms=HOLD, **options)
+
+    def finish(self, claimed: list[Claimed], result: str, *, due_at: int | None = None, status: int = 200, now: int = NOW) -> None:
+        outcomes = [Outcome(c, result, now, 5, status=status, error="why", due_at=due_at) for c in claimed]  # type: ignore[arg-type]
+        with self.ledger.write() as c:
+            finish(self.ledger, c, "main", outcomes, now=now, token_print="print")
+
+    def rows(self, columns: str) -> list[tuple]:
+        with self.ledger.read() as c:
+            return [tuple(r) for r in self.ledger.run(c, f"SELECT {columns} FROM deliveries ORDER BY id").all()]
+
+    def state(self):
+        with self.ledger.read() as c:
+            return destination_state(self.ledger, c, "main")
+
+
+@pytest.fixture
+def bench(ledger: Ledger) -> Bench:
+    return Bench(ledger)
+
+
+def ids(claimed: list[Claimed]) -> list[int]:
+    return [c.id for c in claimed]
+
+
+def test_what_is_due_is_claimed_once(bench):
+    bench.add(1)
+    bench.add(2)
+    bench.add(3, due_at=NOW + 1)
+    assert ids(bench.claim()) == [1, 2]
+    assert bench.claim() == []
+
+
+def test_a_person_is_sent_one_delivery_at_a_time_in_ledger_order(bench):
+    for _ in range(3):
+        bench.add(7)
+    first = bench.claim()
+    assert ids(first) == [1]
+    assert bench.claim() == [], "the second waits while the first is being sent"
+    bench.finish(first, "delivered")
+    assert ids(bench.claim()) == [2]
+
+
+def test_a_sale_waits_for_its_persons_undelivered_lead_for_hold_seconds(bench):
+    lead = bench.add(7, "lead")
+    bench.add(7)
+    bench.add(8)
+    first = bench.claim()
+    assert ids(first) == [lead, 3]
+    bench.finish(first[:1], "unknown", due_at=NOW + 10_000_000, status=500)
+    assert bench.claim() == []
+    assert bench.claim(now=NOW + HOLD - 1) == []
+    assert ids(bench.claim(now=NOW + HOLD)) == [2]
+
+
+def test_a_retrying_or_dead_sale_stops_nothing(bench):
+    bench.add(7)
+    bench.add(7)
+    bench.add(7)
+    bench.finish(bench.claim(), "unknown", due_at=NOW + 5000, status=500)
+    second = bench.claim()
+    assert ids(second) == [2]
+    bench.finish(second, "permanent", status=422)
+    assert ids(bench.claim()) == [3]
+
+
+def test_a_dead_lead_holds_nothing(bench):
+    bench.add(7, "lead")
+    bench.add(7)
+    bench.finish(bench.claim(), "permanent", status=400)
+    assert ids(bench.claim()) == [2]
+
+
+def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
+    bench.add(1)
+    slept = bench.claim(token="1.1")
+    with bench.ledger.write() as c:
+        stale = expired_claims(bench.ledger, c, NOW + 60_000)
+        assert take_over(bench.ledger, c, stale, now=NOW + 60_000) == 1
+    again = bench.claim(now=NOW + 60_000, token="2.1")
+    assert again[0].attempts == 1, "what the first sender did is unknown, and counts"
+    bench.finish(slept, "permanent", status=400)
+    assert bench.rows("status, claim") == [("retrying", "2.1")]
+    bench.finish(again, "delivered")
+    assert bench.rows("status, claim, due_at, attempts") == [("delivered", None, None, 2)]
+
+
+def test_claims_of_a_dead_worker_are_taken_over_at_once(bench):
+    with bench.ledger.write() as c:
+        dead = register_worker(bench.ledger, c, "here", 1, "1", NOW)
+        alive = register_worker(bench.ledger, c, "here", 2, "2", NOW)
+    bench.add(1)
+    bench.add(2)
+    assert ids(bench.claim(limit=1, token=f"{dead}.1")) == [1]
+    assert ids(bench.claim(limit=1, token=f"{alive}.1")) == [2]
+    with bench.ledger.write() as c:
+        assert take_over(bench.ledger, c, claims_of(bench.ledger, c, [dead]), now=NOW) == 1
+    assert ids(bench.claim(token=f"{alive}.2")) == [1]
+
+
+def test_giving_back_spends_no_attempt(bench):
+    bench.add(1)
+    claimed = bench.claim()
+    with bench.ledger.write() as c:
+        give_back(bench.ledger, c, claimed)
+    assert bench.rows("status, claim, attempts") == [("pending", None, 0)]
+    assert ids(bench.claim(token="1.2")) == [1]
+
+
+def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench):
+    bench.add(1)
+    bench.add(2)
+    bench.finish(bench.claim(limit=1), "unauthorized", due_at=NOW, status=401)
+    assert "DESTINATION_TOKEN" in bench.state().paused_reason
+    assert bench.rows("status, attempts") == [("pending", 0), ("pending", 0)]
+    assert bench.claim() == []
+    with bench.ledger.read() as c:
+        assert not has_due(bench.ledger, c, "main", NOW)
+    with bench.ledger.write() as c:
+        ensure_destination(bench.ledger, c, "main", "print")
+    assert bench.claim() == [], "the same token stays refused"
+    with bench.ledger.write() as c:
+        ensure_destination(bench.ledger, c, "main", "another print")
+    assert ids(bench.claim()) == [1, 2]
+
+
+def test_an_ill_destination_is_probed_with_one_delivery_at_a_time_until_it_is_well(bench):
+    for person in range(30):
+        bench.add(person)
+    bench.finish(bench.claim(limit=BREAKER_FAILURES), "unknown", due_at=NOW + 60_000, status=503)
+    assert bench.state().is_open
+    assert bench.claim() == [], "a pause comes first"
+    probe = bench.claim(now=NOW + 1000)
+    assert len(probe) == 1
+    assert bench.claim(now=NOW + 1000) == [], "one probe at a time"
+    bench.finish(probe, "unknown", due_at=NOW + 60_000, status=503, now=NOW + 1000)
+    assert bench.claim(now=NOW + 2000) == []
+    probe = bench.claim(now=NOW + 4000)
+    bench.finish(probe, "delivered", now=NOW + 4000)
+    assert not bench.state().is_open
+    assert len(bench.claim(now=NOW + 4000)) == 20, "full speed at once"
+
+
+def test_being_told_to_slow_down_is_no_illness(bench):
+    for person in range(20):
+        bench.add(person)
+    bench.finish(bench.claim(limit=12), "transient", due_at=NOW + 60_000, status=429)
+    assert not bench.state().is_open
+
+
+def test_the_rate_is_shared_and_saves_up_a_second_at_most(bench):
+    for person in range(40):
+        bench.add(person)
+    assert len(bench.claim(rate=10)) == 10
+    assert bench.claim(rate=10) == []
+    assert len(bench.claim(rate=10, now=NOW + 500)) == 5
+    assert len(bench.claim(rate=10, now=NOW + 60_000)) == 10
+
+
+def test_several_workers_never_claim_the_same_delivery_or_person(bench):
+    for n in range(120):
+        bench.add(n % 40)
+    got: list[int] = []
+    persons: list[int] = []
+
+    def work(number: int) -> None:
+        for turn in range(10):
+            claimed = bench.claim(limit=7, token=f"{number}.{turn}")
+            got.extend(ids(claimed))
+            persons.extend((i - 1) % 40 for i in ids(claimed))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == len(set(got)) == 40
+    assert len(set(persons)) == 40
+
+
+def test_attempts_are_kept_with_what_was_answered(bench):
+    bench.add(1)
+    bench.finish(bench.claim(), "unknown", due_at=NOW, status=500)
+    bench.finish(bench.claim(), "delivered")
+    with bench.ledger.read() as c:
+        rows = bench.ledger.run(c, "SELECT number, result, status, error FROM attempts ORDER BY id").all()
+    assert [tuple(r) for r in rows] == [(1, "unknown", 500, "why"), (2, "delivered", 200, "why")]

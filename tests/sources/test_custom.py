@@ -1,0 +1,266 @@
+"""Sources of one's own: what a table of bridge.toml can say, and how it is told that it is wrong."""
+
+import json
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.dry_run import explain
+from app.errors import ConfigurationError, SignatureError
+from app.model import Inbound, Rules
+from app.sources.custom import build
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+SHOP = """
+[sources.shop]
+kind = "sale"
+title = "Our shop"
+
+[sources.shop.signature]
+header = "X-Shop-Signature"
+prefix = "sha256="
+template = "{t}.{body}"
+timestamp_header = "X-Shop-Timestamp"
+
+[sources.shop.events]
+path = "type"
+allow = ["order.paid"]
+
+[sources.shop.fields]
+order_id = "order.number"
+invoice_id = ["invoice", "order.invoice_no"]
+amount = "=order.total || order.sum"
+currency = "order.currency"
+email = ["buyer_email", "=order.customer.emails[?primary].address | [0]"]
+name = "=join(' ', [order.customer.given, order.customer.family][?@])"
+occurred_at = "order.paid_at"
+occurred_at_zone = "Europe/Berlin"
+"""
+ORDER: dict[str, Any] = {
+    "type": "order.paid",
+    "order": {
+        "number": 1001,
+        "invoice_no": "R-77",
+        "total": "199.90",
+        "currency": "eur",
+        "paid_at": "2026-03-02 08:15:30",
+        "customer": {
+            "given": "Ida",
+            "family": "Kern",
+            "emails": [{"address": "old@kern.example"}, {"primary": True, "address": "ida@kern.example"}],
+            "userId": "u_7",
+        },
+        "meta": {"clickId": "clk_shop_1"},
+    },
+}
+
+
+def table_of(text: str) -> dict[str, Any]:
+    table = tomllib.loads(text)["sources"]["shop"]
+    assert isinstance(table, dict)
+    return table
+
+
+def line_of(text: str, body: Any, content_type: str = "application/json") -> dict[str, Any]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return explain(build("shop", table_of(text)), Inbound(raw, {"content-type": content_type}), Rules(), NOW)
+
+
+def test_sale_is_mapped_by_aliases_paths_and_expressions() -> None:
+    line = line_of(SHOP, ORDER)
+    assert line["outcome"] == "sale", line["reason"]
+    assert line["dedupe_keys"] == ["sale:shop:R-77", "sale:shop:1001"]
+    assert line["payload"] == {
+        "event": "sale",
+        "timestamp": "2026-03-02T07:15:30.000Z",
+        "clickId": "clk_shop_1",
+        "customerExternalId": "u_7",
+        "email": "ida@kern.example",
+        "name": "Ida Kern",
+        "currency": "EUR",
+        "amount": 199.9,
+        "invoiceId": "R-77",
+        "orderId": "1001",
+    }
+
+
+def test_documented_example_works_as_it_stands() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    text = page.split("<!-- example: bridge.toml -->")[1].split("```toml\n")[1].split("```")[0]
+    body = page.split("<!-- example: body -->")[1].split("```json\n")[1].split("```")[0]
+    for name, table in tomllib.loads(text)["sources"].items():
+        line = explain(build(name, table), Inbound(body.encode(), {}), Rules(), NOW)
+        assert line["outcome"] == "sale", line["reason"]
+        assert line["payload"]["amount"] == 149.5
+        assert line["payload"]["customerExternalId"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "said"),
+    [
+        ({"type": "order.created"}, "ignored", "order.created is not among"),
+        ({"type": None}, "parked", "events.path"),
+        ({"order": {**ORDER["order"], "currency": "euros"}}, "parked", "currency"),
+        ({"order": {**ORDER["order"], "total": "a lot"}}, "parked", "amount"),
+        ({"order": {**ORDER["order"], "total": None}}, "parked", "amount"),
+        ({"order": {**ORDER["order"], "total": "199.999"}}, "parked", "decimals"),
+        ({"order": {**ORDER["order"], "total": 0}}, "ignored", "no money"),
+        ({"order": {**ORDER["order"], "total": -5}}, "ignored", "no money"),
+        ({"order": {**ORDER["order"], "number": None, "invoice_no": None}}, "parked", "order_id"),
+    ],
+)
+def test_sale_that_lacks_something_says_what(changed: dict[str, Any], outcome: str, said: str) -> None:
+    line = line_of(SHOP, {**ORDER, **changed})
+    assert (line["outcome"], line["payload"]) == (outcome, None)
+    assert said in line["reason"]
+
+
+def test_sale_for_nobody_is_parked() -> None:
+    order = {**ORDER["order"], "customer": {}, "meta": {}}
+    assert line_of(SHOP, {**ORDER, "order": order})["outcome"] == "parked"
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "currency", "sent"),
+    [
+        ("minor", 19990, "eur", 199.9),
+        ("minor", "19990", "eur", 199.9),
+        ("minor", 500.0, "jpy", 500),
+        ("major", 500, "jpy", 500),
+        ("major", 0.1, "eur", 0.1),
+        ("minor", 10.5, "eur", None),
+        ("minor", True, "eur", None),
+        ("major", [5, 6], "eur", 5),
+        ("major", {"a": 1}, "eur", None),
+    ],
+)
+def test_units_of_amounts(unit: str, amount: Any, currency: str, sent: float | None) -> None:
+    text = f'[sources.shop]\nkind = "sale"\n[sources.shop.fields]\norder_id = "id"\namount = "=sum"\namount_unit = "{unit}"\ncurrency = "cur"'
+    line = line_of(text, {"id": "o1", "sum": amount, "cur": currency, "email": "a@b.example"})
+    assert (line["payload"] or {}).get("amount") == sent
+
+
+def test_lead_without_any_fields_reads_what_every_form_is_read_for() -> None:
+    line = line_of(
+        '[sources.shop]\nsignature = "none"',
+        b"Full+name=Ola+Nord&E-mail=ola%40nord.example&Phone=%2B4722334455&Click+ID=clk_own",
+        "application/x-www-form-urlencoded",
+    )
+    assert line["outcome"] == "lead"
+    assert line["dedupe_keys"][0].startswith("lead:shop:sha256-")
+    wanted = {"email": "ola@nord.example", "name": "Ola Nord", "phone": "+4722334455", "clickId": "clk_own"}
+    assert wanted.items() <= line["payload"].items()
+
+
+def test_lead_fields_are_matched_without_case_on_id_key_and_label() -> None:
+    text = """
+[sources.shop]
+event_name = "trial_started"
+[sources.shop.fields]
+submission_id = "meta.ID"
+email = ["Reply Address"]
+click_id = "campaign"
+form = "title"
+occurred_at = "sent"
+occurred_at_unit = "ms"
+"""
+    body = {
+        "title": "Trial",
+        "meta": {"id": 77},
+        "sent": "1772439330250",
+        "answers": [
+            {"id": "a", "label": "reply address", "value": "Re@ply.example"},
+            {"id": "CAMPAIGN", "value": "clk_8"},
+        ],
+    }
+    line = line_of(text, body)
+    assert line["dedupe_keys"] == ["lead:shop:77"]
+    assert line["payload"]["timestamp"] == "2026-03-02T08:15:30.250Z"
+    assert (line["payload"]["email"], line["payload"]["clickId"]) == ("Re@ply.example", "clk_8")
+    assert line["payload"]["metadata"] == {"source": "shop", "form": "Trial"}
+    assert line_of(text, {**body, "meta": {}})["outcome"] == "parked"
+
+
+def test_expression_that_finds_a_container_or_fails_finds_nothing() -> None:
+    for expression in ("=answers", "=length(@)", "=join(',', numbers)", "=sum(words)", "=max_by(words, &x)"):
+        text = f'[sources.shop.fields]\nemail = "{expression}"\ncustomer_id = "id"'
+        line = line_of(text, {"id": "u1", "answers": {"x": 1}, "numbers": [1, 2], "words": ["a"]})
+        assert line["outcome"] == "lead"
+        assert "email" not in line["payload"]
+
+
+def test_signature_of_ones_own_is_checked() -> None:
+    shop = build("shop", table_of(SHOP))
+    body = json.dumps(ORDER).encode()
+    headers = {k.lower(): v for k, v in shop.sign(body, "secret-of-the-shop", NOW).items()}
+    shop.verify(Inbound(body, headers), ["secret-of-the-shop"], NOW)
+    for inbound, now in (
+        (Inbound(body + b" ", headers), NOW),
+        (Inbound(body, {}), NOW),
+        (Inbound(body, headers), NOW + timedelta(minutes=6)),
+        (Inbound(body, headers), NOW - timedelta(minutes=6)),
+    ):
+        with pytest.raises(SignatureError):
+            shop.verify(inbound, ["secret-of-the-shop"], now)
+
+
+def test_unsigned_source_says_so() -> None:
+    assert not build("shop", {"signature": "none"}).signed
+    assert not build("shop", {}).signed
+
+
+SALE = {"kind": "sale", "fields": {"order_id": "id", "amount": "sum", "currency": "cur"}}
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ({"knd": "sale"}, "sources.shop.knd"),
+        ({"kind": "order"}, "sources.shop.kind"),
+        ({"kind": "sale"}, "sources.shop.fields.amount"),
+        ({"kind": "sale", "fields": {"amount": "a"}}, "sources.shop.fields.currency"),
+        ({"kind": "sale", "currency": "EUR", "fields": {"amount": "a"}}, "sources.shop.fields.order_id"),
+        ({**SALE, "currency": "euro"}, "sources.shop.currency"),
+        ({"fields": {"amount": "a"}}, "sources.shop.fields.amount"),
+        ({"fields": {"email": "=a[?b=="}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=nosuch(a"}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=" + "a." * 300 + "b"}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=" + "[" * 499}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "="}}, "sources.shop.fields.email"),
+        ({"fields": {"email": []}}, "sources.shop.fields.email"),
+        ({"fields": {"email": ["a", 5]}}, "sources.shop.fields.email"),
+        ({"fields": {"email": ""}}, "sources.shop.fields.email"),
+        ({"fields": "email"}, "sources.shop.fields"),
+        ({"fields": {"occurred_at_unit": "h"}}, "sources.shop.fields.occurred_at_unit"),
+        ({"fields": {"occurred_at_zone": "Mars/Base"}}, "sources.shop.fields.occurred_at_zone"),
+        ({"fields": {"occurred_at_zone": "../../etc/passwd"}}, "sources.shop.fields.occurred_at_zone"),
+        ({"events": {"path": "type"}}, "sources.shop.events.allow"),
+        ({"events": {"allow": ["a"]}}, "sources.shop.events.path"),
+        ({"events": {"path": "=(", "allow": ["a"]}}, "sources.shop.events.path"),
+        ({"signature": "hmac"}, "sources.shop.signature"),
+        ({"signature": {}}, "sources.shop.signature.header"),
+        ({"signature": {"header": "X", "encoding": "b64"}}, "sources.shop.signature.encoding"),
+        ({"signature": {"header": "X", "digest": "md5"}}, "sources.shop.signature.digest"),
+        ({"signature": {"header": "X", "template": "nothing"}}, "sources.shop.signature.template"),
+        ({"signature": {"header": "X", "template": "{body.__class__}"}}, "sources.shop.signature.template"),
+        ({"signature": {"header": "X", "template": "{t}.{body}"}}, "sources.shop.signature.template"),
+        ({"signature": {"header": "X", "template": "{id}.{body}"}}, "sources.shop.signature.template"),
+        ({"signature": {"header": "X", "timestamp_header": "T"}}, "sources.shop.signature.template"),
+        ({"signature": {"header": "X", "pairs": ["t"]}}, "sources.shop.signature.pairs"),
+        ({"signature": {"header": "X", "tolerance_seconds": "5"}}, "sources.shop.signature.tolerance_seconds"),
+        ({"signature": {"header": "X", "secret": "no"}}, "sources.shop.signature.secret"),
+    ],
+)
+def test_error_names_the_key(table: dict[str, Any], names: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        build("shop", table)
+    assert str(told.value).startswith(f"{names}: ")
+
+
+@pytest.mark.parametrize("name", ["Shop", "a/b", "", "shop 2", "shöp", "a" * 41])
+def test_name_must_fit_a_url_and_a_variable(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        build(name, {})

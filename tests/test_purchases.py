@@ -1,0 +1,218 @@
+"""Every purchase is exactly one Sale, whatever arrives, in whatever order and rendering, and however often."""
+
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests import stripe_world as world
+
+from app.dialects.events import Events
+from app.ledger.engine import Ledger
+from app.ledger.recording import Policy, Receipt, record
+from app.ledger.schema import upgrade
+from app.ledger.snapshot import Arrival, Route
+from app.model import Inbound, Rules
+from app.sources.stripe import SOURCE
+
+EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "50"))
+"""The nightly run sets 1000."""
+
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+
+
+class Recorder:
+    """Records bodies as the web would, into a ledger of its own."""
+
+    def __init__(self, ledger: Ledger, **rules: Any) -> None:
+        self.ledger = ledger
+        self.policy = Policy(Rules(**rules), [Route("main", Events())])
+
+    def take(self, *bodies: bytes) -> list[Receipt]:
+        now = datetime.now(UTC)
+        arrivals = [self._arrival(body, now) for body in bodies]
+        return self.ledger.transact(lambda c: record(self.ledger, c, arrivals, self.policy))
+
+    def _arrival(self, body: bytes, now: datetime) -> Arrival:
+        inbound = Inbound(body, {})
+        return Arrival("stripe", SOURCE.map(inbound, self.policy.rules), inbound, {}, now)
+
+    def payloads(self, kind: str) -> list[dict[str, Any]]:
+        with self.ledger.read() as c:
+            rows = self.ledger.run(c, "SELECT payload FROM deliveries WHERE kind = ? ORDER BY id", kind).scalars().all()
+        return [json.loads(row) for row in rows]
+
+    def send_all(self) -> None:
+        """As if the workers had attempted everything that is recorded."""
+        with self.ledger.write() as c:
+            self.ledger.run(
+                c, "UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL WHERE due_at IS NOT NULL"
+            )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """One ledger for all examples: each has ids of its own."""
+    path = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())) / "ledger.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    upgrade(ledger)
+    return ledger
+
+
+def of(payloads: list[dict[str, Any]], purchase: world.Purchase) -> list[dict[str, Any]]:
+    return [p for p in payloads if p.get("email") == purchase.email]
+
+
+@given(data=st.data())
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("kind", world.KINDS, ids=lambda k: k.__name__)
+def test_a_purchase_is_counted_once_in_any_order_rendering_and_repetition(shared, kind, data):
+    purchase = kind(data.draw(st.booleans(), label="old rendering"))
+    other = kind.__name__ not in ("delayed_failed",) and data.draw(st.booleans(), label="both renderings")
+    events = list(purchase.events)
+    if other and kind.__name__ != "proration":
+        events += _in_the_other_rendering(purchase)
+    order = data.draw(st.permutations(events))
+    repeated = data.draw(st.lists(st.sampled_from(events), max_size=6))
+    bodies = [world.body(t, o, n) for n, (t, o) in enumerate([*order, *repeated])]
+    again = data.draw(st.lists(st.sampled_from(bodies), max_size=3))
+    recorder = Recorder(shared)
+    chunk = data.draw(st.integers(1, 6), label="group size")
+    stream = [*bodies, *again]
+    for start in range(0, len(stream), chunk):
+        recorder.take(*stream[start : start + chunk])
+    sales, leads = of(recorder.payloads("sale"), purchase), of(recorder.payloads("lead"), purchase)
+    assert len(sales) == len(purchase.sales)
+    assert len(leads) == purchase.leads
+    for sale, (minor, currency, ids) in zip(sales, purchase.sales, strict=True):
+        assert sale["amount"] == minor / 100
+        assert sale["currency"] == currency
+        assert sale["invoiceId"] in ids
+    if purchase.names_who:
+        for payload in [*sales, *leads]:
+            assert payload["customerExternalId"] == purchase.customer
+            assert payload["clickId"] == purchase.click
+
+
+def _in_the_other_rendering(purchase: world.Purchase) -> list[tuple[str, dict[str, Any]]]:
+    """The same objects as an endpoint of another API version gets them."""
+    found = []
+    for event_type, obj in purchase.events:
+        if obj["object"] != "invoice":
+            continue
+        turned = dict(obj)
+        if "parent" in turned:
+            turned["subscription"] = turned.pop("parent")["subscription_details"]["subscription"]
+        elif turned.get("subscription"):
+            details = {"subscription": turned.pop("subscription"), "metadata": {}}
+            turned["parent"] = {"type": "subscription_details", "subscription_details": details}
+        turned.pop("payment_intent", None)
+        turned.pop("charge", None)
+        found.append((event_type, turned))
+    return found
+
+
+def test_a_renewal_carries_the_first_click_and_the_customer_id(ledger):
+    recorder = Recorder(ledger)
+    bought = world.subscription(old=False)
+    recorder.take(*[world.body(t, o) for t, o in bought.events])
+    recorder.send_all()
+    session = next(o for t, o in bought.events if t == "checkout.session.completed")
+    renewed = {**next(o for t, o in bought.events if t == "invoice.paid"), "id": "in_next", "billing_reason": "subscription_cycle"}
+    renewed["customer_email"] = None
+    (receipt,) = recorder.take(world.body("invoice.paid", renewed))
+    assert receipt.outcome == "sale"
+    sale = recorder.payloads("sale")[-1]
+    assert sale["invoiceId"] == "in_next"
+    assert sale["clickId"] == session["client_reference_id"]
+    assert sale["customerExternalId"] == bought.customer
+
+
+def test_the_first_invoice_is_held_and_the_session_releases_it(ledger):
+    recorder = Recorder(ledger)
+    bought = world.subscription(old=False)
+    by_type = dict(bought.events)
+    recorder.take(world.body("invoice.paid", by_type["invoice.paid"]))
+    (due, held, created) = _delivery(ledger)
+    assert held
+    assert 19_000 <= due - created <= 21_000
+    assert "clickId" not in recorder.payloads("sale")[0]
+    recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
+    (due, held, created) = _delivery(ledger)
+    assert not held
+    assert due - created < 5_000
+    assert recorder.payloads("sale")[0]["clickId"] == bought.click
+
+
+def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conflict(ledger):
+    recorder = Recorder(ledger)
+    bought = world.subscription(old=False)
+    by_type = dict(bought.events)
+    recorder.take(world.body("invoice.paid", by_type["invoice.paid"]))
+    first = recorder.payloads("sale")
+    recorder.send_all()
+    recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
+    assert recorder.payloads("sale") == first
+    with ledger.read() as c:
+        assert "came after" in ledger.run(c, "SELECT reason FROM conflicts").scalar_one()
+    renewed = {**by_type["invoice.paid"], "id": "in_next", "billing_reason": "subscription_cycle"}
+    recorder.take(world.body("invoice.paid", renewed))
+    assert recorder.payloads("sale")[-1]["customerExternalId"] == first[0]["customerExternalId"]
+    assert recorder.payloads("sale")[-1]["clickId"] == bought.click
+
+
+@pytest.mark.parametrize("session_first", [True, False])
+def test_an_opted_in_intent_is_claimed_by_the_session_of_its_purchase(ledger, session_first):
+    recorder = Recorder(ledger, sale_events=frozenset({"checkout", "invoice", "payment_intent"}))
+    bought = world.one_off(old=False)
+    by_type = dict(bought.events)
+    order = ["checkout.session.completed", "payment_intent.succeeded"]
+    for event_type in order if session_first else order[::-1]:
+        recorder.take(world.body(event_type, by_type[event_type]))
+    (sale,) = recorder.payloads("sale")
+    assert sale["clickId"] == bought.click
+    assert sale["customerExternalId"] == bought.customer
+    assert _delivery(ledger)[1] == 0
+
+
+def test_two_opted_in_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict(ledger):
+    recorder = Recorder(ledger, sale_events=frozenset({"invoice", "payment_intent"}))
+    w = world.World(old=False)
+    recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
+    recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
+    with ledger.read() as c:
+        reason = ledger.run(c, "SELECT reason FROM conflicts").scalar_one()
+    assert w.pi in reason
+    assert w.invoice_id in reason
+
+
+def test_refunds_mark_their_sale_whichever_comes_first(ledger):
+    from app.ledger.queries import marks
+
+    recorder = Recorder(ledger)
+    bought = world.one_off(old=False)
+    by_type = dict(bought.events)
+    charge = by_type["charge.succeeded"]
+    refund = {
+        "id": "re_1", "object": "refund", "amount": 900, "currency": "usd", "status": "succeeded",
+        "charge": charge["id"], "payment_intent": charge["payment_intent"], "created": world.CREATED,
+    }  # fmt: skip
+    recorder.take(world.body("refund.updated", refund))
+    recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
+    recorder.take(world.body("charge.refunded", {**charge, "amount_refunded": 4900, "refunded": True}, 5))
+    assert len(recorder.payloads("sale")) == 1
+    with ledger.read() as c:
+        conversion = ledger.run(c, "SELECT conversion_id FROM deliveries").scalar_one()
+        found = marks(ledger, c, conversion)
+    assert {(m["reference"], m["amount_minor"]) for m in found} == {("re_1", 900), (f"{charge['id']}:refunded", 4900)}
+
+
+def _delivery(ledger: Ledger) -> tuple[int, int, int]:
+    with ledger.read() as c:
+        return tuple(ledger.run(c, "SELECT due_at, held, created_at FROM deliveries").one())  # type: ignore[return-value]
