@@ -37,6 +37,7 @@ def make_policy(settings: Settings) -> Policy:
         purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
         first_touch=settings.config.get("click_id", "first") != "last",
         require_click_id=settings.require_click_id,
+        stripe_lead_once=settings.stripe_lead_once,
     )
 
 

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     stripe_sale_events: str = "checkout,invoice"
     stripe_allow_test_events: bool | None = None
     stripe_hold: float = Field(20, ge=0, le=3600)
+    stripe_lead_once: bool = False
     net_of_tax: bool = False
     phone_region: str | None = Field(None, pattern="^[A-Z]{2}$")
     require_click_id: bool = False

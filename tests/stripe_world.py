@@ -166,7 +166,9 @@ class World:
     def purchase(self, kind: str, **fields: Any) -> Purchase:
         return Purchase(kind, customer=self.customer, click=self.click, email=self.email, **fields)
 
-    def paid_by_invoice(self, amount: int, reason: str, identity: str | None = None) -> list[tuple[str, dict[str, Any]]]:
+    def paid_by_invoice(
+        self, amount: int, reason: str, identity: str | None = None
+    ) -> list[tuple[str, dict[str, Any]]]:
         """The events that every paid invoice brings besides a session."""
         found = [
             ("invoice.paid", self.invoice(amount, reason, identity)),
@@ -196,7 +198,10 @@ def one_off_with_invoice(old: bool) -> Purchase:
     session = ("checkout.session.completed", w.session(invoice=w.invoice_id))
     events = [session, *w.paid_by_invoice(4900, "manual")]
     return w.purchase(
-        "one-off with invoice", events=events, sales=[(4900, "USD", {w.invoice_id})], names_who="checkout.session.completed"
+        "one-off with invoice",
+        events=events,
+        sales=[(4900, "USD", {w.invoice_id})],
+        names_who="checkout.session.completed",
     )
 
 
@@ -230,6 +235,20 @@ def trial(old: bool) -> Purchase:
         ("checkout.session.completed", started),
     ]
     return w.purchase("trial", events=events, leads=1, names_who="checkout.session.completed")
+
+
+def trial_to_paid(old: bool) -> Purchase:
+    """A trial, and the invoice of its first cycle, which is the Sale."""
+    found = trial(old)
+    session = next(o for t, o in found.events if t == "checkout.session.completed")
+    zero = next(o for t, o in found.events if t == "invoice.paid")
+    first = {**zero, "id": f"{zero['id']}b", "billing_reason": "subscription_cycle"}
+    first |= {"amount_due": 4900, "amount_paid": 4900, "total": 4900}
+    found.kind = "trial to paid"
+    found.events += [("customer.subscription.updated", {"id": session["subscription"], "object": "subscription"})]
+    found.events += [("invoice.paid", first), ("invoice.payment_succeeded", first)]
+    found.sales = [(4900, "USD", {first["id"]})]
+    return found
 
 
 def delayed_paid(old: bool) -> Purchase:
@@ -295,6 +314,7 @@ KINDS = (
     one_off_with_invoice,
     subscription,
     trial,
+    trial_to_paid,
     delayed_paid,
     delayed_failed,
     manual_capture,

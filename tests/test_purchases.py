@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests import stripe_world as world
 
 from app.dialects.events import Events
 from app.ledger.engine import Ledger
@@ -19,6 +18,7 @@ from app.ledger.schema import upgrade
 from app.ledger.snapshot import Arrival, Route
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE
+from tests import stripe_world as world
 
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "50"))
 """The nightly run sets 1000."""
@@ -123,7 +123,11 @@ def test_a_renewal_carries_the_first_click_and_the_customer_id(ledger):
     recorder.take(*[world.body(t, o) for t, o in bought.events])
     recorder.send_all()
     session = next(o for t, o in bought.events if t == "checkout.session.completed")
-    renewed = {**next(o for t, o in bought.events if t == "invoice.paid"), "id": "in_next", "billing_reason": "subscription_cycle"}
+    renewed = {
+        **next(o for t, o in bought.events if t == "invoice.paid"),
+        "id": "in_next",
+        "billing_reason": "subscription_cycle",
+    }
     renewed["customer_email"] = None
     (receipt,) = recorder.take(world.body("invoice.paid", renewed))
     assert receipt.outcome == "sale"

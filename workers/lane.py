@@ -83,7 +83,8 @@ class Lane:
                 task = self._inbox.get_nowait()
             except queue.Empty:
                 return unsent
-            if task is not None and self.open_tasks.pop(task.claimed.id, None):
+            if task is not None and task.claimed.id in self.open_tasks:
+                del self.open_tasks[task.claimed.id]
                 unsent.append(task.claimed)
 
     def give_up(self) -> list[Outcome]:

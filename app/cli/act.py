@@ -9,16 +9,19 @@ from pathlib import Path
 
 import click
 import requests
+from redis.exceptions import RedisError
 
-from app.bootstrap import make_ledger, make_nudges
+from app.bootstrap import make_ledger, make_nudges, make_policy
 from app.cli.files import content_type_of
 from app.errors import ConfigurationError
+from app.ledger.engine import Ledger
 from app.ledger.mending import Mended, replay_all
 from app.ledger.mending import replay as replay_one
 from app.ledger.schema import check_schema
+from app.remap import remap_parked
 from app.settings import Settings, load_settings, variable_of
 from app.sources.base import Source
-from app.sources.lookup import source_called
+from app.sources.lookup import all_sources, source_called
 from app.times import read_since
 
 
@@ -108,10 +111,13 @@ def _example(source: str) -> tuple[str, bytes, str]:
 @click.option("--since", help="With --status: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
 @click.option("--source", help="With --status: from this source alone.")
 @click.option("--force", is_flag=True, help="With --id: send what was delivered once more.")
-def replay(ids: tuple[int, ...], status: str | None, since: str | None, source: str | None, force: bool) -> None:
+@click.option("--parked", is_flag=True, help="Map parked events anew instead (after a change of configuration).")
+def replay(
+    ids: tuple[int, ...], status: str | None, since: str | None, source: str | None, force: bool, parked: bool
+) -> None:
     """Send again: what is dead or discarded starts its schedule afresh, what waits is due now."""
-    if bool(ids) == bool(status):
-        raise click.UsageError("name deliveries by --id, or choose them by --status")
+    if bool(ids) + bool(status) + parked != 1:
+        raise click.UsageError("name deliveries by --id, or choose them by --status, or map events anew with --parked")
     if ids and (since or source):
         raise click.UsageError("--since and --source go with --status")
     try:
@@ -121,6 +127,9 @@ def replay(ids: tuple[int, ...], status: str | None, since: str | None, source: 
     settings = load_settings()
     ledger = make_ledger(settings)
     check_schema(ledger)
+    if parked:
+        _remap(settings, ledger)
+        return
     mended: list[Mended] = []
     if status:
         mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
@@ -130,9 +139,28 @@ def replay(ids: tuple[int, ...], status: str | None, since: str | None, source: 
         click.echo(f"delivery {each.delivery_id}: {each.message}")
     done = sum(each.done for each in mended)
     click.echo(f"{done} due now, {len(mended) - done} left alone." if mended else "Nothing matches.")
-    if done and settings.redis_url:
-        try:
-            make_nudges(settings).nudge()
-        except Exception:  # noqa: BLE001 - the workers' sweepers find it by themselves
-            click.echo("Redis did not answer; the workers find it by themselves.", err=True)
+    if done:
+        _nudge(settings)
     sys.exit(0 if done == len(mended) else 1)
+
+
+def _remap(settings: Settings, ledger: Ledger) -> None:
+    counts: dict[str, int] = {}
+    for one in remap_parked(ledger, all_sources(settings.config), make_policy(settings)):
+        outcome = one.receipt.outcome if one.receipt else "unreadable"
+        reason = one.receipt.reason if one.receipt else one.problem
+        counts[outcome] = counts.get(outcome, 0) + 1
+        click.echo(f"event {one.event_id}: {outcome}: {reason}")
+    click.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
+    if counts:
+        _nudge(settings)
+
+
+def _nudge(settings: Settings) -> None:
+    """Wakes the workers where Redis can be reached; else their sweepers find it within two seconds."""
+    if settings.redis_url is None:
+        return
+    try:
+        make_nudges(settings).nudge()
+    except (RedisError, OSError):
+        click.echo("Redis did not answer; the workers find it by themselves.", err=True)

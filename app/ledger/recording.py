@@ -38,6 +38,7 @@ class Policy:
     purchase_hold_seconds: float = 90
     first_touch: bool = True
     require_click_id: bool = False
+    stripe_lead_once: bool = False
 
 
 def record(ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy) -> list[Receipt]:
@@ -68,12 +69,12 @@ class _Recording:
     def run(self) -> Receipt:
         event_id = self.mapped.event_id
         seen = self.snapshot.events.get(self.arrival.event_key)
-        if seen is not None:
+        if seen is not None and self.arrival.recorded_as is None:
             seen.repeats += 1
             return Receipt(
                 seen.id, event_id, "duplicate", f"this event was received before, and then was: {seen.outcome}"
             )
-        self.event_id = self.snapshot.next_id()
+        self.event_id = self.arrival.recorded_as or self.snapshot.next_id()
         self.conversion = self._known_conversion()
         if self._concerns_somebody():
             self.person = self._resolve_person()
@@ -81,7 +82,8 @@ class _Recording:
         self.snapshot.new_events.append(
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
         )
-        self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None)
+        if seen is None:
+            self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None)
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
 
     def _decide(self) -> tuple[Outcome, str, bool]:
@@ -131,6 +133,8 @@ class _Recording:
             return "parked", NOBODY, False
         if self.policy.require_click_id and self.mapped.lead is not None and not person.click_first:
             return "parked", "it carries no click id, and REQUIRE_CLICK_ID is set", False
+        if self._is_known_lead(person):
+            return "ignored", "this person has a Lead already, and STRIPE_LEAD_ONCE is set", False
         conversion = self.conversion or self._new_conversion("counted")
         self.conversion = conversion
         conversion.state = "counted"
@@ -141,6 +145,10 @@ class _Recording:
         self._claim_keys(conversion)
         conversion.deliver_at = self._due_at()
         return self.mapped.kind, self.mapped.reason, True
+
+    def _is_known_lead(self, person: Person) -> bool:
+        wanted = self.policy.stripe_lead_once and self.arrival.source == "stripe" and self.mapped.lead is not None
+        return wanted and self.snapshot.has_lead(person)
 
     def _take_facts(self, conversion: Conversion) -> None:
         conversion.hold = self.mapped.hold

@@ -29,6 +29,8 @@ class Arrival:
     inbound: Inbound
     headers: dict[str, str]
     received_at: datetime
+    recorded_as: int | None = None
+    """The ledger's id of this event where it is there already and is mapped anew."""
 
     @property
     def event_key(self) -> str:
@@ -173,6 +175,17 @@ class Snapshot:
             return self.keys[rows[0][0]]
         return found[0]
 
+    def has_lead(self, person: Person) -> bool:
+        """Whether a Lead of this person was counted."""
+        if any(c.kind == "lead" and c.state == "counted" and c.person is person for c in self.new_conversions):
+            return True
+        row = self.ledger.run(
+            self.connection,
+            "SELECT 1 FROM conversions WHERE person_id = ? AND kind = 'lead' AND state = 'counted' LIMIT 1",
+            person.id,
+        ).first()
+        return row is not None
+
     def unattempted(self, conversion: Conversion) -> bool:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
         if conversion.is_new:
@@ -191,7 +204,11 @@ class Snapshot:
         ledger.insert(connection, tables.persons, _PERSON, fresh)
         self._flush_persons()
         self._flush_conversions()
-        ledger.insert(connection, tables.events, _EVENT, [self._event_row(e) for e in self.new_events])
+        fresh_events = [self._event_row(e) for e in self.new_events if e.arrival.recorded_as is None]
+        ledger.insert(connection, tables.events, _EVENT, fresh_events)
+        remapped = [(*self._event_row(e)[5:9], e.id) for e in self.new_events if e.arrival.recorded_as is not None]
+        statement = "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ? WHERE id = ?"
+        ledger.run_many(connection, statement, remapped)
         repeats = [(e.repeats, self.now, e.id) for e in self.events.values() if e.repeats]
         ledger.run_many(
             connection,

@@ -39,7 +39,9 @@ class Bench:
         with ledger.write() as c:
             ensure_destination(ledger, c, "main", "print")
 
-    def add(self, person: int, kind: str = "sale", due_at: int | None = NOW, created_at: int = NOW, to: str = "main") -> int:
+    def add(
+        self, person: int, kind: str = "sale", due_at: int | None = NOW, created_at: int = NOW, to: str = "main"
+    ) -> int:
         self._last += 1
         n = self._last
         row = (n, n, person, n, "stripe", kind, to, f"{kind}:{n}", "pending", "{}", due_at, created_at)
@@ -51,7 +53,9 @@ class Bench:
         with self.ledger.write() as c:
             return claim(self.ledger, c, "main", token, limit=limit, now=now, claim_ms=60_000, hold_ms=HOLD, **options)
 
-    def finish(self, claimed: list[Claimed], result: str, *, due_at: int | None = None, status: int = 200, now: int = NOW) -> None:
+    def finish(
+        self, claimed: list[Claimed], result: str, *, due_at: int | None = None, status: int = 200, now: int = NOW
+    ) -> None:
         outcomes = [Outcome(c, result, now, 5, status=status, error="why", due_at=due_at) for c in claimed]  # type: ignore[arg-type]
         with self.ledger.write() as c:
             finish(self.ledger, c, "main", outcomes, now=now, token_print="print")

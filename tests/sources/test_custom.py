@@ -138,7 +138,8 @@ def test_sale_for_nobody_is_parked() -> None:
     ],
 )
 def test_units_of_amounts(unit: str, amount: Any, currency: str, sent: float | None) -> None:
-    text = f'[sources.shop]\nkind = "sale"\n[sources.shop.fields]\norder_id = "id"\namount = "=sum"\namount_unit = "{unit}"\ncurrency = "cur"'
+    fields = f'order_id = "id"\namount = "=sum"\namount_unit = "{unit}"\ncurrency = "cur"'
+    text = f'[sources.shop]\nkind = "sale"\n[sources.shop.fields]\n{fields}'
     line = line_of(text, {"id": "o1", "sum": amount, "cur": currency, "email": "a@b.example"})
     assert (line["payload"] or {}).get("amount") == sent
 

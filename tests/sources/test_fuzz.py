@@ -64,7 +64,7 @@ def survives(name: str, inbound: Inbound) -> None:
     assert mapped.reason
     assert 0 < len(mapped.event_id) <= 600
     assert all(isinstance(key, str) and 0 < len(key) <= 600 for key in mapped.keys)
-    json.dumps(explain(ALL[name], inbound, Rules(), RECEIVED_AT), allow_nan=False).encode("utf-8")
+    json.dumps(explain(ALL[name], inbound, Rules(), RECEIVED_AT), allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
 @given(name=st.sampled_from(sorted(ALL)), body=st.binary(max_size=300), kind=st.sampled_from(KINDS))

@@ -71,7 +71,10 @@ class Stack:
     def post(self, body: bytes) -> requests.Response:
         headers = STRIPE.sign(body, SECRET, datetime.now(UTC))
         return requests.post(
-            f"{self.url}/webhooks/stripe", data=body, headers={**headers, "Content-Type": "application/json"}, timeout=30
+            f"{self.url}/webhooks/stripe",
+            data=body,
+            headers={**headers, "Content-Type": "application/json"},
+            timeout=30,
         )
 
     def post_all(self, bodies: list[bytes], threads: int = 8) -> list[int]:
@@ -81,7 +84,7 @@ class Stack:
     def counts(self) -> dict[str, int]:
         with self.ledger.read() as connection:
             rows = self.ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
-        return {status: count for status, count in rows}
+        return {status: int(count) for status, count in rows}
 
     def close(self) -> None:
         for process in self.processes:

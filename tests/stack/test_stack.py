@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import pytest
+
 from tests.conftest import wait_for
 
 pytestmark = pytest.mark.stack

@@ -1,0 +1,185 @@
+"""Who is who: one customer id and the first click for everything a person does, and nobody joined who should not be."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from app.dialects.events import Events
+from app.ledger.engine import Ledger
+from app.ledger.recording import Policy, Receipt, record
+from app.ledger.snapshot import Arrival, Route
+from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
+from app.money import Money
+
+numbers = count(1)
+START = datetime(2026, 4, 10, 12, tzinfo=UTC)
+
+
+class Story:
+    """What happened, told event by event."""
+
+    def __init__(self, ledger: Ledger, **policy: Any) -> None:
+        self.ledger = ledger
+        self.policy = Policy(Rules(), [Route("main", Events())], **policy)
+
+    def lead(self, **who: Any) -> Receipt:
+        n = next(numbers)
+        return self._record("typeform", n, who, outcome="lead", lead=Lead(f"tok_{n}"))
+
+    def sale(self, **who: Any) -> Receipt:
+        n = next(numbers)
+        return self._record("stripe", n, who, outcome="sale", sale=Sale(f"in_{n}", Money(4900, "USD")))
+
+    def taught(self, **who: Any) -> Receipt:
+        return self._record("stripe", next(numbers), who, outcome="ignored", teaches=True)
+
+    def _record(self, source: str, n: int, who: dict[str, Any], **fields: Any) -> Receipt:
+        mapped = Mapped(
+            reason="told", event_id=f"e{n}", event_type="t", keys=(f"k{n}",), who=Who(**who),
+            occurred_at=START + timedelta(minutes=n), **fields,
+        )  # fmt: skip
+        arrival = Arrival(source, mapped, Inbound(b"{}", {}), {}, START)
+        return self.ledger.transact(lambda c: record(self.ledger, c, [arrival], self.policy))[0]
+
+    def send_all(self) -> None:
+        with self.ledger.write() as c:
+            self.ledger.run(c, "UPDATE deliveries SET attempts = 1, status = 'delivered', due_at = NULL")
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        with self.ledger.read() as c:
+            return [json.loads(p) for p in self.ledger.run(c, "SELECT payload FROM deliveries ORDER BY id").scalars()]
+
+    @property
+    def ids(self) -> list[str]:
+        return [p["customerExternalId"] for p in self.sent]
+
+    @property
+    def conflicts(self) -> list[str]:
+        with self.ledger.read() as c:
+            return list(self.ledger.run(c, "SELECT reason FROM conflicts ORDER BY id").scalars())
+
+
+@pytest.fixture
+def story(ledger: Ledger) -> Story:
+    return Story(ledger)
+
+
+def test_a_lead_a_sale_with_only_the_email_and_a_renewal_share_id_and_click(story):
+    story.lead(customer_id="user_1", email="Ada@Example.com", click_id="clk_1")
+    story.send_all()
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1", "stripe:sub_1"))
+    story.send_all()
+    story.sale(aliases=("stripe:cus_1", "stripe:sub_1"))
+    assert story.ids == ["user_1"] * 3
+    assert [p["clickId"] for p in story.sent] == ["clk_1"] * 3
+    assert story.sent[2]["email"] == "Ada@Example.com"
+
+
+def test_with_no_explicit_id_the_one_sent_first_stands(story):
+    story.lead(email="ada@example.com")
+    story.send_all()
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    story.send_all()
+    story.sale(customer_id="user_1", email="ada@example.com", aliases=("stripe:cus_1",))
+    assert story.ids == ["ada@example.com"] * 3
+    assert len(story.conflicts) == 1
+    assert "user_1" in story.conflicts[0]
+
+
+def test_until_the_first_attempt_what_is_learned_is_used(story):
+    story.lead(email="ada@example.com")
+    story.sale(customer_id="user_1", email="ada@example.com", click_id="clk_1", name="Ada")
+    assert story.ids == ["user_1", "user_1"]
+    assert [p["clickId"] for p in story.sent] == ["clk_1"] * 2
+    assert story.sent[0]["name"] == "Ada"
+    assert story.conflicts == []
+
+
+def test_two_explicit_ids_with_one_mailbox_are_two_persons(story):
+    story.lead(customer_id="user_1", email="team@example.com", click_id="clk_1")
+    story.lead(customer_id="user_2", email="team@example.com", click_id="clk_2")
+    assert story.ids == ["user_1", "user_2"]
+    assert [p["clickId"] for p in story.sent] == ["clk_1", "clk_2"]
+    assert story.conflicts == []
+
+
+def test_an_event_with_only_a_shared_mailbox_goes_to_the_one_last_seen_with_it(story):
+    story.lead(customer_id="user_1", email="team@example.com")
+    story.lead(customer_id="user_2", email="team@example.com")
+    story.sale(email="team@example.com")
+    assert story.ids[-1] == "user_2"
+    story.lead(customer_id="user_1", email="team@example.com")
+    story.sale(email="team@example.com")
+    assert story.ids[-1] == "user_1"
+
+
+def test_a_fact_that_would_join_two_persons_already_sent_joins_nothing_and_is_a_conflict(story):
+    story.lead(email="ada@example.com")
+    story.sale(aliases=("stripe:cus_1",))
+    story.send_all()
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    assert story.ids == ["ada@example.com", "cus_1", "cus_1"]
+    assert len(story.conflicts) == 1
+    assert "stay two" in story.conflicts[0]
+
+
+def test_two_persons_of_whom_one_was_never_sent_become_one(story):
+    story.lead(email="ada@example.com", click_id="clk_1")
+    story.send_all()
+    story.sale(aliases=("stripe:cus_1",))
+    story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
+    assert story.ids == ["ada@example.com", "ada@example.com"]
+    assert story.sent[1]["clickId"] == "clk_1"
+    story.sale(aliases=("stripe:cus_1",))
+    assert story.ids[-1] == "ada@example.com"
+    assert story.conflicts == []
+
+
+def test_the_first_click_stands_and_last_touch_is_configuration(ledger):
+    story = Story(ledger)
+    story.lead(email="ada@example.com", click_id="clk_1")
+    story.send_all()
+    story.sale(email="ada@example.com", click_id="clk_2")
+    assert [p["clickId"] for p in story.sent] == ["clk_1", "clk_1"]
+    last = Story(ledger, first_touch=False)
+    last.sale(email="ada@example.com")
+    assert last.sent[-1]["clickId"] == "clk_2"
+
+
+def test_a_name_or_a_click_id_alone_names_no_customer(story):
+    receipt = story.lead(name="Ada", click_id="clk_1")
+    assert receipt.outcome == "parked"
+    assert "e-mail" in receipt.reason
+    assert story.lead(phone="020 7946 0958").outcome == "parked", "a national number alone identifies nobody"
+    assert story.sent == []
+
+
+def test_a_phone_number_with_its_country_code_names_a_customer(story):
+    story.lead(phone="+44 20 7946 0958")
+    story.sale(phone="+442079460958")
+    assert story.ids == ["+442079460958"] * 2
+
+
+def test_a_shared_phone_does_not_join_two_mailboxes(story):
+    story.lead(email="ada@example.com", phone="+442079460958")
+    story.lead(email="bob@example.com", phone="+442079460958")
+    assert story.ids == ["ada@example.com", "bob@example.com"]
+
+
+def test_a_lead_without_click_id_is_parked_where_one_is_required(ledger):
+    story = Story(ledger, require_click_id=True)
+    assert story.lead(email="ada@example.com").outcome == "parked"
+    assert story.lead(email="ada@example.com", click_id="clk_1").outcome == "lead"
+    assert story.sale(email="bob@example.com").outcome == "sale"
+
+
+def test_facts_come_before_the_first_conversion_too(story):
+    story.taught(email="ada@example.com", aliases=("stripe:cus_1",), click_id="clk_1")
+    assert story.sent == []
+    story.sale(aliases=("stripe:cus_1",))
+    assert story.sent[0]["clickId"] == "clk_1"
+    assert story.sent[0]["email"] == "ada@example.com"
