@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flask import Flask, redirect, request, session, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
@@ -49,10 +49,11 @@ def same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-def log_in(name: str) -> None:
-    """Begins a session for an operator who typed `name`."""
+def log_in(name: str, role: Literal["operator", "viewer"]) -> None:
+    """Begins a session for somebody who typed `name`. A viewer sees everything and changes nothing."""
     session.clear()
-    session["name"] = name[:40] or "operator"
+    session["name"] = name[:40] or role
+    session["role"] = role
     session["csrf"] = secrets.token_urlsafe(24)
     session["until"] = time.time() + SESSION_SECONDS
 
@@ -61,8 +62,12 @@ def logged_in() -> bool:
     return bool(session.get("name")) and float(session.get("until", 0)) > time.time()
 
 
+def is_operator() -> bool:
+    return session.get("role") == "operator"
+
+
 def login_required(view: View) -> View:
-    """For pages: shows the login instead; changes need the session's CSRF token besides."""
+    """For pages: shows the login instead; changes need an operator and the session's CSRF token besides."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -73,6 +78,8 @@ def login_required(view: View) -> View:
             return redirect(url_for("dashboard.login", next=request.full_path.removesuffix("?")))
         if request.method not in ("GET", "HEAD"):
             check_csrf()
+            if not is_operator() and request.endpoint != "dashboard.logout":
+                raise Forbidden("this login may look, and change nothing")
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]
