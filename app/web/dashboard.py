@@ -1,7 +1,7 @@
 """The pages: is it working, what failed and why, and a button that mends it. Everything shown is read from the ledger."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
@@ -13,20 +13,28 @@ from app.ledger.engine import Ledger
 from app.ledger.mending import Mended, discard, replay
 from app.model import OUTCOMES, STATUSES
 from app.web.api import number, one_of
-from app.web.auth import Throttle, log_in, logged_in, login_required, same
+from app.web.auth import Throttle, is_operator, log_in, logged_in, login_required, same
 
 ROWS = 50
 
 
 def create_blueprint(
-    ledger: Ledger, password: str, nudge: Callable[[], None], *, is_sandbox: bool, sources: Any
+    ledger: Ledger,
+    password: str,
+    viewer_password: str | None,
+    nudge: Callable[[], None],
+    *,
+    is_sandbox: bool,
+    sources: Sequence[str],
 ) -> Blueprint:
+    """password is the operator's; viewer_password opens a login that may look and change nothing."""
     blueprint = Blueprint("dashboard", __name__)
     throttle = Throttle()
 
     @blueprint.context_processor
     def shared() -> dict[str, Any]:
-        return {"csrf": session.get("csrf", ""), "who": session.get("name"), "is_sandbox": is_sandbox}
+        who = session.get("name")
+        return {"csrf": session.get("csrf", ""), "who": who, "may_change": is_operator(), "is_sandbox": is_sandbox}
 
     @blueprint.app_template_filter("pretty")
     def pretty(value: Any) -> str:
@@ -37,10 +45,14 @@ def create_blueprint(
         if request.method == "GET":
             return redirect(url_for(".overview")) if logged_in() else render_template("login.html", wrong=False)
         throttle.check()
-        if not same(request.form.get("password", ""), password):
+        given, name = request.form.get("password", ""), request.form.get("name", "").strip()
+        if same(given, password):
+            log_in(name, "operator")
+        elif viewer_password is not None and same(given, viewer_password):
+            log_in(name, "viewer")
+        else:
             throttle.failed()
             return render_template("login.html", wrong=True), 401
-        log_in(request.form.get("name", "").strip())
         return redirect(_local(request.args.get("next")))
 
     @blueprint.post("/logout")

@@ -42,8 +42,11 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
     app.register_blueprint(api.create_blueprint(ledger, api_token, nudge))
     password = settings.dashboard_password.get_secret_value()
+    viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
     app.register_blueprint(
-        dashboard.create_blueprint(ledger, password, nudge, is_sandbox=settings.is_sandbox, sources=intake.configured)
+        dashboard.create_blueprint(
+            ledger, password, viewer, nudge, is_sandbox=settings.is_sandbox, sources=intake.configured
+        )
     )
     if settings.is_sandbox:
         app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))

@@ -1,0 +1,41 @@
+"""Fills a ledger with deliveries that are due, through the bridge's own recording and not over HTTP."""
+
+from datetime import UTC, datetime
+
+from app.dialects import dialect_of
+from app.intake import kept_headers
+from app.ledger.engine import Ledger
+from app.ledger.recording import Policy, record
+from app.ledger.snapshot import Arrival, Route
+from app.model import Inbound, Rules
+from app.sources.stripe import SOURCE
+from bench.purchases import Purchases
+
+GROUP = 128
+HEADERS = {"content-type": "application/json; charset=utf-8", "user-agent": "Stripe/1.0"}
+
+
+def fill(database_url: str, count: int) -> None:
+    """Records `count` purchases of as many persons, each with one delivery to "main", due now."""
+    ledger, purchases, rules = Ledger(database_url), Purchases(), Rules()
+    policy = Policy(rules, [Route("main", dialect_of("events", "major"))])
+    while count > 0:
+        arrivals = []
+        for _ in range(min(GROUP, count)):
+            inbound = Inbound(purchases.make()[1], HEADERS)
+            mapped = SOURCE.map(inbound, rules)
+            arrivals.append(Arrival("stripe", mapped, inbound, kept_headers(HEADERS), datetime.now(UTC)))
+        receipts = ledger.transact(lambda connection, group=arrivals: record(ledger, connection, group, policy))
+        if not all(receipt.delivers for receipt in receipts):
+            raise RuntimeError(f"a purchase of the backlog became {receipts[0].outcome}: {receipts[0].reason}")
+        count -= len(arrivals)
+    ledger.close()
+
+
+def delivered(database_url: str) -> int:
+    """How many deliveries the ledger says are delivered."""
+    ledger = Ledger(database_url)
+    with ledger.read() as connection:
+        found = ledger.run(connection, "SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").scalar_one()
+    ledger.close()
+    return int(found)

@@ -1,0 +1,53 @@
+"""Signed webhooks to post: Stripe's checkout.session.completed as it comes, each another purchase of another person."""
+
+import hmac
+import random
+import time
+from pathlib import Path
+
+SECRET = "whsec_of_the_benchmark"
+PATH = "/webhooks/stripe"
+FIXTURE = Path(__file__).parent.parent / "fixtures" / "stripe" / "checkout_payment.json"
+IDS = {
+    "evt_1QbrdgFx6QW8aAkvYj7NiDFN": "evt_@",
+    "cs_live_a1j76DvqtpYErRVAYz5Vhx9Aq4RiShszJXGDfijhV58kTXLib3": "cs_live_@",
+    "cus_Rk75X8ptT7qWmZ": "cus_@",
+    "pi_1QbrdgFxstAXnWyxdmxyLns6": "pi_@",
+    "clk_9fQ2mB7": "clk_@",
+    "marta.reis@example.com": "@\0example.com",
+    '"+351912345678"': "null",  # Checkout asks for it only where the merchant wants it
+}
+
+
+class Purchases:
+    """Makes bodies with fresh ids. They are random, as Stripe's are, so that every index is hit all over."""
+
+    def __init__(self) -> None:
+        text = FIXTURE.read_text(encoding="utf-8")
+        for name, mark in IDS.items():
+            if name not in text:
+                raise ValueError(f"{FIXTURE} changed: {name} is not in it")
+            text = text.replace(name, mark)
+        self._parts = [part.replace("\0", "@").encode() for part in text.split("@")]
+        self._random = random.Random()
+
+    def make(self) -> tuple[str, bytes]:
+        """(identity, body): the identity is what all its ids end with, such as pi_<identity>."""
+        identity = self._random.randbytes(12).hex()
+        return identity, identity.encode().join(self._parts)
+
+
+def signature(body: bytes, seconds: int) -> str:
+    """Stripe's header: https://docs.stripe.com/webhooks#verify-manually."""
+    digest = hmac.digest(SECRET.encode(), b"%d." % seconds + body, "sha256")
+    return f"t={seconds},v1={digest.hex()}"
+
+
+def request(body: bytes, port: int) -> bytes:
+    """The whole HTTP request that posts `body`, signed now."""
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)\r\n"
+        f"Accept: */*; q=0.5, application/xml\r\nContent-Type: application/json; charset=utf-8\r\n"
+        f"Stripe-Signature: {signature(body, int(time.time()))}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
