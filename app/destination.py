@@ -96,6 +96,8 @@ class Line:
                 )
                 response = connection.getresponse()
                 body = response.read(LONGEST_ANSWER)
+                if response.length and len(body) < LONGEST_ANSWER:  # read(n) does not raise where the rest never comes
+                    raise http.client.IncompleteRead(body, response.length)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 late = time.monotonic() >= self._deadline
                 self.close()

@@ -64,9 +64,9 @@ class Intake:
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
         """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
         source = self.check(name, inbound, token, now)
-        mapped = source.map(inbound, self._rules)
-        if token:
+        if token:  # out of the body before that is mapped: a provider may repeat its URL there
             inbound = replace(inbound, body=inbound.body.replace(token.encode(), b"***"))
+        mapped = source.map(inbound, self._rules)
         mapped = replace(
             mapped,
             event_id=storable(mapped.event_id),

@@ -51,11 +51,11 @@ class Settings(BaseSettings):
     destination_format: Literal["events", "track", "dub"] = "events"
     destination_amount_unit: Literal["major", "minor"] = "major"
     destination_concurrency: int = Field(32, ge=1, le=512)
-    destination_rate: float | None = Field(None, gt=0)
+    destination_rate: float | None = Field(None, gt=0, le=1_000_000)
     destination_timeout: float = Field(10, gt=0, le=120)
     destination_allow_private: bool = False
     retry_schedule: str = "5,30,120,600,3600,10800,21600,43200,86400"
-    hold_seconds: float = Field(900, ge=0)
+    hold_seconds: float = Field(900, ge=0, le=2_592_000)
     dashboard_password: SecretStr | None = Field(None, min_length=8)
     dashboard_viewer_password: SecretStr | None = Field(None, min_length=8)
     api_token: SecretStr | None = Field(None, min_length=16)
@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     def _is_web_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        if not _is_readable_url(value):
+            raise ValueError("its host or port cannot be read")
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL that begins with https:// (or http://)")
@@ -92,7 +94,20 @@ class Settings(BaseSettings):
     def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        if value is not None and not _is_readable_url(value.get_secret_value()):
+            raise ValueError("its host or port cannot be read")
         return value
+
+    @field_validator("destination_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        """A line break from the file it was kept in would fail every request, with the token in the error's text."""
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()
+        if not text or not (text.isascii() and text.isprintable()):
+            raise ValueError("must be ASCII characters that a header can carry")
+        return SecretStr(text)
 
     @field_validator("retry_schedule")
     @classmethod
@@ -253,6 +268,15 @@ def split_secrets(text: str) -> tuple[str, ...]:
     if "v1,whsec_" in text:
         text = text.replace("v1,whsec_", "whsec_").replace("|", ",")
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_readable_url(text: str) -> bool:
+    """Whether host and port can be told. The errors of urlsplit show what they could not read, which may be a password."""
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        return False
+    return True
 
 
 def _names(text: str) -> Iterable[str]:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import click
 import requests
@@ -65,10 +66,11 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     ledger = make_ledger(settings)
     check_schema(ledger)
     yield "ok", f"ledger: {'SQLite' if ledger.is_sqlite else 'PostgreSQL'}, schema current"
-    if ledger.is_sqlite and free_bytes(settings.bridge_home) < LEAST_FREE_BYTES:
+    folder = Path(ledger.engine.url.database or ".").parent
+    if ledger.is_sqlite and free_bytes(folder) < LEAST_FREE_BYTES:
         yield (
             "wrong",
-            f"the disk of {settings.bridge_home} is nearly full: make room before the ledger cannot take events",
+            f"the disk of {folder} is nearly full: make room before the ledger cannot take events",
         )
     with ledger.read() as connection:
         skew = abs(ledger.now(connection) / 1000 - time.time())

@@ -10,10 +10,19 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import LedgerUnavailable
+from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
@@ -33,7 +42,12 @@ class Ledger:
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                "DATABASE_URL cannot be read: is a character in its password not encoded?"
+            ) from None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self.engine = create_engine(
@@ -42,6 +56,7 @@ class Ledger:
                 pool_size=4,
                 max_overflow=28,
                 pool_timeout=5,
+                hide_parameters=True,  # an error's text goes to the log, and the parameters are bodies and e-mail addresses
             )
             event.listen(self.engine, "connect", _configure_sqlite)
         else:
@@ -51,6 +66,7 @@ class Ledger:
                 pool_size=4,
                 max_overflow=16,
                 pool_timeout=5,
+                hide_parameters=True,
             )
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -164,10 +180,10 @@ class Ledger:
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or type(error) is DatabaseError:  # SQLite: no database, or a damaged one
                 raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
             raise
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise LedgerUnavailable(f"the ledger cannot be used now: {error}") from error
 
 

@@ -27,6 +27,8 @@ def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: s
     One that is being sent is left alone. Raises DeliveryNotFound. Doing it twice is harmless.
     """
     lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    if delivery_id > tables.LARGEST_ID:
+        raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
         f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",
@@ -57,6 +59,8 @@ def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: s
 def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str) -> Mended:
     """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is left alone."""
     lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    if delivery_id > tables.LARGEST_ID:
+        raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
         f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from app.dialects.base import iso_milliseconds
 from app.errors import DeliveryNotFound
 from app.ledger.engine import Ledger
+from app.ledger.tables import LARGEST_ID
 from app.model import STATUSES
 
 PAGE = 500
@@ -75,6 +76,8 @@ def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> 
 
 def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str, Any]:
     """One delivery with its attempts, its event, and the other events of its conversion. Raises DeliveryNotFound."""
+    if delivery_id > LARGEST_ID:
+        raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
         f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
@@ -171,9 +174,9 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
 
     event_id: the ledger's id, or source and its own id ("stripe:evt_1").
     """
-    digits = str(event_id)
-    is_own = digits.isascii() and digits.isdigit() and len(digits) < 19
-    condition, value = ("id = ?", int(digits)) if is_own else ("event_key = ?", event_id)
+    name = str(event_id).replace("\x00", "\ufffd")
+    is_own = name.isascii() and name.isdigit() and len(name) < 19
+    condition, value = ("id = ?", int(name)) if is_own else ("event_key = ?", name)
     row = ledger.run(connection, f"SELECT {_EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None

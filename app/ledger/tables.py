@@ -29,6 +29,8 @@ metadata = MetaData(
 KEY = String().with_variant(String(collation="C"), "postgresql")
 ID = BigInteger().with_variant(Integer, "sqlite")
 OPEN = text("due_at IS NOT NULL")
+LARGEST_ID = 2**63 - 1
+"""Beyond it no id can lie, and both drivers raise where they are asked for one."""
 
 counters = Table(
     "counters",

@@ -20,7 +20,7 @@ from app.sources.base import Source
 from app.sources.bodies import read_body
 from app.sources.flat import fields_from
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
-from app.sources.signatures import HmacScheme
+from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
 from app.sources.view import (
     Field,
     View,
@@ -41,20 +41,6 @@ COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "clic
 SALE_FIELDS = (*COMMON_FIELDS, "order_id", "invoice_id", "amount", "currency")
 OPTIONS_OF_FIELDS = ("occurred_at_unit", "occurred_at_zone", "amount_unit")
 OF_THE_TABLE = ("kind", "title", "signature", "events", "fields", "event_name", "currency", "lead_mode")
-OF_THE_SIGNATURE = (
-    "header",
-    "prefix",
-    "encoding",
-    "digest",
-    "template",
-    "pairs",
-    "versions",
-    "timestamp_header",
-    "timestamp_unit",
-    "tolerance_seconds",
-    "id_header",
-    "secret_encoding",
-)
 
 Pick = Callable[["Body"], Any]
 
@@ -102,12 +88,12 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         raise ConfigurationError(
             f"{at}: a source's name is lower-case letters, digits and _, since it names a URL and a variable"
         )
-    _only(table, OF_THE_TABLE, at)
-    kind = _choice(table, "kind", ("lead", "sale"), at, default="lead")
-    fields = _table(table, "fields", at)
-    _only(fields, (*(SALE_FIELDS if kind == "sale" else COMMON_FIELDS), *OPTIONS_OF_FIELDS), f"{at}.fields")
+    only(table, OF_THE_TABLE, at)
+    kind = choice_in(table, "kind", ("lead", "sale"), at, default="lead")
+    fields = table_in(table, "fields", at)
+    only(fields, (*(SALE_FIELDS if kind == "sale" else COMMON_FIELDS), *OPTIONS_OF_FIELDS), f"{at}.fields")
     event, allowed = _events(table, at)
-    default_currency = _text(table, "currency", at)
+    default_currency = text_in(table, "currency", at)
     if default_currency is not None and currency_code(default_currency) is None:
         raise ConfigurationError(f"{at}.currency: must be a currency code of three letters, such as EUR")
     plan = Plan(
@@ -118,63 +104,27 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         },
         event=event,
         allowed=allowed,
-        event_name=_text(table, "event_name", at) or ("order_paid" if kind == "sale" else "form_submitted"),
-        unit=_choice(fields, "occurred_at_unit", ("auto", "s", "ms"), f"{at}.fields", default="auto"),  # type: ignore[arg-type]
-        zone=_zone(fields, at),
-        amount_in_minor=_choice(fields, "amount_unit", ("major", "minor"), f"{at}.fields", default="major") == "minor",
+        event_name=text_in(table, "event_name", at) or ("order_paid" if kind == "sale" else "form_submitted"),
+        unit=choice_in(fields, "occurred_at_unit", ("auto", "s", "ms"), f"{at}.fields", default="auto"),  # type: ignore[arg-type]
+        zone=zone_in(fields, at),
+        amount_in_minor=choice_in(fields, "amount_unit", ("major", "minor"), f"{at}.fields", default="major")
+        == "minor",
         currency=currency_code(default_currency),
     )
     if plan.kind == "sale":
         _check_sale(plan, at)
-    scheme = _signature(table, at)
-    return Webhook(name, _text(table, "title", at) or name, scheme, lambda inbound, rules: _read(plan, inbound, rules))
+    scheme = scheme_in(table, at)
+    return Webhook(
+        name, text_in(table, "title", at) or name, scheme, lambda inbound, rules: _read(plan, inbound, rules)
+    )
 
 
 # --- the table, checked ----------------------------------------------------------------------------------------------
 
 
-def _only(table: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigurationError(f"{at}.{key}: is not known; known are {', '.join(known)}")
-
-
-def _table(table: Mapping[str, Any], key: str, at: str) -> Mapping[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{at}.{key}: must be a table")
-    return value
-
-
-def _text(table: Mapping[str, Any], key: str, at: str) -> str | None:
-    value = table.get(key)
-    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > 255):
-        raise ConfigurationError(f"{at}.{key}: must be a text")
-    return value
-
-
-def _choice(table: Mapping[str, Any], key: str, choices: tuple[str, ...], at: str, *, default: str) -> str:
-    value = table.get(key, default)
-    if value not in choices:
-        raise ConfigurationError(f"{at}.{key}: must be one of {', '.join(choices)}")
-    return str(value)
-
-
-def _zone(fields: Mapping[str, Any], at: str) -> ZoneInfo | None:
-    name = _text(fields, "occurred_at_zone", f"{at}.fields")
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ConfigurationError(
-            f"{at}.fields.occurred_at_zone: no time zone is called that; UTC and Europe/Berlin are"
-        ) from None
-
-
 def _events(table: Mapping[str, Any], at: str) -> tuple[Pick | None, frozenset[str]]:
-    events = _table(table, "events", at)
-    _only(events, ("path", "allow"), f"{at}.events")
+    events = table_in(table, "events", at)
+    only(events, ("path", "allow"), f"{at}.events")
     if not events:
         return None, frozenset()
     allow = events.get("allow")
@@ -193,57 +143,6 @@ def _check_sale(plan: Plan, at: str) -> None:
     if not plan.picks.keys() & {"order_id", "invoice_id", "submission_id"}:
         raise ConfigurationError(
             f"{at}.fields.order_id: a sale needs it or invoice_id, since it is counted once by them"
-        )
-
-
-def _signature(table: Mapping[str, Any], at: str) -> HmacScheme | None:
-    options = table.get("signature")
-    if options is None or options == "none":
-        return None
-    at = f"{at}.signature"
-    if not isinstance(options, Mapping):
-        raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
-    _only(options, OF_THE_SIGNATURE, at)
-    for key in ("header", "timestamp_header", "id_header", "prefix", "template"):
-        _text(options, key, at)
-    if "header" not in options:
-        raise ConfigurationError(f"{at}.header: must name the header that holds the signature")
-    for key, choices in (
-        ("encoding", ("hex", "base64")),
-        ("digest", ("sha256", "sha1")),
-        ("timestamp_unit", ("s", "ms")),
-        ("secret_encoding", ("text", "whsec")),
-    ):
-        _choice(options, key, choices, at, default=choices[0])
-    pairs, tolerance = options.get("pairs"), options.get("tolerance_seconds", 300)
-    if pairs is not None and not (
-        isinstance(pairs, list) and len(pairs) == 2 and all(isinstance(one, str) and one for one in pairs)
-    ):
-        raise ConfigurationError(f'{at}.pairs: must be the names of time and signature, such as ["t", "v1"]')
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int) or not 1 <= tolerance <= 86400:
-        raise ConfigurationError(f"{at}.tolerance_seconds: must be a whole number from 1 to 86400")
-    if not isinstance(options.get("versions", False), bool):
-        raise ConfigurationError(f"{at}.versions: must be true or false")
-    _check_template(options, at)
-    return HmacScheme(**{**options, "pairs": tuple(pairs) if pairs else None})
-
-
-def _check_template(options: Mapping[str, Any], at: str) -> None:
-    template = options.get("template", "{body}")
-    if template.count("{body}") != 1:
-        raise ConfigurationError(f"{at}.template: must hold {{body}} once")
-    rest = template.replace("{body}", "")
-    for name in ("t", "id", "method", "url"):
-        rest = rest.replace(f"{{{name}}}", "")
-    if "{" in rest or "}" in rest:
-        raise ConfigurationError(f"{at}.template: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
-    if "{t}" in template and not (options.get("timestamp_header") or options.get("pairs")):
-        raise ConfigurationError(f"{at}.template: has {{t}}, so timestamp_header or pairs must say where the time is")
-    if "{id}" in template and not options.get("id_header"):
-        raise ConfigurationError(f"{at}.template: has {{id}}, so id_header must say where it is")
-    if "{t}" not in template and (options.get("timestamp_header") or options.get("pairs")):
-        raise ConfigurationError(
-            f"{at}.template: leaves {{t}} out, so the time would be taken unsigned from whoever sends it"
         )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, read_body
 from app.sources.flat import declared, fields_from, get, page_parameters
+from app.sources.labels import words
 from app.sources.reading import body_hash, identifier_of, text_of
-from app.sources.view import Field, View, lead, parked, title_of, words
+from app.sources.view import Field, View, lead, parked, title_of
 from app.sources.webhook import Webhook
 
 NAME = "elementor"

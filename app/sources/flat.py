@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from app.sources.labels import words
 from app.sources.reading import text_of
-from app.sources.view import MOST_FIELDS, Field, FieldType, fold, words
+from app.sources.view import MOST_FIELDS, Field, FieldType, fold
 
 DEEPEST = 6
 

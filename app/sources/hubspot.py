@@ -17,7 +17,7 @@ from typing import Any
 from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
-from app.sources.flat import fields_from, get
+from app.sources.flat import fields_from, get, page_parameters
 from app.sources.reading import body_hash, from_iso, from_unix, identifier_of, parse_json, text_of
 from app.sources.signatures import HmacScheme, header_of
 from app.sources.view import Contact, View, ignored, lead, parked, title_of
@@ -106,7 +106,7 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         body=inbound.body,
         occurred_at=moment,
         fields=() if properties else fields_from(raw),
-        hidden=properties,
+        hidden={**page_parameters(newest.get("page-url")), **properties},
         contact=Contact(
             email=get(known, "email"),
             first=get(known, "firstname"),

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from app.model import Lead, Mapped, Rules, Who
+from app.sources.labels import Meaning, Part, meaning_of, says_no_person
 from app.sources.reading import body_hash, email_of, identifier_of, text_of
 
 FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
@@ -95,20 +95,18 @@ def ignored(view: View, reason: str) -> Mapped:
 def _mapped(
     source: str, view: View, outcome: Literal["lead", "parked"], reason: str, who: Who, event_name: str
 ) -> Mapped:
-    submission_id = view.submission_id
+    submission_id, event_id = view.submission_id, event_id_of(view)
     metadata = {"source": source, "form": view.form, "event": view.event}
     return Mapped(
         outcome=outcome,
         reason=reason,
-        event_id=event_id_of(view),
+        event_id=event_id,
         event_type=view.event,
         account=view.account,
         keys=(submission_id, *view.other_ids) if submission_id else (),
         occurred_at=view.occurred_at,
         who=who,
-        lead=Lead(submission_id, event_name, metadata={k: v for k, v in metadata.items() if v})
-        if submission_id
-        else None,
+        lead=Lead(submission_id or event_id, event_name, metadata={k: v for k, v in metadata.items() if v}),
     )
 
 
@@ -154,15 +152,13 @@ MERGE_TAG = re.compile(r"[{\[<%$].*[}\]>%]|@[\w.]+@?")
 
 def fold(name: str) -> str:
     """The form in which names of fields are compared: no case, and "Click ID" is click_id."""
-    return re.sub(r"[\s\-]+", "_", name.strip().casefold())
+    return "_".join(name.casefold().replace("-", " ").split())
 
 
 def _by_name(view: View) -> dict[str, str]:
     """Every value that could be an id by the folded names it goes by; hidden fields before questions."""
     named: dict[str, str] = {}
     for one in _with_hidden(view, hidden_first=True):
-        if one.type == "other":
-            continue
         value = identifier_of(single(one.value))
         if value is None or value.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(value):
             continue
@@ -230,120 +226,16 @@ def phone_of(value: Any) -> str | None:
         whole = next(
             (found for key in ("full", "e164", "number", "value") if (found := phone_of(folded.get(key)))), None
         )
-        pieces = (text_of(folded.get(key)) for key in ("country", "area", "phone"))
-        return whole or phone_of(" ".join(piece for piece in pieces if piece))
+        country, *rest = (text_of(folded.get(key)) for key in ("country", "area", "phone"))
+        dialled = f"+{country}" if country and country.isdigit() else None
+        return whole or phone_of(" ".join(piece for piece in (dialled, *rest) if piece))
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**17:
         value = int(value)
     text = text_of(value)
     return text if text and len(text) <= 40 and PHONE.fullmatch(text) else None
 
 
-# --- what a label means ----------------------------------------------------------------------------------------------
-
-WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[^\W\d_][^\W\d_A-Z]*")
-"""Words of a label, key or slug: "yourEmail-2" is your, Email."""
-
-Part = Literal["full", "first", "last"]
-
-
-class Meaning(NamedTuple):
-    """What a label says its answer is. `whose`: 0 the person's own, 1 maybe somebody near (a student's), 2 another's."""
-
-    email: bool = False
-    phone: bool = False
-    part: Part | None = None
-    whose: int = 0
-
-
-def words(text: str) -> frozenset[str]:
-    """The words of a list written as one text."""
-    return frozenset(text.split())
-
-
-FILLERS = words(
-    "a an the what whats which is s are your you re my our please enter type provide tell us give me hi hello hey and or of so "
-    "thanks great label no field fields required optional data contact contacts customer client lead person attendee invitee "
-    "respondent applicant buyer billing input text short question q answer answers submission submissions value values "
-    "response responses properties property payload be can may we ask start let lets with for to in on get have know could "
-    "would like nice meet kindly below here mr mrs record user_metadata hidden variables "
-    "votre quel quelle est vous ton tu su sus tus cual cuál es como cómo wie ist ihr ihre dein deine der die das lautet il tuo "
-    "suo seu qual é ваше ваша ваши как и et y und e o uw je is wat"
-)
-PARTS: dict[frozenset[str], Part] = {
-    words(spelling): part  # type: ignore[misc]
-    for part, spellings in {
-        "full": "name|full name|fullname|yourname|first last name|first last|name surname|firstname lastname|complete name|"
-        "nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|nome cognome|"
-        "vorname nachname|vor nachname|vor name|naam|volledige naam|имя фамилия|фио|imię nazwisko|"
-        "姓名|名前|お名前|氏名|이름",
-        "first": "first name|firstname|fname|given name|givenname|forename|first|prénom|prenom|vorname|voornaam|nombre|nome|"
-        "imię|имя",
-        "last": "last name|lastname|lname|surname|family name|familyname|last|second name|nachname|familienname|nom famille|"
-        "apellido|apellidos|cognome|sobrenome|achternaam|nazwisko|фамилия",
-    }.items()
-    for spelling in spellings.split("|")
-}
-SOMEBODY_NEAR = words(
-    "child children childs kid kids son daughter baby student students pupil player camper partner partners"
-)
-SOMEBODY_ELSE = words(
-    "friend friends colleague colleagues referrer referral referred referee spouse wife husband emergency manager supervisor boss "
-    "guest guests host organizer organiser recipient admin administrator webmaster sender assistant beneficiary"
-)
-NO_PERSON = words(
-    "company companies business organization organisation employer firm brand product project form site website page event "
-    "school university college team pet dog cat maiden middle user username nick nickname domain file street city country "
-    "state hotel store shop entreprise société empresa firma unternehmen azienda bedrijf компания"
-)
-PHONE_BEGINNINGS = (
-    "phone",
-    "telef",
-    "telep",
-    "télép",
-    "teléf",
-    "mobil",
-    "móvil",
-    "handy",
-    "whatsapp",
-    "celul",
-    "телеф",
-)
-PHONE_WORDS = words("tel cell gsm mob fon 电话 電話 手机 전화번호")
-
-
-@lru_cache(maxsize=8192)
-def _meaning_of_text(text: str) -> tuple[Meaning, bool]:
-    """The meaning of one label or key, and whether it says that this is about no person at all."""
-    words = frozenset(word.casefold() for word in WORD.findall(text[:500]))
-    whose = 0
-    if words & SOMEBODY_ELSE:  # a whole sentence may name a friend and still ask for one's own
-        whose = 2 if len(words) <= 7 else 1
-    elif words & SOMEBODY_NEAR:
-        whose = 1
-    phone = "fax" not in words and any(
-        word in PHONE_WORDS or word.startswith(PHONE_BEGINNINGS) or word.endswith("phone") for word in words
-    )
-    email = any("mail" in word for word in words) or bool(
-        words & {"courriel", "correo", "почта", "邮箱", "メールアドレス"}
-    )
-    part = None if whose else PARTS.get(words) or PARTS.get(words - FILLERS)
-    return Meaning(email, phone, part, whose), bool(words & NO_PERSON)
-
-
-def meaning_of(label: str, key: str) -> Meaning:
-    """What a field is by its label, else by its key. A label that says company, or whose, overrules a key that says name."""
-    spoken, spoken_no_person = _meaning_of_text(label)
-    keyed, keyed_no_person = _meaning_of_text(key)
-    whose = max(spoken.whose, keyed.whose)
-    part = spoken.part or (None if spoken_no_person else keyed.part)
-    if whose or (keyed_no_person and not spoken.part):
-        part = None
-    return Meaning(spoken.email or keyed.email, spoken.phone or keyed.phone, part, whose)
-
-
-def says_no_person(label: str) -> bool:
-    return _meaning_of_text(label)[1]
-
+# --- fields to a person ----------------------------------------------------------------------------------------------
 
 DECLARED_PARTS: Mapping[str, Part] = {"name": "full", "first_name": "first", "last_name": "last"}
 

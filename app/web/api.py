@@ -1,5 +1,6 @@
 """/api/v1: the same verbs as the pages, for programs."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from app.ledger.mending import discard, replay, replay_all
 from app.model import OUTCOMES, STATUSES
 from app.times import read_since
 from app.web.auth import check_bearer
+from app.web.openapi import document
 
 ACTOR = "api"
 LARGEST_PAGE = 500
+SOURCE_NAME = r"[a-z0-9_-]{1,100}"
 
 
 def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None]) -> Blueprint:
@@ -26,9 +29,9 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
 
     @blueprint.get("/events")
     def events() -> Response:
-        outcome, before, limit = one_of("outcome", OUTCOMES), number("before"), number("limit") or 100
+        outcome, before, limit = one_of("outcome", OUTCOMES), number("before"), page_size()
         with ledger.read() as connection:
-            page = queries.events(ledger, connection, outcome=outcome, before=before, limit=min(limit, LARGEST_PAGE))
+            page = queries.events(ledger, connection, outcome=outcome, before=before, limit=limit)
         return jsonify(events=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/events/<path:event_id>")
@@ -41,9 +44,9 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
 
     @blueprint.get("/deliveries")
     def deliveries() -> Response:
-        status, before, limit = one_of("status", STATUSES), number("before"), number("limit") or 100
+        status, before, limit = one_of("status", STATUSES), number("before"), page_size()
         with ledger.read() as connection:
-            page = queries.deliveries(ledger, connection, status=status, before=before, limit=min(limit, LARGEST_PAGE))
+            page = queries.deliveries(ledger, connection, status=status, before=before, limit=limit)
         return jsonify(deliveries=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
@@ -75,7 +78,7 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
         if body.get("status") not in ("dead", "discarded", "retrying", "pending"):
             raise UnprocessableEntity("status must be dead, discarded, retrying or pending")
         source, since = body.get("source"), body.get("since")
-        if source is not None and not isinstance(source, str):
+        if source is not None and not (isinstance(source, str) and re.fullmatch(SOURCE_NAME, source)):
             raise UnprocessableEntity("source must be a source's name")
         try:
             since_ms = read_since(since) if since is not None else None
@@ -84,6 +87,10 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
         mended = replay_all(ledger, status=body["status"], source=source, since=since_ms, actor=ACTOR)
         nudge()
         return jsonify(replayed=sum(m.done for m in mended), left_alone=sum(not m.done for m in mended))
+
+    @blueprint.get("/openapi.json")
+    def openapi() -> Response:
+        return jsonify(document())
 
     @blueprint.get("/stats")
     def stats() -> Response:
@@ -116,3 +123,8 @@ def number(name: str) -> int | None:
     if not (value.isascii() and value.isdigit() and 0 < int(value[:19]) < 2**62):
         raise UnprocessableEntity(f"{name} must be a whole number from 1 up")
     return int(value[:19])
+
+
+def page_size() -> int:
+    """The query parameter `limit`: 100 where it is not given, 500 at most."""
+    return min(number("limit") or 100, LARGEST_PAGE)

@@ -52,7 +52,7 @@ def same(given: str, wanted: str) -> bool:
 def log_in(name: str, role: Literal["operator", "viewer"]) -> None:
     """Begins a session for somebody who typed `name`. A viewer sees everything and changes nothing."""
     session.clear()
-    session["name"] = name[:40] or role
+    session["name"] = "".join(c for c in name if c.isprintable())[:40] or role  # it goes into the audit log
     session["role"] = role
     session["csrf"] = secrets.token_urlsafe(24)
     session["until"] = time.time() + SESSION_SECONDS

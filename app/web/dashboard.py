@@ -170,11 +170,14 @@ def _back(mended: Mended) -> Response:
 
 def _local(path: str | None) -> str:
     """A path on this site to go on to; anything else is the overview."""
-    return path if path and path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+    # Control characters are dropped on the way into the header, and by browsers: "/\t/evil.example" is "//evil.example".
+    is_local = path and path.isprintable() and path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if path and is_local else "/"
 
 
 def _indented(body: str) -> str:
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        # half an emoji, which JSON can spell and UTF-8 cannot, becomes "?"
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
     except (ValueError, RecursionError):
         return body

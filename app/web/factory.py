@@ -11,8 +11,7 @@ from app.processes import end_with_parent
 from app.queue import Nudger
 from app.settings import Settings, load_settings
 from app.web import api, auth, dashboard, errors, health, sandbox, webhooks
-
-LARGEST_BODY = 1024 * 1024
+from app.web.webhooks import LARGEST_BODY
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
@@ -29,8 +28,9 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
     app = Flask("app.web", template_folder="templates", static_folder="static")
     app.secret_key = settings.secret_key.get_secret_value()
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY + 1  # so that a chunked body that is cut there can be told apart
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
     app.extensions["ledger"] = ledger
     app.extensions["writer"] = writer
     auth.protect(app, secure_cookies=(settings.public_url or "").startswith("https://"))

@@ -81,7 +81,7 @@ def create_blueprint(ledger: Ledger, secret_key: str, dialect: str) -> Blueprint
         text = request.get_data().decode("utf-8", "replace")
         try:
             payload = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             payload = None
         problem = problem_of(kind, payload, dialect)
         key = request.headers.get("Idempotency-Key", "")

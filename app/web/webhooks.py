@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 
 import structlog
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import MalformedEvent, SignatureError, UnknownSource
 from app.intake import Intake
 from app.model import Inbound
+
+LARGEST_BODY = 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +25,7 @@ def create_blueprint(intake: Intake, public_url: str | None, count: Callable[[st
     @blueprint.post("/webhooks/<source>")
     @blueprint.post("/webhooks/<source>/<token>")
     def receive(source: str, token: str | None = None) -> Response:
-        body = request.get_data(cache=True)
+        body = whole_body()
         headers = {name.lower(): value for name, value in request.headers.items()}
         path = request.full_path.removesuffix("?")
         inbound = Inbound(body, headers, base + path if base else "")
@@ -45,3 +48,14 @@ def create_blueprint(intake: Intake, public_url: str | None, count: Callable[[st
         return Response(text, 200, content_type="application/json")
 
     return blueprint
+
+
+def whole_body() -> bytes:
+    """The raw body. Raises RequestEntityTooLarge, or BadRequest where the connection ended before all of it came: half a form
+    can be read like a whole one, and a source that does not sign would make an event of it."""
+    body = request.get_data(cache=True)
+    if len(body) > LARGEST_BODY:
+        raise RequestEntityTooLarge
+    if request.content_length is not None and len(body) != request.content_length:
+        raise BadRequest("the body ended early")
+    return body

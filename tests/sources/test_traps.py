@@ -11,8 +11,9 @@ from app.dry_run import explain
 from app.errors import MalformedEvent
 from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
+from app.sources.labels import meaning_of
 from app.sources.registry import SOURCES
-from app.sources.view import Field, View, meaning_of, name_of, phone_of, who_of
+from app.sources.view import Field, View, name_of, phone_of, who_of
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -176,6 +177,7 @@ def test_name_of_ones_own_for_the_click_id_is_configuration() -> None:
         ("555-0100 x12", "555-0100 x12"),
         ({"full": "(503) 555-0147"}, "(503) 555-0147"),
         ({"area": "206", "phone": "555-0155"}, "206 555-0155"),
+        ({"country": "44", "area": "20", "phone": "7946 0958"}, "+44 20 7946 0958"),
         (["+442079460958"], "+442079460958"),
         ("call me", None), ("12", None), (True, None), (None, None), ("", None), ({}, None), (1.5, None),
         ("2026-01-01T00:00", None), ("1" * 60, None),

@@ -1,0 +1,110 @@
+"""What the label of a question, or a key, says about its answer: whose it is, and whether it is a name, an e-mail address or
+a phone number. Labels are in the words of whoever made the form, so this is a list of words, and errs on the side of silence."""
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[^\W\d_][^\W\d_A-Z]*")
+"""Words of a label, key or slug: "yourEmail-2" is your, Email."""
+
+Part = Literal["full", "first", "last"]
+
+
+class Meaning(NamedTuple):
+    """What a label says its answer is. `whose`: 0 the person's own, 1 maybe somebody near (a student's), 2 another's."""
+
+    email: bool = False
+    phone: bool = False
+    part: Part | None = None
+    whose: int = 0
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list written as one text."""
+    return frozenset(text.split())
+
+
+FILLERS = words(
+    "a an the what whats which is s are your you re my our please enter type provide tell us give me hi hello hey and or of so "
+    "thanks great label no field fields required optional data contact contacts customer client lead person attendee invitee "
+    "respondent applicant buyer billing input text short question q answer answers submission submissions value values "
+    "response responses properties property payload be can may we ask start let lets with for to in on get have know could "
+    "would like nice meet kindly below here mr mrs record user_metadata hidden variables "
+    "votre quel quelle est vous ton tu su sus tus cual cuál es como cómo wie ist ihr ihre dein deine der die das lautet il tuo "
+    "suo seu qual é ваше ваша ваши как и et y und e o uw je is wat"
+)
+PARTS: dict[frozenset[str], Part] = {
+    words(spelling): part  # type: ignore[misc]
+    for part, spellings in {
+        "full": "name|full name|fullname|yourname|first last name|first last|name surname|firstname lastname|complete name|"
+        "nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|nome cognome|"
+        "vorname nachname|vor nachname|vor name|naam|volledige naam|имя фамилия|фио|imię nazwisko|"
+        "姓名|名前|お名前|氏名|이름",
+        "first": "first name|firstname|fname|given name|givenname|forename|first|prénom|prenom|vorname|voornaam|nombre|nome|"
+        "imię|имя",
+        "last": "last name|lastname|lname|surname|family name|familyname|last|second name|nachname|familienname|nom famille|"
+        "apellido|apellidos|cognome|sobrenome|achternaam|nazwisko|фамилия",
+    }.items()
+    for spelling in spellings.split("|")
+}
+SOMEBODY_NEAR = words(
+    "child children childs kid kids son daughter baby student students pupil player camper partner partners"
+)
+SOMEBODY_ELSE = words(
+    "friend friends colleague colleagues referrer referral referred referee spouse wife husband emergency manager supervisor boss "
+    "guest guests host organizer organiser recipient admin administrator webmaster sender assistant beneficiary"
+)
+NO_PERSON = words(
+    "company companies business organization organisation employer firm brand product project form site website page event "
+    "school university college team pet dog cat maiden middle user username nick nickname domain file street city country "
+    "state hotel store shop entreprise société empresa firma unternehmen azienda bedrijf компания"
+)
+PHONE_BEGINNINGS = (
+    "phone",
+    "telef",
+    "telep",
+    "télép",
+    "teléf",
+    "mobil",
+    "móvil",
+    "handy",
+    "whatsapp",
+    "celul",
+    "телеф",
+)
+PHONE_WORDS = words("tel cell gsm mob fon 电话 電話 手机 전화번호")
+
+
+@lru_cache(maxsize=8192)
+def _meaning_of_text(text: str) -> tuple[Meaning, bool]:
+    """The meaning of one label or key, and whether it says that this is about no person at all."""
+    words = frozenset(word.casefold() for word in WORD.findall(text[:500]))
+    whose = 0
+    if words & SOMEBODY_ELSE:  # a whole sentence may name a friend and still ask for one's own
+        whose = 2 if len(words) <= 7 else 1
+    elif words & SOMEBODY_NEAR:
+        whose = 1
+    phone = "fax" not in words and any(
+        word in PHONE_WORDS or word.startswith(PHONE_BEGINNINGS) or word.endswith("phone") for word in words
+    )
+    email = any("mail" in word for word in words) or bool(
+        words & {"courriel", "correo", "почта", "邮箱", "メールアドレス"}
+    )
+    part = None if whose else PARTS.get(words) or PARTS.get(words - FILLERS)
+    return Meaning(email, phone, part, whose), bool(words & NO_PERSON)
+
+
+def meaning_of(label: str, key: str) -> Meaning:
+    """What a field is by its label, else by its key. A label that says company, or whose, overrules a key that says name."""
+    spoken, spoken_no_person = _meaning_of_text(label)
+    keyed, keyed_no_person = _meaning_of_text(key)
+    whose = max(spoken.whose, keyed.whose)
+    part = spoken.part or (None if spoken_no_person else keyed.part)
+    if whose or (keyed_no_person and not spoken.part):
+        part = None
+    return Meaning(spoken.email or keyed.email, spoken.phone or keyed.phone, part, whose)
+
+
+def says_no_person(label: str) -> bool:
+    return _meaning_of_text(label)[1]
