@@ -179,8 +179,10 @@ deliveries = Table(
     ),
     Index("ix_deliveries_status", "status", "id"),
     Index("ix_deliveries_person", "person_id"),
+    Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
-"""attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a replay moves."""
+"""held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
+attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a replay moves."""
 
 attempts = Table(
     "attempts",

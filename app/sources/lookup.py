@@ -5,12 +5,17 @@ from typing import Any
 
 from app.errors import UnknownSource
 from app.sources.base import Source
+from app.sources.custom import build
 from app.sources.registry import SOURCES
 
 
 def all_sources(config: Mapping[str, Any]) -> dict[str, Source]:
     """Sources by name. Raises ConfigurationError where bridge.toml declares one wrongly."""
-    return dict(SOURCES)
+    sources = dict(SOURCES)
+    for name, table in config.get("sources", {}).items():
+        if name not in SOURCES:
+            sources[name] = build(name, table)
+    return sources
 
 
 def source_called(name: str, config: Mapping[str, Any]) -> Source:

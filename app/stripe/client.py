@@ -84,7 +84,7 @@ class StripeApi:
         """Creates or changes an object. Tried again under one idempotency key, so it is done once. Raises StripeApiError."""
         return self._ask("post", path, None, params)
 
-    def list(self, path: str, account: str | None = None, **params: Any) -> Iterator[JsonObject]:
+    def each(self, path: str, account: str | None = None, **params: Any) -> Iterator[JsonObject]:
         """Every object of a list, newest first, fetched page by page as they are read. Raises StripeApiError."""
         after: dict[str, str] = {}
         while True:
@@ -147,7 +147,7 @@ class StripeApi:
         if status == 403:
             wanted = _permission(path, "Write" if method == "post" else "Read")
             named = re.search(r"rak_\w+", told)
-            also = f" (Stripe calls it {named.group()})" if named else ""
+            also = f" (Stripe calls it {named.group()})" if named else f" ({told})" if told else ""
             return StripeRefused(
                 f"STRIPE_API_KEY lacks a permission (403): give the restricted key {wanted}{also} in the Dashboard, under"
                 " Developers, API keys"

@@ -116,6 +116,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
         sqlite_where=sa.text("due_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_deliveries_held",
+        "deliveries",
+        ["source"],
+        unique=False,
+        postgresql_where=sa.text("held = 1"),
+        sqlite_where=sa.text("held = 1"),
+    )
     op.create_index("ix_deliveries_person", "deliveries", ["person_id"], unique=False)
     op.create_index(
         "ix_deliveries_person_open",

@@ -1,0 +1,82 @@
+"""How things stand, asked by the names that others know them by: a purchase's keys, an event's key. Read only."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from app.ledger.engine import Ledger
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The conversion that owns a key. state: as in the table conversions."""
+
+    conversion_id: int
+    state: str
+    dedupe_key: str
+    deliveries: list[tuple[int, str, str, str | None]] = field(default_factory=list)
+    """(id, status, destination, last error) of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """An event that made no conversion."""
+
+    event_id: str
+    event_type: str
+    outcome: str
+    reason: str
+    body: bytes
+
+
+def standings(ledger: Ledger, connection: Connection, keys: Sequence[str]) -> dict[str, Standing]:
+    """By key, those of `keys` that a conversion owns."""
+    condition, value = ledger.among("k.key", keys)
+    found: dict[str, Standing] = {}
+    for key, *conversion, delivery_id, status, destination, error in ledger.run(
+        connection,
+        "SELECT k.key, c.id, c.state, c.dedupe_key, d.id, d.status, d.destination, d.last_error FROM dedupe_keys k"
+        " JOIN conversions c ON c.id = k.conversion_id LEFT JOIN deliveries d ON d.conversion_id = c.id"
+        f" WHERE {condition} ORDER BY d.id",
+        value,
+    ).all():
+        standing = found.setdefault(key, Standing(*conversion))
+        if delivery_id is not None:
+            standing.deliveries.append((delivery_id, status, destination, error))
+    return found
+
+
+def known_events(ledger: Ledger, connection: Connection, event_keys: Sequence[str]) -> set[str]:
+    """Those of `event_keys` (source:event id) that were received already."""
+    condition, value = ledger.among("event_key", event_keys)
+    return set(ledger.run(connection, f"SELECT event_key FROM events WHERE {condition}", value).scalars())
+
+
+def unclaimed_events(
+    ledger: Ledger, source: str, event_types: Sequence[str], outcome: str, since: int
+) -> Iterator[Unclaimed]:
+    """Events of these types that were only parked or ignored (`outcome`), received at `since` (ms) or later, oldest first; in
+    pages, so that no transaction stays open."""
+    condition, types = ledger.among("event_type", event_types)
+    after = 0
+    while True:
+        with ledger.read() as connection:
+            rows = ledger.run(
+                connection,
+                "SELECT id, event_id, event_type, outcome, reason, body FROM events"
+                f" WHERE outcome = ? AND id > ? AND source = ? AND received_at >= ? AND {condition} ORDER BY id LIMIT ?",
+                outcome,
+                after,
+                source,
+                since,
+                types,
+                PAGE,
+            ).all()
+        for _, event_id, event_type, found, reason, body in rows:
+            yield Unclaimed(event_id, event_type, found, reason, bytes(body))
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][0]
