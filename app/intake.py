@@ -4,18 +4,20 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from app.errors import SignatureError, UnknownSource
+from app.errors import ConfigurationError, SignatureError, UnknownSource
 from app.ledger.recording import Receipt
 from app.ledger.snapshot import Arrival
 from app.model import Inbound, Rules
-from app.settings import Settings
+from app.settings import Settings, variable_of
 from app.sources.base import Source
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 LONGEST_HEADER = 2000
 LONGEST_TEXT = 512
+SHORTEST_MASKED = 8
+"""A shorter secret could be a word of the body."""
 
 
 class Intake:
@@ -35,6 +37,8 @@ class Intake:
         self._sources: dict[str, tuple[Source, tuple[str, ...], tuple[str, ...]]] = {}
         for name, source in sources.items():
             secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
+            for secret in secrets:
+                _check_secret(source, secret)
             if secrets or tokens:
                 self._sources[name] = (source, secrets, tokens)
 
@@ -61,11 +65,18 @@ class Intake:
             raise UnknownSource(f"{name} does not sign: set its PATH_TOKEN", source=name)
         return source
 
+    def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
+        """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
+        body = inbound.body
+        for secret in (*self._sources[name][1], *self._sources[name][2]):
+            if len(secret) >= SHORTEST_MASKED and secret.encode() in body:
+                body = body.replace(secret.encode(), b"***")
+        return inbound if body is inbound.body else replace(inbound, body=body)
+
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
         """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
         source = self.check(name, inbound, token, now)
-        if token:  # out of the body before that is mapped: a provider may repeat its URL there
-            inbound = replace(inbound, body=inbound.body.replace(token.encode(), b"***"))
+        inbound = self._without_secrets(name, inbound)
         mapped = source.map(inbound, self._rules)
         mapped = replace(
             mapped,
@@ -74,6 +85,14 @@ class Intake:
             reason=storable(mapped.reason),
         )
         return self._record(Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now))
+
+
+def _check_secret(source: Source, secret: str) -> None:
+    """Raises ConfigurationError, at start, where `secret` cannot be one of this source."""
+    try:
+        source.sign(b"", secret, datetime.now(UTC))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable_of(source.name)}_WEBHOOK_SECRET: {error}") from None
 
 
 def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:

@@ -1,0 +1,73 @@
+"""The web on a ledger of the test, and a browser that is logged in."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from tests.makers import signed
+
+from app.ledger.engine import Ledger
+from app.web.factory import create_app
+
+API = {"Authorization": "Bearer api token of the tests"}
+
+
+class Browser:
+    """A client with a session."""
+
+    def __init__(self, client: FlaskClient, password: str) -> None:
+        self.client = client
+        self.login = client.post("/login", data={"password": password, "name": "Grace"})
+
+    @property
+    def csrf(self) -> str:
+        with self.client.session_transaction() as session:
+            return str(session.get("csrf", ""))
+
+    def get(self, path: str) -> Any:
+        return self.client.get(path)
+
+    def submit(self, path: str, **fields: str) -> Any:
+        return self.client.post(path, data={"csrf": self.csrf, **fields})
+
+
+@pytest.fixture
+def make_app(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Callable[..., Flask]]:
+    made: list[Flask] = []
+
+    def make(**variables: str) -> Flask:
+        made.append(create_app(make_settings(**variables), ledger))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["writer"].stop()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def web(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    return Browser(app.test_client(), "password of the tests")
+
+
+@pytest.fixture
+def post(web: FlaskClient) -> Callable[[bytes], Any]:
+    """Posts a signed body of Stripe's; returns the answer's JSON."""
+
+    def send(body: bytes) -> Any:
+        answer = web.post("/webhooks/stripe", **signed(body))
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    return send

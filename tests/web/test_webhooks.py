@@ -1,0 +1,331 @@
+"""The HTTP table of the contract: what every request to /webhooks/… is answered, and what it leaves behind."""
+
+import io
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, make_url
+from tests.conftest import STRIPE_SECRET
+from tests.makers import away, change, checkout, count, execute_beside, one, signed, stripe_headers
+
+from app.ledger.engine import Ledger
+from app.web.factory import create_app
+
+TOKEN = "path_token-of-the-tests"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+NOW = datetime.now(UTC)
+MIB = 1024 * 1024
+
+
+def submission(number: int = 1, **fields: str) -> bytes:
+    """What Elementor posts."""
+    answers = {"form[id]": f"contact{number}", "fields[email][value]": f"f{number}@example.com", **fields}
+    return "&".join(f"{name}={value}" for name, value in answers.items()).encode()
+
+
+def bad_requests() -> dict[str, tuple[int, dict]]:
+    """Every bad input: what is sent, and its status."""
+    body = checkout()
+    old, future = NOW - timedelta(minutes=6), NOW + timedelta(minutes=6)
+    right = stripe_headers(body)["Stripe-Signature"]
+    big = b'{"a": "' + b"x" * 2 * MIB + b'"}'
+
+    def with_signature(value: str) -> dict:
+        return {"data": body, "headers": {"Stripe-Signature": value}}
+
+    return {
+        "no body": (400, signed(b"")),
+        "no body, no signature": (401, {"data": b""}),
+        "2 MiB": (413, signed(big)),
+        "2 MiB, no signature": (413, {"data": big}),
+        "one byte too many": (413, signed(b" " * (MIB + 1))),
+        "not UTF-8": (400, signed(b'{"id": "\xff\xfe"}')),
+        "not JSON": (400, signed(b"hello=world")),
+        "half of it": (400, signed(body[: len(body) // 2])),
+        "NaN": (400, signed(b'{"id": NaN}')),
+        "an array": (400, signed(b"[1, 2]")),
+        "a number": (400, signed(b"42")),
+        "null": (400, signed(b"null")),
+        "an object of another shape": (400, signed(b'{"hello": "world"}')),
+        "an id of another type": (400, signed(b'{"id": {}, "object": "event", "type": "x"}')),
+        "10,000 arrays deep": (400, signed(b"[" * 10_000 + b"]" * 10_000)),
+        "10,000 objects deep": (400, signed(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)),
+        "10,000 levels deep inside": (
+            400,
+            signed(body.replace(b'"metadata": {', b'"metadata": {"x": ' + b"[" * 10_000 + b"]" * 10_000 + b", ")),
+        ),
+        "no signature": (401, {"data": body}),
+        "an empty signature": (401, with_signature("")),
+        "a garbled signature": (401, with_signature("t=,v1,,=;x")),
+        "a signature without a time": (401, with_signature(right.split(",", 1)[1])),
+        "a time of 400 digits": (401, with_signature("t=" + "9" * 400 + "," + right.split(",", 1)[1])),
+        "a time that is no number": (401, with_signature("t=now," + right.split(",", 1)[1])),
+        "a signature that is not ASCII": (401, with_signature("t=\xb2,v1=\xe9\xff\x80")),
+        "a signature of 100 kB": (401, with_signature("t=1,v1=" + "a" * 100_000)),
+        "a signature of another body": (401, {"data": body + b" ", "headers": stripe_headers(body)}),
+        "a signature by another secret": (401, {"data": body, "headers": stripe_headers(body, secret="whsec_other")}),
+        "a version that is no signature": (401, with_signature(right.replace("v1=", "v0="))),
+        "an old signature": (401, {"data": body, "headers": stripe_headers(body, old)}),
+        "a future signature": (401, {"data": body, "headers": stripe_headers(body, future)}),
+    }
+
+
+def test_every_bad_request_gets_its_status_and_a_reason_and_leaves_no_row(web, ledger):
+    expected, given = {}, {}
+    for name, (status, request) in bad_requests().items():
+        answer = web.post("/webhooks/stripe", **request)
+        expected[name], given[name] = status, answer.status_code
+        assert isinstance(answer.json["error"], str), name
+        assert STRIPE_SECRET not in answer.text
+    assert given == expected
+    assert [count(ledger, table) for table in ("events", "deliveries", "persons", "conversions")] == [0, 0, 0, 0]
+
+
+def test_addresses_that_take_nothing_say_so_and_never_redirect(web, ledger):
+    body = checkout()
+    answers = {
+        (method, path): web.open(path, method=method, **signed(body)).status_code
+        for method, path in [
+            ("POST", "/webhooks/unknown"),
+            ("POST", "/webhooks/calendly"),  # known, and no secret configured
+            ("POST", "/webhooks/Stripe"),
+            ("POST", "/webhooks/stripe%00"),
+            ("POST", "/webhooks/%FF%FE"),
+            ("POST", "/webhooks/stripe/a-token"),
+            ("POST", "/webhooks/stripe/a/b"),
+            ("POST", "/webhooks//stripe"),
+            ("POST", "/webhooks"),
+            ("POST", "/webhooks/"),
+            ("GET", "/webhooks/stripe"),
+            ("HEAD", "/webhooks/stripe"),
+            ("PUT", "/webhooks/stripe"),
+            ("DELETE", "/webhooks/stripe"),
+            ("GET", "/webhooks/stripe/"),
+            ("GET", "/webhooks/unknown"),
+        ]
+    }
+    wrong_method = {key: status for key, status in answers.items() if key[0] != "POST"}
+    assert set(wrong_method.values()) == {405}
+    assert {status for key, status in answers.items() if key not in wrong_method} == {404}
+    assert count(ledger, "events") == 0
+
+
+def test_a_trailing_slash_is_taken_like_none(web):
+    answer = web.post("/webhooks/stripe/", **signed(checkout()))
+    assert (answer.status_code, answer.json["outcome"]) == (200, "sale")
+
+
+def test_what_is_accepted_is_answered_with_outcome_event_id_and_reason(web, ledger):
+    body = checkout(7)
+    answer = web.post("/webhooks/stripe", **signed(body))
+    assert answer.status_code == 200
+    assert answer.json == {"outcome": "sale", "event_id": "evt_7", "reason": "a paid checkout session"}
+    ignored = web.post("/webhooks/stripe", **signed(b'{"id": "evt_8", "object": "event", "type": "radar.x"}'))
+    assert (ignored.json["outcome"], ignored.json["event_id"]) == ("ignored", "evt_8")
+    assert count(ledger, "deliveries") == 1
+
+
+def test_the_body_is_kept_to_the_byte_and_no_header_with_a_secret_is(web, ledger):
+    body = b" \n" + checkout(1, customer_details={"email": "p1@example.com", "name": "Zoë 😀"}) + b"\r\n"
+    headers = {**stripe_headers(body), "Authorization": "Bearer hidden", "Cookie": "a=hidden", "X-Other": "kept"}
+    assert web.post("/webhooks/stripe", data=body, headers=headers).status_code == 200
+    stored, kept = one(ledger, "SELECT body, headers FROM events")
+    assert bytes(stored) == body
+    assert "hidden" not in kept
+    assert json.loads(kept)["x-other"] == "kept"
+
+
+def test_an_event_received_again_is_a_count_on_its_first_row(web, ledger):
+    body = checkout()
+    outcomes = [web.post("/webhooks/stripe", **signed(body)).json["outcome"] for _ in range(4)]
+    assert outcomes == ["sale", "duplicate", "duplicate", "duplicate"]
+    assert one(ledger, "SELECT COUNT(*), MAX(received_count) FROM events") == (1, 4)
+    assert count(ledger, "deliveries") == 1
+
+
+def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_conversion(web, ledger):
+    first = web.post("/webhooks/stripe", **signed(checkout(1))).json
+    second = web.post("/webhooks/stripe", **signed(checkout(1, event_id="evt_other"))).json
+    assert (first["outcome"], second["outcome"], second["event_id"]) == ("sale", "duplicate", "evt_other")
+    assert "sale:stripe:" in second["reason"]
+    with ledger.read() as connection:
+        rows = ledger.run(connection, "SELECT outcome, conversion_id, received_count FROM events ORDER BY id").all()
+    assert rows == [("sale", rows[0][1], 1), ("duplicate", rows[0][1], 1)]
+    assert rows[0][1] is not None
+    assert count(ledger, "deliveries") == 1
+
+
+def test_the_same_event_from_many_threads_at_once_is_recorded_once(app, ledger):
+    body, statuses = checkout(), []
+
+    def post() -> None:
+        client = app.test_client()
+        for _ in range(5):
+            statuses.append(client.post("/webhooks/stripe", **signed(body)).status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 40
+    assert one(ledger, "SELECT COUNT(*), MAX(received_count) FROM events") == (1, 40)
+    assert count(ledger, "deliveries") == 1
+
+
+def test_a_chunked_body_is_read_whole_and_is_too_large_past_the_limit(web):
+    def chunked(body: bytes) -> dict:
+        return {
+            "input_stream": io.BytesIO(body),
+            "headers": {**stripe_headers(body), "Transfer-Encoding": "chunked"},
+            "environ_overrides": {"wsgi.input_terminated": True},
+        }
+
+    answer = web.post("/webhooks/stripe", **chunked(checkout()))
+    assert (answer.status_code, answer.json["outcome"]) == (200, "sale")
+    assert web.post("/webhooks/stripe", **chunked(b" " * 2 * MIB)).status_code == 413
+    assert web.post("/webhooks/stripe", **chunked(b" " * (MIB + 1))).status_code == 413
+    assert web.post("/webhooks/stripe", **chunked(b" " * MIB)).status_code == 400
+
+
+@pytest.mark.parametrize("terminated", [True, False])
+def test_a_body_whose_connection_ended_early_is_no_event(make_app, ledger, terminated):
+    body = submission()
+    answer = (
+        make_app(ELEMENTOR_PATH_TOKEN=TOKEN)
+        .test_client()
+        .post(
+            f"/webhooks/elementor/{TOKEN}",
+            input_stream=io.BytesIO(body),
+            content_length=len(body) + 10,
+            headers=FORM,
+            environ_overrides={"wsgi.input_terminated": True} if terminated else {},
+        )
+    )
+    assert answer.status_code == 400
+    assert count(ledger, "events") == 0
+
+
+def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, capfd):
+    web = make_app(ELEMENTOR_PATH_TOKEN=f"{TOKEN},another-token-of-16").test_client()
+    body = submission(page=f"https://bridge.example/webhooks/elementor/{TOKEN}")
+    headers = {**FORM, "Referer": f"https://x.example/{TOKEN}", "X-Original-Url": f"/webhooks/elementor/{TOKEN}?a=b"}
+
+    def status(path: str) -> int:
+        return int(web.post(path, data=body, headers=headers).status_code)
+
+    assert status("/webhooks/elementor") == 401
+    assert status("/webhooks/elementor/") == 401
+    assert status(f"/webhooks/elementor/{TOKEN[:-1]}") == 401
+    assert status(f"/webhooks/elementor/{TOKEN}x") == 401
+    assert status("/webhooks/elementor/caf%C3%A9%FF") == 401
+    assert count(ledger, "events") == 0
+    assert status(f"/webhooks/elementor/{TOKEN}") == 200
+    assert status("/webhooks/elementor/another-token-of-16") == 200
+    with ledger.read() as connection:
+        for table in ("events", "conversions", "deliveries", "persons"):
+            rows = ledger.run(connection, f"SELECT * FROM {table}").all()
+            assert rows
+            assert TOKEN not in str([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in rows])
+    assert TOKEN not in "".join(capfd.readouterr())
+
+
+def test_a_signed_source_with_a_path_token_needs_both(make_app):
+    web = make_app(STRIPE_PATH_TOKEN=TOKEN).test_client()
+    body = checkout()
+    assert web.post("/webhooks/stripe", **signed(body)).status_code == 401
+    assert web.post(f"/webhooks/stripe/{TOKEN}", data=body).status_code == 401
+    assert web.post(f"/webhooks/stripe/{TOKEN}", **signed(body)).status_code == 200
+
+
+def test_a_source_that_cannot_sign_is_not_opened_by_a_secret_alone(make_app):
+    web = make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with").test_client()
+    assert web.post("/webhooks/elementor", data=submission(), headers=FORM).status_code == 404
+
+
+def test_every_secret_of_a_rotation_is_accepted(make_app):
+    web = make_app(STRIPE_WEBHOOK_SECRET="whsec_the_old_one, whsec_the_new_one").test_client()
+    for number, secret in enumerate(("whsec_the_old_one", "whsec_the_new_one")):
+        body = checkout(number)
+        assert web.post("/webhooks/stripe", data=body, headers=stripe_headers(body, secret=secret)).status_code == 200
+
+
+def refused(web, body: bytes) -> None:
+    answer = web.post("/webhooks/stripe", **signed(body))
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert isinstance(answer.json["error"], str)
+
+
+def test_a_ledger_that_is_away_is_503_and_nothing_is_half_recorded(web, ledger, ledger_url):
+    assert web.post("/webhooks/stripe", **signed(checkout(1))).status_code == 200
+    with away(ledger, ledger_url):
+        refused(web, checkout(2))
+        assert web.post("/webhooks/stripe", data=checkout(2)).status_code == 401
+        assert web.post("/webhooks/stripe", **signed(b"")).status_code == 400
+    assert [count(ledger, table) for table in ("events", "deliveries", "dedupe_keys")] == [1, 1, 2]
+    assert web.post("/webhooks/stripe", **signed(checkout(2))).json["outcome"] == "sale"
+    assert web.post("/webhooks/stripe", **signed(checkout(1))).json["outcome"] == "duplicate"
+
+
+def test_a_read_only_ledger_is_503(make_settings, ledger, ledger_url):
+    if ledger.is_sqlite:
+        path = make_url(ledger_url).database
+        count(ledger, "events")  # an open connection keeps the files that a reader needs
+        frozen = Ledger(f"sqlite:///file:{path}?mode=ro&uri=true")
+    else:
+        execute_beside(ledger_url, f"ALTER DATABASE {make_url(ledger_url).database} SET default_transaction_read_only = on")
+        ledger.close()
+        frozen = Ledger(ledger_url)
+    app = create_app(make_settings(), frozen)
+    refused(app.test_client(), checkout())
+    app.extensions["writer"].stop()
+    frozen.close()
+    assert count(ledger, "events") == 0
+
+
+def test_a_ledger_whose_tables_are_damaged_is_503_and_not_500(web, ledger):
+    change(ledger, "ALTER TABLE identifiers RENAME TO elsewhere")
+    refused(web, checkout())
+    assert count(ledger, "events") == 0
+    change(ledger, "ALTER TABLE elsewhere RENAME TO identifiers")
+    assert web.post("/webhooks/stripe", **signed(checkout())).status_code == 200
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_full_disk_is_503_until_there_is_room(make_settings, ledger_url):
+    ledger = Ledger(ledger_url)
+    pages = one(ledger, "PRAGMA page_count")[0] + 8
+    ledger.close()
+    event.listen(ledger.engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages}"))
+    app = create_app(make_settings(), ledger)
+    web = app.test_client()
+    statuses = [
+        web.post("/webhooks/stripe", **signed(checkout(n, metadata={"note": "x" * 4000}))).status_code for n in range(20)
+    ]
+    assert set(statuses) == {200, 503}
+    recorded = statuses.count(200)
+    assert [count(ledger, table) for table in ("events", "deliveries", "persons")] == [recorded] * 3
+    app.extensions["writer"].stop()
+    ledger.close()
+    roomy = create_app(make_settings(), Ledger(ledger_url))
+    assert roomy.test_client().post("/webhooks/stripe", **signed(checkout(19))).json["outcome"] == "sale"
+    roomy.extensions["writer"].stop()
+    roomy.extensions["ledger"].close()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
+    ledger.close()
+    Path(make_url(ledger_url).database or "").write_bytes(b"this is no database" * 100)
+    refused(web, checkout())
+    assert web.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_web_that_is_stopping_sends_the_provider_away_to_come_again(app, web):
+    app.extensions["writer"].stop()
+    refused(web, checkout())
