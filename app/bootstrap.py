@@ -38,6 +38,7 @@ def make_policy(settings: Settings) -> Policy:
         first_touch=settings.config.get("click_id", "first") != "last",
         require_click_id=settings.require_click_id,
         stripe_lead_once=settings.stripe_lead_once,
+        deferred=settings.deferred,
     )
 
 

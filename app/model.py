@@ -141,6 +141,8 @@ class Mapped:
     """`keys` belong together although this event is no conversion (invoice_payment.paid)."""
     cancels: bool = False
     """The pending purchase of these keys will not be paid (async_payment_failed, expired)."""
+    verifies: bool = False
+    """It shows that the person's address is verified: the second event of a deferred Lead may go."""
     teaches: bool = False
     """`who` is worth remembering although this event is no conversion (customer.created names an e-mail)."""
 

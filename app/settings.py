@@ -188,6 +188,18 @@ class Settings(BaseSettings):
             phone_region=self.phone_region,
         )
 
+    @property
+    def deferred(self) -> Mapping[str, frozenset[str]]:
+        """Sources with lead_mode = "deferred" in bridge.toml, each with those whose conversions verify it (verified_by)."""
+        found = {}
+        for name, table in self.config.get("sources", {}).items():
+            mode = table.get("lead_mode")
+            if mode not in (None, "none", "deferred"):
+                raise ConfigurationError(f'bridge.toml: sources.{name}.lead_mode: must be "deferred" or "none"')
+            if mode == "deferred":
+                found[name] = frozenset(table.get("verified_by", ["stripe"]))
+        return found
+
     def _keep_source_secrets(self, environment: Mapping[str, str]) -> None:
         for name, value in environment.items():
             if name.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN")) and value:

@@ -142,5 +142,3 @@ def execute_beside(url: str, *statements: str) -> None:
         )
         for statement in statements:
             connection.execute(statement)
-
-

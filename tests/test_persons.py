@@ -183,3 +183,64 @@ def test_facts_come_before_the_first_conversion_too(story):
     story.sale(aliases=("stripe:cus_1",))
     assert story.sent[0]["clickId"] == "clk_1"
     assert story.sent[0]["email"] == "ada@example.com"
+
+
+DEFERRED = {"typeform": frozenset({"stripe"})}
+
+
+def test_a_deferred_lead_is_followed_once_by_a_second_event_without_click_id_and_mode(ledger):
+    story = Story(ledger, deferred=DEFERRED)
+    story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
+    story.send_all()
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    first, second, sale, _ = story.sent
+    assert (first["event"], first["mode"], first["clickId"]) == ("lead", "deferred", "clk_1")
+    assert second["event"] == "lead"
+    assert "clickId" not in second
+    assert "mode" not in second
+    assert sale["event"] == "sale"
+    assert set(story.ids) == {"user_1"}
+
+
+def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
+    story = Story(ledger, deferred=DEFERRED)
+    story.lead(customer_id="user_1", click_id="clk_1")
+    receipt = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    assert receipt.outcome == "lead"
+    assert "verified" in receipt.reason
+    again = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    assert again.outcome == "ignored"
+    assert len(story.sent) == 2
+
+
+def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
+    story = Story(ledger, deferred=DEFERRED)
+    n = next(numbers)
+    story._record("typeform", n, {"customer_id": "user_1"}, outcome="lead", lead=Lead(f"tok_{n}"), verifies=True)
+    assert "mode" not in story.sent[0]
+    story.sale(customer_id="user_1")
+    assert [p["event"] for p in story.sent] == ["lead", "sale"]
+
+
+def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story):
+    from app.ledger.forgetting import forget, persons_called
+
+    story.lead(customer_id="user_1", email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
+    story.send_all()
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    ledger = story.ledger
+    with ledger.write() as c:
+        (person,) = persons_called(ledger, c, "ADA@example.com")
+        assert persons_called(ledger, c, "cus_1") == [person]
+        done = forget(ledger, c, person, actor="test")
+    assert (done.events, done.deliveries, done.discarded) == (2, 2, 1)
+    with ledger.read() as c:
+        for table in ("events", "conversions", "deliveries", "attempts", "persons", "identifiers", "conflicts"):
+            text = str(ledger.run(c, f"SELECT * FROM {table}").all())
+            for trace in ("ada@", "Lovelace", "user_1", "clk_1", "cus_1"):
+                assert trace not in text, (table, trace)
+        assert ledger.run(c, "SELECT COUNT(*) FROM dedupe_keys").scalar_one() == 2
+        assert persons_called(ledger, c, "ada@example.com") == []
+    story.sale(email="ada@example.com")
+    assert story.ids[-1] == "ada@example.com", "a later event starts a new person"

@@ -42,6 +42,7 @@ for command in (
     look.events,
     act.send,
     act.replay,
+    act.forget,
     doctor,
 ):
     main.add_command(command)

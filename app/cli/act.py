@@ -15,6 +15,8 @@ from app.bootstrap import make_ledger, make_nudges, make_policy
 from app.cli.files import content_type_of
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
+from app.ledger.forgetting import BeingSent, persons_called
+from app.ledger.forgetting import forget as forget_one
 from app.ledger.mending import Mended, replay_all
 from app.ledger.mending import replay as replay_one
 from app.ledger.schema import check_schema
@@ -142,6 +144,32 @@ def replay(
     if done:
         _nudge(settings)
     sys.exit(0 if done == len(mended) else 1)
+
+
+@click.command()
+@click.argument("person")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(person: str, yes: bool) -> None:
+    """Erase a person's data: PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
+    ledger = make_ledger(load_settings())
+    check_schema(ledger)
+    with ledger.read() as connection:
+        found = persons_called(ledger, connection, person)
+    if not found:
+        raise click.ClickException("nobody is known by that")
+    if len(found) > 1:
+        names = ", ".join(f"person:{one}" for one in found)
+        raise click.ClickException(f"{len(found)} persons share that: choose one of {names}")
+    if not yes:
+        click.confirm("This cannot be undone. Erase everything but the ids of their purchases?", abort=True)
+    try:
+        done = ledger.transact(lambda c: forget_one(ledger, c, found[0], actor="cli"))
+    except BeingSent:
+        raise click.ClickException("something of theirs is being sent just now: try again in a minute") from None
+    click.echo(
+        f"Forgot person:{done.person_id}: {done.events} events and {done.deliveries} deliveries blanked,"
+        f" {done.discarded} discarded unsent."
+    )
 
 
 def _remap(settings: Settings, ledger: Ledger) -> None:

@@ -4,8 +4,8 @@ The unique columns (events.event_key, dedupe_keys.key) are what stops duplicates
 usual case cheap. Recording the same group again changes nothing but the counts of repeats.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -39,6 +39,8 @@ class Policy:
     first_touch: bool = True
     require_click_id: bool = False
     stripe_lead_once: bool = False
+    deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""
 
 
 def record(ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy) -> list[Receipt]:
@@ -78,13 +80,58 @@ class _Recording:
         self.conversion = self._known_conversion()
         if self._concerns_somebody():
             self.person = self._resolve_person()
+        verified = self._send_what_was_deferred()
         outcome, reason, delivers = self._decide()
+        if verified and outcome == "ignored":
+            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].dedupe_key}"
+        delivers = delivers or bool(verified)
         self.snapshot.new_events.append(
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
         )
         if seen is None:
             self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None)
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
+
+    def _send_what_was_deferred(self) -> list[Conversion]:
+        """The second event, without click id and mode, of each deferred Lead of a person who is verified now; once."""
+        policy, mapped, source = self.policy, self.mapped, self.arrival.source
+        if not policy.deferred or self.person is None or self.person.customer_id is None:
+            return []
+        converts = mapped.outcome in ("sale", "lead")
+        made = []
+        for first in self.snapshot.deferred_leads(self.person):
+            verifies = mapped.verifies and source == first.source
+            if not verifies and not (converts and source in policy.deferred.get(first.source, ())):
+                continue
+            key = f"{first.dedupe_key}:verified"
+            if not self.snapshot.is_taken(key):
+                made.append(self._second_event(first, key))
+        return made
+
+    def _second_event(self, first: Conversion, key: str) -> Conversion:
+        kept = first.facts["lead"]
+        second = replace(
+            first,
+            id=self.snapshot.next_id(),
+            dedupe_key=key,
+            event_id=self.event_id,
+            occurred_at=self._occurred_at(),
+            created_at=self.snapshot.now,
+            facts={
+                **first.facts,
+                "follows": first.dedupe_key,
+                "lead": {**kept, "mode": None, "event_name": "email_verified"},
+            },
+            is_new=True,
+            is_changed=False,
+            deliver_at=self.snapshot.now,
+        )
+        self.snapshot.new_conversions.append(second)
+        self.snapshot.conversions[second.id] = second
+        self.snapshot.new_keys[key] = second
+        if self.conversion is None and not self.keys:
+            self.conversion = second
+        return second
 
     def _decide(self) -> tuple[Outcome, str, bool]:
         mapped, conversion = self.mapped, self.conversion
@@ -154,6 +201,8 @@ class _Recording:
         conversion.hold = self.mapped.hold
         conversion.kind = self.mapped.kind
         conversion.facts = facts_of(self.mapped, self.policy.rules)
+        if self.mapped.lead is not None and self.arrival.source in self.policy.deferred and not self.mapped.verifies:
+            conversion.facts["lead"]["mode"] = "deferred"
         conversion.dedupe_key = self.keys[0]
         conversion.occurred_at = self._occurred_at()
 
@@ -237,7 +286,7 @@ class _Recording:
 
     def _concerns_somebody(self) -> bool:
         mapped = self.mapped
-        return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases
+        return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies
 
     def _resolve_person(self) -> Person | None:
         snapshot, who = self.snapshot, self.mapped.who

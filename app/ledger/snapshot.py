@@ -186,6 +186,24 @@ class Snapshot:
         ).first()
         return row is not None
 
+    def deferred_leads(self, person: Person) -> list[Conversion]:
+        """The Leads of this person that were sent deferred."""
+        found = [c for c in self.new_conversions if c.person is person]
+        if not person.is_new:
+            rows = self.ledger.run(
+                self.connection, "SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead'", person.id
+            )
+            ids = list(rows.scalars())
+            self._load_conversions(ids)
+            found += [self.conversions[identity] for identity in ids]
+        return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
+
+    def is_taken(self, key: str) -> bool:
+        """Whether a dedupe key belongs to a conversion already."""
+        if key not in self.keys and key not in self.new_keys:
+            self._load_keys([key])
+        return key in self.keys or key in self.new_keys
+
     def unattempted(self, conversion: Conversion) -> bool:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
         if conversion.is_new:
@@ -235,7 +253,7 @@ class Snapshot:
                 kind="lead" if conversion.kind == "lead" else "sale",
                 occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
                 customer_id=person.customer_id or "",
-                click_id=click or facts["click_id"],
+                click_id=None if facts.get("follows") else click or facts["click_id"],
                 email=facts["email"] or person.email,
                 name=facts["name"] or person.name,
                 phone=facts["phone"] or person.phone,

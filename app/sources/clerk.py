@@ -4,6 +4,7 @@ Signing: https://docs.svix.com/receiving/verifying-payloads/how-manual
 Payload: https://clerk.com/docs/webhooks/overview
 """
 
+from dataclasses import replace
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
@@ -37,13 +38,17 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             customer_id=user_id,
         ),
     )
+    if event == "user.updated" and user_id and _is_verified(user):
+        told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
+        return replace(told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies=True)
     if event and event != "user.created":
         return ignored(view, f"{event} is no sign-up")
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:
         return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
-    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return replace(told, verifies=_is_verified(user))
 
 
 def _metadata(user: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +58,11 @@ def _metadata(user: dict[str, Any]) -> dict[str, Any]:
         **dict_of(user.get("public_metadata")),
         **dict_of(user.get("unsafe_metadata")),
     }
+
+
+def _is_verified(user: dict[str, Any]) -> bool:
+    address = _primary(user, "email_addresses", "primary_email_address_id")
+    return dict_of(address.get("verification")).get("status") == "verified"
 
 
 def _primary(user: dict[str, Any], entries: str, primary_id: str) -> dict[str, Any]:

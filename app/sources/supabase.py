@@ -9,6 +9,7 @@ https://supabase.com/docs/guides/database/webhooks
 import hmac
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -76,6 +77,13 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     schema, user = event_name_of(raw.get("schema")), dict_of(raw.get("record"))
     event = f"{operation} {schema}.{table}"
     view = _view(inbound, event, user, user.get("raw_user_meta_data"), None, user.get("created_at"))
+    if (
+        (operation, schema, table) == ("UPDATE", "auth", "users")
+        and user.get("email_confirmed_at")
+        and view.submission_id
+    ):
+        told = _sign_up(view, user, rules)
+        return replace(told, outcome="ignored", reason=f"{event} is no sign-up", lead=None, keys=(), verifies=True)
     if (operation, schema, table) != ("INSERT", "auth", "users"):
         return ignored(view, f"{event} is no sign-up: for a table of your own, add a source of your own")
     return _sign_up(view, user, rules)
@@ -106,7 +114,8 @@ def _sign_up(view: View, user: dict[str, Any], rules: Rules) -> Mapped:
         return ignored(view, "an anonymous visitor, no sign-up")
     if not view.submission_id:
         return parked(NAME, view, rules, "the user has no id, so it could not be counted once", event_name="signed_up")
-    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return replace(told, verifies=bool(user.get("email_confirmed_at")))
 
 
 SOURCE = Webhook(NAME, "Supabase", Scheme(), read)

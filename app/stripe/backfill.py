@@ -20,7 +20,7 @@ import structlog
 
 from app.errors import LedgerUnavailable, MalformedEvent
 from app.intake import storable
-from app.ledger.cursors import drop_cursor, keep_cursor, read_cursor
+from app.ledger.cursors import drop_cursors, keep_cursors, read_cursors
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt, record
 from app.ledger.snapshot import Arrival
@@ -109,43 +109,39 @@ class Backfill:
         self._types = wanted_events(policy.rules)
         # Another key, account or choice of events is another run.
         named = "\n".join([api.key, account or "", *self._types])
-        self._cursor = f"backfill:{source.name}:{hashlib.sha256(named.encode()).hexdigest()[:16]}"
+        run = f"backfill:{source.name}:{hashlib.sha256(named.encode()).hexdigest()[:16]}"
+        self._begun_at, self._done_until = f"{run}:since", f"{run}:until"
+        self._start = since
         self.tally = Tally()
 
     def resume(self) -> int | None:
-        """Goes on where an interrupted run with an earlier or equal `since` ended; returns that time in seconds, or None."""
-        with self._ledger.read() as connection:
-            begun = read_cursor(self._ledger, connection, f"{self._cursor}:since")
-            done = read_cursor(self._ledger, connection, self._cursor)
+        """Goes on where an interrupted run with an earlier or the same `since` ended; returns that time, or None."""
+        kept = read_cursors(self._ledger, [self._begun_at, self._done_until])
+        begun, done = kept.get(self._begun_at), kept.get(self._done_until)
         if begun is None or done is None or begun > self._since or done <= self._since:
             return None
-        self._since = done
+        self._since, self._start = begun, done
         return done
 
     def run(self) -> Iterator[int]:
         """Yields, after each window, the time (seconds) up to which everything is recorded. Raises StripeApiError and
         LedgerUnavailable; what was recorded stays, and the next run goes on from there."""
-        begun = start = self._since
-        end_of_time = int(self._now())
-        width = FIRST_WINDOW_SECONDS
+        start, width, now = self._start, FIRST_WINDOW_SECONDS, int(self._now())
         while True:
-            end: int | None = start + width - 1
-            assert end is not None
-            is_last = end >= (end_of_time if self._until is None else self._until)
-            if is_last:
-                end = self._until
+            whole = start + width - 1
+            is_last = whole >= (now if self._until is None else self._until)
+            end = self._until if is_last else whole
             listed = self._fetch(start, end, bounded=width > 1)
             if listed is None:
                 width = max(1, width // 4)
                 continue
             self._record_all(listed)
             if is_last:
-                self._finish()
-                yield end_of_time if end is None else end + 1
+                drop_cursors(self._ledger, [self._begun_at, self._done_until])
+                yield now if end is None else end + 1
                 return
-            assert end is not None
-            start = end + 1
-            self._keep(begun, start)
+            start = whole + 1
+            keep_cursors(self._ledger, {self._begun_at: self._since, self._done_until: start})
             yield start
             if len(listed) < self._most_events // 4:
                 width *= 2
@@ -219,24 +215,10 @@ class Backfill:
         )
         return Arrival(self._source.name, mapped, inbound, {"x-bridge-origin": "backfill"}, datetime.now(UTC))
 
-    def _keep(self, begun: int, done: int) -> None:
-        def work(connection: object) -> None:
-            keep_cursor(self._ledger, connection, f"{self._cursor}:since", begun)  # type: ignore[arg-type]
-            keep_cursor(self._ledger, connection, self._cursor, done)  # type: ignore[arg-type]
-
-        self._ledger.transact(work)
-
-    def _finish(self) -> None:
-        def work(connection: object) -> None:
-            drop_cursor(self._ledger, connection, f"{self._cursor}:since")  # type: ignore[arg-type]
-            drop_cursor(self._ledger, connection, self._cursor)  # type: ignore[arg-type]
-
-        self._ledger.transact(work)
-
 
 def _listed(event: dict[str, object], account: str | None) -> Listed:
     if account:  # Stripe says it in webhooks; in the list of the account itself it goes without saying
         event.setdefault("account", account)
     created = event.get("created")
-    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
     return Listed(str(event.get("id")), created if isinstance(created, int) else 0, body)
