@@ -9,11 +9,11 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import make_url
-from tests.conftest import STRIPE_SECRET
 
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish
 from app.sources.stripe import SOURCE as STRIPE
+from tests.conftest import STRIPE_SECRET
 
 
 def checkout(number: object = 1, event_id: str | None = None, **session: Any) -> bytes:

@@ -27,7 +27,7 @@ class Forgotten:
     discarded: int
 
 
-class BeingSent(Exception):  # noqa: N818 - says what is so
+class BeingSent(Exception):
     """Something of this person is being sent just now: ask again in a minute."""
 
 

@@ -8,7 +8,6 @@ from app.sources.base import Source
 from app.sources.custom import build
 from app.sources.registry import SOURCES
 
-
 LEAD_KEYS = frozenset({"lead_mode", "verified_by"})
 """What any source may say of its Leads; read by the settings."""
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from tests.makers import signed
 
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
+from tests.makers import signed
 
 API = {"Authorization": "Bearer api token of the tests"}
 

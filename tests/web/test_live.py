@@ -6,11 +6,11 @@ import subprocess
 import time
 
 import pytest
-from tests.conftest import PYTHON, STRIPE_SECRET
-from tests.makers import checkout, count, one, stripe_headers
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
+from tests.conftest import PYTHON, STRIPE_SECRET
+from tests.makers import checkout, count, one, stripe_headers
 
 pytestmark = pytest.mark.stack
 TOKEN = "path_token-of-the-tests"
