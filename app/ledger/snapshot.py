@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import Connection
 
 from app.dialects import Dialect
@@ -261,7 +262,7 @@ class Snapshot:
                 lead=Lead(**facts["lead"]) if facts["lead"] else None,
             )
         )
-        return json.dumps(rendered, separators=(",", ":"))
+        return to_json(rendered).decode()
 
     def _load_keys(self, keys: Sequence[str]) -> None:
         condition, value = self.ledger.among("key", keys)
@@ -433,7 +434,7 @@ class Snapshot:
             event.person.survivor().id if event.person else None,
             int(event.arrival.received_at.timestamp() * 1000),
             self.now,
-            json.dumps(event.arrival.headers),
+            to_json(event.arrival.headers).decode(),
             event.arrival.inbound.body,
         )
 
@@ -563,7 +564,7 @@ def _conversion_row(conversion: Conversion) -> tuple[Any, ...]:
         conversion.person.survivor().id if conversion.person else None,
         conversion.occurred_at,
         conversion.created_at,
-        json.dumps(conversion.facts),
+        to_json(conversion.facts).decode(),
     )
 
 

@@ -125,8 +125,8 @@ persons = Table(
 identifiers = Table(
     "identifiers",
     metadata,
-    Column("kind", String, primary_key=True),
     Column("value", KEY, primary_key=True),
+    Column("kind", String, primary_key=True),
     Column("person_id", BigInteger, primary_key=True),
     Column("seen_at", BigInteger, nullable=False),
     Index("ix_identifiers_person", "person_id"),

@@ -171,11 +171,11 @@ def upgrade() -> None:
     op.create_index("ix_events_source", "events", ["source", "id"], unique=False)
     op.create_table(
         "identifiers",
-        sa.Column("kind", sa.String(), nullable=False),
         sa.Column("value", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
         sa.Column("person_id", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "value", "person_id", name=op.f("pk_identifiers")),
+        sa.PrimaryKeyConstraint("value", "kind", "person_id", name=op.f("pk_identifiers")),
     )
     op.create_index("ix_identifiers_person", "identifiers", ["person_id"], unique=False)
     op.create_table(
