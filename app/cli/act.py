@@ -91,7 +91,11 @@ def _from_file(path: Path) -> tuple[str, bytes, str]:
 
 
 def _example(source: str) -> tuple[str, bytes, str]:
-    """A built-in body with fresh ids and the present time."""
+    return f"example {source}", example_body(source), "application/json"
+
+
+def example_body(source: str) -> bytes:
+    """A built-in body of `source` with fresh ids and the present time. Raises ConfigurationError where there is none."""
     example = files("app") / "examples" / f"{source}.json"
     if not example.is_file():
         raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with a body of its")
@@ -104,7 +108,7 @@ def _example(source: str) -> tuple[str, bytes, str]:
     }
     for mark, value in marks.items():
         text = text.replace(mark, value)
-    return f"example {source}", text.encode(), "application/json"
+    return text.encode()
 
 
 @click.command()

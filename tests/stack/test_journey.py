@@ -1,0 +1,63 @@
+"""One person's way: a Lead from a form, a checkout with only the e-mail, a renewal a month later."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+import requests
+from tests import stripe_world as world
+from tests.conftest import wait_for
+
+from app.cli.act import example_body
+from app.sources.typeform import SOURCE as TYPEFORM
+
+pytestmark = pytest.mark.stack
+SECRET = "typeform secret of the tests"
+
+
+def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_lead_is_refused(make_stack, destination):
+    stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="1,1,1,1,1,1", HOLD_SECONDS="60")
+    stack.start("web")
+    stack.start("worker")
+    answers = iter([500, 503])
+    destination.answer = lambda r: (next(answers, 200) if r["path"] == "/track/lead" else 200, {}, b"{}")
+    lead = json.loads(example_body("typeform"))
+    lead["form_response"]["hidden"] = {"clickid": "clk_first", "user_id": "user_7"}
+    lead["form_response"]["answers"][1]["email"] = "pat@example.com"
+    body = json.dumps(lead).encode()
+    headers = TYPEFORM.sign(body, SECRET, datetime.now(UTC))
+    assert requests.post(f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=10).status_code == 200
+    wait_for(lambda: destination.requests)
+
+    w = world.World(old=False)
+    w.email = "pat@example.com"
+    session = w.session(
+        mode="subscription", invoice=w.invoice_id, subscription=w.sub, payment_intent=None, client_reference_id=None, metadata={}
+    )
+    assert stack.post(world.body("checkout.session.completed", session)).json()["outcome"] == "sale"
+    renewal = w.invoice(4900, "subscription_cycle", "in_renewal", customer_email=None)
+    assert stack.post(world.body("invoice.paid", renewal)).json()["outcome"] == "sale"
+    wait_for(lambda: stack.counts() == {"delivered": 3}, 30)
+
+    accepted = [r["json"] for r in destination.requests[-3:]]
+    assert [p["event"] for p in accepted] == ["lead", "sale", "sale"]
+    assert [p.get("invoiceId") for p in accepted] == [None, w.invoice_id, "in_renewal"]
+    assert {p["customerExternalId"] for p in accepted} == {"user_7"}
+    assert {p["clickId"] for p in accepted} == {"clk_first"}
+    assert [r["path"] for r in destination.requests[:2]] == ["/track/lead", "/track/lead"], "the Sale did not overtake"
+
+
+def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(make_stack, destination):
+    stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="30,30", HOLD_SECONDS="3")
+    stack.start("web")
+    stack.start("worker")
+    destination.answer = lambda r: (500 if r["path"] == "/track/lead" else 200, {}, b"{}")
+    body = example_body("typeform")
+    headers = TYPEFORM.sign(body, SECRET, datetime.now(UTC))
+    assert requests.post(f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=10).status_code == 200
+    wait_for(lambda: stack.counts() == {"retrying": 1})
+    began = time.monotonic()
+    assert stack.post(example_body("stripe")).json()["outcome"] == "sale"
+    wait_for(lambda: stack.counts() == {"retrying": 1, "delivered": 1}, 10)
+    assert time.monotonic() - began > 2.5
