@@ -148,8 +148,8 @@ class _Recording:
                 return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
             return mapped.outcome, mapped.reason, mapped.releases
         if mapped.outcome in ("sale", "lead"):
-            return self._count()
-        if mapped.outcome == "pending":
+            return self._count() if self.keys else ("parked", "it carries no id by which it could be counted once", False)
+        if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
         elif mapped.cancels and conversion is not None and conversion.state == "pending":
             conversion.state, conversion.is_changed = "released", True

@@ -135,7 +135,7 @@ def test_a_path_token_is_not_in_the_log_nor_on_the_disk(live):
 
 
 def test_no_redis_is_no_reason_to_refuse_an_event(live):
-    body = checkout("no redis")
+    body = checkout("redisless")
     signature = f"Stripe-Signature: {stripe_headers(body)['Stripe-Signature']}"
     began = time.monotonic()
     assert b" 200 " in live.ask(head("/webhooks/stripe", signature, f"Content-Length: {len(body)}"), body)[:20]
