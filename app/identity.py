@@ -1,7 +1,10 @@
 """The forms in which a person's identifiers are compared, and the id that names a customer when nothing is remembered."""
 
+import re
+
 from app.model import Mapped, Who
 
+LONGEST_TEXT = 512
 NOBODY = "nobody is identified: it carries no e-mail address, no phone number with its country code and no customer id"
 
 
@@ -47,3 +50,8 @@ def dedupe_key(source: str, mapped: Mapped, key: str) -> str:
     """`sale:stripe:in_1`, or `sale:stripe:acct_1:in_1` for a connected account."""
     scope = f"{mapped.account}:" if mapped.account else ""
     return f"{mapped.kind}:{source}:{scope}{key}"
+
+
+def storable(text: str) -> str:
+    """Text that every database takes: no NUL, no lone surrogate, of bounded length."""
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)[:LONGEST_TEXT]

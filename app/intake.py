@@ -1,12 +1,12 @@
 """The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
 
 import hmac
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.errors import ConfigurationError, SignatureError, UnknownSource
+from app.identity import storable
 from app.ledger.recording import Receipt
 from app.ledger.snapshot import Arrival
 from app.model import Inbound, Rules
@@ -15,7 +15,6 @@ from app.sources.base import Source
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 LONGEST_HEADER = 2000
-LONGEST_TEXT = 512
 SHORTEST_MASKED = 8
 """A shorter secret could be a word of the body."""
 
@@ -102,8 +101,3 @@ def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[s
         if name not in SECRET_HEADERS and len(value) <= LONGEST_HEADER:
             kept[name] = value.replace(token, "***") if token else value
     return kept
-
-
-def storable(text: str) -> str:
-    """Text that every database takes: no NUL, no lone surrogate, of bounded length."""
-    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)[:LONGEST_TEXT]

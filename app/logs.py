@@ -12,7 +12,9 @@ def configure_logs(level: str = "info") -> None:
     """Sets up structlog and the standard library's logging to standard error. Idempotent."""
     renderer: structlog.typing.Processor
     if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)  # rich ones show locals: bodies
+        renderer = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback
+        )  # rich ones show locals: bodies
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(

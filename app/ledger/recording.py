@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-from app.identity import NOBODY, dedupe_key
+from app.identity import NOBODY, dedupe_key, storable
 from app.ledger.engine import Ledger
 from app.ledger.snapshot import Arrival, Conversion, NewEvent, Route, SeenEvent, Snapshot, facts_of
 from app.model import Mark, Outcome, Rules
+from app.money import LARGEST_MINOR
 from app.persons import Person, identifiers_of, resolve
 
 
@@ -148,7 +149,9 @@ class _Recording:
                 return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
             return mapped.outcome, mapped.reason, mapped.releases
         if mapped.outcome in ("sale", "lead"):
-            return self._count() if self.keys else ("parked", "it carries no id by which it could be counted once", False)
+            return (
+                self._count() if self.keys else ("parked", "it carries no id by which it could be counted once", False)
+            )
         if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
         elif mapped.cancels and conversion is not None and conversion.state == "pending":
@@ -322,7 +325,17 @@ class _Recording:
 
     def _mark(self, mark: Mark) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
+        if abs(mark.money.minor) > LARGEST_MINOR:
+            return  # no amount that any payment had
         at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
         for key in self.keys:
-            row = (mark.reference, key, mark.kind, mark.status, mark.money.minor, mark.money.currency, at)
+            row = (
+                storable(mark.reference),
+                key,
+                mark.kind,
+                storable(mark.status),
+                mark.money.minor,
+                mark.money.currency,
+                at,
+            )
             self.snapshot.marks.append(row)

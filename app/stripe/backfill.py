@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import structlog
 
 from app.errors import LedgerUnavailable, MalformedEvent
-from app.intake import storable
+from app.identity import storable
 from app.ledger.cursors import drop_cursors, keep_cursors, read_cursors
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt, record

@@ -104,7 +104,9 @@ def test_a_body_over_the_limit_is_413_however_it_is_framed(live):
 
 def test_bytes_in_a_signature_that_are_not_ascii_are_401(live):
     body = checkout("latin")
-    answer = live.ask(head("/webhooks/stripe", "Stripe-Signature: t=\xb2,v1=\xe9", f"Content-Length: {len(body)}"), body)
+    answer = live.ask(
+        head("/webhooks/stripe", "Stripe-Signature: t=\xb2,v1=\xe9", f"Content-Length: {len(body)}"), body
+    )
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 

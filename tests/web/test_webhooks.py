@@ -271,7 +271,9 @@ def test_a_read_only_ledger_is_503(make_settings, ledger, ledger_url):
         count(ledger, "events")  # an open connection keeps the files that a reader needs
         frozen = Ledger(f"sqlite:///file:{path}?mode=ro&uri=true")
     else:
-        execute_beside(ledger_url, f"ALTER DATABASE {make_url(ledger_url).database} SET default_transaction_read_only = on")
+        execute_beside(
+            ledger_url, f"ALTER DATABASE {make_url(ledger_url).database} SET default_transaction_read_only = on"
+        )
         ledger.close()
         frozen = Ledger(ledger_url)
     app = create_app(make_settings(), frozen)
@@ -298,7 +300,8 @@ def test_a_full_disk_is_503_until_there_is_room(make_settings, ledger_url):
     app = create_app(make_settings(), ledger)
     web = app.test_client()
     statuses = [
-        web.post("/webhooks/stripe", **signed(checkout(n, metadata={"note": "x" * 4000}))).status_code for n in range(20)
+        web.post("/webhooks/stripe", **signed(checkout(n, metadata={"note": "x" * 4000}))).status_code
+        for n in range(20)
     ]
     assert set(statuses) == {200, 503}
     recorded = statuses.count(200)

@@ -1,0 +1,65 @@
+"""python -m bench: measures and prints the table. Loopback addresses only; everything it starts it ends."""
+
+import argparse
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+from bench import forwarding, intake, whole
+from bench.parts import Parts
+from bench.table import Row, show
+
+NAMES = ("intake", "forwarding", "whole", "workers", "million")
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[Row]]]:
+    """What is to be measured, by name, in the order of the table."""
+    quick = options.quick
+    rounds, seconds = (3, 2.0) if quick else (5, 4.0)
+    backlog, databases = (3000, ("SQLite",)) if quick else (6000, ("SQLite", "PostgreSQL"))
+    everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
+        "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
+        "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
+        "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
+    }
+    if options.only:
+        return {name: everything[name] for name in options.only}
+    return everything
+
+
+def main() -> int:
+    """Exit status 1 where something could not be measured; a missed aim is told in the table alone."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
+    parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
+    parser.add_argument(
+        "--million", action="store_true", help="also intake with 1,000,000 deliveries in the ledger (minutes)"
+    )
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+    began, rows, failures = time.monotonic(), list[Row](), list[str]()
+    for name, measure in chosen(options).items():
+        with Parts() as parts:
+            try:
+                for row in measure(parts):
+                    rows.append(row)
+                    print(
+                        f"{time.monotonic() - began:6.0f} s  {row.name}: {row.bridge or row.floor}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+            except Exception as error:
+                failures.append(f"{name} could not be measured: {error}")
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}\n")
+    print(show(rows))
+    for failure in failures:
+        print(failure)
+    print(f"\nIt took {time.monotonic() - began:.0f} s.")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The pages show what the ledger holds, whatever that is, and their buttons do what they say."""
+
+import html
+import json
+
+import pytest
+
+from tests.makers import begin, change, checkout, count, one, settle, signed
+from tests.web.conftest import Browser
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+HOSTILE = {
+    "script": "<script>alert('x')</script>",
+    "attribute": '"><img src=x onerror=alert(1)>',
+    "template": "{{ config }} {% for %} ${7*7}",
+    "right to left": "\u202egnp.exe\u202c \u2066x\u2069 \u200f",
+    "emoji": "👩‍👩‍👧‍👦 😀",
+    "combining": "Z̸̢̛a̷l̵g̴o̶",
+    "long": "x" * 5000,
+    "arabic": "مرحبا بالعالم",
+    "lines": "one\r\ntwo\x0bthree\x85four",
+    "html entity": "&lt;b&gt;&amp;amp;",
+}
+
+
+def pages(browser: Browser, ledger) -> list[str]:
+    (delivery,) = one(ledger, "SELECT MAX(id) FROM deliveries")
+    (event,) = one(ledger, "SELECT MAX(id) FROM events")
+    texts = []
+    for path in ("/", "/deliveries", "/events", "/sandbox", f"/deliveries/{delivery}", f"/events/{event}"):
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        assert answer.content_type == "text/html; charset=utf-8"
+        texts.append(answer.text)
+    return texts
+
+
+@sqlite_alone
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_from_outside_is_shown_as_text(browser, post, ledger, text):
+    person = {"email": "p1@example.com", "name": text}
+    assert post(checkout(1, customer_details=person, metadata={"user_id": text, "note": text}))["outcome"] == "sale"
+    settle(ledger, "transient", retry=True, status=500, error=f"answered {text}"[:900], answer=text)
+    ignored = json.dumps({"id": "evt_2", "object": "event", "type": text.encode("ascii", "replace").decode()[:90]})
+    browser.client.post("/webhooks/stripe", **signed(ignored.encode()))
+    shown = pages(browser, ledger)
+    for page in shown:
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+        assert "<Config" not in page
+    if text.isprintable() and len(text) < 100:
+        assert html.escape(text, quote=False) in html.unescape(shown[4]).replace("<", "&lt;").replace(">", "&gt;") or (
+            text in html.unescape(shown[4])
+        )
+
+
+def test_what_json_can_spell_and_utf8_cannot_is_shown_all_the_same(browser, web, ledger):
+    body = checkout(1).replace(b"Ada Lovelace", b"half \\ud83d an emoji \\u0000 and a null")
+    assert web.post("/webhooks/stripe", **signed(body)).json["outcome"] == "sale"
+    assert all("half" in page for page in pages(browser, ledger)[4:])
+
+
+@sqlite_alone
+def test_a_name_typed_at_login_is_text_without_control_characters(app, post, ledger):
+    post(checkout())
+    client = app.test_client()
+    client.post("/login", data={"password": "password of the tests", "name": "<b>\x00\u202eEve\n" + "x" * 100})
+    with client.session_transaction() as session:
+        assert session["name"] == "<b>Eve" + "x" * 34
+    assert "&lt;b&gt;Eve" in client.get("/").text
+
+
+def test_replay_from_the_page_is_recorded_with_who_asked(browser, post, ledger):
+    post(checkout())
+    (delivery,) = settle(ledger, "permanent", status=422, error="it will not take this payload")
+    page = browser.get(f"/deliveries/{delivery}").text
+    assert "it will not take this payload" in page
+    assert ">Replay<" in page
+    answer = browser.submit(f"/deliveries/{delivery}/replay")
+    assert answer.headers["Location"] == f"/deliveries/{delivery}"
+    assert "It was dead and is due now." in browser.get(f"/deliveries/{delivery}").text
+    assert one(ledger, "SELECT status, attempts FROM deliveries") == ("pending", 1)
+    assert one(ledger, "SELECT actor, action, subject FROM audit") == ("Grace", "replay", f"delivery {delivery}")
+    settle(ledger, "delivered")
+    page = browser.get(f"/deliveries/{delivery}").text
+    assert "by hand" in page
+    assert ">Replay<" not in page
+
+
+def test_a_login_name_that_no_database_takes_does_not_break_the_audit_log(app, post, ledger):
+    post(checkout())
+    browser = Browser(app.test_client(), "password of the tests")
+    browser.client.post(
+        "/login", data={"password": "password of the tests", "name": "\x00\ud83d".encode("utf-8", "surrogatepass")}
+    )
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+    assert browser.submit(f"/deliveries/{delivery}/discard").status_code == 302
+    assert count(ledger, "audit") == 1
+
+
+def test_discard_from_the_page_closes_a_delivery(browser, post, ledger):
+    post(checkout())
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+    assert browser.submit(f"/deliveries/{delivery}/discard").status_code == 302
+    assert one(ledger, "SELECT status, due_at FROM deliveries") == ("discarded", None)
+    assert begin(ledger) == []
+
+
+def test_what_is_being_sent_is_left_alone_and_said_so(browser, post, ledger):
+    post(checkout())
+    (claimed,) = begin(ledger)
+    for verb in ("replay", "discard"):
+        browser.submit(f"/deliveries/{claimed.id}/{verb}")
+        assert "being sent just now: left alone" in browser.get(f"/deliveries/{claimed.id}").text
+    assert one(ledger, "SELECT claim FROM deliveries") == (claimed.claim,)
+
+
+@sqlite_alone
+@pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
+def test_what_is_not_there_is_404(browser, number):
+    for path in (f"/deliveries/{number}", f"/events/{number}"):
+        assert browser.get(path).status_code == 404
+    for verb in ("replay", "discard"):
+        assert browser.submit(f"/deliveries/{number}/{verb}").status_code == 404
+
+
+@sqlite_alone
+def test_filters_that_mean_nothing_are_refused(browser):
+    for path in ("/deliveries?status=lost", "/events?outcome=lost", "/events?before=x", "/deliveries?before=-1"):
+        assert browser.get(path).status_code == 422
+
+
+def test_lists_are_paged_with_nothing_twice_and_nothing_left_out(browser, post):
+    for number in range(1, 62):
+        post(checkout(number))
+    first = browser.get("/deliveries").text
+    older = html.unescape(first.split('">Older</a>')[0].rsplit('href="', 1)[1])
+    second = browser.get(older).text
+    found = [[f"pi_{n}<" in page for page in (first, second)] for n in range(1, 62)]
+    assert all(sum(where) == 1 for where in found)
+    assert "Older" not in second
+
+
+@sqlite_alone
+def test_the_first_page_says_in_one_sentence_whether_it_works(browser, post, ledger):
+    def verdict() -> str:
+        return html.unescape(
+            browser.get("/").text.split('<p class="verdict', 1)[1].split("</p>")[0].split("</span>")[1]
+        )
+
+    assert "No worker is alive" in verdict()
+    with ledger.write() as connection:
+        now = ledger.now(connection)
+    statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
+    change(ledger, statement, now, now)
+    assert "Nothing has come in yet" in verdict()
+    post(checkout(1))
+    assert "was forwarded, or is on its way" in verdict()
+    settle(ledger, "transient", retry=True, status=500)
+    assert "tried again" in verdict()
+    post(checkout(2))
+    settle(ledger, "permanent", status=422)
+    assert "1 delivery has failed for good" in verdict()
+    post(checkout(3))
+    settle(ledger, "unauthorized", retry=True, status=401)
+    assert "is paused" in verdict()
+
+
+@sqlite_alone
+def test_a_ledger_that_is_away_is_an_error_page_and_not_a_crash(browser, ledger, ledger_url):
+    from tests.makers import away
+
+    with away(ledger, ledger_url):
+        answer = browser.get("/")
+    assert answer.status_code == 503
+    assert browser.get("/").status_code == 200

@@ -1,0 +1,92 @@
+"""/healthz, /readyz and /metrics."""
+
+import pytest
+
+from tests.makers import away, change, checkout, one, settle
+
+STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?)"
+
+
+def beat(ledger, seconds_ago: float = 0) -> None:
+    """A worker that last reported that long ago."""
+    with ledger.read() as connection:
+        now = ledger.now(connection) - int(seconds_ago * 1000)
+    change(ledger, STATEMENT, now, now)
+
+
+def test_it_is_alive_whatever_else_is_not(web, ledger, ledger_url):
+    with away(ledger, ledger_url):
+        answer = web.get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
+
+
+def test_it_is_ready_with_ledger_redis_and_a_fresh_heartbeat_and_names_what_is_missing(
+    make_app, ledger, ledger_url, valkey
+):
+    web = make_app(REDIS_URL=valkey.url).test_client()
+
+    def problems() -> list[str]:
+        answer = web.get("/readyz")
+        assert answer.status_code == (503 if answer.json["problems"] else 200)
+        return list(answer.json["problems"])
+
+    (missing,) = problems()
+    assert "no worker" in missing
+    beat(ledger, seconds_ago=60)
+    assert problems() == [missing]
+    beat(ledger)
+    assert problems() == []
+    assert web.get("/readyz").json["status"] == "ready"
+    with away(ledger, ledger_url):
+        (missing,) = problems()
+        assert "ledger" in missing
+    valkey.kill()
+    (missing,) = problems()
+    assert "Redis does not answer" in missing
+    change(ledger, "UPDATE workers SET stopped_at = 1")
+    assert len(problems()) == 2
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_without_redis_it_says_so(web):
+    assert "REDIS_URL is not set" in web.get("/readyz").json["problems"]
+
+
+def test_metrics_count_and_name_nobody(web, post, ledger):
+    post(checkout(1))
+    post(checkout(1))
+    settle(ledger, "permanent", status=422, error="no")
+    web.post("/webhooks/stripe", data=b"{}")
+    web.post("/webhooks/<script>", data=b"{}")
+    beat(ledger)
+    text = web.get("/metrics").text
+    for line in (
+        'bridge_webhooks_total{result="sale",source="stripe"} 1.0',
+        'bridge_webhooks_total{result="duplicate",source="stripe"} 1.0',
+        'bridge_webhooks_total{result="refused",source="stripe"} 1.0',
+        'bridge_webhooks_total{result="unknown",source="unknown"} 1.0',
+        'bridge_deliveries{status="dead"} 1.0',
+        'bridge_deliveries{status="delivered"} 0.0',
+        'bridge_events{outcome="sale"} 1.0',
+        "bridge_event_repeats 1.0",
+        "bridge_workers_alive 1.0",
+    ):
+        assert line in text.splitlines()
+    assert "example.com" not in text
+    assert "script" not in text
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_metrics_token_closes_the_metrics(make_app):
+    web = make_app(METRICS_TOKEN="a token for metrics").test_client()
+    assert web.get("/metrics").status_code == 401
+    for header in ("Bearer wrong", "a token for metric", "Bearer \xe9", "Bearer api token of the tests"):
+        assert web.get("/metrics", headers={"Authorization": header}).status_code == 401
+    assert web.get("/metrics", headers={"Authorization": "Bearer a token for metrics"}).status_code == 200
+    assert web.get("/readyz").status_code == 503
+
+
+def test_metrics_of_a_ledger_that_is_away_are_503(web, ledger, ledger_url):
+    with away(ledger, ledger_url):
+        assert web.get("/metrics").status_code == 503
+    assert one(ledger, "SELECT COUNT(*) FROM events") == (0,)

@@ -1,0 +1,119 @@
+"""The sandbox: it takes what the destination would take, and names what it would not."""
+
+import json
+
+import pytest
+
+from app.destination import destinations_of, sandbox_token
+from tests.makers import checkout, count, one
+
+TOKEN = sandbox_token("secret key of the tests")
+LEAD = {"event": "lead", "timestamp": "2026-04-10T12:34:56.000Z", "customerExternalId": "user_1"}
+SALE = {**LEAD, "event": "sale", "currency": "USD", "amount": 19.99, "invoiceId": "in_1"}
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def send(web):
+    def post(kind: str, payload: object, token: str = TOKEN, key: str = "k"):
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key, "Content-Type": "application/json"}
+        return web.post(f"/sandbox/track/{kind}", data=body, headers=headers)
+
+    return post
+
+
+def test_right_payloads_are_taken_and_shown(send, browser, ledger):
+    assert send("lead", {**LEAD, "mode": "deferred", "email": "a@b.co", "name": "A", "phone": "+1"}).status_code == 200
+    assert send("sale", {**SALE, "clickId": "clk_1", "orderId": "o", "metadata": {"a": 1}}, key="k2").status_code == 200
+    assert send("sale", {**SALE, "amount": 500}, key="k2").status_code == 200
+    assert count(ledger, "sandbox_requests") == 3
+    page = browser.get("/sandbox").text
+    assert page.count(">accepted<") == 2
+    assert page.count(">repeated<") == 1
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    ("kind", "payload", "named"),
+    [
+        ("lead", {k: v for k, v in LEAD.items() if k != "timestamp"}, "timestamp"),
+        ("lead", {**LEAD, "timestamp": "2026-04-10T12:34:56Z"}, "timestamp"),
+        ("lead", {**LEAD, "timestamp": "2026-13-40T12:34:56.000Z"}, "timestamp"),
+        ("lead", {**LEAD, "timestamp": 1780000000}, "timestamp"),
+        ("lead", {**LEAD, "customerExternalId": ""}, "customerExternalId"),
+        ("lead", {**LEAD, "customerExternalId": 7}, "customerExternalId"),
+        ("lead", {**LEAD, "email": None}, "email"),
+        ("lead", {**LEAD, "email": "nobody"}, "email"),
+        ("lead", {**LEAD, "name": ""}, "name"),
+        ("lead", {**LEAD, "metadata": {}}, "metadata"),
+        ("lead", {**LEAD, "mode": "eager"}, "mode"),
+        ("lead", {**LEAD, "colour": "red"}, "colour"),
+        ("lead", SALE, "event"),
+        ("sale", LEAD, "event"),
+        ("sale", {**SALE, "amount": "19.99"}, "amount"),
+        ("sale", {**SALE, "amount": 0}, "amount"),
+        ("sale", {**SALE, "amount": True}, "amount"),
+        ("sale", {**SALE, "currency": "usd"}, "currency"),
+        ("sale", {k: v for k, v in SALE.items() if k != "invoiceId"}, "invoiceId"),
+        ("sale", b"[]", "object"),
+        ("sale", b"", "object"),
+        ("sale", b"{nope", "object"),
+        ("sale", b"[" * 100_000, "object"),
+        ("sale", b"\xff\x00", "object"),
+    ],
+)
+def test_a_wrong_payload_is_422_and_says_what_is_wrong(send, ledger, kind, payload, named):
+    answer = send(kind, payload)
+    assert answer.status_code == 422
+    assert named in answer.json["error"]
+    assert one(ledger, "SELECT problem FROM sandbox_requests") == (answer.json["error"],)
+
+
+def test_what_the_database_could_not_hold_is_kept_as_far_as_it_can_be(send, browser, ledger):
+    assert send("lead", b'{"a": "\x00\xff"}').status_code == 422
+    assert send("lead", json.dumps({**LEAD, "name": "\x00<script>x</script>\ud83d"}).encode()).status_code == 200
+    assert "<script>x" not in browser.get("/sandbox").text
+    assert count(ledger, "sandbox_requests") == 2
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_only_this_bridge_s_own_token_is_taken(send, web, ledger):
+    for token in ("", "wrong", "api token of the tests", "secret key of the tests", TOKEN[:-1], "\xe9"):
+        assert send("sale", SALE, token=token).status_code == 401
+    assert web.post("/sandbox/track/sale", json=SALE).status_code == 401
+    assert send("refund", SALE).status_code == 404
+    assert count(ledger, "sandbox_requests") == 0
+
+
+@sqlite_alone
+@pytest.mark.parametrize("dialect", ["track", "dub"])
+def test_in_the_other_dialects_what_they_require_is_checked(make_app, dialect):
+    web = make_app(DESTINATION_FORMAT=dialect).test_client()
+    right = {"eventName": "x", "customerExternalId": "u", "invoiceId": "in_1", "amount": 5, "currency": "usd"}
+    for missing in ("eventName", "customerExternalId", "invoiceId", "amount", "currency"):
+        payload = {k: v for k, v in right.items() if k != missing}
+        answer = web.post("/sandbox/track/sale", json=payload, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert (answer.status_code, answer.json) == (422, {"error": f"missing: {missing}"})
+    assert web.post("/sandbox/track/sale", json=right, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+@sqlite_alone
+@pytest.mark.parametrize("dialect", ["events", "track", "dub"])
+def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settings, ledger, dialect):
+    from tests.makers import begin, signed
+
+    app = make_app(DESTINATION_FORMAT=dialect)
+    assert app.test_client().post("/webhooks/stripe", **signed(checkout())).status_code == 200
+    (claimed,) = begin(ledger)
+    (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=dialect))
+    headers = {"Authorization": f"Bearer {destination.token}", "Idempotency-Key": claimed.dedupe_key}
+    answer = app.test_client().post(f"/sandbox/track/{claimed.kind}", data=claimed.payload, headers=headers)
+    assert (answer.status_code, answer.json) == (200, {"success": True, "kind": "sale"})
+
+
+@sqlite_alone
+def test_with_a_real_destination_there_is_no_sandbox(make_app):
+    app = make_app(DESTINATION_URL="https://destination.example", DESTINATION_TOKEN="a token")
+    answer = app.test_client().post("/sandbox/track/sale", json=SALE, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 404
