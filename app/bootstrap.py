@@ -35,7 +35,7 @@ def make_policy(settings: Settings) -> Policy:
         routes=[Route("sandbox" if settings.is_sandbox else "main", dialect)],
         person_hold_seconds=settings.stripe_hold,
         purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
-        first_touch=settings.config.get("click_id", "first") != "last",
+        first_touch=settings.attribution.touch == "first",
         require_click_id=settings.require_click_id,
         stripe_lead_once=settings.stripe_lead_once,
         deferred=settings.deferred,

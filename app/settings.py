@@ -11,16 +11,39 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
-from app.model import Rules
+from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES, Rules
 
 SECRETS_FILE = "secrets.json"
 GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
 SANDBOX_SOURCES = ("STRIPE", "TYPEFORM")
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
+
+
+class Attribution(BaseModel):
+    """[attribution] in bridge.toml: under which names ids are looked for, in this order, and which click counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    touch: Literal["first", "last"] = "first"
+    click_id: tuple[str, ...] = CLICK_ID_NAMES
+    customer_id: tuple[str, ...] = CUSTOMER_ID_NAMES
+    reference_prefixes: tuple[str, ...] = ("clk_", "clickid_")
+    """A Stripe client_reference_id that begins with one of these is a click id, kept whole."""
+    reference_prefixes_cut: tuple[str, ...] = ("dub_id_",)
+    """The same, with the prefix cut off."""
 
 
 class Settings(BaseSettings):
@@ -160,10 +183,24 @@ class Settings(BaseSettings):
         """The address under which this machine reaches what listens on HOST."""
         return "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
 
+    @property
+    def config_path(self) -> Path:
+        return self.bridge_config or Path("bridge.toml")
+
+    @cached_property
+    def attribution(self) -> "Attribution":
+        """The table [attribution] of bridge.toml, with the contract's defaults. Raises ConfigurationError."""
+        try:
+            return Attribution.model_validate(self.config.get("attribution", {}))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            key = ".".join(str(part) for part in ("attribution", *first["loc"]))
+            raise ConfigurationError(f"{self.config_path}: {key}: {first['msg']}") from None
+
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
-        path = self.bridge_config or Path("bridge.toml")
+        path = self.config_path
         if not path.exists():
             if self.bridge_config:
                 raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
@@ -176,12 +213,14 @@ class Settings(BaseSettings):
     @cached_property
     def rules(self) -> Rules:
         """How bodies are read."""
-        defaults = Rules()
-        names = self.config.get("names", {})
+        found = self.attribution
+        prefixes = [(prefix, True) for prefix in found.reference_prefixes]
+        prefixes += [(prefix, False) for prefix in found.reference_prefixes_cut]
         test_events = self.stripe_allow_test_events
         return Rules(
-            click_id_names=tuple(names.get("click_id", defaults.click_id_names)),
-            customer_id_names=tuple(names.get("customer_id", defaults.customer_id_names)),
+            click_id_names=found.click_id,
+            customer_id_names=found.customer_id,
+            reference_click_prefixes=tuple(prefixes),
             sale_events=frozenset(_names(self.stripe_sale_events)),
             net_of_tax=self.net_of_tax,
             accept_test_events=self.is_sandbox if test_events is None else test_events,
@@ -195,7 +234,7 @@ class Settings(BaseSettings):
         for name, table in self.config.get("sources", {}).items():
             mode = table.get("lead_mode")
             if mode not in (None, "none", "deferred"):
-                raise ConfigurationError(f'bridge.toml: sources.{name}.lead_mode: must be "deferred" or "none"')
+                raise ConfigurationError(f'{self.config_path}: sources.{name}.lead_mode: must be "deferred" or "none"')
             if mode == "deferred":
                 found[name] = frozenset(table.get("verified_by", ["stripe"]))
         return found
