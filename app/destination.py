@@ -6,6 +6,7 @@ connection whose answer only drips. (Measured: three times the rate of requests,
 
 import hashlib
 import http.client
+import io
 import ipaddress
 import select
 import socket
@@ -13,6 +14,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -58,6 +60,24 @@ class AnswerLost(TransientDeliveryError):
     """The request may have been taken: it was sent, and no whole answer came."""
 
 
+class _Lines(io.BufferedReader):
+    """Lines of an answer; one that the end of the connection cut off is an error, and not the end of the headers."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if line[-1:] != b"\n" and len(line) != size:
+            raise ConnectionResetError("the answer ended early")
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client's own takes an answer that breaks off within its headers for one with fewer headers, and thus for a success."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = _Lines(self.fp.detach())
+
+
 class Line:
     """One connection of one sender to a destination. Not thread-safe, except for `cut_if_late`."""
 
@@ -76,6 +96,8 @@ class Line:
             "User-Agent": USER_AGENT,
         }
         self._connection: http.client.HTTPConnection | None = None
+        self._sock: socket.socket | None = None
+        """The connection's own is None while an answer is read that says `Connection: close`."""
         self._deadline: float | None = None
         self._lock = threading.Lock()
 
@@ -96,8 +118,7 @@ class Line:
                 )
                 response = connection.getresponse()
                 body = response.read(LONGEST_ANSWER)
-                if response.length and len(body) < LONGEST_ANSWER:  # read(n) does not raise where the rest never comes
-                    raise http.client.IncompleteRead(body, response.length)
+                self._check_whole(response, body)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 late = time.monotonic() >= self._deadline
                 self.close()
@@ -112,12 +133,23 @@ class Line:
         finally:
             self._deadline = None
 
+    def _check_whole(self, response: http.client.HTTPResponse, body: bytes) -> None:
+        """Raises IncompleteRead where the rest of an answer never came, for which read(n) does not raise, or where we cut one
+        that says its end by closing."""
+        if len(body) == LONGEST_ANSWER:
+            return
+        if response.length:
+            raise http.client.IncompleteRead(body, response.length)
+        ends_by_closing = response.length is None and not response.chunked
+        if ends_by_closing and self._deadline is not None and time.monotonic() >= self._deadline:
+            raise http.client.IncompleteRead(body)
+
     def cut_if_late(self, now: float) -> None:
         """Ends a request whose deadline (monotonic seconds) has passed; its sender then sees a broken connection."""
-        deadline, connection = self._deadline, self._connection
-        if deadline is not None and now > deadline and connection is not None and connection.sock is not None:
+        deadline, sock = self._deadline, self._sock
+        if deadline is not None and now > deadline and sock is not None:
             try:
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
                 return
 
@@ -126,7 +158,7 @@ class Line:
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
-                self._connection = None
+                self._connection = self._sock = None
 
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is not None:
@@ -139,9 +171,11 @@ class Line:
             if self._tls
             else http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         )
+        connection.response_class = _Response
         self._connection = connection
         try:
             connection.connect()
+            self._sock = connection.sock
             self._check_peer(connection.sock)
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, ValueError) as error:

@@ -1,11 +1,20 @@
 """Logs: one wide line per fact, for people on a terminal and as JSON elsewhere. Never bodies, secrets, names or e-mails."""
 
 import logging
+import re
 import sys
 
 import structlog
 
+DETAIL = re.compile(r"^DETAIL:.*?(?=^(?:\[SQL|\(Background|\s*$)|\Z)", re.MULTILINE | re.DOTALL)
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def without_details(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Takes PostgreSQL's DETAIL out of a traceback: it quotes the row, so bodies and e-mail addresses."""
+    if isinstance(text := entry.get("exception"), str):
+        entry["exception"] = DETAIL.sub("", text)
+    return entry
 
 
 def configure_logs(level: str = "info") -> None:
@@ -23,6 +32,7 @@ def configure_logs(level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            without_details,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

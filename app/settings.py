@@ -206,9 +206,13 @@ class Settings(BaseSettings):
                 raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
             return {}
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            found = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path}: {error}") from error
+        sources = found.get("sources", {})
+        if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
+            raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
+        return found
 
     @cached_property
     def rules(self) -> Rules:

@@ -9,32 +9,44 @@ SECRET = "whsec_of_the_benchmark"
 PATH = "/webhooks/stripe"
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "stripe" / "checkout_payment.json"
 IDS = {
-    "evt_1QbrdgFx6QW8aAkvYj7NiDFN": "evt_@",
-    "cs_live_a1j76DvqtpYErRVAYz5Vhx9Aq4RiShszJXGDfijhV58kTXLib3": "cs_live_@",
+    "evt_1QbrdgFx6QW8aAkvYj7NiDFN": "evt_\1@",
+    "cs_live_a1j76DvqtpYErRVAYz5Vhx9Aq4RiShszJXGDfijhV58kTXLib3": "cs_live_a1@",
     "cus_Rk75X8ptT7qWmZ": "cus_@",
-    "pi_1QbrdgFxstAXnWyxdmxyLns6": "pi_@",
+    "pi_1QbrdgFxstAXnWyxdmxyLns6": "pi_\1@",
     "clk_9fQ2mB7": "clk_@",
     "marta.reis@example.com": "@\0example.com",
     '"+351912345678"': "null",  # Checkout asks for it only where the merchant wants it
 }
+LENGTH = 24
+"""Of an identity, in characters."""
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Purchases:
-    """Makes bodies with fresh ids. They are random, as Stripe's are, so that every index is hit all over."""
+    """Makes bodies with fresh ids, as Stripe's are: random, but those of events and payments begin with the time."""
 
     def __init__(self) -> None:
         text = FIXTURE.read_text(encoding="utf-8")
         for name, mark in IDS.items():
             if name not in text:
                 raise ValueError(f"{FIXTURE} changed: {name} is not in it")
-            text = text.replace(name, mark)
+            text = text.replace(name, mark.replace("\1", f"1{_digits(int(time.time()))}Fx"))
         self._parts = [part.replace("\0", "@").encode() for part in text.split("@")]
         self._random = random.Random()
 
     def make(self) -> tuple[str, bytes]:
-        """(identity, body): the identity is what all its ids end with, such as pi_<identity>."""
-        identity = self._random.randbytes(12).hex()
+        """(identity, body): the identity is what all its ids end with."""
+        identity = self._random.randbytes(LENGTH // 2).hex()
         return identity, identity.encode().join(self._parts)
+
+
+def _digits(seconds: int) -> str:
+    """In the order of time, as text."""
+    text = ""
+    while seconds:
+        seconds, digit = divmod(seconds, len(DIGITS))
+        text = DIGITS[digit] + text
+    return text
 
 
 def signature(body: bytes, seconds: int) -> str:

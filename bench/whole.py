@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.load import Order, Tally
 from bench.memory import Watch, resident_mb
 from bench.parts import Parts, Sink
+from bench.purchases import LENGTH
 from bench.table import Row, number
 
 SUSTAINED_AIM = 1000
@@ -78,5 +79,5 @@ def run(parts: Parts, sink: Sink, order: Order) -> Flow:
     counts = sink.wait_for(tally.answered, DRAIN_SECONDS)
     if counts["distinct"] != tally.answered or counts["count"] != tally.answered:
         raise RuntimeError(f"{tally.answered} webhooks were answered, and {counts} delivered\n{parts.log_end()}")
-    arrivals = {key.rsplit("_", 1)[1]: at for key, at in sink.ask("/arrivals").items()}
+    arrivals = {key[-LENGTH:]: at for key, at in sink.ask("/arrivals").items()}
     return Flow(tally, arrivals)

@@ -1,0 +1,191 @@
+"""The wire formats: the whole payload of a full and of a bare Lead and Sale in each dialect."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from app.dialects import DIALECTS, dialect_of
+from app.dialects.base import iso_milliseconds, without_blanks
+from app.model import Facts, Lead, Sale
+from app.money import Money
+
+AT = datetime(2026, 4, 10, 12, 34, 56, 789_999, tzinfo=UTC)
+FULL: dict[str, Any] = {
+    "occurred_at": AT,
+    "customer_id": "user_1",
+    "click_id": "clk_1",
+    "email": "ada@example.com",
+    "name": "Ada Lovelace",
+    "phone": "+491701234567",
+}
+DOLLARS = Money(19999, "USD")
+BARE: dict[str, Any] = {**dict.fromkeys(FULL), "occurred_at": AT, "customer_id": "cus_1"}
+
+
+def sale(who: dict[str, Any] = FULL, money: Money = DOLLARS, **fields: Any) -> Facts:
+    fields = {"order_id": "cs_1", "metadata": {"mode": "payment"}, **fields}
+    return Facts(kind="sale", sale=Sale("in_1", money, **fields), **who)
+
+
+def lead(who: dict[str, Any] = FULL, **fields: Any) -> Facts:
+    return Facts(kind="lead", lead=Lead("tok_1", **{"metadata": {"source": "typeform"}, **fields}), **who)
+
+
+def test_events_tells_all_of_a_sale():
+    assert dialect_of("events").render(sale()) == {
+        "event": "sale",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "clickId": "clk_1",
+        "customerExternalId": "user_1",
+        "email": "ada@example.com",
+        "name": "Ada Lovelace",
+        "phone": "+491701234567",
+        "currency": "USD",
+        "amount": 199.99,
+        "invoiceId": "in_1",
+        "orderId": "cs_1",
+        "metadata": {"mode": "payment"},
+    }
+
+
+def test_events_tells_all_of_a_lead():
+    assert dialect_of("events").render(lead(mode="deferred")) == {
+        "event": "lead",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "clickId": "clk_1",
+        "customerExternalId": "user_1",
+        "email": "ada@example.com",
+        "name": "Ada Lovelace",
+        "phone": "+491701234567",
+        "mode": "deferred",
+        "metadata": {"source": "typeform"},
+    }
+
+
+def test_events_leaves_out_what_is_not_known():
+    assert dialect_of("events").render(lead(BARE, metadata={})) == {
+        "event": "lead",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "customerExternalId": "cus_1",
+    }
+    assert dialect_of("events").render(sale(BARE, order_id=None, metadata={})) == {
+        "event": "sale",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "customerExternalId": "cus_1",
+        "currency": "USD",
+        "amount": 199.99,
+        "invoiceId": "in_1",
+    }
+
+
+def test_track_tells_a_sale_in_the_unit_it_is_told():
+    expected = {
+        "clickId": "clk_1",
+        "customerExternalId": "user_1",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "customerName": "Ada Lovelace",
+        "customerEmail": "ada@example.com",
+        "eventName": "checkout_completed",
+        "invoiceId": "in_1",
+        "amount": 199.99,
+        "currency": "USD",
+    }
+    assert dialect_of("track").render(sale()) == expected
+    assert dialect_of("track", "minor").render(sale()) == {**expected, "amount": 19999}
+
+
+def test_track_tells_a_lead():
+    assert dialect_of("track").render(lead(mode="deferred")) == {
+        "clickId": "clk_1",
+        "customerExternalId": "user_1",
+        "timestamp": "2026-04-10T12:34:56.789Z",
+        "customerName": "Ada Lovelace",
+        "customerEmail": "ada@example.com",
+        "eventName": "form_submitted",
+        "mode": "deferred",
+    }
+    assert "mode" not in dialect_of("track").render(lead())
+
+
+def test_dub_tells_a_sale_in_minor_units():
+    assert dialect_of("dub").render(sale()) == {
+        "clickId": "clk_1",
+        "customerExternalId": "user_1",
+        "customerName": "Ada Lovelace",
+        "customerEmail": "ada@example.com",
+        "eventName": "checkout_completed",
+        "invoiceId": "in_1",
+        "amount": 19999,
+        "currency": "usd",
+        "paymentProcessor": "stripe",
+        "metadata": {"mode": "payment"},
+    }
+
+
+def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none():
+    rendered = dialect_of("dub").render(lead(BARE, mode="deferred"))
+    assert rendered == {
+        "clickId": "",
+        "customerExternalId": "cus_1",
+        "eventName": "form_submitted",
+        "mode": "deferred",
+        "metadata": {"source": "typeform"},
+    }
+    assert "clickId" not in dialect_of("dub").render(sale(BARE))
+
+
+def test_dub_keeps_to_its_own_lengths():
+    rendered = dialect_of("dub").render(sale({**FULL, "customer_id": "u" * 300}, event_name="e" * 300))
+    assert (len(rendered["customerExternalId"]), len(rendered["eventName"])) == (100, 255)
+
+
+@pytest.mark.parametrize(
+    ("money", "major"),
+    [
+        (Money(500, "JPY"), 500),
+        (Money(1234, "KWD"), 1.234),
+        (Money(19900, "USD"), 199),
+        (Money(10, "EUR"), 0.1),
+        (Money(30, "EUR"), 0.3),
+        (Money(100, "ISK"), 1),
+        (Money(99999999999999, "USD"), 999999999999.99),
+    ],
+)
+def test_an_amount_is_the_number_people_would_write(money, major):
+    amount = dialect_of("events").render(sale(money=money))["amount"]
+    assert amount == major
+    assert type(amount) is type(major)
+    assert dialect_of("dub").render(sale(money=money))["amount"] == money.minor
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_no_dialect_sends_null_or_empty_text(name):
+    for facts in (sale(BARE, order_id=None, metadata={}), lead(BARE, metadata={})):
+        rendered = dialect_of(name).render(facts)
+        blanks = {key for key, value in rendered.items() if value in (None, "", {})}
+        assert blanks <= ({"clickId"} if name == "dub" else set())
+
+
+def test_only_dub_has_successes_that_recorded_nothing():
+    silent = b'{"customer": null, "sale": null}'
+    assert "customer" in (dialect_of("dub").refusal(silent) or "")
+    assert [dialect_of(name).refusal(silent) for name in ("events", "track")] == [None, None]
+    for answer in (b'{"customer": {"id": 1}}', b"{}", b"[]", b"", b"ok", b"\xff", b"[" * 100_000, b"null"):
+        assert dialect_of("dub").refusal(answer) is None
+
+
+def test_an_unknown_dialect_is_an_error():
+    with pytest.raises(KeyError):
+        dialect_of("smoke signals")
+
+
+def test_times_are_utc_with_milliseconds_cut_off():
+    assert iso_milliseconds(AT) == "2026-04-10T12:34:56.789Z"
+    assert iso_milliseconds(AT.replace(microsecond=999)) == "2026-04-10T12:34:56.000Z"
+    east = timezone(timedelta(hours=5, minutes=30))
+    assert iso_milliseconds(datetime(2026, 1, 1, 1, 0, tzinfo=east)) == "2025-12-31T19:30:00.000Z"
+
+
+def test_zero_and_false_are_no_blanks():
+    assert without_blanks({"a": 0, "b": False, "c": None, "d": "", "e": {}, "f": []}) == {"a": 0, "b": False, "f": []}
