@@ -22,6 +22,8 @@ FLAG = "bridge:nudge"
 FLAG_SECONDS = 5
 JOB = "workers.forward.forward"
 JOB_TIMEOUT_SECONDS = 900
+REST_SECONDS = 0.005
+"""Between two nudges: under load many events share one, and the requests get the processor."""
 QUIET_SECONDS = 1.0
 """After Redis failed: how long the nudger leaves it alone. The sweepers nudge as well."""
 
@@ -96,6 +98,7 @@ class Nudger:
             try:
                 self._nudges.nudge()
                 reachable = True
+                time.sleep(REST_SECONDS)
             except (RedisError, OSError) as error:
                 if reachable:
                     log.warning("nudge.failed", error=type(error).__name__)

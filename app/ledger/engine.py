@@ -29,6 +29,8 @@ T = TypeVar("T")
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
+ROWS_A_STATEMENT = (32, 16, 8, 4, 2, 1)
+"""Few sizes, so that every statement stays prepared."""
 RETRIES = 5
 RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
 
@@ -68,7 +70,7 @@ class Ledger:
                 pool_timeout=5,
                 hide_parameters=True,
             )
-        self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._statements: dict[tuple[str, tuple[str, ...], int], str] = {}
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -132,16 +134,27 @@ class Ledger:
     def insert(
         self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Inserts `rows` (values in the order of `columns`) by the driver's executemany: ten times a statement each."""
-        if not rows:
-            return
-        key = (table.name, columns)
+        """Inserts `rows` (values in the order of `columns`), many to a statement.
+
+        The driver gives up the interpreter's lock at every statement and has to wait for it again among all the threads of
+        the web: a statement for each row made the writer wait some hundred times a group.
+        """
+        start = 0
+        while start < len(rows):
+            size = next(size for size in ROWS_A_STATEMENT if size <= len(rows) - start)
+            chunk = rows[start : start + size]
+            values = tuple(value for row in chunk for value in row)
+            connection.exec_driver_sql(self._insert_statement(table.name, columns, size), values)
+            start += size
+
+    def _insert_statement(self, table: str, columns: tuple[str, ...], size: int) -> str:
+        key = (table, columns, size)
         statement = self._statements.get(key)
         if statement is None:
-            marks = ", ".join([self.mark] * len(columns))
-            statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"
+            row = f"({', '.join([self.mark] * len(columns))})"
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"
             self._statements[key] = statement
-        connection.exec_driver_sql(statement, list(rows))
+        return statement
 
     def run(self, connection: Connection, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from flask import Flask, redirect, request, session, url_for
+from flask import Flask, Request, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -100,8 +101,18 @@ def check_bearer(token: str | None) -> None:
         raise Unauthorized("send Authorization: Bearer API_TOKEN")
 
 
+class PagesOnlySessions(SecureCookieSessionInterface):
+    """Sessions for people. A webhook has none, and need not pay for the signing machinery that opening one sets up."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if request.path.startswith("/webhooks/"):
+            return self.make_null_session(app)
+        return super().open_session(app, request)
+
+
 def protect(app: Flask, *, secure_cookies: bool) -> None:
     """Session cookies and security headers."""
+    app.session_interface = PagesOnlySessions()
     app.config.update(
         SESSION_COOKIE_NAME="bridge",
         SESSION_COOKIE_HTTPONLY=True,

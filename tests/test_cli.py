@@ -1,0 +1,572 @@
+"""The commands: what they print, what they change, and how they end."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+from sqlalchemy import make_url
+
+from app.cli import main
+from app.errors import ConfigurationError
+from app.ledger.engine import Ledger
+from app.ledger.queries import attempts
+from app.ledger.schema import HEAD
+from app.web.factory import create_app
+from tests.conftest import PYTHON
+from tests.makers import away, begin, change, checkout, count, one, settle, signed
+from workers.schedule import due_after
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+LINE = ["file", "outcome", "reason", "event_id", "event_type", "dedupe_keys", "payload"]
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def bridge(make_settings: Callable[..., Any]) -> Iterator[Callable[..., Result]]:
+    """Runs a command in an environment of the test."""
+
+    def run(*arguments: object, **variables: str) -> Result:
+        with suppress(ConfigurationError):  # which the command is to tell of
+            make_settings(**variables)
+        return CliRunner().invoke(main, [str(a) for a in arguments])
+
+    yield run
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def on_ledger(bridge, ledger_url) -> Callable[..., Result]:
+    """Runs a command on the ledger of the test."""
+    return lambda *arguments, **variables: bridge(*arguments, **{"DATABASE_URL": ledger_url, **variables})
+
+
+@pytest.fixture
+def post(make_settings, ledger) -> Iterator[Callable[[bytes], None]]:
+    """Posts a signed body to a web on the ledger."""
+    app = create_app(make_settings(), ledger)
+
+    def send(body: bytes) -> None:
+        assert app.test_client().post("/webhooks/stripe", **signed(body)).status_code == 200
+
+    yield send
+    app.extensions["writer"].stop()
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+# map
+
+
+def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tmp_path):
+    files = [FIXTURES / "stripe" / name for name in ("checkout_payment.json", "product_created.json")]
+    result = bridge("map", "stripe", *files, BRIDGE_HOME=str(tmp_path / "none"), STRIPE_WEBHOOK_SECRET="")
+    assert result.exit_code == 0
+    first, second = lines(result)
+    assert list(first) == LINE
+    assert (first["file"], first["outcome"]) == (str(files[0]), "sale")
+    assert first["payload"]["event"] == "sale"
+    assert first["dedupe_keys"][0].startswith("sale:stripe:")
+    assert (second["outcome"], second["payload"]) == ("ignored", None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_map_goes_on_past_a_file_that_cannot_be_opened_and_ends_with_1(bridge, tmp_path):
+    there = FIXTURES / "stripe" / "checkout_payment.json"
+    result = bridge("map", "stripe", tmp_path / "none.json", there, tmp_path)
+    assert result.exit_code == 1
+    assert [line["outcome"] for line in lines(result)] == ["sale"]
+    assert "none.json: No such file" in result.stderr
+    assert f"{tmp_path}: Is a directory" in result.stderr
+
+
+def test_map_says_that_a_body_is_rejected_and_ends_with_0(bridge, tmp_path):
+    bodies = {"empty": b"", "text": b"hello", "utf16": "{}".encode("utf-16"), "deep": b"[" * 10_000, "array": b"[]"}
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.json").write_bytes(body)
+    result = bridge("map", "stripe", *sorted(tmp_path.glob("*.json")))
+    assert result.exit_code == 0
+    found = lines(result)
+    assert len(found) == len(bodies)
+    for line in found:
+        assert list(line) == LINE
+        assert line["outcome"] == "rejected"
+        assert line["reason"]
+        assert [line[name] for name in LINE[3:]] == [None, None, [], None]
+
+
+def test_map_reads_a_body_by_the_name_of_its_file(bridge, tmp_path):
+    fields = {"email": "ada@example.com", "name": "Ada"}
+    parts = "".join(f'--XY\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
+    (tmp_path / "a.json").write_text(json.dumps(fields))
+    (tmp_path / "b.form.txt").write_text("email=ada%40example.com&name=Ada")
+    (tmp_path / "c.multipart.txt").write_bytes(f"{parts}--XY--\r\n".encode())
+    result = bridge("map", "framer", *sorted(tmp_path.iterdir()))
+    assert [line["outcome"] for line in lines(result)] == ["lead"] * 3
+    assert {line["payload"]["email"] for line in lines(result)} == {"ada@example.com"}
+
+
+def test_map_takes_content_type_and_headers_as_they_came(bridge, tmp_path):
+    path = tmp_path / "body.txt"
+    path.write_text("email=ada%40example.com")
+    form = "application/x-www-form-urlencoded"
+    assert lines(bridge("map", "framer", path))[0]["outcome"] == "rejected"
+    assert lines(bridge("map", "framer", path, "--content-type", form))[0]["outcome"] == "lead"
+    assert lines(bridge("map", "framer", path, "-H", f"Content-Type: {form}"))[0]["outcome"] == "lead"
+    named = bridge("map", "framer", path, "--content-type", form, "-H", "Framer-Webhook-Submission-Id:  sub_1 ")
+    assert lines(named)[0]["dedupe_keys"] == ["lead:framer:sub_1"]
+    assert bridge("map", "framer", path, "-H", "no colon").exit_code == 2
+
+
+def test_map_of_a_source_that_is_not_there_lists_those_that_are(bridge, tmp_path):
+    result = bridge("map", "strip", tmp_path)
+    assert result.exit_code == 1
+    assert "stripe" in result.stderr
+    assert "typeform" in result.stderr
+
+
+# deliveries and events
+
+
+@sqlite_alone
+def test_lists_in_json_are_everything_unless_limited(on_ledger, ledger):
+    with ledger.write() as connection:
+        rows = [(n, f"k{n}", "stripe", f"evt_{n}", "t", "ignored", "naïve", 1, 1, "{}", b"") for n in range(1, 1202)]
+        columns = (
+            "id, event_key, source, event_id, event_type, outcome, reason, received_at, last_received_at, headers, body"
+        )
+        ledger.run_many(connection, f"INSERT INTO events ({columns}) VALUES ({', '.join('?' * 11)})", rows)
+    ids = [line["id"] for line in lines(on_ledger("events", "--json"))]
+    assert ids == list(range(1201, 0, -1))
+    assert [line["id"] for line in lines(on_ledger("events", "--json", "--limit", 3))] == [1201, 1200, 1199]
+    assert len(lines(on_ledger("events", "--json", "--limit", 700))) == 700
+    assert lines(on_ledger("events", "--json", "--outcome", "sale")) == []
+    table = on_ledger("events").stdout
+    assert "naïve" in table
+    assert table.count("ignored") == 30
+    assert "--limit shows more" in table
+
+
+def test_a_delivery_in_json_has_what_the_contract_names(on_ledger, post, ledger):
+    post(checkout(1))
+    settle(ledger, "transient", retry=True, status=503, error="answered 503")
+    post(checkout(2))
+    newest, oldest = lines(on_ledger("deliveries", "--json"))
+    names = "id status kind dedupe_key destination payload attempts next_attempt_at created_at delivered_at last_error source"
+    assert set(names.split()) | {"event_id"} <= set(newest)
+    assert (oldest["status"], oldest["attempts"], oldest["last_error"]) == ("retrying", 1, "answered 503")
+    assert (oldest["source"], oldest["event_id"]) == ("stripe", "evt_1")
+    assert [line["event_id"] for line in lines(on_ledger("deliveries", "--json", "--status", "pending"))] == ["evt_2"]
+    assert "answered 503" in on_ledger("deliveries").stdout
+    (event,) = lines(on_ledger("events", "--json", "--limit", 1))
+    assert (event["event_id"], event["outcome"], event["received_count"]) == ("evt_2", "sale", 1)
+
+
+@sqlite_alone
+def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger):
+    assert "No delivery is recorded as dead." in on_ledger("deliveries", "--status", "dead").stdout
+    assert "No event was received." in on_ledger("events").stdout
+    assert on_ledger("deliveries", "--json").stdout == ""
+    for arguments in (("deliveries", "--status", "lost"), ("events", "--outcome", "x"), ("events", "--limit", "0")):
+        assert on_ledger(*arguments).exit_code == 2
+
+
+@sqlite_alone
+def test_a_list_whose_reader_goes_away_ends_quietly(post, ledger_url, ledger):
+    for number in range(40):
+        post(checkout(number))
+    environment = {**os.environ, "DATABASE_URL": ledger_url}
+    command = f"{PYTHON} -m app events --json | head -n 1"
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+# replay
+
+
+def row(ledger: Ledger, delivery: int) -> tuple[Any, ...]:
+    return tuple(one(ledger, "SELECT status, attempts, schedule_start, due_at FROM deliveries WHERE id = ?", delivery))
+
+
+def clock(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return ledger.now(connection)
+
+
+def is_due(ledger: Ledger, delivery: int) -> bool:
+    return abs(row(ledger, delivery)[3] - clock(ledger)) < 60_000
+
+
+def test_a_dead_delivery_is_pending_again_with_its_schedule_afresh_and_its_attempts_counted_on(on_ledger, post, ledger):
+    post(checkout(1))
+    for _ in range(3):
+        (delivery,) = settle(ledger, "transient", retry=True, status=500, error="down")
+        change(ledger, "UPDATE deliveries SET due_at = 1")
+    settle(ledger, "permanent", status=422, error="no")
+    assert row(ledger, delivery)[:2] == ("dead", 4)
+    result = on_ledger("replay", "--id", delivery)
+    assert result.exit_code == 0
+    assert f"delivery {delivery}: it was dead and is due now" in result.stdout
+    assert "1 due now, 0 left alone." in result.stdout
+    assert row(ledger, delivery)[:3] == ("pending", 4, 4)
+    assert is_due(ledger, delivery)
+    (claimed,) = begin(ledger)
+    tries = claimed.attempts + 1 - claimed.schedule_start
+    assert due_after("transient", tries, (5, 30), now_ms=0, dice=0.5) == 5000
+    settle(ledger, "transient", claimed=[claimed], retry=True, status=500)
+    assert row(ledger, delivery)[:3] == ("retrying", 5, 4)
+    with ledger.read() as connection:
+        made = attempts(ledger, connection, delivery)
+    assert [a["number"] for a in made] == [1, 2, 3, 4, 5]
+    assert [a["by_hand"] for a in made] == [False, False, False, False, True]
+    assert one(ledger, "SELECT actor, action, detail FROM audit") == ("cli", "replay", "was dead")
+
+
+def test_a_discarded_delivery_is_pending_again(on_ledger, post, ledger):
+    post(checkout(1))
+    (delivery,) = settle(ledger, "transient", retry=True, status=500)
+    change(ledger, "UPDATE deliveries SET status = 'discarded', due_at = NULL")
+    assert on_ledger("replay", "--id", delivery).exit_code == 0
+    assert row(ledger, delivery)[:3] == ("pending", 1, 1)
+    assert is_due(ledger, delivery)
+
+
+@pytest.mark.parametrize("status", ["pending", "retrying"])
+def test_one_that_waits_is_due_now_and_goes_on_in_its_schedule(on_ledger, post, ledger, status):
+    post(checkout(1))
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+    if status == "retrying":
+        settle(ledger, "transient", retry=True, status=500)
+    change(ledger, "UPDATE deliveries SET due_at = ?, held = 1", clock(ledger) + 3_600_000)
+    before = row(ledger, delivery)
+    assert on_ledger("replay", "--id", delivery).exit_code == 0
+    assert row(ledger, delivery)[:3] == before[:3]
+    assert is_due(ledger, delivery)
+    assert len(begin(ledger)) == 1
+
+
+def test_a_delivered_one_is_sent_again_only_by_force(on_ledger, post, ledger):
+    post(checkout(1))
+    (delivery,) = settle(ledger, "delivered")
+    refused = on_ledger("replay", "--id", delivery)
+    assert refused.exit_code == 1
+    assert "use force" in refused.stdout
+    assert row(ledger, delivery)[0] == "delivered"
+    assert on_ledger("replay", "--id", delivery, "--force").exit_code == 0
+    assert row(ledger, delivery)[:3] == ("pending", 1, 1)
+    settle(ledger, "delivered")
+    assert row(ledger, delivery)[:2] == ("delivered", 2)
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_one_that_is_being_sent_is_left_alone(on_ledger, post, ledger, force):
+    post(checkout(1))
+    (claimed,) = begin(ledger)
+    before = one(ledger, "SELECT * FROM deliveries")
+    result = on_ledger("replay", "--id", claimed.id, *force)
+    assert result.exit_code == 1
+    assert "being sent just now: left alone" in result.stdout
+    assert one(ledger, "SELECT * FROM deliveries") == before
+    settle(ledger, "delivered", claimed=[claimed])
+    assert row(ledger, claimed.id)[:2] == ("delivered", 1)
+
+
+def test_replay_chooses_by_status_source_and_time(on_ledger, post, ledger):
+    for number in range(5):
+        post(checkout(number))
+    settle(ledger, "permanent", claimed=begin(ledger)[:3], status=400)
+    change(ledger, "UPDATE deliveries SET claim = NULL, claimed_until = NULL")
+    change(ledger, "UPDATE deliveries SET source = 'typeform' WHERE id = (SELECT MIN(id) FROM deliveries)")
+    assert "Nothing matches." in on_ledger("replay", "--status", "dead", "--since", "2999-01-01").stdout
+    assert "Nothing matches." in on_ledger("replay", "--status", "dead", "--source", "tally").stdout
+    assert "Nothing matches." in on_ledger("replay", "--status", "discarded").stdout
+    assert "2 due now" in on_ledger("replay", "--status", "dead", "--source", "stripe", "--since", "1h").stdout
+    assert "1 due now" in on_ledger("replay", "--status", "dead").stdout
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'pending'") == (5,)
+
+
+@sqlite_alone
+def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
+    post(checkout(0))
+    settle(ledger, "permanent", status=400)
+    with ledger.write() as connection:
+        columns = (
+            "conversion_id, person_id, event_id, source, kind, destination, dedupe_key, status, payload, created_at"
+        )
+        for number in range(1000, 1450):
+            statement = f"INSERT INTO deliveries (id, {columns}) SELECT ?, ?, {columns.split(', ', 1)[1]} FROM deliveries LIMIT 1"
+            ledger.run(connection, statement, number, number)
+    assert "451 due now, 0 left alone." in on_ledger("replay", "--status", "dead").stdout
+
+
+@sqlite_alone
+def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
+    post(checkout(1))
+    settle(ledger, "permanent", status=400)
+    for arguments in (
+        (),
+        ("--id", "1", "--status", "dead"),
+        ("--id", "x"),
+        ("--id", "1", "--since", "1h"),
+        ("--status", "delivered"),
+        ("--status", "dead", "--since", "yesterday"),
+    ):
+        assert on_ledger("replay", *arguments).exit_code == 2, arguments
+    for number in ("0", "424242", str(2**63), "-1"):
+        result = on_ledger("replay", "--id", number)
+        assert result.exit_code == 1
+        assert f"there is no delivery {number}" in result.stderr
+    assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
+
+
+@sqlite_alone
+def test_replay_wakes_a_worker_and_does_without_where_redis_is_away(on_ledger, post, ledger, valkey):
+    from app.queue import connect
+
+    post(checkout(1))
+    (delivery,) = settle(ledger, "permanent", status=400)
+    redis = connect(valkey.url)
+    assert on_ledger("replay", "--id", delivery, REDIS_URL=valkey.url).exit_code == 0
+    assert redis.llen("rq:queue:bridge") == 1
+    valkey.kill()
+    result = on_ledger("replay", "--id", delivery, REDIS_URL=valkey.url)
+    assert result.exit_code == 0
+    assert "Redis did not answer" in result.stderr
+
+
+# db and what needs a current schema
+
+
+def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge, tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    current = bridge("db", "current", DATABASE_URL=url)
+    assert (current.exit_code, current.stdout) == (1, f"empty (newest: {HEAD})\n")
+    assert f"from empty to {HEAD}" in bridge("db", "upgrade", DATABASE_URL=url).stdout
+    assert f"The ledger is at {HEAD}." in bridge("db", "upgrade", DATABASE_URL=url).stdout
+    current = bridge("db", "current", DATABASE_URL=url)
+    assert (current.exit_code, current.stdout) == (0, f"{HEAD} (newest: {HEAD})\n")
+
+
+NEED_SCHEMA = [("deliveries",), ("events", "--json"), ("replay", "--status", "dead"), ("replay", "--parked"), ("web",)]
+REDIS = {"REDIS_URL": "unix:///nowhere.sock"}
+
+
+@pytest.mark.parametrize("command", NEED_SCHEMA, ids=lambda c: " ".join(c))
+def test_an_empty_ledger_is_refused_with_the_remedy(bridge, tmp_path, command):
+    result = bridge(*command, DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}", **REDIS)
+    assert result.exit_code == 1
+    assert result.stderr == f"bridge: the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`\n"
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_another_schema_is_refused_with_the_remedy(on_ledger, ledger, revision):
+    change(ledger, "UPDATE alembic_version SET version_num = ?", revision)
+    for command in NEED_SCHEMA:
+        result = on_ledger(*command, **REDIS)
+        assert result.exit_code == 1
+        assert f"at {revision}" in result.stderr
+        assert "bridge db upgrade" in result.stderr
+
+
+@pytest.mark.parametrize("missing", ["REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY"])
+def test_web_refuses_to_start_without_what_it_needs(bridge, missing):
+    result = bridge("web", **{**REDIS, missing: ""})
+    assert result.exit_code == 1
+    assert f"set {missing} " in result.stderr
+
+
+def test_web_names_all_that_is_missing_at_once(bridge):
+    result = bridge("web", REDIS_URL="", DASHBOARD_PASSWORD="", SECRET_KEY="")
+    assert "set REDIS_URL, DASHBOARD_PASSWORD, SECRET_KEY" in result.stderr
+
+
+def worker(**variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=30)
+
+
+@sqlite_alone
+def test_a_worker_refuses_to_start_without_what_it_needs(make_settings, ledger_url, tmp_path):
+    make_settings(DATABASE_URL=ledger_url, REDIS_URL="")
+    done = worker()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "set REDIS_URL" in done.stderr
+    done = worker(DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}", **REDIS)
+    assert done.returncode == 1
+    assert "run `bridge db upgrade`" in done.stderr
+
+
+def test_a_ledger_that_is_away_is_one_line_with_what_to_look_at(on_ledger, ledger, ledger_url):
+    with away(ledger, ledger_url):
+        for command in (("deliveries",), ("replay", "--status", "dead"), ("db", "current"), ("db", "upgrade")):
+            result = on_ledger(*command)
+            assert result.exit_code == 1
+            assert result.stderr.count("\n") == 1
+            assert "DATABASE_URL" in result.stderr
+
+
+def test_a_configuration_that_is_wrong_is_one_line_without_the_value(bridge):
+    result = bridge("deliveries", DATABASE_URL="mysql://user:hidden@host")
+    assert result.exit_code == 1
+    assert result.stderr == "bridge: DATABASE_URL: must begin with postgresql:// or sqlite:///\n"
+    result = bridge("deliveries", DATABASE_URL="postgresql://user:hidden@host:port/x")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "DATABASE_URL" in result.stderr
+    assert "hidden" not in result.stderr
+
+
+# doctor
+
+
+@pytest.fixture
+def healthy(on_ledger, ledger, valkey, destination) -> Callable[..., Result]:
+    """`bridge doctor` where all is as it should be."""
+    now = clock(ledger)
+    statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
+    change(ledger, statement, now, now)
+    variables = {
+        "REDIS_URL": valkey.url,
+        "DESTINATION_URL": destination.url,
+        "DESTINATION_TOKEN": "a token",
+        "DESTINATION_ALLOW_PRIVATE": "1",
+    }
+    return lambda **more: on_ledger("doctor", **{**variables, **more})
+
+
+def wrong(result: Result) -> list[str]:
+    return [line.split("WRONG", 1)[1].strip() for line in result.stdout.splitlines() if "WRONG" in line]
+
+
+def test_doctor_finds_nothing_wrong_where_nothing_is(healthy):
+    result = healthy()
+    assert wrong(result) == []
+    assert result.exit_code == 0
+    for part in (
+        "configuration",
+        "stripe, typeform",
+        "ledger",
+        "workers alive: 1",
+        "Redis answers",
+        "destination main",
+    ):
+        assert part in result.stdout
+
+
+def test_doctor_names_each_trouble_and_its_remedy_and_goes_on(healthy, post, ledger, valkey, destination):
+    post(checkout(1))
+    change(ledger, "UPDATE workers SET heartbeat_at = 1")
+    settle(ledger, "permanent", status=400)
+    post(checkout(2))
+    settle(ledger, "unauthorized", retry=True, status=401)
+    valkey.kill()
+    destination.close()
+    result = healthy()
+    assert result.exit_code == 1
+    troubles = wrong(result)
+    for remedy in (
+        "start `bridge worker`",
+        "see why with `bridge deliveries --status dead`",
+        "check DESTINATION_TOKEN",
+        "check REDIS_URL",
+        "does not answer",
+    ):
+        assert any(remedy in trouble for trouble in troubles), remedy
+    assert len(troubles) == 5
+    assert "2 open deliveries" not in result.stdout
+    assert "1 open deliveries are for a destination that is not configured" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "remedy"),
+    [
+        ({"STRIPE_WEBHOOK_SECRET": "", "TYPEFORM_WEBHOOK_SECRET": ""}, "set STRIPE_WEBHOOK_SECRET"),
+        ({"PORT": "x"}, "PORT"),
+        ({"WPFORMS_PATH_TOKEN": "short"}, "WPFORMS_PATH_TOKEN"),
+        ({"BRIDGE_CONFIG": "/nowhere.toml"}, "BRIDGE_CONFIG"),
+        ({"DESTINATION_ALLOW_PRIVATE": "0"}, "DESTINATION_ALLOW_PRIVATE=1"),
+        ({"REDIS_URL": "unix:///nowhere.sock"}, "check REDIS_URL"),
+        ({"DATABASE_URL": "sqlite:////nowhere/at/all.db"}, "ledger"),
+    ],
+)
+@sqlite_alone
+def test_doctor_says_which_setting_is_wrong(healthy, variables, remedy):
+    result = healthy(**variables)
+    assert result.exit_code == 1
+    assert any(remedy in trouble for trouble in wrong(result))
+
+
+@sqlite_alone
+def test_doctor_asks_for_the_schema(healthy, ledger):
+    change(ledger, "UPDATE alembic_version SET version_num = '0000'")
+    result = healthy()
+    assert result.exit_code == 1
+    assert any("bridge db upgrade" in trouble for trouble in wrong(result))
+
+
+@sqlite_alone
+def test_doctor_in_sandbox_mode_needs_a_key_for_the_sandbox(healthy):
+    result = healthy(DESTINATION_URL="", DESTINATION_TOKEN="", SECRET_KEY="")
+    assert any("SECRET_KEY" in trouble for trouble in wrong(result))
+
+
+# send
+
+
+@sqlite_alone
+def test_send_signs_what_the_web_accepts_and_duplicates_it(bridge, make_settings, ledger, ledger_url):
+    from threading import Thread
+
+    from werkzeug.serving import make_server
+
+    app = create_app(make_settings(), ledger)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    to = f"http://127.0.0.1:{server.server_port}"
+    result = bridge("send", "stripe", "--to", to, "--duplicate", 3)
+    assert result.exit_code == 0
+    outcomes = re.findall(r"^example stripe: 200 (\w+): ", result.stdout, re.MULTILINE)
+    assert outcomes == ["sale", "duplicate", "duplicate"]
+    assert bridge("send", "typeform", "--to", to, "--count", 2).stdout.count("200 lead") == 2
+    body = FIXTURES / "stripe" / "checkout_payment.json"
+    assert " 200 " in bridge("send", "stripe", body, "--to", to).stdout
+    refused = bridge("send", "stripe", "--to", to, STRIPE_WEBHOOK_SECRET="whsec_another")
+    assert (refused.exit_code, refused.stdout.count(" 401 ")) == (1, 1)
+    assert bridge("send", "tally", body, "--to", to, TALLY_WEBHOOK_SECRET="x").exit_code == 1
+    server.shutdown()
+    app.extensions["writer"].stop()
+    assert count(ledger, "deliveries") == 4
+    assert one(ledger, "SELECT MAX(received_count) FROM events") == (3,)
+
+
+def test_send_says_what_is_missing(bridge):
+    result = bridge("send", "stripe", STRIPE_WEBHOOK_SECRET="")
+    assert result.exit_code == 1
+    assert "set STRIPE_WEBHOOK_SECRET" in result.stderr
+    result = bridge("send", "elementor")
+    assert "ELEMENTOR_PATH_TOKEN" in result.stderr
+    result = bridge("send", "stripe", "--to", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "no answer" in result.stderr
+
+
+def test_the_commands_of_the_contract_are_all_there(bridge):
+    listed = bridge("--help").stdout
+    for name in ("up", "web", "worker", "map", "send", "deliveries", "events", "replay", "doctor", "forget", "db"):
+        assert f"\n  {name} " in listed
+
+
+def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp_path):
+    home = tmp_path / "deep" / "home"
+    assert bridge("db", "upgrade", BRIDGE_HOME=str(home)).exit_code == 0
+    assert make_url(f"sqlite:///{home / 'ledger.db'}").database is not None
+    assert (home / "ledger.db").stat().st_size > 0

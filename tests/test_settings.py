@@ -1,0 +1,250 @@
+"""Configuration: what is wrong is named, what is secret is shown nowhere, and the README tells of all of it."""
+
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import SECRETS_FILE, Settings, load_settings, make_up_secrets, split_secrets
+
+SECRET = "s3cret-of-the-test"
+WRONG = [
+    ("PORT", SECRET),
+    ("PORT", "70000"),
+    ("WEB_THREADS", "0"),
+    ("WEB_PROCESSES", "many"),
+    ("DATABASE_URL", f"mysql://user:{SECRET}@host/name"),
+    ("DATABASE_URL", SECRET),
+    ("REDIS_URL", f"http://:{SECRET}@host"),
+    ("REDIS_URL", f"redis://:{SECRET}/x@host:6379"),
+    ("REDIS_URL", f"redis://[{SECRET}"),
+    ("PUBLIC_URL", f"bridge.example/{SECRET}"),
+    ("PUBLIC_URL", f"ftp://{SECRET}.example"),
+    ("DESTINATION_URL", f"https://user:{SECRET}@host"),
+    ("DESTINATION_URL", f"https://host:{SECRET}"),
+    ("DESTINATION_URL", "https://host:99999"),
+    ("DESTINATION_URL", f"https://[{SECRET}"),
+    ("DESTINATION_URL", "https://"),
+    ("STRIPE_API_BASE", SECRET),
+    ("STRIPE_SALE_EVENTS", f"checkout,{SECRET}"),
+    ("STRIPE_ALLOW_TEST_EVENTS", SECRET),
+    ("STRIPE_HOLD", "-1"),
+    ("STRIPE_HOLD", "nan"),
+    ("PHONE_REGION", "germany"),
+    ("DESTINATION_TOKEN", f"{SECRET}\u20ac"),
+    ("DESTINATION_TOKEN", f"{SECRET}\nX-Injected: 1"),
+    ("DESTINATION_TOKEN", " \n"),
+    ("DESTINATION_FORMAT", SECRET),
+    ("DESTINATION_AMOUNT_UNIT", SECRET),
+    ("DESTINATION_CONCURRENCY", "0"),
+    ("DESTINATION_RATE", "0"),
+    ("DESTINATION_RATE", "inf"),
+    ("DESTINATION_TIMEOUT", "0"),
+    ("DESTINATION_TIMEOUT", "inf"),
+    ("DESTINATION_ALLOW_PRIVATE", SECRET),
+    ("RETRY_SCHEDULE", f"5,{SECRET}"),
+    ("RETRY_SCHEDULE", "5,-1"),
+    ("RETRY_SCHEDULE", "nan"),
+    ("RETRY_SCHEDULE", ","),
+    ("HOLD_SECONDS", "-1"),
+    ("HOLD_SECONDS", "inf"),
+    ("DASHBOARD_PASSWORD", "hunter2"),
+    ("DASHBOARD_VIEWER_PASSWORD", "hunter2"),
+    ("API_TOKEN", "hunter2"),
+    ("SECRET_KEY", "hunter2"),
+    ("LOG_LEVEL", SECRET),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_variable_is_named_and_its_value_is_not_shown(make_settings, name, value):
+    with pytest.raises(ConfigurationError) as caught:
+        make_settings(**{"DESTINATION_TOKEN": "a token", name: value})
+    text = str(caught.value)
+    assert text.startswith(f"{name}: ")
+    assert SECRET not in text
+    assert "hunter2" not in text
+    assert caught.value.__cause__ is None
+
+
+def test_all_wrong_variables_are_named_at_once(make_settings):
+    with pytest.raises(ConfigurationError) as caught:
+        make_settings(PORT="x", LOG_LEVEL="x", DESTINATION_FORMAT="x")
+    assert all(name in str(caught.value) for name in ("PORT", "LOG_LEVEL", "DESTINATION_FORMAT"))
+
+
+def test_a_destination_needs_its_token(make_settings):
+    with pytest.raises(ConfigurationError, match="set DESTINATION_TOKEN"):
+        make_settings(DESTINATION_URL="https://destination.example")
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "with/slash-and-more-of-it", "with space and more", "caf\xe9caf\xe9caf\xe9caf\xe9"]
+)
+def test_a_path_token_that_guards_nothing_is_refused_without_being_shown(make_settings, token):
+    settings = make_settings(WPFORMS_PATH_TOKEN=f"a-token-of-16-characters,{token}")
+    with pytest.raises(ConfigurationError, match="WPFORMS_PATH_TOKEN") as caught:
+        settings.path_tokens_of("wpforms")
+    assert token not in str(caught.value)
+
+
+def test_no_secret_is_in_what_settings_print(make_settings):
+    secrets = {
+        "DATABASE_URL": f"postgresql://user:{SECRET}@host/name",
+        "REDIS_URL": f"redis://:{SECRET}@host:6379/0",
+        "STRIPE_API_KEY": f"sk_live_{SECRET}",
+        "DESTINATION_URL": "https://destination.example",
+        "DESTINATION_TOKEN": SECRET,
+        "DASHBOARD_PASSWORD": SECRET,
+        "DASHBOARD_VIEWER_PASSWORD": SECRET,
+        "API_TOKEN": SECRET,
+        "SECRET_KEY": SECRET,
+        "METRICS_TOKEN": SECRET,
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{SECRET}",
+        "WPFORMS_PATH_TOKEN": SECRET,
+    }
+    settings = make_settings(**secrets)
+    for text in (repr(settings), str(settings), settings.model_dump_json(), f"{settings.__dict__}"):
+        assert SECRET not in text
+    assert settings.secrets_of("stripe") == (f"whsec_{SECRET}",)
+    assert settings.destination_token is not None
+    assert settings.destination_token.get_secret_value() == SECRET
+
+
+def test_settings_cannot_be_changed(make_settings):
+    with pytest.raises(ValueError, match="frozen"):
+        make_settings().port = 1
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgres+asyncpg"]
+)
+def test_every_spelling_of_postgresql_is_taken(make_settings, scheme):
+    settings = make_settings(DATABASE_URL=f"{scheme}://user:p%40ss@host:5433/name?sslmode=require")
+    assert settings.ledger_url == "postgresql://user:p%40ss@host:5433/name?sslmode=require"
+
+
+def test_without_database_url_the_ledger_is_in_bridge_home(make_settings, tmp_path):
+    assert make_settings(BRIDGE_HOME=str(tmp_path)).ledger_url == f"sqlite:///{tmp_path}/ledger.db"
+
+
+def test_a_token_loses_the_line_break_of_the_file_it_was_kept_in(make_settings):
+    token = make_settings(DESTINATION_TOKEN="a token\r\n").destination_token
+    assert token is not None
+    assert token.get_secret_value() == "a token"
+
+
+def test_an_empty_variable_is_an_unset_one(make_settings):
+    settings = make_settings(PORT="", DESTINATION_URL="", API_TOKEN="", STRIPE_WEBHOOK_SECRET="")
+    assert (settings.port, settings.is_sandbox, settings.api_token) == (8000, True, None)
+    assert settings.secrets_of("stripe") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("", ()),
+        (" , ,", ()),
+        ("one", ("one",)),
+        ("one,two", ("one", "two")),
+        (" one , two ,", ("one", "two")),
+        ("v1,whsec_YQ==", ("whsec_YQ==",)),
+        ("v1,whsec_YQ==|v1,whsec_Yg==", ("whsec_YQ==", "whsec_Yg==")),
+        ("v1,whsec_YQ==,whsec_Yg==", ("whsec_YQ==", "whsec_Yg==")),
+        ("v1,whsec_YQ==,a-bearer-token", ("whsec_YQ==", "a-bearer-token")),
+        ("a|b", ("a|b",)),
+    ],
+)
+def test_secrets_are_separated_by_commas_except_the_one_of_supabase_s_own_spelling(make_settings, text, secrets):
+    assert split_secrets(text) == secrets
+    assert make_settings(SUPABASE_WEBHOOK_SECRET=text).secrets_of("supabase") == secrets
+
+
+def test_a_source_s_name_becomes_its_variable(make_settings):
+    assert make_settings(MY_OWN_SHOP_WEBHOOK_SECRET="x").secrets_of("my-own.shop") == ("x",)
+
+
+def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings, tmp_path):
+    home = tmp_path / "made up"
+    first = make_up_secrets(home)
+    assert make_up_secrets(home) == first
+    assert stat.S_IMODE((home / SECRETS_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    settings = make_settings(BRIDGE_HOME=str(home), DASHBOARD_PASSWORD="", STRIPE_WEBHOOK_SECRET="")
+    assert settings.dashboard_password is not None
+    assert settings.dashboard_password.get_secret_value() == first["DASHBOARD_PASSWORD"]
+    assert settings.secrets_of("stripe") == (first["STRIPE_WEBHOOK_SECRET"],)
+
+
+def test_made_up_signing_secrets_open_nothing_once_there_is_a_real_destination(make_settings, tmp_path):
+    make_up_secrets(tmp_path)
+    variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a token"}
+    settings = make_settings(BRIDGE_HOME=str(tmp_path), STRIPE_WEBHOOK_SECRET="", **variables)
+    assert settings.secrets_of("stripe") == ()
+
+
+def test_the_environment_wins_over_what_was_made_up(make_settings, tmp_path):
+    make_up_secrets(tmp_path)
+    settings = make_settings(BRIDGE_HOME=str(tmp_path), DASHBOARD_PASSWORD="my own password")
+    assert settings.dashboard_password is not None
+    assert settings.dashboard_password.get_secret_value() == "my own password"
+
+
+@pytest.mark.parametrize("content", ["{not json", "", "\xff"])
+def test_a_spoilt_file_of_secrets_is_named(make_settings, tmp_path, content):
+    (tmp_path / SECRETS_FILE).write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigurationError, match=SECRETS_FILE):
+        make_settings(BRIDGE_HOME=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["not toml", "a = ", "\xff = 1", "sources = 5", "sources = [1]", "[sources]\nshop = 5", "[sources.x]\nkind = 'x'"],
+)
+def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
+    from app.sources.lookup import all_sources
+
+    path = tmp_path / "bridge.toml"
+    path.write_text(content, encoding="latin-1")
+    settings = make_settings(BRIDGE_CONFIG=str(path))
+    with pytest.raises(ConfigurationError, match=r"bridge\.toml"):
+        all_sources(settings.config)
+
+
+def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):
+    with pytest.raises(ConfigurationError, match="BRIDGE_CONFIG"):
+        _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
+
+
+def rows_of_readme() -> set[str]:
+    """The variables in the first column of README.md's settings table."""
+    readme = Path(__file__).parents[1] / "README.md"
+    cells = re.findall(r"^\|([^|]*)\|", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`?([A-Z][A-Z0-9_]{3,}|`?<SOURCE>_[A-Z_]+)`?", cell)}
+
+
+def test_the_readme_s_table_lists_every_setting():
+    fields = {name.upper() for name in Settings.model_fields}
+    assert fields - rows_of_readme() == set()
+
+
+def test_the_readme_s_table_lists_nothing_that_is_no_setting():
+    fields = {name.upper() for name in Settings.model_fields}
+    assert rows_of_readme() - fields == {"<SOURCE>_WEBHOOK_SECRET", "<SOURCE>_PATH_TOKEN"}
+
+
+def test_the_readme_s_defaults_are_the_real_ones(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", readme, re.MULTILINE):
+        value: Any = getattr(settings, name.lower(), None)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            assert float(default) == value, name
+        elif isinstance(value, str):
+            assert default == value, name
+    assert json.loads(settings.model_dump_json())
