@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -207,12 +207,6 @@ class Backfill:
             log.warning("event.unreadable", source=self._source.name, event=listed.id, error=str(error))
             self.tally.failed.append(listed.id)
             return None
-        mapped = replace(
-            mapped,
-            event_id=storable(mapped.event_id),
-            event_type=storable(mapped.event_type),
-            reason=storable(mapped.reason),
-        )
         return Arrival(self._source.name, mapped, inbound, {"x-bridge-origin": "backfill"}, datetime.now(UTC))
 
 

@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
-from tests import stripe_world as world
-from tests.conftest import wait_for
 
 from app.cli.act import example_body
 from app.sources.typeform import SOURCE as TYPEFORM
+from tests import stripe_world as world
+from tests.conftest import wait_for
 
 pytestmark = pytest.mark.stack
 SECRET = "typeform secret of the tests"
 
 
-def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_lead_is_refused(make_stack, destination):
+def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_lead_is_refused(
+    make_stack, destination
+):
     stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="1,1,1,1,1,1", HOLD_SECONDS="60")
     stack.start("web")
     stack.start("worker")
@@ -33,7 +35,12 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     w = world.World(old=False)
     w.email = "pat@example.com"
     session = w.session(
-        mode="subscription", invoice=w.invoice_id, subscription=w.sub, payment_intent=None, client_reference_id=None, metadata={}
+        mode="subscription",
+        invoice=w.invoice_id,
+        subscription=w.sub,
+        payment_intent=None,
+        client_reference_id=None,
+        metadata={},
     )
     assert stack.post(world.body("checkout.session.completed", session)).json()["outcome"] == "sale"
     renewal = w.invoice(4900, "subscription_cycle", "in_renewal", customer_email=None)
