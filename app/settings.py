@@ -146,8 +146,8 @@ class Settings(BaseSettings):
     @field_validator("stripe_sale_events")
     @classmethod
     def _are_sale_events(cls, value: str) -> str:
-        unknown = [name for name in _names(value) if name not in SALE_EVENTS]
-        if unknown:
+        names = _names(value)
+        if not names or any(name not in SALE_EVENTS for name in names):
             raise ValueError(f"knows only {', '.join(SALE_EVENTS)}")
         return value
 

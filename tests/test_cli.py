@@ -325,7 +325,7 @@ def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
     for number in ("0", "424242", str(2**63), "-1"):
         result = on_ledger("replay", "--id", number)
         assert result.exit_code == 1
-        assert f"there is no delivery {number}" in result.stderr
+        assert f"there is no delivery {number}" in result.output
     assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
 
 

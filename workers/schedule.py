@@ -33,7 +33,7 @@ def judge(status: int, refusal: str | None) -> Verdict:
         return Verdict("unauthorized", f"answered {status}: the token is not accepted")
     if status in TRANSIENT:
         return Verdict("transient", f"answered {status}")
-    if status >= 500:
+    if status >= 500 or status < 200:
         return Verdict("unknown", f"answered {status}")
     if 300 <= status <= 399:
         return Verdict("permanent", f"answered {status}: redirects are not followed; correct DESTINATION_URL")

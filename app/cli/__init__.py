@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, look, run
+from app.cli import act, look, run, stripe
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -43,6 +43,9 @@ for command in (
     act.send,
     act.replay,
     act.forget,
+    stripe.stripe_endpoint,
+    stripe.backfill,
+    stripe.reconcile,
     doctor,
 ):
     main.add_command(command)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from app.bootstrap import make_ledger, make_nudges, make_policy
 from app.cli.files import content_type_of
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, DeliveryNotFound
 from app.ledger.engine import Ledger
 from app.ledger.forgetting import BeingSent, persons_called
 from app.ledger.forgetting import forget as forget_one
@@ -140,13 +140,16 @@ def replay(
     if status:
         mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
     for one in ids:
-        mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
+        try:
+            mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
+        except DeliveryNotFound as error:
+            mended.append(Mended(one, False, str(error)))
     for each in mended:
         click.echo(f"delivery {each.delivery_id}: {each.message}")
     done = sum(each.done for each in mended)
     click.echo(f"{done} due now, {len(mended) - done} left alone." if mended else "Nothing matches.")
     if done:
-        _nudge(settings)
+        nudge(settings)
     sys.exit(0 if done == len(mended) else 1)
 
 
@@ -185,10 +188,10 @@ def _remap(settings: Settings, ledger: Ledger) -> None:
         click.echo(f"event {one.event_id}: {outcome}: {reason}")
     click.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
     if counts:
-        _nudge(settings)
+        nudge(settings)
 
 
-def _nudge(settings: Settings) -> None:
+def nudge(settings: Settings) -> None:
     """Wakes the workers where Redis can be reached; else their sweepers find it within two seconds."""
     if settings.redis_url is None:
         return

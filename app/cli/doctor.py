@@ -17,6 +17,8 @@ from app.ledger.queries import stats
 from app.ledger.schema import check_schema
 from app.settings import Settings, load_settings
 from app.sources.lookup import all_sources
+from app.stripe.client import make_api
+from app.stripe.endpoint import examine as examine_endpoint
 
 SKEW_SECONDS = 30
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -55,7 +57,7 @@ def examine() -> Iterator[Finding]:
         yield "ok", f"sources: {', '.join(configured)}"
     else:
         yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
-    for check in (_check_ledger, _check_redis, _check_destination):
+    for check in (_check_ledger, _check_redis, _check_destination, _check_stripe):
         try:
             yield from check(settings)
         except BridgeError as error:
@@ -131,3 +133,8 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
                 "wrong",
                 f"this machine's clock differs from the destination's by {skew:.0f} s: signatures will be refused",
             )
+
+
+def _check_stripe(settings: Settings) -> Iterator[Finding]:
+    if settings.stripe_api_key and settings.public_url:
+        yield from examine_endpoint(make_api(settings, timeout_seconds=10), settings.public_url, settings.rules)

@@ -25,7 +25,7 @@ DAY = 86_400
         ([401, 403], "unauthorized"),
         ([400, 402, 404, 405, 410, 413, 415, 418, 422, 451], "permanent"),
         ([300, 301, 302, 303, 304, 307, 308], "permanent"),
-        ([199, 103, 0], "permanent"),
+        ([199, 103, 0], "unknown"),
     ],
 )
 def test_every_class_of_answer_has_its_verdict(statuses, result):
