@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     public_url: str | None = None
     web_processes: int = Field(1, ge=1, le=64)
-    web_threads: int = Field(24, ge=1, le=256)
+    web_threads: int = Field(32, ge=1, le=256)
     stripe_api_key: SecretStr | None = None
     stripe_api_base: str | None = None
     stripe_sale_events: str = "checkout,invoice"

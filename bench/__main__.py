@@ -12,7 +12,7 @@ from bench import forwarding, intake, whole
 from bench.parts import Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "whole", "workers", "million")
+NAMES = ("intake", "forwarding", "whole")
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[Row]]]:
@@ -35,9 +35,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
-    parser.add_argument(
-        "--million", action="store_true", help="also intake with 1,000,000 deliveries in the ledger (minutes)"
-    )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     began, rows, failures = time.monotonic(), list[Row](), list[str]()

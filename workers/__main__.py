@@ -25,6 +25,7 @@ from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.settings import Settings, load_settings
 from workers.forward import Forwarder, install
+from workers.lookups import make_lookups
 from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
@@ -62,7 +63,9 @@ def run(settings: Settings, concurrency: int | None) -> None:
     forwarder.worker_id = worker_id
     install(forwarder, nudges.clear)
     names = [destination.name for destination in destinations]
-    sweeper = Sweeper(ledger, worker_id, host_name(), names, lambda: forwarder.is_running, nudges.nudge)
+    lookups = make_lookups(settings, ledger)
+    look_up = lookups.ask if lookups else lambda: None
+    sweeper = Sweeper(ledger, worker_id, host_name(), names, lambda: forwarder.is_running, nudges.nudge, look_up)
     current: list[BridgeWorker] = []
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -76,6 +79,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     signal.signal(signal.SIGINT, on_signal)
     log.info("worker.started", worker=worker_id, destinations=names)
     try:
+        if lookups:
+            lookups.start()
         sweeper.start()
         _work(settings, stop, current)
     except StopRequested:
@@ -84,6 +89,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sweeper.stop()
+        if lookups:
+            lookups.stop()
         forwarder.close()
         _unregister(ledger, worker_id)
         log.info("worker.stopped", worker=worker_id)

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 from app.destination import Answer, AnswerLost, Destination, Line
 from app.errors import TransientDeliveryError
+from app.ledger.editing import is_edited
 from app.ledger.forwarding import Claimed, Outcome, Result
-from workers.schedule import due_after, judge, retry_after
+from workers.schedule import ALREADY_THERE, Verdict, due_after, judge, retry_after
 
 LONGEST_KEPT = 16 * 1024
 """How much of an answer is kept beside its attempt, in characters."""
@@ -137,6 +138,8 @@ class Lane:
             result, error = "unknown", f"the bridge failed: {type(bug).__name__}"
         else:
             verdict = judge(answer.status, self.destination.dialect.refusal(answer.body))
+            if answer.status == ALREADY_THERE and is_edited(claimed.dedupe_key):
+                verdict = Verdict("permanent", "answered 409: it has this one already, as it was before the edit")
             result, error = verdict.result, verdict.error
         now = time.time()
         wait = retry_after(answer.headers, datetime.fromtimestamp(now, UTC)) if answer else None

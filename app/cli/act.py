@@ -149,7 +149,7 @@ def replay(
     done = sum(each.done for each in mended)
     click.echo(f"{done} due now, {len(mended) - done} left alone." if mended else "Nothing matches.")
     if done:
-        nudge(settings)
+        _nudge(settings)
     sys.exit(0 if done == len(mended) else 1)
 
 
@@ -188,10 +188,10 @@ def _remap(settings: Settings, ledger: Ledger) -> None:
         click.echo(f"event {one.event_id}: {outcome}: {reason}")
     click.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
     if counts:
-        nudge(settings)
+        _nudge(settings)
 
 
-def nudge(settings: Settings) -> None:
+def _nudge(settings: Settings) -> None:
     """Wakes the workers where Redis can be reached; else their sweepers find it within two seconds."""
     if settings.redis_url is None:
         return

@@ -11,14 +11,14 @@ import requests
 
 from app.bootstrap import free_bytes, make_ledger, make_nudges
 from app.destination import destinations_of
-from app.errors import BridgeError
+from app.errors import BridgeError, LedgerError
 from app.ledger.engine import Ledger
 from app.ledger.queries import stats
 from app.ledger.schema import check_schema
 from app.settings import Settings, load_settings
 from app.sources.lookup import all_sources
+from app.stripe.checks import check_stripe
 from app.stripe.client import make_api
-from app.stripe.endpoint import examine as examine_endpoint
 
 SKEW_SECONDS = 30
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -136,5 +136,12 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_stripe(settings: Settings) -> Iterator[Finding]:
-    if settings.stripe_api_key and settings.public_url:
-        yield from examine_endpoint(make_api(settings, timeout_seconds=10), settings.public_url, settings.rules)
+    if settings.stripe_api_key is None:
+        return
+    ledger: Ledger | None = make_ledger(settings)
+    try:
+        assert ledger is not None
+        check_schema(ledger)
+    except LedgerError:  # told above
+        ledger = None
+    yield from check_stripe(settings, make_api(settings), ledger)

@@ -12,7 +12,7 @@ def read_cursors(ledger: Ledger, names: Sequence[str]) -> dict[str, int]:
     condition, value = ledger.among("name", names)
     with ledger.read() as connection:
         rows = ledger.run(connection, f"SELECT name, value FROM counters WHERE {condition}", value).all()
-    return {name: kept for name, kept in rows}
+    return {name: int(kept) for name, kept in rows}
 
 
 def keep_cursors(ledger: Ledger, values: Mapping[str, int]) -> None:

@@ -11,9 +11,8 @@ from sqlalchemy import Connection
 
 from app.identity import normal_email, normal_phone
 from app.ledger.engine import Ledger
-from app.ledger.mending import note
+from app.ledger.mending import BLANK_PAYLOAD, note
 
-BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 BLANK_BODY = b'{"forgotten":true}'
 
 

@@ -10,6 +10,8 @@ from app.ledger import tables
 from app.ledger.engine import Ledger
 
 BATCH = 200
+BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
+"""Of a person who was forgotten: there is nothing left to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,16 @@ def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: s
         raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
-        f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",
+        f"SELECT status, claim, payload FROM deliveries WHERE id = ?{lock}",
         delivery_id,
     ).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
-    status, claim = row
+    status, claim, payload = row
     if claim is not None:
         return Mended(delivery_id, False, "it is being sent just now: left alone")
+    if payload == BLANK_PAYLOAD:
+        return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
     if status == "delivered" and not force:
         return Mended(delivery_id, False, "it was delivered: use force to send it again")
     now = ledger.now(connection)

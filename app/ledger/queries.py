@@ -17,11 +17,11 @@ PAGE = 500
 ALIVE_SECONDS = 20
 """A worker whose heartbeat is older does not count as alive."""
 
-_DELIVERY = (
+DELIVERY = (
     "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
     " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type"
 )
-_EVENT = (
+EVENT = (
     "id, source, event_id, event_type, outcome, reason, conversion_id, person_id, received_at, received_count,"
     " last_received_at"
 )
@@ -53,12 +53,19 @@ def deliveries(
         values.append(before)
     rows = ledger.run(
         connection,
-        f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
+        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
         f" WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?",
         *values,
         limit,
     )
-    return [_delivery(row) for row in rows.all()]
+    return [delivery_row(row) for row in rows.all()]
+
+
+def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """These deliveries, newest first."""
+    condition, value = ledger.among("d.id", ids)
+    statement = f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
+    return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
 
 
 def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
@@ -80,18 +87,18 @@ def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[s
         raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
-        f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
+        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
         delivery_id,
     ).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
-    found = _delivery(row)
+    found = delivery_row(row)
     found["attempt_list"] = attempts(ledger, connection, delivery_id)
     found["events"] = [
-        _event(r)
+        event_row(r)
         for r in ledger.run(
             connection,
-            f"SELECT {_EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100",
+            f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100",
             found["conversion_id"],
         ).all()
     ]
@@ -149,11 +156,11 @@ def events(
         values.append(before)
     rows = ledger.run(
         connection,
-        f"SELECT {_EVENT} FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+        f"SELECT {EVENT} FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
         *values,
         limit,
     )
-    return [_event(row) for row in rows.all()]
+    return [event_row(row) for row in rows.all()]
 
 
 def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
@@ -177,20 +184,20 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     name = str(event_id).replace("\x00", "\ufffd")
     is_own = name.isascii() and name.isdigit() and len(name) < 19
     condition, value = ("id = ?", int(name)) if is_own else ("event_key = ?", name)
-    row = ledger.run(connection, f"SELECT {_EVENT}, headers, body FROM events WHERE {condition}", value).first()
+    row = ledger.run(connection, f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None
-    found = _event(row[:-2])
+    found = event_row(row[:-2])
     found["headers"] = json.loads(row[-2])
     found["body"] = bytes(row[-1]).decode("utf-8", "replace")
     found["deliveries"] = []
     if found["conversion_id"] is not None:
         rows = ledger.run(
             connection,
-            f"SELECT {_DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.conversion_id = ?",
+            f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.conversion_id = ?",
             found["conversion_id"],
         )
-        found["deliveries"] = [_delivery(r) for r in rows.all()]
+        found["deliveries"] = [delivery_row(r) for r in rows.all()]
     return found
 
 
@@ -241,7 +248,7 @@ def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[di
     return [dict(zip(names, (row[0], iso(row[1]), *row[2:]), strict=True)) for row in rows]
 
 
-def _delivery(row: Any) -> dict[str, Any]:
+def delivery_row(row: Any) -> dict[str, Any]:
     return {
         "id": row[0],
         "status": row[1],
@@ -266,7 +273,7 @@ def _delivery(row: Any) -> dict[str, Any]:
     }
 
 
-def _event(row: Any) -> dict[str, Any]:
+def event_row(row: Any) -> dict[str, Any]:
     return {
         "id": row[0],
         "source": row[1],

@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -194,7 +194,7 @@ class Backfill:
         except LedgerUnavailable:
             raise
         except Exception as error:
-            log.error("event.unrecorded", source=self._source.name, event=arrival.mapped.event_id, exc_info=error)
+            log.error("event.unrecorded", source=self._source.name, event_id=arrival.mapped.event_id, exc_info=error)
             self.tally.failed.append(arrival.mapped.event_id)
             return None
 
@@ -204,9 +204,15 @@ class Backfill:
         try:
             mapped = self._source.map(inbound, self._policy.rules)
         except MalformedEvent as error:
-            log.warning("event.unreadable", source=self._source.name, event=listed.id, error=str(error))
+            log.warning("event.unreadable", source=self._source.name, event_id=listed.id, error=str(error))
             self.tally.failed.append(listed.id)
             return None
+        mapped = replace(
+            mapped,
+            event_id=storable(mapped.event_id),
+            event_type=storable(mapped.event_type),
+            reason=storable(mapped.reason),
+        )
         return Arrival(self._source.name, mapped, inbound, {"x-bridge-origin": "backfill"}, datetime.now(UTC))
 
 

@@ -5,7 +5,7 @@ https://docs.stripe.com/api/pagination, https://docs.stripe.com/api/errors, http
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,12 +58,14 @@ class StripeApi:
         *,
         timeout_seconds: float = 30,
         retries: int = RETRIES,
+        rate_limit_pauses: Sequence[float] = RATE_LIMIT_PAUSES,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._key = _checked(key)
         self.base = _safe(base or PUBLIC_BASE)
         self._timeout_seconds = timeout_seconds
         self._retries = retries
+        self._pauses = tuple(rate_limit_pauses)
         self._sleep = sleep
 
     @property
@@ -113,7 +115,7 @@ class StripeApi:
         import stripe
 
         options = {"stripe_account": account} if account else {}
-        pauses = iter(RATE_LIMIT_PAUSES)
+        pauses = iter(self._pauses)
         while True:
             try:
                 answer = self._client.raw_request(method, path, **options, **params)
@@ -141,8 +143,8 @@ class StripeApi:
             )
         if status == 401:
             return StripeRefused(
-                "Stripe refuses STRIPE_API_KEY (401): it is wrong, expired or revoked; copy the account's secret key or a restricted"
-                " one from the Dashboard, under Developers, API keys"
+                "Stripe refuses STRIPE_API_KEY (401): it is wrong, expired or revoked; copy the account's secret key or a"
+                " restricted one from the Dashboard, under Developers, API keys"
             )
         if status == 403:
             wanted = _permission(path, "Write" if method == "post" else "Read")
@@ -163,14 +165,22 @@ class StripeApi:
         return " ".join(text.split())[:300]
 
 
-def make_api(settings: Settings, *, timeout_seconds: float = 30, retries: int = RETRIES) -> StripeApi:
-    """The API under STRIPE_API_KEY. Raises ConfigurationError where that is missing or no key."""
+def make_api(settings: Settings) -> StripeApi:
+    """The API under STRIPE_API_KEY, for a command. Raises ConfigurationError where that is missing or no key."""
+    return StripeApi(_key_of(settings), settings.stripe_api_base)
+
+
+def make_hasty_api(settings: Settings) -> StripeApi:
+    """The same for a worker, whose question is worth nothing later: it gives up soon."""
+    return StripeApi(_key_of(settings), settings.stripe_api_base, timeout_seconds=8, retries=1, rate_limit_pauses=())
+
+
+def _key_of(settings: Settings) -> str:
     if settings.stripe_api_key is None:
         raise ConfigurationError(
             "set STRIPE_API_KEY to a secret or restricted key of the Stripe account (Dashboard, Developers, API keys)"
         )
-    key = settings.stripe_api_key.get_secret_value()
-    return StripeApi(key, settings.stripe_api_base, timeout_seconds=timeout_seconds, retries=retries)
+    return settings.stripe_api_key.get_secret_value()
 
 
 def _permission(path: str, access: str) -> str:

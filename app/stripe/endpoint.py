@@ -1,173 +1,162 @@
-"""The bridge's webhook endpoint at Stripe: how it is, how it should be, and making it so. Other endpoints are never touched.
+"""The webhook endpoint at Stripe: what it should be, what it is, and the change from one to the other. Planning is pure.
 
-https://docs.stripe.com/api/webhook_endpoints
+Ours is the one whose URL is exactly ours, else the one that this installation made before (its mark stands in the metadata), as
+when PUBLIC_URL changed. No other is ever touched. https://docs.stripe.com/api/webhook_endpoints
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from app.errors import ConfigurationError
-from app.model import Rules
-from app.stripe.client import API_VERSION, StripeApi
-from app.stripe.wanted import wanted_events
+from app.settings import Settings
+from app.stripe.client import API_VERSION, JsonObject, StripeApi
 
-PATH = "/v1/webhook_endpoints"
-DESCRIPTION = "Conversion Bridge"
-METADATA = {"made_by": "conversion-bridge"}
-MOST_UNDELIVERED = 100
-"""Counted up to here; more are 'at least'."""
-UNDELIVERED_SECONDS = 3 * 86400
-"""How long Stripe itself goes on trying."""
-REPLACE = "delete it in the Dashboard and run `bridge stripe-endpoint sync` again, which prints a new secret"
-
-Finding = tuple[str, str]
-"""("ok" | "warn" | "wrong", text)"""
+PATH = "/webhooks/stripe"
+MARK = "conversion_bridge"
+DESCRIPTION = "Conversion Bridge: Sales and Leads for link attribution"
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One of the account's webhook endpoints, as far as it matters here."""
+class Wanted:
+    """What the endpoint should be. mark: names this installation; None where it has no SECRET_KEY to derive one from."""
 
-    id: str
     url: str
-    events: frozenset[str]
-    is_enabled: bool
-    api_version: str | None
-
-    @property
-    def takes_all(self) -> bool:
-        return "*" in self.events
+    events: tuple[str, ...]
+    mark: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """What a sync would do. `endpoint` is None where one would be made."""
+    """What would be done. `current` is the endpoint as it is, None where it is to be created."""
 
-    url: str
-    wanted: tuple[str, ...]
-    endpoint: Endpoint | None
-
-    @property
-    def added(self) -> list[str]:
-        return [event for event in self.wanted if self.endpoint is None or event not in self.endpoint.events]
-
-    @property
-    def removed(self) -> list[str]:
-        return sorted(self.endpoint.events - set(self.wanted)) if self.endpoint else []
+    wanted: Wanted
+    current: JsonObject | None
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Parameters of the request that makes it so; empty: nothing to change."""
+    lines: list[str] = field(default_factory=list)
+    """The same for people, as a diff."""
+    notes: list[str] = field(default_factory=list)
+    """What is not as it should be, and that this changes nothing about."""
 
     @property
-    def is_empty(self) -> bool:
-        """There is nothing to change."""
-        return self.endpoint is not None and not self.added and not self.removed
+    def is_needed(self) -> bool:
+        return self.current is None or bool(self.changes)
 
-    def lines(self) -> Iterator[str]:
-        """The difference, for people."""
-        if self.endpoint is None:
-            yield f"+ endpoint {self.url} (API version {API_VERSION})"
-        yield from (f"+ event {event}" for event in self.added)
-        yield from (f"- event {event}" for event in self.removed)
 
-    def remedies(self) -> Iterator[str]:
-        """What is wrong with the endpoint that a sync cannot mend."""
-        if self.endpoint is None:
-            return
-        if not self.endpoint.is_enabled:
-            yield (
-                f"{self.endpoint.id} is disabled: enable it in the Dashboard, under Developers, Webhooks; then fetch what was"
-                " missed with `bridge backfill stripe --since 30d`"
+def list_endpoints(api: StripeApi) -> list[JsonObject]:
+    """All of the account's (in the key's mode). Raises StripeApiError."""
+    return list(api.each("/v1/webhook_endpoints"))
+
+
+def find_endpoint(endpoints: Iterable[JsonObject], wanted: Wanted) -> JsonObject | None:
+    """Ours among them: by URL (an enabled one first), else by our mark where exactly one carries it."""
+    endpoints = list(endpoints)
+    ours = [endpoint for endpoint in endpoints if endpoint.get("url") == wanted.url]
+    if ours:
+        return min(ours, key=lambda endpoint: (is_disabled(endpoint), _mark_of(endpoint) != wanted.mark))
+    marked = [endpoint for endpoint in endpoints if wanted.mark and _mark_of(endpoint) == wanted.mark]
+    return marked[0] if len(marked) == 1 else None
+
+
+def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = False) -> Plan:
+    """How to make ours what is wanted. enable: also where it is disabled."""
+    current = find_endpoint(endpoints, wanted)
+    if current is None:
+        return _creation(wanted)
+    made = Plan(wanted, current)
+    if current.get("url") != wanted.url:
+        made.changes["url"] = wanted.url
+        made.lines += [f"- url {current.get('url')}", f"+ url {wanted.url}"]
+    _plan_events(made, current)
+    if wanted.mark and _mark_of(current) != wanted.mark:
+        made.changes["metadata"] = {MARK: wanted.mark}
+        made.lines.append(f"+ metadata {MARK}={wanted.mark}")
+    if is_disabled(current):
+        if enable:
+            made.changes["disabled"] = False
+            made.lines += ["- status disabled", "+ status enabled"]
+        else:
+            made.notes.append(
+                "it is disabled, so Stripe sends it nothing: add --enable to enable it (then `bridge backfill stripe` for what"
+                " was missed)"
             )
-        if self.endpoint.api_version != API_VERSION:
-            has = self.endpoint.api_version or "the account's default API version"
-            yield (
-                f"{self.endpoint.id} speaks {has}, not {API_VERSION}: that is read as well; Stripe cannot change it, so to have"
-                f" it otherwise, {REPLACE}"
-            )
+    made.notes += _notes(endpoints, current, wanted)
+    return made
 
 
-def plan(api: StripeApi, url: str, rules: Rules) -> Plan:
-    """Compares Stripe's endpoint of exactly that url with what is wanted. Changes nothing. Raises StripeApiError, and
-    ConfigurationError where several endpoints have the url: which of them is meant nobody can tell."""
-    found = [endpoint for endpoint in map(_read, api.each(PATH)) if endpoint.url == url]
-    if len(found) > 1:
-        names = ", ".join(endpoint.id for endpoint in found)
-        raise ConfigurationError(
-            f"{len(found)} endpoints at Stripe have the url {url} ({names}): delete all but one in the Dashboard"
-        )
-    return Plan(url, wanted_events(rules), found[0] if found else None)
+def apply(api: StripeApi, made: Plan) -> JsonObject:
+    """Does what is planned; the endpoint as it then is, with its `secret` only where it was created. Raises StripeApiError."""
+    if made.current is None:
+        return api.post("/v1/webhook_endpoints", **made.changes)
+    if not made.changes:
+        return made.current
+    return api.post(f"/v1/webhook_endpoints/{made.current['id']}", **made.changes)
 
 
-def apply(api: StripeApi, wanted: Plan) -> str | None:
-    """Does what the plan says; returns the signing secret where an endpoint was made. Raises StripeApiError."""
-    if wanted.is_empty:
+def is_disabled(endpoint: JsonObject) -> bool:
+    return endpoint.get("status") == "disabled"
+
+
+def mark_of(settings: Settings) -> str | None:
+    """Names this installation in Stripe without telling anything of it: derived from SECRET_KEY."""
+    if settings.secret_key is None:
         return None
-    events: dict[str, Any] = {"enabled_events": list(wanted.wanted)}
-    if wanted.endpoint is not None:
-        api.post(f"{PATH}/{wanted.endpoint.id}", **events)
-        return None
-    answer = api.post(
-        PATH, url=wanted.url, api_version=API_VERSION, description=DESCRIPTION, metadata=METADATA, **events
-    )
-    return str(answer.get("secret") or "")
+    key = settings.secret_key.get_secret_value().encode()
+    return hmac.new(key, b"stripe webhook endpoint", hashlib.sha256).hexdigest()[:16]
 
 
-def webhook_url(text: str) -> str:
-    """The URL that Stripe is to post to: `text`, and our path where it is a base alone. Raises ConfigurationError."""
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError("--url must be like https://bridge.example.com/webhooks/stripe")
-    return text.strip() if parts.path.strip("/") else f"{text.strip().rstrip('/')}/webhooks/stripe"
+def own_url(settings: Settings) -> str | None:
+    """Where Stripe should send to, by PUBLIC_URL; None where that is not set."""
+    return settings.public_url + PATH if settings.public_url else None
 
 
-def examine(api: StripeApi, public_url: str, rules: Rules) -> Iterator[Finding]:
-    """For doctor. Raises StripeApiError and ConfigurationError."""
-    url = f"{public_url}/webhooks/stripe"
-    found = plan(api, url, rules)
-    if found.endpoint is None:
-        yield "wrong", f"Stripe has no endpoint with the url {url}: `bridge stripe-endpoint sync --url {url}` makes it"
-        return
-    if not found.added and not found.removed:
-        yield "ok", f"Stripe's endpoint {found.endpoint.id} has exactly the events wanted"
-    elif found.added and not found.endpoint.takes_all:
-        yield (
-            "wrong",
-            f"Stripe's endpoint lacks {', '.join(found.added)}: `bridge stripe-endpoint sync --url {url}` adds them",
+def _creation(wanted: Wanted) -> Plan:
+    changes: dict[str, Any] = {
+        "url": wanted.url,
+        "enabled_events": list(wanted.events),
+        "api_version": API_VERSION,
+        "description": DESCRIPTION,
+    }
+    if wanted.mark:
+        changes["metadata"] = {MARK: wanted.mark}
+    lines = [f"+ url {wanted.url}", f"+ api_version {API_VERSION}", *(f"+ event {event}" for event in wanted.events)]
+    return Plan(wanted, None, changes, lines)
+
+
+def _plan_events(made: Plan, current: JsonObject) -> None:
+    """The order in which Stripe lists them means nothing."""
+    enabled, wanted = _events_of(current), made.wanted.events
+    removed, added = [e for e in enabled if e not in wanted], [e for e in wanted if e not in enabled]
+    if removed or added:
+        made.changes["enabled_events"] = list(wanted)
+        made.lines += [f"- event {event}" for event in removed] + [f"+ event {event}" for event in added]
+
+
+def _notes(endpoints: Sequence[JsonObject], current: JsonObject, wanted: Wanted) -> list[str]:
+    notes = []
+    version = current.get("api_version")
+    if version != API_VERSION:
+        notes.append(
+            f"its API version is {version or 'the default of the account'} and not {API_VERSION}; Stripe cannot change it."
+            " The bridge reads both, so this may stay. To have the other: delete the endpoint in Stripe's Dashboard, run"
+            " this again, set the new STRIPE_WEBHOOK_SECRET, and `bridge backfill stripe --since 1h` for what came meanwhile"
         )
-    else:
-        yield (
-            "warn",
-            f"Stripe's endpoint sends more than is wanted: `bridge stripe-endpoint sync --url {url}` narrows it",
+    others = [e for e in endpoints if e.get("url") == wanted.url and e is not current and not is_disabled(e)]
+    if others:
+        names = ", ".join(str(endpoint.get("id")) for endpoint in others)
+        notes.append(
+            f"{names} has the same URL: each event comes twice (and counts once); delete what is not needed in the Dashboard"
         )
-    for remedy in found.remedies():
-        yield ("warn" if found.endpoint.is_enabled else "wrong"), remedy
-    yield from _undelivered(api, found.wanted)
+    return notes
 
 
-def _undelivered(api: StripeApi, types: tuple[str, ...]) -> Iterator[Finding]:
-    """Stripe says it of the account, not of one endpoint. https://docs.stripe.com/api/events/list"""
-    since = int(time.time()) - UNDELIVERED_SECONDS
-    events = api.each("/v1/events", types=list(types), created={"gte": since}, delivery_success=False)
-    count = sum(1 for _ in islice(events, MOST_UNDELIVERED))
-    if count:
-        atleast = "at least " if count == MOST_UNDELIVERED else ""
-        yield (
-            "warn",
-            f"Stripe could not deliver {atleast}{count} events of the last 3 days (to this endpoint or another of the account):"
-            " `bridge backfill stripe --since 3d` fetches those that never came",
-        )
-    else:
-        yield "ok", "Stripe reports no undelivered events of the last 3 days"
+def _events_of(endpoint: JsonObject) -> list[str]:
+    events = endpoint.get("enabled_events")
+    return [str(event) for event in events] if isinstance(events, list) else []
 
 
-def _read(found: Mapping[str, Any]) -> Endpoint:
-    events, version = found.get("enabled_events"), found.get("api_version")
-    return Endpoint(
-        id=str(found.get("id")),
-        url=str(found.get("url")),
-        events=frozenset(str(event) for event in events) if isinstance(events, list) else frozenset(),
-        is_enabled=found.get("status") == "enabled",
-        api_version=version if isinstance(version, str) else None,
-    )
+def _mark_of(endpoint: JsonObject) -> object:
+    metadata = endpoint.get("metadata")
+    return metadata.get(MARK) if isinstance(metadata, dict) else None

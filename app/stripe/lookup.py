@@ -104,16 +104,14 @@ class Lookups:
 
     def __init__(
         self,
-        api: Callable[[], StripeApi],
+        api: StripeApi,
         ledger: Ledger,
         source: Source,
         policy: Policy,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """api: called when it is first needed."""
-        self._make_api = api
-        self._api: StripeApi | None = None
+        self._api = api
         self._ledger = ledger
         self._source = source
         self._policy = policy
@@ -156,15 +154,13 @@ class Lookups:
         with self._ledger.read() as connection:
             if known_events(self._ledger, connection, [target.event_key]):
                 return False
-        if self._api is None:
-            self._api = self._make_api()
         found = look_up(self._api, target, self._policy.rules)
         arrival = self._arrival(target, found)
         receipts: list[Receipt] = self._ledger.transact(lambda c: record(self._ledger, c, [arrival], self._policy))
         log.info(
             "person.looked_up",
             delivery=nameless.delivery_id,
-            event=receipts[0].id,
+            event_id=receipts[0].event_id,
             click_id=found.who.click_id is not None,
             customer_id=found.who.customer_id is not None,
         )
@@ -231,7 +227,7 @@ def _as_event(target: Target, thing: JsonObject, rules: Rules) -> StripeEvent:
 
 
 def _combine(whos: list[Who], target: Target) -> Who:
-    """The first word on each point; the aliases are those that were asked for, so that nobody else is meant."""
+    """The first word on each point."""
     scope = f"stripe:{target.account}:" if target.account else "stripe:"
     asked = tuple(scope + one for one in (target.customer, target.subscription) if one)
     found = Who(aliases=asked)

@@ -15,6 +15,7 @@ from app.ledger.engine import Ledger
 from app.ledger.standing import Standing, standings, unclaimed_events
 from app.model import Rules
 from app.money import Money, currency_code
+from app.sources.base import Source
 from app.sources.stripe import checkout, invoices
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of
 from app.stripe.client import StripeApi
@@ -22,7 +23,6 @@ from app.stripe.client import StripeApi
 LATE_SECONDS = 45 * 86400
 """Stripe lists invoices by when they were made; one that is paid after `since` may have been made so much earlier."""
 BATCH = 100
-SOURCE = "stripe"
 PAID_EVENTS = (
     "invoice.paid",
     "invoice.payment_succeeded",
@@ -92,34 +92,52 @@ class Comparison:
         }
 
 
-def compare(
-    api: StripeApi, ledger: Ledger, rules: Rules, destinations: Sequence[str], since: int, account: str | None = None
-) -> Comparison:
-    """Compares what Stripe lists since that time (seconds) with the ledger. Reads only, on both sides.
+class Reconciliation:
+    """Compares an account of Stripe's with the ledger. Reads only, on both sides.
 
     destinations: the names that Sales go to now; one that only went elsewhere (the sandbox, before) is missing. account: a
-    connected account (Connect). Raises StripeApiError and LedgerUnavailable.
+    connected account (Connect).
     """
-    comparison = Comparison()
-    scope = f"sale:{SOURCE}:{account}:" if account else f"sale:{SOURCE}:"
-    unsold: list[Paid] = []
-    purchases = _paid(api, rules, since, account, comparison)
-    while batch := list(islice(purchases, BATCH)):
-        keys = [scope + key for paid in batch for key in paid.keys]
-        with ledger.read() as connection:
-            found = standings(ledger, connection, keys)
-        for paid in batch:
-            known = [found[scope + key] for key in paid.keys if scope + key in found]
-            standing = min(known, key=lambda one: _STATES.index(one.state), default=None)
-            if standing is None or standing.state == "linked":
-                unsold.append(paid)
-            elif (missing := _judge(paid, standing, destinations)) is None:
-                comparison.delivered += 1
-            else:
-                comparison.missing.append(missing)
-    comparison.missing += _explain(ledger, unsold, since)
-    comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
-    return comparison
+
+    def __init__(
+        self,
+        api: StripeApi,
+        ledger: Ledger,
+        source: Source,
+        rules: Rules,
+        destinations: Sequence[str],
+        *,
+        account: str | None = None,
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._source = source
+        self._rules = rules
+        self._destinations = destinations
+        self._account = account
+        self._scope = f"sale:{source.name}:{account}:" if account else f"sale:{source.name}:"
+
+    def compare(self, since: int) -> Comparison:
+        """What Stripe lists since that time (seconds). Raises StripeApiError and LedgerUnavailable."""
+        comparison = Comparison()
+        unsold: list[Paid] = []
+        purchases = _paid(self._api, self._rules, since, self._account, comparison)
+        while batch := list(islice(purchases, BATCH)):
+            keys = [self._scope + key for paid in batch for key in paid.keys]
+            with self._ledger.read() as connection:
+                found = standings(self._ledger, connection, keys)
+            for paid in batch:
+                known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
+                standing = min(known, key=lambda one: _STATES.index(one.state), default=None)
+                if standing is None or standing.state == "linked":
+                    unsold.append(paid)
+                elif (missing := _judge(paid, standing, self._destinations)) is None:
+                    comparison.delivered += 1
+                else:
+                    comparison.missing.append(missing)
+        comparison.missing += _explain(self._ledger, self._source.name, unsold, since)
+        comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
+        return comparison
 
 
 _STATES = ("counted", "pending", "released", "linked")
@@ -208,12 +226,12 @@ _WORDS = {
 }
 
 
-def _explain(ledger: Ledger, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
+def _explain(ledger: Ledger, source: str, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
     """Why these made no Sale: their event was ignored or parked, or never came."""
     told: dict[str, tuple[str, str]] = {}
     wanted = {paid.id for paid in unsold}
     for outcome in ("ignored", "parked") if wanted else ():
-        for event in unclaimed_events(ledger, SOURCE, PAID_EVENTS, outcome, since * 1000):
+        for event in unclaimed_events(ledger, source, PAID_EVENTS, outcome, since * 1000):
             identity = _object_in(event.body)
             if identity in wanted:
                 told[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")

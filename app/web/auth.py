@@ -9,9 +9,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from flask import Flask, Request, redirect, request, session, url_for
+from flask import Flask, Request, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
+
+from app.ledger import sessions
+from app.ledger.engine import Ledger
 
 View = TypeVar("View", bound=Callable[..., Any])
 MOST_FAILURES = 8
@@ -57,10 +60,23 @@ def log_in(name: str, role: Literal["operator", "viewer"]) -> None:
     session["role"] = role
     session["csrf"] = secrets.token_urlsafe(24)
     session["until"] = time.time() + SESSION_SECONDS
+    session["epoch"] = sessions.epoch(_ledger())
 
 
 def logged_in() -> bool:
-    return bool(session.get("name")) and float(session.get("until", 0)) > time.time()
+    if not session.get("name") or float(session.get("until", 0)) <= time.time():
+        return False
+    return session.get("epoch") == sessions.epoch(_ledger())
+
+
+def log_out_everybody(ledger: Ledger, actor: str) -> None:
+    """Ends every session there is, on every machine."""
+    sessions.end_all(ledger, actor)
+
+
+def _ledger() -> Ledger:
+    ledger: Ledger = current_app.extensions["ledger"]
+    return ledger
 
 
 def is_operator() -> bool:
@@ -81,6 +97,18 @@ def login_required(view: View) -> View:
             check_csrf()
             if not is_operator() and request.endpoint != "dashboard.logout":
                 raise Forbidden("this login may look, and change nothing")
+        return view(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
+def operator_required(view: View) -> View:
+    """For pages, below login_required, that only make sense for somebody who may change things."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if not is_operator():
+            raise Forbidden("this login may look, and change nothing")
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]

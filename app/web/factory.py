@@ -2,7 +2,8 @@
 
 from flask import Flask
 
-from app.bootstrap import make_intake, make_ledger, make_nudges
+from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
+from app.destination import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema
@@ -10,7 +11,11 @@ from app.logs import configure_logs
 from app.processes import end_with_parent
 from app.queue import Nudger
 from app.settings import Settings, load_settings
-from app.web import api, auth, dashboard, errors, health, sandbox, webhooks
+from app.sources.lookup import all_sources
+from app.web import api, auth, dashboard, errors, health, persons, sandbox, sources, webhooks
+from app.web.express import Express
+from app.web.pages.parts import Parts
+from app.web.shown import finish
 from app.web.webhooks import LARGEST_BODY
 
 
@@ -43,13 +48,26 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.register_blueprint(api.create_blueprint(ledger, api_token, nudge))
     password = settings.dashboard_password.get_secret_value()
     viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
-    app.register_blueprint(
-        dashboard.create_blueprint(
-            ledger, password, viewer, nudge, is_sandbox=settings.is_sandbox, sources=intake.configured
-        )
+    parts = Parts(
+        ledger,
+        settings,
+        intake,
+        make_policy(settings),
+        all_sources(settings.config),
+        destinations_of(settings),
+        nudge,
+        metrics.counted,
     )
+    for pages in (
+        dashboard.create_blueprint(parts, password, viewer),
+        persons.create_blueprint(ledger),
+        sources.create_blueprint(ledger, settings, parts.sources),
+    ):
+        pages.after_request(finish)
+        app.register_blueprint(pages)
     if settings.is_sandbox:
         app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))
+    app.wsgi_app = Express(app.wsgi_app, intake, settings.public_url, metrics.count)  # type: ignore[method-assign]
     return app
 
 

@@ -160,7 +160,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(make_app, ledger):
     app.test_client().post("/webhooks/stripe", **signed(checkout()))
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
     page = viewer.get(f"/deliveries/{delivery}")
-    assert ADDRESS in page.text
+    assert "p•••@example.com" in page.text  # a read-only login sees addresses masked
     assert f"/deliveries/{delivery}/replay" not in page.text
     assert f"/deliveries/{delivery}/replay" in operator.get(f"/deliveries/{delivery}").text
     for change in ("replay", "discard"):

@@ -1,0 +1,29 @@
+"""When each source last sent something, and what became of what it sent lately. Read only, by index."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.ledger.engine import Ledger
+from app.ledger.queries import iso
+
+LATELY_DAYS = 7
+_DAY_MS = 86_400_000
+
+
+def activity(ledger: Ledger, connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """For each source of `names`: `last` (its newest event as id, at) or None, and `outcomes` of the last 7 days by name."""
+    found: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
+    # Counting from the first day on would read every event there is: the index on received_at bounds it.
+    since = ledger.now(connection) - LATELY_DAYS * _DAY_MS
+    statement = "SELECT source, outcome, COUNT(*) FROM events WHERE received_at >= ? GROUP BY source, outcome"
+    for source, outcome, count in ledger.run(connection, statement, since).all():
+        if source in found:
+            found[source]["outcomes"][outcome] = count
+    newest = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+    for name, known in found.items():
+        row = ledger.run(connection, newest, name).first()
+        if row is not None:
+            known["last"] = {"id": row[0], "at": iso(row[1])}
+    return found

@@ -1,0 +1,48 @@
+"""What the pages share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import flash, redirect, session
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from app.destination import Destination
+from app.intake import Intake
+from app.ledger.engine import Ledger
+from app.ledger.recording import Policy
+from app.settings import Settings
+from app.sources.base import Source
+
+ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that pages read and write through. refused(): what this process refused, (source, result) to how often."""
+
+    ledger: Ledger
+    settings: Settings
+    intake: Intake
+    policy: Policy
+    sources: Mapping[str, Source]
+    destinations: Sequence[Destination]
+    nudge: Callable[[], None]
+    refused: Callable[[], Mapping[tuple[str, str], int]]
+
+
+def actor() -> str:
+    """Who is logged in, as the audit log names them."""
+    return str(session["name"])
+
+
+def told(message: str, where: str, *, is_done: bool = True) -> Response:
+    """Goes on to `where`, which shows `message` once."""
+    flash(message[0].upper() + message[1:].rstrip(".") + ".", "ok" if is_done else "warn")
+    return redirect(where)
+
+
+def found_or_404(thing: object, name: str) -> None:
+    """Raises NotFound where `thing` is None."""
+    if thing is None:
+        raise NotFound(f"there is no {name}")

@@ -1,0 +1,96 @@
+"""Persons: find one, see what became of their click, and erase their data where they ask for it."""
+
+import re
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from sqlalchemy import Connection
+from werkzeug.exceptions import Forbidden, NotFound
+from werkzeug.wrappers import Response
+
+from app.identity import storable
+from app.ledger import journeys
+from app.ledger.engine import Ledger
+from app.ledger.forgetting import BeingSent, forget, persons_called
+from app.web.api import number
+from app.web.auth import is_operator, login_required
+
+ROWS = 50
+LONGEST_NAME = 512
+
+
+def create_blueprint(ledger: Ledger) -> Blueprint:
+    blueprint = Blueprint("persons", __name__)
+
+    @blueprint.get("/persons")
+    @login_required
+    def persons() -> Any:
+        wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
+        with ledger.read() as connection:
+            ids = _called(ledger, connection, wanted) if wanted else None
+            page = journeys.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
+        if wanted and len(page) == 1 and before is None:
+            return redirect(url_for(".person", person_id=page[0]["id"]))
+        return render_template("persons.html", persons=page, wanted=wanted, more=len(page) == ROWS)
+
+    @blueprint.get("/persons/<int:person_id>")
+    @login_required
+    def person(person_id: int) -> Any:
+        with ledger.read() as connection:
+            found = _person(ledger, connection, person_id)
+            if found["merged_into"] is not None:
+                return redirect(url_for(".person", person_id=found["merged_into"]))
+            steps = journeys.journey(ledger, connection, found)
+            events = journeys.events_of(ledger, connection, person_id)
+        conflicts = [step for step in steps if step["what"] == "conflict"]
+        why = journeys.why_this_id(found)
+        return render_template("person.html", person=found, steps=steps, events=events, conflicts=conflicts, why=why)
+
+    @blueprint.get("/persons/<int:person_id>/forget")
+    @login_required
+    def confirm(person_id: int) -> str:
+        if not is_operator():
+            raise Forbidden("this login may look, and change nothing")
+        with ledger.read() as connection:
+            found = _person(ledger, connection, person_id)
+        return render_template("forget.html", person=found)
+
+    @blueprint.post("/persons/<int:person_id>/forget")
+    @login_required
+    def forget_one(person_id: int) -> Response:
+        def work(connection: Connection) -> Any:
+            _person(ledger, connection, person_id)
+            return forget(ledger, connection, person_id, actor=session["name"])
+
+        try:
+            done = ledger.transact(work)
+        except BeingSent:
+            flash("Something of theirs is being sent just now: try again in a minute.", "warn")
+        else:
+            flash(
+                f"Forgotten: {done.events} events and {done.deliveries} deliveries blanked,"
+                f" {done.discarded} discarded unsent.",
+                "ok",
+            )
+        return redirect(url_for(".person", person_id=person_id))
+
+    return blueprint
+
+
+def _called(ledger: Ledger, connection: Connection, wanted: str) -> list[int]:
+    """Persons that `wanted` names; where they were merged into another, those."""
+    if wanted.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", wanted):
+        return []
+    found = []
+    for person_id in persons_called(ledger, connection, storable(wanted)):
+        row = ledger.run(connection, "SELECT merged_into FROM persons WHERE id = ?", person_id).first()
+        found.append(person_id if row is None or row[0] is None else row[0])
+    return found
+
+
+def _person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any]:
+    """Raises NotFound."""
+    found = journeys.person(ledger, connection, person_id)
+    if found is None:
+        raise NotFound(f"there is no person {person_id}")
+    return found

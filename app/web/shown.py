@@ -1,0 +1,80 @@
+"""How things are shown: filters of the templates, e-mail addresses masked for viewers, and ETags for pages that poll."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from flask import Blueprint, Response, request, session
+
+from app.errors import BridgeError
+from app.money import Money
+
+# An address as it stands in text, in HTML (&#64;), in a URL or form (%40) or in JSON (\u0040). Possessive, so that a megabyte
+# of one word costs no more than reading it.
+ADDRESS = re.compile(r"(?<![\w.+'-])([\w.+-])[\w.+'-]*+(@|%40|&#64;|\\u0040)([\w-][\w.-]*)")
+MASKED_TYPES = ("text/html", "text/csv", "application/json")
+
+
+def install(blueprint: Blueprint) -> None:
+    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), span (seconds)."""
+    blueprint.add_app_template_filter(pretty, "pretty")
+    blueprint.add_app_template_filter(indented, "indented")
+    blueprint.add_app_template_filter(money, "minor")
+    blueprint.add_app_template_filter(span, "span")
+
+
+def finish(response: Response) -> Response:
+    """For after_request of everything that is behind the login."""
+    return with_etag(masked(response, is_viewer=session.get("role") == "viewer"))
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def indented(body: str) -> str:
+    """JSON text indented; any other text as it is."""
+    try:
+        # half an emoji, which JSON can spell and UTF-8 cannot, becomes "?"
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def money(minor: int, currency: str) -> str:
+    try:
+        return f"{Money(minor, currency).major} {currency}"
+    except (BridgeError, ValueError):
+        return f"{minor} minor units {currency}"
+
+
+def span(seconds: float | None) -> str:
+    """A length of time in the one unit that fits it."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((172_800, 86_400), (7200, 3600), (120, 60)):
+        if seconds >= size:
+            return f"{seconds / unit:.0f} {({86_400: 'days', 3600: 'h', 60: 'min'})[unit]}"
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1000:.0f} ms"
+
+
+def masked(response: Response, *, is_viewer: bool) -> Response:
+    """For a read-only login, every e-mail address keeps its first letter and its domain, wherever it stands."""
+    if is_viewer and response.mimetype in MASKED_TYPES and not response.direct_passthrough and not response.is_streamed:
+        response.set_data(mask(response.get_data(as_text=True)))
+    return response
+
+
+def mask(text: str) -> str:
+    return ADDRESS.sub(r"\1•••\2\3", text)
+
+
+def with_etag(response: Response) -> Response:
+    """A page that was asked for by the script of an open one is answered 304 while nothing changed."""
+    if request.method == "GET" and request.headers.get("X-Live") and response.status_code == 200:
+        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32], weak=True)
+        response.make_conditional(request)
+    return response

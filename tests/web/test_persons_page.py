@@ -1,0 +1,229 @@
+"""The pages of persons: somebody is found, their journey is told whole, and they are forgotten where they ask for it."""
+
+import html
+import json
+
+import pytest
+
+from tests.makers import checkout, count, one, settle, signed
+from tests.web.conftest import Browser
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+VIEWER = "viewers may look"
+
+
+def stripe_event(number: int, event_type: str, **fields: object) -> bytes:
+    event = {"id": f"evt_x{number}", "object": "event", "created": 1_780_000_000 + number, "livemode": False}
+    return json.dumps({**event, "type": event_type, "data": {"object": fields}}).encode()
+
+
+def refund(number: int = 1) -> bytes:
+    return stripe_event(
+        5, "refund.created", id="re_1", object="refund", amount=900, currency="usd", status="succeeded",
+        payment_intent=f"pi_{number}", created=1_780_000_050,
+    )  # fmt: skip
+
+
+def typeform(email: str = "p1@example.com", click: str = "clk_form") -> bytes:
+    answers = [{"type": "email", "email": email, "field": {"id": "f1", "type": "email", "ref": "email"}}]
+    response = {"form_id": "form1", "token": "tok_1", "submitted_at": "2026-05-01T10:00:00Z", "answers": answers}
+    form = {"id": "form1", "title": "Demo", "fields": [{"id": "f1", "title": "E-mail", "type": "email"}]}
+    hidden = {"hidden": {"clickId": click}, "definition": form}
+    return json.dumps({"event_id": "ev_1", "event_type": "form_response", "form_response": response | hidden}).encode()
+
+
+def post_typeform(web, body: bytes) -> None:
+    from datetime import UTC, datetime
+
+    from app.sources.registry import SOURCES
+    from tests.conftest import TYPEFORM_SECRET
+
+    headers = SOURCES["typeform"].sign(body, TYPEFORM_SECRET, datetime.now(UTC))
+    answer = web.post("/webhooks/typeform", data=body, headers={"Content-Type": "application/json", **headers})
+    assert answer.status_code == 200, answer.text
+    assert answer.json["outcome"] == "lead"
+
+
+def only_person(ledger) -> int:
+    return int(one(ledger, "SELECT id FROM persons WHERE merged_into IS NULL ORDER BY id DESC")[0])
+
+
+def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(browser, web, post, ledger):
+    post_typeform(web, typeform())
+    settle(ledger, "delivered")
+    post(checkout(1))
+    post(refund())
+    person = only_person(ledger)
+    answer = browser.get(f"/persons/{person}")
+    assert answer.status_code == 200
+    page = html.unescape(answer.text)
+    journey = page.split('<table class="journey">')[1].split("</table>")[0]
+    places = [journey.index(f">{what}</td>") for what in ("first click", "lead", "sale", "refund")]
+    assert places == sorted(places)
+    assert "clk_form" in journey
+    assert "19.99 USD" in journey
+    assert "9.00 USD" in journey
+    for (delivery,) in (one(ledger, "SELECT MIN(id) FROM deliveries"), one(ledger, "SELECT MAX(id) FROM deliveries")):
+        assert f'href="/deliveries/{delivery}"' in journey
+        assert f'href="/persons/{person}"' in browser.get(f"/deliveries/{delivery}").text
+    (event,) = one(ledger, "SELECT event_id FROM conversions WHERE kind = 'sale'")
+    assert f'href="/events/{event}"' in journey
+    assert f'href="/persons/{person}"' in browser.get(f"/events/{event}").text
+
+
+def test_what_was_first_sent_stands_and_the_page_says_why(browser, web, post, ledger):
+    post_typeform(web, typeform())
+    settle(ledger, "delivered")
+    post(checkout(1))
+    page = html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
+    assert "It is their e-mail address: it was first sent, so it stands, although user_1" in page
+    assert "Conflict:" in page
+    assert "customer user_1 came after this person was sent as p1@example.com, which stands" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "It is an explicit customer id; nothing was sent yet."),
+        ({"metadata": {}, "customer": "cus_1"}, "It is their Stripe customer; nothing was sent yet."),
+        ({"metadata": {}}, "It is their e-mail address; nothing was sent yet."),
+        ({"metadata": {}, "customer_details": {"phone": "+4915112345678"}}, "It is their phone number; nothing"),
+    ],
+    ids=["explicit", "Stripe customer", "e-mail", "phone"],
+)
+@sqlite_alone
+def test_the_page_says_which_id_is_sent_and_why(browser, post, ledger, change, why):
+    post(checkout(1, **change))
+    assert why in html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
+
+
+@sqlite_alone
+def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(browser, post, ledger):
+    assert post(checkout(1, payment_status="unpaid"))["outcome"] == "pending"
+    page = browser.get(f"/persons/{only_person(ledger)}").text
+    assert "pending purchase" in page
+    assert "no customer id is sent" in page
+
+
+@pytest.mark.parametrize("name", ["P1@Example.com ", "user_1", "cus_1", "+49 151 12345678", "person:{}"])
+def test_a_person_is_found_by_any_of_their_names(browser, post, ledger, name):
+    details = {"email": "p1@example.com", "phone": "+4915112345678"}
+    post(checkout(1, customer="cus_1", customer_details=details))
+    post(checkout(2))
+    (person,) = one(ledger, "SELECT person_id FROM identifiers WHERE value = 'user_1'")
+    answer = browser.client.get("/persons", query_string={"q": name.format(person)})
+    assert answer.headers["Location"] == f"/persons/{person}"
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody", "person:", "person:²", "person:" + "9" * 40, "person:999999", "a\x00b", "%", "'--", "x" * 5000]
+)
+def test_a_name_that_nobody_has_finds_nobody(browser, post, name):
+    post(checkout(1))
+    answer = browser.client.get("/persons", query_string={"q": name})
+    assert answer.status_code == 200
+    assert "Nobody is known as" in answer.text
+
+
+def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser, post):
+    for number in range(1, 53):
+        post(checkout(number))
+    first = browser.get("/persons").text
+    assert first.index("user_52<") < first.index("user_51<")
+    assert "user_2<" not in first
+    older = html.unescape(first.split('">Older</a>')[0].rsplit('href="', 1)[1])
+    assert "user_2<" in browser.get(older).text
+
+
+@sqlite_alone
+@pytest.mark.parametrize("text", ["<script>alert('x')</script>", '"><img src=x onerror=alert(1)>', "{{ config }}"])
+def test_hostile_names_are_shown_as_text(browser, post, ledger, text):
+    details = {"email": "p1@example.com", "name": text}
+    post(checkout(1, customer_details=details, metadata={"user_id": text, "clickId": text}))
+    person = only_person(ledger)
+    search = browser.client.get("/persons", query_string={"q": text + "?"})
+    for answer in (browser.get("/persons"), browser.get(f"/persons/{person}"), search):
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+        assert text in html.unescape(answer.text)
+    assert "<script>alert" not in browser.get(f"/persons/{person}/forget").text
+
+
+def test_an_operator_forgets_a_person_after_a_question(browser, post, ledger):
+    post(checkout(1))
+    person = only_person(ledger)
+    assert f"/persons/{person}/forget" in browser.get(f"/persons/{person}").text
+    question = browser.get(f"/persons/{person}/forget").text
+    assert "cannot be undone" in question
+    assert count(ledger, "identifiers") > 0
+    answer = browser.submit(f"/persons/{person}/forget")
+    assert answer.headers["Location"] == f"/persons/{person}"
+    assert count(ledger, "identifiers") == 0
+    assert one(ledger, "SELECT actor, action, subject FROM audit") == ("Grace", "forget", f"person {person}")
+    page = browser.get(f"/persons/{person}").text
+    assert "Forgotten" in page
+    for trace in ("p1@example.com", "Ada Lovelace", "user_1", "clk_1"):
+        assert trace not in page
+    assert browser.get("/persons").status_code == 200
+
+
+def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(browser, post, ledger):
+    from tests.makers import begin
+
+    post(checkout(1))
+    begin(ledger)
+    person = only_person(ledger)
+    browser.submit(f"/persons/{person}/forget")
+    assert "being sent just now" in browser.get(f"/persons/{person}").text
+    assert count(ledger, "identifiers") > 0
+
+
+@sqlite_alone
+def test_a_viewer_reads_journeys_and_forgets_nobody(make_app, ledger):
+    app = make_app(DASHBOARD_VIEWER_PASSWORD=VIEWER)
+    viewer = Browser(app.test_client(), VIEWER)
+    app.test_client().post("/webhooks/stripe", **signed(checkout()))
+    person = only_person(ledger)
+    page = viewer.get(f"/persons/{person}")
+    assert page.status_code == 200
+    assert "/forget" not in page.text
+    assert viewer.get(f"/persons/{person}/forget").status_code == 403
+    assert viewer.submit(f"/persons/{person}/forget").status_code == 403
+    assert count(ledger, "identifiers") > 0
+
+
+@sqlite_alone
+def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(web, post, ledger):
+    post(checkout(1))
+    person = only_person(ledger)
+    for path in ("/persons", "/persons?q=p1@example.com", f"/persons/{person}", f"/persons/{person}/forget"):
+        assert web.get(path).headers["Location"].startswith("/login?next="), path
+    assert web.post(f"/persons/{person}/forget").status_code == 401
+    assert count(ledger, "identifiers") > 0
+
+
+@sqlite_alone
+def test_forgetting_needs_the_token_of_the_session(browser, post, ledger):
+    post(checkout(1))
+    person = only_person(ledger)
+    assert browser.client.post(f"/persons/{person}/forget", data={"csrf": "another"}).status_code == 400
+    assert count(ledger, "identifiers") > 0
+
+
+@sqlite_alone
+@pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
+def test_a_person_that_is_not_there_is_404(browser, number):
+    assert browser.get(f"/persons/{number}").status_code == 404
+    assert browser.get(f"/persons/{number}/forget").status_code == 404
+    assert browser.submit(f"/persons/{number}/forget").status_code == 404
+
+
+def test_a_person_who_was_merged_leads_to_the_one_they_became(browser, post, ledger):
+    from tests.makers import change
+
+    post(checkout(1))
+    post(checkout(2))
+    (low,), (high,) = one(ledger, "SELECT MIN(id) FROM persons"), one(ledger, "SELECT MAX(id) FROM persons")
+    change(ledger, "UPDATE persons SET merged_into = ? WHERE id = ?", high, low)
+    assert browser.get(f"/persons/{low}").headers["Location"] == f"/persons/{high}"

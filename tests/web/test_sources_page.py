@@ -1,0 +1,108 @@
+"""The page of sources: what is configured, what came, which URL to paste; a token only for an operator who asks."""
+
+import html
+
+import pytest
+
+from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
+from tests.makers import checkout, count, one, signed
+from tests.web.conftest import Browser
+
+pytestmark = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+TOKEN = "token-of-the-tests-0123456789"
+VIEWER = "viewers may look"
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app(JOTFORM_PATH_TOKEN=TOKEN, DASHBOARD_VIEWER_PASSWORD=VIEWER, PUBLIC_URL="https://bridge.example")
+
+
+def row(page: str, name: str) -> str:
+    return html.unescape(page.split(f'<span class="mono faint">{name}</span>')[1].split("</tr>")[0])
+
+
+def test_each_source_says_whether_it_is_configured_and_what_to_set(browser):
+    page = browser.get("/sources").text
+    assert "https://bridge.example/webhooks/stripe<" in row(page, "stripe")
+    assert "yes" in row(page, "stripe")
+    assert "TALLY_WEBHOOK_SECRET" in row(page, "tally")
+    assert "FILLOUT_PATH_TOKEN" in row(page, "fillout")
+    assert "URL token" in row(page, "jotform")
+
+
+def test_without_a_public_url_the_bridge_gives_its_own(make_app):
+    browser = Browser(make_app(PUBLIC_URL="", PORT="8123").test_client(), "password of the tests")
+    assert "http://127.0.0.1:8123/webhooks/stripe<" in row(browser.get("/sources").text, "stripe")
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite", "postgresql"], indirect=True)
+def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger):
+    assert "–" in row(browser.get("/sources").text, "stripe")
+    for number in (1, 2):
+        post(checkout(number))
+    post(checkout(1, event_id="evt_again"))
+    (last,) = one(ledger, "SELECT MAX(id) FROM events")
+    shown = row(browser.get("/sources").text, "stripe")
+    assert '<span class="num">2</span> <span class="badge sale">' in shown
+    assert '<span class="num">1</span> <span class="badge duplicate">' in shown
+    assert f'href="/events/{last}"' in shown
+
+
+def test_no_secret_is_ever_on_the_page(browser):
+    for page in (browser.get("/sources").text, browser.submit("/sources/jotform/url").text):
+        for secret in (STRIPE_SECRET, TYPEFORM_SECRET, "password of the tests", "api token of the tests"):
+            assert secret not in html.unescape(page)
+
+
+def test_a_token_is_shown_once_an_operator_asks_and_that_is_recorded(browser, ledger):
+    page = browser.get("/sources").text
+    assert TOKEN not in page
+    assert "Show the token" in page
+    answer = browser.submit("/sources/jotform/url")
+    assert f"https://bridge.example/webhooks/jotform/{TOKEN}" in row(answer.text, "jotform")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert one(ledger, "SELECT actor, action, subject FROM audit") == ("Grace", "show url", "source jotform")
+    assert TOKEN not in browser.get("/sources").text
+    with browser.client.session_transaction() as session:
+        assert TOKEN not in str(dict(session))
+
+
+def test_a_viewer_is_never_shown_a_token(app, ledger):
+    viewer = Browser(app.test_client(), VIEWER)
+    page = viewer.get("/sources")
+    assert page.status_code == 200
+    assert "Show the token" not in page.text
+    answer = viewer.submit("/sources/jotform/url")
+    assert answer.status_code == 403
+    assert TOKEN not in page.text + answer.text
+    assert count(ledger, "audit") == 0
+
+
+def test_the_token_needs_the_token_of_the_session_and_a_post(browser):
+    assert TOKEN not in browser.client.post("/sources/jotform/url", data={"csrf": "another"}).text
+    assert browser.get("/sources/jotform/url").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["stripe", "fillout", "nowhere", "<script>"])
+def test_there_is_no_token_to_show_where_there_is_none(browser, name):
+    assert browser.submit(f"/sources/{name}/url").status_code == 404
+
+
+def test_who_is_not_logged_in_is_sent_to_the_login(web):
+    assert web.get("/sources").headers["Location"].startswith("/login?next=")
+    assert web.post("/sources/jotform/url").status_code == 401
+
+
+def test_a_source_of_bridge_toml_is_listed_and_its_title_is_text(make_app, tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text('[sources.own_form]\nkind = "lead"\ntitle = "<script>alert(1)</script>"\nsignature = "none"\n')
+    app = make_app(BRIDGE_CONFIG=str(config))
+    page = Browser(app.test_client(), "password of the tests").get("/sources").text
+    assert "<script>alert" not in page
+    assert "OWN_FORM_" in row(page, "own_form")
+
+
+def test_events_of_a_signed_source_do_not_need_the_page(web):
+    body = checkout(7)
+    assert web.post("/webhooks/stripe", **signed(body)).status_code == 200

@@ -1,0 +1,71 @@
+"""Threads of a worker that look people up, asked by each sweep, so that neither sweeping nor sending ever waits for it."""
+
+import threading
+
+import structlog
+
+from app.bootstrap import make_policy
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger
+from app.settings import Settings
+from app.sources.lookup import source_called
+from app.stripe.client import make_hasty_api
+from app.stripe.lookup import Lookups
+
+THREADS = 4
+"""A look-up takes some 0.2 s, so a worker asks Stripe some 20 times a second at most: a fifth of what it allows."""
+
+log = structlog.get_logger(__name__)
+
+
+class LookupThreads:
+    """Runs `lookups.look` whenever asked. Nothing that fails there ends them, or harms anything else."""
+
+    def __init__(self, lookups: Lookups, threads: int = THREADS) -> None:
+        self._lookups = lookups
+        self._asked = threading.Condition()
+        self._rounds = 0
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"look-up-{number}", daemon=True) for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self) -> None:
+        """Returns at once. Those that are looking already look on."""
+        with self._asked:
+            self._rounds += 1
+            self._asked.notify_all()
+
+    def stop(self) -> None:
+        """Nothing new is begun; what Stripe is being asked just now is not waited for: it harms nothing unfinished."""
+        with self._asked:
+            self._stopping = True
+            self._asked.notify_all()
+
+    def _run(self) -> None:
+        seen = 0
+        while True:
+            with self._asked:
+                while self._rounds == seen and not self._stopping:
+                    self._asked.wait()
+                if self._stopping:
+                    return
+                seen = self._rounds
+            try:
+                self._lookups.look()
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))
+            except Exception as error:
+                log.error("lookup.broken", exc_info=error)
+
+
+def make_lookups(settings: Settings, ledger: Ledger) -> LookupThreads | None:
+    """Started by whoever gets them; None without STRIPE_API_KEY. Raises ConfigurationError where that is no key."""
+    if settings.stripe_api_key is None:
+        return None
+    source = source_called("stripe", settings.config)
+    return LookupThreads(Lookups(make_hasty_api(settings), ledger, source, make_policy(settings)))
