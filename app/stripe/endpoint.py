@@ -1,7 +1,6 @@
 """The webhook endpoint at Stripe: what it should be, what it is, and the change from one to the other. Planning is pure.
 
-Ours is the one whose URL is exactly ours, else the one that this installation made before (its mark stands in the metadata), as
-when PUBLIC_URL changed. No other is ever touched. https://docs.stripe.com/api/webhook_endpoints
+Ours is the one whose URL is exactly ours; no other is ever touched. https://docs.stripe.com/api/webhook_endpoints
 """
 
 import hashlib
@@ -51,13 +50,9 @@ def list_endpoints(api: StripeApi) -> list[JsonObject]:
 
 
 def find_endpoint(endpoints: Iterable[JsonObject], wanted: Wanted) -> JsonObject | None:
-    """Ours among them: by URL (an enabled one first), else by our mark where exactly one carries it."""
-    endpoints = list(endpoints)
+    """Ours among them: the one with exactly our URL (an enabled one first). No other is ever touched."""
     ours = [endpoint for endpoint in endpoints if endpoint.get("url") == wanted.url]
-    if ours:
-        return min(ours, key=lambda endpoint: (is_disabled(endpoint), _mark_of(endpoint) != wanted.mark))
-    marked = [endpoint for endpoint in endpoints if wanted.mark and _mark_of(endpoint) == wanted.mark]
-    return marked[0] if len(marked) == 1 else None
+    return min(ours, key=lambda e: (is_disabled(e), _mark_of(e) != wanted.mark), default=None)
 
 
 def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = False) -> Plan:
@@ -66,9 +61,6 @@ def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = Fals
     if current is None:
         return _creation(wanted)
     made = Plan(wanted, current)
-    if current.get("url") != wanted.url:
-        made.changes["url"] = wanted.url
-        made.lines += [f"- url {current.get('url')}", f"+ url {wanted.url}"]
     _plan_events(made, current)
     if wanted.mark and _mark_of(current) != wanted.mark:
         made.changes["metadata"] = {MARK: wanted.mark}
