@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
 
-.PHONY: run test lint format faults bench clean help
+.PHONY: run test lint format nightly faults bench clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
 	@echo "make test    lint, types, import contracts and all tests"
+	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies"
+	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
 
 $(BIN)/python:
@@ -44,6 +46,9 @@ bench: $(TEST_STAMP)
 
 faults: $(TEST_STAMP)
 	BRIDGE_FAULTS=long $(BIN)/python -m pytest tests/faults -s
+
+nightly: $(TEST_STAMP)
+	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 $(BIN)/python -m pytest -s --timeout 3600 tests/test_purchases.py tests/test_intake_fuzz.py
 
 clean:
 	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache
