@@ -54,6 +54,8 @@ class Rules:
     """Sale amounts net of tax, for sessions and invoices alike."""
     accept_test_events: bool = False
     """Stripe events with livemode false are mapped like any other."""
+    looks_up_persons: bool = False
+    """A worker looks up at Stripe whom a conversion is about (STRIPE_API_KEY), so that one with no name may wait for that."""
     phone_region: str | None = None
     """Two-letter region for phone numbers with no country code; None guesses nothing."""
 

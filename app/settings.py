@@ -228,6 +228,7 @@ class Settings(BaseSettings):
             sale_events=frozenset(_names(self.stripe_sale_events)),
             net_of_tax=self.net_of_tax,
             accept_test_events=self.is_sandbox if test_events is None else test_events,
+            looks_up_persons=self.stripe_api_key is not None,
             phone_region=self.phone_region,
         )
 

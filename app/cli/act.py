@@ -1,10 +1,7 @@
 """send and replay: the commands that change something."""
 
-import secrets
 import sys
-import time
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -14,6 +11,7 @@ from redis.exceptions import RedisError
 from app.bootstrap import make_ledger, make_nudges, make_policy
 from app.cli.files import content_type_of
 from app.errors import ConfigurationError, DeliveryNotFound
+from app.examples_maker import example_body
 from app.ledger.engine import Ledger
 from app.ledger.forgetting import BeingSent, persons_called
 from app.ledger.forgetting import forget as forget_one
@@ -92,23 +90,6 @@ def _from_file(path: Path) -> tuple[str, bytes, str]:
 
 def _example(source: str) -> tuple[str, bytes, str]:
     return f"example {source}", example_body(source), "application/json"
-
-
-def example_body(source: str) -> bytes:
-    """A built-in body of `source` with fresh ids and the present time. Raises ConfigurationError where there is none."""
-    example = files("app") / "examples" / f"{source}.json"
-    if not example.is_file():
-        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with a body of its")
-    now = datetime.now(UTC)
-    text = example.read_text(encoding="utf-8")
-    marks = {
-        "@ID@": secrets.token_hex(8),
-        "@SECONDS@": str(int(time.time())),
-        "@ISO@": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    for mark, value in marks.items():
-        text = text.replace(mark, value)
-    return text.encode()
 
 
 @click.command()

@@ -3,6 +3,7 @@
 Every delivery gets its own line in the audit log. Those of one bulk discard carry its mark, by which it can be undone.
 """
 
+import secrets
 from collections.abc import Sequence
 from typing import Literal
 
@@ -78,26 +79,22 @@ def undo_discard(ledger: Ledger, connection: Connection, delivery_id: int, *, ac
     return Mended(delivery_id, True, f"it is {was} again")
 
 
-def marked(ledger: Ledger, connection: Connection, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
-    """Deliveries that the bulk discard `mark` discarded: (line of the audit log, delivery), in order, from line `after` on.
+def new_mark(ledger: Ledger, connection: Connection) -> str:
+    """A name for a bulk discard that begins now: the newest line of the audit log, after which its lines are, and chance."""
+    line = ledger.run(connection, "SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
+    return f"{line}-{secrets.token_hex(4)}"
 
-    `mark` begins with the time (ms) at which it was begun, which bounds the search.
-    """
-    begun = int(mark.split("-", 1)[0])
+
+def marked(ledger: Ledger, connection: Connection, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
+    """What the bulk discard `mark` discarded: (line of the audit log, delivery), in order, lines from `after` on."""
     rows = ledger.run(
         connection,
-        "SELECT id, subject FROM audit WHERE id > ? AND at >= ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
-        after,
-        begun,
+        "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
+        max(after, int(mark.split("-", 1)[0])),
         f"%; {mark}",
         limit,
     ).all()
     return [(line, int(subject.removeprefix("delivery "))) for line, subject in rows]
-
-
-def last_line(ledger: Ledger, connection: Connection) -> int:
-    """The newest line of the audit log."""
-    return int(ledger.run(connection, "SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one())
 
 
 def _status_before(ledger: Ledger, connection: Connection, delivery_id: int) -> str | None:

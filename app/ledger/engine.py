@@ -139,7 +139,7 @@ class Ledger:
         The driver gives up the interpreter's lock at every statement and has to wait for it again among all the threads of
         the web: a statement for each row made the writer wait some hundred times a group.
         """
-        if not self.is_sqlite:  # there the driver sends them down a pipeline, prepared: faster than long statements or arrays
+        if not self.is_sqlite:  # the driver sends them down a pipeline, prepared: faster than long statements
             if rows:
                 connection.exec_driver_sql(self._insert_statement(table.name, columns, 1), list(rows))
             return

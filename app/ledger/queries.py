@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from app.dialects.base import iso_milliseconds
 from app.errors import DeliveryNotFound
 from app.ledger.engine import Ledger
+from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.tables import LARGEST_ID
 from app.model import STATUSES
 
@@ -64,7 +65,9 @@ def deliveries(
 def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These deliveries, newest first."""
     condition, value = ledger.among("d.id", ids)
-    statement = f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
+    statement = (
+        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
+    )
     return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
 
 
@@ -163,6 +166,13 @@ def events(
     return [event_row(row) for row in rows.all()]
 
 
+def events_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """These events, newest first."""
+    condition, value = ledger.among("id", ids)
+    rows = ledger.run(connection, f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all()
+    return [event_row(row) for row in rows]
+
+
 def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
     """Every event of that outcome, newest first, in pages."""
     before, left = None, limit
@@ -209,20 +219,38 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     by_outcome = dict(ledger.run(connection, "SELECT outcome, COUNT(*) FROM events GROUP BY outcome").all())
     repeats = ledger.run(connection, "SELECT COALESCE(SUM(received_count - 1), 0) FROM events").scalar_one()
     oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
-    rows = ledger.run(
-        connection, "SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name"
-    ).all()
     return {
         "deliveries": by_status,
         "events": by_outcome,
         "repeats": int(repeats),
         "oldest_due_seconds": max(0.0, (now - oldest) / 1000) if oldest is not None else None,
         "workers_alive": len(workers_alive(ledger, connection)),
-        "destinations": [
-            {"name": name, "paused_at": iso(paused), "paused_reason": why, "failures": failures, "probe_at": iso(probe)}
-            for name, paused, why, failures, probe in rows
-        ],
+        "destinations": destinations(ledger, connection),
     }
+
+
+def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]:
+    """The brakes of each destination."""
+    rows = ledger.run(
+        connection, "SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name"
+    ).all()
+    return [
+        {
+            "name": name,
+            "paused_at": iso(paused),
+            "paused_reason": why,
+            "failures": failures,
+            "probe_at": iso(probe),
+            "is_open": failures >= BREAKER_FAILURES,
+        }
+        for name, paused, why, failures, probe in rows
+    ]
+
+
+def waiting(ledger: Ledger, connection: Connection, destination: str, most: int = 10_000) -> int:
+    """How many open deliveries a destination has; counting stops at `most`."""
+    statement = "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT ?) n"
+    return int(ledger.run(connection, statement, destination, most).scalar_one())
 
 
 def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str, int]]:

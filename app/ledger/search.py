@@ -173,7 +173,14 @@ def groups(
         limit,
     ).all()
     return [
-        {"status": status, "code": code, "reason": why, "count": n, "oldest": queries.iso(low), "newest": queries.iso(high)}
+        {
+            "status": status,
+            "code": code,
+            "reason": why,
+            "count": n,
+            "oldest": queries.iso(low),
+            "newest": queries.iso(high),
+        }
         for status, code, why, n, low, high, _ in found
     ]
 
@@ -194,7 +201,9 @@ def _rows(
         floor = _floor(ledger, connection, wanted.statuses, below)
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
-        parts.append(f"SELECT {columns} FROM deliveries d WHERE d.status = ? AND d.id < ? AND d.id >= ? AND {conditions}")
+        parts.append(
+            f"SELECT {columns} FROM deliveries d WHERE d.status = ? AND d.id < ? AND d.id >= ? AND {conditions}"
+        )
         values += [status, below, floor or 0, *more]
     return " UNION ALL ".join(parts), values, floor
 

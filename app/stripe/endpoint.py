@@ -62,9 +62,6 @@ def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = Fals
         return _creation(wanted)
     made = Plan(wanted, current)
     _plan_events(made, current)
-    if wanted.mark and _mark_of(current) != wanted.mark:
-        made.changes["metadata"] = {MARK: wanted.mark}
-        made.lines.append(f"+ metadata {MARK}={wanted.mark}")
     if is_disabled(current):
         if enable:
             made.changes["disabled"] = False

@@ -37,7 +37,9 @@ class Express:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path, length = environ["PATH_INFO"], environ.get("CONTENT_LENGTH") or ""
-        is_usual = environ["REQUEST_METHOD"] == "POST" and path.startswith(PREFIX) and path[len(PREFIX) :] in self._sources
+        is_usual = (
+            environ["REQUEST_METHOD"] == "POST" and path.startswith(PREFIX) and path[len(PREFIX) :] in self._sources
+        )
         if not is_usual or environ.get("QUERY_STRING") or not length.isdigit() or int(length[:9]) > LARGEST_BODY:
             return self._application(environ, start_response)
         body = environ["wsgi.input"].read(int(length))

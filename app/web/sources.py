@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, render_template, session
 from werkzeug.exceptions import NotFound
 
+from app.examples_maker import has_example
 from app.ledger.activity import LATELY_DAYS, activity
 from app.ledger.engine import Ledger
 from app.ledger.mending import note
@@ -21,7 +22,9 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         """asked: the source whose URL is shown with its token."""
         with ledger.read() as connection:
             known = activity(ledger, connection, sources)
-        rows = [_row(settings, source, shows_token=source.name == asked) | known[source.name] for source in sources.values()]
+        rows = [
+            _row(settings, source, shows_token=source.name == asked) | known[source.name] for source in sources.values()
+        ]
         rows.sort(key=lambda row: not row["is_configured"])
         return render_template("sources.html", sources=rows, days=LATELY_DAYS)
 
@@ -43,15 +46,16 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
 
 def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
     name, variable = source.name, variable_of(source.name)
-    tokens, is_signed = settings.path_tokens_of(name), source.signed
+    tokens, is_signed, has_secret = settings.path_tokens_of(name), source.signed, bool(settings.secrets_of(name))
     url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
     has_token = bool(tokens) or not is_signed
     return {
         "name": name,
         "title": source.title,
-        "is_signed": is_signed,
+        "is_verified": is_signed and (has_secret or not tokens),
         "has_token": has_token,
-        "is_configured": bool(tokens or (is_signed and settings.secrets_of(name))),
+        "is_configured": bool(tokens) or (is_signed and has_secret),
+        "has_example": has_example(name),
         "may_ask": bool(tokens) and not shows_token,
         "is_shown": shows_token,
         "urls": [f"{url}/{token}" for token in tokens] if shows_token else [f"{url}/…" if has_token else url],

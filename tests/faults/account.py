@@ -104,9 +104,7 @@ def _one_key_each(by_key: dict[str, list[Asked]], say: object) -> None:
             say(f"invoice {invoice} was sent under {found}")  # type: ignore[operator]
 
 
-def _leads_first(
-    ledger: Ledger, keys: set[str], by_key: dict[str, list[Asked]], destination: str, say: object
-) -> None:
+def _leads_first(ledger: Ledger, keys: set[str], by_key: dict[str, list[Asked]], destination: str, say: object) -> None:
     """No Sale was sent before an earlier Lead of its person was answered for good."""
     condition, value = ledger.among("s.dedupe_key", sorted(keys))
     with ledger.read() as connection:

@@ -16,6 +16,8 @@ SEED = int(os.environ.get("BRIDGE_FAULTS_SEED", "7"))
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    if not os.environ.get("BRIDGE_FAULTS"):
+        pytest.skip("set BRIDGE_FAULTS=short or long (make faults)")
     if not hasattr(resource, "prlimit"):
         pytest.skip("limits of another process and /proc are Linux's")
     made = Site(request.param, workers=2, seed=SEED)

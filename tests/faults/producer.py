@@ -45,7 +45,7 @@ def make_pile(name: str, count: int, seed: int) -> Pile:
     dice = random.Random(seed)
     pile = Pile()
     while len(pile.events) < count:
-        tag = f"{name}{len(pile.events)}x{seed}"
+        tag = f"{name}-{len(pile.events)}-{seed}"
         what = dice.random()
         if what < 0.25:
             pile.events.append(_submission(tag))

@@ -113,7 +113,8 @@ class Site:
         self.valkey.kill()
         if self.postgres:
             self.postgres.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        if not os.environ.get("BRIDGE_FAULTS_KEEP"):
+            shutil.rmtree(self.home, ignore_errors=True)
 
     @property
     def log(self) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from app.cli.act import example_body
+from app.examples_maker import example_body
 from app.sources.typeform import SOURCE as TYPEFORM
 from tests import stripe_world as world
 from tests.conftest import wait_for

@@ -5,10 +5,9 @@ import html
 import pytest
 
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
-from tests.makers import checkout, count, one, signed
+from tests.makers import checkout, count, one
 from tests.web.conftest import Browser
 
-pytestmark = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 TOKEN = "token-of-the-tests-0123456789"
 VIEWER = "viewers may look"
 
@@ -36,7 +35,6 @@ def test_without_a_public_url_the_bridge_gives_its_own(make_app):
     assert "http://127.0.0.1:8123/webhooks/stripe<" in row(browser.get("/sources").text, "stripe")
 
 
-@pytest.mark.parametrize("ledger_url", ["sqlite", "postgresql"], indirect=True)
 def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger):
     assert "–" in row(browser.get("/sources").text, "stripe")
     for number in (1, 2):
@@ -101,8 +99,3 @@ def test_a_source_of_bridge_toml_is_listed_and_its_title_is_text(make_app, tmp_p
     page = Browser(app.test_client(), "password of the tests").get("/sources").text
     assert "<script>alert" not in page
     assert "OWN_FORM_" in row(page, "own_form")
-
-
-def test_events_of_a_signed_source_do_not_need_the_page(web):
-    body = checkout(7)
-    assert web.post("/webhooks/stripe", **signed(body)).status_code == 200

@@ -39,7 +39,7 @@ def map_paid(event: StripeEvent) -> Mapped:
         event_name="subscription_created" if billing_reason == "subscription_create" else "order_paid",
         lines=invoice.get("lines"),
         occurred_at=moment_of(object_of(invoice.get("status_transitions")).get("paid_at")),
-        hold="person" if is_unnamed and billing_reason in NAMED_LATER else "none",
+        hold="person" if is_unnamed and (billing_reason in NAMED_LATER or event.rules.looks_up_persons) else "none",
     )
 
 

@@ -1,9 +1,20 @@
-"""To come."""
+"""The audit log: every change that somebody made by hand, who, what and when."""
 
-from flask import Blueprint
+from flask import Blueprint, render_template
 
-from app.web.pages.parts import Parts
+from app.ledger.overview import audit as lines_of
+from app.web.api import number
+from app.web.auth import login_required
+from app.web.pages.parts import ROWS, Parts
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    """Nothing yet."""
+    ledger = parts.ledger
+
+    @blueprint.get("/audit")
+    @login_required
+    def audit() -> str:
+        before = number("before")
+        with ledger.read() as connection:
+            lines = lines_of(ledger, connection, before=before, limit=ROWS)
+        return render_template("audit.html", lines=lines, more=len(lines) == ROWS)

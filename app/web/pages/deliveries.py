@@ -1,18 +1,27 @@
-"""Deliveries: the list, and one with its whole story."""
+"""Deliveries: the list, and one with its whole story and the buttons that mend it."""
+
+import json
+import shlex
+from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.destination import Destination, idempotency_key
 from app.ledger import queries
+from app.ledger.bulk import undo_discard
+from app.ledger.editing import edit, problem_of
 from app.ledger.mending import Mended, discard, replay
+from app.ledger.stories import story
 from app.model import STATUSES
 from app.web.api import number, one_of
-from app.web.auth import login_required
+from app.web.auth import login_required, operator_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
+    destinations = {one.name: one for one in parts.destinations}
 
     @blueprint.get("/deliveries")
     @login_required
@@ -28,8 +37,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def delivery(delivery_id: int) -> str:
         with ledger.read() as connection:
-            found = queries.delivery(ledger, connection, delivery_id)
-        return render_template("delivery.html", delivery=found)
+            found = story(ledger, connection, delivery_id)
+        curl = as_curl(found, destinations.get(found["destination"]))
+        return render_template("delivery.html", delivery=found, curl=curl)
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     @login_required
@@ -43,6 +53,52 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def discard_one(delivery_id: int) -> Response:
         return back(ledger.transact(lambda c: discard(ledger, c, delivery_id, actor=actor())))
+
+    @blueprint.post("/deliveries/<int:delivery_id>/undo")
+    @login_required
+    def undo_one(delivery_id: int) -> Response:
+        mended = ledger.transact(lambda c: undo_discard(ledger, c, delivery_id, actor=actor()))
+        parts.nudge()
+        return back(mended)
+
+    @blueprint.get("/deliveries/<int:delivery_id>/edit")
+    @login_required
+    @operator_required
+    def ask_edit(delivery_id: int) -> Any:
+        with ledger.read() as connection:
+            found = story(ledger, connection, delivery_id)
+        if found["not_editable"]:
+            return back(Mended(delivery_id, False, found["not_editable"]))
+        text = json.dumps(found["payload"], indent=2, ensure_ascii=False)
+        return render_template("edit.html", delivery=found, text=text, problem=None)
+
+    @blueprint.post("/deliveries/<int:delivery_id>/edit")
+    @login_required
+    def edit_one(delivery_id: int) -> Any:
+        text = request.form.get("payload", "")
+        with ledger.read() as connection:
+            found = story(ledger, connection, delivery_id)
+        problem = problem_of(found["payload"], text)
+        if problem and not found["not_editable"]:
+            return render_template("edit.html", delivery=found, text=text, problem=problem), 422
+        mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=actor()))
+        parts.nudge()
+        return back(mended)
+
+
+def as_curl(found: dict[str, Any], destination: Destination | None) -> str | None:
+    """The request as a command for a shell, with the token left to the shell's environment."""
+    if destination is None:
+        return None
+    return " \\\n  ".join(
+        [
+            "curl -X POST " + shlex.quote(f"{destination.url}/track/{found['kind']}"),
+            '-H "Authorization: Bearer $DESTINATION_TOKEN"',
+            "-H 'Content-Type: application/json'",
+            "-H " + shlex.quote("Idempotency-Key: " + idempotency_key(found["dedupe_key"])),
+            "--data-raw " + shlex.quote(found["text"]),
+        ]
+    )
 
 
 def back(mended: Mended) -> Response:

@@ -1,9 +1,58 @@
-"""To come."""
+"""The destination: its state, pausing and resuming it, and a test call."""
 
-from flask import Blueprint
+from flask import Blueprint, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
 
-from app.web.pages.parts import Parts
+from app.ledger import brakes, queries
+from app.ledger.overview import audit
+from app.reach import reach
+from app.web.auth import login_required
+from app.web.pages.parts import Parts, actor, told
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    """Nothing yet."""
+    ledger = parts.ledger
+    known = {one.name: one for one in parts.destinations}
+
+    @blueprint.get("/destination")
+    @login_required
+    def destination() -> str:
+        with ledger.read() as connection:
+            states = {one["name"]: one for one in queries.destinations(ledger, connection)}
+            waiting = {name: queries.waiting(ledger, connection, name) for name in known}
+            lines = [
+                line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)
+            ]
+        return render_template(
+            "destination.html", destinations=parts.destinations, states=states, waiting=waiting, lines=lines
+        )
+
+    @blueprint.post("/destination/<name>/pause")
+    @login_required
+    def pause(name: str) -> Response:
+        must_know(name)
+        reason = request.form.get("reason", "")
+        done = ledger.transact(lambda c: brakes.pause(ledger, c, name, reason, actor=actor()))
+        return told(
+            f"{name} is paused" if done else f"{name} was paused already", url_for(".destination"), is_done=done
+        )
+
+    @blueprint.post("/destination/<name>/resume")
+    @login_required
+    def resume(name: str) -> Response:
+        must_know(name)
+        done = ledger.transact(lambda c: brakes.resume(ledger, c, name, actor=actor()))
+        parts.nudge()
+        return told(f"{name} goes on" if done else f"{name} was not paused", url_for(".destination"), is_done=done)
+
+    @blueprint.post("/destination/<name>/test")
+    @login_required
+    def test_call(name: str) -> Response:
+        must_know(name)
+        answers, text = reach(known[name].url, known[name].timeout_seconds)
+        return told(f"{name} {text}", url_for(".destination"), is_done=answers)
+
+    def must_know(name: str) -> None:
+        if name not in known:
+            raise NotFound(f"there is no destination {name}")

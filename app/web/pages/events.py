@@ -1,13 +1,22 @@
 """Events: everything that was received, and what became of it."""
 
-from flask import Blueprint, render_template
+import time
+from collections import Counter
+
+from flask import Blueprint, render_template, url_for
 from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
 
 from app.ledger import queries
+from app.ledger.mending import note
 from app.model import OUTCOMES
+from app.remap import remap_parked
 from app.web.api import number, one_of
 from app.web.auth import login_required
-from app.web.pages.parts import ROWS, Parts
+from app.web.pages.parts import ROWS, Parts, actor, told
+
+REMAP_SECONDS = 15.0
+"""What a request may take for mapping parked events anew; the command has no such limit."""
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -30,9 +39,32 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             raise NotFound(f"there is no event {event_id}")
         return render_template("event.html", event=found)
 
+    @blueprint.post("/events/remap")
+    @login_required
+    def remap() -> Response:
+        message = map_parked_anew(parts)
+        ledger.transact(lambda c: note(ledger, c, actor(), "remap", "parked events", message))
+        parts.nudge()
+        return told(message, url_for(".events", outcome="parked"))
+
     @blueprint.get("/sandbox")
     @login_required
     def sandbox() -> str:
         with ledger.read() as connection:
             received = queries.sandbox(ledger, connection)
         return render_template("sandbox.html", received=received)
+
+
+def map_parked_anew(parts: Parts) -> str:
+    """Maps parked events anew, oldest first, for as long as a request may take; what became of them, in a sentence."""
+    until = time.monotonic() + REMAP_SECONDS
+    outcomes: Counter[str] = Counter()
+    for one in remap_parked(parts.ledger, parts.sources, parts.policy):
+        outcomes[one.receipt.outcome if one.receipt else "unreadable"] += 1
+        if time.monotonic() > until:
+            return f"{_counted(outcomes)}; there was no time for the rest: run bridge replay --parked"
+    return _counted(outcomes) if outcomes else "no event is parked"
+
+
+def _counted(outcomes: Counter[str]) -> str:
+    return "mapped anew: " + ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))

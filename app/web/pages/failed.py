@@ -1,9 +1,143 @@
-"""To come."""
+"""Failed forwards: what is dead or retrying, by reason, and mending many at once.
 
-from flask import Blueprint
+Bulk work goes a batch to a request: each answer shows how far it came and goes on by itself (or by its button, without
+script), so no request is long and closing the page stops it between two batches.
+"""
 
-from app.web.pages.parts import Parts
+import re
+from typing import Any
+
+from flask import Blueprint, render_template, request, url_for
+from sqlalchemy import Connection
+from werkzeug.exceptions import BadRequest, UnprocessableEntity
+
+from app.ledger import bulk, search
+from app.times import read_since
+from app.web.api import number
+from app.web.auth import login_required
+from app.web.pages.parts import ROWS, Parts, actor, told
+
+BATCH = 500
+MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
+FIELDS = ("status", "source", "kind", "code", "reason", "since", "until", "q")
+PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    """Nothing yet."""
+    ledger = parts.ledger
+
+    @blueprint.get("/failed")
+    @login_required
+    def failed() -> str:
+        fields, before = given(request.args), number("before")
+        wanted = filter_of(fields)
+        with ledger.read() as connection:
+            page = search.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+            groups = search.groups(ledger, connection, wanted, parts.sources)
+            matching, is_all = search.count(ledger, connection, wanted, parts.sources)
+        return render_template(
+            "failed.html",
+            page=page,
+            groups=groups,
+            fields=fields,
+            count=matching,
+            is_all=is_all,
+            sources=sorted(parts.intake.configured),
+            scan=search.SCAN,
+            before=before,
+        )
+
+    @blueprint.post("/failed/confirm")
+    @login_required
+    def confirm_bulk() -> Any:
+        job = job_of(request.form)
+        with ledger.read() as connection:
+            matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
+        if job["ids"]:
+            matching, is_all = len(job["ids"]), True
+        if not matching:
+            return told("nothing was chosen", url_for(".failed", **job["fields"]), is_done=False)
+        return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
+
+    @blueprint.post("/failed/run")
+    @login_required
+    def run_bulk() -> Any:
+        job = run_batch(parts, job_of(request.form))
+        if job["verb"] in ("replay", "undo"):
+            parts.nudge()
+        return render_template("bulk.html", job=job, step="done" if job["after"] is None else "running", past=PAST)
+
+
+def given(source: Any) -> dict[str, str]:
+    """The filter's fields that were filled in."""
+    return {name: value for name in FIELDS if (value := source.get(name, "").strip()[:500])}
+
+
+def filter_of(fields: dict[str, str]) -> search.Filter:
+    """Raises UnprocessableEntity where a field means nothing."""
+    status, kind, code = fields.get("status"), fields.get("kind"), fields.get("code", "")
+    if status not in (None, *search.FAILED):
+        raise UnprocessableEntity("status must be dead or retrying")
+    if kind not in (None, *search.KINDS):
+        raise UnprocessableEntity("kind must be sale or lead")
+    if code and not re.fullmatch("[0-9]{3}", code):
+        raise UnprocessableEntity("the answer's status must be a number such as 422")
+    try:
+        since, until = (read_since(fields[name]) if fields.get(name) else None for name in ("since", "until"))
+    except (ValueError, OverflowError) as error:
+        raise UnprocessableEntity(str(error)) from None
+    return search.Filter(
+        statuses=(status,) if status else search.FAILED,
+        source=fields.get("source"),
+        kind=kind,
+        code=int(code) if code else None,
+        reason=fields.get("reason"),
+        since=since,
+        until=until,
+        text=fields.get("q", ""),
+    )
+
+
+def job_of(form: Any) -> dict[str, Any]:
+    """What a bulk form asks for: the verb, the deliveries (named, or all that match the filter), and how far it came."""
+    verb, mark, after = form.get("verb", ""), form.get("mark", ""), form.get("after", "")
+    ids = [one for one in form.getlist("id") if re.fullmatch("[0-9]{1,18}", one)]
+    if verb not in PAST or (mark and not MARK.fullmatch(mark)) or not re.fullmatch("[0-9]{0,18}", after):
+        raise BadRequest("this form cannot be read: reload the page and try again")
+    if verb == "undo" and not mark:
+        raise BadRequest("this form names no discard to undo")
+    is_all = form.get("all") == "1" or verb == "undo"
+    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left")}
+    return {
+        "verb": verb,
+        "mark": mark,
+        "ids": [] if is_all else [int(one) for one in ids][:BATCH],
+        "all": is_all,
+        "fields": given(form),
+        "after": int(after) if after else None,
+        **counts,
+    }
+
+
+def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
+    """The next batch of a job; the job as it stands then, with `after` None once all is done."""
+    ledger = parts.ledger
+
+    def work(connection: Connection) -> dict[str, Any]:
+        mark = job["mark"] or (bulk.new_mark(ledger, connection) if job["verb"] == "discard" else "")
+        if job["verb"] == "undo":
+            lines = bulk.marked(ledger, connection, mark, after=job["after"] or 0, limit=BATCH)
+            mended = [bulk.undo_discard(ledger, connection, one, actor=actor()).done for _, one in lines]
+            done, chosen = sum(mended), len(mended)
+            after = lines[-1][0] if len(lines) == BATCH else None
+        else:
+            ids, after = job["ids"], None
+            if job["all"]:
+                wanted, before = filter_of(job["fields"]), job["after"]
+                ids, after = search.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
+            chosen = len(ids)
+            done = len(bulk.mend(ledger, connection, ids, job["verb"], actor=actor(), mark=mark))
+        left = job["left"] + chosen - done
+        return {**job, "mark": mark, "after": after, "done": job["done"] + done, "left": left}
+
+    return ledger.transact(work)

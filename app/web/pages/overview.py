@@ -1,44 +1,132 @@
 """The first page: is it working?"""
 
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
+from sqlalchemy import Connection
 
+from app.ledger import overview as lately
 from app.ledger import queries
+from app.ledger.engine import Ledger
 from app.web.auth import login_required
 from app.web.pages.parts import Parts
 
+KEPT_SECONDS = 30.0
+LAST_SHOWN = 8
+
+
+class Kept:
+    """Answers that may be half a minute old: those about hours that are over."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._answers: dict[Any, tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, ask: Callable[[], Any]) -> Any:
+        now = self._clock()
+        with self._lock:
+            self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > now}
+            kept = self._answers.get(key)
+        if kept is None:
+            kept = (now + KEPT_SECONDS, ask())
+            with self._lock:
+                self._answers[key] = kept
+        return kept[1]
+
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
+    ledger, kept = parts.ledger, Kept()
 
     @blueprint.get("/")
     @login_required
     def overview() -> str:
+        span = request.args.get("span")
+        span = span if span in lately.SPANS else "day"
         with ledger.read() as connection:
-            stats = queries.stats(ledger, connection)
-            deliveries = queries.deliveries(ledger, connection, limit=15)
-            events = queries.events(ledger, connection, limit=15)
-            dead = queries.deliveries(ledger, connection, status="dead", limit=10)
+            found = stand(ledger, connection)
+            bars = traffic(ledger, connection, span, kept)
+            deliveries = queries.deliveries(ledger, connection, limit=LAST_SHOWN)
+            dead = queries.deliveries(ledger, connection, status="dead", limit=LAST_SHOWN)
+            sources = lately.last_events(ledger, connection, parts.sources)
         return render_template(
             "overview.html",
-            stats=stats,
+            stand=found,
+            verdict=verdict(found),
+            chart=chart(bars),
+            span=span,
+            spans=lately.SPANS,
             deliveries=deliveries,
-            events=events,
             dead=dead,
+            seen=sources,
             sources=parts.intake.configured,
-            verdict=verdict(stats),
+            most=lately.MOST,
+            rate=parts.settings.destination_rate,
         )
 
 
-def verdict(stats: dict[str, Any]) -> tuple[str, str]:
+def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
+    """How things stand now."""
+    return {
+        **lately.counts(ledger, connection),
+        "has_events": lately.has_events(ledger, connection),
+        "oldest": lately.oldest_waiting(ledger, connection),
+        "timing": lately.timing(ledger, connection),
+        "workers_alive": len(queries.workers_alive(ledger, connection)),
+        "destinations": queries.destinations(ledger, connection),
+    }
+
+
+def traffic(ledger: Ledger, connection: Connection, span: str, kept: Kept) -> list[dict[str, Any]]:
+    """The bars of a chart."""
+    seconds, count = lately.SPANS[span]
+    starts = lately.bar_starts(ledger.now(connection), seconds, count)
+    size = starts[1] - starts[0]
+    over = [
+        kept.get((span, start), partial(lately.bar, ledger, connection, start, start + size)) for start in starts[:-1]
+    ]
+    return [*over, lately.bar(ledger, connection, starts[-1], starts[-1] + size)]
+
+
+def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
+    """Two rows of bars as an SVG can draw them, in a box of 100 to the width: {x, width, in, out, dead (heights), …}."""
+    highest = max(1, *(max(one["events"], one["delivered"] + one["dead"]) for one in bars))
+    width = 720 / len(bars)
+
+    def height(count: int) -> float:
+        return float(round(max(count / highest * 56, 1.5 if count else 0.0), 2))
+
+    drawn = [
+        {
+            **one,
+            "x": round(index * width, 2),
+            "in": height(one["events"]),
+            "out": height(one["delivered"]),
+            "bad": height(one["dead"]),
+        }
+        for index, one in enumerate(bars)
+    ]
+    totals = {name: sum(one[name] for one in bars) for name in ("events", "delivered", "dead")}
+    return {"bars": drawn, "width": round(width * 0.8, 2), "highest": highest, **totals}
+
+
+def verdict(found: dict[str, Any]) -> tuple[str, str]:
     """Is it working? (tone, one sentence); tone is ok, warn or bad."""
-    paused = [d for d in stats["destinations"] if d["paused_at"]]
+    paused = [d for d in found["destinations"] if d["paused_at"]]
     if paused:
         return "bad", f"Forwarding to {paused[0]['name']} is paused: {paused[0]['paused_reason']}."
-    if not stats["workers_alive"]:
+    if not found["workers_alive"]:
         return "bad", "No worker is alive, so nothing is forwarded: start “bridge worker”."
-    dead, retrying = stats["deliveries"]["dead"], stats["deliveries"]["retrying"]
+    tripped = [d for d in found["destinations"] if d["is_open"]]
+    if tripped:
+        return "warn", (
+            f"{tripped[0]['name'].capitalize()} takes nothing just now. It is probed, and what waits goes out when it is back."
+        )
+    dead, retrying = found["deliveries"]["dead"], found["deliveries"]["retrying"]
     if dead:
         return (
             "bad",
@@ -49,10 +137,11 @@ def verdict(stats: dict[str, Any]) -> tuple[str, str]:
             "warn",
             f"{_count(retrying, 'delivery', 'deliveries')} failed and will be tried again without your doing.",
         )
-    if not sum(stats["events"].values()):
+    if not found["has_events"]:
         return "ok", "Ready. Nothing has come in yet."
     return "ok", "Everything that came in was forwarded, or is on its way."
 
 
 def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+    more = "+" if number >= lately.MOST else ""
+    return f"{number:,}{more} {one if number == 1 else many}"

@@ -1,9 +1,23 @@
-"""To come."""
+"""One search over everything: persons, deliveries and events."""
 
-from flask import Blueprint
+from flask import Blueprint, render_template, request
 
-from app.web.pages.parts import Parts
+from app.ledger import journeys, queries, search
+from app.web.auth import login_required
+from app.web.pages.parts import ROWS, Parts
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    """Nothing yet."""
+    ledger = parts.ledger
+
+    @blueprint.get("/search")
+    @login_required
+    def search_all() -> str:
+        text = request.args.get("q", "").strip()[:500]
+        with ledger.read() as connection:
+            found = search.find(ledger, connection, text, parts.sources)
+            ids = search.deliveries_of(ledger, connection, found, ROWS) if text else []
+            deliveries = queries.deliveries_by_id(ledger, connection, ids)
+            persons = journeys.persons(ledger, connection, ids=found.person_ids[:ROWS], limit=ROWS)
+            events = queries.events_by_id(ledger, connection, found.event_ids[:ROWS])
+        return render_template("search.html", q=text, deliveries=deliveries, persons=persons, events=events, rows=ROWS)

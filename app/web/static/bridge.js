@@ -1,7 +1,105 @@
-// Times in the reader's own zone, with UTC on hover. The pages work without this.
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const moment = new Date(time.dateTime);
-  if (!Number.isNaN(moment.getTime())) {
-    time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+// What the pages do besides, where script is on: times in the reader's zone, live parts, keys, copying. They work without it.
+"use strict";
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    const today = moment.toDateString() === new Date().toDateString();
+    const near = Math.abs(Date.now() - moment.getTime()) < 300 * 86400000;
+    time.textContent = today
+      ? moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+      : moment.toLocaleString(undefined, {
+          day: "numeric", month: "short", ...(near ? {} : { year: "numeric" }), hour: "2-digit", minute: "2-digit",
+        });
+    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
   }
 }
+
+// Live: the page asks for itself anew and takes over the parts marked data-live, if anything changed. It holds no connection.
+const EVERY_MS = 2500, SLOWEST_MS = 30000;
+let etag = null, wait = EVERY_MS;
+const shown = new Map();
+
+function isBusy(part) {
+  return part.contains(document.activeElement) && document.activeElement !== document.body
+    || part.querySelector("input:checked, details[open]") !== null
+    || (String(getSelection()) !== "" && part.contains(getSelection().anchorNode));
+}
+
+async function refresh() {
+  if (!document.hidden) {
+    try {
+      const headers = { "X-Live": "1", ...(etag ? { "If-None-Match": etag } : {}) };
+      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual", credentials: "same-origin" });
+      wait = EVERY_MS;
+      if (answer.type === "opaqueredirect") { location.reload(); return; }
+      if (answer.status === 200) {
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        let isWhole = true;
+        for (const part of document.querySelectorAll("[data-live]")) {
+          const name = part.dataset.live, next = fresh.querySelector(`[data-live="${CSS.escape(name)}"]`);
+          if (!next || shown.get(name) === next.innerHTML) continue;
+          if (isBusy(part)) { isWhole = false; continue; }
+          shown.set(name, next.innerHTML);
+          part.innerHTML = next.innerHTML;
+          ready(part);
+        }
+        etag = isWhole ? answer.headers.get("ETag") : null;
+      } else if (answer.status !== 304) {
+        wait = Math.min(wait * 2, SLOWEST_MS);
+      }
+    } catch {
+      wait = Math.min(wait * 2, SLOWEST_MS);
+    }
+  }
+  setTimeout(refresh, wait);
+}
+
+function copyButtons(root) {
+  for (const source of root.querySelectorAll("[data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    source.before(button);
+  }
+}
+
+function tickAll(root) {
+  for (const all of root.querySelectorAll("input[data-all]")) {
+    all.hidden = false;
+    all.addEventListener("change", () => {
+      for (const one of all.closest("table").querySelectorAll("tbody input[type=checkbox]")) one.checked = all.checked;
+    });
+  }
+}
+
+function ready(root) {
+  localTimes(root);
+  copyButtons(root);
+  tickAll(root);
+}
+
+// Keys: / goes to the search, r replays on a delivery's page.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  if (event.key === "/") {
+    const field = document.querySelector("[data-search]") || document.querySelector("[data-search-all]");
+    if (field) { event.preventDefault(); field.focus(); field.select(); }
+  } else if (event.key === "r") {
+    const form = document.querySelector("form[data-replay]");
+    if (form) { event.preventDefault(); form.requestSubmit(); }
+  }
+});
+
+ready(document);
+// Work in batches goes on by itself; a moment's rest, so that it can be stopped.
+const further = document.querySelector("form[data-go-on]");
+if (further) setTimeout(() => further.requestSubmit(), 250);
+if (document.querySelector("[data-live]")) setTimeout(refresh, EVERY_MS);

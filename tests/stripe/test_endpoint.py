@@ -1,0 +1,113 @@
+"""The webhook endpoint at Stripe: found again, changed where it differs, and its secret handed over once."""
+
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.model import Rules
+from app.sources.stripe.source import MAPPERS
+from app.stripe.backfill import MOST_TYPES
+from app.stripe.endpoint import MARK
+from app.stripe.wanted import CHARGE_EVENTS, wanted_events
+from tests.stripe.test_stripe_api import KEY, URL, FakeStripe, endpoint
+
+ALL = Rules(sale_events=frozenset({"checkout", "invoice", "payment_intent", "charge"}))
+
+
+@pytest.fixture
+def stripe() -> Iterator[FakeStripe]:
+    server = FakeStripe()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sync(make_settings: Callable[..., Any], stripe: FakeStripe) -> Callable[..., Result]:
+    def run(*arguments: object, **variables: str) -> Result:
+        make_settings(**{"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url, **variables})
+        return CliRunner().invoke(main, ["stripe-endpoint", "sync", *(str(a) for a in arguments)])
+
+    return run
+
+
+def test_every_wanted_event_means_something_to_the_mapping_and_all_fit_one_request():
+    assert set(wanted_events(ALL)) <= set(MAPPERS)
+    assert len(wanted_events(ALL)) <= MOST_TYPES
+    assert set(wanted_events(ALL)) - set(wanted_events(Rules())) == set(CHARGE_EVENTS)
+
+
+def test_the_charge_opt_in_adds_its_events(sync, stripe):
+    sync("--url", URL)
+    assert not set(CHARGE_EVENTS) & set(stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"])
+    result = sync("--url", URL, STRIPE_SALE_EVENTS="checkout,invoice,charge")
+    assert result.stdout.count("+ event") == 2
+    assert set(CHARGE_EVENTS) < set(stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"])
+
+
+def test_public_url_is_the_default(sync, stripe):
+    assert sync().exit_code == 1
+    assert "--url" in sync().stderr
+    sync(PUBLIC_URL="https://bridge.example.com")
+    assert [each["url"] for each in stripe.lists["/v1/webhook_endpoints"]] == [URL]
+
+
+def test_an_endpoint_for_all_events_is_narrowed(sync, stripe):
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, ["*"])]
+    assert "- event *" in sync("--url", URL).stdout
+    assert stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"] == list(wanted_events(Rules()))
+
+
+def test_an_endpoint_that_another_installation_made_is_not_taken_for_ours(sync, stripe):
+    wanted = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [
+        endpoint("we_1", "https://staging.example.com/webhooks/stripe", wanted, metadata={MARK: "f" * 16})
+    ]
+    sync("--url", URL)
+    assert [path for _, path, _ in stripe.changes] == ["/v1/webhook_endpoints"]
+
+
+def test_another_url_gets_an_endpoint_of_its_own(sync, stripe):
+    sync("--url", "https://old.example.com/webhooks/stripe")
+    sync("--url", URL)
+    assert [each["url"] for each in stripe.lists["/v1/webhook_endpoints"]] == [
+        "https://old.example.com/webhooks/stripe",
+        URL,
+    ]
+
+
+def test_a_second_endpoint_of_the_same_url_is_told_of_and_left(sync, stripe):
+    wanted = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted), endpoint("we_2", URL, ["*"])]
+    sync("--url", URL)
+    result = sync("--url", URL)
+    assert "we_2 has the same URL" in result.stdout
+    assert stripe.lists["/v1/webhook_endpoints"][1] == endpoint("we_2", URL, ["*"])
+
+
+def test_the_secret_goes_into_a_file_of_its_owners_and_not_on_the_screen(sync, tmp_path):
+    path = tmp_path / "secret"
+    result = sync("--url", URL, "--secret-file", path)
+    assert path.read_text() == "whsec_told_only_once\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "whsec_told" not in result.output
+
+
+def test_a_secret_file_that_is_there_is_not_overwritten_and_nothing_is_created(sync, stripe, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    assert sync("--url", URL, "--secret-file", tmp_path / "secret").exit_code == 2
+    assert stripe.changes == []
+
+
+def test_a_secret_that_cannot_be_written_is_shown_after_all(sync, tmp_path):
+    result = sync("--url", URL, "--secret-file", tmp_path / "no" / "folder")
+    assert "whsec_told_only_once" in result.stdout
+
+
+@pytest.mark.parametrize("url", ["bridge.example.com", "ftp://a.example/webhooks/stripe", "https://"])
+def test_what_is_no_url_is_refused(sync, stripe, url):
+    assert sync("--url", url).exit_code == 2
+    assert stripe.requests == []
