@@ -5,6 +5,7 @@ is shared, and an empty queue costs nothing.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from app.destination import Destination
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish, give_back, has_due
+from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish, give_back, has_due, release
 from workers.lane import Lane
 
 TURN_SECONDS = 0.01
@@ -21,6 +22,7 @@ REST_SECONDS = 0.1
 LONGEST_JOB_SECONDS = 600.0
 STOP_SECONDS = 9.0
 CLAIM_MARGIN_SECONDS = 20.0
+CLOCK_TOLERANCE_MS = 200
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +49,8 @@ class Forwarder:
         self._claims = 0
         self._ready = False
         self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
+        self._doubtful: list[str] = []
+        """Tokens of claims of which we do not know whether the ledger has them. Nothing was sent under them."""
         self.worker_id = 0
         self.is_running = False
         """Read by the sweeper: a running job needs no nudge."""
@@ -65,7 +69,7 @@ class Forwarder:
 
     def _run(self) -> int:
         made, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1
-        while not self._stop.is_set():
+        while not self._stop.is_set() and time.monotonic() - started < LONGEST_JOB_SECONDS:
             try:
                 busy = False
                 for lane in self._lanes:
@@ -81,8 +85,6 @@ class Forwarder:
             now = time.monotonic()
             if busy:
                 idle_since = now
-                if now - started > LONGEST_JOB_SECONDS:
-                    break
             elif now - idle_since > LINGER_SECONDS:
                 return made
             time.sleep(TURN_SECONDS)
@@ -96,6 +98,7 @@ class Forwarder:
         """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
         lane.cut_late()
         outcomes, unsent = self._pending(lane)
+        self._unrecorded[lane.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
         rested = bool(outcomes) or time.monotonic() >= lane.rest_until
         wants = rested and lane.room() >= min(lane.concurrency, 8) and self._has_due(lane)
         if not outcomes and not unsent and not wants:
@@ -111,8 +114,10 @@ class Forwarder:
             if not self._ready:
                 for each in self._lanes:
                     ensure_destination(self._ledger, connection, each.destination.name, each.destination.token_print)
-            finish(self._ledger, connection, destination.name, outcomes, now=now, token_print=destination.token_print)
+            told = _by_clock(outcomes, now)
+            finish(self._ledger, connection, destination.name, told, now=now, token_print=destination.token_print)
             give_back(self._ledger, connection, unsent)
+            release(self._ledger, connection, self._doubtful)
             if not room:
                 return []
             return claim(
@@ -131,8 +136,10 @@ class Forwarder:
         try:
             claimed = self._ledger.transact(work)
         except LedgerUnavailable:
-            self._unrecorded[lane.destination.name] = (outcomes, unsent)
+            self._doubtful.append(token)  # it may have been committed all the same
             raise
+        del self._unrecorded[lane.destination.name]
+        self._doubtful.clear()
         self._ready = True
         if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
             lane.rest_until = time.monotonic() + REST_SECONDS
@@ -169,7 +176,7 @@ class Forwarder:
                 back = too_old + unsent.pop(lane.destination.name, [])
                 if outcomes or back:
                     made += self._record_last(lane, outcomes, back)
-                done = done and not lane.open_tasks
+                done = done and not lane.open_tasks and lane.destination.name not in self._unrecorded
             if done or late:
                 return made
             time.sleep(TURN_SECONDS)
@@ -177,14 +184,18 @@ class Forwarder:
     def _record_last(self, lane: Lane, outcomes: list[Outcome], back: list[Claimed]) -> int:
         def work(connection: Connection) -> None:
             now, name = self._ledger.now(connection), lane.destination.name
-            finish(self._ledger, connection, name, outcomes, now=now, token_print=lane.destination.token_print)
+            told = _by_clock(outcomes, now)
+            finish(self._ledger, connection, name, told, now=now, token_print=lane.destination.token_print)
             give_back(self._ledger, connection, back)
+            release(self._ledger, connection, self._doubtful)
 
         try:
             self._ledger.transact(work)
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", error=str(error), unrecorded=len(outcomes))
+            self._unrecorded[lane.destination.name] = (outcomes, back)
             return 0
+        self._doubtful.clear()
         for outcome in outcomes:
             _report(outcome, lane.destination.name)
         return len(outcomes)
@@ -204,6 +215,14 @@ def forward() -> int:
         raise RuntimeError("this job runs in `bridge worker`, not in a plain rq worker")
     forwarder, before_look = _installed[0]
     return forwarder.run(before_look)
+
+
+def _by_clock(outcomes: list[Outcome], now: int) -> list[Outcome]:
+    """`outcomes` with due_at, which was reckoned by this machine's clock, by the database's, which says `now`."""
+    ahead = now - int(time.time() * 1000)
+    if abs(ahead) < CLOCK_TOLERANCE_MS:
+        return outcomes
+    return [o if o.due_at is None else replace(o, due_at=o.due_at + ahead) for o in outcomes]
 
 
 def _report(outcome: Outcome, destination: str) -> None:

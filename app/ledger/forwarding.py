@@ -178,6 +178,12 @@ def give_back(ledger: Ledger, connection: Connection, claimed: Sequence[Claimed]
     ledger.run_many(connection, statement, [(c.id, c.claim) for c in claimed])
 
 
+def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> None:
+    """Ends all claims of these tokens. Idempotent; only for tokens under which certainly nothing was sent."""
+    statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE claimed_until > 0 AND claim = ?"
+    ledger.run_many(connection, statement, [(token,) for token in tokens])
+
+
 def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
     """Claims that ran out: (delivery id, claim, attempts, claimed_until)."""
     rows = ledger.run(
@@ -306,7 +312,7 @@ def _judge(
             connection,
             "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ? WHERE name = ? AND paused_at IS NULL",
             now,
-            f"the destination answered {refused.status}: check DESTINATION_TOKEN",
+            f"the destination answered {refused.status}: check {_token_name(destination)}",
             token_print,
             destination,
         )
@@ -326,6 +332,11 @@ def _judge(
             probe_at,
             destination,
         )
+
+
+def _token_name(destination: str) -> str:
+    """Where that destination's token comes from, as people know it."""
+    return "DESTINATION_TOKEN" if destination == "main" else f"the token of destination {destination}"
 
 
 def _may_probe(ledger: Ledger, connection: Connection, destination: str, state: DestinationState, now: int) -> bool:
