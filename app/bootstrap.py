@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.destination_tables import MAIN, SANDBOX
 from app.dialects import dialect_of
 from app.errors import ConfigurationError
 from app.intake import Intake
@@ -29,10 +30,9 @@ def make_ledger(settings: Settings) -> Ledger:
 
 def make_policy(settings: Settings) -> Policy:
     """What recording needs to know."""
-    dialect = dialect_of(settings.destination_format, settings.destination_amount_unit)
     return Policy(
         rules=settings.rules,
-        routes=[Route("sandbox" if settings.is_sandbox else "main", dialect)],
+        routes=make_routes(settings),
         person_hold_seconds=settings.stripe_hold,
         purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
         first_touch=settings.attribution.touch == "first",
@@ -40,6 +40,23 @@ def make_policy(settings: Settings) -> Policy:
         stripe_lead_once=settings.stripe_lead_once,
         deferred=settings.deferred,
     )
+
+
+def make_routes(settings: Settings) -> list[Route]:
+    """Which destinations new conversions go to. Raises ConfigurationError where a filter names a source that there is not."""
+    routes = []
+    if settings.is_sandbox or settings.destination_url is not None:
+        name = SANDBOX if settings.is_sandbox else MAIN
+        routes.append(Route(name, dialect_of(settings.destination_format, settings.destination_amount_unit)))
+    known = all_sources(settings.config)
+    for name, table in settings.destination_tables.items():
+        unknown = sorted(set(table.sources or ()) - set(known))
+        if unknown:
+            where = f"{settings.config_path}: destinations.{name}.sources"
+            raise ConfigurationError(f"{where}: there is no source called {unknown[0]}")
+        sources = None if table.sources is None else frozenset(table.sources)
+        routes.append(Route(name, dialect_of(table.format, table.amount_unit), frozenset(table.kinds), sources))
+    return routes
 
 
 def make_nudges(settings: Settings, timeout_seconds: float = 1.0) -> Nudges:

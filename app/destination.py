@@ -19,12 +19,14 @@ from urllib.parse import quote, urlsplit
 
 import certifi
 
+from app.destination_tables import MAIN, SANDBOX
 from app.dialects import Dialect, dialect_of
 from app.errors import ConfigurationError, TransientDeliveryError
 from app.settings import Settings
 
 LONGEST_ANSWER = 64 * 1024
 USER_AGENT = "conversion-bridge/0.1"
+LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
 HIDDEN_HEADERS = frozenset({"set-cookie", "authorization", "www-authenticate", "proxy-authenticate"})
 
 
@@ -49,6 +51,8 @@ class Destination:
     concurrency: int = 32
     rate: float | None = None
     allow_private: bool = False
+    leave: str = LEAVE
+    """What to set where a private address is meant."""
 
     @property
     def token_print(self) -> str:
@@ -186,32 +190,63 @@ class Line:
     def _check_peer(self, sock: socket.socket) -> None:
         """What the name resolved to is checked on the connection itself, so that no second look-up can differ."""
         if not self._destination.allow_private and is_private(sock.getpeername()[0]):
-            raise ValueError(f"{self._host} is at {sock.getpeername()[0]}, a private address: {LEAVE}")
-
-
-LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
+            where = f"{self._host} is at {sock.getpeername()[0]}, a private address"
+            raise ValueError(f"{where}: {self._destination.leave}")
 
 
 def destinations_of(settings: Settings) -> list[Destination]:
-    """Who receives conversions. Without DESTINATION_URL: the bridge's own sandbox. Raises ConfigurationError."""
-    dialect = dialect_of(settings.destination_format, settings.destination_amount_unit)
-    common = {
-        "dialect": dialect,
-        "timeout_seconds": settings.destination_timeout,
-        "concurrency": settings.destination_concurrency,
-        "rate": settings.destination_rate,
-    }
-    if settings.destination_url is None or settings.destination_token is None:
+    """Who receives conversions: the one of DESTINATION_URL and those of bridge.toml; with none of either, the bridge's own
+    sandbox. Raises ConfigurationError."""
+    found = []
+    if settings.is_sandbox:
         if settings.secret_key is None:
             raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` makes one up)")
         token = sandbox_token(settings.secret_key.get_secret_value())
-        return [Destination("sandbox", f"{settings.own_url}/sandbox", token, allow_private=True, **common)]  # type: ignore[arg-type]
-    host = urlsplit(settings.destination_url).hostname or ""
-    if not settings.destination_allow_private and (host == "localhost" or is_private(host)):
-        raise ConfigurationError(f"DESTINATION_URL points at {host}, a private address: {LEAVE}")
-    token = settings.destination_token.get_secret_value()
-    allow = settings.destination_allow_private
-    return [Destination("main", settings.destination_url, token, allow_private=allow, **common)]  # type: ignore[arg-type]
+        found.append(_of_variables(settings, SANDBOX, f"{settings.own_url}/sandbox", token, allow_private=True))
+    elif settings.destination_url is not None:
+        assert settings.destination_token is not None
+        allow = settings.destination_allow_private
+        _check_public(settings.destination_url, allow, "DESTINATION_URL", LEAVE)
+        token = settings.destination_token.get_secret_value()
+        found.append(_of_variables(settings, MAIN, settings.destination_url, token, allow_private=allow))
+    for name, table in settings.destination_tables.items():
+        where = f"{settings.config_path}: destinations.{name}"
+        leave = f"set destinations.{name}.allow_private = true if that is meant"
+        _check_public(table.url, table.allow_private, f"{where}.url", leave)
+        found.append(
+            Destination(
+                name,
+                table.url,
+                settings.token_of(name),
+                dialect_of(table.format, table.amount_unit),
+                table.timeout,
+                table.concurrency,
+                table.rate,
+                table.allow_private,
+                leave,
+            )
+        )
+    return found
+
+
+def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_private: bool) -> Destination:
+    """The one destination that the variables DESTINATION_… describe."""
+    return Destination(
+        name,
+        url,
+        token,
+        dialect_of(settings.destination_format, settings.destination_amount_unit),
+        settings.destination_timeout,
+        settings.destination_concurrency,
+        settings.destination_rate,
+        allow_private,
+    )
+
+
+def _check_public(url: str, allow_private: bool, where: str, leave: str) -> None:
+    host = urlsplit(url).hostname or ""
+    if not allow_private and (host == "localhost" or is_private(host)):
+        raise ConfigurationError(f"{where} points at {host}, a private address: {leave}")
 
 
 def sandbox_token(secret_key: str) -> str:

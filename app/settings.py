@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.destination_tables import DestinationTable, read_tables, web_url
 from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES, Rules
 
@@ -87,20 +88,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
+    _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("destination_url", "public_url", "stripe_api_base")
     @classmethod
     def _is_web_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _is_readable_url(value):
-            raise ValueError("its host or port cannot be read")
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a URL that begins with https:// (or http://)")
-        if parts.username or parts.password:
-            raise ValueError("must not hold a user name or password")
-        return value.rstrip("/")
+        return None if value is None else web_url(value)
 
     @field_validator("database_url")
     @classmethod
@@ -160,7 +153,23 @@ class Settings(BaseSettings):
     @property
     def is_sandbox(self) -> bool:
         """No destination is configured: what is sent goes to the bridge's own."""
-        return self.destination_url is None
+        return self.destination_url is None and not self.config.get("destinations")
+
+    @cached_property
+    def destination_tables(self) -> Mapping[str, DestinationTable]:
+        """The destinations of bridge.toml by name. Raises ConfigurationError."""
+        return read_tables(self.config, self.config_path, has_main=self.destination_url is not None)
+
+    def token_of(self, name: str) -> str:
+        """The bearer token of a destination of bridge.toml, out of the variable that it names. Raises ConfigurationError."""
+        variable = self.destination_tables[name].token_env
+        where = f"{self.config_path}: destinations.{name}.token_env: the variable {variable}"
+        token = self._environment.get(variable, "").strip()
+        if not token:
+            raise ConfigurationError(f"{where} is not set")
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigurationError(f"{where} must hold ASCII characters that a header can carry")
+        return token
 
     @property
     def ledger_url(self) -> str:
@@ -281,6 +290,7 @@ def load_settings() -> Settings:
             name = str(problem["loc"][0]).upper() + ": " if problem["loc"] else ""
             problems.append(name + problem["msg"].removeprefix("Value error, "))
         raise ConfigurationError("; ".join(problems)) from None
+    settings._environment = dict(os.environ)
     if settings.is_sandbox:
         settings._keep_source_secrets(made_up)
     settings._keep_source_secrets(os.environ)

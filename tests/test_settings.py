@@ -210,9 +210,8 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
 
     path = tmp_path / "bridge.toml"
     path.write_text(content, encoding="latin-1")
-    settings = make_settings(BRIDGE_CONFIG=str(path))
     with pytest.raises(ConfigurationError, match=r"bridge\.toml"):
-        all_sources(settings.config)
+        all_sources(make_settings(BRIDGE_CONFIG=str(path)).config)
 
 
 def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):

@@ -218,11 +218,14 @@ def forward() -> int:
 
 
 def _by_clock(outcomes: list[Outcome], now: int) -> list[Outcome]:
-    """`outcomes` with due_at, which was reckoned by this machine's clock, by the database's, which says `now`."""
+    """`outcomes` with their times, which are of this machine's clock, by the database's, which says `now`."""
     ahead = now - int(time.time() * 1000)
     if abs(ahead) < CLOCK_TOLERANCE_MS:
         return outcomes
-    return [o if o.due_at is None else replace(o, due_at=o.due_at + ahead) for o in outcomes]
+    return [
+        replace(o, started_at=o.started_at + ahead, due_at=None if o.due_at is None else o.due_at + ahead)
+        for o in outcomes
+    ]
 
 
 def _report(outcome: Outcome, destination: str) -> None:

@@ -86,10 +86,11 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     dead = found["deliveries"]["dead"]
     if dead:
         yield "wrong", f"{dead} dead deliveries: see why with `bridge deliveries --status dead`, then `bridge replay`"
+    configured = [d.name for d in destinations_of(settings)]
     for destination in found["destinations"]:
-        if destination["paused_at"]:
+        if destination["paused_at"] and destination["name"] in configured:
             yield "wrong", f"forwarding to {destination['name']} is paused: {destination['paused_reason']}"
-    stranded = _stranded(ledger, [d.name for d in destinations_of(settings)])
+    stranded = _stranded(ledger, configured)
     if stranded:
         yield "warn", f"{stranded} open deliveries are for a destination that is not configured now; nobody sends them"
 

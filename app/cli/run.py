@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.bootstrap import make_ledger
+from app.destination import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
 from app.logs import configure_logs
@@ -74,7 +75,8 @@ def _greet(settings: Settings, *, replaced: int, password_given: bool, answers: 
         click.echo("The web does not answer yet; the log above says why.", err=True)
     assert settings.dashboard_password is not None
     password = "(DASHBOARD_PASSWORD)" if password_given else settings.dashboard_password.get_secret_value()
-    target = "its own sandbox (no DESTINATION_URL is set)" if settings.is_sandbox else str(settings.destination_url)
+    targets = ", ".join(destination.url for destination in destinations_of(settings))
+    target = "its own sandbox (no DESTINATION_URL is set)" if settings.is_sandbox else targets
     click.echo("")
     click.secho("Conversion Bridge is up.", bold=True)
     click.echo(f"  Dashboard    {settings.own_url}/")

@@ -72,10 +72,16 @@ class SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One destination that new deliveries go to."""
+    """One destination that new deliveries go to. sources: None for all."""
 
     name: str
     dialect: Dialect
+    kinds: frozenset[str] = frozenset({"sale", "lead"})
+    sources: frozenset[str] | None = None
+
+    def takes(self, kind: str, source: str) -> bool:
+        """Whether its filter lets a conversion of this kind and source through."""
+        return kind in self.kinds and (self.sources is None or source in self.sources)
 
 
 @dataclass(slots=True, eq=False)
@@ -418,6 +424,7 @@ class Snapshot:
                 self.now,
             )
             for route in self.routes
+            if route.takes(conversion.kind, conversion.source)
         ]
 
     def _event_row(self, event: NewEvent) -> tuple[Any, ...]:

@@ -1,0 +1,117 @@
+"""[destinations.<name>] of bridge.toml: read, refused with file and key, and what each is sent."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.bootstrap import make_policy, make_routes
+from app.destination import destinations_of
+from app.errors import ConfigurationError
+from app.ledger.recording import record
+from app.ledger.snapshot import Arrival
+from app.model import Inbound
+from app.sources.stripe import SOURCE as STRIPE
+from app.sources.typeform import SOURCE as TYPEFORM
+from tests.makers import checkout, stripe_headers
+
+CRM = """
+[destinations.crm]
+url = "https://crm.example/hooks/"
+token_env = "CRM_TOKEN"
+"""
+MAIN = {"DESTINATION_URL": "https://main.example", "DESTINATION_TOKEN": "token of main"}
+LEAD = b"""{"event_id": "e1", "event_type": "form_response", "form_response": {"form_id": "f", "token": "t1",
+"submitted_at": "2026-05-01T10:00:00Z", "hidden": {"user_id": "user_1"}, "definition": {"id": "f", "title": "T", "fields": []},
+"answers": []}}"""
+
+
+@pytest.fixture
+def with_toml(make_settings, tmp_path):
+    def make(text, **variables):
+        path = tmp_path / "bridge.toml"
+        path.write_text(text)
+        return make_settings(**{"BRIDGE_CONFIG": str(path), "CRM_TOKEN": "token of the crm\n", **variables})
+
+    return make
+
+
+def test_each_table_is_a_destination_beside_the_one_of_destination_url(with_toml):
+    more = 'format = "track"\namount_unit = "minor"\nconcurrency = 4\nrate = 2.5\ntimeout = 3\n'
+    main, crm = destinations_of(with_toml(CRM + more, **MAIN))
+    assert (main.name, main.url, main.token) == ("main", "https://main.example", "token of main")
+    assert (crm.name, crm.url, crm.token) == ("crm", "https://crm.example/hooks", "token of the crm")
+    assert (crm.concurrency, crm.rate, crm.timeout_seconds, crm.allow_private) == (4, 2.5, 3, False)
+    assert type(crm.dialect).__name__ == "Track"
+
+
+def test_tables_alone_do_without_the_sandbox(with_toml):
+    settings = with_toml(CRM)
+    assert not settings.is_sandbox
+    assert [d.name for d in destinations_of(settings)] == ["crm"]
+    assert [route.name for route in make_routes(settings)] == ["crm"]
+
+
+def test_without_destination_url_a_table_may_be_called_main(with_toml):
+    (found,) = destinations_of(with_toml(CRM.replace("crm]", "main]")))
+    assert found.name == "main"
+
+
+WRONG = [
+    (CRM + 'colour = "red"', {}, "destinations.crm.colour: Extra inputs are not permitted"),
+    ('[destinations.crm]\ntoken_env = "CRM_TOKEN"', {}, "destinations.crm.url: Field required"),
+    ('[destinations.crm]\nurl = "https://crm.example"', {}, "destinations.crm.token_env: Field required"),
+    (CRM.replace("https", "ftp"), {}, "destinations.crm.url: must be a URL that begins with https://"),
+    (CRM.replace("crm.example", "u:p@crm.example"), {}, "destinations.crm.url: must not hold a user name"),
+    (CRM.replace("crm.example", "crm.example:x"), {}, "destinations.crm.url: its host or port cannot be read"),
+    (CRM, {"CRM_TOKEN": ""}, "destinations.crm.token_env: the variable CRM_TOKEN is not set"),
+    (CRM, {"CRM_TOKEN": "t\xf6ken"}, "destinations.crm.token_env: the variable CRM_TOKEN must hold ASCII"),
+    (CRM.replace("CRM_TOKEN", "$CRM"), {}, "destinations.crm.token_env: String should match pattern"),
+    (CRM + 'format = "xml"', {}, "destinations.crm.format: Input should be"),
+    (CRM + "concurrency = 0", {}, "destinations.crm.concurrency: Input should be greater than or equal to 1"),
+    (CRM + "rate = 0", {}, "destinations.crm.rate: Input should be greater than 0"),
+    (CRM + "kinds = []", {}, "destinations.crm.kinds: "),
+    (CRM + 'kinds = ["refund"]', {}, "destinations.crm.kinds.0: Input should be 'sale' or 'lead'"),
+    (CRM.replace("crm]", "main]"), MAIN, "destinations.main: that name is the one of DESTINATION_URL"),
+    (CRM.replace("crm]", "sandbox]"), {}, "destinations.sandbox: that name is the bridge's own"),
+    (CRM.replace("crm]", '"C R M"]'), {}, "destinations.C R M: a name is 1 to 40 of"),
+    (CRM.replace("crm.example", "127.0.0.1"), {}, "destinations.crm.url points at 127.0.0.1, a private address: set"),
+    ("destinations = 5", {}, "destinations: must be tables"),
+    ("[destinations]\ncrm = 5", {}, "destinations.crm: "),
+]
+
+
+@pytest.mark.parametrize(("text", "variables", "problem"), WRONG, ids=[w[2][:50] for w in WRONG])
+def test_what_is_wrong_is_told_by_file_and_key_and_without_the_value(with_toml, tmp_path, text, variables, problem):
+    with pytest.raises(ConfigurationError) as caught:
+        destinations_of(with_toml(text, **variables))
+    assert str(caught.value).startswith(f"{tmp_path}/bridge.toml: {problem}")
+    assert "u:p" not in str(caught.value)
+
+
+def test_a_filter_that_names_an_unknown_source_is_refused_at_start(with_toml):
+    with pytest.raises(ConfigurationError, match=r"destinations\.crm\.sources: there is no source called strype"):
+        make_routes(with_toml(CRM + 'sources = ["stripe", "strype"]'))
+
+
+@pytest.mark.parametrize(
+    ("filters", "sent"),
+    [
+        ("", ["crm lead", "crm sale", "main lead", "main sale"]),
+        ('kinds = ["sale"]', ["crm sale", "main lead", "main sale"]),
+        ('sources = ["typeform"]', ["crm lead", "main lead", "main sale"]),
+        ('kinds = ["sale"]\nsources = ["typeform"]', ["main lead", "main sale"]),
+    ],
+)
+def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_through(with_toml, ledger, filters, sent):
+    settings = with_toml(CRM + filters, **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
+    policy, now = make_policy(settings), datetime.now(UTC)
+    arrivals = []
+    for source, body in ((STRIPE, checkout(1)), (TYPEFORM, LEAD)):
+        headers = {k.lower(): v for k, v in stripe_headers(body).items()}
+        inbound = Inbound(body, headers)
+        arrivals.append(Arrival(source.name, source.map(inbound, settings.rules), inbound, {}, now))
+    for _ in range(2):  # and nothing more when they come again
+        ledger.transact(lambda connection: record(ledger, connection, arrivals, policy))
+    with ledger.read() as connection:
+        rows = ledger.run(connection, "SELECT destination, kind FROM deliveries ORDER BY destination, kind").all()
+    assert [" ".join(row) for row in rows] == sent
