@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.forwarding import let_go
 from app.ledger.mending import BLANK_PAYLOAD, Mended, note
 
 Verb = Literal["replay", "discard"]
@@ -49,6 +50,7 @@ def mend(
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
         ledger.run_many(connection, statement, [(identity,) for identity, _ in rows])
+        let_go(ledger, connection, [identity for identity, _ in rows], now=now)
     tail = f"; {mark}" if mark else ""
     notes = [(now, actor, verb, f"delivery {identity}", f"was {status}{tail}") for identity, status in rows]
     ledger.insert(connection, tables.audit, _NOTE, notes)

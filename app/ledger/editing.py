@@ -14,12 +14,12 @@ from app.ledger.mending import BLANK_PAYLOAD, Mended, note
 STANDING = ("event", "eventName", "invoiceId", "mode")
 """What an edit may not touch: what it is, and the id by which it is counted once."""
 LONGEST_PAYLOAD = 256 * 1024
-_EDIT = re.compile(r":edit-([0-9]+)$")
+_EDIT = re.compile(r"^((?:lead|sale):[^:]+:.+):edit-([0-9]+)$", re.DOTALL)
 
 
 def is_edited(dedupe_key: str) -> bool:
     """Whether a delivery's payload was edited. The destination's 409 to such a one is no success: what is there is the other."""
-    return _EDIT.search(dedupe_key) is not None
+    return _EDIT.match(dedupe_key) is not None
 
 
 def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str, Any]) -> str | None:
@@ -75,15 +75,15 @@ def edit(ledger: Ledger, connection: Connection, delivery: dict[str, Any], text:
     if reason is not None or kept == BLANK_PAYLOAD:
         return Mended(identity, False, f"{reason or 'its person was forgotten'}: left alone")
     before, after = json.loads(kept), json.loads(text)
-    found = _EDIT.search(key)
-    number = int(found.group(1)) + 1 if found else 1
+    found = _EDIT.match(key)
+    first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)
     payload = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
     ledger.run(
         connection,
         "UPDATE deliveries SET payload = ?, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
         " schedule_start = attempts WHERE id = ?",
         payload,
-        f"{_EDIT.sub('', key)}:edit-{number}",
+        f"{first}:edit-{number}",
         ledger.now(connection),
         identity,
     )

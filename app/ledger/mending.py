@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.forwarding import let_go
 
 BATCH = 200
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
@@ -80,6 +81,7 @@ def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: 
     ledger.run(
         connection, "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id
     )
+    let_go(ledger, connection, [delivery_id], now=ledger.now(connection))
     note(ledger, connection, actor, "discard", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is discarded")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from app.ledger import queries
 from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
-from app.model import OUTCOMES, STATUSES
+from app.model import STATUSES
 
 MOST = 10_000
 """Where a count stops."""
@@ -87,35 +87,6 @@ def _first_id_since(ledger: Ledger, connection: Connection, at: int) -> int:
     return int(ledger.run(connection, statement, at).scalar() or LARGEST_ID)
 
 
-def sources_seen(ledger: Ledger, connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Of each source that sent something: its last event, and the outcomes of its newest SAMPLE events."""
-    found = {}
-    for name in names:
-        last = ledger.run(
-            connection,
-            "SELECT id, event_type, outcome, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1",
-            name,
-        ).first()
-        if last is None:
-            continue
-        rows = ledger.run(
-            connection,
-            "SELECT outcome, COUNT(*) FROM (SELECT outcome FROM events WHERE source = ? ORDER BY id DESC"
-            f" LIMIT {SAMPLE}) n GROUP BY outcome",
-            name,
-        ).all()
-        by_outcome = dict(rows)
-        found[name] = {
-            "event": last[0],
-            "event_type": last[1],
-            "outcome": last[2],
-            "at": queries.iso(last[3]),
-            "counts": {outcome: by_outcome[outcome] for outcome in OUTCOMES if outcome in by_outcome},
-            "sample": sum(by_outcome.values()),
-        }
-    return found
-
-
 def last_events(ledger: Ledger, connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
     """The last event of each source that sent something: {source, id, outcome, at}."""
     statement = "SELECT id, outcome, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
@@ -140,4 +111,22 @@ def audit(
         limit,
     ).all()
     names = ("id", "at", "actor", "action", "subject", "detail")
+    return [dict(zip(names, (row[0], queries.iso(row[1]), *row[2:]), strict=True)) for row in rows]
+
+
+def waiting(ledger: Ledger, connection: Connection, destination: str, most: int = 10_000) -> int:
+    """How many open deliveries a destination has; counting stops at `most`."""
+    statement = "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT ?) n"
+    return int(ledger.run(connection, statement, destination, most).scalar_one())
+
+
+def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """What the sandbox received, newest first."""
+    rows = ledger.run(
+        connection,
+        "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
+        " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",
+        limit,
+    ).all()
+    names = ("id", "received_at", "kind", "idempotency_key", "problem", "body", "repeats")
     return [dict(zip(names, (row[0], queries.iso(row[1]), *row[2:]), strict=True)) for row in rows]

@@ -11,6 +11,7 @@ from app.dialects.base import iso_milliseconds
 from app.errors import DeliveryNotFound
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import BREAKER_FAILURES
+from app.ledger.reading import look
 from app.ledger.tables import LARGEST_ID
 from app.model import STATUSES
 
@@ -75,7 +76,7 @@ def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> 
     """Every delivery of that status, newest first, read in pages so that no transaction stays open."""
     before, left = None, limit
     while left is None or left > 0:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = deliveries(ledger, connection, status=status, before=before, limit=min(PAGE, left or PAGE))
         yield from page
         if len(page) < min(PAGE, left or PAGE):
@@ -177,7 +178,7 @@ def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Ite
     """Every event of that outcome, newest first, in pages."""
     before, left = None, limit
     while left is None or left > 0:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = events(ledger, connection, outcome=outcome, before=before, limit=min(PAGE, left or PAGE))
         yield from page
         if len(page) < min(PAGE, left or PAGE):
@@ -247,12 +248,6 @@ def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]
     ]
 
 
-def waiting(ledger: Ledger, connection: Connection, destination: str, most: int = 10_000) -> int:
-    """How many open deliveries a destination has; counting stops at `most`."""
-    statement = "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT ?) n"
-    return int(ledger.run(connection, statement, destination, most).scalar_one())
-
-
 def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str, int]]:
     """Workers with a fresh heartbeat: (id, host, pid)."""
     since = ledger.now(connection) - ALIVE_SECONDS * 1000
@@ -262,18 +257,6 @@ def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str
         since,
     )
     return [tuple(row) for row in rows.all()]
-
-
-def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """What the sandbox received, newest first."""
-    rows: Sequence[Any] = ledger.run(
-        connection,
-        "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
-        " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",
-        limit,
-    ).all()
-    names = ("id", "received_at", "kind", "idempotency_key", "problem", "body", "repeats")
-    return [dict(zip(names, (row[0], iso(row[1]), *row[2:]), strict=True)) for row in rows]
 
 
 def delivery_row(row: Any) -> dict[str, Any]:

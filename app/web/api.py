@@ -10,6 +10,7 @@ from werkzeug.exceptions import NotFound, UnprocessableEntity
 from app.ledger import queries
 from app.ledger.engine import Ledger
 from app.ledger.mending import discard, replay, replay_all
+from app.ledger.reading import look
 from app.model import OUTCOMES, STATUSES
 from app.times import read_since
 from app.web.auth import check_bearer
@@ -30,13 +31,13 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
     @blueprint.get("/events")
     def events() -> Response:
         outcome, before, limit = one_of("outcome", OUTCOMES), number("before"), page_size()
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = queries.events(ledger, connection, outcome=outcome, before=before, limit=limit)
         return jsonify(events=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/events/<path:event_id>")
     def event(event_id: str) -> Response:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = queries.event(ledger, connection, event_id)
         if found is None:
             raise NotFound(f"there is no event {event_id}")
@@ -45,13 +46,13 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
     @blueprint.get("/deliveries")
     def deliveries() -> Response:
         status, before, limit = one_of("status", STATUSES), number("before"), page_size()
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = queries.deliveries(ledger, connection, status=status, before=before, limit=limit)
         return jsonify(deliveries=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     def delivery(delivery_id: int) -> Response:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             return jsonify(queries.delivery(ledger, connection, delivery_id))
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
@@ -94,7 +95,7 @@ def create_blueprint(ledger: Ledger, token: str | None, nudge: Callable[[], None
 
     @blueprint.get("/stats")
     def stats() -> Response:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             return jsonify(queries.stats(ledger, connection))
 
     return blueprint

@@ -61,7 +61,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger),
-        sources.create_blueprint(ledger, settings, parts.sources),
+        sources.create_blueprint(ledger, settings, parts.sources, parts.refused),
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)

@@ -12,6 +12,7 @@ from app.identity import storable
 from app.ledger import journeys
 from app.ledger.engine import Ledger
 from app.ledger.forgetting import BeingSent, forget, persons_called
+from app.ledger.reading import look
 from app.web.api import number
 from app.web.auth import is_operator, login_required
 
@@ -26,7 +27,7 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     @login_required
     def persons() -> Any:
         wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             ids = _called(ledger, connection, wanted) if wanted else None
             page = journeys.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
         if wanted and len(page) == 1 and before is None:
@@ -36,7 +37,7 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     @blueprint.get("/persons/<int:person_id>")
     @login_required
     def person(person_id: int) -> Any:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = _person(ledger, connection, person_id)
             if found["merged_into"] is not None:
                 return redirect(url_for(".person", person_id=found["merged_into"]))
@@ -51,7 +52,7 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     def confirm(person_id: int) -> str:
         if not is_operator():
             raise Forbidden("this login may look, and change nothing")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = _person(ledger, connection, person_id)
         return render_template("forget.html", person=found)
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request, session
 
 from app.errors import BridgeError
-from app.money import Money
+from app.money import Money, decimals
 
 # An address as it stands in text, in HTML (&#64;), in a URL or form (%40) or in JSON (\u0040). Possessive, so that a megabyte
 # of one word costs no more than reading it.
@@ -17,10 +17,12 @@ MASKED_TYPES = ("text/html", "text/csv", "application/json")
 
 
 def install(blueprint: Blueprint) -> None:
-    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), span (seconds)."""
+    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
+    payload), span (seconds)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
+    blueprint.add_app_template_filter(amount, "amount")
     blueprint.add_app_template_filter(span, "span")
 
 
@@ -47,6 +49,14 @@ def money(minor: int, currency: str) -> str:
         return f"{Money(minor, currency).major} {currency}"
     except (BridgeError, ValueError):
         return f"{minor} minor units {currency}"
+
+
+def amount(payload: dict[str, Any]) -> str:
+    """The money of a payload, with all its decimals where it is in major units (dialect `events`, or any fraction)."""
+    value, currency = payload.get("amount"), str(payload.get("currency", ""))
+    if isinstance(value, (int, float)) and ("event" in payload or isinstance(value, float)):
+        return f"{value:,.{decimals(currency.upper())}f} {currency}"
+    return f"{value} {currency}"
 
 
 def span(seconds: float | None) -> str:

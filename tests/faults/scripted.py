@@ -58,6 +58,9 @@ class ScriptedDestination:
         self._thread.start()
 
     def close(self) -> None:
+        """Idempotent."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._listener.close()

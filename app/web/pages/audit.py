@@ -3,6 +3,7 @@
 from flask import Blueprint, render_template
 
 from app.ledger.overview import audit as lines_of
+from app.ledger.reading import look
 from app.web.api import number
 from app.web.auth import login_required
 from app.web.pages.parts import ROWS, Parts
@@ -15,6 +16,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def audit() -> str:
         before = number("before")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             lines = lines_of(ledger, connection, before=before, limit=ROWS)
         return render_template("audit.html", lines=lines, more=len(lines) == ROWS)

@@ -12,6 +12,7 @@ from app.ledger import queries
 from app.ledger.bulk import undo_discard
 from app.ledger.editing import edit, problem_of
 from app.ledger.mending import Mended, discard, replay
+from app.ledger.reading import look
 from app.ledger.stories import story
 from app.model import STATUSES
 from app.web.api import number, one_of
@@ -27,7 +28,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def deliveries() -> str:
         status, before = one_of("status", STATUSES), number("before")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = queries.deliveries(ledger, connection, status=status, before=before, limit=ROWS)
         return render_template(
             "deliveries.html", deliveries=page, status=status, statuses=STATUSES, more=len(page) == ROWS
@@ -36,7 +37,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required
     def delivery(delivery_id: int) -> str:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
         curl = as_curl(found, destinations.get(found["destination"]))
         return render_template("delivery.html", delivery=found, curl=curl)
@@ -65,7 +66,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     @operator_required
     def ask_edit(delivery_id: int) -> Any:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
         if found["not_editable"]:
             return back(Mended(delivery_id, False, found["not_editable"]))
@@ -76,7 +77,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def edit_one(delivery_id: int) -> Any:
         text = request.form.get("payload", "")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
         problem = problem_of(found["payload"], text)
         if problem and not found["not_editable"]:

@@ -4,8 +4,9 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import brakes, queries
+from app.ledger import brakes, overview, queries
 from app.ledger.overview import audit
+from app.ledger.reading import look
 from app.reach import reach
 from app.web.auth import login_required
 from app.web.pages.parts import Parts, actor, told
@@ -18,9 +19,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/destination")
     @login_required
     def destination() -> str:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             states = {one["name"]: one for one in queries.destinations(ledger, connection)}
-            waiting = {name: queries.waiting(ledger, connection, name) for name in known}
+            waiting = {name: overview.waiting(ledger, connection, name) for name in known}
             lines = [
                 line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)
             ]

@@ -7,8 +7,9 @@ from flask import Blueprint, render_template, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import queries
+from app.ledger import overview, queries
 from app.ledger.mending import note
+from app.ledger.reading import look
 from app.model import OUTCOMES
 from app.remap import remap_parked
 from app.web.api import number, one_of
@@ -26,14 +27,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def events() -> str:
         outcome, before = one_of("outcome", OUTCOMES), number("before")
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = queries.events(ledger, connection, outcome=outcome, before=before, limit=ROWS)
         return render_template("events.html", events=page, outcome=outcome, outcomes=OUTCOMES, more=len(page) == ROWS)
 
     @blueprint.get("/events/<int:event_id>")
     @login_required
     def event(event_id: int) -> str:
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = queries.event(ledger, connection, event_id)
         if found is None:
             raise NotFound(f"there is no event {event_id}")
@@ -50,8 +51,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/sandbox")
     @login_required
     def sandbox() -> str:
-        with ledger.read() as connection:
-            received = queries.sandbox(ledger, connection)
+        with look(ledger) as connection:
+            received = overview.sandbox(ledger, connection)
         return render_template("sandbox.html", received=received)
 
 

@@ -11,7 +11,9 @@ from flask import Blueprint, render_template, request, url_for
 from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
+from app.identity import storable
 from app.ledger import bulk, search
+from app.ledger.reading import look, plan_by_value
 from app.times import read_since
 from app.web.api import number
 from app.web.auth import login_required
@@ -31,7 +33,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def failed() -> str:
         fields, before = given(request.args), number("before")
         wanted = filter_of(fields)
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             page = search.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
             groups = search.groups(ledger, connection, wanted, parts.sources)
             matching, is_all = search.count(ledger, connection, wanted, parts.sources)
@@ -51,7 +53,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def confirm_bulk() -> Any:
         job = job_of(request.form)
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
         if job["ids"]:
             matching, is_all = len(job["ids"]), True
@@ -70,7 +72,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def given(source: Any) -> dict[str, str]:
     """The filter's fields that were filled in."""
-    return {name: value for name in FIELDS if (value := source.get(name, "").strip()[:500])}
+    return {name: value for name in FIELDS if (value := storable(source.get(name, "").strip()))}
 
 
 def filter_of(fields: dict[str, str]) -> search.Filter:
@@ -133,6 +135,7 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
         else:
             ids, after = job["ids"], None
             if job["all"]:
+                plan_by_value(ledger, connection)
                 wanted, before = filter_of(job["fields"]), job["after"]
                 ids, after = search.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
             chosen = len(ids)

@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 from app.ledger import overview as lately
 from app.ledger import queries
 from app.ledger.engine import Ledger
+from app.ledger.reading import look
 from app.web.auth import login_required
 from app.web.pages.parts import Parts
 
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
+CHART_WIDTH, HALF_HEIGHT = 720, 56
 
 
 class Kept:
@@ -47,7 +49,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def overview() -> str:
         span = request.args.get("span")
         span = span if span in lately.SPANS else "day"
-        with ledger.read() as connection:
+        with look(ledger) as connection:
             found = stand(ledger, connection)
             bars = traffic(ledger, connection, span, kept)
             deliveries = queries.deliveries(ledger, connection, limit=LAST_SHOWN)
@@ -93,25 +95,19 @@ def traffic(ledger: Ledger, connection: Connection, span: str, kept: Kept) -> li
 
 
 def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
-    """Two rows of bars as an SVG can draw them, in a box of 100 to the width: {x, width, in, out, dead (heights), …}."""
+    """What its SVG needs: `bars` with x and the heights in, out and bad, their width, and the totals."""
     highest = max(1, *(max(one["events"], one["delivered"] + one["dead"]) for one in bars))
-    width = 720 / len(bars)
+    width = CHART_WIDTH / len(bars)
 
     def height(count: int) -> float:
-        return float(round(max(count / highest * 56, 1.5 if count else 0.0), 2))
+        return round(float(max(count / highest * HALF_HEIGHT, 1.5 if count else 0)), 2)
 
-    drawn = [
-        {
-            **one,
-            "x": round(index * width, 2),
-            "in": height(one["events"]),
-            "out": height(one["delivered"]),
-            "bad": height(one["dead"]),
-        }
-        for index, one in enumerate(bars)
-    ]
+    drawn = []
+    for index, one in enumerate(bars):
+        heights = {"in": height(one["events"]), "out": height(one["delivered"]), "bad": height(one["dead"])}
+        drawn.append({**one, **heights, "x": round(index * width, 2)})
     totals = {name: sum(one[name] for one in bars) for name in ("events", "delivered", "dead")}
-    return {"bars": drawn, "width": round(width * 0.8, 2), "highest": highest, **totals}
+    return {"bars": drawn, "width": round(width * 0.8, 2), **totals}
 
 
 def verdict(found: dict[str, Any]) -> tuple[str, str]:
@@ -123,9 +119,8 @@ def verdict(found: dict[str, Any]) -> tuple[str, str]:
         return "bad", "No worker is alive, so nothing is forwarded: start “bridge worker”."
     tripped = [d for d in found["destinations"] if d["is_open"]]
     if tripped:
-        return "warn", (
-            f"{tripped[0]['name'].capitalize()} takes nothing just now. It is probed, and what waits goes out when it is back."
-        )
+        name = tripped[0]["name"].capitalize()
+        return "warn", f"{name} takes nothing just now. It is probed, and what waits goes out when it is back."
     dead, retrying = found["deliveries"]["dead"], found["deliveries"]["retrying"]
     if dead:
         return (

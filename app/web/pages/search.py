@@ -2,7 +2,9 @@
 
 from flask import Blueprint, render_template, request
 
+from app.identity import storable
 from app.ledger import journeys, queries, search
+from app.ledger.reading import look
 from app.web.auth import login_required
 from app.web.pages.parts import ROWS, Parts
 
@@ -13,8 +15,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/search")
     @login_required
     def search_all() -> str:
-        text = request.args.get("q", "").strip()[:500]
-        with ledger.read() as connection:
+        text = storable(request.args.get("q", "").strip())
+        with look(ledger) as connection:
             found = search.find(ledger, connection, text, parts.sources)
             ids = search.deliveries_of(ledger, connection, found, ROWS) if text else []
             deliveries = queries.deliveries_by_id(ledger, connection, ids)

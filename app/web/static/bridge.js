@@ -23,7 +23,7 @@ const shown = new Map();
 
 function isBusy(part) {
   return part.contains(document.activeElement) && document.activeElement !== document.body
-    || part.querySelector("input:checked, details[open]") !== null
+    || part.querySelector("input:checked") !== null
     || (String(getSelection()) !== "" && part.contains(getSelection().anchorNode));
 }
 
@@ -42,7 +42,9 @@ async function refresh() {
           if (!next || shown.get(name) === next.innerHTML) continue;
           if (isBusy(part)) { isWhole = false; continue; }
           shown.set(name, next.innerHTML);
+          const open = [...part.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
           part.innerHTML = next.innerHTML;
+          for (const summary of part.querySelectorAll("details > summary")) summary.parentElement.open = open.includes(summary.textContent);
           ready(part);
         }
         etag = isWhole ? answer.headers.get("ETag") : null;

@@ -1,0 +1,144 @@
+"""What somebody does who is told that conversions are missing, in a real browser."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import VIEWER_PASSWORD
+from tests.makers import begin, checkout, one, settle
+
+pytestmark = pytest.mark.stack
+PAGES = (
+    "/",
+    "/failed",
+    "/deliveries",
+    "/events",
+    "/persons",
+    "/sources",
+    "/destination",
+    "/audit",
+    "/search?q=p1",
+    "/sandbox",
+)
+
+
+def every_page(site) -> list[str]:
+    """All pages, those of one thing too, with something to show on each."""
+    site.post(checkout(1))
+    settle(site.ledger, "delivered")
+    (delivery,) = site.fail(2)
+    site.post(checkout(3, customer_details={"email": None, "name": None}, metadata={}))
+    (person,) = one(site.ledger, "SELECT person_id FROM deliveries WHERE id = ?", delivery)
+    (parked,) = one(site.ledger, "SELECT id FROM events WHERE outcome = 'parked'")
+    return [
+        *PAGES, f"/deliveries/{delivery}", f"/deliveries/{delivery}/edit", f"/persons/{person}", f"/persons/{person}/forget",
+        f"/events/{parked}", "/events?outcome=parked", "/failed?q=nobody",
+    ]  # fmt: skip
+
+
+def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(site, visit):
+    site.fail(*range(1, 6))
+    page = visit("/failed")
+    page.keyboard.press("/")
+    page.keyboard.type("p3@example.com")
+    page.keyboard.press("Enter")
+    page.get_by_role("table").last.get_by_role("link").first.click()
+    assert page.get_by_text("this currency is not enabled").is_visible()
+    page.keyboard.press("r")
+    page.get_by_role("status").filter(has_text="It was dead and is due now.").wait_for()
+    page.evaluate("window.isSamePage = true")
+    settle(site.ledger, "delivered")
+    page.locator("h1 .badge.delivered").wait_for()
+    assert page.evaluate("window.isSamePage") is True
+    page.get_by_text("by hand", exact=True).wait_for()
+
+
+def test_replay_of_500_shows_how_it_goes_on(site, visit, monkeypatch):
+    site.fail(*range(1, 521))
+    page = visit("/failed")
+    page.get_by_label("all 520 that match").check()
+    page.get_by_role("button", name="Replay…").click()
+    page.get_by_role("button", name="Replay 520").click()
+    page.get_by_role("heading", name="Done").wait_for()
+    assert "520 deliveries are due now" in page.get_by_role("status").inner_text()
+    assert one(site.ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'pending'") == (520,)
+
+
+def test_a_discard_is_confirmed_and_can_be_undone(site, visit):
+    site.fail(1, 2, 3)
+    page = visit("/failed")
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Discard…").click()
+    page.get_by_role("button", name="Discard 3").click()
+    page.get_by_role("heading", name="Done").wait_for()
+    assert one(site.ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'discarded'") == (3,)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("deliveries are as before").wait_for()
+    assert one(site.ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (3,)
+
+
+def test_edit_and_send(site, visit):
+    (delivery,) = site.fail(1)
+    page = visit(f"/deliveries/{delivery}")
+    page.get_by_role("link", name="Edit and send…").click()
+    field = page.get_by_label("Payload")
+    good = field.input_value()
+    field.fill(good.replace('"pi_1"', '"pi_2"'))
+    page.get_by_role("button", name="Send as edited").click()
+    page.get_by_role("alert").filter(has_text="must stay as they were").wait_for()
+    page.get_by_label("Payload").fill(good.replace('"USD"', '"EUR"'))
+    page.get_by_role("button", name="Send as edited").click()
+    page.get_by_text("It goes out as edited").wait_for()
+    (claimed,) = begin(site.ledger)
+    assert '"EUR"' in claimed.payload
+    assert claimed.dedupe_key == "sale:stripe:pi_1:edit-1"
+
+
+def test_a_read_only_login_sees_it_and_has_no_button(site, visit):
+    (delivery,) = site.fail(1)
+    page = visit(f"/deliveries/{delivery}", VIEWER_PASSWORD)
+    assert page.get_by_text("p•••@example.com").first.is_visible()
+    page.keyboard.press("r")
+    assert page.get_by_role("button").filter(has_not_text="Log out").filter(has_not_text="Copy").count() == 0
+    assert one(site.ledger, "SELECT status FROM deliveries") == ("dead",)
+
+
+def test_without_script_a_delivery_is_replayed_all_the_same(site, visit):
+    (delivery,) = site.fail(1)
+    page = visit(f"/deliveries/{delivery}", java_script_enabled=False)
+    page.get_by_role("button", name="Replay").click()
+    assert page.get_by_text("It was dead and is due now.").is_visible()
+    page.goto("/")
+    assert page.locator("svg.chart").is_visible()
+
+
+def test_the_overview_follows_what_happens(site, visit):
+    page = visit("/")
+    page.get_by_text("Nothing has been forwarded yet.").wait_for()
+    site.fail(1)
+    page.get_by_role("heading", name="Failed for good").wait_for()
+    page.get_by_role("link", name=re.compile("1 dead")).wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_keeps_the_policy_and_the_width_of_a_phone(site, visit, scheme):
+    paths = every_page(site)
+    page = visit("/", viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    for path in paths:
+        page.goto(path)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, (path, width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    paths = every_page(site)
+    page = visit("/", color_scheme=scheme, bypass_csp=True)  # the checker is a script of its own
+    found = {}
+    for path in ["/login", *paths]:
+        page.goto(path)
+        serious = [v for v in axe.run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+        if serious:
+            found[path] = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in serious]
+    assert found == {}

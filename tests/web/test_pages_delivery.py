@@ -1,0 +1,182 @@
+"""One delivery: what was sent, what came of it, and editing what the destination will not take."""
+
+import html
+import json
+import re
+import shlex
+
+import pytest
+
+from app.ledger.editing import is_edited
+from app.ledger.forwarding import Claimed
+from tests.makers import begin, change, checkout, one, settle
+from tests.web.conftest import Browser
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def dead(post, ledger):
+    """A delivery that the destination refused, with the answer that says why."""
+    post(checkout(1))
+    answer = '{"error":"this currency is not enabled"}'
+    return settle(ledger, "permanent", status=422, error="answered 422: it will not take this payload", answer=answer)[
+        0
+    ]
+
+
+def payload(ledger, delivery):
+    return json.loads(one(ledger, "SELECT payload FROM deliveries WHERE id = ?", delivery)[0])
+
+
+def edited(ledger, delivery, **changes):
+    return json.dumps(payload(ledger, delivery) | changes)
+
+
+def test_the_page_tells_the_whole_story(browser, dead):
+    text = html.unescape(browser.get(f"/deliveries/{dead}").text)
+    for part in (
+        "this currency is not enabled",
+        '"invoiceId": "pi_1"',
+        "sale:stripe:pi_1",
+        '"id": "cs_1"',
+        "Ada Lovelace",
+        "server: x",
+    ):
+        assert part in text
+    assert re.search(r'href="/persons/\d+"', text)
+    assert re.search(r'href="/events/\d+"', text)
+
+
+@sqlite_alone
+def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_token(make_app, post, ledger, browser):
+    body = checkout(1, customer_details={"email": "p1@example.com", "name": 'O\'Brien $(reboot) `x` \\ "q"'})
+    post(body)
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+    text = html.unescape(browser.get(f"/deliveries/{delivery}").text)
+    command = re.search(r"(curl -X POST .*?)</pre>", text, re.DOTALL).group(1)
+    words = shlex.split(command)
+    assert words[:3] == ["curl", "-X", "POST"]
+    assert words[3].endswith("/sandbox/track/sale")
+    assert "Authorization: Bearer $DESTINATION_TOKEN" in words
+    assert "Idempotency-Key: sale:stripe:pi_1" in words
+    assert words[-1] == one(ledger, "SELECT payload FROM deliveries")[0]
+
+
+def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger):
+    assert "Edit and send" in browser.get(f"/deliveries/{dead}").text
+    assert '"invoiceId": "pi_1"' in html.unescape(browser.get(f"/deliveries/{dead}/edit").text)
+    browser.submit(f"/deliveries/{dead}/edit", payload=edited(ledger, dead, currency="EUR", amount=18.5))
+    (claimed,) = begin(ledger)
+    assert claimed.dedupe_key == "sale:stripe:pi_1:edit-1"
+    assert claimed.by_hand
+    sent = json.loads(claimed.payload)
+    assert (sent["currency"], sent["amount"], sent["invoiceId"]) == ("EUR", 18.5, "pi_1")
+    actor, action, detail = one(ledger, "SELECT actor, action, detail FROM audit")
+    assert (actor, action, detail) == ("Grace", "edit", "edit 1: amount, currency")
+    settle(ledger, "permanent", claimed=[claimed], status=422, error="again")
+    browser.submit(f"/deliveries/{dead}/edit", payload=edited(ledger, dead, currency="USD"))
+    (claimed,) = begin(ledger)
+    assert claimed.dedupe_key == "sale:stripe:pi_1:edit-2"
+    assert claimed.attempts == 2
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"invoiceId": "pi_2"}, "nvoiceId must stay"),
+        ({"event": "lead"}, "vent must stay"),
+        ({"customerExternalId": ""}, "must name the customer"),
+        ({"customerExternalId": None}, "must name the customer"),
+        ({}, "nothing was changed"),
+    ],
+)
+def test_what_an_edit_must_not_touch(browser, dead, ledger, changes, why):
+    answer = browser.submit(f"/deliveries/{dead}/edit", payload=edited(ledger, dead, **changes))
+    assert answer.status_code == 422
+    assert why in html.unescape(answer.text).replace("Nothing", "nothing")
+    assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "x" * 300_000,
+        '{"a":' * 5000,
+        '{"event":"sale","invoiceId":"pi_1","customerExternalId":"u","n":NaN}',
+    ],
+)
+def test_what_is_no_payload_is_refused_and_kept_for_another_try(browser, dead, ledger, text):
+    answer = browser.submit(f"/deliveries/{dead}/edit", payload=text)
+    assert answer.status_code == 422
+    assert html.escape(text[:100], quote=False).replace('"', "&#34;") in answer.text
+    assert one(ledger, "SELECT status, dedupe_key FROM deliveries") == ("dead", "sale:stripe:pi_1")
+
+
+def test_what_the_destination_may_have_is_not_edited(browser, post, ledger):
+    post(checkout(1))
+    settle(ledger, "unknown", retry=True, status=500, error="answered 500")
+    change(ledger, "UPDATE deliveries SET due_at = 1")
+    (delivery,) = settle(ledger, "permanent", status=422, error="no")
+    assert "Edit and send" not in browser.get(f"/deliveries/{delivery}").text
+    assert browser.get(f"/deliveries/{delivery}/edit").status_code == 302
+    browser.submit(f"/deliveries/{delivery}/edit", payload=edited(ledger, delivery, currency="EUR"))
+    assert "may have it" in browser.get(f"/deliveries/{delivery}").text
+    assert one(ledger, "SELECT status, dedupe_key FROM deliveries") == ("dead", "sale:stripe:pi_1")
+
+
+@pytest.mark.parametrize("result", ["delivered", None])
+def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
+    post(checkout(1))
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+    if result:
+        settle(ledger, result)
+    before = payload(ledger, delivery)
+    browser.submit(f"/deliveries/{delivery}/edit", payload=edited(ledger, delivery, currency="EUR"))
+    assert payload(ledger, delivery) == before
+
+
+def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
+    from app.destination import Destination
+    from app.dialects import dialect_of
+    from workers.lane import Lane
+
+    destination.answer = lambda _request: (409, {}, b"{}")
+    lane = Lane(
+        Destination("main", destination.url, "token", dialect_of("events", "major"), allow_private=True), (5.0,), 1
+    )
+    results = {}
+    for number, key in enumerate(("sale:stripe:pi_1", "sale:stripe:pi_1:edit-1", "sale:stripe:pi_1:edit-12"), 1):
+        lane.submit([Claimed(number, "1.1", "sale", "{}", key, 0, 0, 0, False)], 1e12)
+        outcomes = []
+        while not outcomes:
+            outcomes, _ = lane.collect()
+        results[key] = (outcomes[0].result, outcomes[0].due_at)
+    lane.close()
+    assert results["sale:stripe:pi_1"] == ("delivered", None)
+    assert results["sale:stripe:pi_1:edit-1"] == results["sale:stripe:pi_1:edit-12"] == ("permanent", None)
+    assert not is_edited("sale:stripe:edit-1")
+
+
+def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
+    browser.submit(f"/deliveries/{dead}/discard")
+    assert "Undo the discard" in browser.get(f"/deliveries/{dead}").text
+    browser.submit(f"/deliveries/{dead}/undo")
+    assert one(ledger, "SELECT status, due_at FROM deliveries") == ("dead", None)
+    browser.submit(f"/deliveries/{dead}/undo")
+    assert "It is dead: left alone." in browser.get(f"/deliveries/{dead}").text
+
+
+@sqlite_alone
+def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_app, dead, ledger):
+    viewer = Browser(make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look").test_client(), "viewers may look")
+    assert "Edit and send" not in viewer.get(f"/deliveries/{dead}").text
+    assert viewer.get(f"/deliveries/{dead}/edit").status_code == 403
+    for verb in ("edit", "undo"):
+        assert viewer.submit(f"/deliveries/{dead}/{verb}", payload="{}").status_code == 403

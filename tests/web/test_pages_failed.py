@@ -1,0 +1,206 @@
+"""Failed forwards: found by what somebody has in hand, grouped by why, and mended many at once."""
+
+import html
+import re
+
+import pytest
+
+from app.ledger import search
+from tests.makers import begin, change, checkout, count, one, settle
+from tests.web.conftest import Browser
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+def fail(ledger, post, numbers, status=422, error="answered 422: it will not take this payload"):
+    for number in numbers:
+        post(checkout(number))
+    return settle(ledger, "permanent", status=status, error=error)
+
+
+def shown(text: str) -> list[int]:
+    """Deliveries that a page of failed forwards lists."""
+    return [int(found) for found in re.findall(r'name="id" value="(\d+)"', text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p7@example.com",
+        "P7@Example.com ",
+        "p7@exa",
+        "user_7",
+        "pi_7",
+        "cs_7",
+        "evt_7",
+        "clk_7",
+        "sale:stripe:pi_7",
+        "stripe:evt_7",
+    ],
+)
+def test_a_failed_delivery_is_found_by_whatever_is_known_of_it(browser, post, ledger, text):
+    failed = fail(ledger, post, (6, 7, 8))
+    found = shown(browser.get(f"/failed?q={text}").text)
+    assert len(found) == 1
+    assert found[0] in failed
+    assert f"/deliveries/{found[0]}" in browser.get(f"/search?q={text}").text
+    assert one(ledger, "SELECT dedupe_key FROM deliveries WHERE id = ?", found[0])[0] == "sale:stripe:pi_7"
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    "text",
+    ["nobody@example.com", "%", "_", "p_@example.com", "' OR 1=1 --", "\u0000x", "999999", "9" * 40, "\U0010ffff"],
+)
+def test_what_nothing_is_known_by_finds_nothing(browser, post, ledger, text):
+    fail(ledger, post, (1,))
+    for page in ("/failed", "/search"):
+        answer = browser.client.get(page, query_string={"q": text})
+        assert answer.status_code == 200
+        assert not re.search("/(deliveries|persons)/[0-9]", answer.text)
+
+
+def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
+    fail(ledger, post, (1, 2, 3))
+    fail(ledger, post, (4,), status=400, error="answered 400: it will not take this payload")
+    post(checkout(5))
+    settle(ledger, "transient", retry=True, status=503, error="answered 503")
+    with ledger.read() as connection:
+        groups = search.groups(ledger, connection, search.Filter(), ["stripe"])
+    assert [(g["status"], g["code"], g["count"]) for g in groups] == [
+        ("retrying", 503, 1),
+        ("dead", 400, 1),
+        ("dead", 422, 3),
+    ]
+    page = browser.get("/failed").text
+    link = html.unescape(re.search(r'href="(/failed\?[^"]*422[^"]*)"', page).group(1))
+    assert len(shown(browser.get(link).text)) == 3
+
+
+def test_filters_narrow_what_is_shown(browser, post, ledger):
+    fail(ledger, post, (1, 2))
+    fail(ledger, post, (3,), status=400, error="answered 400")
+    post(checkout(4))
+    settle(ledger, "transient", retry=True, status=503, error="answered 503")
+    change(ledger, "UPDATE deliveries SET created_at = created_at - 86400000 WHERE last_status = 400")
+    expected = {
+        "": 4, "status=dead": 3, "status=retrying": 1, "code=422": 2, "source=stripe": 4, "source=typeform": 0,
+        "kind=lead": 0, "kind=sale": 4, "since=1h": 3, "until=1h": 1, "since=1h&code=400": 0, "q=p1@&code=422": 1,
+    }  # fmt: skip
+    assert {query: len(shown(browser.get(f"/failed?{query}").text)) for query in expected} == expected
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    "query", ["status=delivered", "kind=x", "code=abc", "since=yesterday", "before=x", "until=9999999999d"]
+)
+def test_a_filter_that_means_nothing_is_refused(browser, query):
+    assert browser.get(f"/failed?{query}").status_code == 422
+
+
+def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(browser, post, ledger, monkeypatch):
+    monkeypatch.setattr(search, "SCAN", 7)
+    monkeypatch.setattr("app.web.pages.failed.ROWS", 4)
+    failed = []
+    for number in range(1, 31):
+        post(checkout(number))
+        if number % 3:
+            failed += settle(ledger, "permanent", status=422, error="no")
+        else:
+            failed += settle(ledger, "transient", retry=True, status=500, error="later")
+    seen, path = [], "/failed"
+    while path:
+        text = browser.get(path).text
+        seen += shown(text)
+        older = re.findall(r'href="([^"]*before=\d+)"', text)
+        path = html.unescape(older[-1]) if older else None
+    assert seen == sorted(failed, reverse=True)
+
+
+def test_those_that_were_ticked_are_replayed_after_a_confirmation(browser, post, ledger):
+    failed = fail(ledger, post, (1, 2, 3))
+    asked = browser.client.post("/failed/confirm", data={"csrf": browser.csrf, "verb": "replay", "id": failed[:2]})
+    assert "Replay 2 deliveries?" in asked.text
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (3,)
+    done = browser.client.post("/failed/run", data={"csrf": browser.csrf, "verb": "replay", "id": failed[:2]})
+    assert "2</b> deliveries are due now" in done.text
+    assert sorted(c.id for c in begin(ledger)) == failed[:2]
+    assert one(ledger, "SELECT COUNT(*) FROM audit WHERE actor = 'Grace' AND action = 'replay'") == (2,)
+
+
+def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, ledger, monkeypatch):
+    monkeypatch.setattr("app.web.pages.failed.BATCH", 10)
+    failed = fail(ledger, post, range(1, 26))
+    fail(ledger, post, (99,), status=400, error="other")
+    asked = browser.submit("/failed/confirm", verb="replay", all="1", code="422")
+    assert "Replay 25 deliveries?" in asked.text
+    told, form = [], {"verb": "replay", "all": "1", "code": "422"}
+    while True:
+        text = browser.submit("/failed/run", **form).text
+        told.append(int(re.search(r'num">(\d+)</b> deliver', text).group(1)))
+        if "data-go-on" not in text:
+            break
+        form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split("data-go-on", 1)[1]))
+        form.pop("csrf")
+    assert told == [10, 20, 25]
+    assert sorted(c.id for c in begin(ledger)) == failed
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (1,)
+
+
+def test_a_discard_can_be_undone_and_everything_is_as_it_was(browser, post, ledger):
+    fail(ledger, post, (1, 2))
+    post(checkout(3))
+    settle(ledger, "transient", retry=True, status=500, error="later")
+    (other,) = fail(ledger, post, (4,), status=400, error="other")
+    browser.submit(f"/deliveries/{other}/discard")
+    before = one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status IN ('dead', 'retrying')")
+    text = browser.submit("/failed/run", verb="discard", all="1").text
+    assert "3</b> deliveries are discarded" in text
+    assert begin(ledger) == []
+    mark = re.search(r'name="mark" value="([^"]+)"', text).group(1)
+    assert "3</b> deliveries are as before" in browser.submit("/failed/run", verb="undo", mark=mark).text
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status IN ('dead', 'retrying')") == before
+    assert one(ledger, "SELECT status FROM deliveries WHERE id = ?", other) == (
+        "discarded",
+    )  # it was not of this discard
+    assert "3</b> left alone" in browser.submit("/failed/run", verb="undo", mark=mark).text
+    assert len(begin(ledger)) == 1  # the one that was retrying
+
+
+def test_what_is_being_sent_is_left_alone_by_bulk_work(browser, post, ledger):
+    post(checkout(1))
+    settle(ledger, "transient", retry=True, status=500, error="later")
+    change(ledger, "UPDATE deliveries SET due_at = 1")
+    (claimed,) = begin(ledger)
+    for verb in ("replay", "discard"):
+        assert "1</b> left alone" in browser.submit("/failed/run", verb=verb, all="1").text
+    assert one(ledger, "SELECT claim FROM deliveries") == (claimed.claim,)
+
+
+def test_nothing_of_a_forgotten_person_is_ever_sent_again(browser, post, ledger):
+    (delivery,) = fail(ledger, post, (1,))
+    (person,) = one(ledger, "SELECT person_id FROM deliveries")
+    browser.submit(f"/persons/{person}/forget")
+    browser.submit(f"/deliveries/{delivery}/replay")
+    browser.submit("/failed/run", verb="replay", all="1")
+    browser.submit("/failed/run", verb="replay", id=str(delivery))
+    assert begin(ledger) == []
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    "form", [{}, {"verb": "delete"}, {"verb": "undo"}, {"verb": "undo", "mark": "x"}, {"verb": "replay", "after": "x"}]
+)
+def test_a_bulk_form_that_cannot_be_read_is_refused(browser, form):
+    for path in ("/failed/confirm", "/failed/run"):
+        assert browser.submit(path, **form).status_code == 400
+
+
+@sqlite_alone
+def test_a_read_only_login_cannot_mend_many(make_app, ledger):
+    app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
+    viewer = Browser(app.test_client(), "viewers may look")
+    for path in ("/failed/confirm", "/failed/run"):
+        assert viewer.submit(path, verb="discard", all="1").status_code == 403
+    assert "Discard" not in viewer.get("/failed").text
+    assert count(ledger, "audit") == 0

@@ -1,0 +1,268 @@
+"""The other pages: the overview, the destination's brakes, test events, the audit log, downloads, sessions, live parts."""
+
+import csv
+import html
+import io
+import re
+from itertools import pairwise
+
+import pytest
+
+from app.ledger import overview
+from app.ledger.brakes import pause, resume
+from app.web.shown import amount, mask, span
+from tests.conftest import STRIPE_SECRET
+from tests.makers import begin, change, checkout, count, one, settle, signed
+from tests.web.conftest import Browser
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+PAGES = (
+    "/",
+    "/failed",
+    "/deliveries",
+    "/events",
+    "/persons",
+    "/sources",
+    "/destination",
+    "/audit",
+    "/search",
+    "/sandbox",
+)
+
+
+@pytest.fixture
+def viewer(make_app):
+    app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
+    return Browser(app.test_client(), "viewers may look")
+
+
+def test_every_page_is_there_when_nothing_is(browser):
+    for path in PAGES:
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        assert "style=" not in answer.text, path  # the policy forbids it
+        assert not re.search(r"<script(?! src=\"/static/)|\bon[a-z]+=", answer.text), path
+
+
+def test_every_page_is_there_when_something_is(browser, post, ledger):
+    post(checkout(1))
+    settle(ledger, "delivered")
+    post(checkout(2))
+    settle(ledger, "permanent", status=422, error="no")
+    for path in (*PAGES, "/?span=hour", "/?span=week", "/?span=nonsense"):
+        assert browser.get(path).status_code == 200, path
+
+
+def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
+    for number in range(1, 4):
+        post(checkout(number))
+    settle(ledger, "delivered")
+    post(checkout(4))
+    settle(ledger, "permanent", status=422, error="no")
+    for name in overview.SPANS:
+        text = browser.get(f"/?span={name}").text
+        assert f"Over the last {name}: 4 events in, 3 conversions delivered, 1 dead." in text
+    assert "75 %" in text
+    with ledger.read() as connection:
+        timing = overview.timing(ledger, connection)
+        assert timing["rate"] == 0.75
+        assert 0 <= timing["p50"] <= timing["p95"] < 60
+        assert overview.counts(ledger, connection)["deliveries"]["delivered"] == 3
+        assert overview.oldest_waiting(ledger, connection) is None
+
+
+def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change():
+    starts = overview.bar_starts(1_700_000_123_456, 3600, 30)
+    assert len(starts) == 30
+    assert starts == overview.bar_starts(1_700_000_123_999, 3600, 30)
+    assert starts[-1] <= 1_700_000_123_456 < starts[-1] + 120_000
+    assert {b - a for a, b in pairwise(starts)} == {120_000}
+
+
+def test_a_paused_destination_sends_nothing_until_it_is_resumed(browser, post, ledger):
+    browser.submit("/destination/sandbox/pause", reason="  they\nmove <b>house</b> ")
+    post(checkout(1))
+    assert begin(ledger) == []
+    text = browser.get("/destination").text
+    assert "Grace: they move &lt;b&gt;house&lt;/b&gt;" in text
+    assert "Forwarding to sandbox is paused" in browser.get("/").text
+    browser.submit("/destination/sandbox/pause", reason="again")
+    assert "was paused already" in browser.get("/destination").text
+    browser.submit("/destination/sandbox/resume")
+    assert len(begin(ledger)) == 1
+    browser.submit("/destination/sandbox/resume")
+    assert "was not paused" in browser.get("/destination").text
+    assert one(ledger, "SELECT COUNT(*) FROM audit WHERE action IN ('pause', 'resume')") == (2,)
+
+
+def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, ledger):
+    post(checkout(1))
+    settle(ledger, "unauthorized", retry=True, status=401)
+    with ledger.write() as connection:
+        assert not pause(ledger, connection, "sandbox", "mine", actor="Grace")
+        assert resume(ledger, connection, "sandbox", actor="Grace")
+        assert pause(ledger, connection, "sandbox", "", actor="Grace")
+    begin(ledger)  # registers the destination anew, as a worker with another token would
+    assert one(ledger, "SELECT paused_reason FROM destinations") == ("Grace paused it",)
+
+
+@sqlite_alone
+def test_a_destination_that_is_not_there_is_404(browser):
+    for verb in ("pause", "resume", "test"):
+        assert browser.submit(f"/destination/nobody/{verb}").status_code == 404
+
+
+@sqlite_alone
+def test_a_test_call_says_whether_anything_answers(make_app, destination):
+    app = make_app(DESTINATION_URL=destination.url, DESTINATION_TOKEN="t" * 20, DESTINATION_ALLOW_PRIVATE="1")
+    browser = Browser(app.test_client(), "password of the tests")
+    browser.submit("/destination/main/test")
+    assert "Main answers: 501" in browser.get("/destination").text
+    destination.close()
+    browser.submit("/destination/main/test")
+    assert "does not answer" in browser.get("/destination").text
+    assert destination.requests == []
+
+
+@pytest.mark.parametrize(("source", "outcome"), [("stripe", "sale"), ("typeform", "lead")])
+def test_a_test_event_is_signed_and_goes_the_way_of_all_events(browser, ledger, source, outcome):
+    assert f"/sources/{source}/test" in browser.get("/sources").text
+    answer = browser.submit(f"/sources/{source}/test")
+    assert outcome in browser.get(answer.headers["Location"]).text
+    assert one(ledger, "SELECT source, outcome FROM events") == (source, outcome)
+    assert one(ledger, "SELECT actor, action, subject FROM audit") == ("Grace", "test event", f"source {source}")
+    assert len(begin(ledger)) == 1
+
+
+@sqlite_alone
+def test_there_is_no_test_event_for_what_is_not_configured_or_has_no_example(browser, ledger):
+    for name in ("tally", "nobody", "..", "%2e%2e%2fsecrets"):
+        assert browser.submit(f"/sources/{name}/test").status_code == 404
+    assert count(ledger, "events") == 0
+
+
+@sqlite_alone
+def test_no_page_shows_a_secret(browser, post):
+    post(checkout(1))
+    for path in PAGES:
+        text = browser.get(path).text
+        for secret in (STRIPE_SECRET, "password of the tests", "api token of the tests", "secret key of the tests"):
+            assert secret not in text, path
+
+
+def test_the_audit_log_shows_who_did_what(browser, post, ledger):
+    post(checkout(1))
+    (delivery,) = settle(ledger, "permanent", status=422, error="no")
+    browser.submit(f"/deliveries/{delivery}/replay")
+    text = browser.get("/audit").text
+    assert "Grace" in text
+    assert f'href="/deliveries/{delivery}"' in text
+    assert "was dead" in text
+
+
+def test_csv_is_whole_and_carries_no_formula(browser, post, ledger, monkeypatch):
+    monkeypatch.setattr("app.ledger.queries.PAGE", 3)
+    for number in range(1, 9):
+        post(checkout(number))
+    change(ledger, "UPDATE deliveries SET last_error = '=HYPERLINK(1)', last_status = 400 WHERE mod(id, 2) = 0")
+    answer = browser.get("/deliveries.csv")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(rows) == 8
+    assert {row["last_error"] for row in rows} <= {"", "'=HYPERLINK(1)"}
+    assert len(list(csv.DictReader(io.StringIO(browser.get("/events.csv?outcome=sale").text)))) == 8
+    assert browser.get("/events.csv?outcome=lead").text.count("\n") == 1
+    assert browser.get("/deliveries.csv?status=lost").status_code == 422
+
+
+@sqlite_alone
+def test_a_read_only_login_sees_addresses_masked_everywhere(viewer, ledger):
+    viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
+    settle(ledger, "permanent", status=422, error="p1@example.com is blocked", answer='{"who":"p1@example.com"}')
+    (delivery, person, event) = one(ledger, "SELECT id, person_id, event_id FROM deliveries")
+    paths = (
+        *PAGES,
+        f"/deliveries/{delivery}",
+        f"/persons/{person}",
+        f"/events/{event}",
+        "/deliveries.csv",
+        "/search?q=pi_1",
+    )
+    for path in paths:
+        text = html.unescape(viewer.get(path).text)
+        assert "p1@example.com" not in text, path
+    assert "p•••@example.com" in viewer.get(f"/deliveries/{delivery}").text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ada@example.com", "a•••@example.com"),
+        ("email=ada%40example.com&x", "email=a•••%40example.com&x"),
+        ('"ada\\u0040example.com"', '"a•••\\u0040example.com"'),
+        ("<ada.l+x@sub.example.co.uk>", "<a•••@sub.example.co.uk>"),
+        ("no address, 5 @ 3", "no address, 5 @ 3"),
+    ],
+)
+def test_masking(text, shown):
+    assert mask(text) == shown
+
+
+def test_masking_a_megabyte_of_one_word_takes_no_time():
+    assert mask("x" * 1_000_000) == "x" * 1_000_000
+
+
+def test_logging_out_everywhere_ends_every_session(app, ledger):
+    one_browser, other = (Browser(app.test_client(), "password of the tests") for _ in range(2))
+    assert one_browser.submit("/logout-everywhere").headers["Location"] == "/login"
+    for browser in (one_browser, other):
+        assert browser.get("/").headers["Location"].startswith("/login")
+    again = Browser(app.test_client(), "password of the tests")
+    assert again.get("/").status_code == 200
+    assert one(ledger, "SELECT actor, action FROM audit") == ("Grace", "log out everywhere")
+
+
+@sqlite_alone
+def test_a_read_only_login_logs_out_nobody_but_itself(viewer):
+    assert viewer.submit("/logout-everywhere").status_code == 403
+    assert viewer.get("/").status_code == 200
+
+
+def test_a_page_that_polls_is_told_when_nothing_changed(browser, post, ledger):
+    post(checkout(1))
+    for path in ("/", "/failed", "/deliveries"):
+        first = browser.client.get(path, headers={"X-Live": "1"})
+        assert "<header" not in first.text
+        etag = first.headers["ETag"]
+        again = browser.client.get(path, headers={"X-Live": "1", "If-None-Match": etag})
+        assert (again.status_code, again.data) == (304, b""), path
+    settle(ledger, "permanent", status=422, error="no")
+    changed = browser.client.get("/failed", headers={"X-Live": "1", "If-None-Match": etag})
+    assert changed.status_code == 200
+    assert "ETag" not in browser.get("/").headers
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        ({"event": "sale", "amount": 174.8, "currency": "USD"}, "174.80 USD"),
+        ({"event": "sale", "amount": 199, "currency": "USD"}, "199.00 USD"),
+        ({"event": "sale", "amount": 5000, "currency": "JPY"}, "5,000 JPY"),
+        ({"eventName": "x", "amount": 19900, "currency": "usd"}, "19900 usd"),
+        ({"event": "sale", "amount": "free", "currency": None}, "free None"),
+    ],
+)
+def test_money_is_shown_with_its_decimals(payload, shown):
+    assert amount(payload) == shown
+
+
+def test_spans_are_shown_in_the_unit_that_fits():
+    assert [span(s) for s in (None, 0.004, 1.5, 90, 600, 90_000, 400_000)] == [
+        "–",
+        "4 ms",
+        "1.5 s",
+        "90 s",
+        "10 min",
+        "25 h",
+        "5 days",
+    ]
