@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `look_up` returns at
-    once: people that held deliveries are about are looked up elsewhere."""
+    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `ask` returns at once:
+    looking people up, and alerts, have threads of their own."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Sweeper:
         destinations: Sequence[str],
         is_busy: Callable[[], bool],
         nudge: Callable[[], object],
-        look_up: Callable[[], object] = lambda: None,
+        ask: Callable[[], object] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._worker_id = worker_id
@@ -48,7 +48,7 @@ class Sweeper:
         self._destinations = destinations
         self._is_busy = is_busy
         self._nudge = nudge
-        self._look_up = look_up
+        self._ask = ask
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._beat_at = 0
@@ -73,7 +73,7 @@ class Sweeper:
             due = any(has_due(ledger, connection, name, now) for name in self._destinations)
         if stale or dead or now - self._beat_at >= HEARTBEAT_SECONDS * 1000:
             self._write(stale, dead)
-        self._look_up()
+        self._ask()
         if due and not self._is_busy():
             self._nudge()
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, look, run, stripe
+from app.cli import act, alert, look, run, stripe
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -46,6 +46,7 @@ for command in (
     stripe.stripe_endpoint,
     stripe.backfill,
     stripe.reconcile,
+    alert.alert_test,
     doctor,
 ):
     main.add_command(command)
