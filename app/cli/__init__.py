@@ -43,6 +43,7 @@ for command in (
     act.send,
     act.replay,
     act.forget,
+    act.prune,
     stripe.stripe_endpoint,
     stripe.backfill,
     stripe.reconcile,

@@ -17,6 +17,8 @@ OUTLIER_DAYS = 21
 OUTLIER_RATIO = 3
 """… a single pause so many times longer than all others was an outage and is not usual."""
 _DAY_MS = 86_400_000
+_ID_AT = "SELECT b.id FROM events b WHERE b.received_at <= ? ORDER BY b.received_at DESC LIMIT 1"
+"""The id that had been given out by then: ids ascend with time, and only received_at has an index over all sources."""
 
 
 def last_heard(ledger: Ledger, connection: Connection, source: str) -> tuple[int, int] | None:
@@ -35,7 +37,7 @@ def usual_pause(ledger: Ledger, connection: Connection, source: str, floor_ms: i
     since = end - LEARNED_DAYS * _DAY_MS
     if not _has_history(ledger, connection, source, since, end):
         return None
-    pauses, began = _pauses(ledger, connection, source, since, end, floor_ms)
+    pauses, began = _pauses(ledger, connection, source, newest[0], since, floor_ms)
     longest = sorted([*pauses, floor_ms, floor_ms], reverse=True)
     if end - began >= OUTLIER_DAYS * _DAY_MS and longest[0] > OUTLIER_RATIO * longest[1]:
         return longest[1]
@@ -43,7 +45,7 @@ def usual_pause(ledger: Ledger, connection: Connection, source: str, floor_ms: i
 
 
 def _has_history(ledger: Ledger, connection: Connection, source: str, since: int, end: int) -> bool:
-    first_id = _id_at(ledger, connection, since)
+    first_id = int(ledger.run(connection, _ID_AT, since).scalar() or 0)
     statement = f"SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE source = ? AND id > ? LIMIT {LEAST_EVENTS}) n"
     if ledger.run(connection, statement, source, first_id).scalar_one() < LEAST_EVENTS:
         return False
@@ -52,24 +54,24 @@ def _has_history(ledger: Ledger, connection: Connection, source: str, since: int
 
 
 def _pauses(
-    ledger: Ledger, connection: Connection, source: str, since: int, end: int, floor_ms: int
+    ledger: Ledger, connection: Connection, source: str, newest_id: int, since: int, floor_ms: int
 ) -> tuple[list[int], int]:
-    """All pauses longer than floor_ms between `since` and `end`, and when the first event after `since` was."""
-    before = "SELECT id, received_at FROM events WHERE source = ? AND id <= ? ORDER BY id DESC LIMIT 1"
-    after = "SELECT received_at FROM events WHERE source = ? AND id > ? ORDER BY id LIMIT 1"
-    pauses, at = [], end
-    while at > since:
-        previous = ledger.run(connection, before, source, _id_at(ledger, connection, at - floor_ms)).first()
-        if previous is None:
-            break
-        following = ledger.run(connection, after, source, previous[0]).scalar_one()
-        if following - previous[1] > floor_ms:
-            pauses.append(following - previous[1])
-        at = min(previous[1], at - 1)
-    return pauses, max(at, since)
+    """All pauses longer than floor_ms between `since` and the newest event, and when the oldest event looked at was."""
+    statement = _WALK if ledger.is_sqlite else _WALK.replace("MIN(", "LEAST(")
+    rows = ledger.run(connection, statement, newest_id, source, floor_ms, since, source).all()
+    found = [(at, following - at) for at, following in rows if following is not None]
+    oldest = min((at for at, _ in rows), default=since)
+    return [pause for _, pause in found if pause > floor_ms], max(oldest, since)
 
 
-def _id_at(ledger: Ledger, connection: Connection, at: int) -> int:
-    """The id that had been given out by `at`: ids ascend with time, and only received_at has an index over all sources."""
-    statement = "SELECT id FROM events WHERE received_at <= ? ORDER BY received_at DESC LIMIT 1"
-    return int(ledger.run(connection, statement, at).scalar() or 0)
+_WALK = f"""
+  WITH RECURSIVE walk(id) AS (
+    SELECT CAST(? AS BIGINT)
+    UNION ALL
+    SELECT (SELECT e.id FROM events e WHERE e.source = ?
+              AND e.id <= MIN(w.id - 1, COALESCE(({_ID_AT.replace("?", "w.received_at - ?")}), 0)) ORDER BY e.id DESC LIMIT 1)
+    FROM walk JOIN events w ON w.id = walk.id WHERE w.received_at > ?)
+  SELECT w.received_at,
+    (SELECT n.received_at FROM events n WHERE n.source = ? AND n.id > w.id ORDER BY n.id LIMIT 1)
+  FROM walk JOIN events w ON w.id = walk.id"""
+"""One statement, since PostgreSQL would plan each of some two thousand small ones."""

@@ -16,6 +16,7 @@ from app.dialects import Dialect
 from app.identity import shown_phone
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.standing import was_attempted
 from app.model import Facts, Inbound, Lead, Mapped, Rules, Sale
 from app.money import Money
 from app.persons import Identifier, Person
@@ -158,12 +159,7 @@ class Snapshot:
         if person.is_new:
             return False
         if person.id not in self._attempted:
-            row = self.ledger.run(
-                self.connection,
-                "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL) LIMIT 1",
-                person.id,
-            ).first()
-            self._attempted[person.id] = row is not None
+            self._attempted[person.id] = was_attempted(self.ledger, self.connection, person.id)
         return self._attempted[person.id]
 
     def by_prefix(self, prefix: str) -> Conversion | None:
@@ -588,6 +584,8 @@ def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int, now:
     )
     ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
     ledger.run(connection, "UPDATE persons SET merged_into = ? WHERE id = ?", winner, loser)
+    sent = "UPDATE persons SET sent = 1 WHERE id = ? AND EXISTS (SELECT 1 FROM persons p WHERE p.id = ? AND p.sent = 1)"
+    ledger.run(connection, sent, winner, loser)
 
 
 def _key(item: tuple[tuple[str, str, int], Person]) -> tuple[str, str, int]:

@@ -120,8 +120,10 @@ persons = Table(
     Column("click_last", String),
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
+    Column("sent", Integer, nullable=False, server_default="0"),
 )
-"""customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned."""
+"""customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
+something was attempted for them of which retention removed the delivery."""
 
 identifiers = Table(
     "identifiers",

@@ -231,6 +231,7 @@ def upgrade() -> None:
         sa.Column("click_last", sa.String(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("merged_into", sa.BigInteger(), nullable=True),
+        sa.Column("sent", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_persons")),
     )
     op.create_table(
