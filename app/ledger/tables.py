@@ -30,6 +30,7 @@ KEY = String().with_variant(String(collation="C"), "postgresql")
 ID = BigInteger().with_variant(Integer, "sqlite")
 OPEN = text("due_at IS NOT NULL")
 DEAD = text("status = 'dead'")
+REPEATED = text("received_count > 1")
 LARGEST_ID = 2**63 - 1
 """Beyond it no id can lie, and both drivers raise where they are asked for one."""
 
@@ -63,6 +64,7 @@ events = Table(
     Index("ix_events_conversion", "conversion_id"),
     Index("ix_events_person", "person_id"),
     Index("ix_events_received", "received_at"),
+    Index("ix_events_repeated", "received_count", postgresql_where=REPEATED, sqlite_where=REPEATED),
 )
 
 conversions = Table(

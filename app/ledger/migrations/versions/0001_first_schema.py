@@ -196,6 +196,14 @@ def upgrade() -> None:
     op.create_index("ix_events_outcome", "events", ["outcome", "id"], unique=False)
     op.create_index("ix_events_person", "events", ["person_id"], unique=False)
     op.create_index("ix_events_received", "events", ["received_at"], unique=False)
+    op.create_index(
+        "ix_events_repeated",
+        "events",
+        ["received_count"],
+        unique=False,
+        postgresql_where=sa.text("received_count > 1"),
+        sqlite_where=sa.text("received_count > 1"),
+    )
     op.create_index("ix_events_source", "events", ["source", "id"], unique=False)
     op.create_table(
         "identifiers",

@@ -1,0 +1,107 @@
+"""Events that match a filter, by index, and bounded as the search is: a page looks at SCAN rows at most. Read only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.ledger import queries
+from app.ledger.engine import Ledger
+from app.ledger.search import MOST, SCAN, Page, find
+from app.ledger.tables import LARGEST_ID
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events. since and until in ms; text is what was searched for."""
+
+    outcome: str | None = None
+    source: str | None = None
+    since: int | None = None
+    until: int | None = None
+    text: str = ""
+
+
+def events_that_match(
+    ledger: Ledger,
+    connection: Connection,
+    wanted: EventFilter,
+    sources: Iterable[str],
+    *,
+    before: int | None = None,
+    limit: int,
+) -> Page:
+    """One page, newest first, with ids below `before`. It may be short of `limit`, or empty, and still not the last."""
+    below = LARGEST_ID if before is None else before
+    if wanted.text:
+        return _searched(ledger, connection, wanted, sources, below, limit)
+    conditions: list[str] = ["id < ?"]
+    values: list[Any] = [below]
+    for column, value in (("source", wanted.source), ("outcome", wanted.outcome)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+            break  # by the index of one of them; the other is asked of what that finds
+    if wanted.since is not None:
+        first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
+        conditions.append("id >= ?")
+        values.append(ledger.run(connection, first, wanted.since).scalar() or LARGEST_ID)
+    if wanted.until is not None:
+        last = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
+        conditions.append("id <= ?")
+        values.append(ledger.run(connection, last, wanted.until).scalar() or 0)
+    newest = f"SELECT * FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {SCAN}"
+    rest, more = _rest(wanted)
+    rows = ledger.run(
+        connection,
+        f"SELECT {queries.EVENT} FROM ({newest}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
+        *values,
+        *more,
+        limit,
+    ).all()
+    if len(rows) == limit:
+        return Page([queries.event_row(row) for row in rows], rows[-1][0])
+    ids = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
+    return Page([queries.event_row(row) for row in rows], ledger.run(connection, ids, *values).scalar())
+
+
+def _searched(
+    ledger: Ledger, connection: Connection, wanted: EventFilter, sources: Iterable[str], below: int, limit: int
+) -> Page:
+    """Of what the text names: events by their id, those of its purchases or submissions, and of its persons."""
+    found = find(ledger, connection, wanted.text, sources)
+    parts, values = [], []
+    for column, ids in (
+        ("id", found.event_ids),
+        ("conversion_id", found.conversion_ids),
+        ("person_id", found.person_ids),
+    ):
+        condition, value = ledger.among(column, ids)
+        parts.append(f"SELECT id FROM events WHERE {condition}")
+        values.append(value)
+    rest, more = _rest(wanted)
+    rows = ledger.run(
+        connection,
+        f"SELECT {queries.EVENT} FROM events WHERE id IN ({' UNION '.join(parts)}) AND id < ? AND {rest}"
+        " ORDER BY id DESC LIMIT ?",
+        *values,
+        below,
+        *more,
+        min(limit, MOST),
+    ).all()
+    return Page([queries.event_row(row) for row in rows], rows[-1][0] if len(rows) == limit else None)
+
+
+def _rest(wanted: EventFilter) -> tuple[str, list[Any]]:
+    conditions, values = ["1 = 1"], []
+    for condition, value in (
+        ("source = ?", wanted.source),
+        ("outcome = ?", wanted.outcome),
+        ("received_at >= ?", wanted.since),
+        ("received_at < ?", wanted.until),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    return " AND ".join(conditions), values
