@@ -32,9 +32,9 @@ def number(name: str) -> int | None:
     value = request.args.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit() and 0 < int(value[:19]) < 2**62):
-        raise UnprocessableEntity(f"{name} must be a whole number from 1 up")
-    return int(value[:19])
+    if not (value.isascii() and value.isdigit() and len(value) <= 19 and 0 < int(value) < 2**62):
+        raise UnprocessableEntity(f"{name} must be a whole number from 1 to {2**62 - 1}")
+    return int(value)
 
 
 def page_size() -> int:
@@ -61,6 +61,9 @@ def json_object(*names: str) -> dict[str, Any]:
         raise UnprocessableEntity("the body is no JSON") from None
     if not isinstance(found, dict):
         raise UnprocessableEntity(f"send a JSON object with {', '.join(names)}")
+    for name, value in found.items():
+        if value is None and name in names:
+            raise UnprocessableEntity(f"{name} is null: leave it out")
     unknown = sorted(set(found) - set(names))
     if unknown:
         raise UnprocessableEntity(f"unknown field {storable(unknown[0])[:100]}: known are {', '.join(names)}")
