@@ -51,7 +51,10 @@ def events_that_match(
         last = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
         conditions.append("id <= ?")
         values.append(ledger.run(connection, last, wanted.until).scalar() or 0)
-    newest = f"SELECT * FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {SCAN}"
+    is_plain = wanted.since is None and wanted.until is None and None in (wanted.source, wanted.outcome)
+    looked_at = limit if is_plain else SCAN
+    where = f"FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC"
+    newest = f"SELECT {queries.EVENT} {where} LIMIT {int(looked_at)}"
     rest, more = _rest(wanted)
     rows = ledger.run(
         connection,
@@ -60,10 +63,11 @@ def events_that_match(
         *more,
         limit,
     ).all()
-    if len(rows) == limit:
-        return Page([queries.event_row(row) for row in rows], rows[-1][0])
-    ids = f"SELECT id FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
-    return Page([queries.event_row(row) for row in rows], ledger.run(connection, ids, *values).scalar())
+    found = [queries.event_row(row) for row in rows]
+    if len(rows) == limit or is_plain:
+        return Page(found, rows[-1][0] if len(rows) == limit else None)
+    last = ledger.run(connection, f"SELECT id {where} LIMIT 1 OFFSET {SCAN - 1}", *values).scalar()
+    return Page(found, last)
 
 
 def _searched(
