@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
@@ -23,16 +24,24 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import ConfigurationError, LedgerUnavailable
+from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, json_insert, json_rows, values_insert
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
-ROWS_A_STATEMENT = (32, 16, 8, 4, 2, 1)
-"""Few sizes, so that every statement stays prepared."""
 RETRIES = 5
 RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_LOCK = (
+    "SELECT count(pg_advisory_xact_lock(k)) FROM"
+    " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY 1) AS sorted"
+)
+_ENTER = (
+    f"SELECT ({_LOCK}), extract(epoch FROM clock_timestamp()),"
+    " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s)), set_config('enable_seqscan', 'off', true)"
+)
+"""What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
 
 
 class Ledger:
@@ -54,7 +63,7 @@ class Ledger:
         if self.is_sqlite:
             self.engine = create_engine(
                 parsed,
-                connect_args={"timeout": 0, "check_same_thread": False},
+                connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
                 pool_size=4,
                 max_overflow=28,
                 pool_timeout=5,
@@ -70,7 +79,6 @@ class Ledger:
                 pool_timeout=5,
                 hide_parameters=True,
             )
-        self._statements: dict[tuple[str, tuple[str, ...], int], str] = {}
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -123,42 +131,41 @@ class Ledger:
 
     def lock(self, connection: Connection, names: Sequence[str]) -> None:
         """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
-        if self.is_sqlite or not names:
-            return
-        connection.exec_driver_sql(
-            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n"
-            " ORDER BY 1) AS sorted",
-            (list(names),),
-        )
+        if not self.is_sqlite and names:
+            connection.exec_driver_sql(f"SELECT ({_LOCK})", (list(names),))
+
+    def enter(self, connection: Connection, names: Sequence[str], count: int) -> tuple[int, list[int]]:
+        """`lock`, then `now` and `reserve_ids`, in one round trip; from here on PostgreSQL's planner looks things up by index.
+
+        Its statistics of a young ledger are those of empty tables, for which it reads all of them instead, and keeps to that
+        for as long as the statement stays prepared.
+        """
+        if self.is_sqlite:
+            return self.now(connection), self.reserve_ids(connection, count)
+        _, seconds, ids, _ = connection.exec_driver_sql(_ENTER, (list(names), count)).one()
+        return int(float(seconds) * 1000), sorted(ids)
 
     def insert(
         self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Inserts `rows` (values in the order of `columns`), many to a statement.
+        """Inserts `rows` (values in the order of `columns`)."""
+        self.insert_all(connection, [Rows(table, columns, rows)])
 
-        The driver gives up the interpreter's lock at every statement and has to wait for it again among all the threads of
-        the web: a statement for each row made the writer wait some hundred times a group.
-        """
-        if not self.is_sqlite:  # the driver sends them down a pipeline, prepared: faster than long statements
-            if rows:
-                connection.exec_driver_sql(self._insert_statement(table.name, columns, 1), list(rows))
+    def insert_all(self, connection: Connection, batches: Sequence[Rows]) -> None:
+        """Inserts the rows of all `batches` in as few statements as the database allows."""
+        batches = [batch for batch in batches if batch.rows]
+        if not batches:
             return
-        start = 0
-        while start < len(rows):
-            size = next(size for size in ROWS_A_STATEMENT if size <= len(rows) - start)
-            chunk = rows[start : start + size]
-            values = tuple(value for row in chunk for value in row)
-            connection.exec_driver_sql(self._insert_statement(table.name, columns, size), values)
-            start += size
-
-    def _insert_statement(self, table: str, columns: tuple[str, ...], size: int) -> str:
-        key = (table, columns, size)
-        statement = self._statements.get(key)
-        if statement is None:
-            row = f"({', '.join([self.mark] * len(columns))})"
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"
-            self._statements[key] = statement
-        return statement
+        if not self.is_sqlite:
+            statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
+            values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
+            connection.exec_driver_sql(statement, values)
+            return
+        for batch in batches:
+            for start in range(0, len(batch.rows), MOST_ROWS):
+                chunk = batch.rows[start : start + MOST_ROWS]
+                statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
 
     def run(self, connection: Connection, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
@@ -178,11 +185,6 @@ class Ledger:
     def close(self) -> None:
         """Closes the pool. Idempotent."""
         self.engine.dispose()
-
-    @property
-    def mark(self) -> str:
-        """The driver's placeholder."""
-        return "?" if self.is_sqlite else "%s"
 
     def _translate(self, statement: str) -> str:
         return statement if self.is_sqlite else statement.replace("?", "%s")

@@ -11,7 +11,10 @@ from sqlalchemy import Connection
 
 from app.identity import NOBODY, dedupe_key, storable
 from app.ledger.engine import Ledger
-from app.ledger.snapshot import Arrival, Conversion, NewEvent, Route, SeenEvent, Snapshot, facts_of
+from app.ledger.flushing import flush
+from app.ledger.rendering import facts_of
+from app.ledger.snapshot import Snapshot
+from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.model import Mark, Outcome, Rules
 from app.money import LARGEST_MINOR
 from app.persons import Person, identifiers_of, resolve
@@ -46,13 +49,12 @@ class Policy:
 
 def record(ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy) -> list[Receipt]:
     """Records `arrivals` in their order within the caller's write transaction; receipts in the same order."""
-    snapshot = Snapshot(ledger, connection, policy.rules, policy.routes, ledger.now(connection), policy.first_touch)
-    snapshot.expected_ids = 4 * len(arrivals)  # event, conversion, person and delivery of each
+    snapshot = Snapshot(ledger, connection, policy.routes, policy.first_touch)
     keys = [dedupe_key(a.source, a.mapped, key) for a in arrivals for key in a.mapped.keys]
     identifiers = [i for a in arrivals for i in identifiers_of(a.mapped.who, policy.rules.phone_region)]
     snapshot.load(arrivals, keys, identifiers)
     receipts = [_Recording(snapshot, arrival, policy).run() for arrival in arrivals]
-    snapshot.flush()
+    flush(snapshot)
     return receipts
 
 
