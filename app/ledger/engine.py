@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import ConfigurationError, LedgerUnavailable
-from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, json_insert, json_rows, values_insert
+from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, array, json_insert, json_rows, values_insert
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
@@ -132,18 +132,26 @@ class Ledger:
     def lock(self, connection: Connection, names: Sequence[str]) -> None:
         """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
         if not self.is_sqlite and names:
-            connection.exec_driver_sql(f"SELECT ({_LOCK})", (list(names),))
+            connection.exec_driver_sql(f"SELECT ({_LOCK})", (array(names),))
 
-    def enter(self, connection: Connection, names: Sequence[str], count: int) -> tuple[int, list[int]]:
-        """`lock`, then `now` and `reserve_ids`, in one round trip; from here on PostgreSQL's planner looks things up by index.
+    def enter(
+        self, connection: Connection, names: Sequence[str], count: int, look: str, *values: Any
+    ) -> tuple[int, list[int], Sequence[Any]]:
+        """`lock`, then `now` and `reserve_ids`, then the rows of the statement `look`; all in one round trip.
 
-        Its statistics of a young ledger are those of empty tables, for which it reads all of them instead, and keeps to that
-        for as long as the statement stays prepared.
+        From here on PostgreSQL's planner looks things up by index. Its statistics of a young ledger are those of empty
+        tables, for which it reads all of them instead, and keeps to that for as long as a statement stays prepared.
         """
         if self.is_sqlite:
-            return self.now(connection), self.reserve_ids(connection, count)
-        _, seconds, ids, _ = connection.exec_driver_sql(_ENTER, (list(names), count)).one()
-        return int(float(seconds) * 1000), sorted(ids)
+            return self.now(connection), self.reserve_ids(connection, count), self.run(connection, look, *values).all()
+        with self._driver(connection) as driver:
+            with (
+                driver.pipeline()
+            ):  # two statements: the second one's view of the ledger begins when the locks are held
+                entered = driver.execute(_ENTER, (array(names), count), prepare=True)
+                looked = driver.execute(self._translate(look), values, prepare=True)
+            _, seconds, ids, _ = entered.fetchone()
+            return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
 
     def insert(
         self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
@@ -151,21 +159,33 @@ class Ledger:
         """Inserts `rows` (values in the order of `columns`)."""
         self.insert_all(connection, [Rows(table, columns, rows)])
 
-    def insert_all(self, connection: Connection, batches: Sequence[Rows]) -> None:
-        """Inserts the rows of all `batches` in as few statements as the database allows."""
+    def insert_all(self, connection: Connection, batches: Sequence[Rows], *, commits: bool = False) -> None:
+        """Inserts the rows of all `batches` in as few statements as the database allows.
+
+        commits: this ends the transaction; PostgreSQL is told so in the same round trip.
+        """
         batches = [batch for batch in batches if batch.rows]
-        if not batches:
-            return
         if not self.is_sqlite:
-            statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
-            values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
-            connection.exec_driver_sql(statement, values)
+            self._insert_json(connection, batches, commits=commits)
             return
         for batch in batches:
             for start in range(0, len(batch.rows), MOST_ROWS):
                 chunk = batch.rows[start : start + MOST_ROWS]
                 statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
                 connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
+
+    def _insert_json(self, connection: Connection, batches: Sequence[Rows], *, commits: bool) -> None:
+        if not batches:
+            return
+        statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
+        values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
+        with self._driver(connection) as driver:
+            if not commits:
+                driver.execute(statement, values)
+                return
+            with driver.pipeline():
+                driver.execute(statement, values, prepare=True)
+                driver.commit()
 
     def run(self, connection: Connection, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
@@ -176,11 +196,12 @@ class Ledger:
         if rows:
             connection.exec_driver_sql(self._translate(statement), list(rows))
 
-    def among(self, column: str, values: Sequence[Any]) -> tuple[str, Any]:
+    def among(self, column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, str]:
         """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
-        return f"{column} = ANY(?)", list(values)
+        kind = "bigint" if values and isinstance(values[0], int) else "text"
+        return f"{column} = ANY(?::{kind}[])", array(values)
 
     def close(self) -> None:
         """Closes the pool. Idempotent."""
@@ -188,6 +209,23 @@ class Ledger:
 
     def _translate(self, statement: str) -> str:
         return statement if self.is_sqlite else statement.replace("?", "%s")
+
+    @contextmanager
+    def _driver(self, connection: Connection) -> Iterator[Any]:
+        """psycopg's own connection beneath `connection`; its errors are those that SQLAlchemy would have raised."""
+        driver, dialect = connection.connection.driver_connection, self.engine.dialect
+        assert driver is not None
+        assert dialect.loaded_dbapi is not None
+        try:
+            yield driver
+        except dialect.loaded_dbapi.Error as error:
+            lost = bool(driver.closed)
+            if lost:
+                connection.invalidate(error)
+            kind = dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(
+                None, None, error, kind, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+            ) from error
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

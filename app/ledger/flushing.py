@@ -14,8 +14,8 @@ from app.ledger.staged import Conversion, NewEvent
 from app.persons import Person
 
 
-def flush(snapshot: Snapshot) -> None:
-    """Writes everything staged, within the caller's transaction."""
+def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
+    """Writes everything staged, within the caller's transaction; `commits`: which may end with that."""
     changed_persons = [p for p in snapshot.persons.values() if p.is_changed and p.merged_into is None]
     changed_conversions = [
         c for c in snapshot.conversions.values() if c.is_changed and not c.is_new and c.id not in snapshot.dropped
@@ -23,15 +23,15 @@ def flush(snapshot: Snapshot) -> None:
     _merge_persons(snapshot)
     _update_persons(snapshot, changed_persons)
     _drop_conversions(snapshot)
-    _insert(snapshot, changed_conversions)
     _update_conversions(snapshot, changed_conversions)
     _update_events(snapshot)
     _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
     _insert_marks(snapshot)
     _insert_conflicts(snapshot)
+    _insert(snapshot, changed_conversions, commits)
 
 
-def _insert(snapshot: Snapshot, changed: list[Conversion]) -> None:
+def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
     """All that is new. Keys and identifiers go in one order, whoever writes them, so that nobody deadlocks."""
     persons = [_person_row(p, snapshot.now) for p in snapshot.new_persons if p.merged_into is None]
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
@@ -49,6 +49,7 @@ def _insert(snapshot: Snapshot, changed: list[Conversion]) -> None:
             Rows(tables.deliveries, _DELIVERY, deliveries),
             Rows(tables.events, _EVENT, events),
         ),
+        commits=commits,
     )
 
 
@@ -90,7 +91,7 @@ def _update_events(snapshot: Snapshot) -> None:
     remapped = [(*_event_row(snapshot, e)[5:9], e.id) for e in again]
     statement = "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ? WHERE id = ?"
     ledger.run_many(connection, statement, remapped)
-    repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats]
+    repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
     statement = "UPDATE events SET received_count = received_count + ?, last_received_at = ? WHERE id = ?"
     ledger.run_many(connection, statement, repeats)
 
@@ -194,6 +195,7 @@ _EVENT = (
     "conversion_id",
     "person_id",
     "received_at",
+    "received_count",
     "last_received_at",
     "headers",
     "body",
@@ -259,6 +261,7 @@ def _event_row(snapshot: Snapshot, event: NewEvent) -> tuple[Any, ...]:
         snapshot.surviving(event.conversion).id if event.conversion else None,
         event.person.survivor().id if event.person else None,
         int(arrival.received_at.timestamp() * 1000),
+        1 + snapshot.events[arrival.event_key].repeats,
         snapshot.now,
         to_json(arrival.headers).decode(),
         arrival.inbound.body,

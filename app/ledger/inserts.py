@@ -53,6 +53,15 @@ def json_rows(columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> str:
     return to_json(plain).decode()
 
 
+def array(values: Sequence[str] | Sequence[int]) -> str:
+    """PostgreSQL's text for an array of `values`: psycopg takes ten times as long over a list."""
+    quoted = [
+        '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
+        for value in values
+    ]
+    return f"{{{','.join(quoted)}}}"
+
+
 def _from_json(table: Table, columns: tuple[str, ...], unless_there: bool) -> str:
     named = ", ".join(columns)
     typed = ", ".join(f"{name} {_type(table, name)}" for name in columns)

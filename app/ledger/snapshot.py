@@ -56,11 +56,11 @@ class Snapshot:
         """Reads all that `arrivals` may meet. Locks it, on PostgreSQL, until the transaction ends."""
         event_keys = [arrival.event_key for arrival in arrivals]
         names = [*event_keys, *keys, *(f"{kind}={value}" for kind, value in identifiers)]
-        self.now, ids = self.ledger.enter(self.connection, names, IDS_AN_EVENT * len(arrivals))
-        self._ids = ids[::-1]
-        values, wanted = [value for _, value in identifiers], set(identifiers)
+        look, values = self._look(event_keys, keys, [value for _, value in identifiers])
+        self.now, ids, rows = self.ledger.enter(self.connection, names, IDS_AN_EVENT * len(arrivals), look, *values)
+        self._ids, wanted = ids[::-1], set(identifiers)
         owners: list[tuple[int, Identifier, list[Any]]] = []
-        for what, name, content in self._look_up(event_keys, keys, values):
+        for what, name, content in rows:
             fields = json.loads(content) if isinstance(content, str) else content
             if what == "event":
                 self.events[name] = SeenEvent(*fields)
@@ -71,25 +71,22 @@ class Snapshot:
         for _, identifier, row in sorted(owners, key=lambda owner: -owner[0]):  # the one last seen with it first
             self.found.setdefault(identifier, []).append(self._person(row))
 
-    def _look_up(self, event_keys: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> Sequence[Any]:
-        """(what, name, fields) of everything that is known by one of these; in one statement, with JSON for the fields."""
+    def _look(self, event_keys: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> tuple[str, list[Any]]:
+        """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
+        JSON, so that one statement serves three tables."""
         ledger, array = self.ledger, "json_array" if self.ledger.is_sqlite else "json_build_array"
         events, keyed, owned = (
             ledger.among(column, wanted)
             for column, wanted in (("event_key", event_keys), ("k.key", keys), ("i.value", values))
         )
-        rows: Sequence[Any] = ledger.run(
-            self.connection,
+        statement = (
             f"SELECT 'event', event_key, {array}(id, outcome, conversion_id) FROM events WHERE {events[0]}"
             f" UNION ALL SELECT 'key', k.key, {array}({_CONVERSION}, {_PERSON}) FROM dedupe_keys k"
             f" JOIN conversions c ON c.id = k.conversion_id LEFT JOIN persons p ON p.id = c.person_id WHERE {keyed[0]}"
             f" UNION ALL SELECT 'identifier', i.value, {array}(i.kind, i.seen_at, {_PERSON}) FROM identifiers i"
-            f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}",
-            events[1],
-            keyed[1],
-            owned[1],
-        ).all()
-        return rows
+            f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}"
+        )
+        return statement, [events[1], keyed[1], owned[1]]
 
     def next_id(self) -> int:
         """A fresh id, ascending within the group."""

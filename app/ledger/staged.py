@@ -56,6 +56,8 @@ class SeenEvent:
     outcome: str
     conversion_id: int | None
     repeats: int = 0
+    """How often it came again within the group."""
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

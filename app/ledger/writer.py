@@ -110,4 +110,6 @@ class GroupWriter:
         self._after_commit(receipts)
 
     def _record(self, arrivals: list[Arrival]) -> list[Receipt]:
-        return self._ledger.transact(lambda connection: record(self._ledger, connection, arrivals, self._policy))
+        return self._ledger.transact(
+            lambda connection: record(self._ledger, connection, arrivals, self._policy, commits=True)
+        )
