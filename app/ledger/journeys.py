@@ -34,7 +34,8 @@ def persons(
     ledger: Ledger, connection: Connection, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int
 ) -> list[dict[str, Any]]:
     """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
-    conditions, values = ["merged_into IS NULL"], []
+    values: list[Any] = []
+    conditions = ["merged_into IS NULL"]
     if ids is not None:
         condition, value = ledger.among("id", ids)
         conditions.append(condition)
