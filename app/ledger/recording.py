@@ -155,7 +155,7 @@ class _Recording:
             self._claim_keys(conversion)
             if mapped.outcome in ("sale", "lead"):
                 return self._another_word(conversion)
-            if mapped.outcome == "pending" or mapped.links:
+            if mapped.outcome == "pending" or (mapped.links and not mapped.cancels):
                 return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
             return mapped.outcome, mapped.reason, mapped.releases
         if mapped.outcome in ("sale", "lead"):
@@ -164,8 +164,9 @@ class _Recording:
             )
         if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
-        elif mapped.cancels and conversion is not None and conversion.state == "pending":
-            conversion.state, conversion.is_changed = "released", True
+        elif mapped.cancels:
+            if self.keys and (mapped.links or (conversion is not None and conversion.state == "pending")):
+                self._keep_open("released")
         elif mapped.links and len(self.keys) > 1:
             self._keep_open("linked")
         return mapped.outcome, mapped.reason, mapped.releases
@@ -275,8 +276,8 @@ class _Recording:
         conversion = self.conversion
         if conversion is None:
             conversion = self.conversion = self._new_conversion(state)
-        elif state == "pending" and conversion.state in ("linked", "released"):
-            conversion.state, conversion.is_changed = "pending", not conversion.is_new
+        elif (state == "pending" and conversion.state == "linked") or state == "released":
+            conversion.state, conversion.is_changed = state, not conversion.is_new
         if self.person is not None and conversion.person is None:
             conversion.person, conversion.is_changed = self.person, not conversion.is_new
         self._claim_keys(conversion)

@@ -29,7 +29,19 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = json_object(inbound.body)
     response = dict_of(raw.get("data"))
     survey, meta = dict_of(response.get("survey")), dict_of(response.get("meta"))
-    contact, attributes = dict_of(response.get("contact")), dict_of(response.get("contactAttributes"))
+    contact = dict_of(response.get("contact")) or dict_of(response.get("person"))  # "person" up to version 2
+    attributes = next(
+        (
+            found
+            for value in (
+                response.get("contactAttributes"),
+                response.get("personAttributes"),
+                contact.get("attributes"),
+            )
+            if (found := dict_of(value))
+        ),
+        {},
+    )
     answers, event = dict_of(response.get("data")), event_name_of(raw.get("event"))
     view = View(
         event=event,
@@ -39,7 +51,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         fields=tuple(_fields(answers)),
         hidden={
             **page_parameters(meta.get("url")),
-            **{"userId": contact.get("userId")},
+            **({"userId": contact["userId"]} if contact.get("userId") else {}),
             **attributes,
             **_scalars(answers),
         },

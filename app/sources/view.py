@@ -249,7 +249,7 @@ def _read_fields(view: View) -> tuple[str | None, str | None, dict[Part, str]]:
     for one in _with_hidden(view, hidden_first=False):
         if one.type == "other" or one.value in (None, "", []):
             continue
-        about = meaning_of(one.label, one.key)
+        about = meaning_of(one.label, one.key or one.id)
         labelled = 2 if one.type == "hidden" else 1
         if about.whose < 2:
             _offer_email(emails, one, about, labelled)

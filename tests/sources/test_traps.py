@@ -234,6 +234,16 @@ def test_labels_that_say_name(label: str, part: str) -> None:
     assert meaning_of(label, "").part == part
 
 
+def test_id_of_a_field_says_its_part_where_it_has_neither_label_nor_key() -> None:
+    answers = [
+        {"type": "text", "text": "Ida", "field": {"id": "first_name"}},
+        {"type": "text", "text": "Kern", "field": {"id": "last_name"}},
+        {"type": "email", "email": "ida@kern.example", "field": {"id": "email"}},
+    ]
+    body = {"event_type": "form_response", "form_response": {"token": "t", "answers": answers}}
+    assert line_of("typeform", body)["payload"]["name"] == "Ida Kern"
+
+
 def test_label_overrules_a_key_that_says_name() -> None:
     fields = (Field(key="name", label="Company", value="Acme"), Field(key="x", label="Your name", value="Ada"))
     assert who_of(View(event="e", submission_id="1", body=b"", fields=fields), Rules()).name == "Ada"
