@@ -96,7 +96,6 @@ class Forwarder:
 
     def _turn(self, lane: Lane) -> tuple[int, bool]:
         """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
-        lane.cut_late()
         outcomes, unsent = self._pending(lane)
         self._unrecorded[lane.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
         rested = bool(outcomes) or time.monotonic() >= lane.rest_until
@@ -169,7 +168,6 @@ class Forwarder:
             late = time.monotonic() > deadline
             done = True
             for lane in self._lanes:
-                lane.cut_late()
                 outcomes, too_old = self._pending(lane)
                 if late:
                     outcomes += lane.give_up()
