@@ -18,13 +18,13 @@ from app.bootstrap import host_name, make_ledger, make_nudges
 from app.destination import destinations_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import register_worker, stop_worker
 from app.ledger.schema import check_schema
+from app.ledger.sweeping import register_worker, stop_worker
 from app.logs import configure_logs
 from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.settings import Settings, load_settings
-from workers.forward import Forwarder, install
+from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.sweeper import Sweeper
 
@@ -65,7 +65,16 @@ def run(settings: Settings, concurrency: int | None) -> None:
     names = [destination.name for destination in destinations]
     lookups = make_lookups(settings, ledger)
     look_up = lookups.ask if lookups else lambda: None
-    sweeper = Sweeper(ledger, worker_id, host_name(), names, lambda: forwarder.is_running, nudges.nudge, look_up)
+    sweeper = Sweeper(
+        ledger,
+        worker_id,
+        host_name(),
+        names,
+        lambda: forwarder.is_running,
+        nudges.nudge,
+        look_up,
+        max(claim_seconds(d) for d in destinations),
+    )
     current: list[BridgeWorker] = []
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

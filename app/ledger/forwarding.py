@@ -1,4 +1,4 @@
-"""The workers' side of the ledger: claims, outcomes, heartbeats. A claim is the right to send one delivery, for a time."""
+"""The workers' side of the ledger: claims and outcomes. A claim is the right to send one delivery, for a time."""
 
 import time
 from collections.abc import Sequence
@@ -185,7 +185,7 @@ def finish(
         )
         for o in outcomes
     ]
-    ledger.insert(connection, tables.attempts, _ATTEMPT, rows)
+    ledger.insert(connection, tables.attempts, ATTEMPT, rows)
     _judge(ledger, connection, destination, outcomes, now, token_print)
 
 
@@ -200,73 +200,6 @@ def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> No
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE claimed_until > 0 AND claim = ?"
     ledger.run_many(connection, statement, [(token,) for token in tokens])
 
-
-def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
-    """Claims that ran out: (delivery id, claim, attempts, claimed_until)."""
-    rows = ledger.run(
-        connection,
-        "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL AND claimed_until <= ? LIMIT 500",
-        now,
-    ).all()
-    return [tuple(row) for row in rows]
-
-
-def claims_of(ledger: Ledger, connection: Connection, worker_ids: Sequence[int]) -> list[tuple[int, str, int, int]]:
-    """Claims of these workers, whether they ran out or not."""
-    found = []
-    for identity, token, attempts, until in ledger.run(
-        connection, "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL"
-    ).all():
-        if int(token.split(".", 1)[0]) in worker_ids:
-            found.append((identity, token, attempts, until))
-    return found
-
-
-def take_over(ledger: Ledger, connection: Connection, claims: Sequence[tuple[int, str, int, int]], *, now: int) -> int:
-    """Makes deliveries of claims that nobody will finish due again. What their sender did is unknown, and recorded so."""
-    taken = 0
-    for identity, token, attempts, _ in claims:
-        changed = ledger.run(
-            connection,
-            "UPDATE deliveries SET claim = NULL, claimed_until = NULL, attempts = attempts + 1, status = 'retrying', due_at = ?,"
-            " last_error = ? WHERE id = ? AND claim = ?",
-            now,
-            LOST,
-            identity,
-            token,
-        ).rowcount
-        if changed:
-            row = (identity, attempts + 1, "unknown", 0, now, 0, None, LOST, None, None)
-            ledger.insert(connection, tables.attempts, _ATTEMPT, [row])
-            taken += 1
-    return taken
-
-
-def register_worker(ledger: Ledger, connection: Connection, host: str, pid: int, pid_started: str, now: int) -> int:
-    """A row for this worker; its id begins the tokens of its claims."""
-    statement = (
-        "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
-    )
-    return int(ledger.run(connection, statement, host, pid, pid_started, now, now).scalar_one())
-
-
-def heartbeat(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
-    ledger.run(connection, "UPDATE workers SET heartbeat_at = ? WHERE id = ?", now, worker_id)
-
-
-def stop_worker(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
-    ledger.run(connection, "UPDATE workers SET stopped_at = ? WHERE id = ? AND stopped_at IS NULL", now, worker_id)
-
-
-def workers_here(ledger: Ledger, connection: Connection, host: str) -> list[tuple[int, int, str]]:
-    """Workers of this host that did not say that they stopped: (id, pid, pid_started)."""
-    rows = ledger.run(
-        connection, "SELECT id, pid, pid_started FROM workers WHERE host = ? AND stopped_at IS NULL", host
-    ).all()
-    return [tuple(row) for row in rows]
-
-
-LOST = "the worker ended before it knew the answer; this attempt may or may not have reached the destination"
 
 # For PostgreSQL's planner: OFFSET keeps it from joining the whole backlog with itself (3 s with 10,000 deliveries of one person);
 # ordered by due_at alone, and with a limit that it can see, it walks the index and stops there. Within a person the order is the
@@ -312,7 +245,7 @@ _FINISH = (
     "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
     " last_error = ?, last_status = ?, delivered_at = ? WHERE id = ? AND claim = ?"
 )
-_ATTEMPT = (
+ATTEMPT = (
     "delivery_id",
     "number",
     "result",
