@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.destination_tables import DestinationTable, read_tables, web_url
 from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES, Rules
+from app.toml_tables import AlertTable, RetentionTable, read_table
 
 SECRETS_FILE = "secrets.json"
 GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(None, min_length=16)
     secret_key: SecretStr | None = Field(None, min_length=16)
     metrics_token: SecretStr | None = None
+    alert_webhook_url: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -94,6 +96,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_web_url(cls, value: str | None) -> str | None:
         return None if value is None else web_url(value)
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _is_secret_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(web_url(value.get_secret_value().strip()))
 
     @field_validator("database_url")
     @classmethod
@@ -199,12 +206,28 @@ class Settings(BaseSettings):
     @cached_property
     def attribution(self) -> "Attribution":
         """The table [attribution] of bridge.toml, with the contract's defaults. Raises ConfigurationError."""
+        return read_table(Attribution, self.config, self.config_path, "attribution")
+
+    @cached_property
+    def alerts(self) -> AlertTable:
+        """The table [alerts] of bridge.toml. Raises ConfigurationError."""
+        return read_table(AlertTable, self.config, self.config_path, "alerts")
+
+    @property
+    def alert_url(self) -> str | None:
+        """Where alerts are posted; None where no such URL is set. Raises ConfigurationError where it is none."""
+        variable = self.alerts.url_env
+        given = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
+        url = (given if variable == "ALERT_WEBHOOK_URL" else self._environment.get(variable, "")).strip()
         try:
-            return Attribution.model_validate(self.config.get("attribution", {}))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            key = ".".join(str(part) for part in ("attribution", *first["loc"]))
-            raise ConfigurationError(f"{self.config_path}: {key}: {first['msg']}") from None
+            return web_url(url) if url else None
+        except ValueError as error:
+            raise ConfigurationError(f"{variable}: {error}") from None
+
+    @cached_property
+    def retention(self) -> RetentionTable:
+        """The table [retention] of bridge.toml. Raises ConfigurationError."""
+        return read_table(RetentionTable, self.config, self.config_path, "retention")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from app.settings import Settings
 for _name in list(os.environ):  # a developer's own configuration must not reach the tests
     if _name.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN")) or _name in (
         "BRIDGE_HOME", "BRIDGE_CONFIG", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "PUBLIC_URL", "DESTINATION_URL",
-        "DESTINATION_TOKEN", "STRIPE_API_KEY", "DASHBOARD_PASSWORD", "SECRET_KEY", "API_TOKEN",
+        "DESTINATION_TOKEN", "STRIPE_API_KEY", "DASHBOARD_PASSWORD", "SECRET_KEY", "API_TOKEN", "ALERT_WEBHOOK_URL",
     ):  # fmt: skip
         del os.environ[_name]
 

@@ -24,6 +24,7 @@ from app.logs import configure_logs
 from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.settings import Settings, load_settings
+from workers.alarm import make_alarm
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.sweeper import Sweeper
@@ -63,8 +64,12 @@ def run(settings: Settings, concurrency: int | None) -> None:
     forwarder.worker_id = worker_id
     install(forwarder, nudges.clear)
     names = [destination.name for destination in destinations]
-    lookups = make_lookups(settings, ledger)
-    look_up = lookups.ask if lookups else lambda: None
+    helpers = [one for one in (make_lookups(settings, ledger), make_alarm(settings, ledger)) if one]
+
+    def ask() -> None:
+        for helper in helpers:
+            helper.ask()
+
     sweeper = Sweeper(
         ledger,
         worker_id,
@@ -72,7 +77,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         names,
         lambda: forwarder.is_running,
         nudges.nudge,
-        look_up,
+        ask,
         max(claim_seconds(d) for d in destinations),
     )
     current: list[BridgeWorker] = []
@@ -88,8 +93,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     signal.signal(signal.SIGINT, on_signal)
     log.info("worker.started", worker=worker_id, destinations=names)
     try:
-        if lookups:
-            lookups.start()
+        for helper in helpers:
+            helper.start()
         sweeper.start()
         _work(settings, stop, current)
     except StopRequested:
@@ -98,8 +103,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sweeper.stop()
-        if lookups:
-            lookups.stop()
+        for helper in helpers:
+            helper.stop()
         forwarder.close()
         _unregister(ledger, worker_id)
         log.info("worker.stopped", worker=worker_id)

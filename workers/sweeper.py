@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `look_up` returns at
-    once: people that held deliveries are about are looked up elsewhere."""
+    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `ask` returns at once:
+    looking people up, and alerts, have threads of their own."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Sweeper:
         destinations: Sequence[str],
         is_busy: Callable[[], bool],
         nudge: Callable[[], object],
-        look_up: Callable[[], object] = lambda: None,
+        ask: Callable[[], object] = lambda: None,
         longest_claim_seconds: float = 60.0,
     ) -> None:
         self._ledger = ledger
@@ -52,7 +52,7 @@ class Sweeper:
         self._destinations = destinations
         self._is_busy = is_busy
         self._nudge = nudge
-        self._look_up = look_up
+        self._ask = ask
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._beat_at: float | None = None
@@ -87,7 +87,7 @@ class Sweeper:
         rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
         if stale or dead or self._was_set_back or rested:
             self._write(stale, dead)
-        self._look_up()
+        self._ask()
         if due and not self._is_busy():
             self._nudge()
 

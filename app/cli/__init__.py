@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, look, run, stripe
+from app.cli import act, alert, look, run, stripe
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -43,9 +43,11 @@ for command in (
     act.send,
     act.replay,
     act.forget,
+    act.prune,
     stripe.stripe_endpoint,
     stripe.backfill,
     stripe.reconcile,
+    alert.alert_test,
     doctor,
 ):
     main.add_command(command)

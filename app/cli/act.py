@@ -17,6 +17,7 @@ from app.ledger.forgetting import BeingSent, persons_called
 from app.ledger.forgetting import forget as forget_one
 from app.ledger.mending import Mended, replay_all
 from app.ledger.mending import replay as replay_one
+from app.ledger.pruning import prune as prune_ledger
 from app.ledger.schema import check_schema
 from app.remap import remap_parked
 from app.settings import Settings, load_settings, variable_of
@@ -158,6 +159,23 @@ def forget(person: str, yes: bool) -> None:
         f"Forgot person:{done.person_id}: {done.events} events and {done.deliveries} deliveries blanked,"
         f" {done.discarded} discarded unsent."
     )
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+def prune(dry_run: bool) -> None:
+    """Apply [retention] of bridge.toml: what is older goes, in small batches. Without that table everything is kept."""
+    settings = load_settings()
+    retention = settings.retention
+    if not any(days for _, days in retention):
+        click.echo(f"Nothing is limited: {settings.config_path} has no [retention], so everything is kept.")
+        return
+    ledger = make_ledger(settings)
+    check_schema(ledger)
+    for done in prune_ledger(ledger, retention, dry_run=dry_run):
+        click.echo(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
+    if dry_run and retention.deliveries_days and retention.events_days:
+        click.echo("Events go once no delivery is left of them, so those of the deliveries above come on top.")
 
 
 def _remap(settings: Settings, ledger: Ledger) -> None:

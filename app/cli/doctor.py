@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import requests
@@ -12,6 +13,7 @@ import requests
 from app.bootstrap import free_bytes, make_ledger, make_nudges
 from app.destination import destinations_of
 from app.errors import BridgeError, LedgerError
+from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
 from app.ledger.queries import stats
 from app.ledger.schema import check_schema
@@ -57,7 +59,7 @@ def examine() -> Iterator[Finding]:
         yield "ok", f"sources: {', '.join(configured)}"
     else:
         yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
-    for check in (_check_ledger, _check_redis, _check_destination, _check_stripe):
+    for check in (_check_ledger, _check_redis, _check_destination, _check_alerts, _check_stripe):
         try:
             yield from check(settings)
         except BridgeError as error:
@@ -134,6 +136,29 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
                 "wrong",
                 f"this machine's clock differs from the destination's by {skew:.0f} s: signatures will be refused",
             )
+
+
+def _check_alerts(settings: Settings) -> Iterator[Finding]:
+    url, variable = settings.alert_url, settings.alerts.url_env
+    if url is None:
+        yield "warn", f"nobody is told of trouble: set {variable}, then try it with `bridge alert-test`"
+        return
+    unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config)))
+    if unknown:
+        yield "wrong", f"{settings.config_path}: alerts.not_sources: there is no source called {unknown[0]}"
+    host = urlsplit(url).hostname or ""
+    if host.endswith(("discord.com", "discordapp.com")) and not url.endswith("/slack"):
+        yield "wrong", f"{variable} is a webhook of Discord's: put /slack at its end, so that it takes alerts"
+    if settings.public_url is None:
+        yield "warn", "alerts carry no links: set PUBLIC_URL"
+    ledger = make_ledger(settings)
+    check_schema(ledger)
+    with ledger.read() as connection:
+        unsent = [one for one in alarms(ledger, connection) if one.problem]
+    if unsent:
+        yield "wrong", f"{len(unsent)} alerts could not be sent: {unsent[0].problem}; try `bridge alert-test`"
+    else:
+        yield "ok", f"alerts go to {host}"
 
 
 def _check_stripe(settings: Settings) -> Iterator[Finding]:

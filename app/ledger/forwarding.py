@@ -243,7 +243,7 @@ _CLAIM_SKIPPING = (
 )
 _FINISH = (
     "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
-    " last_error = ?, last_status = ?, delivered_at = ? WHERE id = ? AND claim = ?"
+    " last_error = ?, last_status = ?, delivered_at = ?, dead_at = ? WHERE id = ? AND claim = ?"
 )
 ATTEMPT = (
     "delivery_id",
@@ -271,7 +271,9 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     else:
         status = "pending"
     delivered_at = now if status == "delivered" else None
-    return (status, outcome.due_at, counted, outcome.error, outcome.status, delivered_at, claimed.id, claimed.claim)
+    dead_at = now if status == "dead" else None
+    said = (outcome.error, outcome.status, delivered_at, dead_at)
+    return (status, outcome.due_at, counted, *said, claimed.id, claimed.claim)
 
 
 def _judge(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from app.identity import normal_email
 from app.ledger import queries
 from app.ledger.engine import Ledger
+from app.ledger.standing import was_attempted
 from app.ledger.tables import LARGEST_ID
 from app.money import Money
 
@@ -65,8 +66,7 @@ def person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, 
         person_id,
     )
     found["identifiers"] = [{"kind": k, "value": v, "seen_at": queries.iso(at)} for k, v, at in rows.all()]
-    attempted = "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL) LIMIT 1"
-    found["attempted"] = ledger.run(connection, attempted, person_id).first() is not None
+    found["attempted"] = was_attempted(ledger, connection, person_id)
     forgotten = "SELECT MAX(at) FROM audit WHERE subject = ? AND action = 'forget'"
     found["forgotten_at"] = queries.iso(ledger.run(connection, forgotten, f"person {person_id}").scalar_one())
     return found

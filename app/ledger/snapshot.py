@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from app.ledger.engine import Ledger
 from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
+from app.ledger.standing import was_attempted
 from app.persons import Identifier, Person
 
 __all__ = ["Arrival", "Conversion", "NewEvent", "Route", "SeenEvent", "Snapshot"]
@@ -102,12 +103,7 @@ class Snapshot:
         if person.is_new:
             return False
         if person.id not in self._attempted:
-            row = self.ledger.run(
-                self.connection,
-                "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL) LIMIT 1",
-                person.id,
-            ).first()
-            self._attempted[person.id] = row is not None
+            self._attempted[person.id] = was_attempted(self.ledger, self.connection, person.id)
         return self._attempted[person.id]
 
     def by_prefix(self, prefix: str) -> Conversion | None:

@@ -49,6 +49,18 @@ def standings(ledger: Ledger, connection: Connection, keys: Sequence[str]) -> di
     return found
 
 
+def was_attempted(ledger: Ledger, connection: Connection, person_id: int) -> bool:
+    """Whether anything was ever tried to be sent for a person, also where retention removed it since."""
+    row = ledger.run(
+        connection,
+        "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL)"
+        " UNION ALL SELECT 1 FROM persons WHERE id = ? AND sent = 1 LIMIT 1",
+        person_id,
+        person_id,
+    ).first()
+    return row is not None
+
+
 def known_events(ledger: Ledger, connection: Connection, event_keys: Sequence[str]) -> set[str]:
     """Those of `event_keys` (source:event id) that were received already."""
     condition, value = ledger.among("event_key", event_keys)

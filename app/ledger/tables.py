@@ -29,6 +29,7 @@ metadata = MetaData(
 KEY = String().with_variant(String(collation="C"), "postgresql")
 ID = BigInteger().with_variant(Integer, "sqlite")
 OPEN = text("due_at IS NOT NULL")
+DEAD = text("status = 'dead'")
 LARGEST_ID = 2**63 - 1
 """Beyond it no id can lie, and both drivers raise where they are asked for one."""
 
@@ -119,8 +120,10 @@ persons = Table(
     Column("click_last", String),
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
+    Column("sent", Integer, nullable=False, server_default="0"),
 )
-"""customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned."""
+"""customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
+something was attempted for them of which retention removed the delivery."""
 
 identifiers = Table(
     "identifiers",
@@ -168,6 +171,7 @@ deliveries = Table(
     Column("delivered_at", BigInteger),
     Column("last_error", Text),
     Column("last_status", Integer),
+    Column("dead_at", BigInteger),
     UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
     Index("ix_deliveries_due", "destination", "due_at", postgresql_where=OPEN, sqlite_where=OPEN),
     Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
@@ -178,11 +182,13 @@ deliveries = Table(
         sqlite_where=text("claim IS NOT NULL"),
     ),
     Index("ix_deliveries_status", "status", "id"),
+    Index("ix_deliveries_dead", "destination", "dead_at", postgresql_where=DEAD, sqlite_where=DEAD),
     Index("ix_deliveries_person", "person_id"),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
 """held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
-attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a replay moves."""
+dead_at: when it last died. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
+replay moves."""
 
 attempts = Table(
     "attempts",
@@ -239,6 +245,38 @@ audit = Table(
     Column("detail", Text, nullable=False, server_default=""),
     Index("ix_audit_subject", "subject", "id"),
 )
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("incident", String, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("bad_at", BigInteger, nullable=False),
+    Column("over_at", BigInteger),
+    Column("told_at", BigInteger),
+    Column("say", String),
+    Column("detail", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", BigInteger, nullable=False, server_default="0"),
+    Column("problem", Text),
+    Column("claim", String),
+    Column("claimed_until", BigInteger),
+)
+"""Troubles that last, one row each ("dead:main") until its all-clear was sent. say: what is still to be sent of it ("alert",
+"over"). incident: the topic whose alert speaks for it too. bad_at: when it was last seen; problem: why sending failed."""
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+"""Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
 
 sandbox_requests = Table(
     "sandbox_requests",

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from app.ledger import overview as lately
 from app.ledger import queries
+from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
 from app.ledger.reading import look
 from app.web.auth import login_required
@@ -80,6 +81,7 @@ def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "timing": lately.timing(ledger, connection),
         "workers_alive": len(queries.workers_alive(ledger, connection)),
         "destinations": queries.destinations(ledger, connection),
+        "unsent_alerts": [one for one in alarms(ledger, connection) if one.problem],
     }
 
 

@@ -9,6 +9,25 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "alerts",
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("incident", sa.String(), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("bad_at", sa.BigInteger(), nullable=False),
+        sa.Column("over_at", sa.BigInteger(), nullable=True),
+        sa.Column("told_at", sa.BigInteger(), nullable=True),
+        sa.Column("say", sa.String(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_try_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("claim", sa.String(), nullable=True),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("topic", name=op.f("pk_alerts")),
+    )
+    op.create_table(
         "attempts",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("delivery_id", sa.BigInteger(), nullable=False),
@@ -97,6 +116,7 @@ def upgrade() -> None:
         sa.Column("delivered_at", sa.BigInteger(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("dead_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
     )
@@ -107,6 +127,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("claim IS NOT NULL"),
         sqlite_where=sa.text("claim IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_dead",
+        "deliveries",
+        ["destination", "dead_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'dead'"),
+        sqlite_where=sa.text("status = 'dead'"),
     )
     op.create_index(
         "ix_deliveries_due",
@@ -203,7 +231,16 @@ def upgrade() -> None:
         sa.Column("click_last", sa.String(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("merged_into", sa.BigInteger(), nullable=True),
+        sa.Column("sent", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_persons")),
+    )
+    op.create_table(
+        "refusals",
+        sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "source", "reason", name=op.f("pk_refusals")),
     )
     op.create_table(
         "sandbox_requests",

@@ -1,0 +1,23 @@
+"""alert-test: does an alert reach somebody?"""
+
+import click
+
+from app.alerts import TEST, AlertUnsent, post
+from app.settings import load_settings
+
+
+@click.command("alert-test")
+def alert_test() -> None:
+    """Send a test alert to the webhook of ALERT_WEBHOOK_URL. Exit status 1 if it does not take it."""
+    settings = load_settings()
+    url = settings.alert_url
+    if url is None:
+        raise click.ClickException(
+            f"set {settings.alerts.url_env} to the webhook of a Slack, Mattermost or Discord channel"
+        )
+    link = f" {settings.public_url}/" if settings.public_url else ""
+    try:
+        post(url, TEST + link)
+    except AlertUnsent as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The webhook took a test alert: look whether it is there.")

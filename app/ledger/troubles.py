@@ -1,0 +1,123 @@
+"""What is wrong just now and worth telling somebody, with counts and no more. Read only, by index and bounded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import BREAKER_FAILURES
+from app.ledger.overview import MOST, waiting
+from app.ledger.refusals import HOUR_MS
+from app.ledger.silence import last_heard, usual_pause
+from app.toml_tables import AlertKind, AlertTable
+
+USUAL_HOURS = 7 * 24
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """subject: a destination's or a source's name; began_at: ms. detail: counts for the text, never anything of a person."""
+
+    kind: AlertKind
+    subject: str
+    began_at: int
+    detail: dict[str, Any]
+
+    @property
+    def topic(self) -> str:
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is looked at. Keeps what was learned of a silent source until it speaks again."""
+
+    rules: AlertTable
+    destinations: Sequence[str]
+    sources: Sequence[str]
+    _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
+
+    def troubles(self, ledger: Ledger, connection: Connection, now: int, began: Mapping[str, int]) -> Sequence[Trouble]:
+        """All troubles at `now` (ms). began: since when those last that were known before, by topic."""
+        found: list[Trouble] = []
+        kinds = self.rules.kinds
+        if "dead" in kinds:
+            found += [t for name in self.destinations for t in self._dead(ledger, connection, name, now)]
+        found += [t for t in self._stopped(ledger, connection, now) if t.kind in kinds]
+        for source in self.sources:
+            if "refused" in kinds:
+                found += self._refused(ledger, connection, source, now, began.get(f"refused:{source}", now))
+            if "silent" in kinds and source not in self.rules.not_sources:
+                found += self._silent(ledger, connection, source, now)
+        return found
+
+    def _dead(self, ledger: Ledger, connection: Connection, destination: str, now: int) -> list[Trouble]:
+        since = now - int(self.rules.quiet_hours * HOUR_MS)
+        newest = (
+            "SELECT last_status, dead_at FROM deliveries WHERE status = 'dead' AND destination = ? AND dead_at >= ?"
+            f" ORDER BY dead_at DESC LIMIT {MOST}"
+        )
+        columns = "last_status, COUNT(*), MIN(dead_at), MAX(dead_at)"
+        statement = f"SELECT {columns} FROM ({newest}) n GROUP BY last_status ORDER BY 2 DESC"
+        rows = ledger.run(connection, statement, destination, since).all()
+        count = sum(row[1] for row in rows)
+        if count < self.rules.dead:
+            return []
+        codes = {str(code or "no answer"): n for code, n, *_ in rows}
+        detail = {"count": count, "codes": codes, "last_at": max(row[3] for row in rows)}
+        return [Trouble("dead", destination, min(row[2] for row in rows), detail)]
+
+    def _stopped(self, ledger: Ledger, connection: Connection, now: int) -> list[Trouble]:
+        """Destinations that are paused, or whose breaker is open."""
+        condition, value = ledger.among("name", self.destinations)
+        statement = f"SELECT name, paused_at, paused_token, failures FROM destinations WHERE {condition} ORDER BY name"
+        found = []
+        for name, paused_at, token, failures in ledger.run(connection, statement, value).all():
+            detail = {"waiting": waiting(ledger, connection, name)} if paused_at or failures >= BREAKER_FAILURES else {}
+            if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
+                found.append(Trouble("paused", name, paused_at, detail | {"by_hand": token is None}))
+            elif failures >= BREAKER_FAILURES:
+                found.append(Trouble("down", name, now, detail))
+        return found
+
+    def _refused(self, ledger: Ledger, connection: Connection, source: str, now: int, began_at: int) -> list[Trouble]:
+        """More refused in this hour and the last one than in two usual ones of the week before it began."""
+        recent = ledger.run(
+            connection,
+            "SELECT reason, SUM(count) FROM refusals WHERE source = ? AND hour >= ? GROUP BY reason ORDER BY 2 DESC, 1",
+            source,
+            _hour(now) - HOUR_MS,
+        ).all()
+        count = sum(int(n) for _, n in recent)
+        if count < self.rules.refused:
+            return []
+        until = _hour(began_at) - HOUR_MS
+        usual = ledger.run(
+            connection,
+            "SELECT COALESCE(SUM(count), 0) FROM refusals WHERE source = ? AND hour >= ? AND hour < ?",
+            source,
+            until - USUAL_HOURS * HOUR_MS,
+            until,
+        ).scalar_one()
+        if count < self.rules.refused_factor * 2 * int(usual) / USUAL_HOURS:
+            return []
+        return [Trouble("refused", source, now, {"count": count, "reasons": {r: int(n) for r, n in recent}})]
+
+    def _silent(self, ledger: Ledger, connection: Connection, source: str, now: int) -> list[Trouble]:
+        heard, floor_ms = last_heard(ledger, connection, source), int(self.rules.silence_floor_minutes * 60_000)
+        if heard is None or now - heard[1] < self.rules.silence_factor * floor_ms:
+            return []
+        key = (source, heard[0])
+        if key not in self._learned:  # for a source that stays silent its past stays what it was
+            self._learned = {k: v for k, v in self._learned.items() if k[0] != source}
+            self._learned[key] = usual_pause(ledger, connection, source, floor_ms)
+        usual = self._learned[key]
+        if usual is None or now - heard[1] < self.rules.silence_factor * usual:
+            return []
+        return [Trouble("silent", source, heard[1], {"usual_seconds": usual // 1000})]
+
+
+def _hour(at: int) -> int:
+    return at // HOUR_MS * HOUR_MS

@@ -1,0 +1,395 @@
+"""Alerts: each trouble is told once, whoever of many workers tells it, and once more when it is over."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.ledger import brakes, tables
+from app.ledger.alarms import alarms, claim_unsaid
+from app.ledger.engine import Ledger
+from app.ledger.refusals import HOUR_MS, add_refusals
+from app.ledger.silence import usual_pause
+from app.ledger.troubles import Watch
+from app.toml_tables import AlertTable
+from tests.conftest import FakeDestination, wait_for
+from tests.makers import change, one
+from workers.alarm import AlarmThread
+
+START = 1_790_000_000_000
+MINUTE = 60_000
+DAY = 24 * HOUR_MS
+DELIVERY = (
+    "id", "conversion_id", "person_id", "event_id", "source", "kind", "destination", "dedupe_key", "status", "payload",
+    "created_at", "last_status", "last_error", "dead_at",
+)  # fmt: skip
+EVENT = ("id", "event_key", "source", "event_id", "event_type", "outcome", "reason", "received_at", "last_received_at",
+         "headers", "body")  # fmt: skip
+
+
+class Fleet:
+    """Several workers' alarm threads on one ledger, each with connections of its own, and one clock."""
+
+    def __init__(self, url: str, webhook: str, size: int = 3, **rules: Any) -> None:
+        self.now = START
+        self.ledgers = [Ledger(url) for _ in range(size)]
+        self.threads = [
+            AlarmThread(
+                ledger,
+                Watch(AlertTable(**rules), ["main"], ["stripe", "tally"]),
+                webhook,
+                "https://bridge.example",
+                lambda _connection: self.now,
+            )
+            for ledger in self.ledgers
+        ]
+        self._pool = ThreadPoolExecutor(size)
+
+    def go(self, minutes: float, step_seconds: float = 30) -> None:
+        """Lets that much time pass, while every worker looks at once at each step."""
+        for _ in range(int(minutes * 60 / step_seconds)):
+            self.now += int(step_seconds * 1000)
+            list(self._pool.map(lambda thread: thread.look(), self.threads))
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for ledger in self.ledgers:
+            ledger.close()
+
+
+@pytest.fixture
+def webhook(destination: FakeDestination) -> FakeDestination:
+    return destination
+
+
+@pytest.fixture
+def make_fleet(ledger_url: str, webhook: FakeDestination) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(**options: Any) -> Fleet:
+        made.append(Fleet(ledger_url, webhook.url, **options))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.close()
+
+
+@pytest.fixture
+def fleet(make_fleet: Callable[..., Fleet]) -> Fleet:
+    return make_fleet()
+
+
+def texts(webhook: FakeDestination) -> list[str]:
+    assert all(set(payload) == {"text"} for payload in webhook.payloads)
+    return [payload["text"] for payload in webhook.payloads]
+
+
+def die(ledger: Ledger, ids: range, at: int, status: int | None = 422) -> None:
+    """These deliveries of Ada's die at `at`."""
+    payload = json.dumps({"customerExternalId": "ada@example.com", "customerName": "Ada Lovelace"})
+    rows = [
+        (n, n, n, n, "stripe", "sale", "main", f"k{n}", "dead", payload, at, status, "no such ada@example.com", at)
+        for n in ids
+    ]
+    with ledger.write() as connection:
+        ledger.insert(connection, tables.deliveries, DELIVERY, rows)
+
+
+def hear(ledger: Ledger, times: list[int], source: str = "stripe", first_id: int = 1) -> None:
+    rows = [(first_id + n, f"{source}:{first_id + n}", source, str(n), "t", "ignored", "", at, at, "{}", b"")
+            for n, at in enumerate(times)]  # fmt: skip
+    with ledger.write() as connection:
+        ledger.insert(connection, tables.events, EVENT, rows)
+
+
+def breaker(ledger: Ledger, failures: int) -> None:
+    change(ledger, "INSERT INTO destinations (name) VALUES ('main') ON CONFLICT DO NOTHING")
+    change(ledger, "UPDATE destinations SET failures = ? WHERE name = 'main'", failures)
+
+
+def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(ledger, fleet, webhook):
+    fleet.go(5)
+    assert texts(webhook) == []
+    for batch in range(4):
+        die(ledger, range(batch * 250 + 1, batch * 250 + 251), fleet.now, 422 if batch else None)
+        fleet.go(0.5)
+    fleet.go(60)
+    (told,) = texts(webhook)
+    assert "failed for good" in told
+    assert "https://bridge.example/failed?status=dead" in told
+    assert any(count in told for count in ("500 ", "750 ", "1,000 "))  # what had died a minute after the first
+    change(ledger, "UPDATE deliveries SET status = 'delivered'")
+    fleet.go(60)
+    _, over = texts(webhook)
+    assert "All clear" in over
+    assert one(ledger, "SELECT COUNT(*) FROM alerts") == (0,)
+
+
+def test_nothing_of_a_person_and_no_words_of_anybody_are_in_an_alert(ledger, fleet, webhook):
+    die(ledger, range(1, 4), fleet.now)
+    with ledger.write() as connection:
+        brakes.pause(ledger, connection, "main", "Ada said so", actor="Grace")
+    fleet.now = one(ledger, "SELECT paused_at FROM destinations")[0]
+    fleet.go(3)
+    assert texts(webhook)
+    for words in ("ada", "grace", "lovelace", "example.com", "said so"):
+        assert words not in str(webhook.payloads).lower()
+
+
+def test_one_delivery_that_dies_does_not_hide_the_outage_after_it(ledger, fleet, webhook):
+    die(ledger, range(1, 2), fleet.now)
+    fleet.go(5)
+    assert len(texts(webhook)) == 1
+    assert "1 delivery to main has failed" in texts(webhook)[0]
+    breaker(ledger, 8)
+    fleet.go(9)
+    assert len(texts(webhook)) == 1  # not yet ten minutes
+    fleet.go(3)
+    assert len(texts(webhook)) == 2
+    assert "main has taken nothing" in texts(webhook)[1]
+
+
+def test_what_dies_in_an_outage_is_told_by_its_all_clear_and_then_only_if_more_die(ledger, fleet, webhook):
+    breaker(ledger, 9)
+    fleet.go(12)
+    assert len(texts(webhook)) == 1
+    die(ledger, range(1, 8), fleet.now)
+    fleet.go(10)
+    assert len(texts(webhook)) == 1
+    breaker(ledger, 0)
+    fleet.go(10)
+    _, over = texts(webhook)
+    assert "All clear: main takes deliveries again" in over
+    assert "7 failed for good meanwhile" in over
+    fleet.go(30)
+    assert len(texts(webhook)) == 2
+    die(ledger, range(8, 9), fleet.now)
+    fleet.go(5)
+    assert len(texts(webhook)) == 3
+    assert "failed for good" in texts(webhook)[2]
+
+
+def test_a_destination_that_comes_and_goes_is_one_outage(ledger, fleet, webhook):
+    for _ in range(6):
+        breaker(ledger, 12)
+        fleet.go(11)
+        breaker(ledger, 0)
+        fleet.go(3)
+    assert len(texts(webhook)) == 1
+    fleet.go(5)
+    assert len(texts(webhook)) == 2
+
+
+def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, fleet, webhook):
+    breaker(ledger, 0)
+    change(ledger, "UPDATE destinations SET paused_at = ?, paused_token = 'print', paused_reason = 'x'", fleet.now)
+    fleet.go(2)
+    (told,) = texts(webhook)
+    assert "paused because it refuses our token" in told
+    assert "https://bridge.example/destination" in told
+    change(ledger, "UPDATE destinations SET paused_at = NULL, paused_token = NULL")
+    fleet.go(3)
+    assert "main takes deliveries again" in texts(webhook)[1]
+
+
+def test_deliveries_that_nobody_mends_are_no_outage_for_ever(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=1, quiet_hours=2)
+    die(ledger, range(1, 4), fleet.now)
+    fleet.go(150)
+    assert [text[:1] for text in texts(webhook)] == ["🔴", "🟢"]
+    die(ledger, range(4, 5), fleet.now)
+    fleet.go(3)
+    assert "1 delivery to main" in texts(webhook)[2]
+
+
+def test_kinds_and_thresholds_are_the_operator_s(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=1, dead=5, kinds=("dead",))
+    breaker(ledger, 9)
+    die(ledger, range(1, 5), fleet.now)
+    fleet.go(30)
+    assert texts(webhook) == []
+    die(ledger, range(5, 6), fleet.now)
+    fleet.go(3)
+    assert len(texts(webhook)) == 1
+
+
+def working_weeks(weeks: int = 4, until: int = START) -> list[int]:
+    """An event every ten minutes from 8 to 20 o'clock, Monday to Friday, newest last; the newest is some minutes before `until`."""
+    day = until // DAY * DAY
+    days = [day - n * DAY for n in range(weeks * 7, -1, -1)]
+    times = [
+        start + 8 * HOUR_MS + n * 10 * MINUTE for start in days if (start // DAY + 3) % 7 < 5 for n in range(12 * 6)
+    ]
+    return [at for at in times if at < until]
+
+
+def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=2, gather_seconds=0)
+    hear(ledger, working_weeks())
+    last = one(ledger, "SELECT MAX(received_at) FROM events")[0]
+    with ledger.read() as connection:
+        usual = usual_pause(ledger, connection, "stripe", HOUR_MS)
+    assert usual == 60 * HOUR_MS + 10 * MINUTE  # a weekend: Friday 19:50 to Monday 8:00
+    fleet.now = last + 2 * usual - 10 * MINUTE
+    fleet.go(8)
+    assert texts(webhook) == []
+    fleet.go(60)
+    (told,) = texts(webhook)
+    assert "Source stripe was last heard of 5 days ago" in told
+    assert "usual pause is 3 days" in told
+    hear(ledger, [fleet.now], first_id=1_000_000)
+    fleet.go(2)
+    assert "stripe is heard of again" in texts(webhook)[1]
+
+
+def test_a_busy_source_is_missed_after_two_hours(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=1)
+    hear(ledger, [START - n * MINUTE for n in range(14 * 24 * 60, 0, -5)])
+    fleet.go(110, 300)
+    assert texts(webhook) == []
+    fleet.go(20, 300)
+    assert len(texts(webhook)) == 1
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [],
+        [START - 10 * DAY],
+        [START - 20 * DAY + n * MINUTE for n in range(19)],  # too few
+        [START - 3 * DAY + n * MINUTE for n in range(200)],  # for too short a time
+    ],
+    ids=["never", "once", "few", "new"],
+)
+def test_a_source_of_which_too_little_is_known_is_never_missed(ledger, make_fleet, webhook, times):
+    fleet = make_fleet(size=1)
+    hear(ledger, times)
+    fleet.go(24 * 60, 3600)
+    assert texts(webhook) == []
+
+
+def test_one_outage_of_its_own_does_not_make_a_long_pause_usual(ledger):
+    times = [at for at in range(START - 28 * DAY, START, 10 * MINUTE) if not START - 9 * DAY < at < START - 5 * DAY]
+    hear(ledger, times)
+    with ledger.read() as connection:
+        assert usual_pause(ledger, connection, "stripe", HOUR_MS) == HOUR_MS
+
+
+def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_again(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=2)
+    with ledger.write() as connection:
+        for hour in range(1, 200):  # a scanner knocks twice an hour
+            add_refusals(ledger, connection, {("stripe", "missing"): 2}, START - hour * HOUR_MS)
+    fleet.go(10)
+    with ledger.write() as connection:
+        add_refusals(ledger, connection, {("stripe", "missing"): 5}, fleet.now)
+    fleet.go(10)
+    assert texts(webhook) == []
+    with ledger.write() as connection:
+        add_refusals(ledger, connection, {("stripe", "wrong"): 40}, fleet.now)
+    fleet.go(10)
+    (told,) = texts(webhook)
+    assert "requests of source stripe were refused" in told
+    assert "wrong ×40" in told
+    with ledger.write() as connection:  # it goes on for days, and must not become usual by that
+        for hour in range(100):
+            add_refusals(ledger, connection, {("stripe", "wrong"): 40}, fleet.now + hour * HOUR_MS)
+    fleet.go(100 * 60, 1800)
+    assert len(texts(webhook)) == 1
+    fleet.go(180, 600)
+    assert [text[:1] for text in texts(webhook)] == ["🔴", "🟢"]
+
+
+def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known(ledger, fleet, webhook):
+    webhook.answer = lambda _request: (500, {}, b"ada@example.com")
+    die(ledger, range(1, 4), fleet.now)
+    fleet.go(30)
+    tries = len(webhook.requests)
+    assert 3 <= tries <= 12  # and less and less often
+    with ledger.read() as connection:
+        (alarm,) = alarms(ledger, connection)
+    assert alarm.problem == "the alert webhook answered 500"
+    webhook.answer = lambda _request: (200, {}, b"ok")
+    fleet.go(30)
+    assert len(webhook.requests) == tries + 1
+    with ledger.read() as connection:
+        (alarm,) = alarms(ledger, connection)
+    assert (alarm.problem, alarm.say) == (None, None)
+
+
+def test_what_was_over_before_it_could_be_told_is_one_message(ledger, fleet, webhook):
+    webhook.answer = lambda _request: (404, {}, b"")
+    die(ledger, range(1, 4), fleet.now)
+    fleet.go(5)
+    change(ledger, "UPDATE deliveries SET status = 'delivered'")
+    fleet.go(10)
+    webhook.requests.clear()
+    webhook.answer = lambda _request: (204, {}, b"")
+    fleet.go(60)
+    (told,) = texts(webhook)
+    assert "It is over since" in told
+    assert one(ledger, "SELECT COUNT(*) FROM alerts") == (0,)
+
+
+def test_a_message_whose_worker_was_killed_is_sent_by_another(ledger, fleet, webhook):
+    fleet.threads[0]._tell = lambda: None  # the first worker decides, and others tell
+    die(ledger, range(1, 4), fleet.now)
+    for _ in range(4):
+        fleet.now += 30_000
+        fleet.threads[0].look()
+    with ledger.write() as connection:
+        assert len(claim_unsaid(ledger, connection, "killed", fleet.now)) == 1
+    fleet.go(0.5)
+    assert texts(webhook) == []
+    fleet.go(3)
+    assert len(texts(webhook)) == 1
+
+
+def test_an_outage_of_everything_is_one_message(ledger, make_fleet, webhook):
+    fleet = make_fleet(size=2)
+    breaker(ledger, 9)
+    hear(ledger, [START - n * MINUTE for n in range(14 * 24 * 60, 0, -5)])
+    fleet.now += 121 * MINUTE
+    fleet.go(0.5)
+    die(ledger, range(1, 4), fleet.now)
+    fleet.go(15)
+    told = texts(webhook)
+    assert len(told) == 2  # the silent source at once; the destination once it was down for ten minutes, with its dead
+    assert "stripe was last heard of" in told[0]
+    assert "main" in told[1]
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
+    webhook.delay_seconds = 3
+    thread = AlarmThread(ledger, Watch(AlertTable(gather_seconds=0), ["main"], []), webhook.url, None)
+    with ledger.read() as connection:
+        die(ledger, range(1, 4), ledger.now(connection))
+    thread.start()
+    began = time.monotonic()
+    for _ in range(100):
+        thread.ask()
+    assert time.monotonic() - began < 0.5
+    wait_for(lambda: webhook.requests, 10)
+    assert threading.active_count() > 1
+    assert "(dashboard: /failed?status=dead)" in texts(webhook)[0]
+    wait_for(lambda: one(ledger, "SELECT told_at FROM alerts")[0], 10)
+    thread.stop()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_the_ledger_is_not_written_while_all_is_well(ledger, fleet):
+    hear(ledger, working_weeks())
+    fleet.go(2)
+    version = one(ledger, "PRAGMA data_version")
+    rounds = one(ledger, "SELECT value FROM counters WHERE name = 'alerts_round'")
+    for _ in range(20):
+        fleet.now += 100
+        fleet.threads[0].look()
+    assert one(ledger, "PRAGMA data_version") == version
+    assert one(ledger, "SELECT value FROM counters WHERE name = 'alerts_round'") == rounds
