@@ -1,5 +1,7 @@
 """The tree of errors. They carry ids as attributes and never a body or a secret; HTTP statuses are app/web's business."""
 
+from typing import Literal
+
 
 class BridgeError(Exception):
     """Root of every error that the bridge raises on purpose."""
@@ -21,8 +23,15 @@ class UnknownSource(SourceError):
     """No source of that name, or it has no secret configured."""
 
 
+RefusalReason = Literal["missing", "wrong", "too old", "in the future"]
+
+
 class SignatureError(SourceError):
-    """The signature is missing, garbled, wrong, too old or in the future."""
+    """The signature is missing, garbled or wrong, too old or in the future; `reason` says which, for counting."""
+
+    def __init__(self, message: str, *, source: str = "", reason: RefusalReason = "wrong") -> None:
+        super().__init__(message, source=source)
+        self.reason = reason
 
 
 class MalformedEvent(SourceError):

@@ -55,7 +55,9 @@ class Intake:
         if tokens:
             given = (token or "").encode("utf-8", "backslashreplace")
             if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
-                raise SignatureError("the URL's token is missing or wrong", source=name)
+                raise SignatureError(
+                    "the URL's token is missing or wrong", source=name, reason="wrong" if token else "missing"
+                )
         elif token is not None:
             raise UnknownSource(f"{name} signs: its URL has no token", source=name)
         if source.signed and secrets:

@@ -240,6 +240,16 @@ audit = Table(
     Index("ix_audit_subject", "subject", "id"),
 )
 
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+"""Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
+
 sandbox_requests = Table(
     "sandbox_requests",
     metadata,

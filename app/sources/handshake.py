@@ -28,7 +28,7 @@ class Handshake:
         except MalformedEvent:
             raise SignatureError("the body cannot be read, so its handshake key cannot be checked") from None
         if not isinstance(given, str) or not given:
-            raise SignatureError(f"the field {self.field} is missing")
+            raise SignatureError(f"the field {self.field} is missing", reason="missing")
         key = given.encode("utf-8", "backslashreplace")
         if not any(hmac.compare_digest(key, secret.encode()) for secret in secrets):
             raise SignatureError("the handshake key is none of the configured secrets")

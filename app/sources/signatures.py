@@ -102,9 +102,13 @@ class HmacScheme:
         sent = int(timestamp) / (1000 if self.timestamp_unit == "ms" else 1)
         age = now.timestamp() - sent
         if age > self.tolerance_seconds:
-            raise SignatureError(f"the signature is too old: {int(age)} s, allowed are {self.tolerance_seconds}")
+            raise SignatureError(
+                f"the signature is too old: {int(age)} s, allowed are {self.tolerance_seconds}", reason="too old"
+            )
         if age < -self.tolerance_seconds:
-            raise SignatureError(f"the signature is {int(-age)} s in the future: check this machine's clock")
+            raise SignatureError(
+                f"the signature is {int(-age)} s in the future: check this machine's clock", reason="in the future"
+            )
 
     def _content(self, body: bytes, timestamp: str, message_id: str, url: str) -> bytes:
         before, _, after = self.template.partition("{body}")
@@ -151,7 +155,7 @@ def header_of(headers: Mapping[str, str], name: str) -> str:
     """The value of a header that must be there, at a sensible length. Raises SignatureError."""
     value = headers.get(name.lower(), "").strip()
     if not value:
-        raise SignatureError(f"the header {name} is missing")
+        raise SignatureError(f"the header {name} is missing", reason="missing")
     if len(value) > LONGEST_HEADER:
         raise SignatureError(f"the header {name} is too long to be a signature")
     return value

@@ -15,6 +15,7 @@ from app.sources.lookup import all_sources
 from app.web import api, auth, dashboard, errors, health, persons, sandbox, sources, webhooks
 from app.web.express import Express
 from app.web.pages.parts import Parts
+from app.web.refusals import RefusalCounter
 from app.web.shown import finish
 from app.web.webhooks import LARGEST_BODY
 
@@ -41,9 +42,11 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     auth.protect(app, secure_cookies=(settings.public_url or "").startswith("https://"))
     errors.install(app)
     metrics = health.Metrics(ledger)
+    refusals = RefusalCounter(ledger)
+    app.extensions["refusals"] = refusals
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count))
+    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count, refusals.count))
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
     app.register_blueprint(api.create_blueprint(ledger, api_token, nudge))
     password = settings.dashboard_password.get_secret_value()

@@ -17,8 +17,10 @@ LARGEST_BODY = 1024 * 1024
 log = structlog.get_logger(__name__)
 
 
-def create_blueprint(intake: Intake, public_url: str | None, count: Callable[[str, str], None]) -> Blueprint:
-    """count(source, result) is told of every answer, for /metrics."""
+def create_blueprint(
+    intake: Intake, public_url: str | None, count: Callable[[str, str], None], refused: Callable[[str, str], None]
+) -> Blueprint:
+    """count(source, result) is told of every answer, for /metrics; refused(source, reason) of each that was refused."""
     blueprint = Blueprint("webhooks", __name__)
     base = public_url or ""
 
@@ -33,10 +35,12 @@ def create_blueprint(intake: Intake, public_url: str | None, count: Callable[[st
             receipt = intake.take(source, inbound, token, datetime.now(UTC))
         except SignatureError as error:
             count(source, "refused")
+            refused(source, error.reason)
             log.warning("event.refused", source=source, reason=str(error), bytes=len(body))
             raise
         except MalformedEvent as error:
             count(source, "unreadable")
+            refused(source, "unreadable")
             log.warning("event.unreadable", source=source, reason=str(error), bytes=len(body))
             raise
         except UnknownSource:

@@ -44,6 +44,7 @@ def make_app(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Call
     yield make
     for app in made:
         app.extensions["writer"].stop()
+        app.extensions["refusals"].stop()
 
 
 @pytest.fixture
