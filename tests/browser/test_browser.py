@@ -3,11 +3,12 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.conftest import VIEWER_PASSWORD
+from tests.browser.site import VIEWER_PASSWORD
 from tests.makers import begin, checkout, one, settle
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 PAGES = (
     "/",
     "/failed",
@@ -132,7 +133,7 @@ def test_every_page_keeps_the_policy_and_the_width_of_a_phone(site, visit, schem
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    axe = Axe()
     paths = every_page(site)
     page = visit("/", color_scheme=scheme, bypass_csp=True)  # the checker is a script of its own
     found = {}
