@@ -200,8 +200,7 @@ class Ledger:
         """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
-        kind = "bigint" if values and isinstance(values[0], int) else "text"
-        return f"{column} = ANY(?::{kind}[])", array(values)
+        return f"{column} = ANY(?)", array(values)  # a text of no declared type: it becomes an array of the column's
 
     def close(self) -> None:
         """Closes the pool. Idempotent."""

@@ -73,7 +73,8 @@ class Gateway:
         except TimeoutError:
             proto.response_str(408, [JSON], json.dumps({"error": f"no whole body within {self._body_seconds:g} s"}))
             return
-        except ProtocolClosed:  # the client went away amid it
+        except ProtocolClosed:  # the client went away amid it, or at least sends no more
+            proto.response_str(400, [JSON], json.dumps({"error": "the body ended early"}))
             return
         if scope.method == "POST" and scope.path.startswith(PREFIX) and not scope.query_string:
             answer = await self._take(scope.path, headers, body)

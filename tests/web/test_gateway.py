@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +54,8 @@ def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str 
         await gateway.__rsgi__(scope, proto)
         await asyncio.sleep(0)
 
-    asyncio.run(one())
+    with ThreadPoolExecutor(1) as pool:  # a browser of other tests may have a loop running in this thread
+        pool.submit(asyncio.run, one()).result()
     return proto
 
 
