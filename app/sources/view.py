@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.model import Lead, Mapped, Rules, Who
-from app.sources.labels import Meaning, Part, meaning_of, says_no_person
+from app.sources.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
 from app.sources.reading import body_hash, email_of, identifier_of, text_of
 
 FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
@@ -216,6 +216,8 @@ def name_of(value: Any) -> str | None:
 PHONE = re.compile(
     r"(?=(?:\D*\d){4,17}\D*$)[+(]?[\d\s().\-/+\u2010-\u2015\u00a0]*\d\)?(?:\s*(?:x|ext\.?|#)\s*\d{1,6})?", re.I
 )
+COUNTRY_BEFORE_PLUS = re.compile(r"[A-Z]{2}(?=\+)")
+"""OpnForm writes the country that was picked before the number: FR+33612345678."""
 
 
 def phone_of(value: Any) -> str | None:
@@ -231,7 +233,7 @@ def phone_of(value: Any) -> str | None:
         return whole or phone_of(" ".join(piece for piece in (dialled, *rest) if piece))
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**17:
         value = int(value)
-    text = text_of(value)
+    text = COUNTRY_BEFORE_PLUS.sub("", text_of(value) or "")
     return text if text and len(text) <= 40 and PHONE.fullmatch(text) else None
 
 
@@ -261,6 +263,13 @@ def _read_fields(view: View) -> tuple[str | None, str | None, dict[Part, str]]:
         if declared and (about.whose or says_no_person(one.label)):
             continue
         part = declared or (about.part if one.type in ("text", "hidden") else None)
+        if (
+            part is None
+            and one.type == "text"
+            and isinstance(one.value, Mapping)
+            and says_only_who(one.label or one.key)
+        ):
+            part = "full"  # {first, last} under "Applicant"
         if part and (name := name_of(one.value)):
             parts.setdefault((part, 0 if declared else labelled), name)
     best: dict[Part, str] = {}
