@@ -12,7 +12,8 @@ from app.sources.bodies import dict_of
 from app.sources.flat import get, page_parameters
 from app.sources.reading import email_of, from_iso, identifier_of, json_object
 from app.sources.signatures import standard_webhooks
-from app.sources.view import Contact, Field, View, event_name_of, ignored, lead, parked, phone_of, title_of
+from app.sources.values import phone_of
+from app.sources.view import Contact, Field, View, event_name_of, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
 
 NAME = "formbricks"

@@ -109,3 +109,9 @@ def meaning_of(label: str, key: str) -> Meaning:
 
 def says_no_person(label: str) -> bool:
     return _meaning_of_text(label)[1]
+
+
+def says_only_who(label: str) -> bool:
+    """A label such as "Applicant" or "Customer": nothing but who it is about, and that is whoever sent the form."""
+    said = frozenset(word.casefold() for word in WORD.findall(label[:500]))
+    return bool(said) and said <= FILLERS

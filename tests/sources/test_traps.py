@@ -13,7 +13,8 @@ from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
 from app.sources.labels import meaning_of
 from app.sources.registry import SOURCES
-from app.sources.view import Field, View, name_of, phone_of, who_of
+from app.sources.values import name_of, phone_of
+from app.sources.view import Field, View, who_of
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
