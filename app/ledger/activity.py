@@ -15,9 +15,9 @@ _DAY_MS = 86_400_000
 def activity(ledger: Ledger, connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """For each source of `names`: `last` (its newest event as id, at) or None, and `outcomes` of the last 7 days by name."""
     found: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
-    # Counting from the first day on would read every event there is: the index on received_at bounds it.
+    # The index on received_at bounds it; grouped by the bare columns, SQLite would walk all events in the order of another.
     since = ledger.now(connection) - LATELY_DAYS * _DAY_MS
-    statement = "SELECT source, outcome, COUNT(*) FROM events WHERE received_at >= ? GROUP BY source, outcome"
+    statement = "SELECT source || '', outcome || '', COUNT(*) FROM events WHERE received_at >= ? GROUP BY 1, 2"
     for source, outcome, count in ledger.run(connection, statement, since).all():
         if source in found:
             found[source]["outcomes"][outcome] = count

@@ -218,7 +218,8 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     by_status = dict.fromkeys(STATUSES, 0)
     by_status.update(ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all())
     by_outcome = dict(ledger.run(connection, "SELECT outcome, COUNT(*) FROM events GROUP BY outcome").all())
-    repeats = ledger.run(connection, "SELECT COALESCE(SUM(received_count - 1), 0) FROM events").scalar_one()
+    statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
+    repeats = ledger.run(connection, statement).scalar_one()
     oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
     return {
         "deliveries": by_status,

@@ -88,8 +88,11 @@ def person_ids(ledger: Ledger, connection: Connection, text: str, sources: Itera
 
 
 def clicked(ledger: Ledger, connection: Connection, click_id: str) -> list[int]:
-    """Persons with this click id, whole. No index has it, so all persons are read: only where nothing else was found."""
-    statement = "SELECT id FROM persons WHERE click_first = ? OR click_last = ? LIMIT ?"
+    """Persons with this click id, whole, as their first or last."""
+    statement = (
+        "SELECT id FROM persons WHERE click_first = ?"
+        " UNION SELECT id FROM persons WHERE click_last = ? AND click_last <> click_first LIMIT ?"
+    )
     return list(ledger.run(connection, statement, click_id, click_id, MOST).scalars())
 
 

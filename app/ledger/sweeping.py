@@ -117,4 +117,4 @@ _NEW = """
 _TRIED = """
   UPDATE deliveries SET due_at = ?
   WHERE destination = ? AND due_at > ? AND attempts > 0 AND claim IS NULL
-    AND EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = deliveries.id AND a.started_at > ?)"""
+    AND EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = deliveries.id AND a.started_at > ? LIMIT 1 OFFSET 0)"""

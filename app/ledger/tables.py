@@ -63,6 +63,12 @@ events = Table(
     Index("ix_events_conversion", "conversion_id"),
     Index("ix_events_person", "person_id"),
     Index("ix_events_received", "received_at"),
+    Index(
+        "ix_events_repeated",
+        "received_count",
+        postgresql_where=text("received_count > 1"),
+        sqlite_where=text("received_count > 1"),
+    ),
 )
 
 conversions = Table(
@@ -121,6 +127,18 @@ persons = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
     Column("sent", Integer, nullable=False, server_default="0"),
+    Index(
+        "ix_persons_click_first",
+        "click_first",
+        postgresql_where=text("click_first IS NOT NULL"),
+        sqlite_where=text("click_first IS NOT NULL"),
+    ),
+    Index(
+        "ix_persons_click_last",
+        "click_last",
+        postgresql_where=text("click_last <> click_first"),
+        sqlite_where=text("click_last <> click_first"),
+    ),
 )
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
 something was attempted for them of which retention removed the delivery."""

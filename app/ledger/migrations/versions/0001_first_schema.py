@@ -196,6 +196,14 @@ def upgrade() -> None:
     op.create_index("ix_events_outcome", "events", ["outcome", "id"], unique=False)
     op.create_index("ix_events_person", "events", ["person_id"], unique=False)
     op.create_index("ix_events_received", "events", ["received_at"], unique=False)
+    op.create_index(
+        "ix_events_repeated",
+        "events",
+        ["received_count"],
+        unique=False,
+        postgresql_where=sa.text("received_count > 1"),
+        sqlite_where=sa.text("received_count > 1"),
+    )
     op.create_index("ix_events_source", "events", ["source", "id"], unique=False)
     op.create_table(
         "identifiers",
@@ -233,6 +241,22 @@ def upgrade() -> None:
         sa.Column("merged_into", sa.BigInteger(), nullable=True),
         sa.Column("sent", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_persons")),
+    )
+    op.create_index(
+        "ix_persons_click_first",
+        "persons",
+        ["click_first"],
+        unique=False,
+        postgresql_where=sa.text("click_first IS NOT NULL"),
+        sqlite_where=sa.text("click_first IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_persons_click_last",
+        "persons",
+        ["click_last"],
+        unique=False,
+        postgresql_where=sa.text("click_last <> click_first"),
+        sqlite_where=sa.text("click_last <> click_first"),
     )
     op.create_table(
         "refusals",
