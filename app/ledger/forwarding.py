@@ -18,6 +18,8 @@ PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
 CLOCK_TOLERANCE_MS = 500
 """started_at is by the worker's clock. What was in flight when the breaker opened began a second before the first probe."""
 SLOW_CLAIM_SECONDS = 0.02
+LONGEST_ERROR = 400
+"""Characters of an attempt's error that stand on the delivery, by which failed ones are grouped; the attempt keeps all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +340,8 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     else:
         status = "pending"
     delivered_at = now if status == "delivered" else None
-    return (status, outcome.due_at, counted, outcome.error, outcome.status, delivered_at, claimed.id, claimed.claim)
+    error = outcome.error[:LONGEST_ERROR] if outcome.error else outcome.error
+    return (status, outcome.due_at, counted, error, outcome.status, delivered_at, claimed.id, claimed.claim)
 
 
 def _judge(
