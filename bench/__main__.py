@@ -8,11 +8,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 
-from bench import forwarding, intake, whole
+from bench import forwarding, intake, pages, whole
 from bench.parts import Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "whole")
+NAMES = ("intake", "forwarding", "whole", "pages")
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[Row]]]:
@@ -24,6 +24,9 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
         "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
         "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
+        "pages": lambda parts: pages.measure(
+            parts, rows=100_000 if quick else 1_000_000, rounds=10, databases=databases
+        ),
     }
     if options.only:
         return {name: everything[name] for name in options.only}

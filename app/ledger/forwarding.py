@@ -18,6 +18,8 @@ PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
 CLOCK_TOLERANCE_MS = 500
 """started_at is by the worker's clock. What was in flight when the breaker opened began a second before the first probe."""
 SLOW_CLAIM_SECONDS = 0.02
+LONGEST_ERROR = 400
+"""Characters of an attempt's error that stand on the delivery, by which failed ones are grouped; the attempt keeps all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,8 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
         status = "pending"
     delivered_at = now if status == "delivered" else None
     dead_at = now if status == "dead" else None
-    said = (outcome.error, outcome.status, delivered_at, dead_at)
+    error = outcome.error[:LONGEST_ERROR] if outcome.error else outcome.error
+    said = (error, outcome.status, delivered_at, dead_at)
     return (status, outcome.due_at, counted, *said, claimed.id, claimed.claim)
 
 

@@ -59,12 +59,11 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         all_sources(settings.config),
         destinations_of(settings),
         nudge,
-        metrics.counted,
     )
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger),
-        sources.create_blueprint(ledger, settings, parts.sources, parts.refused),
+        sources.create_blueprint(ledger, settings, parts.sources),
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)

@@ -20,6 +20,7 @@ from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, f
 from app.ledger.mending import replay
 from app.ledger.queries import delivery
 from app.ledger.recording import Policy, record
+from app.ledger.refusals import add_refusals
 from app.ledger.snapshot import Arrival, Route
 from app.model import Inbound, Rules
 from app.sources.lookup import all_sources
@@ -80,6 +81,8 @@ class Shop:
             row = ("bridge-1", 4242, "1", int((self._end - 3 * DAY) * 1000), int((self._end + DAY) * 1000))
             columns = ("host", "pid", "pid_started", "started_at", "heartbeat_at")
             self._ledger.insert(connection, tables.workers, columns, [row, ("bridge-2", 4243, *row[2:])])
+            refused = {("stripe", "wrong"): 3, ("stripe", "too old"): 11, ("typeform", "missing"): 1}
+            add_refusals(self._ledger, connection, refused, int((self._end - DAY) * 1000))
         self._ledger.close()
 
     def _moments(self, per_day: int, days: int) -> Iterator[Moment]:
@@ -193,7 +196,7 @@ def receive_in_sandbox(ledger_url: str) -> None:
             "SELECT kind, dedupe_key, payload, delivered_at FROM deliveries WHERE status = 'delivered'"
             " ORDER BY id DESC LIMIT 24"
         )
-        fault = "currency: String should match pattern '^[A-Z]{3}$'"
+        fault = "email: String should match pattern '^[^@ ]+@[^@ ]+$'"
         rows = [
             (at, kind, key, fault if number == 5 else None, payload)
             for number, (kind, key, payload, at) in enumerate(ledger.run(connection, statement).all())

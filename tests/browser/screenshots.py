@@ -15,10 +15,10 @@ from app.ledger.schema import upgrade
 from tests.browser.example_data import Shop, receive_in_sandbox
 from tests.browser.site import ARGUMENTS, CHROMIUM, Web, log_in
 
-FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
-<match target="pattern"><test qual="any" name="family"><string>sans</string></test>
-<edit name="family" mode="prepend" binding="strong"><string>Inter</string><string>Liberation Sans</string></edit></match>
-<match target="pattern"><test qual="any" name="family"><string>system-ui</string></test>
+KEEP_FAMILIES = ("monospace", "Monospace", "ui-monospace", "SF Mono", "Menlo", "Consolas")
+FONTS = f"""<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
+<match target="pattern">
+{"".join(f'<test qual="all" name="family" compare="not_eq"><string>{name}</string></test>' for name in KEEP_FAMILIES)}
 <edit name="family" mode="prepend" binding="strong"><string>Inter</string><string>Liberation Sans</string></edit></match>
 <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
 </fontconfig>"""
@@ -29,7 +29,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 780}, "color_scheme": "light", "has_touch": True},
 }
 TALLEST = {"light": 1100, "dark": 1100, "phone": 1500}
-COLORS = 96
+COLORS = 200
 
 
 def pages(ledger: Ledger) -> dict[str, str]:

@@ -61,3 +61,4 @@ def log_in(page: Any, password: str = PASSWORD, name: str = "Grace") -> None:
     page.get_by_label("Your name").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()
