@@ -220,7 +220,9 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     by_outcome = dict(ledger.run(connection, "SELECT outcome, COUNT(*) FROM events GROUP BY outcome").all())
     statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
     repeats = ledger.run(connection, statement).scalar_one()
-    oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
+    oldest = ledger.run(
+        connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL AND claim IS NULL"
+    ).scalar_one()
     return {
         "deliveries": by_status,
         "events": by_outcome,
