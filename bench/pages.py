@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import requests
 
-from bench import million
+from bench import year
 from bench.parts import Database, Parts
 from bench.table import Row, number
 
@@ -23,7 +23,7 @@ def measure(
     """Every page is asked `rounds` times in turn, and once before that."""
     for database in databases:
         url = parts.database(database)
-        million.fill(url, rows, lambda line: print(f"         {line}", file=sys.stderr, flush=True))
+        year.fill(url, rows, lambda line: print(f"         {line}", file=sys.stderr, flush=True))
         web, port = parts.web(url, DESTINATION_TOKEN="token of the benchmark", **SECRETS)
         took = ask(f"http://127.0.0.1:{port}", paths(rows), rounds)
         web.stop()
@@ -43,8 +43,8 @@ def measure(
 def paths(rows: int) -> list[str]:
     """Every page and list, with the filters that could cost most."""
     some = rows // 2 // 40 * 40 + 11  # it is dead
-    ids, tail = million.ids_of(some), million.tail_of(some)
-    new = million.ids_of(rows - 1)
+    ids, tail = year.ids_of(some), year.tail_of(some)
+    new = year.ids_of(rows - 1)
     email = f"p{tail}@example.com"
     return [
         "/", "/?span=hour", "/?span=week", "/failed", "/failed?status=dead", "/failed?status=retrying", "/failed?source=clerk",
@@ -54,7 +54,7 @@ def paths(rows: int) -> list[str]:
         "/deliveries?status=pending", f"/deliveries?before={ids['delivery']}", f"/deliveries/{ids['delivery']}",
         f"/deliveries/{ids['delivery']}/edit", f"/deliveries/{new['delivery']}", "/events", "/events?outcome=parked",
         "/events?outcome=sale", "/events?outcome=pending", f"/events?before={ids['event']}", f"/events/{ids['event']}", "/persons",
-        f"/persons?q={email}", f"/persons?before={ids['person']}", f"/persons/{ids['person']}", f"/persons/{million.BUYER}",
+        f"/persons?q={email}", f"/persons?before={ids['person']}", f"/persons/{ids['person']}", f"/persons/{year.BUYER}",
         f"/persons/{ids['person']}/forget", "/sources", "/destination", "/audit", f"/audit?before={rows // 100}",
         f"/search?q={email}",
         f"/search?q=pi_{tail}", f"/search?q=cus_{tail}", f"/search?q=clk_{tail}", "/search?q=clk_0", "/search?q=p1", "/search?q=u",

@@ -231,13 +231,21 @@ _SET_ASIDE = """
         WHERE e.person_id = b.person_id AND e.destination = b.destination AND e.kind = 'lead' AND e.due_at > ? AND e.id < b.id
         LIMIT 1 OFFSET 0)
     ORDER BY b.due_at LIMIT 2000)"""
-# An array, since of a subquery it is thought that 2000 rows may come, for which all of the table is read.
-_SET_ASIDE_POSTGRES = _SET_ASIDE.replace("MIN(d.", "LEAST(d.").replace("d.id IN (", "d.id = ANY (ARRAY(") + ")"
 _LET_GO = """
   UPDATE deliveries SET due_at = ?
   WHERE person_id = (SELECT person_id FROM deliveries WHERE id = ?)
     AND destination = (SELECT destination FROM deliveries WHERE id = ?)
     AND due_at > ? AND attempts = 0 AND held = 0 AND claim IS NULL"""
+
+
+def _for_postgres(statement: str) -> str:
+    """The same for its dialect and planner, which thinks of a subquery that as many rows may come as its limit allows."""
+    if "d.id IN (" in statement:
+        statement = statement.replace("d.id IN (", "d.id = ANY (ARRAY(") + ")"
+    return statement.replace("MIN(d.", "LEAST(d.")
+
+
+_SET_ASIDE_POSTGRES = _for_postgres(_SET_ASIDE)
 _RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at"
 _CLAIM = (
     f"WITH ready AS ({_CLAIMABLE}) UPDATE deliveries SET claim = ?, claimed_until = ?"

@@ -221,10 +221,10 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
     tally = _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
     by_outcome = {name: count for name, count in tally.items() if count}
-    repeats = ledger.run(
-        connection, "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
-    ).scalar_one()
-    oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
+    statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
+    repeats = ledger.run(connection, statement).scalar_one()
+    statement = "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL AND claim IS NULL"
+    oldest = ledger.run(connection, statement).scalar_one()
     return {
         "deliveries": by_status,
         "events": by_outcome,

@@ -44,6 +44,7 @@ from app.ledger.sweeping import (
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
+from bench.backlog import fill
 from bench.many import Share, fill_many
 from tests import stripe_world as world
 from tests.conftest import _execute, _with_database
@@ -302,6 +303,33 @@ def test_the_counts_of_metrics_read_no_table(large):
     with watched(large, counting=True), large.read() as c:
         found = queries.stats(large, c)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
+
+
+def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_person(postgres):
+    """An outage after a quiet night: when the server last looked, nothing was open."""
+    _execute(postgres, "CREATE DATABASE quiet")
+    url = _with_database(postgres, "quiet")
+    ledger = Ledger(url)
+    upgrade(ledger)
+    fill_many(ledger, ROWS)
+    fill(url, 500)
+    used: list[str] = []
+
+    def note(connection: Any, _cursor: object, statement: str, values: Any, _context: object, _many: bool) -> None:
+        if "NOT EXISTS" in statement or "SET due_at = LEAST" in statement:
+            cursor = connection.connection.cursor()
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
+            used.extend(n["Index Name"] for n in nodes(cursor.fetchone()[0][0]["Plan"]) if n.get("Alias") == "e")
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+    with ledger.write() as c:
+        ensure_destination(ledger, c, "main", "print")
+        assert len(claim_all(ledger, c, "1.1")) == 32
+        set_aside(ledger, c, "main", now=ledger.now(c), hold_ms=900_000)
+    ledger.close()
+    _execute(postgres, "DROP DATABASE quiet WITH (FORCE)")
+    assert set(used) == {"ix_deliveries_person_open"}
+    assert len(used) == 3
 
 
 def test_a_statement_that_reads_a_whole_table_is_found(large):

@@ -149,8 +149,8 @@ def upgrade() -> None:
         "deliveries",
         ["destination", "due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL AND claim IS NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL AND claim IS NULL"),
     )
     op.create_index(
         "ix_deliveries_held",
