@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,7 +69,8 @@ class Human:
 
     @property
     def email(self) -> str | None:
-        plain = f"{self.first}.{self.last}".lower().encode("ascii", "ignore").decode()
+        spelt = f"{self.first}.{self.last}".lower().replace("ı", "i")
+        plain = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode()
         return f"{plain}@{self.domain}" if self.first else None
 
     @property
