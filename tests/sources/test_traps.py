@@ -214,6 +214,7 @@ def test_names_in_their_shapes(value: Any, name: str | None) -> None:
         "Company name", "Business Name", "Child's name", "Student's Name", "studentsName", "companyName", "form_name", "username",
         "User name", "Pet name", "Name of your company", "Name of the event", "Project", "file name", "Emergency contact name",
         "Referrer's name", "Maiden name", "Domain name", "Your friend's name", "Nickname", "hostname", "Team name",
+        "Property name", "Nom de l'entreprise", "Nombre de la empresa", "会社名", "Name on card", "Last visit", "First choice",
     ],
 )  # fmt: skip
 def test_labels_that_only_contain_name(label: str) -> None:
@@ -229,6 +230,9 @@ def test_labels_that_only_contain_name(label: str) -> None:
         ("First Name", "first"), ("firstName", "first"), ("first_name", "first"), ("FNAME", "first"), ("Vorname", "first"),
         ("Prénom", "first"), ("Name (First)", "first"), ("Last name *", "last"), ("Surname", "last"), ("Nachname", "last"),
         ("Your last name, please", "last"), ("Apellidos", "last"), ("お名前", "full"), ("Votre nom", "full"), ("Имя", "first"),
+        ("Full legal name", "full"), ("Imię i nazwisko", "full"), ("Name, Vorname", "full"), ("Jméno a příjmení", "full"),
+        ("Voor- en achternaam", "full"), ("Ad Soyad", "full"), ("الاسم الكامل", "full"), ("Họ và tên", "full"),
+        ("Förnamn", "first"), ("Efternamn", "last"), ("Nom de famille", "last"), ("Último nome", "last"),
     ],
 )  # fmt: skip
 def test_labels_that_say_name(label: str, part: str) -> None:
@@ -280,7 +284,33 @@ def test_address_in_a_field_of_somebody_else_is_not_taken() -> None:
 
 def test_phone_is_taken_only_where_the_label_says_so() -> None:
     assert "phone" not in framer(Budget="2000000", Order="0049301234567", Fax="+49 30 1234567")
-    assert framer(**{"Mobile number": "+49 30 1234567"})["phone"] == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "Mobile number",
+        "WhatsApp",
+        "Contact number",
+        "Cellulare",
+        "お電話番号",
+        "휴대전화",
+        "رقم الهاتف",
+        "Puhelin",
+        "Tel.",
+    ],
+)
+def test_labels_that_say_phone(label: str) -> None:
+    assert framer(**{label: "+49 30 1234567"})["phone"] == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    "label", ["E-post", "メールアドレス", "电子邮箱", "이메일", "Sähköposti", "Correo electrónico", "Courriel"]
+)
+def test_labels_that_say_email_win_over_an_address_known_by_its_look(label: str) -> None:
+    assert (
+        payload_of("framer", {"Message": "sales@other.example", label: "ada@example.com"})["email"] == "ada@example.com"
+    )
 
 
 # --- 14, 15: once only ---
