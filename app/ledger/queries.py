@@ -216,7 +216,7 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes."""
     now = ledger.now(connection)
     by_status = _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
-    newest = "SELECT outcome FROM events ORDER BY id DESC LIMIT 500"
+    newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
     statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
     commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
     tally = _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
