@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
 
-.PHONY: run test lint format nightly faults bench clean help
+# Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
+CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
+CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
+
+.PHONY: run test lint format browser screenshots nightly faults bench clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -13,6 +17,7 @@ help:
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
+	@echo "make screenshots  pictures of every page, into docs/screenshots"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,8 +33,19 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 run: $(RUN_STAMP)
 	$(BIN)/bridge up
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest
+
+browser:
+	@($(CHROMIUM_IS_THERE)) >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian's chromium for the browser tests"; \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
+	    || echo "*** CHROMIUM COULD NOT BE INSTALLED ***"; \
+	else echo "*** THERE IS NO CHROMIUM: apt-get install chromium, or set CHROMIUM ***"; fi
+
+screenshots: $(TEST_STAMP) browser
+	$(BIN)/python -m tests.browser.screenshots docs/screenshots
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

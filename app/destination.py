@@ -1,24 +1,24 @@
 """Sending one payload to a destination over HTTP: a kept-alive connection per sender, a deadline for the whole request.
 
-http.client is used directly: each sender has one connection of its own, so no pool is shared, and the deadline can cut a
-connection whose answer only drips. (Measured: three times the rate of requests, half as much again as urllib3.)
+http.client is used directly: each sender has one connection of its own, so no pool is shared, and every wait, from the look-up
+of the name to the last byte of an answer that drips, is bounded by what is left of the deadline. (Measured: three times the rate
+of requests, half as much again as urllib3.)
 """
 
+import functools
 import hashlib
 import http.client
 import io
-import ipaddress
 import select
 import socket
 import ssl
-import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import certifi
 
+from app.connecting import Deadline, PrivateAddress, Resolver, connect, is_private
 from app.destination_tables import MAIN, SANDBOX
 from app.dialects import Dialect, dialect_of
 from app.errors import ConfigurationError, TransientDeliveryError
@@ -64,6 +64,24 @@ class AnswerLost(TransientDeliveryError):
     """The request may have been taken: it was sent, and no whole answer came."""
 
 
+class _Timely(io.RawIOBase):
+    """What comes over a socket, each wait bounded by the deadline of the whole request."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Deadline) -> None:
+        self._raw, self._sock, self._deadline = raw, sock, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        self._sock.settimeout(self._deadline.left())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class _Lines(io.BufferedReader):
     """Lines of an answer; one that the end of the connection cut off is an error, and not the end of the headers."""
 
@@ -75,20 +93,22 @@ class _Lines(io.BufferedReader):
 
 
 class _Response(http.client.HTTPResponse):
-    """http.client's own takes an answer that breaks off within its headers for one with fewer headers, and thus for a success."""
+    """http.client's own takes an answer that breaks off within its headers for one with fewer headers, and thus for a success,
+    and waits anew for each byte."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = _Lines(self.fp.detach())
+        self.fp = _Lines(_Timely(self.fp.detach(), sock, deadline))
 
 
 class Line:
-    """One connection of one sender to a destination. Not thread-safe, except for `cut_if_late`."""
+    """One connection of one sender to a destination. Not thread-safe; `resolver` may be shared."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, resolver: Resolver | None = None) -> None:
         parts = urlsplit(destination.url)
         assert parts.hostname is not None
         self._destination = destination
+        self._resolver = resolver or Resolver()
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._path = parts.path.rstrip("/")
@@ -100,98 +120,74 @@ class Line:
             "User-Agent": USER_AGENT,
         }
         self._connection: http.client.HTTPConnection | None = None
-        self._sock: socket.socket | None = None
-        """The connection's own is None while an answer is read that says `Connection: close`."""
-        self._deadline: float | None = None
-        self._lock = threading.Lock()
 
     def send(self, kind: str, payload: bytes, key: str) -> Answer:
         """Posts `payload` to /track/<kind>. Any status is an Answer.
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
-        self._deadline = time.monotonic() + self._destination.timeout_seconds
+        deadline = Deadline(self._destination.timeout_seconds)
+        connection = self._open(deadline)
         try:
-            connection = self._open()
-            try:
-                connection.request(
-                    "POST",
-                    f"{self._path}/track/{kind}",
-                    payload,
-                    {**self._headers, "Idempotency-Key": idempotency_key(key)},
-                )
-                response = connection.getresponse()
-                body = response.read(LONGEST_ANSWER)
-                self._check_whole(response, body)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                late = time.monotonic() >= self._deadline
-                self.close()
-                text = f"no whole answer within {self._destination.timeout_seconds:g} s" if late else _plain(error)
-                raise AnswerLost(text) from error
-            if response.will_close or not response.isclosed():
-                self.close()
-            headers = {
-                name.lower(): value for name, value in response.getheaders() if name.lower() not in HIDDEN_HEADERS
-            }
-            return Answer(response.status, headers, body)
-        finally:
-            self._deadline = None
-
-    def _check_whole(self, response: http.client.HTTPResponse, body: bytes) -> None:
-        """Raises IncompleteRead where the rest of an answer never came, for which read(n) does not raise, or where we cut one
-        that says its end by closing."""
-        if len(body) == LONGEST_ANSWER:
-            return
-        if response.length:
-            raise http.client.IncompleteRead(body, response.length)
-        ends_by_closing = response.length is None and not response.chunked
-        if ends_by_closing and self._deadline is not None and time.monotonic() >= self._deadline:
-            raise http.client.IncompleteRead(body)
-
-    def cut_if_late(self, now: float) -> None:
-        """Ends a request whose deadline (monotonic seconds) has passed; its sender then sees a broken connection."""
-        deadline, sock = self._deadline, self._sock
-        if deadline is not None and now > deadline and sock is not None:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                return
+            connection.sock.settimeout(deadline.left())
+            connection.request(
+                "POST",
+                f"{self._path}/track/{kind}",
+                payload,
+                {**self._headers, "Idempotency-Key": idempotency_key(key)},
+            )
+            response = connection.getresponse()
+            body = response.read(LONGEST_ANSWER)
+            _check_whole(response, body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            late = isinstance(error, TimeoutError) or deadline.is_over
+            text = f"no whole answer within {self._destination.timeout_seconds:g} s" if late else _plain(error)
+            raise AnswerLost(text) from error
+        if response.will_close or not response.isclosed():
+            self.close()
+        headers = {name.lower(): value for name, value in response.getheaders() if name.lower() not in HIDDEN_HEADERS}
+        return Answer(response.status, headers, body)
 
     def close(self) -> None:
         """Closes the connection; the next send opens another. Idempotent."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = self._sock = None
-
-    def _open(self) -> http.client.HTTPConnection:
         if self._connection is not None:
-            if self._connection.sock is not None and not _was_closed(self._connection.sock):
-                return self._connection
+            self._connection.close()
+            self._connection = None
+
+    def _open(self, deadline: Deadline) -> http.client.HTTPConnection:
+        """The connection, made unless it still stands; its answer is read within `deadline`."""
+        connection = self._connection
+        if connection is None or connection.sock is None or _was_closed(connection.sock):
             self.close()
-        timeout = self._destination.timeout_seconds
-        connection = (
-            http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
-            if self._tls
-            else http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        )
-        connection.response_class = _Response
-        self._connection = connection
-        try:
-            connection.connect()
-            self._sock = connection.sock
-            self._check_peer(connection.sock)
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except (OSError, ValueError) as error:
-            self.close()
-            raise TransientDeliveryError(f"cannot connect: {_plain(error)}") from error
+            connection = self._connection = self._connect(deadline)
+        connection.response_class = functools.partial(_Response, deadline=deadline)  # type: ignore[assignment] # it is only called
         return connection
 
-    def _check_peer(self, sock: socket.socket) -> None:
-        """What the name resolved to is checked on the connection itself, so that no second look-up can differ."""
-        if not self._destination.allow_private and is_private(sock.getpeername()[0]):
-            where = f"{self._host} is at {sock.getpeername()[0]}, a private address"
-            raise ValueError(f"{where}: {self._destination.leave}")
+    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
+        allow = self._destination.allow_private
+        try:
+            sock = connect(self._host, self._port, deadline, self._resolver, allow_private=allow)
+            if self._tls is None:
+                connection = http.client.HTTPConnection(self._host, self._port)
+            else:
+                connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+                sock = self._wrap(self._tls, sock, deadline)
+        except PrivateAddress as error:
+            raise TransientDeliveryError(f"cannot connect: {error}: {self._destination.leave}") from error
+        except (OSError, ValueError) as error:
+            raise TransientDeliveryError(f"cannot connect: {_plain(error)}") from error
+        connection.sock = sock
+        return connection
+
+    def _wrap(self, tls: ssl.SSLContext, sock: socket.socket, deadline: Deadline) -> ssl.SSLSocket:
+        """TLS over `sock`, which is closed where that fails."""
+        try:
+            sock.settimeout(deadline.left())
+            return tls.wrap_socket(sock, server_hostname=self._host)
+        except (OSError, ValueError):
+            sock.close()
+            raise
 
 
 def destinations_of(settings: Settings) -> list[Destination]:
@@ -259,12 +255,10 @@ def idempotency_key(key: str) -> str:
     return quote(key, safe=":").replace("~", "%7E")
 
 
-def is_private(address: str) -> bool:
-    """Whether `address` is an IP address that is not on the public internet; False for names."""
-    try:
-        return not ipaddress.ip_address(address.split("%", 1)[0]).is_global
-    except ValueError:
-        return False
+def _check_whole(response: http.client.HTTPResponse, body: bytes) -> None:
+    """Raises IncompleteRead where the rest of an answer never came, for which read(n) does not raise."""
+    if response.length and len(body) < LONGEST_ANSWER:
+        raise http.client.IncompleteRead(body, response.length)
 
 
 def _was_closed(sock: socket.socket) -> bool:

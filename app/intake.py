@@ -76,6 +76,10 @@ class Intake:
 
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
         """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
+        return self._record(self.read(name, inbound, token, now))
+
+    def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
+        """Verifies and maps one event, which is then to be recorded. Raises SourceError."""
         source = self.check(name, inbound, token, now)
         inbound = self._without_secrets(name, inbound)
         mapped = source.map(inbound, self._rules)
@@ -85,7 +89,7 @@ class Intake:
             event_type=storable(mapped.event_type),
             reason=storable(mapped.reason),
         )
-        return self._record(Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now))
+        return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 
 def _check_secret(source: Source, secret: str) -> None:

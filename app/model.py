@@ -142,7 +142,8 @@ class Mapped:
     links: bool = False
     """`keys` belong together although this event is no conversion (invoice_payment.paid)."""
     cancels: bool = False
-    """The pending purchase of these keys will not be paid (async_payment_failed, expired)."""
+    """The pending purchase of these keys will not be paid (async_payment_failed, expired). With `links`, one that is not known
+    yet is remembered as such."""
     verifies: bool = False
     """It shows that the person's address is verified: the second event of a deferred Lead may go."""
     teaches: bool = False

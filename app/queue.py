@@ -1,7 +1,8 @@
 """Nudges: RQ jobs that say only "look". They carry nothing, so losing every one of them loses nothing.
 
 At most one nudge waits: a flag in Redis (SET NX, short expiry) is set before the job is queued and deleted by the job before
-its first look. RQ's own unique ids are not used for this: they refuse while the job runs, and live on after a kill.
+its first look, and none is queued behind another (the flag may expire while no worker is there). RQ's own unique ids are not
+used for this: they refuse while the job runs, and live on after a kill.
 """
 
 import threading
@@ -51,6 +52,8 @@ class Nudges:
     def nudge(self) -> bool:
         """Makes sure that one nudge waits. Returns whether it had to be queued."""
         if not self._redis.set(FLAG, "1", nx=True, ex=FLAG_SECONDS):
+            return False
+        if self._queue.count:  # it is answered after this moment, so it finds what this one is for
             return False
         self._queue.enqueue(
             JOB,

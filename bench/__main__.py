@@ -8,11 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 
-from bench import forwarding, intake, whole
+from bench import forwarding, intake, million, pages, scaling, whole
 from bench.parts import Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "whole")
+NAMES = ("intake", "forwarding", "workers", "whole", "million", "pages")
+QUICK = ("intake", "forwarding", "whole")
+"""The main rows."""
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[Row]]]:
@@ -23,11 +25,19 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
     everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
         "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
+        "workers": lambda parts: scaling.measure(parts, rounds=1 if quick else 3, backlog=backlog),
         "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
+        "million": lambda parts: million.measure(
+            parts, rounds=rounds, seconds=seconds, count=options.purchases or (100_000 if quick else million.PURCHASES)
+        ),
+        "pages": lambda parts: pages.measure(
+            parts,
+            rows=options.purchases or (100_000 if quick else 1_000_000),
+            rounds=10,
+            databases=("SQLite", "PostgreSQL"),
+        ),
     }
-    if options.only:
-        return {name: everything[name] for name in options.only}
-    return everything
+    return {name: everything[name] for name in options.only or (QUICK if quick else NAMES)}
 
 
 def main() -> int:
@@ -35,6 +45,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
+    parser.add_argument(
+        "--purchases", type=int, help="how many the part `million` fills a ledger with, instead of as many"
+    )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     began, rows, failures = time.monotonic(), list[Row](), list[str]()

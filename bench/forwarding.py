@@ -39,16 +39,22 @@ def measure(parts: Parts, *, rounds: int, backlog: int, databases: tuple[Databas
     slow.part.stop()
 
 
-def forward(parts: Parts, database: Database, sink: Sink, backlog: int, workers: int = 1) -> float:
-    """Delivered a second, from the first request that reached `sink` to its last answer. Raises unless all came, once."""
-    url = parts.database(database)
+def forward(
+    parts: Parts, database: Database, sink: Sink, backlog: int, workers: int = 1, *, url: str | None = None
+) -> float:
+    """Delivered a second, from the first request that reached `sink` to its last answer. Raises unless all came, once.
+
+    url: a ledger that is there already, instead of a fresh one.
+    """
+    url = url or parts.database(database)
+    before = delivered(url)
     fill(url, backlog)
     sink.forget()
     started = [parts.worker(url, sink) for _ in range(workers)]
     counts = sink.wait_for(backlog, 60)
     for worker in started:
         worker.stop()
-    if counts["distinct"] != backlog or counts["count"] != backlog or delivered(url) != backlog:
+    if counts["distinct"] != backlog or counts["count"] != backlog or delivered(url) - before != backlog:
         raise RuntimeError(f"of {backlog} deliveries came {counts}\n{parts.log_end()}")
     return rate_of(counts)
 

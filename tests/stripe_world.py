@@ -27,6 +27,10 @@ class Purchase:
     email: str = ""
     names_who: str | None = None
     """The type of the event that alone carries click id and customer id."""
+    number: int = 0
+    """Of its World: the same kind with the same number is the same purchase in another rendering."""
+    before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """The events of what the person bought earlier, which name them: recorded and sent before `events` begin."""
 
 
 def body(event_type: str, obj: dict[str, Any], number: int = 0, **envelope: Any) -> bytes:
@@ -46,11 +50,11 @@ def body(event_type: str, obj: dict[str, Any], number: int = 0, **envelope: Any)
 
 
 class World:
-    """Fresh ids for one purchase."""
+    """The ids of one purchase: fresh ones, or those of `number`."""
 
-    def __init__(self, old: bool) -> None:
-        number = next(_numbers)
-        self.old = old
+    def __init__(self, old: bool, number: int | None = None) -> None:
+        number = number or next(_numbers)
+        self.old, self.number = old, number
         self.tail = hashlib.sha256(str(number).encode()).hexdigest()[:24]  # ids that share no beginning
         self.cus, self.sub = f"cus_{self.tail}", f"sub_{self.tail}"
         self.cs, self.pi, self.ch = f"cs_live_{self.tail}", f"pi_{self.tail}", f"ch_{self.tail}"
@@ -164,7 +168,14 @@ class World:
         return {"id": self.sub, "object": "subscription", "customer": self.cus, "status": status, "metadata": {}}
 
     def purchase(self, kind: str, **fields: Any) -> Purchase:
-        return Purchase(kind, customer=self.customer, click=self.click, email=self.email, **fields)
+        return Purchase(kind, customer=self.customer, click=self.click, email=self.email, number=self.number, **fields)
+
+    def later(self) -> "World":
+        """The next purchase of the same person within the same subscription: ids of its own for what is paid."""
+        world = World(self.old, self.number)
+        world.tail = self.tail[::-1]
+        world.pi, world.ch, world.invoice_id = f"pi_{world.tail}", f"ch_{world.tail}", f"in_{world.tail}"
+        return world
 
     def paid_by_invoice(
         self, amount: int, reason: str, identity: str | None = None
@@ -182,8 +193,8 @@ class World:
         return found
 
 
-def one_off(old: bool) -> Purchase:
-    w = World(old)
+def one_off(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     events = [
         ("payment_intent.created", w.intent(0)),
         ("payment_intent.succeeded", w.intent()),
@@ -193,8 +204,8 @@ def one_off(old: bool) -> Purchase:
     return w.purchase("one-off", events=events, sales=[(4900, "USD", {w.pi})], names_who="checkout.session.completed")
 
 
-def one_off_with_invoice(old: bool) -> Purchase:
-    w = World(old)
+def one_off_with_invoice(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     session = ("checkout.session.completed", w.session(invoice=w.invoice_id))
     events = [session, *w.paid_by_invoice(4900, "manual")]
     return w.purchase(
@@ -205,8 +216,8 @@ def one_off_with_invoice(old: bool) -> Purchase:
     )
 
 
-def subscription(old: bool) -> Purchase:
-    w = World(old)
+def subscription(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     completed = w.session(mode="subscription", payment_intent=None, invoice=w.invoice_id, subscription=w.sub)
     events = [
         ("customer.created", {"id": w.cus, "object": "customer", "email": w.email, "name": None, "metadata": {}}),
@@ -219,8 +230,8 @@ def subscription(old: bool) -> Purchase:
     )
 
 
-def trial(old: bool) -> Purchase:
-    w = World(old)
+def trial(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     started = w.session(
         mode="subscription",
         payment_status="no_payment_required",
@@ -237,9 +248,9 @@ def trial(old: bool) -> Purchase:
     return w.purchase("trial", events=events, leads=1, names_who="checkout.session.completed")
 
 
-def trial_to_paid(old: bool) -> Purchase:
+def trial_to_paid(old: bool, number: int | None = None) -> Purchase:
     """A trial, and the invoice of its first cycle, which is the Sale."""
-    found = trial(old)
+    found = trial(old, number)
     session = next(o for t, o in found.events if t == "checkout.session.completed")
     zero = next(o for t, o in found.events if t == "invoice.paid")
     first = {**zero, "id": f"{zero['id']}b", "billing_reason": "subscription_cycle"}
@@ -251,8 +262,8 @@ def trial_to_paid(old: bool) -> Purchase:
     return found
 
 
-def delayed_paid(old: bool) -> Purchase:
-    w = World(old)
+def delayed_paid(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     events = [
         ("checkout.session.completed", w.session(payment_status="unpaid")),
         ("payment_intent.succeeded", w.intent()),
@@ -264,8 +275,8 @@ def delayed_paid(old: bool) -> Purchase:
     )
 
 
-def delayed_failed(old: bool) -> Purchase:
-    w = World(old)
+def delayed_failed(old: bool, number: int | None = None) -> Purchase:
+    w = World(old, number)
     events = [
         ("checkout.session.completed", w.session(payment_status="unpaid")),
         ("payment_intent.payment_failed", w.intent(0, amount_received=0, status="requires_payment_method")),
@@ -274,8 +285,8 @@ def delayed_failed(old: bool) -> Purchase:
     return w.purchase("delayed, failed", events=events)
 
 
-def manual_capture(old: bool, captured: int = 4900) -> Purchase:
-    w = World(old)
+def manual_capture(old: bool, number: int | None = None, captured: int = 4900) -> Purchase:
+    w = World(old, number)
     intent = w.intent(
         4900, amount_received=captured, capture_method="manual", metadata={"user_id": w.customer, "clickId": w.click}
     )
@@ -289,24 +300,31 @@ def manual_capture(old: bool, captured: int = 4900) -> Purchase:
     )
 
 
-def partial_capture(old: bool) -> Purchase:
-    found = manual_capture(old, captured=1250)
+def partial_capture(old: bool, number: int | None = None) -> Purchase:
+    found = manual_capture(old, number, captured=1250)
     found.kind = "manual capture, partial"
     return found
 
 
-def proration(old: bool) -> Purchase:
-    w = World(old)
+def _within(old: bool, number: int | None, kind: str, reason: str, amount: int) -> Purchase:
+    """An invoice of a subscription that was bought earlier: nothing of it names the person or the click."""
+    first = subscription(old, number)
+    w = World(old, first.number).later()
     return w.purchase(
-        "proration", events=w.paid_by_invoice(700, "subscription_update"), sales=[(700, "USD", {w.invoice_id})]
+        kind,
+        before=first.events,
+        events=w.paid_by_invoice(amount, reason),
+        sales=[*first.sales, (amount, "USD", {w.invoice_id})],
+        names_who="checkout.session.completed",
     )
 
 
-def renewal(old: bool) -> Purchase:
-    w = World(old)
-    return w.purchase(
-        "renewal", events=w.paid_by_invoice(4900, "subscription_cycle"), sales=[(4900, "USD", {w.invoice_id})]
-    )
+def proration(old: bool, number: int | None = None) -> Purchase:
+    return _within(old, number, "proration", "subscription_update", 700)
+
+
+def renewal(old: bool, number: int | None = None) -> Purchase:
+    return _within(old, number, "renewal", "subscription_cycle", 4900)
 
 
 KINDS = (

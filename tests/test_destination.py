@@ -1,15 +1,18 @@
 """One connection of one sender, against real servers that behave as badly as real ones do."""
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.connecting import Deadline, PrivateAddress, Resolver, connect, is_private, public
 from app.destination import (
     LONGEST_ANSWER,
     AnswerLost,
@@ -17,7 +20,6 @@ from app.destination import (
     Line,
     destinations_of,
     idempotency_key,
-    is_private,
 )
 from app.dialects import dialect_of
 from app.errors import ConfigurationError, TransientDeliveryError
@@ -84,24 +86,6 @@ def serving(serve: Callable[[socket.socket], None]) -> Iterator[Server]:
 def line_to(url: str, timeout: float = 5, **options: Any) -> Line:
     options = {"allow_private": True, **options}
     return Line(Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, **options))
-
-
-@contextmanager
-def watched(line: Line) -> Iterator[None]:
-    """What a worker's turn does: cuts what is late, every few milliseconds."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            line.cut_if_late(time.monotonic())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_a_request_carries_token_key_and_the_payload_to_the_byte(destination):
@@ -209,7 +193,7 @@ def test_a_server_that_never_answers_costs_no_more_than_the_deadline():
     with serving(lambda connection: server.stopping.wait(10) and None) as server:
         line = line_to(server.url, timeout=0.3)
         began = time.monotonic()
-        with watched(line), pytest.raises(AnswerLost, match=r"no whole answer within 0\.3 s"):
+        with pytest.raises(AnswerLost, match=r"no whole answer within 0\.3 s"):
             line.send("sale", b"{}", "k")
         assert 0.25 < time.monotonic() - began < 1
 
@@ -238,7 +222,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(text):
     with serving(serve) as server:
         line = line_to(server.url, timeout=0.4)
         began = time.monotonic()
-        with watched(line), pytest.raises(AnswerLost, match="no whole answer within"):
+        with pytest.raises(AnswerLost, match="no whole answer within"):
             line.send("sale", b"{}", "k")
         assert time.monotonic() - began < 1.2
 
@@ -253,20 +237,19 @@ def test_after_a_cut_the_next_request_is_whole():
 
     with serving(serve) as server:
         line = line_to(server.url, timeout=0.2)
-        with watched(line):
-            with pytest.raises(AnswerLost):
-                line.send("sale", b"{}", "k")
-            assert line.send("sale", b"{}", "k").status == 200
+        with pytest.raises(AnswerLost):
+            line.send("sale", b"{}", "k")
+        assert line.send("sale", b"{}", "k").status == 200
         line.close()
 
 
-def test_an_idle_line_is_never_cut(destination):
-    line = line_to(destination.url, timeout=0.05)
-    with watched(line):
-        for _ in range(5):
-            assert line.send("sale", b"{}", "k").status == 200
-            time.sleep(0.06)
+def test_a_line_may_be_idle_for_longer_than_a_request_may_take(destination):
+    line = line_to(destination.url, timeout=0.5)
+    for _ in range(3):
+        assert line.send("sale", b"{}", "k").status == 200
+        time.sleep(0.6)
     line.close()
+    assert len(destination.requests) == 3
 
 
 BROKEN = {
@@ -352,12 +335,136 @@ def test_of_an_endless_answer_only_the_beginning_is_read():
         assert server.connections == 2
 
 
-def test_a_private_address_is_refused_unless_allowed(destination):
-    for url in (destination.url, destination.url.replace("127.0.0.1", "localhost")):
-        line = line_to(url, allow_private=False)
-        with pytest.raises(TransientDeliveryError, match="DESTINATION_ALLOW_PRIVATE"):
+def test_a_private_address_is_refused_before_a_connection_is_made():
+    with serving(lambda _connection: None) as server:
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+            line = line_to(url, allow_private=False)
+            with pytest.raises(TransientDeliveryError, match=r"127\.0\.0\.1, a private .* DESTINATION_ALLOW_PRIVATE"):
+                line.send("sale", b"{}", "k")
+        assert server.connections == 0
+
+
+class Names(Resolver):
+    """Names as a test has them."""
+
+    def __init__(self, *addresses: tuple[str, int]) -> None:
+        super().__init__()
+        self.addresses = addresses
+
+    def look_up(self, host, port, deadline):
+        return [(socket.AF_INET, address) for address in self.addresses]
+
+
+def test_a_name_that_resolves_to_a_private_address_is_refused():
+    with serving(lambda _connection: None) as server:
+        names = Names(("127.0.0.1", server.port), ("10.0.0.1", 443))
+        with pytest.raises(PrivateAddress, match=r"rebound\.example is at 127\.0\.0\.1, a private address"):
+            connect("rebound.example", 443, Deadline(1), names, allow_private=False)
+        assert server.connections == 0
+
+
+def test_of_a_name_with_private_and_public_addresses_only_the_public_ones_are_used():
+    found = [(socket.AF_INET, (address, 443)) for address in ("10.0.0.1", "8.8.8.8", "127.0.0.1", "9.9.9.9")]
+    assert [address[0] for _, address in public("two.example", found)] == ["8.8.8.8", "9.9.9.9"]
+
+
+def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_time():
+    with serving(lambda _connection: None) as server:
+        full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        crowd = [socket.socket() for _ in range(4)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        began = time.monotonic()
+        sock = connect(
+            "two.example", 80, Deadline(1), Names(full.getsockname(), ("127.0.0.1", server.port)), allow_private=True
+        )
+        assert sock.getpeername()[1] == server.port
+        assert time.monotonic() - began < 0.9
+        for each in (sock, full, *crowd):
+            each.close()
+
+
+class SlowResolver(Resolver):
+    """The system's look-up takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.asked = 0
+
+    def _ask(self, host, port, flags=0):
+        self.asked += 1
+        time.sleep(self.seconds)
+        return super()._ask(host, port, flags)
+
+
+def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(destination):
+    resolver = SlowResolver(2)
+    url = destination.url.replace("127.0.0.1", "localhost")
+    lines = [
+        Line(Destination("main", url, "token", dialect_of("events"), timeout_seconds=0.3, allow_private=True), resolver)
+        for _ in range(5)
+    ]
+    failures: list[str] = []
+
+    def send(line: Line) -> None:
+        try:
             line.send("sale", b"{}", "k")
-    assert destination.requests == []
+        except TransientDeliveryError as error:
+            failures.append(f"{type(error).__name__}: {error}")
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=send, args=(line,)) for line in lines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 1.5
+    assert (
+        failures
+        == ["TransientDeliveryError: cannot connect: TimeoutError: the name localhost was not resolved in time"] * 5
+    )
+    assert resolver.asked == 1
+    resolver.seconds = 0
+    wait_for(lambda: not resolver._flying, 5)
+    assert lines[0].send("sale", b"{}", "k").status == 200
+    lines[0].close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(destination):
+    folder = Path(__file__).parent / "certificate"
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "localhost.pem", folder / "localhost.key")
+
+    def serve(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection, server_side=True) as wrapped:
+            while read_request(wrapped):
+                server.requests += 1
+                wrapped.sendall(OK)
+
+    with serving(serve) as server:
+        line = line_to(f"https://localhost:{server.port}")
+        with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+            line.send("sale", b"{}", "k")
+        assert not isinstance(caught.value, AnswerLost)
+        assert server.requests == 0
+        line._tls = ssl.create_default_context(cafile=str(folder / "localhost.pem"))
+        assert [line.send("sale", b"{}", "k").status for _ in range(5)] == [200] * 5
+        line.close()
+        assert server.connections == 2, "one was refused, one served five requests"
+        other = line_to(f"https://127.0.0.1:{server.port}")
+        other._tls = line._tls
+        with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
+            other.send("sale", b"{}", "k")
+
+
+def test_tls_that_hangs_costs_no_more_than_the_deadline():
+    with serving(lambda connection: server.stopping.wait(10) and None) as server:
+        began = time.monotonic()
+        with pytest.raises(TransientDeliveryError, match="cannot connect"):
+            line_to(f"https://localhost:{server.port}", timeout=0.3).send("sale", b"{}", "k")
+        assert time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ from app.bootstrap import host_name, make_ledger, make_nudges
 from app.destination import destinations_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import register_worker, stop_worker
 from app.ledger.schema import check_schema
+from app.ledger.sweeping import register_worker, stop_worker
 from app.logs import configure_logs
 from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.settings import Settings, load_settings
 from workers.alarm import make_alarm
-from workers.forward import Forwarder, install
+from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.sweeper import Sweeper
 
@@ -70,7 +70,16 @@ def run(settings: Settings, concurrency: int | None) -> None:
         for helper in helpers:
             helper.ask()
 
-    sweeper = Sweeper(ledger, worker_id, host_name(), names, lambda: forwarder.is_running, nudges.nudge, ask)
+    sweeper = Sweeper(
+        ledger,
+        worker_id,
+        host_name(),
+        names,
+        lambda: forwarder.is_running,
+        nudges.nudge,
+        ask,
+        max(claim_seconds(d) for d in destinations),
+    )
     current: list[BridgeWorker] = []
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -96,7 +96,6 @@ class Forwarder:
 
     def _turn(self, lane: Lane) -> tuple[int, bool]:
         """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
-        lane.cut_late()
         outcomes, unsent = self._pending(lane)
         self._unrecorded[lane.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
         rested = bool(outcomes) or time.monotonic() >= lane.rest_until
@@ -106,7 +105,7 @@ class Forwarder:
         self._claims += 1
         token = f"{self.worker_id}.{self._claims}"
         room = lane.room() if wants else 0
-        claim_seconds = 3 * lane.destination.timeout_seconds + CLAIM_MARGIN_SECONDS
+        seconds = claim_seconds(lane.destination)
 
         def work(connection: Connection) -> list[Claimed]:
             now = self._ledger.now(connection)
@@ -127,7 +126,7 @@ class Forwarder:
                 token,
                 limit=room,
                 now=now,
-                claim_ms=int(claim_seconds * 1000),
+                claim_ms=int(seconds * 1000),
                 hold_ms=self._hold_ms,
                 rate=destination.rate,
             )
@@ -143,7 +142,7 @@ class Forwarder:
         self._ready = True
         if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
             lane.rest_until = time.monotonic() + REST_SECONDS
-        lane.submit(claimed, asked + claim_seconds - lane.destination.timeout_seconds - 2)
+        lane.submit(claimed, asked + seconds - lane.destination.timeout_seconds - 2)
         for outcome in outcomes:
             _report(outcome, lane.destination.name)
         return len(outcomes), bool(claimed or lane.open_tasks or outcomes)
@@ -169,7 +168,6 @@ class Forwarder:
             late = time.monotonic() > deadline
             done = True
             for lane in self._lanes:
-                lane.cut_late()
                 outcomes, too_old = self._pending(lane)
                 if late:
                     outcomes += lane.give_up()
@@ -199,6 +197,11 @@ class Forwarder:
         for outcome in outcomes:
             _report(outcome, lane.destination.name)
         return len(outcomes)
+
+
+def claim_seconds(destination: Destination) -> float:
+    """How long a claim stands: what waits for a sender is sent well within it, or not at all."""
+    return 3 * destination.timeout_seconds + CLAIM_MARGIN_SECONDS
 
 
 _installed: list[tuple[Forwarder, Callable[[], None]]] = []

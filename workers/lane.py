@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from app.connecting import Resolver
 from app.destination import Answer, AnswerLost, Destination, Line
 from app.errors import TransientDeliveryError
 from app.ledger.editing import is_edited
@@ -36,7 +37,7 @@ class Lane:
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[tuple[Task, Outcome | None]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._lines: list[Line] = []
+        self._resolver = Resolver()
         self.open_tasks: dict[int, Task] = {}
         """Claimed and not yet collected, by delivery id. Touched by the job's thread alone."""
         self.rest_until = 0.0
@@ -52,11 +53,10 @@ class Lane:
             self.open_tasks[one.id] = task
             self._inbox.put(task)
         while len(self._threads) < min(self.concurrency, len(self.open_tasks)):
-            line = Line(self.destination)
+            line = Line(self.destination, self._resolver)
             thread = threading.Thread(
                 target=self._send_all, args=(line,), name=f"send-{self.destination.name}", daemon=True
             )
-            self._lines.append(line)
             self._threads.append(thread)
             thread.start()
 
@@ -99,12 +99,6 @@ class Lane:
         ]
         self.open_tasks.clear()
         return outcomes
-
-    def cut_late(self) -> None:
-        """Ends requests that are past their deadline, however their answers drip."""
-        now = time.monotonic()
-        for line in self._lines:
-            line.cut_if_late(now)
 
     def close(self) -> None:
         """Ends the threads once they are free. Idempotent."""

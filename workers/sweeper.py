@@ -5,22 +5,25 @@ something to write, since on SQLite every write makes the others wait.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import (
+from app.ledger.forwarding import has_due
+from app.ledger.sweeping import (
     claims_of,
     expired_claims,
-    has_due,
     heartbeat,
+    set_back,
     stop_worker,
     take_over,
     workers_here,
 )
 from app.processes import is_alive
+from workers.clockwatch import ClockWatch
 
 SWEEP_SECONDS = 1.5
 HEARTBEAT_SECONDS = 5.0
@@ -41,6 +44,7 @@ class Sweeper:
         is_busy: Callable[[], bool],
         nudge: Callable[[], object],
         ask: Callable[[], object] = lambda: None,
+        longest_claim_seconds: float = 60.0,
     ) -> None:
         self._ledger = ledger
         self._worker_id = worker_id
@@ -51,7 +55,12 @@ class Sweeper:
         self._ask = ask
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
-        self._beat_at = 0
+        self._beat_at: float | None = None
+        """Monotonic: the ledger's clock may be set back by an hour, and the heart has to beat on."""
+        self._clock = ClockWatch(longest_claim_seconds)
+        self._longest_claim_ms = int(longest_claim_seconds * 1000)
+        self._was_set_back = True
+        """Also at the start: it may have happened while no worker was there to see it."""
 
     def start(self) -> None:
         self._thread.start()
@@ -66,12 +75,17 @@ class Sweeper:
         ledger = self._ledger
         with ledger.read() as connection:
             now = ledger.now(connection)
-            stale = expired_claims(ledger, connection, now)
+            jump = self._clock.look(now)
+            stale = expired_claims(ledger, connection, now - self._clock.forgiven_ms())
             dead = [w for w, pid, started in workers_here(ledger, connection, self._host) if not is_alive(pid, started)]
             if dead:
                 stale += claims_of(ledger, connection, dead)
             due = any(has_due(ledger, connection, name, now) for name in self._destinations)
-        if stale or dead or now - self._beat_at >= HEARTBEAT_SECONDS * 1000:
+        if jump:
+            log.warning("clock.jumped", by_ms=jump)
+        self._was_set_back = self._was_set_back or jump < 0
+        rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
+        if stale or dead or self._was_set_back or rested:
             self._write(stale, dead)
         self._ask()
         if due and not self._is_busy():
@@ -79,12 +93,18 @@ class Sweeper:
 
     def _write(self, stale: list[tuple[int, str, int, int]], dead: list[int]) -> None:
         with self._ledger.write() as connection:
-            now = self._ledger.now(connection)
+            now, moved = self._ledger.now(connection), 0
             heartbeat(self._ledger, connection, self._worker_id, now)
             taken = take_over(self._ledger, connection, stale, now=now)
             for worker_id in dead:
                 stop_worker(self._ledger, connection, worker_id, now)
-        self._beat_at = now
+            if self._was_set_back:
+                names, longest = self._destinations, self._longest_claim_ms
+                moved = set_back(self._ledger, connection, names, now=now, longest_claim_ms=longest)
+        if moved:
+            log.warning("clock.set_back", deliveries=moved)
+        self._was_set_back = False
+        self._beat_at = time.monotonic()
         if taken:
             log.warning("claim.lost", deliveries=taken)
 

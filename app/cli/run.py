@@ -70,7 +70,8 @@ def up(host: str | None, port: int | None, workers: int) -> None:
 
 def _greet(settings: Settings, *, replaced: int, password_given: bool, answers: bool) -> None:
     if replaced:
-        click.echo(f"Replaced {replaced} processes that an earlier run had left behind.")
+        what = "a process" if replaced == 1 else f"{replaced} processes"
+        click.echo(f"Replaced {what} that an earlier run had left behind.")
     if not answers:
         click.echo("The web does not answer yet; the log above says why.", err=True)
     assert settings.dashboard_password is not None

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
@@ -23,16 +24,24 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import ConfigurationError, LedgerUnavailable
+from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, array, json_insert, json_rows, values_insert
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
-ROWS_A_STATEMENT = (32, 16, 8, 4, 2, 1)
-"""Few sizes, so that every statement stays prepared."""
 RETRIES = 5
 RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_LOCK = (
+    "SELECT count(pg_advisory_xact_lock(k)) FROM"
+    " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY 1) AS sorted"
+)
+_ENTER = (
+    f"SELECT ({_LOCK}), extract(epoch FROM clock_timestamp()),"
+    " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s)), set_config('enable_seqscan', 'off', true)"
+)
+"""What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
 
 
 class Ledger:
@@ -54,7 +63,7 @@ class Ledger:
         if self.is_sqlite:
             self.engine = create_engine(
                 parsed,
-                connect_args={"timeout": 0, "check_same_thread": False},
+                connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
                 pool_size=4,
                 max_overflow=28,
                 pool_timeout=5,
@@ -70,7 +79,6 @@ class Ledger:
                 pool_timeout=5,
                 hide_parameters=True,
             )
-        self._statements: dict[tuple[str, tuple[str, ...], int], str] = {}
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -123,42 +131,61 @@ class Ledger:
 
     def lock(self, connection: Connection, names: Sequence[str]) -> None:
         """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
-        if self.is_sqlite or not names:
-            return
-        connection.exec_driver_sql(
-            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n"
-            " ORDER BY 1) AS sorted",
-            (list(names),),
-        )
+        if not self.is_sqlite and names:
+            connection.exec_driver_sql(f"SELECT ({_LOCK})", (array(names),))
+
+    def enter(
+        self, connection: Connection, names: Sequence[str], count: int, look: str, *values: Any
+    ) -> tuple[int, list[int], Sequence[Any]]:
+        """`lock`, then `now` and `reserve_ids`, then the rows of the statement `look`; all in one round trip.
+
+        From here on PostgreSQL's planner looks things up by index. Its statistics of a young ledger are those of empty
+        tables, for which it reads all of them instead, and keeps to that for as long as a statement stays prepared.
+        """
+        if self.is_sqlite:
+            return self.now(connection), self.reserve_ids(connection, count), self.run(connection, look, *values).all()
+        with self._driver(connection) as driver:
+            with (
+                driver.pipeline()
+            ):  # two statements: the second one's view of the ledger begins when the locks are held
+                entered = driver.execute(_ENTER, (array(names), count), prepare=True)
+                looked = driver.execute(self._translate(look), values, prepare=True)
+            _, seconds, ids, _ = entered.fetchone()
+            return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
 
     def insert(
         self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Inserts `rows` (values in the order of `columns`), many to a statement.
+        """Inserts `rows` (values in the order of `columns`)."""
+        self.insert_all(connection, [Rows(table, columns, rows)])
 
-        The driver gives up the interpreter's lock at every statement and has to wait for it again among all the threads of
-        the web: a statement for each row made the writer wait some hundred times a group.
+    def insert_all(self, connection: Connection, batches: Sequence[Rows], *, commits: bool = False) -> None:
+        """Inserts the rows of all `batches` in as few statements as the database allows.
+
+        commits: this ends the transaction; PostgreSQL is told so in the same round trip.
         """
-        if not self.is_sqlite:  # the driver sends them down a pipeline, prepared: faster than long statements
-            if rows:
-                connection.exec_driver_sql(self._insert_statement(table.name, columns, 1), list(rows))
+        batches = [batch for batch in batches if batch.rows]
+        if not self.is_sqlite:
+            self._insert_json(connection, batches, commits=commits)
             return
-        start = 0
-        while start < len(rows):
-            size = next(size for size in ROWS_A_STATEMENT if size <= len(rows) - start)
-            chunk = rows[start : start + size]
-            values = tuple(value for row in chunk for value in row)
-            connection.exec_driver_sql(self._insert_statement(table.name, columns, size), values)
-            start += size
+        for batch in batches:
+            for start in range(0, len(batch.rows), MOST_ROWS):
+                chunk = batch.rows[start : start + MOST_ROWS]
+                statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
 
-    def _insert_statement(self, table: str, columns: tuple[str, ...], size: int) -> str:
-        key = (table, columns, size)
-        statement = self._statements.get(key)
-        if statement is None:
-            row = f"({', '.join([self.mark] * len(columns))})"
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"
-            self._statements[key] = statement
-        return statement
+    def _insert_json(self, connection: Connection, batches: Sequence[Rows], *, commits: bool) -> None:
+        if not batches:
+            return
+        statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
+        values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
+        with self._driver(connection) as driver:
+            if not commits:
+                driver.execute(statement, values)
+                return
+            with driver.pipeline():
+                driver.execute(statement, values, prepare=True)
+                driver.commit()
 
     def run(self, connection: Connection, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
@@ -169,23 +196,35 @@ class Ledger:
         if rows:
             connection.exec_driver_sql(self._translate(statement), list(rows))
 
-    def among(self, column: str, values: Sequence[Any]) -> tuple[str, Any]:
+    def among(self, column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, str]:
         """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
-        return f"{column} = ANY(?)", list(values)
+        return f"{column} = ANY(?)", array(values)  # a text of no declared type: it becomes an array of the column's
 
     def close(self) -> None:
         """Closes the pool. Idempotent."""
         self.engine.dispose()
 
-    @property
-    def mark(self) -> str:
-        """The driver's placeholder."""
-        return "?" if self.is_sqlite else "%s"
-
     def _translate(self, statement: str) -> str:
         return statement if self.is_sqlite else statement.replace("?", "%s")
+
+    @contextmanager
+    def _driver(self, connection: Connection) -> Iterator[Any]:
+        """psycopg's own connection beneath `connection`; its errors are those that SQLAlchemy would have raised."""
+        driver, dialect = connection.connection.driver_connection, self.engine.dialect
+        assert driver is not None
+        assert dialect.loaded_dbapi is not None
+        try:
+            yield driver
+        except dialect.loaded_dbapi.Error as error:
+            lost = bool(driver.closed)
+            if lost:
+                connection.invalidate(error)
+            kind = dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(
+                None, None, error, kind, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+            ) from error
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""The workers' side of the ledger: claims, outcomes, heartbeats. A claim is the right to send one delivery, for a time."""
+"""The workers' side of the ledger: claims and outcomes. A claim is the right to send one delivery, for a time."""
 
 import time
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
 CLOCK_TOLERANCE_MS = 500
 """started_at is by the worker's clock. What was in flight when the breaker opened began a second before the first probe."""
 SLOW_CLAIM_SECONDS = 0.02
+LONGEST_ERROR = 400
+"""Characters of an attempt's error that stand on the delivery, by which failed ones are grouped; the attempt keeps all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,11 @@ def destination_state(ledger: Ledger, connection: Connection, name: str) -> Dest
 
 def has_due(ledger: Ledger, connection: Connection, destination: str, now: int) -> bool:
     """Whether a look would find something that may be sent now; cheap, and writes nothing."""
+    # Without an order PostgreSQL's plan for any values reads the table from its start, since one row is soon found: unless,
+    # as at most times, there is none.
     found = ledger.run(
         connection,
-        "SELECT 1 FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL LIMIT 1",
+        "SELECT 1 FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL ORDER BY due_at LIMIT 1",
         destination,
         now,
     ).first()
@@ -151,7 +155,7 @@ def set_aside(ledger: Ledger, connection: Connection, destination: str, *, now: 
     Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. At most
     2000 at a time. Returns how many.
     """
-    statement = _SET_ASIDE if ledger.is_sqlite else _SET_ASIDE.replace("MIN(d.", "LEAST(d.")
+    statement = _SET_ASIDE if ledger.is_sqlite else _SET_ASIDE_POSTGRES
     values = (hold_ms, now, destination, now, now - hold_ms, now)
     return int(ledger.run(connection, statement, *values).rowcount)
 
@@ -185,7 +189,7 @@ def finish(
         )
         for o in outcomes
     ]
-    ledger.insert(connection, tables.attempts, _ATTEMPT, rows)
+    ledger.insert(connection, tables.attempts, ATTEMPT, rows)
     _judge(ledger, connection, destination, outcomes, now, token_print)
 
 
@@ -200,73 +204,6 @@ def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> No
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE claimed_until > 0 AND claim = ?"
     ledger.run_many(connection, statement, [(token,) for token in tokens])
 
-
-def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
-    """Claims that ran out: (delivery id, claim, attempts, claimed_until)."""
-    rows = ledger.run(
-        connection,
-        "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL AND claimed_until <= ? LIMIT 500",
-        now,
-    ).all()
-    return [tuple(row) for row in rows]
-
-
-def claims_of(ledger: Ledger, connection: Connection, worker_ids: Sequence[int]) -> list[tuple[int, str, int, int]]:
-    """Claims of these workers, whether they ran out or not."""
-    found = []
-    for identity, token, attempts, until in ledger.run(
-        connection, "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL"
-    ).all():
-        if int(token.split(".", 1)[0]) in worker_ids:
-            found.append((identity, token, attempts, until))
-    return found
-
-
-def take_over(ledger: Ledger, connection: Connection, claims: Sequence[tuple[int, str, int, int]], *, now: int) -> int:
-    """Makes deliveries of claims that nobody will finish due again. What their sender did is unknown, and recorded so."""
-    taken = 0
-    for identity, token, attempts, _ in claims:
-        changed = ledger.run(
-            connection,
-            "UPDATE deliveries SET claim = NULL, claimed_until = NULL, attempts = attempts + 1, status = 'retrying', due_at = ?,"
-            " last_error = ? WHERE id = ? AND claim = ?",
-            now,
-            LOST,
-            identity,
-            token,
-        ).rowcount
-        if changed:
-            row = (identity, attempts + 1, "unknown", 0, now, 0, None, LOST, None, None)
-            ledger.insert(connection, tables.attempts, _ATTEMPT, [row])
-            taken += 1
-    return taken
-
-
-def register_worker(ledger: Ledger, connection: Connection, host: str, pid: int, pid_started: str, now: int) -> int:
-    """A row for this worker; its id begins the tokens of its claims."""
-    statement = (
-        "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
-    )
-    return int(ledger.run(connection, statement, host, pid, pid_started, now, now).scalar_one())
-
-
-def heartbeat(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
-    ledger.run(connection, "UPDATE workers SET heartbeat_at = ? WHERE id = ?", now, worker_id)
-
-
-def stop_worker(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
-    ledger.run(connection, "UPDATE workers SET stopped_at = ? WHERE id = ? AND stopped_at IS NULL", now, worker_id)
-
-
-def workers_here(ledger: Ledger, connection: Connection, host: str) -> list[tuple[int, int, str]]:
-    """Workers of this host that did not say that they stopped: (id, pid, pid_started)."""
-    rows = ledger.run(
-        connection, "SELECT id, pid, pid_started FROM workers WHERE host = ? AND stopped_at IS NULL", host
-    ).all()
-    return [tuple(row) for row in rows]
-
-
-LOST = "the worker ended before it knew the answer; this attempt may or may not have reached the destination"
 
 # For PostgreSQL's planner: OFFSET keeps it from joining the whole backlog with itself (3 s with 10,000 deliveries of one person);
 # ordered by due_at alone, and with a limit that it can see, it walks the index and stops there. Within a person the order is the
@@ -299,6 +236,16 @@ _LET_GO = """
   WHERE person_id = (SELECT person_id FROM deliveries WHERE id = ?)
     AND destination = (SELECT destination FROM deliveries WHERE id = ?)
     AND due_at > ? AND attempts = 0 AND held = 0 AND claim IS NULL"""
+
+
+def _for_postgres(statement: str) -> str:
+    """The same for its dialect and planner, which thinks of a subquery that as many rows may come as its limit allows."""
+    if "d.id IN (" in statement:
+        statement = statement.replace("d.id IN (", "d.id = ANY (ARRAY(") + ")"
+    return statement.replace("MIN(d.", "LEAST(d.")
+
+
+_SET_ASIDE_POSTGRES = _for_postgres(_SET_ASIDE)
 _RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at"
 _CLAIM = (
     f"WITH ready AS ({_CLAIMABLE}) UPDATE deliveries SET claim = ?, claimed_until = ?"
@@ -312,7 +259,7 @@ _FINISH = (
     "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
     " last_error = ?, last_status = ?, delivered_at = ?, dead_at = ? WHERE id = ? AND claim = ?"
 )
-_ATTEMPT = (
+ATTEMPT = (
     "delivery_id",
     "number",
     "result",
@@ -339,7 +286,8 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
         status = "pending"
     delivered_at = now if status == "delivered" else None
     dead_at = now if status == "dead" else None
-    said = (outcome.error, outcome.status, delivered_at, dead_at)
+    error = outcome.error[:LONGEST_ERROR] if outcome.error else outcome.error
+    said = (error, outcome.status, delivered_at, dead_at)
     return (status, outcome.due_at, counted, *said, claimed.id, claimed.claim)
 
 

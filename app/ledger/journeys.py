@@ -37,7 +37,8 @@ def persons(
     ledger: Ledger, connection: Connection, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int
 ) -> list[dict[str, Any]]:
     """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
-    conditions, values = ["merged_into IS NULL"], []
+    values: list[Any] = []
+    conditions = ["merged_into IS NULL"]
     if ids is not None:
         condition, value = ledger.among("id", ids)
         conditions.append(condition)
@@ -130,10 +131,13 @@ def events_of(ledger: Ledger, connection: Connection, person_id: int, limit: int
     """The newest events that name a person or speak of a conversion of theirs, newest first; as queries.events."""
     ids = ledger.run(
         connection,
-        "SELECT id FROM events WHERE person_id = ? UNION SELECT e.id FROM events e"
-        " JOIN conversions c ON c.id = e.conversion_id WHERE c.person_id = ? ORDER BY id DESC LIMIT ?",
+        "SELECT id FROM (SELECT id FROM events WHERE person_id = ? ORDER BY id DESC LIMIT ?) e UNION"
+        " SELECT id FROM events WHERE conversion_id IN (SELECT id FROM conversions WHERE person_id = ? ORDER BY id DESC LIMIT ?)"
+        " ORDER BY id DESC LIMIT ?",
         person_id,
+        limit,
         person_id,
+        LONGEST_JOURNEY,
         limit,
     )
     condition, value = ledger.among("id", list(ids.scalars()))

@@ -4,6 +4,7 @@ Ids ascend with time over all tables, so "since an hour ago" is "from this id on
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -40,6 +41,11 @@ def oldest_waiting(ledger: Ledger, connection: Connection) -> str | None:
     statement = "SELECT created_at FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
     found = [ledger.run(connection, statement, status).scalar() for status in ("pending", "retrying")]
     return queries.iso(min((at for at in found if at is not None), default=None))
+
+
+def seconds_since(at: str | None, now: int) -> float | None:
+    """How long ago (s) an ISO time was; None where there is none."""
+    return None if at is None else max(0.0, now / 1000 - datetime.fromisoformat(at).timestamp())
 
 
 def timing(ledger: Ledger, connection: Connection) -> dict[str, Any]:

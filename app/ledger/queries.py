@@ -13,7 +13,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.reading import look
 from app.ledger.tables import LARGEST_ID
-from app.model import STATUSES
+from app.model import OUTCOMES, STATUSES
 
 PAGE = 500
 ALIVE_SECONDS = 20
@@ -215,12 +215,16 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
 def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes."""
     now = ledger.now(connection)
-    by_status = dict.fromkeys(STATUSES, 0)
-    by_status.update(ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all())
-    by_outcome = dict(ledger.run(connection, "SELECT outcome, COUNT(*) FROM events GROUP BY outcome").all())
-    repeated = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
-    repeats = ledger.run(connection, repeated).scalar_one()
-    oldest = ledger.run(connection, "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL").scalar_one()
+    by_status = _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
+    newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
+    statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
+    commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
+    tally = _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
+    by_outcome = {name: count for name, count in tally.items() if count}
+    statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
+    repeats = ledger.run(connection, statement).scalar_one()
+    statement = "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL AND claim IS NULL"
+    oldest = ledger.run(connection, statement).scalar_one()
     return {
         "deliveries": by_status,
         "events": by_outcome,
@@ -229,6 +233,17 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "workers_alive": len(workers_alive(ledger, connection)),
         "destinations": destinations(ledger, connection),
     }
+
+
+def _tally(
+    ledger: Ledger, connection: Connection, table: str, column: str, names: Sequence[str], commonest: str
+) -> dict[str, int]:
+    """How many rows have each of `names` in `column`, exactly. The commonest is what the others leave of all rows, which are
+    counted much faster than those of one name."""
+    one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
+    found = {name: int(ledger.run(connection, one, name).scalar_one()) for name in names if name != commonest}
+    rest = int(ledger.run(connection, f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
+    return {name: found.get(name, rest) for name in names}
 
 
 def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]:

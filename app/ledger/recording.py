@@ -6,12 +6,16 @@ usual case cheap. Recording the same group again changes nothing but the counts 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
 from app.identity import NOBODY, dedupe_key, storable
 from app.ledger.engine import Ledger
-from app.ledger.snapshot import Arrival, Conversion, NewEvent, Route, SeenEvent, Snapshot, facts_of
+from app.ledger.flushing import flush
+from app.ledger.rendering import facts_of
+from app.ledger.snapshot import Snapshot
+from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.model import Mark, Outcome, Rules
 from app.money import LARGEST_MINOR
 from app.persons import Person, identifiers_of, resolve
@@ -44,15 +48,20 @@ class Policy:
     """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""
 
 
-def record(ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy) -> list[Receipt]:
-    """Records `arrivals` in their order within the caller's write transaction; receipts in the same order."""
-    snapshot = Snapshot(ledger, connection, policy.rules, policy.routes, ledger.now(connection), policy.first_touch)
-    snapshot.expected_ids = 4 * len(arrivals)  # event, conversion, person and delivery of each
-    keys = [dedupe_key(a.source, a.mapped, key) for a in arrivals for key in a.mapped.keys]
-    identifiers = [i for a in arrivals for i in identifiers_of(a.mapped.who, policy.rules.phone_region)]
+def record(
+    ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False
+) -> list[Receipt]:
+    """Records `arrivals` in their order within the caller's write transaction; receipts in the same order.
+
+    commits: the caller has nothing else to do in that transaction, which may end with this.
+    """
+    snapshot = Snapshot(ledger, connection, policy.routes, policy.first_touch)
+    recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
+    keys = [key for recording in recordings for key in recording.keys]
+    identifiers = [identifier for recording in recordings for identifier in recording.identifiers]
     snapshot.load(arrivals, keys, identifiers)
-    receipts = [_Recording(snapshot, arrival, policy).run() for arrival in arrivals]
-    snapshot.flush()
+    receipts = [recording.run() for recording in recordings]
+    flush(snapshot, commits=commits)
     return receipts
 
 
@@ -65,6 +74,7 @@ class _Recording:
         self.mapped = arrival.mapped
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
+        self.identifiers = identifiers_of(self.mapped.who, policy.rules.phone_region)
         self.event_id = 0
         self.person: Person | None = None
         self.conversion: Conversion | None = None
@@ -90,7 +100,7 @@ class _Recording:
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
         )
         if seen is None:
-            self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None)
+            self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None, is_new=True)
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
 
     def _send_what_was_deferred(self) -> list[Conversion]:
@@ -145,7 +155,7 @@ class _Recording:
             self._claim_keys(conversion)
             if mapped.outcome in ("sale", "lead"):
                 return self._another_word(conversion)
-            if mapped.outcome == "pending" or mapped.links:
+            if mapped.outcome == "pending" or (mapped.links and not mapped.cancels):
                 return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
             return mapped.outcome, mapped.reason, mapped.releases
         if mapped.outcome in ("sale", "lead"):
@@ -154,8 +164,9 @@ class _Recording:
             )
         if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
-        elif mapped.cancels and conversion is not None and conversion.state == "pending":
-            conversion.state, conversion.is_changed = "released", True
+        elif mapped.cancels:
+            if self.keys and (mapped.links or (conversion is not None and conversion.state == "pending")):
+                self._keep_open("released")
         elif mapped.links and len(self.keys) > 1:
             self._keep_open("linked")
         return mapped.outcome, mapped.reason, mapped.releases
@@ -185,13 +196,15 @@ class _Recording:
             return "parked", "it carries no click id, and REQUIRE_CLICK_ID is set", False
         if self._is_known_lead(person):
             return "ignored", "this person has a Lead already, and STRIPE_LEAD_ONCE is set", False
-        conversion = self.conversion or self._new_conversion("counted")
-        self.conversion = conversion
-        conversion.state = "counted"
-        conversion.is_changed = not conversion.is_new
-        conversion.event_id = self.event_id
-        conversion.person = person
-        self._take_facts(conversion)
+        conversion = self.conversion
+        if conversion is None:
+            conversion = self.conversion = self._new_conversion("counted")
+        else:
+            conversion.state = "counted"
+            conversion.is_changed = not conversion.is_new
+            conversion.event_id = self.event_id
+            conversion.person = person
+            self._take_facts(conversion)
         self._claim_keys(conversion)
         conversion.deliver_at = self._due_at()
         return self.mapped.kind, self.mapped.reason, True
@@ -203,11 +216,15 @@ class _Recording:
     def _take_facts(self, conversion: Conversion) -> None:
         conversion.hold = self.mapped.hold
         conversion.kind = self.mapped.kind
-        conversion.facts = facts_of(self.mapped, self.policy.rules)
-        if self.mapped.lead is not None and self.arrival.source in self.policy.deferred and not self.mapped.verifies:
-            conversion.facts["lead"]["mode"] = "deferred"
+        conversion.facts = self._facts()
         conversion.dedupe_key = self.keys[0]
         conversion.occurred_at = self._occurred_at()
+
+    def _facts(self) -> dict[str, Any]:
+        facts = facts_of(self.mapped, self.policy.rules)
+        if self.mapped.lead is not None and self.arrival.source in self.policy.deferred and not self.mapped.verifies:
+            facts["lead"]["mode"] = "deferred"
+        return facts
 
     def _due_at(self) -> int:
         """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""
@@ -259,8 +276,8 @@ class _Recording:
         conversion = self.conversion
         if conversion is None:
             conversion = self.conversion = self._new_conversion(state)
-        elif state == "pending" and conversion.state in ("linked", "released"):
-            conversion.state, conversion.is_changed = "pending", not conversion.is_new
+        elif (state == "pending" and conversion.state == "linked") or state == "released":
+            conversion.state, conversion.is_changed = state, not conversion.is_new
         if self.person is not None and conversion.person is None:
             conversion.person, conversion.is_changed = self.person, not conversion.is_new
         self._claim_keys(conversion)
@@ -277,7 +294,7 @@ class _Recording:
             person=self.person,
             occurred_at=self._occurred_at(),
             created_at=self.snapshot.now,
-            facts=facts_of(self.mapped, self.policy.rules),
+            facts=self._facts(),
             is_new=True,
         )
         self.snapshot.new_conversions.append(conversion)
@@ -292,8 +309,7 @@ class _Recording:
         return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies
 
     def _resolve_person(self) -> Person | None:
-        snapshot, who = self.snapshot, self.mapped.who
-        identifiers = identifiers_of(who, self.policy.rules.phone_region)
+        snapshot, who, identifiers = self.snapshot, self.mapped.who, self.identifiers
         if not identifiers:
             return self.conversion.person.survivor() if self.conversion and self.conversion.person else None
         resolution = resolve(who, identifiers, snapshot.find, self._new_person, snapshot.attempted)

@@ -5,7 +5,7 @@ counts stop at SCAN.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,6 +16,8 @@ from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
 
 FAILED = ("dead", "retrying")
+_FAILED = "d.status IN ('dead', 'retrying') AND d.status = ?"
+"""As the index ix_deliveries_failed says it, by which SQLite sees that the index will do."""
 SCAN = 10_000
 MOST = 500
 """Persons, conversions or events that one search finds at most."""
@@ -26,7 +28,8 @@ KINDS = ("sale", "lead")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries. since and until in ms; reason is the exact error, "" for none; text is what was searched for."""
+    """Which deliveries. since and until in ms; reason is the exact error, "" for none; text is what was searched for, and
+    delivery_ids what it leads to, where that is known already (`resolve`)."""
 
     statuses: Sequence[str] = FAILED
     source: str | None = None
@@ -37,6 +40,7 @@ class Filter:
     since: int | None = None
     until: int | None = None
     text: str = ""
+    delivery_ids: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Page:
 
 def find(ledger: Ledger, connection: Connection, text: str, sources: Iterable[str]) -> Found:
     """What `text`, whole or its beginning, names: e-mail address, phone, customer id, cus_… or sub_…, invoiceId or another
-    id of a purchase or submission, event id; click ids whole; "12" is a delivery's or an event's id in the ledger."""
+    id of a purchase or submission, event id, click id; "12" is a delivery's or an event's id in the ledger."""
     text, names = text.strip(), list(sources)
     if not text:
         return Found()
@@ -89,9 +93,14 @@ def person_ids(ledger: Ledger, connection: Connection, text: str, sources: Itera
 
 
 def clicked(ledger: Ledger, connection: Connection, click_id: str) -> list[int]:
-    """Persons with this click id, whole. No index has it, so all persons are read: only where nothing else was found."""
-    statement = "SELECT id FROM persons WHERE click_first = ? OR click_last = ? LIMIT ?"
-    return list(ledger.run(connection, statement, click_id, click_id, MOST).scalars())
+    """Persons whose first or last click id is this one or begins with it."""
+    found: dict[int, None] = {}
+    for column, condition in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
+        statement = (
+            f"SELECT id FROM persons WHERE {condition} AND {column} >= ? AND {column} < ? ORDER BY {column} LIMIT ?"
+        )
+        found |= dict.fromkeys(ledger.run(connection, statement, click_id, click_id + LAST, MOST).scalars())
+    return list(found)[:MOST]
 
 
 def _beginning(
@@ -122,6 +131,14 @@ def deliveries_of(ledger: Ledger, connection: Connection, found: Found, limit: i
     parts.append(f"SELECT id FROM deliveries WHERE {condition}")
     statement = f"{' UNION '.join(parts)} ORDER BY id DESC LIMIT ?"
     return list(ledger.run(connection, statement, *values, value, limit).scalars())
+
+
+def resolve(ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str]) -> Filter:
+    """The same filter with what its text leads to, for one who asks several things of it."""
+    if not wanted.text or wanted.delivery_ids is not None:
+        return wanted
+    found = find(ledger, connection, wanted.text, sources)
+    return replace(wanted, delivery_ids=deliveries_of(ledger, connection, found))
 
 
 def failed(
@@ -163,7 +180,8 @@ def count(ledger: Ledger, connection: Connection, wanted: Filter, sources: Itera
 def groups(
     ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str], limit: int = 30
 ) -> list[dict[str, Any]]:
-    """The same status and message together, the one that failed last first: {status, code, reason, count, oldest, newest}."""
+    """The same status and message together, the one that failed last first: {status, code, reason, count, oldest, newest,
+    answer}; answer is the body of the destination's last one."""
     columns = "d.status, d.last_status, d.last_error, d.id, d.created_at"
     rows, values, _ = _rows(columns, ledger, connection, wanted, sources, None)
     found = ledger.run(
@@ -173,6 +191,7 @@ def groups(
         *values,
         limit,
     ).all()
+    answer = "SELECT answer_body FROM attempts WHERE delivery_id = ? ORDER BY id DESC LIMIT 1"
     return [
         {
             "status": status,
@@ -181,8 +200,9 @@ def groups(
             "count": n,
             "oldest": queries.iso(low),
             "newest": queries.iso(high),
+            "answer": ledger.run(connection, answer, last).scalar(),
         }
-        for status, code, why, n, low, high, _ in found
+        for status, code, why, n, low, high, last in found
     ]
 
 
@@ -195,24 +215,28 @@ def _rows(
     conditions, more = _conditions(wanted)
     floor = None
     if wanted.text:
-        found = deliveries_of(ledger, connection, find(ledger, connection, wanted.text, sources))
-        condition, value = ledger.among("d.id", found)
+        wanted = resolve(ledger, connection, wanted, sources)
+        condition, value = ledger.among("d.id", wanted.delivery_ids or ())
         conditions, more = f"{condition} AND {conditions}", [value, *more]
     else:
         floor = _floor(ledger, connection, wanted.statuses, below)
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
         parts.append(
-            f"SELECT {columns} FROM deliveries d WHERE d.status = ? AND d.id < ? AND d.id >= ? AND {conditions}"
+            f"SELECT {columns} FROM deliveries d WHERE {_of(status)} AND d.id < ? AND d.id >= ? AND {conditions}"
         )
         values += [status, below, floor or 0, *more]
     return " UNION ALL ".join(parts), values, floor
 
 
 def _floor(ledger: Ledger, connection: Connection, statuses: Sequence[str], below: int) -> int | None:
-    statement = f"SELECT id FROM deliveries WHERE status = ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
-    floors = [ledger.run(connection, statement, status, below).scalar() for status in statuses]
+    statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
+    floors = [ledger.run(connection, statement.format(_of(one)), one, below).scalar() for one in statuses]
     return max((floor for floor in floors if floor is not None), default=None)
+
+
+def _of(status: str) -> str:
+    return _FAILED if status in FAILED else "d.status = ?"
 
 
 def _conditions(wanted: Filter) -> tuple[str, list[Any]]:

@@ -29,8 +29,14 @@ metadata = MetaData(
 KEY = String().with_variant(String(collation="C"), "postgresql")
 ID = BigInteger().with_variant(Integer, "sqlite")
 OPEN = text("due_at IS NOT NULL")
+UNCLAIMED = text("due_at IS NOT NULL AND claim IS NULL")
+"""Also so that PostgreSQL cannot take the index on what is due for the one on a person's open deliveries: where its statistics
+are from a time when nothing was open, both look empty to it."""
 DEAD = text("status = 'dead'")
 REPEATED = text("received_count > 1")
+FAILED = text("status IN ('dead', 'retrying')")
+CLICKED = text("click_first IS NOT NULL")
+CLICKED_AGAIN = text("click_last <> click_first")
 LARGEST_ID = 2**63 - 1
 """Beyond it no id can lie, and both drivers raise where they are asked for one."""
 
@@ -63,7 +69,7 @@ events = Table(
     Index("ix_events_source", "source", "id"),
     Index("ix_events_conversion", "conversion_id"),
     Index("ix_events_person", "person_id"),
-    Index("ix_events_received", "received_at"),
+    Index("ix_events_received", "received_at", "source", "outcome"),
     Index("ix_events_repeated", "received_count", postgresql_where=REPEATED, sqlite_where=REPEATED),
 )
 
@@ -118,11 +124,13 @@ persons = Table(
     Column("email", String),
     Column("name", Text),
     Column("phone", String),
-    Column("click_first", String),
-    Column("click_last", String),
+    Column("click_first", KEY),
+    Column("click_last", KEY),
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
     Column("sent", Integer, nullable=False, server_default="0"),
+    Index("ix_persons_click_first", "click_first", postgresql_where=CLICKED, sqlite_where=CLICKED),
+    Index("ix_persons_click_last", "click_last", postgresql_where=CLICKED_AGAIN, sqlite_where=CLICKED_AGAIN),
 )
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
 something was attempted for them of which retention removed the delivery."""
@@ -175,7 +183,7 @@ deliveries = Table(
     Column("last_status", Integer),
     Column("dead_at", BigInteger),
     UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
-    Index("ix_deliveries_due", "destination", "due_at", postgresql_where=OPEN, sqlite_where=OPEN),
+    Index("ix_deliveries_due", "destination", "due_at", postgresql_where=UNCLAIMED, sqlite_where=UNCLAIMED),
     Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
     Index(
         "ix_deliveries_claimed",
@@ -185,11 +193,19 @@ deliveries = Table(
     ),
     Index("ix_deliveries_status", "status", "id"),
     Index("ix_deliveries_dead", "destination", "dead_at", postgresql_where=DEAD, sqlite_where=DEAD),
+    Index(
+        "ix_deliveries_failed",
+        *("status", "id", "source", "kind", "last_status", "last_error", "created_at"),
+        postgresql_where=FAILED,
+        sqlite_where=FAILED,
+    ),
     Index("ix_deliveries_person", "person_id"),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
 """held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
-dead_at: when it last died. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
+dead_at: when it last died. ix_deliveries_failed holds all that the page of failed ones filters and groups by, so that it
+reads none for being counted; last_error is cut where it is written (forwarding.LONGEST_ERROR), since PostgreSQL takes no
+index row over 2,700 bytes. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
 replay moves."""
 
 attempts = Table(

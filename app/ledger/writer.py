@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -25,45 +26,70 @@ YIELD_SECONDS = 0.0005
 log = structlog.get_logger(__name__)
 
 
-class _Waiting:
-    __slots__ = ("arrival", "done", "error", "receipt")
+class Submitted:
+    """An event that was handed over, and, once it is settled, what became of it. `context` is its owner's own."""
 
-    def __init__(self, arrival: Arrival) -> None:
+    __slots__ = ("arrival", "context", "error", "receipt", "tell")
+
+    def __init__(self, arrival: Arrival, tell: "Tell", context: Any) -> None:
         self.arrival = arrival
-        self.done = threading.Event()
+        self.tell = tell
+        self.context = context
         self.receipt: Receipt | None = None
         self.error: BaseException | None = None
+
+    def result(self) -> Receipt:
+        """Its receipt, if it is durable. Raises LedgerUnavailable where that is not known."""
+        if self.receipt is not None:
+            return self.receipt
+        assert self.error is not None
+        raise self.error
+
+
+Tell = Callable[[Sequence[Submitted]], None]
+"""Told, on the writer's thread, of all the events settled by one commit that were submitted with it. Must not block or raise."""
+
+
+def _set(done: Sequence[Submitted]) -> None:
+    for one in done:
+        one.context.set()
 
 
 class GroupWriter:
     """Records events in groups. `after_commit(receipts)` runs on the writer's thread and must not block."""
 
+    patience_seconds = PATIENCE_SECONDS
+    """How long to wait for an event to be settled; after that it may or may not have been recorded."""
+
     def __init__(self, ledger: Ledger, policy: Policy, after_commit: Callable[[Sequence[Receipt]], None]) -> None:
         self._ledger = ledger
         self._policy = policy
         self._after_commit = after_commit
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Submitted] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def record(self, arrival: Arrival) -> Receipt:
         """Returns once `arrival` is durable. Raises LedgerUnavailable where it is not known to be; safe to try again."""
-        waiting = _Waiting(arrival)
+        settled = threading.Event()
+        submitted = self.submit(arrival, _set, settled)
+        if not settled.wait(self.patience_seconds):
+            raise LedgerUnavailable(f"the ledger took no event within {self.patience_seconds:g} s")
+        return submitted.result()
+
+    def submit(self, arrival: Arrival, tell: Tell, context: Any) -> Submitted:
+        """Hands `arrival` over and returns at once; `tell` hears when it is settled. Raises LedgerUnavailable past the bound."""
+        submitted = Submitted(arrival, tell, context)
         with self._wake:
             if self._stopping or len(self._queue) >= MOST_WAITING:
                 raise LedgerUnavailable("too many events wait for the ledger")
-            self._queue.append(waiting)
+            self._queue.append(submitted)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
                 self._thread.start()
             self._wake.notify()
-        if not waiting.done.wait(PATIENCE_SECONDS):
-            raise LedgerUnavailable(f"the ledger took no event within {PATIENCE_SECONDS:g} s")
-        if waiting.receipt is not None:
-            return waiting.receipt
-        assert waiting.error is not None
-        raise waiting.error
+        return submitted
 
     def stop(self) -> None:
         """Finishes what waits, then ends the thread. Idempotent."""
@@ -84,30 +110,40 @@ class GroupWriter:
             self._commit(group)
             time.sleep(YIELD_SECONDS)
 
-    def _commit(self, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[Submitted]) -> None:
         try:
-            receipts = self._record([waiting.arrival for waiting in group])
+            receipts = self._record([one.arrival for one in group])
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", events=len(group), error=str(error))
-            for waiting in group:
-                waiting.error = error
-                waiting.done.set()
+            for one in group:
+                one.error = error
+            _tell_owners(group)
             return
         except Exception as error:
             if len(group) > 1:
-                for waiting in group:
-                    self._commit([waiting])
+                for one in group:
+                    self._commit([one])
                 return
             log.error("event.unrecorded", source=group[0].arrival.source, exc_info=error)
             failure = LedgerUnavailable("this event could not be recorded; the log says why")
             failure.__cause__ = error
             group[0].error = failure
-            group[0].done.set()
+            _tell_owners(group)
             return
-        for waiting, receipt in zip(group, receipts, strict=True):
-            waiting.receipt = receipt
-            waiting.done.set()
+        for one, receipt in zip(group, receipts, strict=True):
+            one.receipt = receipt
+        _tell_owners(group)
         self._after_commit(receipts)
 
     def _record(self, arrivals: list[Arrival]) -> list[Receipt]:
-        return self._ledger.transact(lambda connection: record(self._ledger, connection, arrivals, self._policy))
+        return self._ledger.transact(
+            lambda connection: record(self._ledger, connection, arrivals, self._policy, commits=True)
+        )
+
+
+def _tell_owners(group: list[Submitted]) -> None:
+    by_owner: dict[Tell, list[Submitted]] = {}
+    for one in group:
+        by_owner.setdefault(one.tell, []).append(one)
+    for tell, done in by_owner.items():
+        tell(done)

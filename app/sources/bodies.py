@@ -4,6 +4,7 @@ Whatever the bytes hold, the only failure is MalformedEvent.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,8 +21,10 @@ MOST_FIELDS = 1000
 LONGEST_KEY = 300
 DEEPEST_KEY = 8
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+BRACKET_KEY = re.compile(r"\w+(\[[^\[\]]*\])+")
+"""A form's key, which relays that turn a form into JSON keep as it was: fields[email][value]."""
 
-Pairs = list[tuple[str, str]]
+Pairs = Sequence[tuple[str, Any]]
 
 
 def dict_of(value: Any) -> dict[str, Any]:
@@ -40,11 +43,10 @@ def read_body(inbound: Inbound) -> dict[str, Any]:
     kind = inbound.content_type.partition(";")[0].strip().casefold()
     if kind == "multipart/form-data":
         return nested(multipart_pairs(inbound.body, inbound.content_type))
-    if inbound.body.lstrip()[:1] in (b"{", b"[", b'"') and kind != "application/x-www-form-urlencoded":
-        return json_dict(inbound.body)
     if kind == "application/x-www-form-urlencoded":
         return nested(form_pairs(inbound.body))
-    return json_dict(inbound.body)
+    found = json_dict(inbound.body)
+    return nested(list(found.items())) if any(BRACKET_KEY.fullmatch(key) for key in found) else found
 
 
 def json_dict(body: bytes) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def multipart_pairs(body: bytes, content_type: str) -> Pairs:
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise MalformedEvent("the multipart body's boundary is missing or unreadable")
     decoder = MultipartDecoder(boundary.encode(), max_parts=MOST_FIELDS)
-    pairs: Pairs = []
+    pairs: list[tuple[str, str]] = []
     name: str | None = None
     content = b""
     try:

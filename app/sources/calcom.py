@@ -9,7 +9,7 @@ from typing import Any
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
 from app.sources.flat import fields_from
-from app.sources.reading import email_of, from_iso, identifier_of, json_object, text_of
+from app.sources.reading import body_hash, email_of, from_iso, identifier_of, json_object, text_of
 from app.sources.signatures import HmacScheme
 from app.sources.view import Contact, Field, FieldType, View, event_name_of, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
@@ -123,17 +123,13 @@ def _routing_form(inbound: Inbound, rules: Rules, raw: dict[str, Any], payload: 
                 for key in ("responseId", "formResponseId", "uuid", "id")
                 if (found := identifier_of(body.get(key)))
             ),
-            None,
+            body_hash(inbound.body),  # most versions send no id of the response; repeats have the same bytes
         ),
         body=inbound.body,
         occurred_at=from_iso(raw.get("createdAt")),
         fields=tuple(fields),
         form=title_of(body.get("formName"), body.get("formId")),
     )
-    if not view.submission_id:
-        return parked(
-            NAME, view, rules, "this routing form sent no id of its response, so it could not be counted once"
-        )
     return lead(NAME, view, rules)
 
 

@@ -21,19 +21,8 @@ from app.sources.bodies import read_body
 from app.sources.flat import fields_from
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
 from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
-from app.sources.view import (
-    Field,
-    View,
-    event_id_of,
-    event_name_of,
-    fold,
-    ignored,
-    name_of,
-    phone_of,
-    single,
-    title_of,
-    who_of,
-)
+from app.sources.values import fold, name_of, phone_of, single
+from app.sources.view import Field, View, event_id_of, event_name_of, ignored, title_of, who_of
 from app.sources.webhook import Webhook
 
 LONGEST_EXPRESSION = 500

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from app.sources.labels import words
 from app.sources.reading import text_of
-from app.sources.view import MOST_FIELDS, Field, FieldType, fold
+from app.sources.values import fold
+from app.sources.view import MOST_FIELDS, Field, FieldType
 
 DEEPEST = 6
 

@@ -12,7 +12,8 @@ from app.sources.bodies import dict_of
 from app.sources.flat import get, page_parameters
 from app.sources.reading import email_of, from_iso, identifier_of, json_object
 from app.sources.signatures import standard_webhooks
-from app.sources.view import Contact, Field, View, event_name_of, ignored, lead, parked, phone_of, title_of
+from app.sources.values import phone_of
+from app.sources.view import Contact, Field, View, event_name_of, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
 
 NAME = "formbricks"
@@ -29,7 +30,19 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = json_object(inbound.body)
     response = dict_of(raw.get("data"))
     survey, meta = dict_of(response.get("survey")), dict_of(response.get("meta"))
-    contact, attributes = dict_of(response.get("contact")), dict_of(response.get("contactAttributes"))
+    contact = dict_of(response.get("contact")) or dict_of(response.get("person"))  # "person" up to version 2
+    attributes = next(
+        (
+            found
+            for value in (
+                response.get("contactAttributes"),
+                response.get("personAttributes"),
+                contact.get("attributes"),
+            )
+            if (found := dict_of(value))
+        ),
+        {},
+    )
     answers, event = dict_of(response.get("data")), event_name_of(raw.get("event"))
     view = View(
         event=event,
@@ -39,7 +52,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         fields=tuple(_fields(answers)),
         hidden={
             **page_parameters(meta.get("url")),
-            **{"userId": contact.get("userId")},
+            **({"userId": contact["userId"]} if contact.get("userId") else {}),
             **attributes,
             **_scalars(answers),
         },

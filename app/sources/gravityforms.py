@@ -12,7 +12,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import read_body
 from app.sources.flat import fields_from, get, page_parameters
 from app.sources.labels import words
-from app.sources.reading import from_iso, identifier_of
+from app.sources.reading import body_hash, from_iso, identifier_of
 from app.sources.view import Field, View, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
 
@@ -25,7 +25,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = read_body(inbound)
     view = View(
         event="submission",
-        submission_id=identifier_of(get(raw, "entry_id", "entryid", "id")),
+        submission_id=identifier_of(get(raw, "entry_id", "entryid", "id")) or body_hash(inbound.body),
         body=inbound.body,
         occurred_at=from_iso(get(raw, "date_created", "entry_date"), assume_utc=True),
         fields=(*fields_from(raw, skip=OF_THE_ENTRY), *_names(raw)),
@@ -37,8 +37,6 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return ignored(view, f"the entry is marked as {raw['status']}" if "status" in raw else "the entry is spam")
     if not raw:
         return parked(NAME, view, rules, "it holds no fields")
-    if not view.submission_id:
-        return parked(NAME, view, rules, "it has no entry id: choose All Fields, or add a key entry_id with {entry_id}")
     return lead(NAME, view, rules)
 
 

@@ -18,7 +18,7 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
 from app.sources.flat import fields_from, get, page_parameters
-from app.sources.reading import body_hash, from_iso, from_unix, identifier_of, parse_json, text_of
+from app.sources.reading import body_hash, from_unix, from_unix_or_iso, identifier_of, parse_json, text_of
 from app.sources.signatures import HmacScheme, header_of
 from app.sources.view import Contact, View, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
@@ -93,7 +93,7 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     known = properties or raw
     submissions = [one for one in map(dict_of, list_of(raw.get("form-submissions"))) if one]
     newest = max(submissions, key=lambda one: _time(one.get("timestamp")) or 0.0, default={})
-    moment = from_unix(newest.get("timestamp")) or _moment(get(known, "recent_conversion_date"))
+    moment = from_unix(newest.get("timestamp")) or from_unix_or_iso(get(known, "recent_conversion_date"))
     contact_id = identifier_of(get(raw, "vid", "canonical_vid", "hs_object_id", "objectid", "contact_id", "id")) or (
         identifier_of(get(known, "hs_object_id"))
     )
@@ -129,11 +129,6 @@ def _value(value: Any) -> Any:
 def _time(value: Any) -> float | None:
     moment = from_unix(value)
     return moment.timestamp() if moment else None
-
-
-def _moment(value: Any) -> datetime | None:
-    text = text_of(value)
-    return from_unix(int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 15 else from_iso(text)
 
 
 def _fallback_id(contact_id: str | None, moment: datetime | None, body: bytes) -> str:

@@ -8,7 +8,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, form_pairs, json_in, list_of, nested, read_body
 from app.sources.flat import declared, fields_from, get, page_parameters
 from app.sources.handshake import Handshake
-from app.sources.reading import body_hash, from_iso, identifier_of, text_of
+from app.sources.reading import body_hash, from_iso, from_unix_or_iso, identifier_of, text_of
 from app.sources.signatures import HmacScheme
 from app.sources.view import Contact, Field, View, ignored, lead, parked, title_of
 from app.sources.webhook import Scheme, Webhook
@@ -97,6 +97,8 @@ def _fillout(raw: dict[str, Any], inbound: Inbound) -> View | str:
     if "progress" in (text_of(submission.get("status")) or "").casefold():
         return "a partial submission: it is still in progress"
     parameters = map(dict_of, list_of(submission.get("urlParameters")))
+    bookings = (dict_of(dict_of(one).get("value")) for one in list_of(submission.get("scheduling")))
+    booked = next((one for one in bookings if one), {})
     return View(
         event="submission",
         submission_id=identifier_of(submission.get("submissionId")),
@@ -104,14 +106,17 @@ def _fillout(raw: dict[str, Any], inbound: Inbound) -> View | str:
         occurred_at=from_iso(submission.get("submissionTime")),
         fields=fields_from({"questions": submission.get("questions")}),
         hidden={name: one.get("value") for one in parameters if (name := text_of(one.get("name") or one.get("id")))},
-        spare=Contact(email=dict_of(submission.get("login")).get("email")),
+        spare=Contact(
+            email=dict_of(submission.get("login")).get("email") or booked.get("email"), name=booked.get("fullName")
+        ),
         form=title_of(raw.get("formName"), raw.get("formId")),
     )
 
 
 def _paperform(raw: dict[str, Any], inbound: Inbound) -> View | str:
     """https://paperform.co/help/articles/webhooks/: created_at is UTC and says no zone."""
-    if any("partial" in key.casefold() and value for key, value in raw.items()):
+    said = [text_of(raw.get(key)) or "" for key in ("trigger", "event", "type")]
+    if any("partial" in word.casefold() for word in (*said, *(key for key, value in raw.items() if value))):
         return "a partial submission"
     return View(
         event="submission",
@@ -128,6 +133,8 @@ def _cognitoforms(raw: dict[str, Any], inbound: Inbound) -> View | str:
     form, entry = dict_of(raw.get("Form")), dict_of(raw.get("Entry"))
     if (text_of(entry.get("Status")) or "").casefold() in ("incomplete", "saved", "draft"):
         return "a partial entry: it was saved and not submitted"
+    if (text_of(entry.get("Action")) or "").casefold() in ("update", "delete"):
+        return "a changed or deleted entry: it was counted when it was submitted"
     numbers = [text_of(form.get("Id")), text_of(entry.get("Number"))]
     return View(
         event="submission",
@@ -189,10 +196,15 @@ def _formstack(raw: dict[str, Any], inbound: Inbound) -> View:
 
 
 def _formstack_value(value: Any) -> Any:
-    if not isinstance(value, str) or " = " not in value:
+    """The parts of a value, which in a form are lines of "part = text"; with "include field type" on, field_type is one."""
+    parts = value
+    if isinstance(value, str) and " = " in value:
+        parts = dict(line.split(" = ", 1) for line in value.splitlines() if " = " in line)
+    if not isinstance(parts, dict):
         return value
-    parts = dict(line.split(" = ", 1) for line in value.splitlines() if " = " in line)
-    return {"first": parts.get("first"), "last": parts.get("last")} if parts.keys() & {"first", "last"} else value
+    if parts.keys() & {"first", "last"}:
+        return {"first": parts.get("first"), "last": parts.get("last")}
+    return parts if {"value", "field_type"} <= parts.keys() else value
 
 
 def _googleforms(raw: dict[str, Any], inbound: Inbound) -> View:
@@ -203,7 +215,7 @@ def _googleforms(raw: dict[str, Any], inbound: Inbound) -> View:
         event="submission",
         submission_id=identifier_of(get(raw, "responseid", "response_id")) or body_hash(inbound.body),
         body=inbound.body,
-        occurred_at=from_iso(raw.get("timestamp")),
+        occurred_at=from_unix_or_iso(get(raw, "timestamp", "lastsubmittedtime", "submittedat", "submitted_at")),
         fields=fields_from({"answers": answers} if isinstance(answers, list) else dict_of(answers)),
         contact=Contact(email=raw.get("respondentEmail")),
         form=title_of(raw.get("formTitle"), raw.get("formId")),

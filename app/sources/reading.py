@@ -127,6 +127,12 @@ def from_iso(value: object, *, assume_utc: bool = False) -> datetime | None:
     return moment.astimezone(UTC) if 1970 < moment.year < 2100 else None
 
 
+def from_unix_or_iso(value: object) -> datetime | None:
+    """Unix seconds or milliseconds, also written as text, else ISO 8601 with a zone."""
+    text = text_of(value)
+    return from_unix(int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 15 else from_iso(text)
+
+
 def body_hash(body: bytes) -> str:
     """An id for an event that has none: the same bytes are the same event."""
     return "sha256-" + hashlib.sha256(body).hexdigest()[:40]

@@ -7,6 +7,7 @@ as ValueError or TypeError, since anybody can send it.
 import base64
 import binascii
 import hmac
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
 
 LONGEST_HEADER = 4096
+VERSION_1 = re.compile(r"(?:^|[\s,])v1,([^\s,]+)")
+"""One signature of a Standard Webhooks list. Between them is a space, at Supabase a comma and a space while secrets rotate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class HmacScheme:
 
     template: what is signed, of {body}, {t} (the timestamp as it was sent), {id}, {method}, {url}.
     pairs: the header is "t=…,v1=…": names of its time and signature fields; several signature fields are alternatives.
-    versions: the header is a list of "v1,<signature>" between spaces (Standard Webhooks); unknown versions are skipped.
+    versions: the header is a list of "v1,<signature>" (Standard Webhooks); unknown versions are skipped.
     timestamp_header, id_header: where {t} and {id} come from when not from pairs.
     tolerance_seconds: how far the timestamp may lie from now, in either direction; only where the scheme carries one.
     secret_encoding: "text" (the key is the secret's UTF-8) or "whsec" (base64 after an optional whsec_).
@@ -50,7 +53,7 @@ class HmacScheme:
         if self.pairs:
             timestamp, given = _read_pairs(header, *self.pairs)
         elif self.versions:
-            timestamp, given = None, [part[3:] for part in header.split() if part.startswith("v1,")]
+            timestamp, given = None, VERSION_1.findall(header)
         else:
             if not header.startswith(self.prefix):
                 raise SignatureError(f"the signature does not begin with {self.prefix}")

@@ -53,7 +53,7 @@ def _field(answer: dict[str, Any]) -> Field:
     return Field(
         key=text_of(answer.get("key")) or "",
         label=text_of(answer.get("label")) or "",
-        type=TYPES.get(text_of(answer.get("type")) or "", "other"),
+        type=TYPES.get(text_of(answer.get("type")) or "INPUT_TEXT", "other"),
         value=answer.get("value"),
     )
 

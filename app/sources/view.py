@@ -5,20 +5,19 @@ where is the click id) is the same for all of them and lives here. Readers are t
 models: people build these forms, any field may hold anything, and one odd answer must not lose the lead.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from app.model import Lead, Mapped, Rules, Who
-from app.sources.labels import Meaning, Part, meaning_of, says_no_person
+from app.sources.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
 from app.sources.reading import body_hash, email_of, identifier_of, text_of
+from app.sources.values import MERGE_TAG, fold, name_of, phone_of, single
 
 FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
 """What the provider declares a field to be. "text" says nothing; "other" (choices, files, dates, scores) names nobody."""
 
-LONGEST_NAME = 200
 MOST_FIELDS = 2000
 
 
@@ -146,13 +145,6 @@ def who_of(view: View, rules: Rules) -> Who:
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 PLACEHOLDERS = frozenset({"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"})
-MERGE_TAG = re.compile(r"[{\[<%$].*[}\]>%]|@[\w.]+@?")
-"""A merge tag that its tool did not fill: {{clickId}}, [click_id], %clickid%."""
-
-
-def fold(name: str) -> str:
-    """The form in which names of fields are compared: no case, and "Click ID" is click_id."""
-    return "_".join(name.casefold().replace("-", " ").split())
 
 
 def _by_name(view: View) -> dict[str, str]:
@@ -182,59 +174,6 @@ def _with_hidden(view: View, *, hidden_first: bool) -> Iterator[Field]:
         yield from hidden
 
 
-# --- values ----------------------------------------------------------------------------------------------------------
-
-
-def single(value: Any) -> Any:
-    """The one value of a list (Google's namedValues, repeated form keys): its first that is not empty."""
-    if isinstance(value, list | tuple):
-        return next((item for item in value if item not in (None, "")), None)
-    return value
-
-
-def name_of(value: Any) -> str | None:
-    """A person's name from a text or from {first, last} in the spellings that tools use; None where it holds no letter."""
-    value = single(value)
-    if isinstance(value, Mapping):
-        folded = {fold(key).replace("_", ""): item for key, item in value.items() if isinstance(key, str)}
-        first, last = (
-            next((found for found in (name_of(folded.get(key)) for key in keys) if found), None)
-            for keys in (("first", "firstname", "given", "givenname"), ("last", "lastname", "surname", "familyname"))
-        )
-        joined = " ".join(part for part in (first, last) if part)
-        whole = next(
-            (folded[key] for key in ("full", "fullname", "firstandlast", "name", "value") if key in folded), None
-        )
-        return joined or (name_of(whole) if isinstance(whole, str) else None)
-    if not isinstance(value, str):
-        return None
-    text = " ".join((text_of(value) or "").split())
-    readable = len(text) <= LONGEST_NAME and text.isprintable() and any(c.isalpha() for c in text)
-    return text if readable and not email_of(text) and not MERGE_TAG.fullmatch(text) else None
-
-
-PHONE = re.compile(
-    r"(?=(?:\D*\d){4,17}\D*$)[+(]?[\d\s().\-/+\u2010-\u2015\u00a0]*\d\)?(?:\s*(?:x|ext\.?|#)\s*\d{1,6})?", re.I
-)
-
-
-def phone_of(value: Any) -> str | None:
-    """A phone number as it was given: a text, a JSON number (digits), or {area, phone, full}; None where it is none."""
-    value = single(value)
-    if isinstance(value, Mapping):
-        folded = {fold(key): item for key, item in value.items() if isinstance(key, str)}
-        whole = next(
-            (found for key in ("full", "e164", "number", "value") if (found := phone_of(folded.get(key)))), None
-        )
-        country, *rest = (text_of(folded.get(key)) for key in ("country", "area", "phone"))
-        dialled = f"+{country}" if country and country.isdigit() else None
-        return whole or phone_of(" ".join(piece for piece in (dialled, *rest) if piece))
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**17:
-        value = int(value)
-    text = text_of(value)
-    return text if text and len(text) <= 40 and PHONE.fullmatch(text) else None
-
-
 # --- fields to a person ----------------------------------------------------------------------------------------------
 
 DECLARED_PARTS: Mapping[str, Part] = {"name": "full", "first_name": "first", "last_name": "last"}
@@ -249,7 +188,7 @@ def _read_fields(view: View) -> tuple[str | None, str | None, dict[Part, str]]:
     for one in _with_hidden(view, hidden_first=False):
         if one.type == "other" or one.value in (None, "", []):
             continue
-        about = meaning_of(one.label, one.key)
+        about = meaning_of(one.label, one.key or one.id)
         labelled = 2 if one.type == "hidden" else 1
         if about.whose < 2:
             _offer_email(emails, one, about, labelled)
@@ -261,6 +200,13 @@ def _read_fields(view: View) -> tuple[str | None, str | None, dict[Part, str]]:
         if declared and (about.whose or says_no_person(one.label)):
             continue
         part = declared or (about.part if one.type in ("text", "hidden") else None)
+        if (
+            part is None
+            and one.type == "text"
+            and isinstance(one.value, Mapping)
+            and says_only_who(one.label or one.key)
+        ):
+            part = "full"  # {first, last} under "Applicant"
         if part and (name := name_of(one.value)):
             parts.setdefault((part, 0 if declared else labelled), name)
     best: dict[Part, str] = {}

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.errors import (
     BridgeError,
@@ -23,6 +23,7 @@ STATUS: dict[type[BridgeError], int] = {
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"
+TOO_LARGE = "the body is larger than 1 MiB"
 MACHINE_PATHS = ("/webhooks/", "/api/", "/sandbox/track/", "/healthz", "/readyz", "/metrics")
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,9 @@ def install(app: Flask) -> None:
     def on_http_error(error: HTTPException) -> Any:
         if not request.path.startswith(MACHINE_PATHS):
             return error
-        response = answer(error.description or error.name, error.code or 500)
+        too_large = isinstance(error, RequestEntityTooLarge)
+        message = TOO_LARGE if too_large else error.description or error.name
+        response = answer(message, error.code or 500)
         for name, value in error.get_headers():
             if name.lower() in ("allow", "retry-after"):
                 response.headers[name] = value

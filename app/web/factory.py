@@ -13,7 +13,7 @@ from app.queue import Nudger
 from app.settings import Settings, load_settings
 from app.sources.lookup import all_sources
 from app.web import api, auth, dashboard, errors, health, persons, sandbox, sources, webhooks
-from app.web.express import Express
+from app.web.gateway import Gateway
 from app.web.pages.parts import Parts
 from app.web.refusals import RefusalCounter
 from app.web.shown import finish
@@ -58,24 +58,29 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         all_sources(settings.config),
         destinations_of(settings),
         nudge,
-        metrics.counted,
     )
     app.register_blueprint(api.create_blueprint(parts, api_token))
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger),
-        sources.create_blueprint(ledger, settings, parts.sources, parts.refused),
+        sources.create_blueprint(ledger, settings, parts.sources),
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
     if settings.is_sandbox:
         app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))
-    app.wsgi_app = Express(app.wsgi_app, intake, settings.public_url, metrics.count)  # type: ignore[method-assign]
+    app.extensions["gateway"] = Gateway(app, intake, writer, settings.public_url, metrics.count, settings.web_threads)
     return app
 
 
-def application() -> Flask:
-    """For a WSGI server: granian --interface wsgi --factory app.web.factory:application."""
+def gateway() -> Gateway:
+    """For granian --interface rsgi --factory."""
+    found: Gateway = wsgi().extensions["gateway"]
+    return found
+
+
+def wsgi() -> Flask:
+    """For any WSGI server behind a proxy that sends whole requests: gunicorn "app.web.factory:wsgi()"."""
     settings = load_settings()
     configure_logs(settings.log_level)
     end_with_parent()

@@ -84,15 +84,6 @@ class Metrics:
     def count(self, source: str, result: str) -> None:
         self._webhooks.labels(source, result).inc()
 
-    def counted(self) -> dict[tuple[str, str], int]:
-        """What `count` was told of since this process started: (source, result) to how often."""
-        samples = [sample for metric in self._webhooks.collect() for sample in metric.samples]
-        return {
-            (one.labels["source"], one.labels["result"]): int(one.value)
-            for one in samples
-            if one.name == "bridge_webhooks_total"
-        }
-
     def text(self) -> bytes:
         return generate_latest(self._registry)
 

@@ -13,17 +13,21 @@ from app.money import Money, decimals
 # An address as it stands in text, in HTML (&#64;), in a URL or form (%40) or in JSON (\u0040). Possessive, so that a megabyte
 # of one word costs no more than reading it.
 ADDRESS = re.compile(r"(?<![\w.+'-])([\w.+-])[\w.+'-]*+(@|%40|&#64;|\\u0040)([\w-][\w.-]*)")
+LONGEST_SAID = 200
+DEEPEST_MESSAGE = 4
 MASKED_TYPES = ("text/html", "text/csv", "application/json")
 
 
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    payload), span (seconds)."""
+    payload), span (seconds), share (0 to 1), said (what an answer's body says)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
     blueprint.add_app_template_filter(amount, "amount")
     blueprint.add_app_template_filter(span, "span")
+    blueprint.add_app_template_filter(share, "share")
+    blueprint.add_app_template_filter(said, "said")
 
 
 def finish(response: Response) -> Response:
@@ -69,6 +73,35 @@ def span(seconds: float | None) -> str:
     if seconds >= 1:
         return f"{seconds:.3g} s"
     return f"{seconds * 1000:.0f} ms"
+
+
+def share(part: float) -> str:
+    """Per cent with one decimal, rounded down: 100 % is all of it."""
+    return f"{int(part * 1000) / 10:g} %"
+
+
+def said(body: str | None) -> str:
+    """What a destination's answer says to people: the message in its JSON, else its text where that is short and no HTML."""
+    text = (body or "").strip()
+    try:
+        found = _message(json.loads(text))
+    except (ValueError, RecursionError):
+        found = None if text.startswith("<") else text
+    found = " ".join((found or "").split())
+    return found if len(found) <= LONGEST_SAID else found[:LONGEST_SAID] + "…"
+
+
+def _message(value: Any, depth: int = 0) -> str | None:
+    """The first text under one of the usual names."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and depth < DEEPEST_MESSAGE:
+        return _message(value[0], depth + 1)
+    if isinstance(value, dict) and depth < DEEPEST_MESSAGE:
+        for name in ("message", "error", "errors", "detail", "error_description", "title", "reason"):
+            if name in value and (found := _message(value[name], depth + 1)):
+                return found
+    return None
 
 
 def masked(response: Response, *, is_viewer: bool) -> Response:

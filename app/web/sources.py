@@ -1,45 +1,45 @@
 """Sources: which are configured, what they sent, and the URL to paste where they are set up. Never a secret's value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, render_template, session
 from werkzeug.exceptions import NotFound
 
 from app.examples_maker import has_example
-from app.ledger.activity import LATELY_DAYS, activity
+from app.ledger.activity import COUNTED, LATELY_DAYS, activity
 from app.ledger.engine import Ledger
 from app.ledger.mending import note
 from app.ledger.reading import look
+from app.ledger.refusals import refusals
 from app.settings import Settings, variable_of
 from app.sources.base import Source
 from app.web.auth import login_required
 
-REFUSALS = ("refused", "unreadable")
+DAY_MS = 86_400_000
 
 
-def create_blueprint(
-    ledger: Ledger,
-    settings: Settings,
-    sources: Mapping[str, Source],
-    counted: Callable[[], Mapping[tuple[str, str], int]],
-) -> Blueprint:
-    """counted(): what this process answered, (source, result) to how often."""
+def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, Source]) -> Blueprint:
     blueprint = Blueprint("sources", __name__)
 
     def page(asked: str | None = None) -> str:
         """asked: the source whose URL is shown with its token."""
         with look(ledger) as connection:
             known = activity(ledger, connection, sources)
-        answers = counted()
+            since = ledger.now(connection) - LATELY_DAYS * DAY_MS
+            refused = refusals(ledger, connection, sources, since)
         rows = [
             _row(settings, source, shows_token=source.name == asked)
             | known[source.name]
-            | {"refused": {how: n for how in REFUSALS if (n := answers.get((source.name, how), 0))}}
+            | {"refused": refused[source.name]}
             for source in sources.values()
         ]
         rows.sort(key=lambda row: not row["is_configured"])
-        return render_template("sources.html", sources=rows, days=LATELY_DAYS)
+        counted = sum(sum(one["outcomes"].values()) for one in known.values())
+        over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
+        return render_template(
+            "sources.html", sources=rows, days=LATELY_DAYS, over=over, base_url=settings.public_url or settings.own_url
+        )
 
     @blueprint.get("/sources")
     @login_required

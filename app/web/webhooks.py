@@ -10,6 +10,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import MalformedEvent, SignatureError, UnknownSource
 from app.intake import Intake
+from app.ledger.recording import Receipt
 from app.model import Inbound
 
 LARGEST_BODY = 1024 * 1024
@@ -48,15 +49,21 @@ def create_blueprint(
             raise
         count(source, receipt.outcome)
         log.debug("event.received", source=source, id=receipt.id, outcome=receipt.outcome)
-        text = json.dumps({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
-        return Response(text, 200, content_type="application/json")
+        return Response(told(receipt), 200, content_type="application/json")
 
     return blueprint
+
+
+def told(receipt: Receipt) -> str:
+    """What an authentic webhook is answered."""
+    return json.dumps({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
 
 def whole_body() -> bytes:
     """The raw body. Raises RequestEntityTooLarge, or BadRequest where the connection ended before all of it came: half a form
     can be read like a whole one, and a source that does not sign would make an event of it."""
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise RequestEntityTooLarge
     body = request.get_data(cache=True)
     if len(body) > LARGEST_BODY:
         raise RequestEntityTooLarge

@@ -5,10 +5,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import LOST
+from app.ledger.sweeping import LOST
 from tests.faults.scripted import Asked, invoice_of
 
-HEAD = ("ledger", "what was broken", "events", "posted", "refused", "owed", "delivered", "dead", "lost", "doubled", "s")
+HEAD = (
+    "ledger",
+    "what was broken",
+    "times",
+    "events",
+    "posted",
+    "refused",
+    "owed",
+    "delivered",
+    "dead",
+    "lost",
+    "doubled",
+    "s",
+)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,18 +11,27 @@ from tests.faults.account import HEAD
 from tests.faults.site import Site
 
 ROWS: list[tuple[object, ...]] = []
+LONG = os.environ.get("BRIDGE_FAULTS") == "long"
 SEED = int(os.environ.get("BRIDGE_FAULTS_SEED", "7"))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    if not os.environ.get("BRIDGE_FAULTS"):
-        pytest.skip("set BRIDGE_FAULTS=short or long (make faults)")
+@pytest.fixture(scope="module")
+def site_of() -> Iterator[Callable[[str], Site]]:
+    """The site of a database, kept from round to round until another database is asked for."""
     if not hasattr(resource, "prlimit"):
         pytest.skip("limits of another process and /proc are Linux's")
-    made = Site(request.param, workers=2, seed=SEED)
-    yield made
-    made.close()
+    kept: list[Site] = []
+
+    def find(database: str) -> Site:
+        if kept and kept[0].database != database:
+            kept.pop().close()
+        if not kept:
+            kept.append(Site(database, workers=3 if LONG else 2, seed=SEED))
+        return kept[0]
+
+    yield find
+    for site in kept:
+        site.close()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

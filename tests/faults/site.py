@@ -20,6 +20,7 @@ from app.ledger.schema import upgrade
 from app.queue import connect
 from app.supervisor import wait_until_answering
 from tests.conftest import Valkey
+from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.faults.scripted import ScriptedDestination
 from tests.stack_parts import Stack
 
@@ -80,6 +81,12 @@ class Site:
         ledger = Ledger(self.ledger_url)
         upgrade(ledger)
         ledger.close()
+        variables: dict[str, str] = {}
+        if self.postgres:
+            self.clock: Clock = PostgresClock(self.postgres.execute, "postgres")
+        else:
+            clock = self.clock = ProcessClock(self.home)
+            variables = clock.variables
         self.stack = Stack(
             self.home,
             self.ledger_url,
@@ -89,6 +96,8 @@ class Site:
             DESTINATION_CONCURRENCY="16",
             RETRY_SCHEDULE=",".join(["0.2", "0.3", "0.5", *["0.8"] * 20]),
             WEB_PROCESSES="2" if self.postgres else "1",
+            HOLD_SECONDS="86400",  # a clock that jumps ahead ends no hold
+            **variables,
         )
         self._lock = threading.RLock()
         self._roles: dict[int, str] = {}
@@ -184,6 +193,15 @@ class Site:
         """Read-only for a while."""
         with self._read_only_postgres() if self.postgres else self._read_only_sqlite():
             time.sleep(self.dice.uniform(0.5, 0.9))
+
+    def jump_clock(self) -> None:
+        """The ledger's clock is set ahead or back; `mend` sets it right."""
+        self.clock.set_ahead(self.dice.choice((1, -1)) * self.dice.choice((5, 90, 600, 3600)))
+        time.sleep(self.dice.uniform(0.5, 0.9))
+
+    def mend(self) -> None:
+        """What does not become whole by itself, after a round."""
+        self.clock.set_ahead(0)
 
     @contextmanager
     def _full_files(self) -> Iterator[None]:

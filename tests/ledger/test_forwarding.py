@@ -11,16 +11,13 @@ from app.ledger.forwarding import (
     Claimed,
     Outcome,
     claim,
-    claims_of,
     destination_state,
     ensure_destination,
-    expired_claims,
     finish,
     give_back,
     has_due,
-    register_worker,
-    take_over,
 )
+from app.ledger.sweeping import claims_of, expired_claims, register_worker, set_back, take_over
 
 NOW = 1_800_000_000_000
 HOLD = 900_000
@@ -240,3 +237,37 @@ def test_attempts_are_kept_with_what_was_answered(bench):
     with bench.ledger.read() as c:
         rows = bench.ledger.run(c, "SELECT number, result, status, error FROM attempts ORDER BY id").all()
     assert [tuple(r) for r in rows] == [(1, "unknown", 500, "why"), (2, "delivered", 200, "why")]
+
+
+FUTURE = NOW + 3_600_000
+
+
+def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for_it(bench):
+    """The clock was an hour ahead, and is set right."""
+    bench.add(1, due_at=FUTURE, created_at=FUTURE)
+    bench.add(2, due_at=FUTURE + 20_000, created_at=FUTURE)  # held for 20 s
+    tried = bench.add(3, due_at=FUTURE - 10, created_at=NOW - 50)
+    bench.add(4, due_at=NOW + 50_000, created_at=NOW - 50)  # waits for its next attempt, and rightly so
+    bench.add(5, due_at=FUTURE, created_at=FUTURE)
+    assert ids(bench.claim(now=FUTURE - 10, limit=2)) == [tried, 4]
+    first = Claimed(tried, "1.1", "sale", "{}", f"sale:{tried}", 0, 0, NOW - 50, False)
+    bench.finish([first], "unknown", due_at=FUTURE + 100_000, status=500, now=FUTURE - 10)
+    with bench.ledger.write() as c:
+        give_back(bench.ledger, c, [Claimed(4, "1.1", "sale", "{}", "sale:4", 0, 0, NOW, False)])
+        bench.ledger.run(c, "UPDATE destinations SET rate_next_at = ?, probe_at = ?", FUTURE, FUTURE)
+    assert ids(bench.claim(now=FUTURE, limit=3, token="1.2")) == [1, 4, 5]
+    with bench.ledger.write() as c:
+        give_back(bench.ledger, c, [Claimed(i, "1.2", "sale", "{}", f"sale:{i}", 0, 0, NOW, False) for i in (1, 4)])
+    for moved in (3, 0):
+        with bench.ledger.write() as c:
+            assert set_back(bench.ledger, c, ["main"], now=NOW, longest_claim_ms=60_000) == moved
+    assert bench.rows("id, due_at, created_at, claimed_until") == [
+        (1, NOW, NOW, None),
+        (2, NOW + 20_000, NOW, None),
+        (3, NOW, NOW - 50, None),
+        (4, NOW + 50_000, NOW - 50, None),
+        (5, FUTURE, FUTURE, NOW + 60_000),
+    ]
+    assert (bench.state().rate_next_at, bench.state().probe_at) == (NOW, NOW + 30_000)
+    assert ids(bench.claim(rate=100)) == []
+    assert ids(bench.claim(rate=100, now=NOW + 1000)) == [1, 3]

@@ -13,7 +13,8 @@ from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
 from app.sources.labels import meaning_of
 from app.sources.registry import SOURCES
-from app.sources.view import Field, View, name_of, phone_of, who_of
+from app.sources.values import name_of, phone_of
+from app.sources.view import Field, View, who_of
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -213,6 +214,7 @@ def test_names_in_their_shapes(value: Any, name: str | None) -> None:
         "Company name", "Business Name", "Child's name", "Student's Name", "studentsName", "companyName", "form_name", "username",
         "User name", "Pet name", "Name of your company", "Name of the event", "Project", "file name", "Emergency contact name",
         "Referrer's name", "Maiden name", "Domain name", "Your friend's name", "Nickname", "hostname", "Team name",
+        "Property name", "Nom de l'entreprise", "Nombre de la empresa", "会社名", "Name on card", "Last visit", "First choice",
     ],
 )  # fmt: skip
 def test_labels_that_only_contain_name(label: str) -> None:
@@ -228,10 +230,23 @@ def test_labels_that_only_contain_name(label: str) -> None:
         ("First Name", "first"), ("firstName", "first"), ("first_name", "first"), ("FNAME", "first"), ("Vorname", "first"),
         ("Prénom", "first"), ("Name (First)", "first"), ("Last name *", "last"), ("Surname", "last"), ("Nachname", "last"),
         ("Your last name, please", "last"), ("Apellidos", "last"), ("お名前", "full"), ("Votre nom", "full"), ("Имя", "first"),
+        ("Full legal name", "full"), ("Imię i nazwisko", "full"), ("Name, Vorname", "full"), ("Jméno a příjmení", "full"),
+        ("Voor- en achternaam", "full"), ("Ad Soyad", "full"), ("الاسم الكامل", "full"), ("Họ và tên", "full"),
+        ("Förnamn", "first"), ("Efternamn", "last"), ("Nom de famille", "last"), ("Último nome", "last"),
     ],
 )  # fmt: skip
 def test_labels_that_say_name(label: str, part: str) -> None:
     assert meaning_of(label, "").part == part
+
+
+def test_id_of_a_field_says_its_part_where_it_has_neither_label_nor_key() -> None:
+    answers = [
+        {"type": "text", "text": "Ida", "field": {"id": "first_name"}},
+        {"type": "text", "text": "Kern", "field": {"id": "last_name"}},
+        {"type": "email", "email": "ida@kern.example", "field": {"id": "email"}},
+    ]
+    body = {"event_type": "form_response", "form_response": {"token": "t", "answers": answers}}
+    assert line_of("typeform", body)["payload"]["name"] == "Ida Kern"
 
 
 def test_label_overrules_a_key_that_says_name() -> None:
@@ -269,7 +284,33 @@ def test_address_in_a_field_of_somebody_else_is_not_taken() -> None:
 
 def test_phone_is_taken_only_where_the_label_says_so() -> None:
     assert "phone" not in framer(Budget="2000000", Order="0049301234567", Fax="+49 30 1234567")
-    assert framer(**{"Mobile number": "+49 30 1234567"})["phone"] == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "Mobile number",
+        "WhatsApp",
+        "Contact number",
+        "Cellulare",
+        "お電話番号",
+        "휴대전화",
+        "رقم الهاتف",
+        "Puhelin",
+        "Tel.",
+    ],
+)
+def test_labels_that_say_phone(label: str) -> None:
+    assert framer(**{label: "+49 30 1234567"})["phone"] == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    "label", ["E-post", "メールアドレス", "电子邮箱", "이메일", "Sähköposti", "Correo electrónico", "Courriel"]
+)
+def test_labels_that_say_email_win_over_an_address_known_by_its_look(label: str) -> None:
+    assert (
+        payload_of("framer", {"Message": "sales@other.example", label: "ada@example.com"})["email"] == "ada@example.com"
+    )
 
 
 # --- 14, 15: once only ---

@@ -28,7 +28,18 @@ def pages(browser: Browser, ledger) -> list[str]:
     (delivery,) = one(ledger, "SELECT MAX(id) FROM deliveries")
     (event,) = one(ledger, "SELECT MAX(id) FROM events")
     texts = []
-    for path in ("/", "/deliveries", "/events", "/sandbox", f"/deliveries/{delivery}", f"/events/{event}"):
+    (person,) = one(ledger, "SELECT MAX(id) FROM persons")
+    paths = (
+        "/",
+        "/deliveries",
+        "/events",
+        "/sandbox",
+        f"/deliveries/{delivery}",
+        f"/events/{event}",
+        "/failed",
+        "/persons",
+    )
+    for path in (*paths, f"/persons/{person}", "/search?q=p1", "/audit"):
         answer = browser.get(path)
         assert answer.status_code == 200, path
         assert answer.content_type == "text/html; charset=utf-8"
@@ -53,10 +64,24 @@ def test_hostile_text_from_outside_is_shown_as_text(browser, post, ledger, text)
         assert json.dumps(text, ensure_ascii=False)[1:-1] in html.unescape(shown[4])
 
 
+@sqlite_alone
+def test_a_megabyte_of_text_is_shown_as_text_on_every_page(browser, post, ledger):
+    text = "<b>" + "long " * 200_000
+    assert (
+        post(checkout(1, customer_details={"email": "p1@example.com", "name": "Ada"}, description=text))["outcome"]
+        == "sale"
+    )
+    settle(ledger, "transient", retry=True, status=500, error="answered 500", answer=text[:60_000])
+    shown = pages(browser, ledger)
+    assert all("<b>long" not in page for page in shown)
+    assert text[3:] in shown[4]  # of the delivery, beside the event it came from
+    assert len(browser.get("/failed").data) < 100_000
+
+
 def test_what_json_can_spell_and_utf8_cannot_is_shown_all_the_same(browser, web, ledger):
     body = checkout(1).replace(b"Ada Lovelace", b"half \\ud83d an emoji \\u0000 and a null")
     assert web.post("/webhooks/stripe", **signed(body)).json["outcome"] == "sale"
-    assert all("half" in page for page in pages(browser, ledger)[4:])
+    assert all("half" in page for page in pages(browser, ledger)[4:6])
 
 
 @sqlite_alone

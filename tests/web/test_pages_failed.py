@@ -1,11 +1,13 @@
 """Failed forwards: found by what somebody has in hand, grouped by why, and mended many at once."""
 
 import html
+import json
 import re
 
 import pytest
 
 from app.ledger import search
+from app.ledger.forwarding import LONGEST_ERROR
 from tests.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
@@ -75,6 +77,46 @@ def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
     page = browser.get("/failed").text
     link = html.unescape(re.search(r'href="(/failed\?[^"]*422[^"]*)"', page).group(1))
     assert len(shown(browser.get(link).text)) == 3
+
+
+def test_a_group_says_what_the_destination_answered_last(browser, post, ledger):
+    for number, message in ((1, "an older answer"), (2, "TRY is <b>not</b> enabled")):
+        post(checkout(number))
+        answer = json.dumps({"error": {"code": "x", "message": message}})
+        (dead,) = settle(ledger, "permanent", status=422, error="answered 422: no", answer=answer)
+    groups = browser.get("/failed").text.split("</table>")[0]
+    assert "“TRY is &lt;b&gt;not&lt;/b&gt; enabled”" in groups
+    assert "an older answer" not in groups
+    assert "Answered 422: no. It says: <b" in browser.get(f"/deliveries/{dead}").text
+
+
+def test_an_error_of_any_length_is_recorded_and_grouped(browser, post, ledger):
+    long = "😀" * 5000
+    post(checkout(1))
+    (dead,) = settle(ledger, "permanent", status=422, error=long)
+    assert one(ledger, "SELECT status, last_error FROM deliveries") == ("dead", long[:LONGEST_ERROR])
+    assert one(ledger, "SELECT error FROM attempts") == (long,)
+    page = browser.get("/failed").text
+    link = html.unescape(re.search(r'href="(/failed\?[^"]*reason[^"]*)"', page).group(1))
+    assert shown(browser.get(link).text) == [dead]
+
+
+def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post, ledger):
+    post(checkout(1))
+    settle(ledger, "delivered")
+    with ledger.read() as connection:
+        found = search.failed(ledger, connection, search.Filter(statuses=("delivered",)), ["stripe"])
+        assert search.count(ledger, connection, search.Filter(statuses=("delivered", "dead")), ["stripe"]) == (1, True)
+    assert [row["status"] for row in found.rows] == ["delivered"]
+
+
+def test_both_click_ids_of_a_person_find_them_whole_or_by_their_beginning(post, ledger):
+    post(checkout(1))
+    post(checkout(2, metadata={"user_id": "user_1", "clickId": "other_2"}))
+    (person,) = one(ledger, "SELECT person_id FROM deliveries ORDER BY id")
+    with ledger.read() as connection:
+        for text in ("clk_1", "clk", "other_2", "oth"):
+            assert list(search.find(ledger, connection, text, ["stripe"]).person_ids) == [person], text
 
 
 def test_filters_narrow_what_is_shown(browser, post, ledger):

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from app.ledger import overview
+from app.ledger import overview, queries, tables
 from app.ledger.brakes import pause, resume
-from app.web.shown import amount, mask, span
+from app.web.shown import amount, mask, said, share, span
 from tests.conftest import STRIPE_SECRET
 from tests.makers import begin, change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
@@ -254,6 +254,56 @@ def test_a_page_that_polls_is_told_when_nothing_changed(browser, post, ledger):
 )
 def test_money_is_shown_with_its_decimals(payload, shown):
     assert amount(payload) == shown
+
+
+def test_a_share_is_never_rounded_up_to_all():
+    assert [share(part) for part in (1, 0.9999, 0.5, 0)] == ["100 %", "99.9 %", "50 %", "0 %"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ('{"error":{"code":"x","message":"no such click"}}', "no such click"),
+        ('{"error":"no such click"}', "no such click"),
+        ('{"errors":[{"detail":"no such click"}]}', "no such click"),
+        ('{"success":false,"message":"no\\n such   click"}', "no such click"),
+        ('{"code":12}', ""),
+        ("no such click", "no such click"),
+        ("<html><title>502</title></html>", ""),
+        ("[" * 100_000, "[" * 200 + "…"),
+        (None, ""),
+        ("x" * 300, "x" * 200 + "…"),
+    ],
+)
+def test_what_an_answer_says_to_people(answer, says):
+    assert said(answer) == says
+
+
+def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledger):
+    with ledger.write() as connection:
+        now = ledger.now(connection)
+        columns = ("host", "pid", "pid_started", "started_at", "heartbeat_at")
+        ledger.insert(connection, tables.workers, columns, [("here", 1, "1", now, now + 60_000)])
+    assert post(checkout(1, metadata={}, customer_details={}))["outcome"] == "parked"
+    page = browser.get("/").text
+    assert "1 event lacks what a conversion needs" in page
+    assert '<a href="/events?outcome=parked">See what is missing.</a>' in page
+    (event,) = one(ledger, "SELECT id FROM events")
+    assert "Map parked events anew" in browser.get(f"/events/{event}").text
+
+
+def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
+    for number in range(1, 5):
+        post(checkout(number))
+    settle(ledger, "delivered")
+    post(checkout(1))
+    post(checkout(9, metadata={}, customer_details={}))
+    post(checkout(10))
+    settle(ledger, "permanent", status=422, error="no")
+    with ledger.read() as connection:
+        found = queries.stats(ledger, connection)
+    assert found["deliveries"] == {"pending": 0, "retrying": 0, "delivered": 4, "dead": 1, "discarded": 0}
+    assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 
 
 def test_spans_are_shown_in_the_unit_that_fits():

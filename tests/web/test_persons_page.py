@@ -57,7 +57,7 @@ def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(browser, 
     answer = browser.get(f"/persons/{person}")
     assert answer.status_code == 200
     page = html.unescape(answer.text)
-    journey = page.split('<table class="journey">')[1].split("</table>")[0]
+    journey = page.split('<table class="list journey">')[1].split("</table>")[0]
     places = [journey.index(f">{what}</td>") for what in ("first click", "lead", "sale", "refund")]
     assert places == sorted(places)
     assert "clk_form" in journey

@@ -19,7 +19,7 @@ ORDER = {
 
 def test_the_readmes_source_of_ones_own_works(make_settings, tmp_path):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"```toml\n(.*?)```", readme, re.DOTALL)
+    example = re.search(r"```toml\n(\[sources\.shop\].*?)```", readme, re.DOTALL)
     assert example
     config = tmp_path / "bridge.toml"
     config.write_text(example.group(1), encoding="utf-8")

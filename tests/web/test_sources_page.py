@@ -1,9 +1,11 @@
 """The page of sources: what is configured, what came, which URL to paste; a token only for an operator who asks."""
 
 import html
+import re
 
 import pytest
 
+from app.ledger.refusals import add_refusals
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
 from tests.makers import checkout, count, one
 from tests.web.conftest import Browser
@@ -18,13 +20,14 @@ def app(make_app):
 
 
 def row(page: str, name: str) -> str:
-    return html.unescape(page.split(f'<span class="mono faint">{name}</span>')[1].split("</tr>")[0])
+    return html.unescape(re.split("data-source=|</tbody>|</dl>", page.split(f'data-source="{name}"')[1])[0])
 
 
 def test_each_source_says_whether_it_is_configured_and_what_to_set(browser):
     page = browser.get("/sources").text
     assert "https://bridge.example/webhooks/stripe<" in row(page, "stripe")
-    assert "yes" in row(page, "stripe")
+    assert "signature" in row(page, "stripe")
+    assert "STRIPE_WEBHOOK_SECRET" not in page
     assert "TALLY_WEBHOOK_SECRET" in row(page, "tally")
     assert "FILLOUT_PATH_TOKEN" in row(page, "fillout")
     assert "URL token" in row(page, "jotform")
@@ -42,9 +45,20 @@ def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger
     post(checkout(1, event_id="evt_again"))
     (last,) = one(ledger, "SELECT MAX(id) FROM events")
     shown = row(browser.get("/sources").text, "stripe")
-    assert '<span class="num">2</span> <span class="badge sale">' in shown
-    assert '<span class="num">1</span> <span class="badge duplicate">' in shown
+    assert '<span class="badge sale">sale</span> <span class="num">2</span>' in shown
+    assert '<span class="badge duplicate">duplicate</span> <span class="num">1</span>' in shown
     assert f'href="/events/{last}"' in shown
+
+
+def test_it_counts_what_was_refused_by_reason_over_all_processes(browser, ledger):
+    assert ">none<" in row(browser.get("/sources").text, "stripe")
+    with ledger.write() as connection:
+        now = ledger.now(connection)
+        add_refusals(ledger, connection, {("stripe", "too old"): 7, ("stripe", "wrong"): 1200}, now)
+        add_refusals(ledger, connection, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
+    shown = row(browser.get("/sources").text, "stripe")
+    assert '<span class="badge dead">too old</span> <span class="num">7</span>' in shown
+    assert '<span class="badge dead">wrong</span> <span class="num">1,200</span>' in shown
 
 
 def test_no_secret_is_ever_on_the_page(browser):

@@ -24,10 +24,15 @@ def map_async_succeeded(event: StripeEvent) -> Mapped:
 
 def map_unpaid(event: StripeEvent) -> Mapped:
     """checkout.session.async_payment_failed and .expired: what was pending is so no longer."""
-    what = "its delayed payment failed" if event.type.endswith("failed") else "it expired unpaid"
-    keys = find_keys(event.object)
+    failed = event.type.endswith("failed")
+    what = "its delayed payment failed" if failed else "it expired unpaid"
+    # A failure may overtake the event that says "unpaid"; what expires was never completed, so nothing waits for it.
     return event.ignore(
-        f"a checkout session without money: {what}", who=who_of(event), keys=keys, links=False, cancels=True
+        f"a checkout session without money: {what}",
+        who=who_of(event),
+        keys=find_keys(event.object),
+        links=failed,
+        cancels=True,
     )
 
 

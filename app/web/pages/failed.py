@@ -34,6 +34,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         fields, before = given(request.args), number("before")
         wanted = filter_of(fields)
         with look(ledger) as connection:
+            wanted = search.resolve(ledger, connection, wanted, parts.sources)
             page = search.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
             groups = search.groups(ledger, connection, wanted, parts.sources)
             matching, is_all = search.count(ledger, connection, wanted, parts.sources)

@@ -20,6 +20,8 @@ from app.web.pages.parts import Parts
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
 CHART_WIDTH, HALF_HEIGHT = 720, 56
+Link = tuple[str, dict[str, str], str]
+"""An endpoint, its arguments, and the words to click."""
 
 
 class Kept:
@@ -60,7 +62,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             "overview.html",
             stand=found,
             verdict=verdict(found),
-            chart=chart(bars),
+            chart=chart(bars) | {"bar_seconds": lately.SPANS[span][0] / lately.SPANS[span][1]},
             span=span,
             spans=lately.SPANS,
             deliveries=deliveries,
@@ -74,10 +76,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     """How things stand now."""
+    oldest = lately.oldest_waiting(ledger, connection)
     return {
         **lately.counts(ledger, connection),
         "has_events": lately.has_events(ledger, connection),
-        "oldest": lately.oldest_waiting(ledger, connection),
+        "oldest": oldest,
+        "oldest_seconds": lately.seconds_since(oldest, ledger.now(connection)),
         "timing": lately.timing(ledger, connection),
         "workers_alive": len(queries.workers_alive(ledger, connection)),
         "destinations": queries.destinations(ledger, connection),
@@ -97,7 +101,7 @@ def traffic(ledger: Ledger, connection: Connection, span: str, kept: Kept) -> li
 
 
 def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
-    """What its SVG needs: `bars` with x and the heights in, out and bad, their width, and the totals."""
+    """What its SVG needs: `bars` with x and the heights in, out and bad, their width, the highest count, and the totals."""
     highest = max(1, *(max(one["events"], one["delivered"] + one["dead"]) for one in bars))
     width = CHART_WIDTH / len(bars)
 
@@ -109,34 +113,36 @@ def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
         heights = {"in": height(one["events"]), "out": height(one["delivered"]), "bad": height(one["dead"])}
         drawn.append({**one, **heights, "x": round(index * width, 2)})
     totals = {name: sum(one[name] for one in bars) for name in ("events", "delivered", "dead")}
-    return {"bars": drawn, "width": round(width * 0.8, 2), **totals}
+    return {"bars": drawn, "width": round(width * 0.8, 2), "highest": highest, **totals}
 
 
-def verdict(found: dict[str, Any]) -> tuple[str, str]:
-    """Is it working? (tone, one sentence); tone is ok, warn or bad."""
+def verdict(found: dict[str, Any]) -> tuple[str, str, Link | None]:
+    """Is it working? (tone, one sentence, where to go on); tone is ok, warn or bad."""
     paused = [d for d in found["destinations"] if d["paused_at"]]
     if paused:
-        return "bad", f"Forwarding to {paused[0]['name']} is paused: {paused[0]['paused_reason']}."
+        link: Link = ("dashboard.destination", {}, "Look at it, and resume.")
+        return "bad", f"Forwarding to {paused[0]['name']} is paused: {paused[0]['paused_reason']}.", link
     if not found["workers_alive"]:
-        return "bad", "No worker is alive, so nothing is forwarded: start “bridge worker”."
+        return "bad", "No worker is alive, so nothing is forwarded: start “bridge worker”.", None
     tripped = [d for d in found["destinations"] if d["is_open"]]
     if tripped:
         name = tripped[0]["name"].capitalize()
-        return "warn", f"{name} takes nothing just now. It is probed, and what waits goes out when it is back."
+        text = f"{name} takes nothing just now. It is probed, and what waits goes out when it is back."
+        return "warn", text, None
     dead, retrying = found["deliveries"]["dead"], found["deliveries"]["retrying"]
     if dead:
-        return (
-            "bad",
-            f"{_count(dead, 'delivery has', 'deliveries have')} failed for good. Look why, mend it, and replay.",
-        )
+        link = ("dashboard.failed", {"status": "dead"}, "Look why, mend and replay.")
+        return "bad", f"{_count(dead, 'delivery has', 'deliveries have')} failed for good.", link
     if retrying:
-        return (
-            "warn",
-            f"{_count(retrying, 'delivery', 'deliveries')} failed and will be tried again without your doing.",
-        )
+        text = f"{_count(retrying, 'delivery', 'deliveries')} failed and will be tried again without your doing."
+        return "warn", text, ("dashboard.failed", {"status": "retrying"}, "Look why.")
+    parked = found["events"]["parked"]
+    if parked:
+        text = f"{_count(parked, 'event lacks', 'events lack')} what a conversion needs; nothing else has failed."
+        return "warn", text, ("dashboard.events", {"outcome": "parked"}, "See what is missing.")
     if not found["has_events"]:
-        return "ok", "Ready. Nothing has come in yet."
-    return "ok", "Everything that came in was forwarded, or is on its way."
+        return "ok", "Ready. Nothing has come in yet.", ("sources.index", {}, "Connect a source.")
+    return "ok", "Everything that came in was forwarded, or is on its way.", None
 
 
 def _count(number: int, one: str, many: str) -> str:

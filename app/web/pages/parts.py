@@ -19,7 +19,7 @@ ROWS = 50
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All that pages read and write through. refused(): what this process refused, (source, result) to how often."""
+    """All that pages read and write through."""
 
     ledger: Ledger
     settings: Settings
@@ -28,7 +28,6 @@ class Parts:
     sources: Mapping[str, Source]
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
-    refused: Callable[[], Mapping[tuple[str, str], int]]
 
 
 def actor() -> str:

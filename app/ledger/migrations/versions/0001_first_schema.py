@@ -121,6 +121,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
     )
     op.create_index(
+        "ix_deliveries_failed",
+        "deliveries",
+        ["status", "id", "source", "kind", "last_status", "last_error", "created_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('dead', 'retrying')"),
+        sqlite_where=sa.text("status IN ('dead', 'retrying')"),
+    )
+    op.create_index(
         "ix_deliveries_claimed",
         "deliveries",
         ["claimed_until"],
@@ -141,8 +149,8 @@ def upgrade() -> None:
         "deliveries",
         ["destination", "due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL AND claim IS NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL AND claim IS NULL"),
     )
     op.create_index(
         "ix_deliveries_held",
@@ -195,7 +203,7 @@ def upgrade() -> None:
     op.create_index("ix_events_conversion", "events", ["conversion_id"], unique=False)
     op.create_index("ix_events_outcome", "events", ["outcome", "id"], unique=False)
     op.create_index("ix_events_person", "events", ["person_id"], unique=False)
-    op.create_index("ix_events_received", "events", ["received_at"], unique=False)
+    op.create_index("ix_events_received", "events", ["received_at", "source", "outcome"], unique=False)
     op.create_index(
         "ix_events_repeated",
         "events",
@@ -235,13 +243,25 @@ def upgrade() -> None:
         sa.Column("email", sa.String(), nullable=True),
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("phone", sa.String(), nullable=True),
-        sa.Column("click_first", sa.String(), nullable=True),
-        sa.Column("click_last", sa.String(), nullable=True),
+        sa.Column("click_first", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=True),
+        sa.Column("click_last", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("merged_into", sa.BigInteger(), nullable=True),
         sa.Column("sent", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_persons")),
     )
+    for name, column, condition in (
+        ("ix_persons_click_first", "click_first", "click_first IS NOT NULL"),
+        ("ix_persons_click_last", "click_last", "click_last <> click_first"),
+    ):
+        op.create_index(
+            name,
+            "persons",
+            [column],
+            unique=False,
+            postgresql_where=sa.text(condition),
+            sqlite_where=sa.text(condition),
+        )
     op.create_table(
         "refusals",
         sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,84 @@
+"""What recording works on, as plain objects: events that arrive, and what the ledger knows or is to know of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.dialects import Dialect
+from app.model import Inbound, Mapped
+from app.persons import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One verified, mapped event on its way into the ledger. `headers` are those worth keeping, `body` is as received."""
+
+    source: str
+    mapped: Mapped
+    inbound: Inbound
+    headers: dict[str, str]
+    received_at: datetime
+    recorded_as: int | None = None
+    """The ledger's id of this event where it is there already and is mapped anew."""
+
+    @property
+    def event_key(self) -> str:
+        account = f"{self.mapped.account}:" if self.mapped.account else ""
+        return f"{self.source}:{account}{self.mapped.event_id}"
+
+
+@dataclass(slots=True, eq=False)
+class Conversion:
+    """A row of conversions, or one to be."""
+
+    id: int
+    state: str
+    kind: str
+    source: str
+    dedupe_key: str
+    hold: str
+    event_id: int
+    person: Person | None
+    occurred_at: int
+    created_at: int
+    facts: dict[str, Any]
+    is_new: bool = False
+    is_changed: bool = False
+    deliver_at: int | None = None
+    """Set where deliveries are to be made of it: when they are due."""
+
+
+@dataclass(slots=True)
+class SeenEvent:
+    """An event that is in the ledger already, or staged."""
+
+    id: int
+    outcome: str
+    conversion_id: int | None
+    repeats: int = 0
+    """How often it came again within the group."""
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One destination that new deliveries go to. sources: None for all."""
+
+    name: str
+    dialect: Dialect
+    kinds: frozenset[str] = frozenset({"sale", "lead"})
+    sources: frozenset[str] | None = None
+
+    def takes(self, kind: str, source: str) -> bool:
+        """Whether its filter lets a conversion of this kind and source through."""
+        return kind in self.kinds and (self.sources is None or source in self.sources)
+
+
+@dataclass(slots=True, eq=False)
+class NewEvent:
+    id: int
+    arrival: Arrival
+    outcome: str
+    reason: str
+    conversion: Conversion | None
+    person: Person | None

@@ -1,0 +1,343 @@
+"""Every statement that runs often goes by an index, on a ledger with tens of thousands of rows: EXPLAIN says so.
+
+The statements are not copied here: the functions run, and what they send to the database is explained.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from app.dialects import dialect_of
+from app.ledger import activity, learning, overview, queries, search
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import (
+    Outcome,
+    claim,
+    destination_state,
+    ensure_destination,
+    finish,
+    give_back,
+    has_due,
+    release,
+    set_aside,
+)
+from app.ledger.mending import discard, matching, replay
+from app.ledger.recording import Policy, record
+from app.ledger.schema import upgrade
+from app.ledger.snapshot import Arrival, Route
+from app.ledger.standing import known_events, standings
+from app.ledger.sweeping import (
+    claims_of,
+    expired_claims,
+    heartbeat,
+    register_worker,
+    set_back,
+    stop_worker,
+    take_over,
+    workers_here,
+)
+from app.model import Inbound, Rules
+from app.sources.stripe import SOURCE as STRIPE
+from app.sources.typeform import SOURCE as TYPEFORM
+from bench.backlog import fill
+from bench.many import Share, fill_many
+from tests import stripe_world as world
+from tests.conftest import _execute, _with_database
+from tests.faults.producer import make_pile
+
+ROWS = 30_000
+LARGE = (
+    "events",
+    "conversions",
+    "deliveries",
+    "dedupe_keys",
+    "identifiers",
+    "persons",
+    "attempts",
+    "conflicts",
+    "marks",
+)
+PARTIAL = ("ix_deliveries_due", "ix_deliveries_person_open", "ix_deliveries_claimed", "ix_events_repeated")
+"""Indexes that hold few rows of their table."""
+NAMES = ["stripe", "typeform"]
+RULES = Rules(accept_test_events=True)
+POLICY = Policy(RULES, [Route("main", dialect_of("events"))], person_hold_seconds=20, purchase_hold_seconds=90)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """A ledger of ROWS purchases, of which some are dead, wait or are due; with fresh statistics."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('plans') / 'ledger.db'}"
+    else:
+        server = request.getfixturevalue("postgres")
+        _execute(server, "CREATE DATABASE plans")
+        url = _with_database(server, "plans")
+    ledger = Ledger(url)
+    upgrade(ledger)
+    fill_many(ledger, ROWS, Share(dead=50, retrying=100, due=200), step_ms=600_000)
+    with ledger.write() as c:
+        ensure_destination(ledger, c, "main", "print")
+    yield ledger
+    ledger.close()
+    if request.param == "postgresql":
+        _execute(server, "DROP DATABASE plans WITH (FORCE)")
+
+
+@contextmanager
+def watched(ledger: Ledger, *, counting: bool = False) -> Iterator[None]:
+    """Explains every statement that runs meanwhile. counting: a whole index may be read, but no table."""
+    sent: dict[str, Sequence[Any]] = {}
+
+    def note(_connection: object, _cursor: object, statement: str, values: Any, _context: object, many: bool) -> None:
+        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", statement):
+            sent.setdefault(statement, values[0] if many else values)
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(ledger.engine, "before_cursor_execute", note)
+    assert sent
+    with ledger.engine.connect() as connection:
+        for statement, values in sent.items():
+            explain = explain_sqlite if ledger.is_sqlite else explain_postgres
+            problems = explain(connection, statement, values, counting)
+            assert not problems, f"{problems}\n{statement}"
+
+
+def explain_sqlite(connection: Connection, statement: str, values: Sequence[Any], counting: bool) -> list[str]:
+    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(values))]
+    aliases = dict(re.findall(r"(?:FROM|JOIN|UPDATE)\s+(\w+)\s+(?:AS\s+)?(\w+)", statement))
+    named = {alias: table for table, alias in aliases.items()}
+    made_here = set(re.findall(r"(?:CO-ROUTINE|MATERIALIZE) (\w+)", "\n".join(plan)))
+    problems = []
+    for line in plan:
+        found = re.match(r"SCAN (\w+)(.*)", line)
+        if not found or named.get(found[1], found[1]) not in LARGE:
+            continue
+        if found[1] in made_here or any(name in found[2] for name in PARTIAL):
+            continue
+        # Newest first, a limit and no condition: a walk down the primary key that ends soon.
+        sorted_by_walking = not any("TEMP B-TREE" in each for each in plan)
+        if sorted_by_walking and re.search(r"(WHERE 1 = 1 |events |deliveries )ORDER BY .* LIMIT \?$", statement):
+            continue
+        if re.search(r"SELECT 1 FROM \w+ LIMIT 1$", statement):
+            continue
+        if counting and "COVERING INDEX" in found[2]:
+            continue
+        problems.append(line)
+    return problems
+
+
+def explain_postgres(connection: Connection, statement: str, values: Sequence[Any], counting: bool) -> list[str]:
+    """By the plan for these values, and by the plan for any: the server goes over to that one when it was asked often."""
+    with connection.begin() as transaction:
+        plans = [connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", tuple(values)).scalar_one()]
+        numbers = iter(range(1, 1000))
+        generic = re.sub("%s", lambda _: f"${next(numbers)}", statement)
+        cursor = connection.connection.cursor()
+        cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {generic.replace('%%', '%')}")
+        plans.append(cursor.fetchone()[0])
+        cursor.close()
+        transaction.rollback()
+    problems = []
+    for (plan,) in plans:
+        for node in nodes(plan["Plan"]):
+            if node.get("Relation Name") in LARGE and node["Node Type"] == "Seq Scan":
+                if re.search(r"SELECT 1 FROM \w+ LIMIT 1$", statement) or (counting and "GROUP BY" in statement):
+                    continue  # of counts by status: an index or, where that is as small, the table
+                problems.append(f"Seq Scan on {node['Relation Name']}: {node.get('Filter', 'all of it')}")
+    return problems
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def take(ledger: Ledger, source: Any, bodies: Sequence[bytes]) -> list[str]:
+    """Records events as intake does, in one transaction; their outcomes."""
+    arrivals = []
+    for body in bodies:
+        inbound = Inbound(body, {"content-type": "application/json"})
+        name = "stripe" if source is STRIPE else "typeform"
+        arrivals.append(Arrival(name, source.map(inbound, RULES), inbound, {}, datetime.now(UTC)))
+    return [r.outcome for r in ledger.transact(lambda c: record(ledger, c, arrivals, POLICY))]
+
+
+def test_recording_goes_by_index(large):
+    pile = make_pile("plans", 60, 5)
+    with watched(large):
+        for source, name in ((TYPEFORM, "typeform"), (STRIPE, "stripe")):
+            bodies = [one.body for one in pile.events if one.source == name]
+            assert set(take(large, source, bodies)) <= {"sale", "lead", "duplicate"}
+            assert set(take(large, source, bodies)) == {"duplicate"} or name == "typeform"
+
+
+def test_a_subscription_and_its_renewal_are_recorded_by_index(large):
+    for _ in range(3):
+        w = world.World(old=False)
+        session = w.session(mode="subscription", invoice=w.invoice_id, subscription=w.sub, payment_intent=None)
+        with watched(large):
+            first = world.body("invoice.paid", w.invoice(4900, "subscription_create", w.invoice_id))
+            renewal = world.body("invoice.paid", w.invoice(4900, "subscription_cycle", f"in_renewal{w.invoice_id}"))
+            take(large, STRIPE, [first])
+            take(large, STRIPE, [world.body("checkout.session.completed", session)])
+            assert take(large, STRIPE, [renewal]) == ["sale"]
+
+
+def claim_all(ledger: Ledger, c: Connection, token: str, limit: int = 32) -> list[Any]:
+    now = ledger.now(c)
+    return claim(ledger, c, "main", token, limit=limit, now=now, claim_ms=50_000, hold_ms=900_000, rate=10_000.0)
+
+
+def test_claiming_and_finishing_go_by_index(large):
+    with watched(large):
+        with large.read() as c:
+            assert has_due(large, c, "main", large.now(c))
+        with large.write() as c:
+            claimed = claim_all(large, c, "1.1")
+            assert len(claimed) == 32
+            now = large.now(c)
+            outcomes = [
+                Outcome(one, result, now, 5, status, "why", "{}", "{}", due_at)
+                for one, (result, status, due_at) in zip(
+                    claimed[:24],
+                    [("delivered", 200, None), ("unknown", 500, now), ("permanent", 400, None)] * 8,
+                    strict=True,
+                )
+            ]
+            finish(large, c, "main", outcomes, now=now, token_print="print")
+            give_back(large, c, claimed[24:])
+            release(large, c, ["1.1", "1.2"])
+            set_aside(large, c, "main", now=now, hold_ms=900_000)
+        with large.write() as c:
+            large.run(c, "UPDATE destinations SET failures = 99")
+            assert claim_all(large, c, "1.3") != [], "a probe"
+            assert claim_all(large, c, "1.4") == [], "one at a time"
+            give_back(large, c, [])
+            large.run(c, "UPDATE destinations SET failures = 0")
+            large.run(c, "UPDATE deliveries SET claim = NULL WHERE claim IS NOT NULL")
+            destination_state(large, c, "main")
+
+
+def test_sweeping_goes_by_index(large):
+    with watched(large), large.write() as c:
+        worker = register_worker(large, c, "here", 1, "1", large.now(c))
+        claim_all(large, c, f"{worker}.1", 8)
+        later = large.now(c) + 100_000
+        assert len(claims_of(large, c, [worker])) == 8
+        stale = expired_claims(large, c, later)
+        assert take_over(large, c, stale, now=later) >= 8
+        heartbeat(large, c, worker, later)
+        workers_here(large, c, "here")
+        set_back(large, c, ["main"], now=large.now(c), longest_claim_ms=50_000)
+        stop_worker(large, c, worker, later)
+        learning.has_nameless(large, c, "stripe")
+        learning.claim_nameless(large, c, "stripe", 10)
+
+
+LISTS: dict[str, Callable[[Ledger, Connection], object]] = {
+    "deliveries": lambda ledger, c: [
+        queries.deliveries(ledger, c, status=s, before=before, limit=50)
+        for s in ("pending", "retrying", "delivered", "dead", "discarded")
+        for before in (None, 50_000)
+    ],
+    "all deliveries": lambda ledger, c: queries.deliveries(ledger, c, limit=50),
+    "events": lambda ledger, c: [
+        queries.events(ledger, c, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
+    ],
+    "all events": lambda ledger, c: queries.events(ledger, c, limit=50),
+    "one delivery": lambda ledger, c: queries.delivery(ledger, c, dead(ledger, c)),
+    "one event": lambda ledger, c: [queries.event(ledger, c, 2), queries.event(ledger, c, "stripe:evt_00000000")],
+    "overview": lambda ledger, c: [
+        overview.counts(ledger, c),
+        overview.has_events(ledger, c),
+        overview.oldest_waiting(ledger, c),
+        overview.timing(ledger, c),
+        overview.last_events(ledger, c, NAMES),
+        [
+            overview.bar(ledger, c, start, start + 60_000)
+            for start in overview.bar_starts(ledger.now(c), *overview.SPANS["hour"])
+        ],
+    ],
+    "sources": lambda ledger, c: activity.activity(ledger, c, NAMES),
+    "search": lambda ledger, c: [
+        search.deliveries_of(ledger, c, search.find(ledger, c, text, NAMES))
+        for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678")
+    ],
+    "failed": lambda ledger, c: [
+        (search.failed(ledger, c, f, NAMES), search.groups(ledger, c, f, NAMES), search.count(ledger, c, f, NAMES))
+        for f in (search.Filter(), search.Filter(source="stripe", code=422, since=1), search.Filter(text="user_0000"))
+    ],
+    "bulk replay": lambda ledger, c: [
+        matching(ledger, c, status="dead", source="stripe", since=1),
+        replay(ledger, c, dead(ledger, c), actor="test"),
+        discard(ledger, c, dead(ledger, c), actor="test"),
+    ],
+    "reconcile and backfill": lambda ledger, c: [
+        standings(ledger, c, ["sale:stripe:pi_00000000", "sale:stripe:none"]),
+        known_events(ledger, c, ["stripe:evt_00000000", "stripe:evt_none"]),
+    ],
+}
+
+
+def dead(ledger: Ledger, c: Connection) -> int:
+    return int(ledger.run(c, "SELECT id FROM deliveries WHERE status = 'dead' ORDER BY id DESC LIMIT 1").scalar_one())
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_and_searches_go_by_index(large, name):
+    with watched(large), large.write() as c:
+        LISTS[name](large, c)
+
+
+def test_the_counts_of_metrics_read_no_table(large):
+    with watched(large, counting=True), large.read() as c:
+        found = queries.stats(large, c)
+    assert found["deliveries"]["delivered"] > ROWS * 0.9
+
+
+def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_person(postgres):
+    """An outage after a quiet night: when the server last looked, nothing was open."""
+    _execute(postgres, "CREATE DATABASE quiet")
+    url = _with_database(postgres, "quiet")
+    ledger = Ledger(url)
+    upgrade(ledger)
+    fill_many(ledger, ROWS)
+    fill(url, 500)
+    used: list[str] = []
+
+    def note(connection: Any, _cursor: object, statement: str, values: Any, _context: object, _many: bool) -> None:
+        if "NOT EXISTS" in statement or "SET due_at = LEAST" in statement:
+            cursor = connection.connection.cursor()
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
+            used.extend(n["Index Name"] for n in nodes(cursor.fetchone()[0][0]["Plan"]) if n.get("Alias") == "e")
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+    with ledger.write() as c:
+        ensure_destination(ledger, c, "main", "print")
+        assert len(claim_all(ledger, c, "1.1")) == 32
+        set_aside(ledger, c, "main", now=ledger.now(c), hold_ms=900_000)
+    ledger.close()
+    _execute(postgres, "DROP DATABASE quiet WITH (FORCE)")
+    assert set(used) == {"ix_deliveries_person_open"}
+    assert len(used) == 3
+
+
+def test_a_statement_that_reads_a_whole_table_is_found(large):
+    """The test of the test."""
+    for statement in (
+        "SELECT id FROM deliveries WHERE last_status = 422",
+        "SELECT id FROM events WHERE event_type = 'x' ORDER BY received_count",
+        "UPDATE deliveries SET held = 0 WHERE last_error = 'x'",
+    ):
+        with pytest.raises(AssertionError, match=r"SCAN|Seq Scan"), watched(large), large.write() as c:
+            large.run(c, statement)

@@ -1,0 +1,125 @@
+"""Waiting, and answers in pieces, on a loop of the test; the real server's part is in tests/stack/test_gateway.py."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.web import threads
+from app.web.gateway import Gateway, read_headers
+from tests.makers import checkout, count, stripe_headers
+
+
+class Proto:
+    """One request of RSGI: its body in chunks, each after a pause, and the answer."""
+
+    def __init__(self, *chunks: bytes, pause: float = 0.0) -> None:
+        self._chunks = chunks
+        self._pause = pause
+        self.status: int | None = None
+        self.sent: list[bytes] = []
+
+    async def __call__(self) -> bytes:
+        return b"".join([chunk async for chunk in self])
+
+    async def __aiter__(self) -> Any:
+        for chunk in self._chunks:
+            await asyncio.sleep(self._pause)
+            yield chunk
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.sent = status, dict(headers), [body]
+
+    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
+        self.response_bytes(status, headers, body.encode())
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> "Proto":
+        self.status, self.headers = status, dict(headers)
+        return self
+
+    async def send_bytes(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str = "POST", **headers: str) -> Proto:
+    async def one() -> None:
+        gateway.__rsgi_init__(asyncio.get_running_loop())
+        scope = SimpleNamespace(
+            method=method, path=path, query_string="", headers=headers, server="127.0.0.1:80", client="[::1]:5", scheme="http",
+            http_version="1", authority="bridge.example",
+        )  # fmt: skip
+        await gateway.__rsgi__(scope, proto)
+        await asyncio.sleep(0)
+
+    with ThreadPoolExecutor(1) as pool:  # a browser of other tests may have a loop running in this thread
+        pool.submit(asyncio.run, one()).result()
+    return proto
+
+
+def over(application: Any, intake: Any = None, writer: Any = None, **options: Any) -> Gateway:
+    return Gateway(application, intake or SimpleNamespace(configured=()), writer, None, lambda *_: None, 2, **options)
+
+
+def test_a_body_that_does_not_come_is_given_up():
+    gateway = over(None, body_seconds=0.05)
+    proto = run(gateway, Proto(b"{", b"}", pause=1), **{"content-length": "2"})
+    assert proto.status == 408
+    assert b"no whole body" in proto.sent[0]
+
+
+def test_a_body_that_comes_slowly_and_whole_is_taken(app, ledger):
+    body = checkout()
+    half = len(body) // 2
+    headers = {name.lower(): value for name, value in stripe_headers(body).items()}
+    proto = Proto(body[:half], body[half:], pause=0.05)
+    answer = run(app.extensions["gateway"], proto, **headers, **{"content-length": str(len(body))})
+    assert answer.status == 200
+    assert b'"sale"' in answer.sent[0]
+    assert count(ledger, "deliveries") == 1
+
+
+def test_a_bug_in_taking_a_webhook_is_no_500(app, ledger):
+    gateway = app.extensions["gateway"]
+    gateway._writer = None  # what no caller would do: stands for a bug
+    body = checkout()
+    headers = {name.lower(): value for name, value in stripe_headers(body).items()}
+    answer = run(gateway, Proto(body), **headers, **{"content-length": str(len(body))})
+    assert answer.status == 200, "the view had the last word"
+    assert count(ledger, "events") == 1
+
+
+def test_a_long_answer_goes_out_as_it_is_made(monkeypatch):
+    monkeypatch.setattr(threads, "WHOLE_BYTES", 10)
+    closed = []
+
+    class Chunks:
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (b"12345678", b"", b"abc", b"end")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(environ: Any, start_response: Any) -> Chunks:
+        assert environ["REMOTE_ADDR"] == "::1"
+        start_response("200 OK", [("Content-Type", "text/csv")])
+        return Chunks()
+
+    proto = run(over(application), Proto(), "/x.csv", "GET")
+    assert (proto.status, proto.headers) == (200, {"content-type": "text/csv"})
+    assert proto.sent == [b"12345678", b"abc", b"end"]
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([("a", "1"), ("b", "2")], {"a": "1", "b": "2"}),
+        ([("a", "1"), ("a", "2"), ("a", "3")], {"a": "1, 2, 3"}),
+        ([("cookie", "a=1"), ("cookie", "b=2")], {"cookie": "a=1; b=2"}),
+    ],
+)
+def test_repeated_headers_are_joined(items, expected):
+    assert read_headers(items) == expected

@@ -1,0 +1,235 @@
+"""What a worker does beside sending: a heart that beats, claims that nobody will finish, nudges, and clocks that jump."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.ledger import tables
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import claim, ensure_destination
+from app.ledger.schema import upgrade
+from app.ledger.sweeping import register_worker
+from app.processes import pid_started
+from app.queue import Nudges, connect
+from tests.ledger.test_forwarding import COLUMNS
+from workers.clockwatch import ClockWatch
+from workers.sweeper import Sweeper
+
+HOUR_MS = 3_600_000
+
+
+class Clock:
+    """A clock that a test may set."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+class Place:
+    """A ledger with a settable clock (SQLite: PostgreSQL has a clock of its own), and sweepers."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self.ledger = Ledger(url, clock=self.clock)
+        upgrade(self.ledger)
+        self.nudges = 0
+        self.busy = False
+        with self.ledger.write() as c:
+            ensure_destination(self.ledger, c, "main", "print")
+
+    def worker(self, host: str = "here") -> int:
+        pid = os.getpid()
+        return self.ledger.transact(
+            lambda c: register_worker(self.ledger, c, host, pid, pid_started(pid), self.ledger.now(c))
+        )
+
+    def sweeper(self, worker_id: int, longest_claim_seconds: float = 60) -> Sweeper:
+        def nudge() -> None:
+            self.nudges += 1
+
+        return Sweeper(
+            self.ledger,
+            worker_id,
+            "here",
+            ["main"],
+            lambda: self.busy,
+            nudge,
+            longest_claim_seconds=longest_claim_seconds,
+        )
+
+    def add(self, identity: int, wait_ms: int = 0) -> None:
+        def work(c):
+            now = self.ledger.now(c)
+            row = (
+                identity,
+                identity,
+                identity,
+                identity,
+                "stripe",
+                "sale",
+                "main",
+                f"sale:{identity}",
+                "pending",
+                "{}",
+            )
+            self.ledger.insert(c, tables.deliveries, COLUMNS, [(*row, now + wait_ms, now)])
+
+        self.ledger.transact(work)
+
+    def claim(self, token: str, claim_ms: int = 60_000) -> list[int]:
+        def work(c):
+            now = self.ledger.now(c)
+            return claim(self.ledger, c, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
+
+        return [claimed.id for claimed in self.ledger.transact(work)]
+
+    def all(self, statement: str) -> list[tuple]:
+        with self.ledger.read() as c:
+            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+
+
+@pytest.fixture
+def place(tmp_path) -> Iterator[Place]:
+    made = Place(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield made
+    made.ledger.close()
+
+
+def watch(*looks: tuple[float, int], remember: float = 60) -> tuple[ClockWatch, list[int]]:
+    """A watch after looks of (monotonic seconds, ledger's ms), and what each of them said."""
+    moments = iter([moment for moment, _ in looks])
+    last = [0.0]
+
+    def monotonic() -> float:
+        last[0] = next(moments, last[0])
+        return last[0]
+
+    found = ClockWatch(remember, monotonic)
+    return found, [found.look(now) for _, now in looks]
+
+
+def test_a_clock_that_goes_on_jumps_not():
+    assert watch((0, 5000), (1.5, 6500), (3, 8900), (10, 14_100))[1] == [0, 0, 0, 0]
+
+
+def test_jumps_are_told_and_those_ahead_forgiven_for_a_time():
+    found, said = watch((0, 0), (1, 1000 + HOUR_MS), (2, 2000), (3, 3000 + 5000), remember=60)
+    assert said == [0, HOUR_MS, -HOUR_MS, 5000]
+    assert found.forgiven_ms() == HOUR_MS + 5000
+    found, _ = watch((0, 0), (1, 1000 + HOUR_MS), (62, 62_000 + HOUR_MS), remember=60)
+    assert found.forgiven_ms() == 0
+
+
+def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(place):
+    mine, other = place.worker(), place.worker("elsewhere")
+    place.add(1)
+    assert place.claim(f"{other}.1", claim_ms=1) == [1]
+    time.sleep(0.01)
+    place.sweeper(mine).sweep()
+    assert place.all("SELECT status, claim, attempts FROM deliveries") == [("retrying", None, 1)]
+    assert place.all("SELECT number, result FROM attempts") == [(1, "unknown")]
+    assert place.nudges == 0, "at the time of the look it was not due; the next look finds it"
+    place.sweeper(mine).sweep()
+    assert place.nudges == 1
+
+
+def test_claims_of_a_worker_of_this_host_that_is_gone_are_taken_over_at_once(place):
+    mine = place.worker()
+    gone = place.ledger.transact(lambda c: register_worker(place.ledger, c, "here", os.getpid(), "1", 0))
+    place.add(1)
+    assert place.claim(f"{gone}.1") == [1]
+    place.sweeper(mine).sweep()
+    assert place.all("SELECT status, claim FROM deliveries") == [("retrying", None)]
+    assert place.all(f"SELECT stopped_at IS NULL FROM workers WHERE id = {gone}") == [(0,)]
+
+
+def test_a_clock_that_jumps_ahead_ends_no_claim_of_a_sender_that_lives(place):
+    mine, other = place.worker(), place.worker()
+    sweeper = place.sweeper(mine, longest_claim_seconds=0.5)
+    place.add(1)
+    assert place.claim(f"{other}.1", claim_ms=400) == [1]
+    sweeper.sweep()
+    place.clock.ahead = 3600
+    sweeper.sweep()
+    assert place.all("SELECT status, claim FROM deliveries") == [("pending", f"{other}.1")]
+    time.sleep(0.6)
+    sweeper.sweep()
+    assert place.all("SELECT status, claim FROM deliveries") == [("retrying", None)], "its time is over by any clock"
+
+
+def test_a_clock_that_is_set_back_stops_neither_deliveries_nor_the_heart(place):
+    mine = place.worker()
+    sweeper = place.sweeper(mine)
+    place.clock.ahead = 3600
+    sweeper.sweep()
+    place.add(1)
+    place.add(2, wait_ms=700_000)
+    place.clock.ahead = 0
+    assert place.claim(f"{mine}.1") == []
+    sweeper.sweep()
+    assert place.claim(f"{mine}.1") == [1]
+    (waits,) = place.all("SELECT due_at - created_at FROM deliveries WHERE id = 2")[0]
+    assert waits == 700_000, "a hold keeps its length"
+    ((beat,),) = place.all("SELECT heartbeat_at FROM workers")
+    assert abs(beat / 1000 - time.time()) < 5
+
+
+def test_a_worker_that_starts_after_the_clock_was_set_back_finds_what_was_recorded_in_the_future(place):
+    place.clock.ahead = 3600
+    place.add(1)
+    place.clock.ahead = 0
+    mine = place.worker()
+    place.sweeper(mine).sweep()
+    assert place.claim(f"{mine}.1") == [1]
+
+
+def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place):
+    sweeper = place.sweeper(place.worker())
+    place.add(1)
+    place.busy = True
+    sweeper.sweep()
+    assert place.nudges == 0
+    place.busy = False
+    sweeper.sweep()
+    assert place.nudges == 1
+
+
+def test_a_sweep_with_nothing_to_do_writes_nothing(place):
+    sweeper = place.sweeper(place.worker())
+    sweeper.sweep()
+    with place.ledger.write():  # SQLite has one writer: a sweep that wrote would wait, and fail
+        sweeper.sweep()
+
+
+@pytest.fixture
+def nudges(valkey) -> Iterator[Callable[[], Nudges]]:
+    made = []
+
+    def make() -> Nudges:
+        redis = connect(valkey.url)
+        made.append(redis)
+        return Nudges(redis)
+
+    yield make
+    for redis in made:
+        redis.close()
+
+
+def test_at_most_one_nudge_waits_however_many_ask_and_for_however_long(nudges, valkey):
+    from redis import Redis
+
+    several = [nudges() for _ in range(3)]
+    assert [one.nudge() for one in several] == [True, False, False]
+    redis = Redis.from_url(valkey.url)
+    redis.delete("bridge:nudge")  # it ran out: no worker came to answer it
+    assert [one.nudge() for one in several] == [False, False, False]
+    assert redis.llen("rq:queue:bridge") == 1
+    redis.lpop("rq:queue:bridge")  # a worker takes it
+    several[0].clear()
+    assert [one.nudge() for one in several] == [True, False, False]
+    redis.close()
