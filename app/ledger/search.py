@@ -34,6 +34,7 @@ class Filter:
     statuses: Sequence[str] = FAILED
     source: str | None = None
     kind: str | None = None
+    destination: str | None = None
     code: int | None = None
     reason: str | None = None
     since: int | None = None
@@ -242,6 +243,7 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
     for condition, value in (
         ("d.source = ?", wanted.source),
         ("d.kind = ?", wanted.kind),
+        ("d.destination = ?", wanted.destination),
         ("d.last_status = ?", wanted.code),
         ("COALESCE(d.last_error, '') = ?", wanted.reason),
         ("d.created_at >= ?", wanted.since),
