@@ -61,6 +61,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     stop = threading.Event()
     forwarder = Forwarder(ledger, destinations, settings.schedule_seconds, settings.hold_seconds, stop, concurrency)
     forwarder.worker_id = worker_id
+    forwarder.begin()
     install(forwarder, nudges.clear)
     names = [destination.name for destination in destinations]
     lookups = make_lookups(settings, ledger)
@@ -73,6 +74,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         lambda: forwarder.is_running,
         nudges.nudge,
         look_up,
+        forwarder.begin,
         max(claim_seconds(d) for d in destinations),
     )
     current: list[BridgeWorker] = []

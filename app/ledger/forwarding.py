@@ -79,6 +79,12 @@ def ensure_destination(ledger: Ledger, connection: Connection, name: str, token:
     )
 
 
+def is_refused_for_another(ledger: Ledger, connection: Connection, name: str, token: str) -> bool:
+    """Whether a destination is paused because it refused another token than this one."""
+    statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
+    return ledger.run(connection, statement, name, token).first() is not None
+
+
 def destination_state(ledger: Ledger, connection: Connection, name: str) -> DestinationState:
     row = ledger.run(
         connection,
