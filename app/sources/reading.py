@@ -80,7 +80,9 @@ def text_of(value: object) -> str | None:
 def identifier_of(value: object) -> str | None:
     """Like text_of, for ids: None where it is longer than any id or holds white space or control characters."""
     text = text_of(value)
-    if text is None or len(text) > LONGEST_ID or any(c.isspace() or not c.isprintable() for c in text):
+    if (
+        text is None or len(text) > LONGEST_ID or not text.isprintable() or " " in text
+    ):  # other spaces are not printable
         return None
     return text
 
