@@ -83,12 +83,10 @@ class Intake:
         source = self.check(name, inbound, token, now)
         inbound = self._without_secrets(name, inbound)
         mapped = source.map(inbound, self._rules)
-        mapped = replace(
-            mapped,
-            event_id=storable(mapped.event_id),
-            event_type=storable(mapped.event_type),
-            reason=storable(mapped.reason),
-        )
+        texts = (mapped.event_id, mapped.event_type, mapped.reason)
+        stored = tuple(storable(text) for text in texts)
+        if stored != texts:
+            mapped = replace(mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 

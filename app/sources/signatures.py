@@ -114,6 +114,8 @@ class HmacScheme:
             )
 
     def _content(self, body: bytes, timestamp: str, message_id: str, url: str) -> bytes:
+        if self.template == "{body}":
+            return body
         before, _, after = self.template.partition("{body}")
         fill = {"t": timestamp, "id": message_id, "url": url, "method": "POST"}
         try:

@@ -79,10 +79,15 @@ class Metrics:
         self._webhooks = Counter(
             "bridge_webhooks", "Webhook requests by source and result.", ["source", "result"], registry=self._registry
         )
+        self._counters: dict[tuple[str, str], Counter] = {}
+        """By (source, result): the library takes longer to find one than to count."""
         self._registry.register(LedgerCollector(ledger))
 
     def count(self, source: str, result: str) -> None:
-        self._webhooks.labels(source, result).inc()
+        counter = self._counters.get((source, result))
+        if counter is None:
+            counter = self._counters[source, result] = self._webhooks.labels(source, result)
+        counter.inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
