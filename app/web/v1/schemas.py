@@ -156,6 +156,7 @@ SCHEMAS: dict[str, Schema] = {
             "attempt_list": many(thing(ATTEMPT)),
             "events": many(ref("Event")),
             "marks": many(thing(REFUND)),
+            "waits_for": {**BLANK_NUMBER, "description": "The person's open Lead that goes first."},
         }
     ),
     "Person": thing(PERSON),
