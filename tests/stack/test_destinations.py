@@ -29,7 +29,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         BRIDGE_CONFIG=str(path),
         CRM_TOKEN="token of the crm",
         DESTINATION_URL=main.url,
-        DESTINATION_TIMEOUT="3",
+        DESTINATION_TIMEOUT="9",
         HOLD_SECONDS="0",
     )
     try:
@@ -41,7 +41,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         began = time.monotonic()
         assert Producer(stack.port, pile).join(20)
         wait_for(lambda: len(destination.requests) == leads, 10)
-        assert time.monotonic() - began < 3, "nobody waited for the one that hangs"
+        assert time.monotonic() - began < 8, "nobody waited for the one that hangs, which takes nine"
         assert {r["path"] for r in destination.requests} == {"/track/lead"}
         assert {r["headers"]["authorization"] for r in destination.requests} == {"Bearer token of the crm"}
         assert not any(asked.told for asked in main.asked)

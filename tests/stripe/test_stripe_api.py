@@ -264,7 +264,7 @@ def test_backfill_ends_at_until(bridge, stripe):
 
 
 def test_interrupted_backfill_goes_on_where_it_ended(bridge, ledger, stripe):
-    stripe.lists["/v1/events"] = [bought(1, 6 * DAY - 600), bought(2, 60)]
+    stripe.lists["/v1/events"] = [bought(1, 6 * DAY - 7200), bought(2, 60)]
     stripe.broken_after = 5
     first = bridge("backfill", "stripe", "--since", "6d")
     assert first.exit_code == 1
