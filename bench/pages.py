@@ -61,7 +61,9 @@ def paths(rows: int) -> list[str]:
         "/search?q=nobody", f"/search?q={ids['delivery']}", "/healthz", "/readyz", "/metrics", "/api/v1/events",
         "/api/v1/events?outcome=parked&limit=500", f"/api/v1/events/{ids['event']}", "/api/v1/deliveries?limit=500",
         "/api/v1/deliveries?status=dead", f"/api/v1/deliveries?status=delivered&before={ids['delivery']}",
-        f"/api/v1/deliveries/{ids['delivery']}", "/api/v1/stats", "/api/v1/openapi.json",
+        f"/api/v1/deliveries/{ids['delivery']}", "/api/v1/stats", "/api/v1/openapi.json", "/api/v1/persons?limit=500",
+        f"/api/v1/persons?q={email}", f"/api/v1/persons/{year.BUYER}", "/api/v1/sources", "/api/v1/destinations", "/api/v1/audit",
+        "/api/v1/deliveries?source=clerk&kind=lead", "/api/v1/deliveries?since=1h", f"/api/v1/deliveries?q={email}",
     ]  # fmt: skip
 
 

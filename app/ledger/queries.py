@@ -13,6 +13,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.reading import look
 from app.ledger.tables import LARGEST_ID
+from app.ledger.tallies import Tallies
 from app.model import OUTCOMES, STATUSES
 
 PAGE = 500
@@ -228,14 +229,16 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     return found
 
 
-def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
-    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes."""
-    now = ledger.now(connection)
-    by_status = _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
-    newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
-    statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
-    commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
-    tally = _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
+def stats(ledger: Ledger, connection: Connection, tallies: Tallies | None = None) -> dict[str, Any]:
+    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes.
+
+    tallies: of one who asks often; counts of a large ledger may then be some seconds old.
+    """
+    now, tallies = ledger.now(connection), tallies or Tallies()
+    by_status = tallies.get(
+        "deliveries", lambda: _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
+    )
+    tally = tallies.get("events", lambda: _outcomes(ledger, connection))
     by_outcome = {name: count for name, count in tally.items() if count}
     statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
     repeats = ledger.run(connection, statement).scalar_one()
@@ -249,6 +252,13 @@ def stats(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "workers_alive": len(workers_alive(ledger, connection)),
         "destinations": destinations(ledger, connection),
     }
+
+
+def _outcomes(ledger: Ledger, connection: Connection) -> dict[str, int]:
+    newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
+    statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
+    commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
+    return _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
 
 
 def _tally(

@@ -5,6 +5,7 @@ from flask import Blueprint, Response, jsonify
 from app.ledger import queries
 from app.ledger.overview import audit as lines_of
 from app.ledger.reading import look
+from app.ledger.tallies import Tallies
 from app.web.asked import number, one_of, only, page_size
 from app.web.auth import check_bearer
 from app.web.openapi import document
@@ -18,7 +19,7 @@ RESOURCES = (events, deliveries, bulk, persons, sources, destinations)
 
 def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-    ledger = parts.ledger
+    ledger, tallies = parts.ledger, Tallies()
 
     @blueprint.before_request
     def authorize() -> None:
@@ -31,7 +32,7 @@ def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     def stats() -> Response:
         only()
         with look(ledger) as connection:
-            return jsonify(queries.stats(ledger, connection))
+            return jsonify(queries.stats(ledger, connection, tallies))
 
     @blueprint.get("/audit")
     def audit() -> Response:

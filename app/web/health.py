@@ -16,6 +16,7 @@ from app.ledger.engine import Ledger
 from app.ledger.queries import stats, workers_alive
 from app.ledger.reading import look
 from app.ledger.refusals import refusals
+from app.ledger.tallies import Tallies
 from app.queue import Nudges
 
 DAY_MS = 86_400_000
@@ -25,12 +26,12 @@ class LedgerCollector(Collector):
     """What the ledger counts, read at each scrape."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._ledger, self._tallies = ledger, Tallies()
 
     def collect(self) -> Iterator[Metric]:
         ledger = self._ledger
         with look(ledger) as connection:
-            found = stats(ledger, connection)
+            found = stats(ledger, connection, self._tallies)
             refused = refusals(ledger, connection, None, ledger.now(connection) - DAY_MS)
             alerts = alarms(ledger, connection)
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
