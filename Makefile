@@ -14,7 +14,7 @@ CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
 	@echo "make test    lint, types, import contracts and all tests"
-	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies"
+	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
@@ -64,7 +64,8 @@ faults: $(TEST_STAMP)
 	BRIDGE_FAULTS=long $(BIN)/python -m pytest tests/faults -s
 
 nightly: $(TEST_STAMP)
-	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 $(BIN)/python -m pytest -s --timeout 3600 tests/test_purchases.py tests/test_intake_fuzz.py
+	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 BRIDGE_SCHEMATHESIS=500 $(BIN)/python -m pytest -s --timeout 3600 \
+		tests/test_purchases.py tests/test_intake_fuzz.py tests/web/test_openapi.py
 
 clean:
 	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -62,6 +62,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     stop = threading.Event()
     forwarder = Forwarder(ledger, destinations, settings.schedule_seconds, settings.hold_seconds, stop, concurrency)
     forwarder.worker_id = worker_id
+    forwarder.begin()
     install(forwarder, nudges.clear)
     names = [destination.name for destination in destinations]
     helpers = [one for one in (make_lookups(settings, ledger), make_alarm(settings, ledger)) if one]
@@ -78,6 +79,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         lambda: forwarder.is_running,
         nudges.nudge,
         ask,
+        forwarder.begin,
         max(claim_seconds(d) for d in destinations),
     )
     current: list[BridgeWorker] = []

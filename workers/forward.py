@@ -13,7 +13,17 @@ from sqlalchemy import Connection
 from app.destination import Destination
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish, give_back, has_due, release
+from app.ledger.forwarding import (
+    Claimed,
+    Outcome,
+    claim,
+    ensure_destination,
+    finish,
+    give_back,
+    has_due,
+    is_refused_for_another,
+    release,
+)
 from workers.lane import Lane
 
 TURN_SECONDS = 0.01
@@ -55,6 +65,25 @@ class Forwarder:
         self.is_running = False
         """Read by the sweeper: a running job needs no nudge."""
 
+    def begin(self) -> None:
+        """Makes each destination's row, and ends a pause for a token that is not ours. Idempotent. Raises LedgerUnavailable.
+
+        At the worker's start and at every sweep, and not only within a job: where all is paused, nothing asks for one; and a
+        worker with the old token, that is still there for a while, may pause it once more.
+        """
+        with self._ledger.read() as connection:
+            refused = any(
+                is_refused_for_another(self._ledger, connection, lane.destination.name, lane.destination.token_print)
+                for lane in self._lanes
+            )
+        if refused or not self._ready:
+            self._ledger.transact(self._ensure)
+            self._ready = True
+
+    def _ensure(self, connection: Connection) -> None:
+        for lane in self._lanes:
+            ensure_destination(self._ledger, connection, lane.destination.name, lane.destination.token_print)
+
     def run(self, before_look: Callable[[], None]) -> int:
         """Sends until there was nothing to do for half a second. Returns how many attempts were made.
 
@@ -71,6 +100,8 @@ class Forwarder:
         made, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1
         while not self._stop.is_set() and time.monotonic() - started < LONGEST_JOB_SECONDS:
             try:
+                if not self._ready:
+                    self.begin()
                 busy = False
                 for lane in self._lanes:
                     count, active = self._turn(lane)
@@ -110,9 +141,6 @@ class Forwarder:
         def work(connection: Connection) -> list[Claimed]:
             now = self._ledger.now(connection)
             destination = lane.destination
-            if not self._ready:
-                for each in self._lanes:
-                    ensure_destination(self._ledger, connection, each.destination.name, each.destination.token_print)
             told = _by_clock(outcomes, now)
             finish(self._ledger, connection, destination.name, told, now=now, token_print=destination.token_print)
             give_back(self._ledger, connection, unsent)
@@ -139,7 +167,6 @@ class Forwarder:
             raise
         del self._unrecorded[lane.destination.name]
         self._doubtful.clear()
-        self._ready = True
         if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
             lane.rest_until = time.monotonic() + REST_SECONDS
         lane.submit(claimed, asked + seconds - lane.destination.timeout_seconds - 2)

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 class Sweeper:
     """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `ask` returns at once:
-    looking people up, and alerts, have threads of their own."""
+    looking people up, and alerts, have threads of their own. `begin` comes first at each sweep."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Sweeper:
         is_busy: Callable[[], bool],
         nudge: Callable[[], object],
         ask: Callable[[], object] = lambda: None,
+        begin: Callable[[], object] = lambda: None,
         longest_claim_seconds: float = 60.0,
     ) -> None:
         self._ledger = ledger
@@ -53,6 +54,7 @@ class Sweeper:
         self._is_busy = is_busy
         self._nudge = nudge
         self._ask = ask
+        self._begin = begin
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._beat_at: float | None = None
@@ -73,6 +75,7 @@ class Sweeper:
     def sweep(self) -> None:
         """One round. Idempotent. Raises LedgerUnavailable."""
         ledger = self._ledger
+        self._begin()
         with ledger.read() as connection:
             now = ledger.now(connection)
             jump = self._clock.look(now)

@@ -23,7 +23,7 @@ JOIN_MS = 60_000
 """Trouble that begins so soon after another of the same destination or source was last seen is part of it."""
 QUIET = ""
 CLEAR_MS: Mapping[str, int] = {"dead": 120_000, "paused": 60_000, "down": 300_000, "silent": 0, "refused": 0}
-"""How long it must be gone before it is over: what comes and goes is one trouble."""
+"""How long what was told must be gone before it is over: what comes and goes is one trouble."""
 CLAIM_MS = 60_000
 RETRY_SECONDS = (15, 30, 60, 120, 300, 600, 900)
 _OF_DESTINATIONS = ("dead", "paused", "down")
@@ -94,7 +94,9 @@ def settle(
         _see(ledger, connection, trouble, known.get(trouble.topic), now)
     seen = {trouble.topic for trouble in troubles}
     for alarm in known.values():
-        if alarm.topic not in seen and alarm.over_at is None and now - alarm.bad_at >= CLEAR_MS[alarm.kind]:
+        is_known = alarm.told_at is not None or alarm.say is not None
+        gone_ms = now - alarm.bad_at
+        if alarm.topic not in seen and alarm.over_at is None and (not is_known or gone_ms >= CLEAR_MS[alarm.kind]):
             _end(ledger, connection, alarm, now)
     _tell_new(ledger, connection, rules, now)
     _tell_over(ledger, connection, now)

@@ -156,8 +156,6 @@ def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int) -> N
     )
     ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
     ledger.run(connection, "UPDATE persons SET merged_into = ? WHERE id = ?", winner, loser)
-    sent = "UPDATE persons SET sent = 1 WHERE id = ? AND EXISTS (SELECT 1 FROM persons p WHERE p.id = ? AND p.sent = 1)"
-    ledger.run(connection, sent, winner, loser)
 
 
 _PERSON = (

@@ -81,6 +81,12 @@ def ensure_destination(ledger: Ledger, connection: Connection, name: str, token:
     )
 
 
+def is_refused_for_another(ledger: Ledger, connection: Connection, name: str, token: str) -> bool:
+    """Whether a destination is paused because it refused another token than this one."""
+    statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
+    return ledger.run(connection, statement, name, token).first() is not None
+
+
 def destination_state(ledger: Ledger, connection: Connection, name: str) -> DestinationState:
     row = ledger.run(
         connection,
@@ -152,8 +158,8 @@ def claim(
 def set_aside(ledger: Ledger, connection: Connection, destination: str, *, now: int, hold_ms: int) -> int:
     """Makes what a Lead holds due when that Lead is (or when the hold ends), so that claims need not pass over it each time.
 
-    Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. At most
-    2000 at a time. Returns how many.
+    Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. Of the first
+    2000 that are due, which are those that claims walk past, and no more: a backlog may be long. Returns how many.
     """
     statement = _SET_ASIDE if ledger.is_sqlite else _SET_ASIDE_POSTGRES
     values = (hold_ms, now, destination, now, now - hold_ms, now)
@@ -224,13 +230,14 @@ _SET_ASIDE = """
       WHERE e.person_id = d.person_id AND e.destination = d.destination AND e.kind = 'lead' AND e.due_at > ? AND e.id < d.id
     ), d.due_at))
   WHERE d.id IN (
-    SELECT b.id FROM deliveries b
-    WHERE b.destination = ? AND b.due_at <= ? AND b.claim IS NULL AND b.created_at > ? AND b.kind = 'sale'
+    SELECT b.id FROM (
+      SELECT id, person_id, destination, created_at, kind FROM deliveries
+      WHERE destination = ? AND due_at <= ? AND claim IS NULL ORDER BY due_at LIMIT 2000) b
+    WHERE b.created_at > ? AND b.kind = 'sale'
       AND EXISTS (
         SELECT 1 FROM deliveries e
         WHERE e.person_id = b.person_id AND e.destination = b.destination AND e.kind = 'lead' AND e.due_at > ? AND e.id < b.id
-        LIMIT 1 OFFSET 0)
-    ORDER BY b.due_at LIMIT 2000)"""
+        LIMIT 1 OFFSET 0))"""
 _LET_GO = """
   UPDATE deliveries SET due_at = ?
   WHERE person_id = (SELECT person_id FROM deliveries WHERE id = ?)

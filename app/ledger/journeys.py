@@ -1,14 +1,16 @@
 """What is known of persons: who they are, and what happened to one of them in the order of time. Read only, by index."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
-from app.identity import normal_email
+from app.identity import normal_email, storable
 from app.ledger import queries
 from app.ledger.engine import Ledger
+from app.ledger.forgetting import persons_called
 from app.ledger.standing import was_attempted
 from app.ledger.tables import LARGEST_ID
 from app.money import Money
@@ -69,6 +71,17 @@ def person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, 
     found["attempted"] = was_attempted(ledger, connection, person_id)
     forgotten = "SELECT MAX(at) FROM audit WHERE subject = ? AND action = 'forget'"
     found["forgotten_at"] = queries.iso(ledger.run(connection, forgotten, f"person {person_id}").scalar_one())
+    return found
+
+
+def named(ledger: Ledger, connection: Connection, name: str) -> list[int]:
+    """Ids of the persons that `name` (as persons_called takes it) names; where they were merged into another, those."""
+    if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
+        return []
+    found = []
+    for person_id in persons_called(ledger, connection, storable(name)):
+        row = ledger.run(connection, "SELECT merged_into FROM persons WHERE id = ?", person_id).first()
+        found.append(person_id if row is None or row[0] is None else row[0])
     return found
 
 

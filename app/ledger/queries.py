@@ -107,6 +107,22 @@ def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[s
         ).all()
     ]
     found["marks"] = marks(ledger, connection, found["conversion_id"])
+    found["waits_for"] = _lead_before(ledger, connection, found)
+    return found
+
+
+def _lead_before(ledger: Ledger, connection: Connection, delivery: dict[str, Any]) -> int | None:
+    """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most); None where it waits for none."""
+    if delivery["kind"] != "sale" or delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
+        return None
+    found: int | None = ledger.run(
+        connection,
+        "SELECT id FROM deliveries WHERE person_id = ? AND destination = ? AND due_at IS NOT NULL AND id < ? AND kind = 'lead'"
+        " ORDER BY id LIMIT 1",
+        delivery["person_id"],
+        delivery["destination"],
+        delivery["id"],
+    ).scalar()
     return found
 
 

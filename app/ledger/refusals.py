@@ -24,15 +24,17 @@ def add_refusals(ledger: Ledger, connection: Connection, counted: Mapping[tuple[
     )
 
 
-def refusals(ledger: Ledger, connection: Connection, names: Iterable[str], since: int) -> dict[str, dict[str, int]]:
-    """For each source of `names`: how many were refused since the hour of `since` (ms), by reason."""
-    found: dict[str, dict[str, int]] = {name: {} for name in names}
+def refusals(
+    ledger: Ledger, connection: Connection, names: Iterable[str] | None, since: int
+) -> dict[str, dict[str, int]]:
+    """For each source of `names` (None: each that has any): how many were refused since the hour of `since` (ms), by reason."""
+    found: dict[str, dict[str, int]] = {name: {} for name in names or ()}
     rows = ledger.run(
         connection,
         "SELECT source, reason, SUM(count) FROM refusals WHERE hour >= ? GROUP BY source, reason ORDER BY source, reason",
         since // HOUR_MS * HOUR_MS,
     ).all()
     for source, reason, count in rows:
-        if source in found:
-            found[source][reason] = int(count)
+        if names is None or source in found:
+            found.setdefault(source, {})[reason] = int(count)
     return found

@@ -34,6 +34,7 @@ class Filter:
     statuses: Sequence[str] = FAILED
     source: str | None = None
     kind: str | None = None
+    destination: str | None = None
     code: int | None = None
     reason: str | None = None
     since: int | None = None
@@ -105,14 +106,13 @@ def clicked(ledger: Ledger, connection: Connection, click_id: str) -> list[int]:
 def _beginning(
     ledger: Ledger, connection: Connection, table: str, key: str, wanted: str, text: str, scopes: Sequence[str]
 ) -> list[int]:
-    """Values of `wanted` where `key` begins with text, or with one of `scopes` and then text."""
-    found: dict[int, None] = {}
-    statement = f"SELECT {wanted} FROM {table} WHERE {key} >= ? AND {key} < ? ORDER BY {key} LIMIT ?"
-    for prefix in (text, *(scope + text for scope in scopes)):
-        if len(found) >= MOST:
-            break
-        found |= dict.fromkeys(ledger.run(connection, statement, prefix, prefix + LAST, MOST).scalars())
-    return list(found)[:MOST]
+    """Values of `wanted` where `key` begins with text, or with one of `scopes` and then text; in one statement, since each is
+    a way to the database and back."""
+    one = f"SELECT found FROM (SELECT {wanted} AS found FROM {table} WHERE {key} >= ? AND {key} < ? ORDER BY {key} LIMIT ?) {{}}"
+    prefixes = [text, *(scope + text for scope in scopes)]
+    statement = " UNION ALL ".join(one.format(f"p{number}") for number in range(len(prefixes)))
+    values = [value for prefix in prefixes for value in (prefix, prefix + LAST, MOST)]
+    return list(dict.fromkeys(ledger.run(connection, statement, *values).scalars()))[:MOST]
 
 
 def deliveries_of(ledger: Ledger, connection: Connection, found: Found, limit: int = MOST) -> list[int]:
@@ -243,6 +243,7 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
     for condition, value in (
         ("d.source = ?", wanted.source),
         ("d.kind = ?", wanted.kind),
+        ("d.destination = ?", wanted.destination),
         ("d.last_status = ?", wanted.code),
         ("COALESCE(d.last_error, '') = ?", wanted.reason),
         ("d.created_at >= ?", wanted.since),

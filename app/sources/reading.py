@@ -13,6 +13,8 @@ from app.errors import MalformedEvent
 
 EMAIL = re.compile(r"[^@\s<>\"(),:;\\]+@[^@\s<>\"(),:;\\]+\.[^@\s<>\"(),:;\\.]+")
 SURROGATES = re.compile("[\ud800-\udfff]")
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+"""Characters with no width that come along when a phone number or an address is pasted."""
 DEEPEST = 200
 LONGEST_ID = 255
 
@@ -69,7 +71,9 @@ def text_of(value: object) -> str | None:
     """A scalar as stripped text, with no control characters; None for empty, null, "null", containers and booleans."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = str(value).replace("\x00", "").strip()
+    text = str(value).strip()
+    if not text.isprintable():
+        text = text.replace("\x00", "").strip(INVISIBLE + " \t\r\n")
     return text if text and text.casefold() not in ("null", "none", "undefined") else None
 
 
@@ -86,6 +90,8 @@ def identifier_of(value: object) -> str | None:
 def email_of(value: object) -> str | None:
     """The e-mail address in `value`, as written; None where it does not look like one."""
     text = text_of(value)
+    if text and not text.isprintable():
+        text = "".join(c for c in text if c not in INVISIBLE)
     return text if text and len(text) <= 320 and EMAIL.fullmatch(text) else None
 
 

@@ -103,10 +103,15 @@ def _view(inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, eve
             name=known.get("full_name") or known.get("name"),
             first=known.get("first_name"),
             last=known.get("last_name"),
-            phone=user.get("phone"),
+            phone=_dialled(user.get("phone")),
             customer_id=user_id,
         ),
     )
+
+
+def _dialled(phone: Any) -> Any:
+    """Supabase Auth takes numbers with their country code alone, and keeps them without the plus."""
+    return f"+{phone}" if isinstance(phone, str) and re.fullmatch(r"[1-9][0-9]{6,14}", phone) else phone
 
 
 def _sign_up(view: View, user: dict[str, Any], rules: Rules) -> Mapped:

@@ -7,6 +7,8 @@ from typing import Any
 from app.sources.reading import email_of, text_of
 
 LONGEST_NAME = 200
+JOINERS = "\u200c\u200d"
+"""Part of the spelling of Persian and Indic names, and of emoji; other invisible characters are dropped."""
 MERGE_TAG = re.compile(r"[{\[<%$].*[}\]>%]|@[\w.]+@?")
 """A merge tag that its tool did not fill: {{clickId}}, [click_id], %clickid%."""
 
@@ -40,7 +42,9 @@ def name_of(value: Any) -> str | None:
     if not isinstance(value, str):
         return None
     text = " ".join((text_of(value) or "").split())
-    readable = len(text) <= LONGEST_NAME and text.isprintable() and any(c.isalpha() for c in text)
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable() or c in JOINERS)
+    readable = len(text) <= LONGEST_NAME and any(c.isalpha() for c in text)
     return text if readable and not email_of(text) and not MERGE_TAG.fullmatch(text) else None
 
 

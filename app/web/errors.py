@@ -3,8 +3,8 @@
 from typing import Any
 
 import structlog
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException
 
 from app.errors import (
     BridgeError,
@@ -23,8 +23,26 @@ STATUS: dict[type[BridgeError], int] = {
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"
-TOO_LARGE = "the body is larger than 1 MiB"
 MACHINE_PATHS = ("/webhooks/", "/api/", "/sandbox/track/", "/healthz", "/readyz", "/metrics")
+
+TITLES = {
+    400: "That could not be read",
+    401: "Log in first",
+    403: "Not with this login",
+    404: "Not found",
+    405: "Not done this way",
+    413: "Too large",
+    422: "That means nothing here",
+    429: "Too many tries",
+    500: "Something went wrong here",
+    503: "Not just now",
+}
+PLAIN = {
+    404: "there is nothing at this address",
+    405: "this address is not asked like that",
+    413: "the body is larger than 1 MiB",
+}
+"""Where the library's own text would stand."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,20 +64,33 @@ def answer(message: str, status: int) -> Response:
     return response
 
 
+def told(message: str, status: int) -> Response:
+    """An error as whoever asks reads it: JSON for programs, a page for people."""
+    if request.path.startswith(MACHINE_PATHS):
+        return answer(message, status)
+    page = render_template("error.html", title=TITLES.get(status, "That did not work"), message=message, status=status)
+    response = make_response(page, status)
+    if status == 503:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response
+
+
 def install(app: Flask) -> None:
     """Registers the handlers. A webhook is never answered 500: what we could not handle, the provider should send again."""
 
     @app.errorhandler(BridgeError)
     def on_bridge_error(error: BridgeError) -> Any:
-        return answer(str(error), status_of(error))
+        return told(str(error), status_of(error))
 
     @app.errorhandler(HTTPException)
     def on_http_error(error: HTTPException) -> Any:
-        if not request.path.startswith(MACHINE_PATHS):
+        status = error.code or 500
+        if status < 400:
             return error
-        too_large = isinstance(error, RequestEntityTooLarge)
-        message = TOO_LARGE if too_large else error.description or error.name
-        response = answer(message, error.code or 500)
+        is_default = error.description == type(error).description
+        is_machine = request.path.startswith(MACHINE_PATHS) and status != 413
+        plain = PLAIN.get(status) if is_default and not is_machine else None
+        response = told(plain or error.description or error.name, status)
         for name, value in error.get_headers():
             if name.lower() in ("allow", "retry-after"):
                 response.headers[name] = value
@@ -72,4 +103,4 @@ def install(app: Flask) -> None:
         )
         if request.path.startswith("/webhooks/"):
             return answer("this could not be handled now; please send it again", 503)
-        return answer("something went wrong here; the log says what", 500)
+        return told("something went wrong here; the log says what", 500)

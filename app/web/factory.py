@@ -48,7 +48,6 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count, refusals.count))
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
-    app.register_blueprint(api.create_blueprint(ledger, api_token, nudge))
     password = settings.dashboard_password.get_secret_value()
     viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
     parts = Parts(
@@ -60,6 +59,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         destinations_of(settings),
         nudge,
     )
+    app.register_blueprint(api.create_blueprint(parts, api_token))
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger),

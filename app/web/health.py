@@ -11,9 +11,14 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import Unauthorized
 
 from app.errors import LedgerUnavailable
+from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
 from app.ledger.queries import stats, workers_alive
+from app.ledger.reading import look
+from app.ledger.refusals import refusals
 from app.queue import Nudges
+
+DAY_MS = 86_400_000
 
 
 class LedgerCollector(Collector):
@@ -23,8 +28,11 @@ class LedgerCollector(Collector):
         self._ledger = ledger
 
     def collect(self) -> Iterator[Metric]:
-        with self._ledger.read() as connection:
-            found = stats(self._ledger, connection)
+        ledger = self._ledger
+        with look(ledger) as connection:
+            found = stats(ledger, connection)
+            refused = refusals(ledger, connection, None, ledger.now(connection) - DAY_MS)
+            alerts = alarms(ledger, connection)
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
         for status, count in found["deliveries"].items():
             deliveries.add_metric([status], count)
@@ -43,9 +51,24 @@ class LedgerCollector(Collector):
         paused = GaugeMetricFamily(
             "bridge_destination_paused", "1 where a destination is paused.", labels=["destination"]
         )
+        tripped = GaugeMetricFamily(
+            "bridge_destination_breaker_open", "1 where a destination is only probed.", labels=["destination"]
+        )
         for destination in found["destinations"]:
             paused.add_metric([destination["name"]], 1 if destination["paused_at"] else 0)
+            tripped.add_metric([destination["name"]], 1 if destination["is_open"] else 0)
         yield paused
+        yield tripped
+        refusal = GaugeMetricFamily(
+            "bridge_refusals", "Requests refused within the last day.", labels=["source", "reason"]
+        )
+        for source, reasons in refused.items():
+            for reason, count in reasons.items():
+                refusal.add_metric([source, reason], count)
+        yield refusal
+        yield GaugeMetricFamily("bridge_alerts_open", "Troubles that last.", value=len(alerts))
+        unsent = sum(1 for one in alerts if one.problem)
+        yield GaugeMetricFamily("bridge_alerts_unsent", "Alerts that could not be sent yet.", value=unsent)
 
 
 class Metrics:

@@ -1,6 +1,5 @@
 """Persons: find one, see what became of their click, and erase their data where they ask for it."""
 
-import re
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
@@ -8,12 +7,11 @@ from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response
 
-from app.identity import storable
 from app.ledger import journeys
 from app.ledger.engine import Ledger
-from app.ledger.forgetting import BeingSent, forget, persons_called
+from app.ledger.forgetting import BeingSent, forget
 from app.ledger.reading import look
-from app.web.api import number
+from app.web.asked import number
 from app.web.auth import is_operator, login_required
 
 ROWS = 50
@@ -28,7 +26,7 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     def persons() -> Any:
         wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
         with look(ledger) as connection:
-            ids = _called(ledger, connection, wanted) if wanted else None
+            ids = journeys.named(ledger, connection, wanted) if wanted else None
             page = journeys.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
         if wanted and len(page) == 1 and before is None:
             return redirect(url_for(".person", person_id=page[0]["id"]))
@@ -76,17 +74,6 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
         return redirect(url_for(".person", person_id=person_id))
 
     return blueprint
-
-
-def _called(ledger: Ledger, connection: Connection, wanted: str) -> list[int]:
-    """Persons that `wanted` names; where they were merged into another, those."""
-    if wanted.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", wanted):
-        return []
-    found = []
-    for person_id in persons_called(ledger, connection, storable(wanted)):
-        row = ledger.run(connection, "SELECT merged_into FROM persons WHERE id = ?", person_id).first()
-        found.append(person_id if row is None or row[0] is None else row[0])
-    return found
 
 
 def _person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A real browser on a real web process. Where playwright or Chromium is missing, these tests are skipped, and say so loudly."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.browser.site import ARGUMENTS, CHROMIUM, PASSWORD, Web, log_in
 from tests.makers import checkout, settle, stripe_headers
 
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
+ANSWERED = re.compile("status of (404|422)")
+"""What the console says of answers that a test asks for."""
 PATIENCE_MS = 30_000
 """Of the machine, not of the page: a build machine may be busy with five other things."""
 
@@ -81,7 +84,9 @@ def visit(chromium: Any, site: Site) -> Iterator[Any]:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "console",
-            lambda line: problems.append(line.text) if line.type == "error" and "422" not in line.text else None,
+            lambda line: (
+                problems.append(line.text) if line.type == "error" and not ANSWERED.search(line.text) else None
+            ),
         )
         log_in(page, password)
         if path != "/":

@@ -160,7 +160,7 @@ def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
     paths = every_page(site)
     page = visit("/", color_scheme=scheme, bypass_csp=True)  # the checker is a script of its own
     found = {}
-    for path in ["/login", *paths]:
+    for path in ["/login", *paths, "/nowhere"]:
         page.goto(path)
         serious = [v for v in axe.run(page).response["violations"] if v["impact"] in ("serious", "critical")]
         if serious:

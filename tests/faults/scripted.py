@@ -46,6 +46,7 @@ class ScriptedDestination:
 
     def __init__(self, seed: int = 1) -> None:
         self.script: Script = lambda _key, _before: "ok"
+        self.answers = dict(ANSWERS)
         self.delay_seconds = 0.0
         self.asked: list[Asked] = []
         self.open_requests = 0
@@ -128,8 +129,8 @@ class _Conversation(asyncio.Protocol):
 
     async def _say(self, what: str) -> None:
         transport = self._transport
-        if what in ANSWERS:
-            transport.write(ANSWERS[what])
+        if what in self._destination.answers:
+            transport.write(self._destination.answers[what])
         elif what == "half":
             transport.write(WELL[:-6])
             transport.close()

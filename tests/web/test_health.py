@@ -1,6 +1,9 @@
 """/healthz, /readyz and /metrics."""
 
+from pathlib import Path
+
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.makers import away, change, checkout, one, settle
 
@@ -90,3 +93,39 @@ def test_metrics_of_a_ledger_that_is_away_are_503(web, ledger, ledger_url):
     with away(ledger, ledger_url):
         assert web.get("/metrics").status_code == 503
     assert one(ledger, "SELECT COUNT(*) FROM events") == (0,)
+
+
+def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(app, web, post, ledger):
+    post(checkout(1))
+    settle(ledger, "transient", status=503, retry=True)
+    web.post("/webhooks/stripe", data=b"{}")
+    app.extensions["refusals"].flush()
+    answer = web.get("/metrics")
+    assert answer.mimetype == "text/plain"
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert all(family.documentation for family in families.values())
+    assert {name for name in families if name.startswith("bridge_")} >= {
+        "bridge_webhooks",
+        "bridge_deliveries",
+        "bridge_events",
+        "bridge_event_repeats",
+        "bridge_refusals",
+        "bridge_oldest_due_seconds",
+        "bridge_workers_alive",
+        "bridge_destination_paused",
+        "bridge_destination_breaker_open",
+        "bridge_alerts_open",
+        "bridge_alerts_unsent",
+    }
+    assert families["bridge_webhooks"].type == "counter"
+    (refused,) = families["bridge_refusals"].samples
+    assert (refused.labels, refused.value) == ({"source": "stripe", "reason": "missing"}, 1)
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_the_readme_names_every_metric(web, post):
+    post(checkout(1))
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for family in text_string_to_metric_families(web.get("/metrics").text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert family.name == "bridge_webhooks_created" or f"`{name}`" in readme, name

@@ -180,3 +180,20 @@ def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_ap
     assert viewer.get(f"/deliveries/{dead}/edit").status_code == 403
     for verb in ("edit", "undo"):
         assert viewer.submit(f"/deliveries/{dead}/{verb}", payload="{}").status_code == 403
+
+
+def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delivered(browser, post, ledger):
+    post(checkout(1))
+    (sale, person) = one(ledger, "SELECT id, person_id FROM deliveries")
+    change(ledger, "UPDATE deliveries SET kind = 'lead', dedupe_key = 'lead:x' WHERE id = ?", sale)
+    post(checkout(2, metadata={"user_id": "user_1"}))
+    (later, same) = one(ledger, "SELECT id, person_id FROM deliveries ORDER BY id DESC")
+    assert same == person
+    page = browser.get(f"/deliveries/{later}").text
+    assert "It waits for the Lead of the same person" in page
+    assert f'href="/deliveries/{sale}">delivery {sale}</a>' in page
+    told = browser.client.get(f"/api/v1/deliveries/{later}", headers={"Authorization": "Bearer api token of the tests"})
+    assert told.json["waits_for"] == sale
+    assert "It waits for the Lead" not in browser.get(f"/deliveries/{sale}").text
+    assert settle(ledger, "delivered", claimed=[c for c in begin(ledger) if c.id == sale]) == [sale]
+    assert "It waits for the Lead" not in browser.get(f"/deliveries/{later}").text

@@ -185,6 +185,15 @@ def test_a_destination_that_comes_and_goes_is_one_outage(ledger, fleet, webhook)
     assert len(texts(webhook)) == 2
 
 
+def test_a_breaker_that_opens_for_moments_is_no_outage(ledger, fleet, webhook):
+    for _ in range(20):
+        breaker(ledger, 12)
+        fleet.go(0.5)
+        breaker(ledger, 0)
+        fleet.go(1)
+    assert texts(webhook) == []
+
+
 def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, fleet, webhook):
     breaker(ledger, 0)
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_token = 'print', paused_reason = 'x'", fleet.now)

@@ -128,7 +128,7 @@ def who_of(event: StripeEvent) -> Who:
     lines = objects_of(object_of(invoice).get("lines"))
     return name_person(
         event,
-        places=metadata_of(session, intent, invoice, *lines, subscription, customer),
+        places=(*metadata_of(session, intent, invoice, *lines, subscription, customer), _asked(session)),
         customer=customer or session.get("customer_account"),
         subscription=id_of(subscription),
         session=id_of(session),
@@ -143,6 +143,17 @@ def who_of(event: StripeEvent) -> Who:
         ),
         phones=(details.get("phone"),),
     )
+
+
+def _asked(session: JsonObject) -> dict[str, object]:
+    """Custom fields by their key: {"key": "clickid", "type": "text", "text": {"value": …}}.
+    https://docs.stripe.com/payments/checkout/custom-fields"""
+    asked: dict[str, object] = {}
+    for one in objects_of(session.get("custom_fields")):
+        kind, key = word_of(one.get("type")), word_of(one.get("key"))
+        if kind and key:
+            asked[key] = object_of(one.get(kind)).get("value")
+    return asked
 
 
 def _show(minor: object, currency: object) -> str:

@@ -4,7 +4,7 @@ from flask import Blueprint, render_template
 
 from app.ledger.overview import audit as lines_of
 from app.ledger.reading import look
-from app.web.api import number
+from app.web.asked import number
 from app.web.auth import login_required
 from app.web.pages.parts import ROWS, Parts
 

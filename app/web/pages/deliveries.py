@@ -15,7 +15,7 @@ from app.ledger.mending import Mended, discard, replay
 from app.ledger.reading import look
 from app.ledger.stories import story
 from app.model import STATUSES
-from app.web.api import number, one_of
+from app.web.asked import number, one_of
 from app.web.auth import login_required, operator_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 

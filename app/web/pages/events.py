@@ -12,7 +12,7 @@ from app.ledger.mending import note
 from app.ledger.reading import look
 from app.model import OUTCOMES
 from app.remap import remap_parked
-from app.web.api import number, one_of
+from app.web.asked import number, one_of
 from app.web.auth import login_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 

@@ -15,7 +15,7 @@ from app.identity import storable
 from app.ledger import bulk, search
 from app.ledger.reading import look, plan_by_value
 from app.times import read_since
-from app.web.api import number
+from app.web.asked import number
 from app.web.auth import login_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 

@@ -1,0 +1,92 @@
+"""Deliveries: the list (also as CSV), one of them, and what mends it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import UnprocessableEntity
+
+from app.ledger import queries, search
+from app.ledger.bulk import undo_discard
+from app.ledger.editing import edit, problem_of, why_not_editable
+from app.ledger.mending import discard, replay
+from app.ledger.reading import look
+from app.web.asked import FILTER, filter_of, json_object, number, one_of, only, page_size
+from app.web.pages.exports import DELIVERY, table
+from app.web.pages.parts import Parts
+from app.web.v1.answers import ACTOR, told
+
+
+def register(blueprint: Blueprint, parts: Parts) -> None:
+    ledger = parts.ledger
+
+    def page_of(wanted: search.Filter, before: int | None, limit: int) -> search.Page:
+        with look(ledger) as connection:
+            if wanted == search.Filter(statuses=wanted.statuses) and len(wanted.statuses) != 1:
+                rows = queries.deliveries(ledger, connection, before=before, limit=limit)
+                return search.Page(rows, rows[-1]["id"] if len(rows) == limit else None)
+            return search.failed(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+
+    def all_of(wanted: search.Filter) -> Iterator[dict[str, Any]]:
+        before: int | None = None
+        while True:
+            page = page_of(wanted, before, queries.PAGE)
+            yield from page.rows
+            if page.next_before is None:
+                return
+            before = page.next_before
+
+    @blueprint.get("/deliveries")
+    def deliveries() -> Response:
+        only(*FILTER, "before", "limit")
+        page = page_of(filter_of(request.args), number("before"), page_size())
+        return jsonify(deliveries=page.rows, next_before=page.next_before)
+
+    @blueprint.get("/deliveries.csv")
+    def deliveries_csv() -> Response:
+        only(*FILTER)
+        return table("deliveries", DELIVERY, all_of(filter_of(request.args)), is_masked=False)
+
+    @blueprint.get("/deliveries/<int:delivery_id>")
+    def delivery(delivery_id: int) -> Response:
+        only()
+        with look(ledger) as connection:
+            return jsonify(queries.delivery(ledger, connection, delivery_id))
+
+    @blueprint.post("/deliveries/<int:delivery_id>/replay")
+    def replay_one(delivery_id: int) -> Response:
+        only("force")
+        force = one_of("force", ("0", "1", "true", "false")) in ("1", "true")
+        mended = ledger.transact(lambda c: replay(ledger, c, delivery_id, actor=ACTOR, force=force))
+        parts.nudge()
+        return told(mended)
+
+    @blueprint.post("/deliveries/<int:delivery_id>/discard")
+    def discard_one(delivery_id: int) -> Response:
+        only()
+        return told(ledger.transact(lambda c: discard(ledger, c, delivery_id, actor=ACTOR)))
+
+    @blueprint.post("/deliveries/<int:delivery_id>/undo")
+    def undo_one(delivery_id: int) -> Response:
+        only()
+        mended = ledger.transact(lambda c: undo_discard(ledger, c, delivery_id, actor=ACTOR))
+        parts.nudge()
+        return told(mended)
+
+    @blueprint.post("/deliveries/<int:delivery_id>/edit")
+    def edit_one(delivery_id: int) -> Response:
+        only()
+        given = json_object("payload").get("payload")
+        if not isinstance(given, dict):
+            raise UnprocessableEntity("send the whole edited payload as payload, a JSON object")
+        text = json.dumps(given)
+        with look(ledger) as connection:
+            found = queries.delivery(ledger, connection, delivery_id)
+            reason = why_not_editable(ledger, connection, found)
+        problem = None if reason else problem_of(found["payload"], text)
+        if problem:
+            raise UnprocessableEntity(problem)
+        mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=ACTOR))
+        parts.nudge()
+        return told(mended)

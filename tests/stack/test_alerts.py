@@ -1,0 +1,44 @@
+"""Alerts of the real processes: three workers, one message, and nobody who forwards waits for it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FakeDestination, wait_for
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
+    make_stack, make_purchase, destination, tmp_path
+):
+    hook = FakeDestination()
+    hook.delay_seconds = 2
+    destination.answer = lambda _request: (422, {}, b'{"error": "ada@example.com is nobody"}')
+    config: Path = tmp_path / "bridge.toml"
+    config.write_text("[alerts]\ngather_seconds = 1\n")
+    stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url, PUBLIC_URL="https://bridge.example")
+    try:
+        stack.start("web")
+        workers = [stack.start("worker") for _ in range(3)]
+        assert set(stack.post_all([make_purchase() for _ in range(150)])) == {200}
+        wait_for(lambda: stack.counts() == {"dead": 150}, 20)
+        wait_for(lambda: hook.requests, 40)
+        destination.answer = lambda _request: (200, {}, b"{}")
+        stack.post(make_purchase())  # while the hook takes its time
+        wait_for(lambda: stack.counts().get("delivered") == 1, 1.9)
+        time.sleep(6)
+        (told,) = [request["json"]["text"] for request in hook.requests]
+        assert "150 deliveries to main have failed for good" in told
+        assert "422 ×150" in told
+        assert "https://bridge.example/failed?status=dead" in told
+        assert "example.com" not in told.replace("bridge.example", "")
+        began = time.monotonic()
+        for worker in workers:
+            worker.terminate()
+        assert {worker.wait(15) for worker in workers} == {0}
+        assert time.monotonic() - began < 10
+    finally:
+        hook.close()

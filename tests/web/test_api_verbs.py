@@ -1,0 +1,312 @@
+"""/api/v1: filters, the verbs beyond replay and discard, CSV, and who did it in the audit log."""
+
+import csv
+import io
+
+import pytest
+
+from app.ledger.queries import iso
+from app.web.v1 import bulk
+from tests.makers import begin, change, checkout, count, one, settle
+from tests.web.conftest import API
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def api(web):
+    def ask(path: str, method: str = "GET", **options):
+        return web.open(f"/api/v1/{path}", method=method, headers=API, **options)
+
+    return ask
+
+
+@pytest.fixture
+def six(post, ledger) -> list[int]:
+    """Six Sales: two dead (422 and 500), one retrying, two delivered, one pending. Ids in that order."""
+    for number in range(1, 7):
+        post(checkout(number))
+    claimed = begin(ledger)
+    settle(ledger, "permanent", status=422, error="no", claimed=claimed[:1])
+    settle(ledger, "transient", status=500, error="ill", claimed=claimed[1:2])
+    settle(ledger, "transient", status=503, error="ill", retry=True, claimed=claimed[2:3])
+    settle(ledger, "delivered", claimed=claimed[3:5])
+    change(ledger, "UPDATE deliveries SET claim = NULL, claimed_until = NULL")
+    return [one.id for one in claimed]
+
+
+def audit(ledger) -> list[tuple[str, str, str]]:
+    with ledger.read() as connection:
+        return [tuple(r) for r in ledger.run(connection, "SELECT actor, action, subject FROM audit ORDER BY id").all()]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", [0, 1, 2, 3, 4, 5]),
+        ("status=dead", [0, 1]),
+        ("status=dead&code=422", [0]),
+        ("code=503", [2]),
+        ("q=p4@example.com", [3]),
+        ("q=PI_5", []),
+        ("q=pi_5", [4]),
+        ("q=user_6", [5]),
+        ("status=dead&q=user_6", []),
+        ("kind=lead", []),
+        ("source=stripe&kind=sale&status=delivered", [3, 4]),
+        ("source=typeform", []),
+        ("destination=sandbox&status=pending", [5]),
+        ("destination=main", []),
+        ("since=1h&until=2999-01-01", [0, 1, 2, 3, 4, 5]),
+        ("since=2999-01-01", []),
+        ("until=2020-01-01T00:00:00Z", []),
+    ],
+)
+def test_deliveries_are_filtered_as_on_the_pages_and_alike_as_csv(api, six, query, wanted):
+    answer = api(f"deliveries?{query}")
+    assert answer.status_code == 200
+    assert sorted(d["id"] for d in answer.json["deliveries"]) == [six[n] for n in wanted]
+    rows = list(csv.DictReader(io.StringIO(api(f"deliveries.csv?{query}").text)))
+    assert sorted(int(row["id"]) for row in rows) == [six[n] for n in wanted]
+
+
+def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(api, web, post, ledger):
+    for number in (1, 2):
+        post(checkout(number))
+    post(checkout(1, event_id="evt_1b"))
+    post(b'{"id": "evt_x", "object": "event", "type": "x"}')
+    for query, wanted in (
+        ("", ["evt_1", "evt_2", "evt_1b", "evt_x"]),
+        ("outcome=ignored", ["evt_x"]),
+        ("source=stripe&outcome=sale", ["evt_1", "evt_2"]),
+        ("source=tally", []),
+        ("q=pi_1", ["evt_1", "evt_1b"]),
+        ("q=p2@example.com", ["evt_2"]),
+        ("q=evt_1", ["evt_1", "evt_1b"]),
+        ("q=evt_1&outcome=duplicate", ["evt_1b"]),
+        ("since=1h", ["evt_1", "evt_2", "evt_1b", "evt_x"]),
+        ("since=2999-01-01", []),
+        ("until=2999-01-01&outcome=duplicate", ["evt_1b"]),
+        ("until=2001-01-01", []),
+    ):
+        found = api(f"events?{query}").json["events"]
+        assert sorted(e["event_id"] for e in found) == sorted(wanted), query
+        rows = list(csv.DictReader(io.StringIO(api(f"events.csv?{query}").text)))
+        assert sorted(row["event_id"] for row in rows) == sorted(wanted), query
+
+
+@sqlite_alone
+def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeypatch):
+    monkeypatch.setattr("app.ledger.lists.SCAN", 100)
+    rows = [(n, f"k{n}", "stripe" if n % 301 else "tally", f"e{n}", "t", "ignored" if n % 2 else "sale", "r", n, n, "{}", b"")
+            for n in range(1, 1001)]  # fmt: skip
+    with ledger.write() as connection:
+        ledger.run_many(
+            connection,
+            "INSERT INTO events (id, event_key, source, event_id, event_type, outcome, reason, received_at,"
+            " last_received_at, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    for query in ("source=tally", "source=tally&outcome=ignored", "outcome=sale&source=tally", f"since={iso(0)}"):
+        seen, before, pages = [], None, 0
+        while True:
+            page = api(f"events?{query}&limit=7" + (f"&before={before}" if before else "")).json
+            seen += [e["id"] for e in page["events"]]
+            before, pages = page["next_before"], pages + 1
+            if before is None:
+                break
+        wanted = [n for n in range(1000, 0, -1) if query.startswith("since") or n % 301 == 0]
+        if "ignored" in query:
+            wanted = [n for n in wanted if n % 2]
+        if "sale" in query:
+            wanted = [n for n in wanted if n % 2 == 0]
+        assert seen == wanted
+        assert pages < 200
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    "path",
+    [
+        "deliveries?colour=red",
+        "deliveries?code=1",
+        "deliveries?since=yesterday",
+        "deliveries?since=99999999999d",
+        "deliveries?source=A%20B",
+        "deliveries?q=",
+        "deliveries?q=" + "x" * 513,
+        "events?until=2026-13-01",
+        "events.csv?limit=5",
+        "stats?x=1",
+        "persons?q=",
+    ],
+)
+def test_a_parameter_that_means_nothing_is_422(api, path):
+    answer = api(path)
+    assert answer.status_code == 422
+    assert list(answer.json) == ["error"]
+
+
+@sqlite_alone
+def test_ids_of_no_size_are_404(api):
+    for path in ("deliveries/" + "9" * 5000, "persons/" + "9" * 5000, f"persons/{2**63}", "events/" + "9" * 5000):
+        assert api(path).status_code == 404, path[:30]
+    assert api("persons/" + "9" * 5000 + "/forget", "POST").status_code == 404
+
+
+def test_a_cell_that_a_spreadsheet_would_reckon_is_text(api, post, ledger):
+    post(checkout(1, metadata={"user_id": "user_1"}))
+    change(ledger, "UPDATE deliveries SET last_error = ?", '=HYPERLINK("http://evil.example","x")')
+    change(ledger, "UPDATE events SET event_id = '@SUM(1)', reason = '+1', event_type = ?", "-1\n2")
+    (row,) = csv.DictReader(io.StringIO(api("deliveries.csv").text))
+    assert row["last_error"].startswith("'=HYPERLINK")
+    (row,) = csv.DictReader(io.StringIO(api("events.csv").text))
+    assert (row["event_id"], row["reason"], row["event_type"]) == ("'@SUM(1)", "'+1", "'-1\n2")
+
+
+@sqlite_alone
+def test_csv_is_written_while_it_is_read_and_masks_nothing_for_the_token(api, post):
+    post(checkout(1))
+    answer = api("deliveries.csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="deliveries.csv"'
+    assert answer.mimetype == "text/csv"
+    assert answer.is_streamed
+    assert "p1@example.com" in answer.text
+
+
+def test_a_discard_is_taken_back(api, six, ledger):
+    assert api(f"deliveries/{six[0]}/undo", "POST").status_code == 409
+    assert api(f"deliveries/{six[0]}/discard", "POST").status_code == 200
+    answer = api(f"deliveries/{six[0]}/undo", "POST")
+    assert (answer.status_code, answer.json["message"]) == (200, "it is dead again")
+    assert api(f"deliveries/{2**62}/undo", "POST").status_code == 404
+    assert audit(ledger) == [
+        ("api", "discard", f"delivery {six[0]}"),
+        ("api", "undo discard", f"delivery {six[0]}"),
+    ]
+
+
+def test_a_dead_one_is_sent_as_edited(api, six, ledger):
+    payload = api(f"deliveries/{six[0]}").json["payload"]
+    edited = {**payload, "customerExternalId": "user_corrected"}
+    path = f"deliveries/{six[0]}/edit"
+    assert api(path, "POST", json={"payload": payload}).status_code == 422
+    assert api(path, "POST", json={"payload": {**edited, "invoiceId": "in_other"}}).status_code == 422
+    assert api(path, "POST", json={"payload": "{}"}).status_code == 422
+    assert api(path, "POST", json={"payload": edited, "more": 1}).status_code == 422
+    assert api(path, "POST", data=b'{"payload": {"amount": NaN}}').status_code == 422
+    answer = api(path, "POST", json={"payload": edited})
+    assert answer.status_code == 200
+    now = api(f"deliveries/{six[0]}").json
+    assert (now["status"], now["payload"]) == ("pending", edited)
+    assert now["dedupe_key"].endswith(":edit-1")
+    assert api(path, "POST", json={"payload": payload}).status_code == 409
+    assert audit(ledger) == [("api", "edit", f"delivery {six[0]}")]
+
+
+def test_discarding_and_taking_back_all_that_match(api, six, ledger, monkeypatch):
+    monkeypatch.setattr(bulk, "BATCH", 1)
+    done = api("discard", "POST", json={"status": "dead", "source": "stripe"})
+    assert done.status_code == 200
+    assert (done.json["discarded"], done.json["left_alone"], done.json["next"]) == (2, 0, None)
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'discarded'") == (2,)
+    undone = api("undo", "POST", json={"mark": done.json["mark"]})
+    assert undone.json == {"undone": 2, "left_alone": 0, "next": None}
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (2,)
+    assert {actor for actor, *_ in audit(ledger)} == {"api"}
+    assert len(audit(ledger)) == 4
+
+
+def test_bulk_work_that_takes_too_long_says_where_to_go_on(api, six, ledger, monkeypatch):
+    monkeypatch.setattr(bulk, "BATCH", 1)
+    monkeypatch.setattr(bulk, "PATIENCE_SECONDS", 0)
+    marks, following, count_done = set(), None, 0
+    mark: dict[str, str] = {}
+    for _ in range(10):
+        body = {"status": "dead"} | mark | ({"next": following} if following else {})
+        answer = api("discard", "POST", json=body).json
+        mark, following = {"mark": answer["mark"]}, answer["next"]
+        marks.add(answer["mark"])
+        count_done += answer["discarded"]
+        if following is None:
+            break
+    assert (count_done, len(marks)) == (2, 1)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"source": "stripe"}, {"status": "delivered"}, {"status": "dead", "x": 1}])
+def test_a_bulk_discard_without_a_filter_discards_nothing(api, six, ledger, body):
+    assert api("discard", "POST", json=body).status_code == 422
+    assert count(ledger, "audit") == 0
+
+
+@sqlite_alone
+def test_a_body_that_is_no_json_is_415_or_422_and_one_too_large_413(web, six):
+    form = {"Content-Type": "application/x-www-form-urlencoded", **API}
+    assert web.post("/api/v1/replay", data=b'{"status": "dead"}', headers=form).status_code == 415
+    assert web.post("/api/v1/replay", data=b"{" * 100_000, headers=API).status_code == 422
+    huge = web.post("/api/v1/replay", data=b'{"status": "' + b"x" * 1_100_000 + b'"}', headers=API)
+    assert (huge.status_code, list(huge.json)) == (413, ["error"])
+
+
+def test_a_destination_is_paused_and_goes_on(api, ledger):
+    (found,) = api("destinations").json["destinations"]
+    assert (found["name"], found["paused_at"], found["waiting"]) == ("sandbox", None, 0)
+    assert api("destinations/sandbox/pause", "POST", json={"reason": "they migrate"}).json["done"]
+    assert not api("destinations/sandbox/pause", "POST").json["done"]
+    (found,) = api("destinations").json["destinations"]
+    assert found["paused_reason"] == "api: they migrate"
+    assert api("destinations/sandbox/resume", "POST").json["done"]
+    assert api("destinations/main/pause", "POST").status_code == 404
+    assert audit(ledger) == [("api", "pause", "destination sandbox"), ("api", "resume", "destination sandbox")]
+
+
+def test_a_person_is_read_and_forgotten(api, six, ledger):
+    (found,) = api("persons?q=p1@example.com").json["persons"]
+    person = api(f"persons/{found['id']}").json
+    assert {i["value"] for i in person["identifiers"]} >= {"user_1", "p1@example.com"}
+    assert [step["what"] for step in person["journey"]] == ["first click", "sale"]
+    assert person["why"]
+    assert len(api("persons?limit=4").json["persons"]) == 4
+    done = api(f"persons/{found['id']}/forget", "POST").json
+    assert done == {"id": found["id"], "events": 1, "deliveries": 1, "discarded": 0}
+    assert api("persons?q=p1@example.com").json["persons"] == []
+    assert api("persons/999999/forget", "POST").status_code == 404
+    assert audit(ledger) == [("api", "forget", f"person {found['id']}")]
+
+
+def test_somebody_to_whom_something_is_just_being_sent_is_not_forgotten(api, post, ledger):
+    post(checkout(1))
+    begin(ledger)
+    person = one(ledger, "SELECT id FROM persons")[0]
+    answer = api(f"persons/{person}/forget", "POST")
+    assert (answer.status_code, "try again" in answer.json["error"]) == (409, True)
+
+
+def test_sources_say_what_is_configured_and_refused_and_no_secret(api, app, web, post):
+    post(checkout(1))
+    web.post("/webhooks/stripe", data=b"{}")
+    app.extensions["refusals"].flush()
+    found = {one["name"]: one for one in api("sources").json["sources"]}
+    assert found["stripe"]["outcomes"] == {"sale": 1}
+    assert found["stripe"]["refused"] == {"missing": 1}
+    assert found["stripe"]["last"]["at"].endswith("Z")
+    assert (found["tally"]["is_configured"], found["tally"]["last"]) == (False, None)
+    assert "whsec_" not in api("sources").text
+
+
+def test_parked_events_are_mapped_anew(api, post, ledger):
+    post(checkout(1, metadata={}, customer_details={}))
+    assert "1 parked" in api("events/remap", "POST").json["message"]
+    assert audit(ledger) == [("api", "remap", "parked events")]
+    assert api("audit").json["audit"][0]["actor"] == "api"
+
+
+@sqlite_alone
+def test_no_route_answers_without_the_token(app, web):
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith("/api/"):
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                path = rule.rule.replace("<int:delivery_id>", "1").replace("<int:person_id>", "1")
+                path = path.replace("<path:event_id>", "1").replace("<name>", "sandbox")
+                answer = web.open(path, method=method)
+                assert (answer.status_code, list(answer.json)) == (401, ["error"]), (method, path)

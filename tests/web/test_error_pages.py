@@ -1,0 +1,62 @@
+"""What goes wrong is told on a page of ours to people, and as JSON to programs."""
+
+import pytest
+
+from tests.web.conftest import API
+
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/nowhere", 404, "There is nothing at this address."),
+        ("/deliveries/12345", 404, "There is no delivery 12345."),
+        ("/deliveries?status=lost", 422, "Status must be one of"),
+        ("/sources/stripe/url", 405, "This address is not asked like that."),
+        ("/persons/1/forget", 404, "There is no person 1."),
+    ],
+)
+def test_people_get_a_page_that_says_it_and_leads_on(browser, path, status, says):
+    answer = browser.get(path)
+    assert answer.status_code == status
+    assert answer.mimetype == "text/html"
+    assert says in answer.text
+    assert "To the overview" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "werkzeug" not in answer.text.lower()
+
+
+@sqlite_alone
+def test_a_stranger_gets_no_page_but_the_way_to_the_login(web):
+    answer = web.post("/deliveries/1/replay")
+    assert answer.status_code == 401
+    assert 'href="/login"' in answer.text
+    assert "Audit log" not in answer.text
+    assert "Audit log" not in web.get("/nowhere").text
+
+
+@sqlite_alone
+def test_what_an_address_says_is_text(browser):
+    answer = browser.client.get("/deliveries", query_string={"before": "<script>x</script>"})
+    assert answer.status_code == 422
+    assert "<script>x" not in answer.text
+
+
+@sqlite_alone
+def test_programs_get_json(web):
+    assert web.get("/api/v1/deliveries/12345", headers=API).json["error"] == "there is no delivery 12345"
+    assert web.get("/webhooks/stripe").mimetype == "application/json"
+
+
+@sqlite_alone
+def test_a_ledger_that_is_away_is_told_on_a_page_with_when_to_ask_again(browser, ledger, ledger_url):
+    from tests.makers import away
+
+    with away(ledger, ledger_url):
+        answer = browser.get("/failed")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        assert "Not just now" in answer.text
+    assert browser.get("/failed").status_code == 200

@@ -1,0 +1,300 @@
+"""One worker's job: what it sends, records, repeats and leaves alone; real threads, a real ledger, a scripted destination."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from app.destination import Destination
+from app.dialects import dialect_of
+from app.errors import LedgerUnavailable
+from app.ledger import tables
+from app.ledger.brakes import pause, resume
+from app.ledger.engine import Ledger
+from app.ledger.forwarding import Claimed, destination_state
+from tests.conftest import wait_for
+from tests.faults.scripted import ScriptedDestination
+from tests.ledger.test_forwarding import COLUMNS
+from workers.forward import Forwarder
+from workers.lane import Lane
+
+TOKEN = "a token that nobody may read"
+
+
+class Office:
+    """A ledger with deliveries, a destination, and any number of workers of one process."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.place = ScriptedDestination()
+        self.workers: list[tuple[Forwarder, threading.Event, threading.Thread]] = []
+        self._last = 0
+
+    def add(self, count: int, *, person: int | None = None, kind: str = "sale") -> list[int]:
+        now = int(time.time() * 1000)
+        ids = list(range(self._last + 1, self._last + count + 1))
+        self._last += count
+        rows = [
+            (n, n, person or n, n, "stripe", kind, "main", f"{kind}:{n}", "pending", f'{{"n":{n}}}', now - 10, now - 10)
+            for n in ids
+        ]
+        with self.ledger.write() as c:
+            self.ledger.insert(c, tables.deliveries, COLUMNS, rows)
+        return ids
+
+    def work(
+        self, *, schedule: tuple[float, ...] = (0.05, 0.1, 60), token: str = TOKEN, **options: Any
+    ) -> threading.Event:
+        """Starts a worker; returns its stop flag."""
+        fields = {"timeout_seconds": 3, "concurrency": 8, "allow_private": True, "url": self.place.url, **options}
+        url = fields.pop("url")
+        stop = threading.Event()
+        destination = Destination("main", url, token, dialect_of("events"), **fields)
+        forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop)
+        forwarder.worker_id = len(self.workers) + 1
+
+        def run() -> None:
+            while not stop.is_set():  # as its sweeper would, it looks again and again
+                forwarder.run(lambda: None)
+                stop.wait(0.05)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self.workers.append((forwarder, stop, thread))
+        thread.start()
+        return stop
+
+    def stop(self, seconds: float = 15) -> float:
+        """Stops all workers; how long it took."""
+        began = time.monotonic()
+        for _, stop, _ in self.workers:
+            stop.set()
+        for forwarder, _, thread in self.workers:
+            thread.join(seconds)
+            forwarder.close()
+        self.workers.clear()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self.place.script = lambda _key, _before: "ok"
+        self.stop()
+        self.place.close()
+
+    def all(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.ledger.read() as c:
+            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+
+    def counts(self) -> dict[str, int]:
+        return {status: int(n) for status, n in self.all("SELECT status, COUNT(*) FROM deliveries GROUP BY status")}
+
+    def state(self) -> Any:
+        with self.ledger.read() as c:
+            return destination_state(self.ledger, c, "main")
+
+
+@pytest.fixture
+def office(ledger: Ledger) -> Iterator[Office]:
+    made = Office(ledger)
+    yield made
+    made.close()
+
+
+def test_several_workers_share_a_backlog_and_send_each_delivery_once(office):
+    office.add(300)
+    for _ in range(3):
+        office.work()
+    wait_for(lambda: office.counts() == {"delivered": 300}, 30)
+    assert len(office.place.asked) == 300
+    assert len({asked.key for asked in office.place.asked}) == 300
+    assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
+
+
+def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office):
+    office.place.delay_seconds = 0.02
+    ids = office.add(12, person=7)
+    for _ in range(3):
+        office.work()
+    wait_for(lambda: office.counts() == {"delivered": 12}, 20)
+    assert [asked.key for asked in office.place.asked] == [f"sale:{n}" for n in ids]
+    times = [asked.at for asked in office.place.asked]
+    assert all(later - earlier >= 0.02 for earlier, later in pairwise(times)), "never two at once"
+
+
+def test_the_rate_holds_over_all_workers(office):
+    office.add(90)
+    began = time.monotonic()
+    for _ in range(3):
+        office.work(rate=30.0)
+    wait_for(lambda: office.counts() == {"delivered": 90}, 30)
+    took = time.monotonic() - began
+    assert took > 1.8, "a second's worth may be saved up, the other 60 take two seconds"
+    for at in (asked.at for asked in office.place.asked):
+        within = [a for a in office.place.asked if at <= a.at < at + 1]
+        assert len(within) <= 62, "in no second more than the rate and what was saved up"
+
+
+@pytest.mark.parametrize("value", ["seconds", "date"])
+def test_retry_after_is_waited_for_whether_it_is_seconds_or_a_date(office, value):
+    office.place.answers["429"] = (
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: "
+        + (b"2" if value == "seconds" else formatdate(time.time() + 3, usegmt=True).encode())
+        + b"\r\n\r\n"
+    )
+    office.place.script = lambda _key, before: "429" if before == 0 else "ok"
+    office.add(1)
+    office.work(schedule=(0.05, 0.05))
+    wait_for(lambda: office.counts() == {"delivered": 1}, 15)
+    first, second = (asked.at for asked in office.place.asked)
+    assert 1.5 < second - first < 8
+    assert not office.state().is_open
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status):
+    office.place.answers["401"] = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+    office.place.script = lambda _key, _before: "401"
+    office.add(20)
+    office.work()
+    wait_for(lambda: office.state().paused_at is not None)
+    office.stop()
+    made = len(office.place.asked)
+    assert made <= 16, "what was in flight"
+    assert office.all("SELECT DISTINCT status, attempts, claim FROM deliveries") == [("pending", 0, None)]
+    office.place.script = lambda _key, _before: "ok"
+    office.work()
+    time.sleep(0.5)
+    assert len(office.place.asked) == made, "the same token stays refused"
+    office.stop()
+    if status == 401:
+        office.work(token="another token")
+    else:
+        with office.ledger.write() as c:
+            assert resume(office.ledger, c, "main", actor="Grace")
+        office.work()
+    wait_for(lambda: office.counts() == {"delivered": 20})
+
+
+def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
+    with office.ledger.write() as c:
+        assert pause(office.ledger, c, "main", "maintenance", actor="Grace")
+    office.add(5)
+    office.work()
+    time.sleep(0.4)
+    assert office.place.asked == []
+    with office.ledger.write() as c:
+        assert resume(office.ledger, c, "main", actor="Grace")
+    wait_for(lambda: office.counts() == {"delivered": 5})
+
+
+def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(office):
+    office.place.script = lambda _key, _before: "500"
+    office.add(200)
+    for _ in range(2):
+        office.work(schedule=(0.05,) * 50)
+    wait_for(lambda: office.state().is_open)
+    time.sleep(0.3)
+    before = len(office.place.asked)
+    assert before <= 2 * 16, "what was in flight when it opened"
+    time.sleep(2.5)
+    probes = office.place.asked[before:]
+    assert 1 <= len(probes) <= 4
+    assert all(later.at - earlier.at > 0.5 for earlier, later in pairwise(probes))
+    office.place.script = lambda _key, _before: "ok"
+    wait_for(lambda: office.counts() == {"delivered": 200}, 30)
+    assert not office.state().is_open
+
+
+def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):
+    text = f"refused: {TOKEN} ".encode() + b"x" * 200_000
+    office.place.answers["refused"] = b"HTTP/1.1 400 Bad\r\nX-Echo: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        TOKEN.encode(),
+        len(text),
+        text,
+    )
+    office.place.script = lambda _key, _before: "refused"
+    office.add(1)
+    office.work()
+    wait_for(lambda: office.counts() == {"dead": 1})
+    ((headers, body),) = office.all("SELECT answer_headers, answer_body FROM attempts")
+    assert body.startswith("refused: ***")
+    assert len(body) <= 64 * 1024
+    assert TOKEN not in headers
+    assert "***" in headers
+
+
+def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
+    """The deadline is the sender's own: it was the job's, which waits for the ledger at such a time."""
+    office.place.script = lambda _key, _before: "drip"
+    office.add(1)
+    office.work(timeout_seconds=0.5, schedule=(60.0,))
+    wait_for(lambda: office.place.open_requests == 1)
+    real, away = office.ledger.transact, threading.Event()
+
+    def transact(work: Callable[..., Any]) -> Any:
+        if away.is_set():
+            time.sleep(1)
+            raise LedgerUnavailable("away")
+        return real(work)
+
+    office.ledger.transact = transact  # type: ignore[method-assign]
+    away.set()
+    wait_for(lambda: office.place.open_requests == 0, 3)
+    away.clear()
+    wait_for(lambda: office.counts() == {"retrying": 1})
+    assert office.all("SELECT result, error FROM attempts") == [("unknown", "no whole answer within 0.5 s")]
+
+
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office):
+    office.place.script = lambda _key, _before: "hang"
+    office.add(40)
+    office.work(concurrency=4, timeout_seconds=30)
+    wait_for(lambda: office.place.open_requests == 4)
+    assert office.stop() < 10
+    assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
+    assert office.counts() == {"retrying": 4, "pending": 36}
+    assert office.all("SELECT DISTINCT result FROM attempts") == [("unknown",)]
+
+
+def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
+    """A machine that slept: its claims were taken over meanwhile."""
+    place = ScriptedDestination()
+    lane = Lane(Destination("main", place.url, "t", dialect_of("events"), allow_private=True), (1.0,), 4)
+    old = Claimed(1, "1.1", "sale", "{}", "sale:1", 0, 0, 0, False)
+    fresh = Claimed(2, "1.1", "sale", "{}", "sale:2", 0, 0, 0, False)
+    lane.submit([old], time.monotonic() - 1)
+    lane.submit([fresh], time.monotonic() + 30)
+    got: list[Any] = []
+    unsent: list[Claimed] = []
+
+    def collect() -> bool:
+        outcomes, too_old = lane.collect()
+        got.extend(outcomes)
+        unsent.extend(too_old)
+        return bool(got and unsent)
+
+    wait_for(collect, 5)
+    lane.close()
+    place.close()
+    assert [o.claimed.id for o in got] == [2]
+    assert [c.id for c in unsent] == [1]
+    assert [asked.key for asked in place.asked] == ["sale:2"]
+
+
+def test_the_job_ends_when_nothing_is_due_and_says_how_much_it_did(office):
+    office.add(3)
+    stop = threading.Event()
+    forwarder = Forwarder(
+        office.ledger,
+        [Destination("main", office.place.url, TOKEN, dialect_of("events"), allow_private=True)],
+        (1.0,),
+        900,
+        stop,
+    )
+    looked: list[bool] = []
+    assert forwarder.run(lambda: looked.append(forwarder.is_running)) == 3
+    assert looked == [False], "the nudge's flag falls before the first look"
+    assert not forwarder.is_running
+    forwarder.close()
