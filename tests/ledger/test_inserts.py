@@ -17,7 +17,7 @@ from app.ledger.staged import Arrival, Route
 from app.ledger.writer import GroupWriter
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
-from tests.makers import checkout, count, execute_beside
+from tests.makers import checkout, count, execute_beside, one
 
 ODD = [
     'say "yes"',
@@ -89,12 +89,13 @@ def test_several_tables_go_together_and_what_is_there_stays(ledger: Ledger) -> N
 
 
 def arrivals(*numbers: int) -> list[Arrival]:
-    found = []
-    for number in numbers:
-        inbound = Inbound(checkout(number), {})
-        mapped = STRIPE.map(inbound, Rules(accept_test_events=True))
-        found.append(Arrival("stripe", mapped, inbound, {}, datetime.now(UTC)))
-    return found
+    return [arrival(checkout(number)) for number in numbers]
+
+
+def arrival(body: bytes) -> Arrival:
+    inbound = Inbound(body, {})
+    mapped = STRIPE.map(inbound, Rules(accept_test_events=True))
+    return Arrival("stripe", mapped, inbound, {}, datetime.now(UTC))
 
 
 @pytest.fixture
@@ -122,10 +123,7 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
     ledger: Ledger, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.ledger.engine.RETRIES", 1)  # a look from before the lock would end at a unique column
-    policy, (one,) = Policy(Rules(), [Route("main", dialect_of("events"))]), arrivals(1)
-    (receipt,) = ledger.transact(lambda c: record(ledger, c, [one], policy))  # so that nothing is made ready below
-    assert receipt.outcome == "sale"
-    (other,) = arrivals(2)
+    policy, (other,) = Policy(Rules(), [Route("main", dialect_of("events"))]), arrivals(1)
     with ledger.write() as connection:
         (mine,) = record(ledger, connection, [other], policy)
         pool = ThreadPoolExecutor(1)
@@ -135,4 +133,42 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
     assert mine.outcome == "sale"
     assert theirs.result(10).outcome == "duplicate"
     pool.shutdown()
-    assert count(ledger, "events") == count(ledger, "deliveries") == 2
+    assert count(ledger, "events") == count(ledger, "deliveries") == 1
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_a_group_that_waits_for_a_lock_holds_up_no_other(ledger: Ledger) -> None:
+    held, free = arrivals(1, 2)
+    two = GroupWriter(ledger, Policy(Rules(), [Route("main", dialect_of("events"))]), lambda receipts: None, writers=2)
+    pool = ThreadPoolExecutor(2)
+    with ledger.write() as connection:
+        ledger.lock(connection, [held.event_key])
+        waits = pool.submit(two.record, held)
+        with pytest.raises(TimeoutError):
+            waits.result(0.3)
+        assert pool.submit(two.record, free).result(10).outcome == "sale"
+        assert not waits.done()
+    assert waits.result(10).outcome == "sale"
+    two.stop()
+    pool.shutdown()
+    assert count(ledger, "events") == 2
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_two_writers_who_know_one_person_by_different_identifiers_both_teach(
+    ledger: Ledger, writer: GroupWriter
+) -> None:
+    """None of the identifiers of the one is among those of the other, so no lock on those keeps them apart."""
+    policy, pool = Policy(Rules(), [Route("main", dialect_of("events"))]), ThreadPoolExecutor(1)
+    (first,) = arrivals(1)
+    by_email = arrival(checkout(2, customer_details={"email": "p1@example.com", "phone": "+351912345678"}, metadata={}))
+    by_id = arrival(checkout(3, customer_details={}, metadata={"user_id": "user_1", "clickId": "clk_new"}))
+    ledger.transact(lambda c: record(ledger, c, [first], policy))
+    with ledger.write() as connection:
+        record(ledger, connection, [by_email], policy)
+        waits = pool.submit(writer.record, by_id)
+        with pytest.raises(TimeoutError):
+            waits.result(0.5)
+    assert waits.result(10).outcome == "sale"
+    pool.shutdown()
+    assert one(ledger, "SELECT phone, click_first, click_last FROM persons") == ("+351912345678", "clk_1", "clk_new")
