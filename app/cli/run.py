@@ -12,17 +12,8 @@ from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
 from app.logs import configure_logs
 from app.settings import SANDBOX_SOURCES, Settings, load_settings, make_up_secrets
-from app.supervisor import (
-    EmbeddedValkey,
-    Supervisor,
-    child,
-    end_leftovers,
-    on_stop_signals,
-    port_is_free,
-    wait_until_answering,
-)
-
-START_SECONDS = 30
+from app.stack import Plan, become
+from app.supervisor import end_leftovers, port_is_free, valkey_binary
 
 
 @click.command()
@@ -49,48 +40,42 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     ledger = make_ledger(settings)
     upgrade(ledger)
     ledger.close()
-    supervisor = Supervisor(home)
-    on_stop_signals(supervisor.ask_to_stop)
-    environment = dict(os.environ, BRIDGE_SUPERVISED="1")
-    try:
-        if settings.redis_url is None:
-            valkey = EmbeddedValkey(home)
-            environment["REDIS_URL"] = valkey.url
-            supervisor.add("valkey", valkey.start)
-        supervisor.add("web", lambda: child(["-m", "app", "web"], environment))
-        for number in range(1, workers + 1):
-            supervisor.add(f"worker {number}", lambda: child(["-m", "workers"], environment))
-        answers = wait_until_answering(settings.own_host, settings.port, START_SECONDS)
-        _greet(settings, replaced=replaced, password_given=given, answers=answers)
-        supervisor.watch()
-    finally:
-        click.echo("Stopping: what is in flight gets a few seconds.")
-        supervisor.stop()
+    become(
+        Plan(
+            home=str(home),
+            log_level=settings.log_level,
+            host=settings.own_host,
+            port=settings.port,
+            workers=workers,
+            valkey=valkey_binary() if settings.redis_url is None else None,
+            greeting=_greeting(settings, replaced=replaced, password_given=given),
+        )
+    )
 
 
-def _greet(settings: Settings, *, replaced: int, password_given: bool, answers: bool) -> None:
-    if replaced:
-        what = "a process" if replaced == 1 else f"{replaced} processes"
-        click.echo(f"Replaced {what} that an earlier run had left behind.")
-    if not answers:
-        click.echo("The web does not answer yet; the log above says why.", err=True)
+def _greeting(settings: Settings, *, replaced: int, password_given: bool) -> list[str]:
+    """What people are told once everything runs, line by line."""
     assert settings.dashboard_password is not None
     password = "(DASHBOARD_PASSWORD)" if password_given else settings.dashboard_password.get_secret_value()
     targets = ", ".join(destination.url for destination in destinations_of(settings))
     target = "its own sandbox (no DESTINATION_URL is set)" if settings.is_sandbox else targets
-    click.echo("")
-    click.secho("Conversion Bridge is up.", bold=True)
-    click.echo(f"  Dashboard    {settings.own_url}/")
-    click.echo(f"  Password     {password}")
-    click.echo(f"  Forwards to  {target}")
-    click.echo(f"  State        {settings.bridge_home.resolve()}")
+    title = "Conversion Bridge is up."
+    lines = []
+    if replaced:
+        what = "a process" if replaced == 1 else f"{replaced} processes"
+        lines.append(f"Replaced {what} that an earlier run had left behind.")
+    lines += [
+        "",
+        click.style(title, bold=True) if sys.stdout.isatty() else title,
+        f"  Dashboard    {settings.own_url}/",
+        f"  Password     {password}",
+        f"  Forwards to  {target}",
+        f"  State        {settings.bridge_home.resolve()}",
+    ]
     if settings.is_sandbox:
-        click.echo("")
-        click.echo("Try it in a second terminal (from this folder):")
-        for source in SANDBOX_SOURCES:
-            click.echo(f"  {_command()} send {source.lower()}")
-    click.echo("")
-    click.echo("Ctrl-C stops everything.")
+        lines += ["", "Try it in a second terminal (from this folder):"]
+        lines += [f"  {_command()} send {source.lower()}" for source in SANDBOX_SOURCES]
+    return [*lines, "", "Ctrl-C stops everything."]
 
 
 def _command() -> str:
@@ -107,9 +92,6 @@ def _command() -> str:
 @click.command()
 def web() -> None:
     """Run the web alone (for a Procfile). Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
-    from app.processes import end_with_parent
-    from app.web.serve import serve
-
     settings = load_settings()
     configure_logs(settings.log_level)
     missing = [
@@ -120,9 +102,8 @@ def web() -> None:
     ledger = make_ledger(settings)
     check_schema(ledger)
     ledger.close()
-    if os.environ.get("BRIDGE_SUPERVISED"):
-        end_with_parent()
-    serve(settings)
+    served = (settings.host, settings.port, settings.web_processes)
+    os.execv(sys.executable, [sys.executable, "-m", "app.web.serve", *map(str, served)])  # noqa: S606 - our own interpreter
 
 
 @click.command()

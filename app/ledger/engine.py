@@ -32,6 +32,7 @@ LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
 RETRIES = 5
+_HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
 RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _LOCK = (
     "SELECT count(pg_advisory_xact_lock(k)) FROM"
@@ -152,6 +153,15 @@ class Ledger:
                 looked = driver.execute(self._translate(look), values, prepare=True)
             _, seconds, ids, _ = entered.fetchone()
             return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
+
+    def look_again(self, connection: Connection, person_ids: Sequence[int], look: str, *values: Any) -> Sequence[Any]:
+        """The rows of `look` once nobody else can change these persons until the transaction ends. For PostgreSQL."""
+        with self._driver(connection) as driver:
+            with driver.pipeline():
+                driver.execute(_HOLD_PERSONS, (array(person_ids),), prepare=True)
+                looked = driver.execute(self._translate(look), values, prepare=True)
+            rows: Sequence[Any] = looked.fetchall()
+            return rows
 
     def insert(
         self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]

@@ -59,7 +59,17 @@ class Snapshot:
         names = [*event_keys, *keys, *(f"{kind}={value}" for kind, value in identifiers)]
         look, values = self._look(event_keys, keys, [value for _, value in identifiers])
         self.now, ids, rows = self.ledger.enter(self.connection, names, IDS_AN_EVENT * len(arrivals), look, *values)
-        self._ids, wanted = ids[::-1], set(identifiers)
+        self._ids, wanted, held = ids[::-1], set(identifiers), set[int]()
+        self._read(rows, wanted)
+        while not self.ledger.is_sqlite and not self.persons.keys() <= held:
+            # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
+            held |= self.persons.keys()
+            for known in (self.events, self.keys, self.found, self.persons, self.conversions):
+                known.clear()
+            self._read(self.ledger.look_again(self.connection, sorted(held), look, *values), wanted)
+
+    def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
+        """Takes in what `_look` found."""
         owners: list[tuple[int, Identifier, list[Any]]] = []
         for what, name, content in rows:
             fields = json.loads(content) if isinstance(content, str) else content

@@ -1,4 +1,4 @@
-"""One thread that commits for all: each request hands its event over and waits until it is on disk.
+"""Threads that commit for all: each request hands its event over and waits until it is on disk.
 
 What queues up during one commit goes together in the next, so the cost of an fsync is shared. If a group fails for another
 reason than the ledger itself, each of its events runs alone, so that one bad event harms no other.
@@ -20,6 +20,8 @@ from app.ledger.snapshot import Arrival
 LARGEST_GROUP = 128
 MOST_WAITING = 2000
 PATIENCE_SECONDS = 20.0
+WRITERS_POSTGRESQL = 2
+"""One group is made ready while another waits for the server. SQLite has one writer at a time anyway, so one thread."""
 YIELD_SECONDS = 0.0005
 """After each commit, so that the workers, who ask for the same lock, get their turn (SQLite)."""
 
@@ -47,7 +49,7 @@ class Submitted:
 
 
 Tell = Callable[[Sequence[Submitted]], None]
-"""Told, on the writer's thread, of all the events settled by one commit that were submitted with it. Must not block or raise."""
+"""Told, on a writer's thread, of all the events settled by one commit that were submitted with it. Must not block or raise."""
 
 
 def _set(done: Sequence[Submitted]) -> None:
@@ -56,19 +58,27 @@ def _set(done: Sequence[Submitted]) -> None:
 
 
 class GroupWriter:
-    """Records events in groups. `after_commit(receipts)` runs on the writer's thread and must not block."""
+    """Records events in groups, up to `writers` of them at once. `after_commit(receipts)` runs on a writer's thread and must
+    not block."""
 
     patience_seconds = PATIENCE_SECONDS
     """How long to wait for an event to be settled; after that it may or may not have been recorded."""
 
-    def __init__(self, ledger: Ledger, policy: Policy, after_commit: Callable[[Sequence[Receipt]], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        policy: Policy,
+        after_commit: Callable[[Sequence[Receipt]], None],
+        writers: int = 1,
+    ) -> None:
         self._ledger = ledger
+        self._writers = writers
         self._policy = policy
         self._after_commit = after_commit
         self._queue: deque[Submitted] = deque()
         self._wake = threading.Condition()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def record(self, arrival: Arrival) -> Receipt:
         """Returns once `arrival` is durable. Raises LedgerUnavailable where it is not known to be; safe to try again."""
@@ -85,19 +95,20 @@ class GroupWriter:
             if self._stopping or len(self._queue) >= MOST_WAITING:
                 raise LedgerUnavailable("too many events wait for the ledger")
             self._queue.append(submitted)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-                self._thread.start()
+            if len(self._threads) < self._writers:
+                thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+                self._threads.append(thread)
+                thread.start()
             self._wake.notify()
         return submitted
 
     def stop(self) -> None:
-        """Finishes what waits, then ends the thread. Idempotent."""
+        """Finishes what waits, then ends the threads. Idempotent."""
         with self._wake:
             self._stopping = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(PATIENCE_SECONDS)
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
 
     def _run(self) -> None:
         while True:

@@ -1,28 +1,35 @@
-"""Runs the web under granian: one process by default, since SQLite has one writer (WEB_PROCESSES)."""
+"""python -m app.web.serve HOST PORT PROCESSES: the web under granian, in place of the `bridge web` that checked everything.
+
+One process by default, since SQLite has one writer (WEB_PROCESSES). This one is their parent, which does nothing but restart
+them, so it loads nothing of the project: 17 MB instead of 52.
+"""
+
+import os
+import sys
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from app.settings import Settings
+from app.processes import end_with_parent
 
 MOST_OPEN = 4096
 """Requests at once, those included that wait for their bodies."""
 
 
-def serve(settings: Settings) -> None:
+def serve(host: str, port: int, processes: int) -> None:
     """Serves until SIGTERM or SIGINT."""
     server = Server(
         "app.web.factory:gateway",
         factory=True,
-        address=settings.host,
-        port=settings.port,
+        address=host,
+        port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=30000),
         websockets=False,
-        workers=settings.web_processes,
+        workers=processes,
         loop=Loops.asyncio,
         backlog=2048,
         backpressure=MOST_OPEN,
@@ -32,3 +39,14 @@ def serve(settings: Settings) -> None:
         process_name=None,
     )
     server.serve()
+
+
+def main() -> None:
+    host, port, processes = sys.argv[1:]
+    if os.environ.get("BRIDGE_SUPERVISED"):
+        end_with_parent()
+    serve(host, int(port), int(processes))
+
+
+if __name__ == "__main__":
+    main()

@@ -299,7 +299,7 @@ def record_together(ledger: Ledger, writer: GroupWriter, arrivals: list[Arrival]
             if not ledger.is_sqlite:
                 ledger.run(connection, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             pending = [pool.submit(hand_over, arrivals[0])]
-            wait_for(lambda: writer._thread is not None and not writer._queue, 5)
+            wait_for(lambda: writer._threads and not writer._queue, 5)
             pending += [pool.submit(hand_over, each) for each in arrivals[1:]]
             wait_for(lambda: len(writer._queue) == len(arrivals) - 1, 5)
         return [each.result(10) for each in pending]
@@ -341,7 +341,7 @@ def test_an_outage_fails_its_group_and_the_writer_lives_on(ledger, ledger_url, w
 def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
     with ThreadPoolExecutor(5) as pool:
         pending = [pool.submit(writer.record, arrival(n)) for n in range(5)]
-        wait_for(lambda: all(p.done() for p in pending) or writer._thread is not None, 5)
+        wait_for(lambda: all(p.done() for p in pending) or writer._threads, 5)
         recorded = [p.result(10).outcome for p in pending]
         writer.stop()
     assert recorded == ["sale"] * 5
