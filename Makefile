@@ -33,14 +33,16 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 run: $(RUN_STAMP)
 	$(BIN)/bridge up
 
+# The faults first and alone, for their table and their clocks; then all else, a file at a time on either of two processes.
 test: lint browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
 
 browser:
 	@($(CHROMIUM_IS_THERE)) >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing Debian's chromium for the browser tests"; \
-	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
+	  (apt-get -o Acquire::Retries=3 update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
 	    || echo "*** CHROMIUM COULD NOT BE INSTALLED ***"; \
 	else echo "*** THERE IS NO CHROMIUM: apt-get install chromium, or set CHROMIUM ***"; fi
 

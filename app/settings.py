@@ -1,9 +1,7 @@
 """All configuration, read once from the environment (and bridge.toml), frozen, and checked before anything starts."""
 
-import json
 import os
 import re
-import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -12,8 +10,6 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -25,27 +21,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.destination_tables import DestinationTable, read_tables, web_url
 from app.errors import ConfigurationError
-from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES, Rules
-from app.toml_tables import AlertTable, RetentionTable, read_table
+from app.made_up import GENERATED, read_made_up_secrets
+from app.model import Rules
+from app.toml_tables import AlertTable, AttributionTable, RetentionTable, read_table
 
-SECRETS_FILE = "secrets.json"
-GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
-SANDBOX_SOURCES = ("STRIPE", "TYPEFORM")
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
-
-
-class Attribution(BaseModel):
-    """[attribution] in bridge.toml: under which names ids are looked for, in this order, and which click counts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    touch: Literal["first", "last"] = "first"
-    click_id: tuple[str, ...] = CLICK_ID_NAMES
-    customer_id: tuple[str, ...] = CUSTOMER_ID_NAMES
-    reference_prefixes: tuple[str, ...] = ("clk_", "clickid_")
-    """A Stripe client_reference_id that begins with one of these is a click id, kept whole."""
-    reference_prefixes_cut: tuple[str, ...] = ("dub_id_",)
-    """The same, with the prefix cut off."""
 
 
 class Settings(BaseSettings):
@@ -204,9 +184,9 @@ class Settings(BaseSettings):
         return self.bridge_config or Path("bridge.toml")
 
     @cached_property
-    def attribution(self) -> "Attribution":
+    def attribution(self) -> AttributionTable:
         """The table [attribution] of bridge.toml, with the contract's defaults. Raises ConfigurationError."""
-        return read_table(Attribution, self.config, self.config_path, "attribution")
+        return read_table(AttributionTable, self.config, self.config_path, "attribution")
 
     @cached_property
     def alerts(self) -> AlertTable:
@@ -318,33 +298,6 @@ def load_settings() -> Settings:
         settings._keep_source_secrets(made_up)
     settings._keep_source_secrets(os.environ)
     return settings
-
-
-def read_made_up_secrets(home: Path) -> dict[str, str]:
-    """What `bridge up` generated into BRIDGE_HOME; {} where it never ran."""
-    try:
-        kept = json.loads((home / SECRETS_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: {error}") from error
-    return {str(name): str(value) for name, value in kept.items()}
-
-
-def make_up_secrets(home: Path) -> dict[str, str]:
-    """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = read_made_up_secrets(home)
-    wanted = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
-    wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
-    merged = wanted | kept
-    if merged != kept:
-        path = home / SECRETS_FILE
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(path)
-    return merged
 
 
 def variable_of(source: str) -> str:

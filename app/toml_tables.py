@@ -1,4 +1,4 @@
-"""The tables [alerts] and [retention] of bridge.toml, and how such a table is read."""
+"""The tables [attribution], [alerts] and [retention] of bridge.toml, and how such a table is read."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -6,10 +6,25 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ConfigurationError
+from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
 
 Table = TypeVar("Table", bound=BaseModel)
 AlertKind = Literal["dead", "paused", "down", "silent", "refused"]
 ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "silent", "refused")
+
+
+class AttributionTable(BaseModel):
+    """Under which names ids are looked for, in this order, and which click counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    touch: Literal["first", "last"] = "first"
+    click_id: tuple[str, ...] = CLICK_ID_NAMES
+    customer_id: tuple[str, ...] = CUSTOMER_ID_NAMES
+    reference_prefixes: tuple[str, ...] = ("clk_", "clickid_")
+    """A Stripe client_reference_id that begins with one of these is a click id, kept whole."""
+    reference_prefixes_cut: tuple[str, ...] = ("dub_id_",)
+    """The same, with the prefix cut off."""
 
 
 class AlertTable(BaseModel):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.errors import ConfigurationError
-from app.settings import SECRETS_FILE, Settings, load_settings, make_up_secrets, split_secrets
+from app.made_up import SECRETS_FILE, make_up_secrets
+from app.settings import Settings, load_settings, split_secrets
 
 SECRET = "s3cret-of-the-test"
 WRONG = [
@@ -194,7 +195,7 @@ def test_the_environment_wins_over_what_was_made_up(make_settings, tmp_path):
     assert settings.dashboard_password.get_secret_value() == "my own password"
 
 
-@pytest.mark.parametrize("content", ["{not json", "", "\xff"])
+@pytest.mark.parametrize("content", ["{not json", "", "\xff", "[]"])
 def test_a_spoilt_file_of_secrets_is_named(make_settings, tmp_path, content):
     (tmp_path / SECRETS_FILE).write_text(content, encoding="latin-1")
     with pytest.raises(ConfigurationError, match=SECRETS_FILE):

@@ -17,6 +17,7 @@ from app.ledger.sweeping import (
     claims_of,
     expired_claims,
     heartbeat,
+    is_ahead,
     set_back,
     stop_worker,
     take_over,
@@ -84,10 +85,11 @@ class Sweeper:
             if dead:
                 stale += claims_of(ledger, connection, dead)
             due = any(has_due(ledger, connection, name, now) for name in self._destinations)
+            rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
+            ahead = rested and any(is_ahead(ledger, connection, name, now) for name in self._destinations)
         if jump:
             log.warning("clock.jumped", by_ms=jump)
-        self._was_set_back = self._was_set_back or jump < 0
-        rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
+        self._was_set_back = self._was_set_back or jump < 0 or ahead
         if stale or dead or self._was_set_back or rested:
             self._write(stale, dead)
         self._ask()

@@ -11,7 +11,8 @@ from app.destination import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
 from app.logs import configure_logs
-from app.settings import SANDBOX_SOURCES, Settings, load_settings, make_up_secrets
+from app.made_up import SANDBOX_SOURCES, make_up_secrets
+from app.settings import Settings, load_settings
 from app.stack import Plan, become
 from app.supervisor import end_leftovers, port_is_free, valkey_binary
 

@@ -11,6 +11,7 @@ from app.ledger.forwarding import ATTEMPT, PROBE_SECONDS
 LOST = "the worker ended before it knew the answer; this attempt may or may not have reached the destination"
 CLOCK_TOLERANCE_MS = 2000
 """Machines' clocks differ by less, and what is further ahead of the ledger's clock was written before it was set back."""
+LOOKED_AT = 1000
 
 
 def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
@@ -78,6 +79,15 @@ def workers_here(ledger: Ledger, connection: Connection, host: str) -> list[tupl
     return [tuple(row) for row in rows]
 
 
+def is_ahead(ledger: Ledger, connection: Connection, destination: str, now: int) -> bool:
+    """Whether something that waits was recorded in a future that the clock has left, among the next LOOKED_AT that are due.
+
+    A clock that was ahead for less than the time between two sweeps is seen in nothing else.
+    """
+    future = now + CLOCK_TOLERANCE_MS
+    return ledger.run(connection, _AHEAD, destination, future, future, future).first() is not None
+
+
 def set_back(
     ledger: Ledger, connection: Connection, destinations: Sequence[str], *, now: int, longest_claim_ms: int
 ) -> int:
@@ -111,6 +121,13 @@ def set_back(
     return moved
 
 
+_AHEAD = f"""
+  SELECT 1 FROM (
+    SELECT id, created_at, attempts FROM deliveries WHERE destination = ? AND due_at > ? AND claim IS NULL
+    ORDER BY due_at LIMIT {LOOKED_AT}) n
+  WHERE created_at > ?
+     OR (attempts > 0 AND EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = n.id AND a.started_at > ? LIMIT 1 OFFSET 0))
+  LIMIT 1"""
 _NEW = """
   UPDATE deliveries SET due_at = ? + due_at - created_at, created_at = ?
   WHERE destination = ? AND due_at > ? AND created_at > ? AND attempts = 0 AND claim IS NULL"""

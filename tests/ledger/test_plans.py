@@ -35,6 +35,7 @@ from app.ledger.sweeping import (
     claims_of,
     expired_claims,
     heartbeat,
+    is_ahead,
     register_worker,
     set_back,
     stop_worker,
@@ -238,6 +239,7 @@ def test_sweeping_goes_by_index(large):
         assert take_over(large, c, stale, now=later) >= 8
         heartbeat(large, c, worker, later)
         workers_here(large, c, "here")
+        assert is_ahead(large, c, "main", large.now(c)), "what was taken over then is of a time to come"
         set_back(large, c, ["main"], now=large.now(c), longest_claim_ms=50_000)
         stop_worker(large, c, worker, later)
         learning.has_nameless(large, c, "stripe")

@@ -188,6 +188,39 @@ def test_a_worker_that_starts_after_the_clock_was_set_back_finds_what_was_record
     assert place.claim(f"{mine}.1") == [1]
 
 
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_clock_that_was_ahead_between_two_sweeps_leaves_nothing_in_that_future(place, attempts):
+    mine = place.worker()
+    sweeper = place.sweeper(mine)
+    sweeper.sweep()
+    if attempts:
+        place.add(1)
+    place.clock.ahead = 3600
+    if attempts:
+        assert place.claim(f"{mine}.1", claim_ms=-1) == [1]
+        place.sweeper(place.worker()).sweep()
+        assert place.all("SELECT attempts FROM deliveries") == [(1,)]
+    else:
+        place.add(1)
+    place.clock.ahead = 0
+    assert place.claim(f"{mine}.2") == []
+    sweeper.sweep()
+    assert place.claim(f"{mine}.2") == [], "it has just looked, and the clock never jumped while it did"
+    sweeper._beat_at = time.monotonic() - 60
+    sweeper.sweep()
+    assert place.claim(f"{mine}.2") == [1]
+
+
+def test_what_waits_for_its_next_attempt_is_no_future(place):
+    sweeper = place.sweeper(place.worker())
+    place.add(1, wait_ms=700_000)
+    sweeper.sweep()
+    sweeper._beat_at = time.monotonic() - 60
+    sweeper.sweep()
+    ((waits,),) = place.all("SELECT due_at - created_at FROM deliveries WHERE id = 1")
+    assert waits == 700_000
+
+
 def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place):
     sweeper = place.sweeper(place.worker())
     place.add(1)

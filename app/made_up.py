@@ -1,0 +1,41 @@
+"""The secrets that `bridge up` makes up where none are set, and keeps in BRIDGE_HOME for the other commands to find."""
+
+import json
+import secrets
+from pathlib import Path
+
+from app.errors import ConfigurationError
+
+SECRETS_FILE = "secrets.json"
+GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
+SANDBOX_SOURCES = ("STRIPE", "TYPEFORM")
+"""Whose signing secrets are made up too; they count in sandbox mode alone."""
+
+
+def read_made_up_secrets(home: Path) -> dict[str, str]:
+    """What `bridge up` generated into BRIDGE_HOME; {} where it never ran."""
+    try:
+        kept = json.loads((home / SECRETS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: {error}") from error
+    if not isinstance(kept, dict):
+        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: it is no JSON object")
+    return {str(name): str(value) for name, value in kept.items()}
+
+
+def make_up_secrets(home: Path) -> dict[str, str]:
+    """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = read_made_up_secrets(home)
+    wanted = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
+    wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
+    merged = wanted | kept
+    if merged != kept:
+        path = home / SECRETS_FILE
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    return merged
