@@ -122,7 +122,12 @@ class GroupWriter:
                     self._wake.wait()
                 group = [self._queue.popleft() for _ in range(min(len(self._queue), LARGEST_GROUP))]
             self._commit(group)
-            time.sleep(max(LEAST_REST_SECONDS, min(MOST_REST_SECONDS, REST_SECONDS_AN_EVENT * len(group))))
+            time.sleep(self._rest_seconds(len(group)))
+
+    def _rest_seconds(self, size: int) -> float:
+        if self._writers > 1:  # the next group gathers while this one's commit is waited for
+            return LEAST_REST_SECONDS
+        return max(LEAST_REST_SECONDS, min(MOST_REST_SECONDS, REST_SECONDS_AN_EVENT * size))
 
     def _commit(self, group: list[Submitted]) -> None:
         try:
