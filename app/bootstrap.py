@@ -11,7 +11,7 @@ from app.errors import ConfigurationError
 from app.intake import Intake
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt
-from app.ledger.snapshot import Route
+from app.ledger.staged import Route
 from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.queue import Nudger, Nudges, connect
 from app.settings import Settings

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt, record
-from app.ledger.snapshot import Arrival
+from app.ledger.staged import Arrival
 from app.model import Inbound
 from app.sources.base import Source
 

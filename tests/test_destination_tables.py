@@ -8,7 +8,7 @@ from app.bootstrap import make_policy, make_routes
 from app.destination import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.recording import record
-from app.ledger.snapshot import Arrival
+from app.ledger.staged import Arrival
 from app.model import Inbound
 from app.sources.stripe import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM

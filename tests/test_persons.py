@@ -10,7 +10,7 @@ import pytest
 from app.dialects.events import Events
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt, record
-from app.ledger.snapshot import Arrival, Route
+from app.ledger.staged import Arrival, Route
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 

@@ -15,8 +15,6 @@ from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.ledger.standing import was_attempted
 from app.persons import Identifier, Person
 
-__all__ = ["Arrival", "Conversion", "NewEvent", "Route", "SeenEvent", "Snapshot"]
-
 IDS_AN_EVENT = 4
 """Its own, and those of a conversion, a person and a delivery. More are drawn where a group takes more."""
 

@@ -15,7 +15,7 @@ import structlog
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt, record
-from app.ledger.snapshot import Arrival
+from app.ledger.staged import Arrival
 
 LARGEST_GROUP = 128
 MOST_WAITING = 2000

@@ -94,11 +94,6 @@ class HmacScheme:
             headers[self.id_header] = message_id
         return headers
 
-    @property
-    def is_timed(self) -> bool:
-        """Whether a signature of this scheme grows old."""
-        return self.pairs is not None or self.timestamp_header is not None
-
     def _check_age(self, timestamp: str, now: datetime) -> None:
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
             raise SignatureError("the signature's timestamp is no number")

@@ -21,7 +21,7 @@ from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
 from app.ledger.learning import Nameless, claim_nameless, has_nameless, unclaim_nameless
 from app.ledger.recording import Policy, Receipt, record
-from app.ledger.snapshot import Arrival
+from app.ledger.staged import Arrival
 from app.ledger.standing import known_events
 from app.model import Inbound, Mapped, Rules, Who
 from app.sources.base import Source

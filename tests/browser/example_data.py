@@ -21,7 +21,7 @@ from app.ledger.mending import replay
 from app.ledger.queries import delivery
 from app.ledger.recording import Policy, record
 from app.ledger.refusals import add_refusals
-from app.ledger.snapshot import Arrival, Route
+from app.ledger.staged import Arrival, Route
 from app.model import Inbound, Rules
 from app.sources.lookup import all_sources
 from tests.browser import example_bodies as bodies

@@ -29,7 +29,7 @@ from app.ledger.forwarding import (
 from app.ledger.mending import discard, matching, replay
 from app.ledger.recording import Policy, record
 from app.ledger.schema import upgrade
-from app.ledger.snapshot import Arrival, Route
+from app.ledger.staged import Arrival, Route
 from app.ledger.standing import known_events, standings
 from app.ledger.sweeping import (
     claims_of,

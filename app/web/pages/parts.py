@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import flash, redirect, session
-from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.destination import Destination
@@ -39,9 +38,3 @@ def told(message: str, where: str, *, is_done: bool = True) -> Response:
     """Goes on to `where`, which shows `message` once."""
     flash(message[0].upper() + message[1:].rstrip(".") + ".", "ok" if is_done else "warn")
     return redirect(where)
-
-
-def found_or_404(thing: object, name: str) -> None:
-    """Raises NotFound where `thing` is None."""
-    if thing is None:
-        raise NotFound(f"there is no {name}")

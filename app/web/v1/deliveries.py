@@ -1,8 +1,6 @@
 """Deliveries: the list (also as CSV), one of them, and what mends it."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnprocessableEntity
@@ -15,7 +13,7 @@ from app.ledger.reading import look
 from app.web.asked import FILTER, filter_of, json_object, number, one_of, only, page_size
 from app.web.pages.exports import DELIVERY, table
 from app.web.pages.parts import Parts
-from app.web.v1.answers import ACTOR, told
+from app.web.v1.answers import ACTOR, every_row, told
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -28,15 +26,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
                 return search.Page(rows, rows[-1]["id"] if len(rows) == limit else None)
             return search.failed(ledger, connection, wanted, parts.sources, before=before, limit=limit)
 
-    def all_of(wanted: search.Filter) -> Iterator[dict[str, Any]]:
-        before: int | None = None
-        while True:
-            page = page_of(wanted, before, queries.PAGE)
-            yield from page.rows
-            if page.next_before is None:
-                return
-            before = page.next_before
-
     @blueprint.get("/deliveries")
     def deliveries() -> Response:
         only(*FILTER, "before", "limit")
@@ -46,7 +35,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries.csv")
     def deliveries_csv() -> Response:
         only(*FILTER)
-        return table("deliveries", DELIVERY, all_of(filter_of(request.args)), is_masked=False)
+        wanted = filter_of(request.args)
+        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
+        return table("deliveries", DELIVERY, rows, is_masked=False)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     def delivery(delivery_id: int) -> Response:

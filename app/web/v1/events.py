@@ -1,8 +1,5 @@
 """Events: the list (also as CSV), one of them, and mapping parked ones anew."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
@@ -16,7 +13,7 @@ from app.web.asked import name_in, number, one_of, only, page_size, text_in, tim
 from app.web.pages.events import map_parked_anew
 from app.web.pages.exports import EVENT, table
 from app.web.pages.parts import Parts
-from app.web.v1.answers import ACTOR
+from app.web.v1.answers import ACTOR, every_row
 
 FILTER = ("outcome", "source", "since", "until", "q")
 
@@ -28,15 +25,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as connection:
             return events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
 
-    def all_of(wanted: EventFilter) -> Iterator[dict[str, Any]]:
-        before: int | None = None
-        while True:
-            page = page_of(wanted, before, queries.PAGE)
-            yield from page.rows
-            if page.next_before is None:
-                return
-            before = page.next_before
-
     @blueprint.get("/events")
     def events() -> Response:
         only(*FILTER, "before", "limit")
@@ -46,7 +34,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/events.csv")
     def events_csv() -> Response:
         only(*FILTER)
-        return table("events", EVENT, all_of(asked()), is_masked=False)
+        wanted = asked()
+        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
+        return table("events", EVENT, rows, is_masked=False)
 
     @blueprint.get("/events/<path:event_id>")
     def event(event_id: str) -> Response:
