@@ -47,6 +47,7 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
     page.get_by_role("heading", name=re.compile("^Failed forwards 1$")).wait_for()
     page.get_by_role("table").last.get_by_role("link").first.click()
     page.get_by_text("It says: “this currency is not enabled”").wait_for()
+    page.wait_for_load_state()  # the text may stand there before the script that listens for keys
     page.keyboard.press("r")
     page.get_by_role("status").filter(has_text="It was dead and is due now.").wait_for()
     page.evaluate("window.isSamePage = true")
