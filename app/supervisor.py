@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from app.errors import ConfigurationError
 from app.processes import end, pid_started
@@ -20,7 +21,7 @@ STOP_PATIENCE_SECONDS = 12.0
 LONGEST_BACKOFF_SECONDS = 20.0
 STEADY_SECONDS = 30.0
 LONGEST_SOCKET_PATH = 100
-"""Unix socket paths end at some 104 bytes; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
+"""In bytes. Unix socket paths end at some 104 of them; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
 
 
 @dataclass
@@ -145,11 +146,11 @@ class EmbeddedValkey:
         self._folder = home / "valkey"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket = self._folder.resolve() / "valkey.sock"
-        self._port = 0 if len(str(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
+        self._port = 0 if len(os.fsencode(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{self._socket}?db=0"
+        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{quote(str(self._socket))}?db=0"
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
