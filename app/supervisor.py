@@ -1,5 +1,6 @@
 """`bridge up`: the whole stack in one foreground process. A part that dies is started again, with back-off."""
 
+import errno
 import json
 import os
 import signal
@@ -184,16 +185,22 @@ def wait_until_answering(host: str, port: int, seconds: float) -> bool:
     return False
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether we could listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+def why_not_listen(host: str, port: int) -> str | None:
+    """What keeps us from listening there, and what to do about it; None where nothing does."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {port} on {host} is taken: choose another with --port or PORT"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return f"port {port} is not open to this user: choose one above 1023 with --port or PORT"
+        return f"HOST: {host} is no address of this machine ({error.strerror})"
+    return None
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ import click
 import requests
 from redis.exceptions import RedisError
 
-from app.bootstrap import make_ledger, make_nudges, make_policy
+from app.bootstrap import make_nudges, make_policy, open_ledger
 from app.cli.files import content_type_of
 from app.errors import ConfigurationError, DeliveryNotFound
 from app.examples_maker import example_body
@@ -18,7 +18,6 @@ from app.ledger.forgetting import forget as forget_one
 from app.ledger.mending import Mended, replay_all
 from app.ledger.mending import replay as replay_one
 from app.ledger.pruning import prune as prune_ledger
-from app.ledger.schema import check_schema
 from app.remap import remap_parked
 from app.settings import Settings, load_settings, variable_of
 from app.sources.base import Source
@@ -113,8 +112,7 @@ def replay(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     settings = load_settings()
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     if parked:
         _remap(settings, ledger)
         return
@@ -140,8 +138,7 @@ def replay(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(person: str, yes: bool) -> None:
     """Erase a person's data: PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
-    ledger = make_ledger(load_settings())
-    check_schema(ledger)
+    ledger = open_ledger(load_settings())
     with ledger.read() as connection:
         found = persons_called(ledger, connection, person)
     if not found:
@@ -170,8 +167,7 @@ def prune(dry_run: bool) -> None:
     if not any(days for _, days in retention):
         click.echo(f"Nothing is limited: {settings.config_path} has no [retention], so everything is kept.")
         return
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     for done in prune_ledger(ledger, retention, dry_run=dry_run):
         click.echo(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
     if dry_run and retention.deliveries_days and retention.events_days:

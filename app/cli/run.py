@@ -14,7 +14,7 @@ from app.logs import configure_logs
 from app.made_up import SANDBOX_SOURCES, make_up_secrets
 from app.settings import Settings, load_settings
 from app.stack import Plan, become
-from app.supervisor import end_leftovers, port_is_free, valkey_binary
+from app.supervisor import end_leftovers, valkey_binary, why_not_listen
 
 
 @click.command()
@@ -34,10 +34,8 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     make_up_secrets(home)
     replaced = end_leftovers(home)
     settings = load_settings()
-    if not port_is_free(settings.host, settings.port):
-        raise ConfigurationError(
-            f"port {settings.port} on {settings.host} is taken: choose another with --port or PORT"
-        )
+    if problem := why_not_listen(settings.host, settings.port):
+        raise ConfigurationError(problem)
     ledger = make_ledger(settings)
     upgrade(ledger)
     ledger.close()
