@@ -15,7 +15,7 @@ def has_example(source: str) -> bool:
 def example_body(source: str) -> bytes:
     """A built-in body of `source` with fresh ids and the present time. Raises ConfigurationError where there is none."""
     if not has_example(source):
-        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with a body of its")
+        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with one of its bodies")
     text = (files("app") / "examples" / f"{source}.json").read_text(encoding="utf-8")
     marks = {
         "@ID@": secrets.token_hex(8),

@@ -318,6 +318,15 @@ def test_replay_chooses_by_status_source_and_time(on_ledger, post, ledger):
 
 
 @sqlite_alone
+def test_replay_takes_several_ids_after_one_option(on_ledger, post, ledger):
+    for number in range(3):
+        post(checkout(number))
+    one, two, three = settle(ledger, "permanent", status=400)
+    assert "2 due now" in on_ledger("replay", "--id", one, three).stdout
+    assert "2 due now" in on_ledger("replay", "--id", one, "--id", two).stdout
+
+
+@sqlite_alone
 def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
     post(checkout(0))
     settle(ledger, "permanent", status=400)
@@ -342,6 +351,11 @@ def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
         ("--id", "1", "--since", "1h"),
         ("--status", "delivered"),
         ("--status", "dead", "--since", "yesterday"),
+        ("--status", "dead", "--force"),
+        ("--parked", "--force"),
+        ("--parked", "--source", "stripe"),
+        ("--parked", "1"),
+        ("1",),
     ):
         assert on_ledger("replay", *arguments).exit_code == 2, arguments
     for number in ("0", "424242", str(2**63), "-1"):
@@ -576,6 +590,8 @@ def test_send_says_what_is_missing(bridge):
     result = bridge("send", "stripe", STRIPE_WEBHOOK_SECRET="")
     assert result.exit_code == 1
     assert "set STRIPE_WEBHOOK_SECRET" in result.stderr
+    result = bridge("send", "stripe", "--to", "127.0.0.1:8000")
+    assert (result.exit_code, "--to: must be a URL" in result.stderr) == (2, True)
     result = bridge("send", "elementor")
     assert "ELEMENTOR_PATH_TOKEN" in result.stderr
     result = bridge("send", "stripe", "--to", "http://127.0.0.1:9")
@@ -583,10 +599,13 @@ def test_send_says_what_is_missing(bridge):
     assert "no answer" in result.stderr
 
 
-def test_the_commands_of_the_contract_are_all_there(bridge):
+def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge):
     listed = bridge("--help").stdout
-    for name in ("up", "web", "worker", "map", "send", "deliveries", "events", "replay", "doctor", "forget", "db"):
+    names = "up web worker map send deliveries events replay backfill reconcile stripe-endpoint doctor forget prune db alert-test"
+    for name in names.split():
         assert f"\n  {name} " in listed
+    assert "..." not in listed.split("Commands:")[1]
+    assert bridge("--version").stdout.startswith("Conversion Bridge ")
 
 
 def test_a_command_far_from_the_ledger_says_so_and_makes_nothing(bridge, tmp_path):

@@ -31,7 +31,10 @@ Finding = tuple[str, str]
 
 @click.command()
 def doctor() -> None:
-    """Check configuration, ledger, Redis, workers, destination and clock. Exit status 1 if something is wrong."""
+    """Say what is wrong, and what to do about it.
+
+    Checks configuration, ledger, Redis, workers, destination, clock and Stripe. Exit status 1 if something is wrong.
+    """
     wrong = False
     for kind, text in examine():
         wrong = wrong or kind == "wrong"

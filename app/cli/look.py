@@ -25,7 +25,7 @@ from app.sources.lookup import source_called
 @click.option("--content-type", help="Instead of what the file's name says.")
 @click.option("-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header that came with the body.")
 def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
-    """Dry run: what would these raw bodies become? Checks no signature, stores nothing. One JSON object a line."""
+    """Show what raw bodies would become: a dry run. Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
     found = source_called(source, settings.config)
     given = headers_of(headers)
@@ -76,7 +76,7 @@ def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many; default all.")
 def events(outcome: str | None, as_json: bool, limit: int | None) -> None:
-    """List received events, newest first, with what became of each and why."""
+    """List events, newest first, and what became of each."""
     rows = all_events(open_ledger(load_settings()), outcome=outcome, limit=limit)
     if as_json:
         _print_json(rows)

@@ -34,7 +34,7 @@ ACCOUNT_HELP = "A connected account (acct_…), with the platform's key."
 
 @click.group("stripe-endpoint")
 def stripe_endpoint() -> None:
-    """The webhook endpoint at Stripe: look at it, or make it what the bridge needs. Needs STRIPE_API_KEY."""
+    """See or set up the webhook endpoint at Stripe. Needs STRIPE_API_KEY."""
 
 
 @stripe_endpoint.command()
