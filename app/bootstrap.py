@@ -5,10 +5,11 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.destination import destinations_of
 from app.destination_tables import MAIN, SANDBOX
 from app.dialects import dialect_of
 from app.errors import ConfigurationError
-from app.intake import Intake
+from app.intake import Intake, configured_sources
 from app.ledger.engine import Ledger
 from app.ledger.recording import Policy, Receipt
 from app.ledger.schema import check_schema
@@ -21,6 +22,14 @@ from app.sources.lookup import all_sources
 
 PURCHASE_HOLD_RATIO = 4.5
 """Opt-in events are held this much longer than STRIPE_HOLD: 90 s where it is 20."""
+
+
+def check_configuration(settings: Settings) -> None:
+    """Raises ConfigurationError where the environment or bridge.toml is wrong, before anything runs on it."""
+    configured_sources(settings, all_sources(settings.config))
+    make_policy(settings)
+    destinations_of(settings)
+    _ = settings.retention, settings.alert_url
 
 
 def make_ledger(settings: Settings) -> Ledger:

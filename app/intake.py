@@ -19,6 +19,22 @@ SHORTEST_MASKED = 8
 """A shorter secret could be a word of the body."""
 
 
+Configured = tuple[Source, tuple[str, ...], tuple[str, ...]]
+"""A source with its signing secrets and its URL tokens."""
+
+
+def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Configured]:
+    """Those that have a secret or a token. Raises ConfigurationError where one cannot be used."""
+    found = {}
+    for name, source in sources.items():
+        secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
+        for secret in secrets:
+            _check_secret(source, secret)
+        if secrets or tokens:
+            found[name] = (source, secrets, tokens)
+    return found
+
+
 class Intake:
     """Takes webhooks for all configured sources.
 
@@ -33,13 +49,7 @@ class Intake:
     ) -> None:
         self._rules: Rules = settings.rules
         self._record = record
-        self._sources: dict[str, tuple[Source, tuple[str, ...], tuple[str, ...]]] = {}
-        for name, source in sources.items():
-            secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
-            for secret in secrets:
-                _check_secret(source, secret)
-            if secrets or tokens:
-                self._sources[name] = (source, secrets, tokens)
+        self._sources = configured_sources(settings, sources)
 
     @property
     def configured(self) -> tuple[str, ...]:

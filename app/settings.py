@@ -25,6 +25,8 @@ from app.made_up import GENERATED, read_made_up_secrets
 from app.model import Rules
 from app.toml_tables import AlertTable, AttributionTable, RetentionTable, read_table
 
+TABLES = ("sources", "attribution", "destinations", "alerts", "retention")
+"""Of bridge.toml."""
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
 
 
@@ -81,6 +83,18 @@ class Settings(BaseSettings):
     @classmethod
     def _is_secret_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(web_url(value.get_secret_value().strip()))
+
+    @field_validator("destination_url", "public_url")
+    @classmethod
+    def _is_base(cls, value: str | None) -> str | None:
+        if value is not None and ("?" in value or "#" in value):
+            raise ValueError("must hold no ? and no #: paths are appended to it")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
@@ -221,6 +235,9 @@ class Settings(BaseSettings):
             found = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path}: {error}") from error
+        unknown = sorted(set(found) - set(TABLES))
+        if unknown:
+            raise ConfigurationError(f"{path}: {unknown[0]}: knows only the tables {', '.join(TABLES)}")
         sources = found.get("sources", {})
         if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
             raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
@@ -289,9 +306,12 @@ def load_settings() -> Settings:
         settings = Settings(**defaults)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = []
-        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        for problem in error.errors(include_input=False, include_url=False):
             name = str(problem["loc"][0]).upper() + ": " if problem["loc"] else ""
-            problems.append(name + problem["msg"].removeprefix("Value error, "))
+            if problem["type"] == "too_short":
+                problems.append(f"{name}must be {problem['ctx']['min_length']} characters or more")
+            else:
+                problems.append(name + problem["msg"].removeprefix("Value error, "))
         raise ConfigurationError("; ".join(problems)) from None
     settings._environment = dict(os.environ)
     if settings.is_sandbox:

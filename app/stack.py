@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.supervisor import EmbeddedValkey, Supervisor, child, on_stop_signals, wait_until_answering
+from app.supervisor import EmbeddedValkey, Supervisor, child, is_answering, on_stop_signals
 
 START_SECONDS = 30
 
@@ -45,6 +45,10 @@ def run(plan: Plan) -> None:
     home = Path(plan.home)
     supervisor = Supervisor(home, plan.log_level)
     on_stop_signals(supervisor.ask_to_stop)
+
+    def answers() -> bool:
+        return is_answering(plan.host, plan.port)
+
     environment = dict(os.environ, BRIDGE_SUPERVISED="1")
     try:
         if plan.valkey is not None:
@@ -54,10 +58,13 @@ def run(plan: Plan) -> None:
         supervisor.add("web", lambda: child(["-m", "app", "web"], environment))
         for number in range(1, plan.workers + 1):
             supervisor.add(f"worker {number}", lambda: child(["-m", "workers"], environment))
-        if not wait_until_answering(plan.host, plan.port, START_SECONDS):
-            _say(sys.stderr.fileno(), ["The web does not answer yet; the log above says why."])
-        _say(sys.stdout.fileno(), plan.greeting)
-        supervisor.watch()
+        is_up = supervisor.watch(answers, START_SECONDS)
+        if not is_up and not supervisor.is_stopping:
+            _say(sys.stderr.fileno(), ["The web does not answer yet: what is above says why. Ctrl-C stops everything."])
+            is_up = supervisor.watch(answers)
+        if is_up:
+            _say(sys.stdout.fileno(), plan.greeting)
+            supervisor.watch()
     finally:
         _say(sys.stdout.fileno(), ["Stopping: what is in flight gets a few seconds."])
         supervisor.stop()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import socket
@@ -54,14 +55,23 @@ class Supervisor:
     def ask_to_stop(self) -> None:
         self._stop.set()
 
-    def watch(self) -> None:
-        """Returns when asked to stop. Restarts what dies: at once the first time, then with a growing pause."""
-        while not self._stop.wait(0.1):
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def watch(self, until: Callable[[], bool] | None = None, seconds: float = math.inf) -> bool:
+        """Restarts what dies: at once the first time, then with a growing pause. Returns when asked to stop, when so many
+        seconds are over, and True as soon as `until()` is."""
+        deadline = time.monotonic() + seconds
+        while not self._stop.wait(0.1) and time.monotonic() < deadline:
             for part in self._parts:
                 if part.process is not None and part.process.poll() is not None:
                     self._bury(part)
                 if part.process is None and time.monotonic() >= part.start_at:
                     self._launch(part)
+            if until is not None and until():
+                return True
+        return False
 
     def stop(self) -> None:
         """Asks all parts to end, newest first, and sees to it that they do. Idempotent."""
@@ -177,12 +187,19 @@ def wait_until_answering(host: str, port: int, seconds: float) -> bool:
     """Whether something listens there within that time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            with socket.create_connection((host, port), timeout=1):
-                return True
-        except OSError:
-            time.sleep(0.05)
+        if is_answering(host, port):
+            return True
+        time.sleep(0.05)
     return False
+
+
+def is_answering(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def why_not_listen(host: str, port: int) -> str | None:

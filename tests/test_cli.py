@@ -426,6 +426,37 @@ def test_web_names_all_that_is_missing_at_once(bridge):
     assert "set REDIS_URL, DASHBOARD_PASSWORD, SECRET_KEY" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("variables", "table", "remedy"),
+    [
+        ({"WPFORMS_PATH_TOKEN": "short"}, "", "WPFORMS_PATH_TOKEN must be 16 or more"),
+        ({"DESTINATION_URL": "http://127.0.0.1:9", "DESTINATION_TOKEN": "t"}, "", "DESTINATION_ALLOW_PRIVATE=1"),
+        (
+            {"DESTINATION_URL": "https://x.example/?a=1", "DESTINATION_TOKEN": "t"},
+            "",
+            "DESTINATION_URL: must hold no ?",
+        ),
+        ({"DASHBOARD_PASSWORD": "short"}, "", "DASHBOARD_PASSWORD: must be 8 characters or more"),
+        ({"CLERK_WEBHOOK_SECRET": "whsec_é"}, "", "CLERK_WEBHOOK_SECRET"),
+        ({}, "[sources.shop]\nkind = 'refund'", "sources.shop.kind"),
+        ({}, "[retention]\nbodies_days = 0", "retention.bodies_days"),
+        ({}, "[alerts]\nkinds = ['fire']", "alerts.kinds"),
+        ({}, "[retenton]\nbodies_days = 9", "retenton: knows only the tables sources, attribution"),
+    ],
+)
+@sqlite_alone
+def test_nothing_starts_on_a_configuration_that_is_wrong(on_ledger, bridge, tmp_path, variables, table, remedy):
+    (tmp_path / "bridge.toml").write_text(table, encoding="utf-8")
+    variables = {**REDIS, "BRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "PORT": "9", **variables}
+    for command in ("web", "up"):
+        result = on_ledger(command, **variables)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert remedy in result.stderr
+    done = worker()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert remedy in done.stderr
+
+
 def worker(**variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
     return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=30)

@@ -14,7 +14,7 @@ from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
-from app.bootstrap import host_name, make_ledger, make_nudges
+from app.bootstrap import check_configuration, host_name, make_ledger, make_nudges
 from app.destination import destinations_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
@@ -58,6 +58,7 @@ class BridgeWorker(SimpleWorker):
 
 def run(settings: Settings, concurrency: int | None) -> None:
     """Works until SIGTERM or SIGINT. Raises BridgeError where it cannot start."""
+    check_configuration(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
     destinations = destinations_of(settings)

@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
         configured = [
             name for name in all_sources(settings.config) if settings.secrets_of(name) or settings.path_tokens_of(name)
         ]
-        _ = settings.config
+        _ = settings.retention
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.bootstrap import make_ledger
+from app.bootstrap import check_configuration, make_ledger
 from app.destination import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
@@ -34,6 +34,7 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     make_up_secrets(home)
     replaced = end_leftovers(home)
     settings = load_settings()
+    check_configuration(settings)
     if problem := why_not_listen(settings.host, settings.port):
         raise ConfigurationError(problem)
     ledger = make_ledger(settings)
@@ -98,6 +99,7 @@ def web() -> None:
     ]
     if missing:
         raise ConfigurationError(f"set {', '.join(missing)} (`bridge up` makes them up and brings its own Valkey)")
+    check_configuration(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
     ledger.close()
