@@ -9,8 +9,8 @@ from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
 
 Table = TypeVar("Table", bound=BaseModel)
-AlertKind = Literal["dead", "paused", "down", "silent", "refused"]
-ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "silent", "refused")
+AlertKind = Literal["dead", "paused", "down", "late", "silent", "refused"]
+ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "late", "silent", "refused")
 
 
 class AttributionTable(BaseModel):
@@ -42,6 +42,8 @@ class AlertTable(BaseModel):
     """After so long without another one, those that are still dead are no outage any more."""
     down_minutes: float = Field(10, ge=0, le=1440)
     """How long a destination takes nothing (its breaker is open)."""
+    late_minutes: float = Field(10, gt=0, le=1440)
+    """How long a delivery that may be sent is not: no worker, or too few of them."""
     silence_factor: float = Field(2, ge=1, le=100)
     """Times the longest usual pause of that source."""
     silence_floor_minutes: float = Field(60, ge=15, le=43200)

@@ -112,6 +112,25 @@ def has_due(ledger: Ledger, connection: Connection, destination: str, now: int) 
     return state.paused_at is None and (not state.is_open or (state.probe_at or 0) <= now)
 
 
+def due_since(
+    ledger: Ledger, connection: Connection, destination: str, before: int, *, now: int, hold_ms: int
+) -> int | None:
+    """Since when (ms), and from before `before`, there is a delivery that could have been sent; None where there is none.
+
+    That is one which may be claimed, or whose claim ran out by then and nobody took it over.
+    """
+    row = ledger.run(
+        connection,
+        f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1)})",
+        *(destination, before, now, now - hold_ms),
+    ).first()
+    statement = (
+        "SELECT MIN(claimed_until) FROM deliveries WHERE claim IS NOT NULL AND destination = ? AND claimed_until <= ?"
+    )
+    left = ledger.run(connection, statement, destination, before).scalar()
+    return min((at for at in (row and row[0], left) if at is not None), default=None)
+
+
 def claim(
     ledger: Ledger,
     connection: Connection,

@@ -290,9 +290,9 @@ def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]
     ]
 
 
-def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str, int]]:
-    """Workers with a fresh heartbeat: (id, host, pid)."""
-    since = ledger.now(connection) - ALIVE_SECONDS * 1000
+def workers_alive(ledger: Ledger, connection: Connection, now: int | None = None) -> list[tuple[int, str, int]]:
+    """Workers with a fresh heartbeat, `now` (ms) by the database's clock: (id, host, pid)."""
+    since = (ledger.now(connection) if now is None else now) - ALIVE_SECONDS * 1000
     rows = ledger.run(
         connection,
         "SELECT id, host, pid FROM workers WHERE stopped_at IS NULL AND heartbeat_at >= ? ORDER BY id",

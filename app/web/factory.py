@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from app.alarm import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
 from app.destination import destinations_of
 from app.errors import ConfigurationError
@@ -84,4 +85,8 @@ def wsgi() -> Flask:
     settings = load_settings()
     configure_logs(settings.log_level)
     end_with_parent()
-    return create_app(settings)
+    application = create_app(settings)
+    alarm = make_alarm(settings, application.extensions["ledger"])
+    if alarm is not None:
+        alarm.start()
+    return application

@@ -19,6 +19,7 @@ from app.ledger.forwarding import (
     Outcome,
     claim,
     destination_state,
+    due_since,
     ensure_destination,
     finish,
     give_back,
@@ -202,7 +203,9 @@ def claim_all(ledger: Ledger, c: Connection, token: str, limit: int = 32) -> lis
 def test_claiming_and_finishing_go_by_index(large):
     with watched(large):
         with large.read() as c:
-            assert has_due(large, c, "main", large.now(c))
+            now = large.now(c)
+            assert has_due(large, c, "main", now)
+            assert due_since(large, c, "main", now, now=now, hold_ms=900_000)
         with large.write() as c:
             claimed = claim_all(large, c, "1.1")
             assert len(claimed) == 32
