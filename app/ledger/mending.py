@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from app.errors import DeliveryNotFound
 from app.ledger import tables
+from app.ledger.claims import let_go
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import let_go
 
 BATCH = 200
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'

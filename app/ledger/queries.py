@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from app.dialects.base import iso_milliseconds
 from app.errors import DeliveryNotFound
+from app.ledger.breaker import BREAKER_FAILURES
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.reading import look
 from app.ledger.tables import LARGEST_ID
 from app.ledger.tallies import Tallies

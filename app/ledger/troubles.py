@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.ledger.breaker import BREAKER_FAILURES
+from app.ledger.claims import due_since
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import BREAKER_FAILURES, due_since
 from app.ledger.overview import MOST, waiting
 from app.ledger.queries import workers_alive
 from app.ledger.refusals import HOUR_MS

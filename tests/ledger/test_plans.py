@@ -14,20 +14,11 @@ from sqlalchemy import Connection, event
 
 from app.dialects import dialect_of
 from app.ledger import activity, learning, overview, queries, search
+from app.ledger.breaker import destination_state, ensure_destination
+from app.ledger.claims import claim, due_since, give_back, has_due, release, set_aside
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import (
-    Outcome,
-    claim,
-    destination_state,
-    due_since,
-    ensure_destination,
-    finish,
-    give_back,
-    has_due,
-    release,
-    set_aside,
-)
 from app.ledger.mending import discard, matching, replay
+from app.ledger.outcomes import Outcome, finish
 from app.ledger.recording import Policy, record
 from app.ledger.schema import upgrade
 from app.ledger.staged import Arrival, Route

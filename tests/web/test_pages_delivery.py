@@ -7,8 +7,8 @@ import shlex
 
 import pytest
 
+from app.ledger.claims import Claimed
 from app.ledger.editing import is_edited
-from app.ledger.forwarding import Claimed
 from tests.makers import begin, change, checkout, one, settle
 from tests.web.conftest import Browser
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.ledger import search
-from app.ledger.forwarding import LONGEST_ERROR
+from app.ledger.outcomes import LONGEST_ERROR
 from tests.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
