@@ -10,8 +10,7 @@ from app.dialects import dialect_of
 from app.errors import ConfigurationError
 from app.intake import Intake
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt
-from app.ledger.staged import Route
+from app.ledger.staged import Policy, Receipt, Route
 from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.queue import Nudger, Nudges, connect
 from app.settings import Settings

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 from app.errors import ConfigurationError, SignatureError, UnknownSource
 from app.identity import storable
-from app.ledger.recording import Receipt
-from app.ledger.staged import Arrival
+from app.ledger.staged import Arrival, Receipt
 from app.model import Inbound, Rules
 from app.settings import Settings, variable_of
 from app.sources.base import Source

@@ -9,8 +9,8 @@ import pytest
 
 from app.dialects.events import Events
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival, Route
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from app.dialects.events import Events
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
+from app.ledger.recording import record
 from app.ledger.schema import upgrade
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE
 from tests import stripe_world as world

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from app.bootstrap import make_ledger, make_nudges, make_policy
 from app.errors import ConfigurationError
-from app.ledger.recording import Receipt
 from app.ledger.schema import check_schema
+from app.ledger.staged import Receipt
 from app.settings import Settings, load_settings
 from app.sources.lookup import source_called
 from app.stripe.backfill import KEPT_SECONDS, Backfill, Tally

@@ -106,6 +106,44 @@ class Snapshot:
     def find(self, identifier: Identifier) -> Sequence[Person]:
         return self.found.get(identifier, ())
 
+    def owners(self, keys: Sequence[str], prefixes: Sequence[str]) -> list[Conversion]:
+        """The conversions that own these keys, or the one key that begins with one of `prefixes`; each once."""
+        found = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
+        found += [self.by_prefix(prefix) for prefix in prefixes]
+        return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
+
+    def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> None:
+        """Those of `keys` that nobody owns become those of `conversion`."""
+        for key in keys:
+            if key not in self.keys and key not in self.new_keys:
+                self.new_keys[key] = conversion
+
+    def absorb(self, first: Conversion, other: Conversion) -> None:
+        """`other` turned out to be `first`, who gets its keys."""
+        self.dropped[other.id] = first
+        for keys in (self.keys, self.new_keys):
+            for key, conversion in keys.items():
+                if conversion is other:
+                    keys[key] = first
+
+    def add_person(self) -> Person:
+        person = Person(self.next_id(), is_new=True)
+        self.new_persons.append(person)
+        return person
+
+    def remember(self, identifier: Identifier, person: Person) -> None:
+        """Notes that `identifier` was last seen with `person`."""
+        known = self.found.setdefault(identifier, [])
+        row = (*identifier, person.id)
+        owners = [one.survivor() for one in known]
+        if person not in owners:
+            self.new_identifiers[row] = person
+            known.insert(0, person)
+        elif owners[0] is not person:
+            known.insert(0, known.pop(owners.index(person)))
+            if row not in self.new_identifiers:
+                self.seen_again[row] = person
+
     def attempted(self, person: Person) -> bool:
         """Whether anything of this person was ever tried to be sent."""
         if person.is_new:

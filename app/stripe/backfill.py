@@ -22,8 +22,8 @@ from app.errors import LedgerUnavailable, MalformedEvent
 from app.identity import storable
 from app.ledger.cursors import drop_cursors, keep_cursors, read_cursors
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.ledger.standing import known_events
 from app.model import Inbound
 from app.sources.base import Source

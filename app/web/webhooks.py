@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import MalformedEvent, SignatureError, UnknownSource
 from app.intake import Intake
-from app.ledger.recording import Receipt
+from app.ledger.staged import Receipt
 from app.model import Inbound
 
 LARGEST_BODY = 1024 * 1024

@@ -21,9 +21,9 @@ from app.ledger.engine import Ledger
 from app.ledger.mending import replay
 from app.ledger.outcomes import Outcome, finish
 from app.ledger.queries import delivery
-from app.ledger.recording import Policy, record
+from app.ledger.recording import record
 from app.ledger.refusals import add_refusals
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Route
 from app.model import Inbound, Rules
 from app.sources.lookup import all_sources
 from tests.browser import example_bodies as bodies

@@ -19,9 +19,9 @@ from app.ledger.claims import claim, due_since, give_back, has_due, release, set
 from app.ledger.engine import Ledger
 from app.ledger.mending import discard, matching, replay
 from app.ledger.outcomes import Outcome, finish
-from app.ledger.recording import Policy, record
+from app.ledger.recording import record
 from app.ledger.schema import upgrade
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Route
 from app.ledger.standing import known_events, standings
 from app.ledger.sweeping import (
     claims_of,

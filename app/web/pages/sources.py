@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from app.errors import BridgeError, LedgerUnavailable
 from app.examples_maker import example_body, has_example
 from app.ledger.mending import note
-from app.ledger.recording import Receipt
+from app.ledger.staged import Receipt
 from app.model import Inbound
 from app.web.auth import login_required
 from app.web.pages.parts import Parts, actor, told
