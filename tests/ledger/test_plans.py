@@ -37,8 +37,8 @@ from app.ledger.sweeping import (
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
+from bench import year
 from bench.backlog import fill
-from bench.many import Share, fill_many
 from tests import stripe_world as world
 from tests.conftest import _execute, _with_database
 from tests.faults.producer import make_pile
@@ -73,7 +73,7 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         url = _with_database(server, "plans")
     ledger = Ledger(url)
     upgrade(ledger)
-    fill_many(ledger, ROWS, Share(dead=50, retrying=100, due=200), step_ms=600_000)
+    year.fill(url, ROWS, due_each=200)
     with ledger.write() as c:
         ensure_destination(ledger, c, "main", "print")
     yield ledger
@@ -307,7 +307,10 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     url = _with_database(postgres, "quiet")
     ledger = Ledger(url)
     upgrade(ledger)
-    fill_many(ledger, ROWS)
+    year.fill(url, ROWS)
+    with ledger.write() as c:
+        c.exec_driver_sql("UPDATE deliveries SET status = 'delivered', due_at = NULL WHERE due_at IS NOT NULL")
+        c.exec_driver_sql("ANALYZE")
     fill(url, 500)
     used: list[str] = []
 
