@@ -15,8 +15,8 @@ from app.destination import destinations_of
 from app.errors import BridgeError, LedgerError
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
-from app.ledger.queries import stats
 from app.ledger.schema import check_schema
+from app.ledger.stats import stats
 from app.settings import Settings, load_settings
 from app.sources.lookup import all_sources
 from app.stripe.checks import check_stripe

@@ -10,9 +10,9 @@ from app.ledger.breaker import BREAKER_FAILURES
 from app.ledger.claims import due_since
 from app.ledger.engine import Ledger
 from app.ledger.overview import MOST, waiting
-from app.ledger.queries import workers_alive
 from app.ledger.refusals import HOUR_MS
 from app.ledger.silence import last_heard, usual_pause
+from app.ledger.stats import workers_alive
 from app.toml_tables import AlertKind, AlertTable
 
 USUAL_HOURS = 7 * 24

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from app.dialects import dialect_of
-from app.ledger import activity, learning, overview, queries, search
+from app.ledger import activity, learning, overview, queries, search, stats
 from app.ledger.breaker import destination_state, ensure_destination
 from app.ledger.claims import claim, due_since, give_back, has_due, release, set_aside
 from app.ledger.engine import Ledger
@@ -297,7 +297,7 @@ def test_lists_and_searches_go_by_index(large, name):
 
 def test_the_counts_of_metrics_read_no_table(large):
     with watched(large, counting=True), large.read() as c:
-        found = queries.stats(large, c)
+        found = stats.stats(large, c)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.ledger import overview, queries, tables
+from app.ledger import overview, stats, tables
 from app.ledger.brakes import pause, resume
 from app.web.shown import amount, mask, said, share, span
 from tests.conftest import STRIPE_SECRET
@@ -301,7 +301,7 @@ def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
     post(checkout(10))
     settle(ledger, "permanent", status=422, error="no")
     with ledger.read() as connection:
-        found = queries.stats(ledger, connection)
+        found = stats.stats(ledger, connection)
     assert found["deliveries"] == {"pending": 0, "retrying": 0, "delivered": 4, "dead": 1, "discarded": 0}
     assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 

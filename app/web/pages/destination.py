@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import brakes, overview, queries
+from app.ledger import brakes, overview, stats
 from app.ledger.overview import audit
 from app.ledger.reading import look
 from app.reach import reach
@@ -20,7 +20,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def destination() -> str:
         with look(ledger) as connection:
-            states = {one["name"]: one for one in queries.destinations(ledger, connection)}
+            states = {one["name"]: one for one in stats.destinations(ledger, connection)}
             waiting = {name: overview.waiting(ledger, connection, name) for name in known}
             lines = [
                 line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 from sqlalchemy import Connection
 
 from app.ledger import overview as lately
-from app.ledger import queries
+from app.ledger import queries, stats
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
 from app.ledger.reading import look
@@ -83,8 +83,8 @@ def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "oldest": oldest,
         "oldest_seconds": lately.seconds_since(oldest, ledger.now(connection)),
         "timing": lately.timing(ledger, connection),
-        "workers_alive": len(queries.workers_alive(ledger, connection)),
-        "destinations": queries.destinations(ledger, connection),
+        "workers_alive": len(stats.workers_alive(ledger, connection)),
+        "destinations": stats.destinations(ledger, connection),
         "unsent_alerts": [one for one in alarms(ledger, connection) if one.problem],
     }
 
