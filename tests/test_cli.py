@@ -392,7 +392,7 @@ def test_web_names_all_that_is_missing_at_once(bridge):
 
 def worker(**variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
-    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=100)
 
 
 @sqlite_alone
