@@ -19,11 +19,13 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.queue import connect
 from app.supervisor import wait_until_answering
-from tests.conftest import Valkey
+from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.faults.scripted import ScriptedDestination
 from tests.stack_parts import Stack
 
+TIMEOUT_SECONDS = 1.5
+"""For one request to the destination."""
 FULL_BYTES = 4096
 """No file of a process grows beyond this while the disk is full for it."""
 
@@ -61,7 +63,7 @@ class Postgres:
             [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self.folder), *arguments],
             user=self._server.system_user,
             check=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             stdout=subprocess.DEVNULL,
         )
 
@@ -92,7 +94,7 @@ class Site:
             self.ledger_url,
             self.valkey.url,
             self.destination.url,
-            DESTINATION_TIMEOUT="1.5",
+            DESTINATION_TIMEOUT=str(TIMEOUT_SECONDS),
             DESTINATION_CONCURRENCY="16",
             RETRY_SCHEDULE=",".join(["0.2", "0.3", "0.5", *["0.8"] * 20]),
             WEB_PROCESSES="2" if self.postgres else "1",
@@ -109,7 +111,7 @@ class Site:
         self._ends = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
-        if not wait_until_answering("127.0.0.1", self.stack.port, 20):
+        if not wait_until_answering("127.0.0.1", self.stack.port, PATIENCE_SECONDS):
             log = self.log
             self.close()
             raise AssertionError(f"the web did not come up: {log[-2000:]}")
@@ -211,8 +213,12 @@ class Site:
             for pid in pids:
                 _limit_files(pid, FULL_BYTES)
         yield
-        for pid in pids:
-            _limit_files(pid, resource.RLIM_INFINITY)
+        with self._lock:
+            leaders = [process.pid for process in self.stack.processes]
+            for pid in leaders:  # before their children: one that granian starts just now has its parent's limit
+                _limit_files(pid, resource.RLIM_INFINITY)
+            for pid in [pid for leader in leaders for pid in _group(leader)]:
+                _limit_files(pid, resource.RLIM_INFINITY)
 
     @contextmanager
     def _full_postgres(self) -> Iterator[None]:
@@ -242,7 +248,7 @@ class Site:
 
     def wait_for_web(self) -> None:
         """Until it takes connections; granian leaves them waiting until a process of it can."""
-        wait_until_answering("127.0.0.1", self.stack.port, 20)
+        assert wait_until_answering("127.0.0.1", self.stack.port, PATIENCE_SECONDS), "the web did not come up again"
 
     def _restart_all(self, ledger_url: str) -> None:
         with self._lock:
@@ -251,7 +257,7 @@ class Site:
             for process, _ in running:
                 process.terminate()
             for process, role in running:
-                process.wait(15)
+                process.wait(PATIENCE_SECONDS)
                 self.stack.processes.remove(process)
                 self._start(role)
         self.stack.wait_until_up()
