@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
@@ -36,6 +37,13 @@ for _name in list(os.environ):
     ):
         del os.environ[_name]
 os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code
+
+
+# On top of Hypothesis's own profile, which is another one where CI is set. How long an example takes is the machine's affair.
+settings.register_profile(
+    "bridge", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("bridge")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -231,10 +231,13 @@ def test_a_read_only_login_logs_out_nobody_but_itself(viewer):
 def test_a_page_that_polls_is_told_when_nothing_changed(browser, post, ledger):
     post(checkout(1))
     for path in ("/", "/failed", "/deliveries"):
-        first = browser.client.get(path, headers={"X-Live": "1"})
-        assert "<header" not in first.text
-        etag = first.headers["ETag"]
-        again = browser.client.get(path, headers={"X-Live": "1", "If-None-Match": etag})
+        for _ in range(3):  # between two requests, though not time after time, a bar of the chart may end
+            first = browser.client.get(path, headers={"X-Live": "1"})
+            assert "<header" not in first.text
+            etag = first.headers["ETag"]
+            again = browser.client.get(path, headers={"X-Live": "1", "If-None-Match": etag})
+            if again.status_code == 304:
+                break
         assert (again.status_code, again.data) == (304, b""), path
     settle(ledger, "permanent", status=422, error="no")
     changed = browser.client.get("/failed", headers={"X-Live": "1", "If-None-Match": etag})
