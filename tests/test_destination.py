@@ -301,12 +301,11 @@ def test_a_reset_after_the_request_is_lost():
 
 
 def test_no_connection_is_transient_and_certainly_not_taken():
-    port = Port()
-    for url in (port.url, "http://name.invalid"):
-        with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
-            line_to(url).send("sale", b"{}", "k")
-        assert not isinstance(caught.value, AnswerLost)
-    port.close()
+    with Port() as port:
+        for url in (port.url, "http://name.invalid"):
+            with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
+                line_to(url).send("sale", b"{}", "k")
+            assert not isinstance(caught.value, AnswerLost)
 
 
 def test_tls_to_a_server_that_has_none_is_transient(destination):
