@@ -433,7 +433,7 @@ def healthy(on_ledger, ledger, valkey, destination) -> Callable[..., Result]:
     """`bridge doctor` where all is as it should be."""
     now = clock(ledger)
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
-    change(ledger, statement, now, now)
+    change(ledger, statement, now, now + 60_000)
     variables = {
         "REDIS_URL": valkey.url,
         "DESTINATION_URL": destination.url,
