@@ -392,7 +392,7 @@ def test_web_names_all_that_is_missing_at_once(bridge):
 
 def worker(**variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
-    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=100)
 
 
 @sqlite_alone
@@ -433,7 +433,7 @@ def healthy(on_ledger, ledger, valkey, destination) -> Callable[..., Result]:
     """`bridge doctor` where all is as it should be."""
     now = clock(ledger)
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
-    change(ledger, statement, now, now)
+    change(ledger, statement, now, now + 60_000)
     variables = {
         "REDIS_URL": valkey.url,
         "DESTINATION_URL": destination.url,
