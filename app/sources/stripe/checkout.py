@@ -77,11 +77,13 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
 
 
 def _map_free(event: StripeEvent, who: Who, keys: tuple[str, ...], *, is_certain: bool) -> Mapped:
-    """A session of 0. In mode subscription it starts a trial, unless a discount took the whole price."""
+    """A session of 0. In mode subscription it starts a trial, unless a discount took the whole price: lines on trial cost
+    nothing from the start, so the subtotal of a trial is 0 too."""
     session = event.object
     subscription = id_of(session.get("subscription"))
     discount = integer_of(object_of(session.get("total_details")).get("amount_discount")) or 0
-    if subscription and is_subscription(session) and is_certain and discount <= 0:
+    was_priced = discount > 0 or (integer_of(session.get("amount_subtotal")) or 0) > 0
+    if subscription and is_subscription(session) and is_certain and not was_priced:
         return event.answer(
             outcome="lead",
             reason="a trial started by a checkout session",
