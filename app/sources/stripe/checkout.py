@@ -144,6 +144,7 @@ def who_of(event: StripeEvent) -> Who:
             collected.get("business_name"),
         ),
         phones=(details.get("phone"),),
+        purchase=(id_of(intent), invoice_of(session)),
     )
 
 

@@ -102,4 +102,5 @@ def who_of(event: StripeEvent) -> Who:
         emails=(invoice.get("customer_email"),),
         names=(invoice.get("customer_name"),),
         phones=(invoice.get("customer_phone"),),
+        purchase=(id_of(invoice),),
     )
