@@ -6,10 +6,10 @@ https://docs.stripe.com/api/checkout/sessions/object, https://docs.stripe.com/pa
 from app.model import Lead, Mapped, Who
 from app.money import Money, currency_code
 from app.sources.stripe.event import StripeEvent
-from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of, word_of
+from app.sources.stripe.fields import JsonObject, first_key, id_of, integer_of, object_of, objects_of, word_of
 from app.sources.stripe.payments import charge_of
 from app.sources.stripe.persons import metadata_of, name_person
-from app.sources.stripe.purchases import first_key, gather_keys, make_sale, session_money
+from app.sources.stripe.purchases import gather_keys, make_sale, session_money
 
 
 def map_completed(event: StripeEvent) -> Mapped:
