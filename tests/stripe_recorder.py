@@ -29,8 +29,8 @@ class Recorder:
         return Arrival("stripe", SOURCE.map(inbound, self.policy.rules), inbound, {}, now)
 
     def payloads(self, kind: str, *, after: int = 0) -> list[dict[str, Any]]:
-        """Of the deliveries of that kind whose id is beyond `after`."""
-        statement = "SELECT payload FROM deliveries WHERE kind = ? AND id > ? ORDER BY id"
+        """Of the deliveries of that kind whose id is beyond `after`, less those that were withdrawn."""
+        statement = "SELECT payload FROM deliveries WHERE kind = ? AND id > ? AND status <> 'discarded' ORDER BY id"
         with self.ledger.read() as c:
             rows = self.ledger.run(c, statement, kind, after).scalars().all()
         return [json.loads(row) for row in rows]
