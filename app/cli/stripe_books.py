@@ -16,8 +16,9 @@ from app.ledger.schema import check_schema
 from app.ledger.staged import Receipt
 from app.settings import Settings, load_settings
 from app.sources.lookup import source_called
-from app.stripe.backfill import KEPT_SECONDS, Backfill, Tally
-from app.stripe.client import make_api
+from app.stripe.backfill import Backfill, Tally
+from app.stripe.checks import mode_trouble
+from app.stripe.client import KEPT_SECONDS, make_api
 from app.stripe.reconcile import Comparison, Reconciliation
 from app.times import read_since
 
@@ -42,7 +43,7 @@ def backfill() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def backfill_stripe(since: str, until: str | None, account: str | None, restart: bool, as_json: bool) -> None:
     """Record Stripe's events that are missing here, as if their webhooks had come. Harmless to repeat, and to interrupt."""
-    since_s, until_s = _seconds(since, "--since"), _seconds(until, "--until") if until else None
+    since_s, until_s = _start(since), _seconds(until, "--until") if until else None
     if until_s is not None and until_s < since_s:
         raise click.BadParameter("lies before --since", param_hint="--until")
     settings = load_settings()
@@ -53,8 +54,11 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
             "Stripe keeps events for 30 days: older ones are gone (`bridge reconcile stripe` still sees their purchases).",
             err=True,
         )
+    api = make_api(settings)
+    if trouble := mode_trouble(settings, api):
+        click.echo(f"{trouble}.", err=True)
     run = Backfill(
-        make_api(settings),
+        api,
         ledger,
         source_called("stripe", settings.config),
         make_policy(settings),
@@ -144,7 +148,7 @@ def reconcile() -> None:
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
     """List Stripe's paid invoices and sessions with no delivered Sale, and why. Exit status 1 if there is one."""
-    since_s = _seconds(since, "--since")
+    since_s = _start(since)
     settings = load_settings()
     ledger = make_ledger(settings)
     check_schema(ledger)
@@ -176,13 +180,21 @@ def _show_comparison(comparison: Comparison, since: int) -> None:
                 missing.reason,
             )
         (Console() if sys.stdout.isatty() else Console(width=WIDTH)).print(table)
-    invoices, sessions = comparison.paid["invoice"], comparison.paid["session"]
+    purchases, invoices = _count(comparison.paid.total(), "purchase"), _count(comparison.paid["invoice"], "invoice")
+    sessions = _count(comparison.paid["session"], "session")
     click.echo(
-        f"Paid at Stripe since {_time(since)}: {comparison.paid.total()} purchases ({invoices} invoices, {sessions} sessions"
-        f" without one). Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
+        f"Paid at Stripe since {_time(since)}: {purchases} ({invoices}, {sessions} without one)."
+        f" Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
     )
     for note in comparison.notes:
         click.echo(f"Note: {note}.")
+
+
+def _start(since: str) -> int:
+    found = _seconds(since, "--since")
+    if found > time.time():
+        raise click.BadParameter("lies ahead", param_hint="--since")
+    return found
 
 
 def _seconds(text: str, option: str) -> int:
@@ -190,6 +202,10 @@ def _seconds(text: str, option: str) -> int:
         return read_since(text) // 1000
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _time(seconds: int) -> str:

@@ -9,7 +9,7 @@ import click
 
 from app.errors import ConfigurationError
 from app.settings import Settings, load_settings
-from app.stripe.client import make_api
+from app.stripe.client import JsonObject, make_api
 from app.stripe.endpoint import PATH, Plan, Wanted, apply, find_endpoint, list_endpoints, mark_of, own_url, plan
 from app.stripe.wanted import wanted_events
 
@@ -25,7 +25,8 @@ def stripe_endpoint() -> None:
 def show(url: str | None, as_json: bool) -> None:
     """List the account's webhook endpoints, and how ours differs from what is wanted."""
     settings = load_settings()
-    endpoints = list_endpoints(make_api(settings))
+    api = make_api(settings)
+    endpoints = list_endpoints(api)
     wanted = _wanted(settings, url, required=False)
     ours = find_endpoint(endpoints, wanted) if wanted else None
     for endpoint in endpoints:
@@ -33,17 +34,31 @@ def show(url: str | None, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({**line, "ours": endpoint is ours}))
         else:
-            events = len(endpoint.get("enabled_events") or ())
-            mark = "*" if endpoint is ours else " "
-            click.echo(
-                f"{mark} {line['id']}  {line['status']}  {line['api_version'] or 'default version'}  {events} events  {line['url']}"
-            )
+            mark, version = "*" if endpoint is ours else " ", line["api_version"] or "default version"
+            click.echo(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}  {line['url']}")
     if as_json:
         return
+    if not endpoints:
+        mode = "test" if api.is_test else "live"
+        click.echo(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
     if wanted is None:
-        click.echo("Which of them is this bridge's is told by --url or PUBLIC_URL.")
+        if endpoints:
+            click.echo("Which of them is this bridge's is told by --url or PUBLIC_URL.")
         return
-    _show_plan(plan(endpoints, wanted))
+    made = plan(endpoints, wanted)
+    if ours is None:
+        found = "None of them is" if endpoints else "So there is none"
+        click.echo(f"{found} for {wanted.url}: `bridge stripe-endpoint sync --url {wanted.url}` creates one.")
+        _show_notes(made)
+    else:
+        _show_plan(made)
+
+
+def _count_events(endpoint: JsonObject) -> str:
+    events = endpoint.get("enabled_events") or ()
+    if "*" in events:
+        return "all events"
+    return "1 event" if len(events) == 1 else f"{len(events)} events"
 
 
 @stripe_endpoint.command()
@@ -73,6 +88,8 @@ def sync(url: str | None, dry_run: bool, enable: bool, secret_file: Path | None)
     done = apply(api, made)
     if made.current is not None:
         click.echo(f"Updated {done.get('id')}. Its signing secret stays what it was.")
+        if "disabled" in made.changes:
+            click.echo("Fetch what it missed with `bridge backfill stripe --since 7d`.")
         return
     click.echo(f"Created {done.get('id')}.")
     _hand_over(str(done.get("secret") or ""), secret_file, settings)
@@ -100,6 +117,10 @@ def _show_plan(made: Plan) -> None:
             click.secho(f"  {line}", fg="green" if line.startswith("+") else "red")
     elif made.current is not None:
         click.echo(f"{name}: nothing to change.")
+    _show_notes(made)
+
+
+def _show_notes(made: Plan) -> None:
     for note in made.notes:
         click.echo(f"Note: {note}.")
 
