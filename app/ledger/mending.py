@@ -86,6 +86,19 @@ def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: 
     return Mended(delivery_id, True, f"it was {status} and is discarded")
 
 
+def withdraw(ledger: Ledger, connection: Connection, conversion_id: int, reason: str) -> None:
+    """Discards what of a conversion was not tried yet. Idempotent."""
+    rows = ledger.run(
+        connection,
+        "UPDATE deliveries SET last_error = ?"
+        " WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL RETURNING id",
+        reason,
+        conversion_id,
+    )
+    for delivery_id in rows.scalars().all():
+        discard(ledger, connection, delivery_id, actor="bridge")
+
+
 def matching(
     ledger: Ledger,
     connection: Connection,

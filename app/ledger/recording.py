@@ -47,6 +47,7 @@ class _Recording:
         self.mapped = arrival.mapped
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
+        self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.loose_keys]
         self.identifiers = identifiers_of(self.mapped.who, policy.rules.phone_region)
         self.event_id = 0
         self.person: Person | None = None
@@ -213,18 +214,28 @@ class _Recording:
         """The conversion that owns one of the keys. Sets that this event shows to be one purchase are joined."""
         source, mapped = self.arrival.source, self.mapped
         prefixes = [dedupe_key(source, mapped, prefix) for prefix in mapped.key_prefixes]
-        known = self.snapshot.owners(self.keys, prefixes)
+        known = self.snapshot.owners([key for key in self.keys if key not in self.loose], prefixes)
+        for conversion in self.snapshot.owners(self.loose, ()):
+            if conversion not in known and not conversion.contradicts(self.keys[0]):
+                known.append(conversion)
         if not known:
             return None
-        known.sort(key=lambda c: (c.state != "counted", c.state != "pending", c.id))
+        known.sort(key=lambda c: (c.state != "counted", c.hold == "purchase", c.state != "pending", c.id))
         first = known[0]
         for other in known[1:]:
             if other.state == "counted":
-                reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
-                self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
+                self._was_counted_twice(first, other)
             else:
                 self.snapshot.absorb(first, other)
         return first
+
+    def _was_counted_twice(self, first: Conversion, other: Conversion) -> None:
+        """Possible with opt-in events alone: what was not known to be one is. One that is still held for that is not sent."""
+        reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
+        if other.hold == "purchase" and self.snapshot.unattempted(other):
+            self.snapshot.withdraw(first, other)
+            reason += f"; {other.dedupe_key} was not sent yet, and is withdrawn"
+        self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
 
     def _keep_open(self, state: str) -> None:
         """Remembers that these ids belong together, for the event that will count them."""
@@ -278,17 +289,9 @@ class _Recording:
 
     def _mark(self, mark: Mark) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
-        if abs(mark.money.minor) > LARGEST_MINOR:
-            return  # no amount that any payment had
-        at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
-        for key in self.keys:
-            row = (
-                storable(mark.reference),
-                key,
-                mark.kind,
-                storable(mark.status),
-                mark.money.minor,
-                mark.money.currency,
-                at,
-            )
-            self.snapshot.marks.append(row)
+        if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is no amount that any payment had
+            at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
+            money = mark.money
+            for key in self.keys:
+                row = (storable(mark.reference), key, mark.kind, storable(mark.status), money.minor, money.currency, at)
+                self.snapshot.marks.append(row)

@@ -48,6 +48,8 @@ class Snapshot:
     """Held conversions of an opt-in event whose purchase a better event named."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
     """Conversions that turned out to be another one, by their ids."""
+    withdrawn: list[tuple[Conversion, Conversion]] = field(default_factory=list)
+    """Counted conversions that turned out to be another counted one before they were sent, each with that one."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
 
@@ -121,6 +123,15 @@ class Snapshot:
     def absorb(self, first: Conversion, other: Conversion) -> None:
         """`other` turned out to be `first`, who gets its keys."""
         self.dropped[other.id] = first
+        self._hand_over(first, other)
+
+    def withdraw(self, first: Conversion, other: Conversion) -> None:
+        """`other` turned out to be `first`, who gets its keys, and is not to be sent; what was recorded of it stays."""
+        self.withdrawn.append((other, first))
+        other.deliver_at = None
+        self._hand_over(first, other)
+
+    def _hand_over(self, first: Conversion, other: Conversion) -> None:
         for keys in (self.keys, self.new_keys):
             for key, conversion in keys.items():
                 if conversion is other:

@@ -48,6 +48,15 @@ class Conversion:
     deliver_at: int | None = None
     """Set where deliveries are to be made of it: when they are due."""
 
+    def contradicts(self, key: str) -> bool:
+        """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
+        return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)
+
+
+def _kind_of(key: str) -> str:
+    """in of sale:stripe:in_1."""
+    return key.rsplit(":", 1)[-1].partition("_")[0]
+
 
 @dataclass(slots=True)
 class SeenEvent:

@@ -30,8 +30,6 @@ from app.sources.base import Source
 from app.stripe.client import StripeApi
 from app.stripe.wanted import wanted_events
 
-KEPT_SECONDS = 30 * 86400
-"""How long Stripe keeps events."""
 FIRST_WINDOW_SECONDS = 3600
 MOST_EVENTS = 2000
 """Of one window, held in memory as text: some 10 MB."""
