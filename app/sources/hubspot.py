@@ -89,7 +89,8 @@ def _first_type(events: list[Any]) -> str:
 
 def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     """A contact with properties (either as {"value": …} or plain), or the flat object of "Customize request body"."""
-    properties = {name: _value(value) for name, value in dict_of(raw.get("properties")).items()}
+    raw = _without_owner(raw)
+    properties = {name: _value(value) for name, value in _without_owner(dict_of(raw.get("properties"))).items()}
     known = properties or raw
     submissions = [one for one in map(dict_of, list_of(raw.get("form-submissions"))) if one]
     newest = max(submissions, key=lambda one: _time(one.get("timestamp")) or 0.0, default={})
@@ -106,7 +107,8 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         body=inbound.body,
         occurred_at=moment,
         fields=() if properties else fields_from(raw),
-        hidden={**page_parameters(newest.get("page-url")), **properties},
+        hidden=properties,
+        page=page_parameters(newest.get("page-url")),
         contact=Contact(
             email=get(known, "email"),
             first=get(known, "firstname"),
@@ -120,6 +122,11 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     if not known:
         return parked(NAME, view, rules, "the body is empty: it has neither properties nor fields")
     return lead(NAME, view, rules, reason="a workflow sent a contact")
+
+
+def _without_owner(values: dict[str, Any]) -> dict[str, Any]:
+    """hubspot_owner_email and its like speak of the salesperson, who is not the lead."""
+    return {name: value for name, value in values.items() if not name.startswith("hubspot_owner")}
 
 
 def _value(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 from app.errors import SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of
+from app.sources.flat import below
 from app.sources.reading import from_iso, identifier_of, json_object
 from app.sources.signatures import standard_webhooks
 from app.sources.view import Contact, View, event_name_of, ignored, lead, parked
@@ -97,6 +98,7 @@ def _view(inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, eve
         body=inbound.body,
         event_id=event_id,
         occurred_at=from_iso(at) or from_iso(user.get("created_at")),
+        fields=below(known),
         hidden=known,
         contact=Contact(
             email=user.get("email"),
