@@ -28,7 +28,8 @@ def _preset(name: str, title: str, scheme: Scheme | None, see: Reader) -> Webhoo
             return parked(name, seen, rules, "it has no id of the submission, so it could not be counted once")
         return lead(name, seen, rules)
 
-    return Webhook(name, title, scheme, read)
+    stamps = scheme.stamp if isinstance(scheme, Handshake) and scheme.hmac is None else None
+    return Webhook(name, title, scheme, read, stamps)
 
 
 def _framer(raw: dict[str, Any], inbound: Inbound) -> View:
