@@ -38,7 +38,7 @@ from app.times import read_since
 def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, duplicate: int) -> None:
     """Sign bodies as SOURCE would, with the configured secret, and post them; without FILE, an example with fresh ids."""
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     path, secret = _way_in(settings, found)
     target = (url or settings.own_url).rstrip("/") + path
     signed_url = (url or settings.public_url or settings.own_url).rstrip("/") + path  # as the bridge there knows itself
@@ -188,7 +188,7 @@ def prune(dry_run: bool) -> None:
 
 def _remap(settings: Settings, ledger: Ledger) -> None:
     counts: dict[str, int] = {}
-    for one in remap_parked(ledger, all_sources(settings.config), make_policy(settings)):
+    for one in remap_parked(ledger, all_sources(settings.config, settings.config_path), make_policy(settings)):
         outcome = one.receipt.outcome if one.receipt else "unreadable"
         reason = one.receipt.reason if one.receipt else one.problem
         counts[outcome] = counts.get(outcome, 0) + 1

@@ -32,7 +32,7 @@ WIDTH = 160
 def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
     """Dry run: what would these raw bodies become? Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     given = headers_of(headers)
     unreadable = False
     for path in files:
