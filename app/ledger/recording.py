@@ -94,7 +94,7 @@ class _Recording:
         verified = self._send_what_was_deferred()
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
-            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].dedupe_key}"
+            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
         elif self._is_verified_early() and outcome == "ignored":
             reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)

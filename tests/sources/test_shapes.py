@@ -167,3 +167,16 @@ def test_basin_form_with_its_answers_in_brackets_is_known_by_its_id() -> None:
 def test_json_that_is_called_a_form_is_json() -> None:
     assert payload_of("framer", '{"email": "ada@example.com"}', FORM)["email"] == "ada@example.com"
     assert line_of("framer", '{"email": ', FORM)["outcome"] == "rejected"
+
+
+def test_every_update_of_a_supabase_user_is_an_event_of_its_own() -> None:
+    """A row is updated before it is confirmed, too; the one that confirms it must not count as a repeat of that."""
+
+    def event_id(**user: str) -> str:
+        record = {"id": "u1", "email": "ada@example.com", **user}
+        return str(
+            line_of("supabase", {"type": "UPDATE", "schema": "auth", "table": "users", "record": record})["event_id"]
+        )
+
+    assert event_id(updated_at="1") != event_id(updated_at="2", email_confirmed_at="2026-01-01T00:00:00Z")
+    assert event_id(updated_at="1") == event_id(updated_at="1")
