@@ -47,7 +47,7 @@ def make_routes(settings: Settings) -> list[Route]:
     if settings.is_sandbox or settings.destination_url is not None:
         name = SANDBOX if settings.is_sandbox else MAIN
         routes.append(Route(name, dialect_of(settings.destination_format, settings.destination_amount_unit)))
-    known = all_sources(settings.config)
+    known = all_sources(settings.config, settings.config_path)
     for name, table in settings.destination_tables.items():
         unknown = sorted(set(table.sources or ()) - set(known))
         if unknown:
@@ -75,7 +75,7 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
 
     writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
     writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
-    return Intake(settings, all_sources(settings.config), writer.record), writer
+    return Intake(settings, all_sources(settings.config, settings.config_path), writer.record), writer
 
 
 def host_name() -> str:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from app.destination_tables import DestinationTable, read_tables, web_url
 from app.errors import ConfigurationError
 from app.made_up import GENERATED, read_made_up_secrets
 from app.model import Rules
-from app.toml_tables import AlertTable, AttributionTable, RetentionTable, read_table
+from app.toml_tables import AlertTable, AttributionTable, RetentionTable, deferred_leads, read_config, read_table
 
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
 
@@ -212,19 +211,7 @@ class Settings(BaseSettings):
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
-        path = self.config_path
-        if not path.exists():
-            if self.bridge_config:
-                raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
-            return {}
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{path}: {error}") from error
-        sources = found.get("sources", {})
-        if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
-            raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
-        return found
+        return read_config(self.config_path, is_named=self.bridge_config is not None)
 
     @cached_property
     def rules(self) -> Rules:
@@ -247,14 +234,7 @@ class Settings(BaseSettings):
     @property
     def deferred(self) -> Mapping[str, frozenset[str]]:
         """Sources with lead_mode = "deferred" in bridge.toml, each with those whose conversions verify it (verified_by)."""
-        found = {}
-        for name, table in self.config.get("sources", {}).items():
-            mode = table.get("lead_mode")
-            if mode not in (None, "none", "deferred"):
-                raise ConfigurationError(f'{self.config_path}: sources.{name}.lead_mode: must be "deferred" or "none"')
-            if mode == "deferred":
-                found[name] = frozenset(table.get("verified_by", ["stripe"]))
-        return found
+        return deferred_leads(self.config, self.config_path)
 
     def _keep_source_secrets(self, environment: Mapping[str, str]) -> None:
         for name, value in environment.items():

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from app.bootstrap import make_ledger
-from app.cli.files import content_type_of, headers_of
+from app.cli.files import headers_of
 from app.dry_run import explain
+from app.examples_maker import content_type_of
 from app.ledger.queries import all_deliveries, all_events
 from app.ledger.schema import check_schema
 from app.model import OUTCOMES, STATUSES, Inbound
@@ -31,7 +32,7 @@ WIDTH = 160
 def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
     """Dry run: what would these raw bodies become? Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     given = headers_of(headers)
     unreadable = False
     for path in files:
@@ -41,7 +42,7 @@ def map_files(source: str, files: tuple[Path, ...], content_type: str | None, he
             click.echo(f"{path}: {error.strerror}", err=True)
             unreadable = True
             continue
-        kind = content_type or content_type_of(path, body)
+        kind = content_type or content_type_of(path.name, body)
         inbound = Inbound(body, {"content-type": kind, **given})
         line = explain(found, inbound, settings.rules, datetime.now(UTC))
         click.echo(json.dumps({"file": str(path), **line}, ensure_ascii=False))

@@ -60,7 +60,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     run = Backfill(
         api,
         ledger,
-        source_called("stripe", settings.config),
+        source_called("stripe", settings.config, settings.config_path),
         make_policy(settings),
         since=since_s,
         until=until_s,
@@ -153,7 +153,7 @@ def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
     ledger = make_ledger(settings)
     check_schema(ledger)
     destinations = [route.name for route in make_policy(settings).routes]
-    source = source_called("stripe", settings.config)
+    source = source_called("stripe", settings.config, settings.config_path)
     comparison = Reconciliation(
         make_api(settings), ledger, source, settings.rules, destinations, account=account
     ).compare(since_s)

@@ -154,7 +154,13 @@ def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int) -> N
         loser,
     )
     ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
-    ledger.run(connection, "UPDATE persons SET merged_into = ? WHERE id = ?", winner, loser)
+    ledger.run(  # whatever was known of them is the winner's now, and must not outlive it
+        connection,
+        "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
+        " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
+        winner,
+        loser,
+    )
 
 
 _PERSON = (

@@ -14,7 +14,7 @@ from app.identity import NOBODY, dedupe_key, storable
 from app.ledger.engine import Ledger
 from app.ledger.flushing import flush
 from app.ledger.rendering import facts_of
-from app.ledger.snapshot import Snapshot
+from app.ledger.snapshot import VERIFIED_EARLY, Snapshot
 from app.ledger.staged import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
 from app.model import Mark, Outcome
 from app.money import LARGEST_MINOR
@@ -68,7 +68,9 @@ class _Recording:
         verified = self._send_what_was_deferred()
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
-            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].dedupe_key}"
+            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
+        elif self._is_verified_early() and outcome == "ignored":
+            reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)
         self.snapshot.new_events.append(
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
@@ -92,6 +94,14 @@ class _Recording:
             if not self.snapshot.is_taken(key):
                 made.append(self._second_event(first, key))
         return made
+
+    def _is_verified_early(self) -> bool:
+        return (
+            self.mapped.verifies
+            and self.arrival.source in self.policy.deferred
+            and self.person is not None
+            and not any(c.source == self.arrival.source for c in self.snapshot.deferred_leads(self.person))
+        )
 
     def _second_event(self, first: Conversion, key: str) -> Conversion:
         kept = first.facts["lead"]
@@ -196,9 +206,16 @@ class _Recording:
 
     def _facts(self) -> dict[str, Any]:
         facts = facts_of(self.mapped, self.policy.rules)
-        if self.mapped.lead is not None and self.arrival.source in self.policy.deferred and not self.mapped.verifies:
+        if self.mapped.lead is not None and self._waits_for_verification():
             facts["lead"]["mode"] = "deferred"
         return facts
+
+    def _waits_for_verification(self) -> bool:
+        """Providers deliver in any order: who was verified before the sign-up came has nothing to wait for."""
+        source, deferred = self.arrival.source, self.policy.deferred
+        if source not in deferred or self.mapped.verifies:
+            return False
+        return self.person is None or not self.snapshot.was_verified(self.person, source, deferred[source])
 
     def _due_at(self) -> int:
         """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""

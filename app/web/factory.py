@@ -56,7 +56,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         settings,
         intake,
         make_policy(settings),
-        all_sources(settings.config),
+        all_sources(settings.config, settings.config_path),
         destinations_of(settings),
         nudge,
     )

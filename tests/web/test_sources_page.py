@@ -113,3 +113,14 @@ def test_a_source_of_bridge_toml_is_listed_and_its_title_is_text(make_app, tmp_p
     page = Browser(app.test_client(), "password of the tests").get("/sources").text
     assert "<script>alert" not in page
     assert "OWN_FORM_" in row(page, "own_form")
+
+
+def test_a_test_event_of_a_source_with_a_token_or_a_handshake_key_is_taken(make_app, ledger):
+    app = make_app(JOTFORM_PATH_TOKEN=TOKEN, WUFOO_WEBHOOK_SECRET="the handshake key")
+    browser = Browser(app.test_client(), "password of the tests")
+    for name in ("jotform", "wufoo"):
+        browser.get("/sources")
+        browser.submit(f"/sources/{name}/test")
+    with ledger.read() as connection:
+        rows = ledger.run(connection, "SELECT source, outcome FROM events ORDER BY id").all()
+    assert [tuple(row) for row in rows] == [("jotform", "lead"), ("wufoo", "lead")]
