@@ -10,8 +10,10 @@ from app.dialects import dialect_of
 from app.errors import ConfigurationError
 from app.intake import Intake
 from app.ledger.engine import Ledger
+from app.ledger.schema import check_schema
 from app.ledger.staged import Policy, Receipt, Route
 from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
+from app.made_up import make_home
 from app.queue import Nudger, Nudges, connect
 from app.settings import Settings
 from app.sources.lookup import all_sources
@@ -21,10 +23,24 @@ PURCHASE_HOLD_RATIO = 4.5
 
 
 def make_ledger(settings: Settings) -> Ledger:
-    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME."""
+    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:
-        settings.bridge_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_home(settings.bridge_home)
     return Ledger(settings.ledger_url)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger as `bridge up` or `bridge db upgrade` left it, for a command: nothing is made.
+
+    Raises ConfigurationError where there is none, SchemaOutdated where it is not current.
+    """
+    if settings.database_url is None and not (path := settings.bridge_home / "ledger.db").exists():
+        raise ConfigurationError(
+            f"there is no ledger at {path.absolute()}: call this from the folder of `bridge up`, or with its BRIDGE_HOME"
+        )
+    ledger = Ledger(settings.ledger_url)
+    check_schema(ledger)
+    return ledger
 
 
 def make_policy(settings: Settings) -> Policy:

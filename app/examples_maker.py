@@ -25,7 +25,7 @@ def example(source: str) -> tuple[bytes, str]:
     """Such a body and its content type. Raises ConfigurationError where there is none."""
     file = _file_of(source)
     if file is None:
-        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with a body of its")
+        raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with one of its bodies")
     body = file.read_bytes()
     marks = {
         "@ID@": secrets.token_hex(8),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     Field,
@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         if self.database_url:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.bridge_home.resolve() / 'ledger.db'}"
+        return f"sqlite:///{quote(str(self.bridge_home.resolve() / 'ledger.db'))}"
 
     @property
     def schedule_seconds(self) -> tuple[float, ...]:

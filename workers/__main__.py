@@ -48,6 +48,10 @@ class BridgeWorker(SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """The process has its own (below): RQ's talk to Redis, which may be away."""
 
+    def _set_ip_address(self, _connection: Any) -> None:
+        """Nobody reads it, and the client cannot parse the answer where the path of a Unix socket has a space in it."""
+        self.ip_address = "unknown"
+
     def ask_to_stop(self) -> None:
         self._stop_requested = True
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,12 +11,11 @@ from urllib.parse import urlsplit
 import click
 import requests
 
-from app.bootstrap import free_bytes, make_ledger, make_nudges
+from app.bootstrap import free_bytes, make_nudges, open_ledger
 from app.destination import destinations_of
-from app.errors import BridgeError, LedgerError
+from app.errors import BridgeError
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
-from app.ledger.schema import check_schema
 from app.ledger.stats import stats
 from app.settings import Settings, load_settings, variable_of
 from app.sources.base import Source
@@ -32,7 +32,10 @@ Finding = tuple[str, str]
 
 @click.command()
 def doctor() -> None:
-    """Check configuration, ledger, Redis, workers, destination and clock. Exit status 1 if something is wrong."""
+    """Say what is wrong, and what to do about it.
+
+    Checks configuration, ledger, Redis, workers, destination, clock and Stripe. Exit status 1 if something is wrong.
+    """
     wrong = False
     for kind, text in examine():
         wrong = wrong or kind == "wrong"
@@ -77,8 +80,7 @@ def _check_sources(settings: Settings, sources: Mapping[str, Source], configured
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     yield "ok", f"ledger: {'SQLite' if ledger.is_sqlite else 'PostgreSQL'}, schema current"
     folder = Path(ledger.engine.url.database or ".").parent
     if ledger.is_sqlite and free_bytes(folder) < LEAST_FREE_BYTES:
@@ -161,8 +163,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
         yield "wrong", f"{variable} is a webhook of Discord's: put /slack at its end, so that it takes alerts"
     if settings.public_url is None:
         yield "warn", "alerts carry no links: set PUBLIC_URL"
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     with ledger.read() as connection:
         unsent = [one for one in alarms(ledger, connection) if one.problem]
     if unsent:
@@ -174,10 +175,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
 def _check_stripe(settings: Settings) -> Iterator[Finding]:
     if settings.stripe_api_key is None:
         return
-    ledger: Ledger | None = make_ledger(settings)
-    try:
-        assert ledger is not None
-        check_schema(ledger)
-    except LedgerError:  # told above
-        ledger = None
+    ledger: Ledger | None = None
+    with suppress(BridgeError):  # told above
+        ledger = open_ledger(settings)
     yield from check_stripe(settings, make_api(settings), ledger)

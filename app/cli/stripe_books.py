@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 
 import click
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.table import Table
 
-from app.bootstrap import make_ledger, make_nudges, make_policy
-from app.ledger.schema import check_schema
+from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.cli.table import print_table
 from app.ledger.staged import Receipt
 from app.settings import Settings, load_settings
 from app.sources.lookup import source_called
@@ -22,7 +20,6 @@ from app.stripe.client import KEPT_SECONDS, make_api
 from app.stripe.reconcile import Comparison, Reconciliation
 from app.times import read_since
 
-WIDTH = 160
 PROGRESS_SECONDS = 5.0
 """Between two lines of progress, where they cannot be written over each other."""
 
@@ -47,8 +44,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     if until_s is not None and until_s < since_s:
         raise click.BadParameter("lies before --since", param_hint="--until")
     settings = load_settings()
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     if since_s < time.time() - KEPT_SECONDS:
         click.echo(
             "Stripe keeps events for 30 days: older ones are gone (`bridge reconcile stripe` still sees their purchases).",
@@ -150,8 +146,7 @@ def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
     """List Stripe's paid invoices and sessions with no delivered Sale, and why. Exit status 1 if there is one."""
     since_s = _start(since)
     settings = load_settings()
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     destinations = [route.name for route in make_policy(settings).routes]
     source = source_called("stripe", settings.config, settings.config_path)
     comparison = Reconciliation(
@@ -166,20 +161,19 @@ def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
 
 def _show_comparison(comparison: Comparison, since: int) -> None:
     if comparison.missing:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("purchase", "paid", "amount", "state"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("why", overflow="fold", min_width=20)
-        for missing in comparison.missing:
-            paid = missing.paid
-            table.add_row(
-                paid.id,
-                _time(int(paid.paid_at.timestamp())),
-                paid.amount,
-                missing.state.replace("_", " "),
-                missing.reason,
-            )
-        (Console() if sys.stdout.isatty() else Console(width=WIDTH)).print(table)
+        print_table(
+            ("purchase", "paid", "amount", "state", "why"),
+            (
+                (
+                    missing.paid.id,
+                    _time(int(missing.paid.paid_at.timestamp())),
+                    missing.paid.amount,
+                    missing.state.replace("_", " "),
+                    missing.reason,
+                )
+                for missing in comparison.missing
+            ),
+        )
     purchases, invoices = _count(comparison.paid.total(), "purchase"), _count(comparison.paid["invoice"], "invoice")
     sessions = _count(comparison.paid["session"], "session")
     click.echo(

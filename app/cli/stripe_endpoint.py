@@ -16,7 +16,7 @@ from app.stripe.wanted import wanted_events
 
 @click.group("stripe-endpoint")
 def stripe_endpoint() -> None:
-    """The webhook endpoint at Stripe: look at it, or make it what the bridge needs. Needs STRIPE_API_KEY."""
+    """See or set up the webhook endpoint at Stripe. Needs STRIPE_API_KEY."""
 
 
 @stripe_endpoint.command()
