@@ -30,7 +30,7 @@ EVENT = (
     "received_count",
     "conversion_id",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
