@@ -45,6 +45,8 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
             "who": session.get("name"),
             "may_change": is_operator(),
             "is_sandbox": parts.settings.is_sandbox,
+            "source_names": sorted(parts.intake.configured),
+            "destination_names": [one.name for one in parts.destinations],
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
         }
 

@@ -27,7 +27,7 @@ MASKED_TYPES = ("text/html", "text/csv", "application/json")
 
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    payload), span (seconds), share (0 to 1), said (what an answer's body says)."""
+    payload), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
@@ -35,6 +35,7 @@ def install(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(span, "span")
     blueprint.add_app_template_filter(share, "share")
     blueprint.add_app_template_filter(said, "said")
+    blueprint.add_app_template_filter(brief, "brief")
 
 
 def finish(response: Response) -> Response:
@@ -97,6 +98,11 @@ def said(body: str | None) -> str:
         found = None if text.startswith("<") else text
     found = TURNS.sub("", " ".join((found or "").split()))
     return found if len(found) <= LONGEST_SAID else found[:LONGEST_SAID] + "…"
+
+
+def brief(error: str) -> str:
+    """An attempt's error for a list: of a refusal, the number alone."""
+    return error.removesuffix(": it will not take this payload")
 
 
 def _message(value: Any, depth: int = 0) -> str | None:

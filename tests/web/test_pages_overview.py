@@ -69,7 +69,7 @@ def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
         assert timing["rate"] == 0.75
         assert 0 <= timing["p50"] <= timing["p95"] < 60
         assert overview.counts(ledger, connection)["deliveries"]["delivered"] == 3
-        assert overview.oldest_waiting(ledger, connection) is None
+        assert overview.oldest_waiting(ledger, connection) == (None, None)
 
 
 def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change():
@@ -232,6 +232,18 @@ def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_find
     assert "q=Ada%2Bx@example.com" in viewer.get("/failed?q=Ada%2Bx@example.com&kind=lead").text
     assert "ada+y" not in viewer.get("/persons?q=ada%2Bx@example.com").text
     assert mask("ada@example.com bob@example.com", "bob@example.com") == "a•••@example.com bob@example.com"
+
+
+@sqlite_alone
+def test_a_viewer_finds_by_a_whole_address_and_learns_none_letter_by_letter(viewer, browser, ledger):
+    viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
+    settle(ledger, "permanent", status=422, error="no")
+    row = re.compile(r"<td[^>]*>stripe</td>|,stripe,")
+    for path in ("/search", "/deliveries", "/events", "/failed", "/deliveries.csv", "/events.csv"):
+        assert row.search(viewer.get(f"{path}?q=p1@example.com").text), path
+        assert row.search(browser.get(f"{path}?q=p1@exa").text), path
+        assert not row.search(viewer.get(f"{path}?q=p1@exa").text), path
+        assert row.search(viewer.get(f"{path}?q=user_").text), path
 
 
 def test_logging_out_everywhere_ends_every_session(app, ledger):

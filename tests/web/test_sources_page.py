@@ -58,7 +58,7 @@ def test_it_counts_what_was_refused_by_reason_over_all_processes(browser, ledger
         add_refusals(ledger, connection, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
     shown = row(browser.get("/sources").text, "stripe")
     assert '<span class="badge dead">too old</span> <span class="num">7</span>' in shown
-    assert '<span class="badge dead">wrong</span> <span class="num">1,200</span>' in shown
+    assert '<span class="badge dead">wrong signature</span> <span class="num">1,200</span>' in shown
 
 
 def test_no_secret_is_ever_on_the_page(browser):

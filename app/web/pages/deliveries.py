@@ -2,21 +2,22 @@
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.destination import Destination, idempotency_key
-from app.ledger import queries
 from app.ledger.bulk import undo_discard
 from app.ledger.editing import edit, problem_of
+from app.ledger.lists import deliveries_that_match
 from app.ledger.mending import Mended, discard, replay
 from app.ledger.reading import look
 from app.ledger.stories import story
 from app.model import STATUSES
-from app.web.asked import number, one_of
-from app.web.auth import login_required, operator_required
+from app.web.asked import FILTER, filled, filter_of, number
+from app.web.auth import is_operator, login_required, operator_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
 
@@ -27,12 +28,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries")
     @login_required
     def deliveries() -> str:
-        status, before = one_of("status", STATUSES), number("before")
+        fields, before = filled(FILTER), number("before")
+        wanted = replace(filter_of(fields), whole_addresses=not is_operator())
         with look(ledger) as connection:
-            page = queries.deliveries(ledger, connection, status=status, before=before, limit=ROWS)
-        return render_template(
-            "deliveries.html", deliveries=page, status=status, statuses=STATUSES, more=len(page) == ROWS
-        )
+            page = deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+        return render_template("deliveries.html", page=page, fields=fields, before=before, statuses=STATUSES)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required
@@ -40,7 +40,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
         curl = as_curl(found, destinations.get(found["destination"]))
-        return render_template("delivery.html", delivery=found, curl=curl)
+        left = len(parts.settings.schedule_seconds) - found["tries"]
+        return render_template("delivery.html", delivery=found, curl=curl, left=left)
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     @login_required

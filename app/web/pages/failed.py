@@ -5,6 +5,7 @@ script), so no request is long and closing the page stops it between two batches
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
@@ -14,14 +15,14 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity
 from app.identity import storable
 from app.ledger import bulk, search
 from app.ledger.reading import look, plan_by_value
-from app.times import read_since
+from app.web import asked
 from app.web.asked import number
-from app.web.auth import login_required
+from app.web.auth import is_operator, login_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
 BATCH = 500
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
-FIELDS = ("status", "source", "kind", "code", "reason", "since", "until", "q")
+FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
 
 
@@ -45,7 +46,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             fields=fields,
             count=matching,
             is_all=is_all,
-            sources=sorted(parts.intake.configured),
             scan=search.SCAN,
             before=before,
         )
@@ -78,27 +78,10 @@ def given(source: Any) -> dict[str, str]:
 
 def filter_of(fields: dict[str, str]) -> search.Filter:
     """Raises UnprocessableEntity where a field means nothing."""
-    status, kind, code = fields.get("status"), fields.get("kind"), fields.get("code", "")
-    if status not in (None, *search.FAILED):
+    if fields.get("status") not in (None, *search.FAILED):
         raise UnprocessableEntity("status must be dead or retrying")
-    if kind not in (None, *search.KINDS):
-        raise UnprocessableEntity("kind must be sale or lead")
-    if code and not re.fullmatch("[0-9]{3}", code):
-        raise UnprocessableEntity("the answer's status must be a number such as 422")
-    try:
-        since, until = (read_since(fields[name]) if fields.get(name) else None for name in ("since", "until"))
-    except (ValueError, OverflowError) as error:
-        raise UnprocessableEntity(str(error)) from None
-    return search.Filter(
-        statuses=(status,) if status else search.FAILED,
-        source=fields.get("source"),
-        kind=kind,
-        code=int(code) if code else None,
-        reason=fields.get("reason"),
-        since=since,
-        until=until,
-        text=fields.get("q", ""),
-    )
+    wanted = asked.filter_of(fields, search.FAILED)
+    return replace(wanted, reason=fields.get("reason"), whole_addresses=not is_operator())
 
 
 def job_of(form: Any) -> dict[str, Any]:
