@@ -7,7 +7,7 @@ import pytest
 
 from app.ledger.refusals import add_refusals
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
-from tests.makers import checkout, count, one
+from tests.makers import change, checkout, count, one, signed
 from tests.web.conftest import Browser
 
 TOKEN = "token-of-the-tests-0123456789"
@@ -36,6 +36,20 @@ def test_each_source_says_whether_it_is_configured_and_what_to_set(browser):
 def test_without_a_public_url_the_bridge_gives_its_own(make_app):
     browser = Browser(make_app(PUBLIC_URL="", PORT="8123").test_client(), "password of the tests")
     assert "http://127.0.0.1:8123/webhooks/stripe<" in row(browser.get("/sources").text, "stripe")
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_source_that_sent_something_lately_and_is_connected_no_more_is_pointed_out(make_app, ledger):
+    def page(**variables: str) -> str:
+        return Browser(make_app(**variables).test_client(), "password of the tests").get("/sources").text
+
+    make_app().test_client().post("/webhooks/stripe", **signed(checkout(1)))
+    assert "not connected any more" not in page()
+    assert "<b>Stripe</b> is not connected any more" in page(STRIPE_WEBHOOK_SECRET="")
+    change(ledger, "UPDATE events SET received_at = received_at - ?", 8 * 86_400_000)
+    assert "not connected any more" not in page(STRIPE_WEBHOOK_SECRET="")
+    assert "PUBLIC_URL" in page(PUBLIC_URL="")
+    assert "PUBLIC_URL" not in page(PUBLIC_URL="https://bridge.example")
 
 
 def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger):

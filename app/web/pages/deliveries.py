@@ -20,10 +20,14 @@ from app.web.asked import FILTER, filled, filter_of, number
 from app.web.auth import is_operator, login_required, operator_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
+VARIABLE = "DESTINATION_TOKEN"
+"""Of the destination that the environment names; those of bridge.toml name their own."""
+
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
     destinations = {one.name: one for one in parts.destinations}
+    variables = {name: table.token_env for name, table in parts.settings.destination_tables.items()}
 
     @blueprint.get("/deliveries")
     @login_required
@@ -39,7 +43,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def delivery(delivery_id: int) -> str:
         with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
-        curl = as_curl(found, destinations.get(found["destination"]))
+        curl = as_curl(found, destinations.get(found["destination"]), variables.get(found["destination"], VARIABLE))
         left = len(parts.settings.schedule_seconds) - found["tries"]
         return render_template("delivery.html", delivery=found, curl=curl, left=left)
 
@@ -88,14 +92,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return back(mended)
 
 
-def as_curl(found: dict[str, Any], destination: Destination | None) -> str | None:
-    """The request as a command for a shell, with the token left to the shell's environment."""
+def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
+    """The request as a command for a shell, with the token left to that variable of the shell's environment."""
     if destination is None:
         return None
     return " \\\n  ".join(
         [
             "curl -X POST " + shlex.quote(f"{destination.url}/track/{found['kind']}"),
-            '-H "Authorization: Bearer $DESTINATION_TOKEN"',
+            f'-H "Authorization: Bearer ${variable}"',
             "-H 'Content-Type: application/json'",
             "-H " + shlex.quote("Idempotency-Key: " + idempotency_key(found["dedupe_key"])),
             "--data-raw " + shlex.quote(found["text"]),

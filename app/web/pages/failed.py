@@ -54,12 +54,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def confirm_bulk() -> Any:
         job = job_of(request.form)
-        with look(ledger) as connection:
-            matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
-        if job["ids"]:
-            matching, is_all = len(job["ids"]), True
+        matching, is_all = len(job["ids"]), True
+        if job["all"]:
+            with look(ledger) as connection:
+                matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
         if not matching:
-            return told("nothing was chosen", url_for(".failed", **job["fields"]), is_done=False)
+            text = "nothing was chosen: tick some deliveries, or “all that match”"
+            return told(text, url_for(".failed", **job["fields"]), is_done=False)
+        job["total"] = matching if is_all else 0
         return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
 
     @blueprint.post("/failed/run")
@@ -93,7 +95,7 @@ def job_of(form: Any) -> dict[str, Any]:
     if verb == "undo" and not mark:
         raise BadRequest("this form names no discard to undo")
     is_all = form.get("all") == "1" or verb == "undo"
-    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left")}
+    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left", "total")}
     return {
         "verb": verb,
         "mark": mark,
