@@ -2,9 +2,11 @@
 
 import html
 import json
+import re
 
 import pytest
 
+from app.web.shown import indented, pretty, said
 from tests.makers import begin, change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
@@ -22,6 +24,15 @@ HOSTILE = {
     "lines": "one\r\ntwo\x0bthree\x85four",
     "html entity": "&lt;b&gt;&amp;amp;",
 }
+
+
+def test_marks_that_turn_writing_around_are_spelt_out_in_json_which_stays_the_same():
+    value = {"name": "\u202egnp.exe\u202c \u2066x\u2069 \u200f", "مرحبا": ["👩‍👩‍👧‍👦", "\\u202e"]}
+    shown = pretty(value)
+    assert json.loads(shown) == json.loads(indented(json.dumps(value))) == value
+    assert not re.search("[\u200f\u202a-\u202e\u2066-\u2069]", shown)
+    assert "مرحبا" in shown
+    assert said('{"error":"no \u202esuch click"}') == "no such click"
 
 
 def pages(browser: Browser, ledger) -> list[str]:
