@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     public_url: str | None = None
+    trusted_proxies: str | None = None
     web_processes: int = Field(1, ge=1, le=64)
     web_threads: int = Field(32, ge=1, le=256)
     stripe_api_key: SecretStr | None = None
@@ -111,6 +113,15 @@ class Settings(BaseSettings):
             raise ValueError("must be ASCII characters that a header can carry")
         return SecretStr(text)
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str | None) -> str | None:
+        try:
+            _networks(value or "")
+        except ValueError:
+            raise ValueError("must be addresses or networks separated by commas, such as 10.0.0.0/8") from None
+        return value
+
     @field_validator("retry_schedule")
     @classmethod
     def _is_schedule(cls, value: str) -> str:
@@ -162,6 +173,11 @@ class Settings(BaseSettings):
         if self.database_url:
             return self.database_url.get_secret_value()
         return f"sqlite:///{quote(str(self.bridge_home.resolve() / 'ledger.db'))}"
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose X-Forwarded-For is believed (TRUSTED_PROXIES)."""
+        return _networks(self.trusted_proxies or "")
 
     @property
     def schedule_seconds(self) -> tuple[float, ...]:
@@ -299,6 +315,11 @@ def _is_readable_url(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Raises ValueError."""
+    return tuple(ip_network(name, strict=False) for name in _names(text))
 
 
 def _names(text: str) -> Iterable[str]:

@@ -25,6 +25,7 @@ WRONG = [
     ("REDIS_URL", f"redis://[{SECRET}"),
     ("PUBLIC_URL", f"bridge.example/{SECRET}"),
     ("PUBLIC_URL", f"ftp://{SECRET}.example"),
+    ("TRUSTED_PROXIES", f"10.0.0.0/8,{SECRET}"),
     ("DESTINATION_URL", f"https://user:{SECRET}@host"),
     ("DESTINATION_URL", f"https://host:{SECRET}"),
     ("DESTINATION_URL", "https://host:99999"),

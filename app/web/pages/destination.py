@@ -26,7 +26,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
                 line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)
             ]
         return render_template(
-            "destination.html", destinations=parts.destinations, states=states, waiting=waiting, lines=lines
+            "destination.html",
+            destinations=parts.destinations,
+            tables=parts.settings.destination_tables,
+            states=states,
+            waiting=waiting,
+            lines=sorted(lines, key=lambda line: int(line["id"]), reverse=True),
         )
 
     @blueprint.post("/destination/<name>/pause")
