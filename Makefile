@@ -47,7 +47,7 @@ browser:
 	@($(CHROMIUM_IS_THERE)) >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing Debian's chromium for the browser tests"; \
-	  (apt-get -o Acquire::Retries=3 update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
+	  (apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
 	    || echo "*** CHROMIUM COULD NOT BE INSTALLED ***"; \
 	else echo "*** THERE IS NO CHROMIUM: apt-get install chromium, or set CHROMIUM ***"; fi
 

@@ -11,9 +11,8 @@ from app.dialects import dialect_of
 from app.errors import ConfigurationError
 from app.intake import Intake, configured_sources
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt
 from app.ledger.schema import check_schema
-from app.ledger.staged import Route
+from app.ledger.staged import Policy, Receipt, Route
 from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.made_up import make_home
 from app.queue import Nudger, Nudges, connect
@@ -73,7 +72,7 @@ def make_routes(settings: Settings) -> list[Route]:
     if settings.is_sandbox or settings.destination_url is not None:
         name = SANDBOX if settings.is_sandbox else MAIN
         routes.append(Route(name, dialect_of(settings.destination_format, settings.destination_amount_unit)))
-    known = all_sources(settings.config)
+    known = all_sources(settings.config, settings.config_path)
     for name, table in settings.destination_tables.items():
         unknown = sorted(set(table.sources or ()) - set(known))
         if unknown:
@@ -101,7 +100,7 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
 
     writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
     writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
-    return Intake(settings, all_sources(settings.config), writer.record), writer
+    return Intake(settings, all_sources(settings.config, settings.config_path), writer.record), writer
 
 
 def host_name() -> str:

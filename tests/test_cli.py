@@ -1,5 +1,6 @@
 """The commands: what they print, what they change, and how they end."""
 
+import base64
 import json
 import os
 import pty
@@ -21,6 +22,7 @@ from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.queries import attempts
 from app.ledger.schema import HEAD
+from app.sources.registry import SOURCES
 from app.web.factory import create_app
 from tests.conftest import PYTHON
 from tests.makers import away, begin, change, checkout, count, one, settle, signed
@@ -459,7 +461,7 @@ def test_nothing_starts_on_a_configuration_that_is_wrong(on_ledger, bridge, tmp_
 
 def worker(**variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
-    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run([PYTHON, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=100)
 
 
 @sqlite_alone
@@ -500,7 +502,7 @@ def healthy(on_ledger, ledger, valkey, destination) -> Callable[..., Result]:
     """`bridge doctor` where all is as it should be."""
     now = clock(ledger)
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
-    change(ledger, statement, now, now)
+    change(ledger, statement, now, now + 60_000)
     variables = {
         "REDIS_URL": valkey.url,
         "DESTINATION_URL": destination.url,
@@ -676,3 +678,34 @@ def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp
     assert bridge("db", "upgrade", BRIDGE_HOME=str(home)).exit_code == 0
     assert make_url(f"sqlite:///{home / 'ledger.db'}").database is not None
     assert (home / "ledger.db").stat().st_size > 0
+
+
+EVERY_SECRET = {
+    f"{name.upper()}_{'WEBHOOK_SECRET' if source.signed else 'PATH_TOKEN'}": (
+        f"whsec_{base64.b64encode(name.encode() * 8).decode()}"
+        if name in ("clerk", "formbricks", "supabase")
+        else f"secret-of-the-source-called-{name}"
+    )
+    for name, source in SOURCES.items()
+}
+
+
+@sqlite_alone
+def test_send_has_an_example_of_every_source_that_the_web_takes_as_a_conversion(
+    bridge, make_settings, ledger, ledger_url
+):
+    from threading import Thread
+
+    from werkzeug.serving import make_server
+
+    settings = {**EVERY_SECRET, "PUBLIC_URL": "https://bridge.example/below"}
+    app = create_app(make_settings(**settings), ledger)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    here = {**settings, "PORT": str(server.server_port)}
+    for name in SOURCES:
+        told = bridge("send", name, "--duplicate", 2, **here).stdout
+        kind = "sale" if name == "stripe" else "lead"
+        assert re.findall(rf"^example {name}: 200 (\w+): ", told, re.MULTILINE) == [kind, "duplicate"], told
+    server.shutdown()
+    app.extensions["writer"].stop()

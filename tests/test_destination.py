@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from app.destination import (
 from app.dialects import dialect_of
 from app.errors import ConfigurationError, TransientDeliveryError
 from tests.conftest import wait_for
+from tests.ports import Port
 
+LONG_SECONDS = 40
+"""For how long a server hangs or drips: who waits for it, and not for a deadline, is found out on a slow machine too."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -83,7 +87,7 @@ def serving(serve: Callable[[socket.socket], None]) -> Iterator[Server]:
         server.close()
 
 
-def line_to(url: str, timeout: float = 5, **options: Any) -> Line:
+def line_to(url: str, timeout: float = 30, **options: Any) -> Line:
     options = {"allow_private": True, **options}
     return Line(Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, **options))
 
@@ -164,7 +168,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_fai
         line = line_to(server.url)
         for number in range(1, 4):
             assert line.send("lead", b"{}", "k").status == 200
-            wait_for(lambda number=number: server.requests == number, 5)
+            wait_for(lambda number=number: server.requests == number)
             time.sleep(0.02)
         line.close()
         assert server.connections == 3
@@ -190,12 +194,12 @@ def test_an_answer_that_says_close_and_one_without_length_end_their_connection()
 
 
 def test_a_server_that_never_answers_costs_no_more_than_the_deadline():
-    with serving(lambda connection: server.stopping.wait(10) and None) as server:
+    with serving(lambda connection: server.stopping.wait(LONG_SECONDS) and None) as server:
         line = line_to(server.url, timeout=0.3)
         began = time.monotonic()
         with pytest.raises(AnswerLost, match=r"no whole answer within 0\.3 s"):
             line.send("sale", b"{}", "k")
-        assert 0.25 < time.monotonic() - began < 1
+        assert 0.25 < time.monotonic() - began < LONG_SECONDS / 4
 
 
 DRIPS = {
@@ -215,7 +219,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(text):
         start = text.find(b"x") if b"x" in text else 12
         connection.sendall(text[:start])
         for n in range(start, len(text)):
-            if server.stopping.wait(0.02):
+            if server.stopping.wait(LONG_SECONDS / 1000):
                 return
             connection.sendall(text[n : n + 1])
 
@@ -224,7 +228,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(text):
         began = time.monotonic()
         with pytest.raises(AnswerLost, match="no whole answer within"):
             line.send("sale", b"{}", "k")
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < LONG_SECONDS / 4
 
 
 def test_after_a_cut_the_next_request_is_whole():
@@ -233,23 +237,24 @@ def test_after_a_cut_the_next_request_is_whole():
         server.requests += 1
         if server.requests > 1:
             connection.sendall(OK)
-        server.stopping.wait(5)
+        server.stopping.wait(LONG_SECONDS)
 
     with serving(serve) as server:
         line = line_to(server.url, timeout=0.2)
         with pytest.raises(AnswerLost):
             line.send("sale", b"{}", "k")
+        line._destination = replace(line._destination, timeout_seconds=LONG_SECONDS)
         assert line.send("sale", b"{}", "k").status == 200
         line.close()
 
 
 def test_a_line_may_be_idle_for_longer_than_a_request_may_take(destination):
-    line = line_to(destination.url, timeout=0.5)
-    for _ in range(3):
-        assert line.send("sale", b"{}", "k").status == 200
-        time.sleep(0.6)
+    line = line_to(destination.url, timeout=2)
+    assert line.send("sale", b"{}", "k").status == 200
+    time.sleep(2.2)
+    assert line.send("sale", b"{}", "k").status == 200
     line.close()
-    assert len(destination.requests) == 3
+    assert len(destination.requests) == 2
 
 
 BROKEN = {
@@ -296,12 +301,11 @@ def test_a_reset_after_the_request_is_lost():
 
 
 def test_no_connection_is_transient_and_certainly_not_taken():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    for url in (f"http://127.0.0.1:{port}", "http://name.invalid"):
-        with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
-            line_to(url).send("sale", b"{}", "k")
-        assert not isinstance(caught.value, AnswerLost)
+    with Port() as port:
+        for url in (port.url, "http://name.invalid"):
+            with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
+                line_to(url).send("sale", b"{}", "k")
+            assert not isinstance(caught.value, AnswerLost)
 
 
 def test_tls_to_a_server_that_has_none_is_transient(destination):
@@ -339,7 +343,9 @@ def test_a_private_address_is_refused_before_a_connection_is_made():
     with serving(lambda _connection: None) as server:
         for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
             line = line_to(url, allow_private=False)
-            with pytest.raises(TransientDeliveryError, match=r"127\.0\.0\.1, a private .* DESTINATION_ALLOW_PRIVATE"):
+            with pytest.raises(
+                TransientDeliveryError, match=r"(127\.0\.0\.1|::1), a private .* DESTINATION_ALLOW_PRIVATE"
+            ):
                 line.send("sale", b"{}", "k")
         assert server.connections == 0
 
@@ -375,61 +381,63 @@ def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_
         for each in crowd:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        began = time.monotonic()
         sock = connect(
-            "two.example", 80, Deadline(1), Names(full.getsockname(), ("127.0.0.1", server.port)), allow_private=True
+            "two.example", 80, Deadline(3), Names(full.getsockname(), ("127.0.0.1", server.port)), allow_private=True
         )
         assert sock.getpeername()[1] == server.port
-        assert time.monotonic() - began < 0.9
         for each in (sock, full, *crowd):
             each.close()
 
 
 class SlowResolver(Resolver):
-    """The system's look-up takes its time."""
+    """The system's look-up hangs until it is told."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.let_go = threading.Event()
         self.asked = 0
 
     def _ask(self, host, port, flags=0):
         self.asked += 1
-        time.sleep(self.seconds)
+        self.let_go.wait(LONG_SECONDS)
         return super()._ask(host, port, flags)
 
 
 def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(destination):
-    resolver = SlowResolver(2)
+    resolver = SlowResolver()
     url = destination.url.replace("127.0.0.1", "localhost")
-    lines = [
-        Line(Destination("main", url, "token", dialect_of("events"), timeout_seconds=0.3, allow_private=True), resolver)
-        for _ in range(5)
-    ]
+
+    def line(timeout: float) -> Line:
+        return Line(
+            Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, allow_private=True),
+            resolver,
+        )
+
     failures: list[str] = []
 
-    def send(line: Line) -> None:
+    def send() -> None:
         try:
-            line.send("sale", b"{}", "k")
+            line(0.3).send("sale", b"{}", "k")
         except TransientDeliveryError as error:
             failures.append(f"{type(error).__name__}: {error}")
 
     began = time.monotonic()
-    threads = [threading.Thread(target=send, args=(line,)) for line in lines]
+    threads = [threading.Thread(target=send) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < LONG_SECONDS / 4
     assert (
         failures
         == ["TransientDeliveryError: cannot connect: TimeoutError: the name localhost was not resolved in time"] * 5
     )
     assert resolver.asked == 1
-    resolver.seconds = 0
-    wait_for(lambda: not resolver._flying, 5)
-    assert lines[0].send("sale", b"{}", "k").status == 200
-    lines[0].close()
+    resolver.let_go.set()
+    wait_for(lambda: not resolver._flying)
+    last = line(LONG_SECONDS)
+    assert last.send("sale", b"{}", "k").status == 200
+    last.close()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(destination):
@@ -460,11 +468,11 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_truste
 
 
 def test_tls_that_hangs_costs_no_more_than_the_deadline():
-    with serving(lambda connection: server.stopping.wait(10) and None) as server:
+    with serving(lambda connection: server.stopping.wait(LONG_SECONDS) and None) as server:
         began = time.monotonic()
         with pytest.raises(TransientDeliveryError, match="cannot connect"):
             line_to(f"https://localhost:{server.port}", timeout=0.3).send("sale", b"{}", "k")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < LONG_SECONDS / 4
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, alert, look, run, stripe
+from app.cli import act, alert, look, run, stripe_books, stripe_endpoint
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -49,9 +49,9 @@ for command in (
     act.replay,
     act.forget,
     act.prune,
-    stripe.stripe_endpoint,
-    stripe.backfill,
-    stripe.reconcile,
+    stripe_endpoint.stripe_endpoint,
+    stripe_books.backfill,
+    stripe_books.reconcile,
     alert.alert_test,
     doctor,
 ):

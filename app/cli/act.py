@@ -9,10 +9,9 @@ import requests
 from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
-from app.cli.files import content_type_of
 from app.destination_tables import web_url
 from app.errors import ConfigurationError, DeliveryNotFound
-from app.examples_maker import example_body
+from app.examples_maker import content_type_of, example
 from app.ledger.engine import Ledger
 from app.ledger.forgetting import BeingSent, persons_called
 from app.ledger.forgetting import forget as forget_one
@@ -42,18 +41,20 @@ def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, dup
     With the configured secret; without FILE, an example with fresh ids.
     """
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     path, secret = _way_in(settings, found)
     try:
-        target = web_url(url or settings.own_url) + path
+        base = web_url(url or settings.own_url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
+    target = base + path
+    signed_url = (url or settings.public_url or settings.own_url).rstrip("/") + path  # as the bridge there knows itself
     failed = False
     with requests.Session() as http:
         for _ in range(count):
             for name, body, kind in [_from_file(p) for p in bodies] or [_example(source)]:
                 for _ in range(duplicate):
-                    failed = not _post(http, found, target, name, body, kind, secret) or failed
+                    failed = not _post(http, found, target, signed_url, name, body, kind, secret) or failed
     sys.exit(1 if failed else 0)
 
 
@@ -71,11 +72,19 @@ def _way_in(settings: Settings, source: Source) -> tuple[str, str | None]:
 
 
 def _post(
-    http: requests.Session, source: Source, target: str, name: str, body: bytes, kind: str, secret: str | None
+    http: requests.Session,
+    source: Source,
+    target: str,
+    signed_url: str,
+    name: str,
+    body: bytes,
+    kind: str,
+    secret: str | None,
 ) -> bool:
     headers = {"Content-Type": kind}
     if secret is not None:
-        headers |= source.sign(body, secret, datetime.now(UTC), url=target)
+        body = source.stamp(body, secret)
+        headers |= source.sign(body, secret, datetime.now(UTC), url=signed_url)
     try:
         answer = http.post(target, data=body, headers=headers, timeout=30, allow_redirects=False)
     except requests.RequestException as error:
@@ -92,11 +101,11 @@ def _post(
 
 def _from_file(path: Path) -> tuple[str, bytes, str]:
     body = path.read_bytes()
-    return path.name, body, content_type_of(path, body)
+    return path.name, body, content_type_of(path.name, body)
 
 
 def _example(source: str) -> tuple[str, bytes, str]:
-    return f"example {source}", example_body(source), "application/json"
+    return f"example {source}", *example(source)
 
 
 @click.command()
@@ -192,7 +201,7 @@ def prune(dry_run: bool) -> None:
 
 def _remap(settings: Settings, ledger: Ledger) -> None:
     counts: dict[str, int] = {}
-    for one in remap_parked(ledger, all_sources(settings.config), make_policy(settings)):
+    for one in remap_parked(ledger, all_sources(settings.config, settings.config_path), make_policy(settings)):
         outcome = one.receipt.outcome if one.receipt else "unreadable"
         reason = one.receipt.reason if one.receipt else one.problem
         counts[outcome] = counts.get(outcome, 0) + 1

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from app.destination import destinations_of
 from app.errors import BridgeError
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
-from app.ledger.queries import stats
-from app.settings import Settings, load_settings
+from app.ledger.stats import stats
+from app.settings import Settings, load_settings, variable_of
+from app.sources.base import Source
 from app.sources.lookup import all_sources
 from app.stripe.checks import check_stripe
 from app.stripe.client import make_api
@@ -50,10 +51,16 @@ def examine() -> Iterator[Finding]:
     """One finding after another; each check is made even if others fail."""
     try:
         settings = load_settings()
+<<<<<<< HEAD
         configured = [
             name for name in all_sources(settings.config) if settings.secrets_of(name) or settings.path_tokens_of(name)
         ]
         _ = settings.retention
+=======
+        sources = all_sources(settings.config, settings.config_path)
+        configured = [name for name in sources if settings.secrets_of(name) or settings.path_tokens_of(name)]
+        _ = settings.rules, settings.retention, settings.destination_tables
+>>>>>>> main
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"
         return
@@ -62,11 +69,21 @@ def examine() -> Iterator[Finding]:
         yield "ok", f"sources: {', '.join(configured)}"
     else:
         yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
+    yield from _check_sources(settings, sources, configured)
     for check in (_check_ledger, _check_redis, _check_destination, _check_alerts, _check_stripe):
         try:
             yield from check(settings)
         except BridgeError as error:
             yield "wrong", str(error)
+
+
+def _check_sources(settings: Settings, sources: Mapping[str, Source], configured: list[str]) -> Iterator[Finding]:
+    for name in settings.config.get("sources", {}):
+        if name not in configured:
+            variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if sources[name].signed else 'PATH_TOKEN'}"
+            yield "wrong", f"sources.{name} of {settings.config_path} is not open: set {variable}"
+    if "hubspot" in configured and settings.public_url is None:
+        yield "wrong", "HubSpot signs the URL that it calls: set PUBLIC_URL"
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
@@ -145,7 +162,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
     if url is None:
         yield "warn", f"nobody is told of trouble: set {variable}, then try it with `bridge alert-test`"
         return
-    unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config)))
+    unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config, settings.config_path)))
     if unknown:
         yield "wrong", f"{settings.config_path}: alerts.not_sources: there is no source called {unknown[0]}"
     host = urlsplit(url).hostname or ""

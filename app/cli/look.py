@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from app.bootstrap import open_ledger
-from app.cli.files import content_type_of, headers_of
+from app.cli.files import headers_of
 from app.cli.table import print_table
 from app.dry_run import explain
+from app.examples_maker import content_type_of
 from app.ledger.queries import all_deliveries, all_events
 from app.model import OUTCOMES, STATUSES, Inbound
 from app.settings import load_settings
@@ -27,7 +28,7 @@ from app.sources.lookup import source_called
 def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
     """Show what raw bodies would become: a dry run. Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     given = headers_of(headers)
     unreadable = False
     for path in files:
@@ -37,7 +38,7 @@ def map_files(source: str, files: tuple[Path, ...], content_type: str | None, he
             click.echo(f"{path}: {error.strerror}", err=True)
             unreadable = True
             continue
-        kind = content_type or content_type_of(path, body)
+        kind = content_type or content_type_of(path.name, body)
         inbound = Inbound(body, {"content-type": kind, **given})
         line = explain(found, inbound, settings.rules, datetime.now(UTC))
         click.echo(json.dumps({"file": str(path), **line}, ensure_ascii=False))

@@ -17,7 +17,7 @@ from tests.makers import checkout, settle, stripe_headers
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
 ANSWERED = re.compile("status of (404|422)")
 """What the console says of answers that a test asks for."""
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 """Of the machine, not of the page: a build machine may be busy with five other things."""
 
 
@@ -30,7 +30,9 @@ class Site(Web):
         super().__init__(home)
 
     def post(self, body: bytes) -> None:
-        answer = requests.post(f"{self.url}/webhooks/stripe", data=body, headers=stripe_headers(body), timeout=10)
+        answer = requests.post(
+            f"{self.url}/webhooks/stripe", data=body, headers=stripe_headers(body), timeout=PATIENCE_MS / 1000
+        )
         assert answer.status_code == 200, answer.text
 
     def fail(self, *numbers: object, **options: Any) -> list[int]:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 import requests
 
-from tests.conftest import PYTHON, STRIPE_SECRET
+from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET
+from tests.diagnosis import LOGS
+from tests.ports import Port
 
 PASSWORD, VIEWER_PASSWORD = "password of the tests", "viewers may look"
-START_SECONDS = 60
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
@@ -22,14 +22,13 @@ class Web:
     """`bridge web` on the ledger in `home`, on a port of its own, with no Redis. `url` is where it answers."""
 
     def __init__(self, home: Path, **variables: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self._reserved = Port()
+        self.url = self._reserved.url
         environment = {
             **os.environ,
             "BRIDGE_HOME": str(home),
             "REDIS_URL": f"unix://{home}/none.sock",
-            "PORT": self.url.rsplit(":", 1)[1],
+            "PORT": str(self._reserved.number),
             "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
             "STRIPE_HOLD": "0",
             "DASHBOARD_PASSWORD": PASSWORD,
@@ -37,22 +36,26 @@ class Web:
             "SECRET_KEY": "secret key of the tests",
             **variables,
         }
-        with (home / "log.txt").open("wb") as log:
+        self._log = home / "log.txt"
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen([PYTHON, "-m", "app", "web"], env=environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
+        LOGS.append(self._log)
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                requests.get(f"{self.url}/healthz", timeout=5)
+                requests.get(f"{self.url}/healthz", timeout=10)
                 return
             except requests.RequestException:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     self.stop()
-                    raise RuntimeError((home / "log.txt").read_text()) from None
+                    raise RuntimeError(self._log.read_text()) from None
                 time.sleep(0.05)
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(15)
+        self._process.wait(PATIENCE_SECONDS)
+        self._reserved.close()
+        LOGS.remove(self._log)
 
 
 def log_in(page: Any, password: str = PASSWORD, name: str = "Grace") -> None:

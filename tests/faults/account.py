@@ -45,10 +45,15 @@ def books(
     asked: Iterable[Asked],
     *,
     worker_killed: bool,
+    timeout_seconds: float,
     destination: str = "main",
 ) -> Account:
-    """Compares the three. `worker_killed`: only then may a request be repeated whose answer had left, whole."""
-    rows = _rows(ledger, keys, destination)
+    """Compares the three.
+
+    A request may be repeated whose answer had left, whole, only where the worker was killed before it could record that
+    (`worker_killed`), or had waited for all of `timeout_seconds`: on a busy machine they may be over just before it is read.
+    """
+    rows = _rows(ledger, keys, destination, timeout_seconds)
     by_key: dict[str, list[Asked]] = defaultdict(list)
     for one in asked:
         if one.key in keys:
@@ -58,7 +63,7 @@ def books(
     for key in sorted(keys - acknowledged):
         say(f"{key} was never acknowledged")
     for key in sorted(acknowledged):
-        status, attempts, lost_claims, unknown = rows.get(key, ("missing", 0, 0, 0))
+        status, attempts, lost_claims, unknown, timed_out = rows.get(key, ("missing", 0, 0, 0, 0))
         requests = by_key[key]
         told = sum(1 for r in requests if r.told and r.what == "ok")
         taken = sum(1 for r in requests if r.taken)
@@ -71,7 +76,8 @@ def books(
             say(f"{key} is lost: {status}, {[r.what for r in requests]}")
         if status == "dead" and told and not requests[-1].told:
             say(f"{key} is shown dead, and was taken: {[r.what for r in requests]}")
-        if told > 1 + (lost_claims if worker_killed else 0):
+        too_late = max(0, timed_out - sum(1 for r in requests if r.what in ("hang", "drip")))
+        if told > 1 + too_late + (lost_claims if worker_killed else 0):
             say(f"{key} was sent again after a whole answer: {[r.what for r in requests]}, {lost_claims} claims lost")
         if taken > 1 + unknown:
             say(f"{key} was taken {taken} times, and only {unknown} attempts are recorded as unknown")
@@ -86,17 +92,21 @@ def books(
     return account
 
 
-def _rows(ledger: Ledger, keys: set[str], destination: str) -> dict[str, tuple[str, int, int, int]]:
-    """Of each key: status, attempts, and how many of those were lost with their worker, and are unknown."""
+def _rows(
+    ledger: Ledger, keys: set[str], destination: str, timeout_seconds: float
+) -> dict[str, tuple[str, int, int, int, int]]:
+    """Of each key: status, attempts, and how many of those were lost with their worker, are unknown, and took all their time."""
     condition, value = ledger.among("d.dedupe_key", sorted(keys))
     with ledger.read() as connection:
         found = ledger.run(
             connection,
             "SELECT d.dedupe_key, d.status, d.attempts,"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.error = ?),"
-            " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown')"
+            " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown'),"
+            " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown' AND a.duration_ms >= ?)"
             f" FROM deliveries d WHERE d.destination = ? AND {condition}",
             LOST,
+            int(timeout_seconds * 1000),
             destination,
             value,
         ).all()

@@ -50,6 +50,8 @@ class ScriptedDestination:
         self.delay_seconds = 0.0
         self.asked: list[Asked] = []
         self.open_requests = 0
+        self.lets_go = False
+        """Whether what hangs or drips is ended, so that nobody has to wait until the other side gives up."""
         self.dice = random.Random(seed)
         self.seen: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
@@ -141,14 +143,20 @@ class _Conversation(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         elif what == "hang":
-            while not transport.is_closing():
-                await asyncio.sleep(0.2)
+            while not self._is_over:
+                await asyncio.sleep(0.05)
+            transport.close()
         elif what == "drip":
             for byte in WELL + b" " * 10_000:
-                if transport.is_closing():
-                    return
+                if self._is_over:
+                    break
                 transport.write(bytes([byte]))
                 await asyncio.sleep(DRIP_SECONDS)
+            transport.close()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._transport.is_closing() or self._destination.lets_go
 
 
 def sometimes(what: Sequence[str], share: float, seed: int) -> Script:

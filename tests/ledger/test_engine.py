@@ -21,15 +21,14 @@ import app.ledger
 from app.dialects import dialect_of
 from app.errors import ConfigurationError, LedgerUnavailable, SchemaOutdated
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.ledger.tables import metadata
 from app.ledger.writer import GroupWriter
 from app.logs import without_details
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.makers import away, checkout, count, execute_beside, one
 
 
@@ -141,7 +140,7 @@ def test_a_deadlock_is_run_again(ledger):
                 ledger.run(connection, "UPDATE counters SET value = value + 1 WHERE name = ?", name)
                 if step == 0 and len(runs) < 2:
                     runs.append(order)
-                    both.wait(5)
+                    both.wait(PATIENCE_SECONDS)
 
         ledger.transact(cross)
 
@@ -299,10 +298,10 @@ def record_together(ledger: Ledger, writer: GroupWriter, arrivals: list[Arrival]
             if not ledger.is_sqlite:
                 ledger.run(connection, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             pending = [pool.submit(hand_over, arrivals[0])]
-            wait_for(lambda: writer._threads and not writer._queue, 5)
+            wait_for(lambda: writer._threads and not writer._queue)
             pending += [pool.submit(hand_over, each) for each in arrivals[1:]]
-            wait_for(lambda: len(writer._queue) == len(arrivals) - 1, 5)
-        return [each.result(10) for each in pending]
+            wait_for(lambda: len(writer._queue) == len(arrivals) - 1)
+        return [each.result(PATIENCE_SECONDS) for each in pending]
 
 
 def test_events_that_come_together_are_committed_together(ledger, writer, groups):
@@ -341,8 +340,8 @@ def test_an_outage_fails_its_group_and_the_writer_lives_on(ledger, ledger_url, w
 def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
     with ThreadPoolExecutor(5) as pool:
         pending = [pool.submit(writer.record, arrival(n)) for n in range(5)]
-        wait_for(lambda: all(p.done() for p in pending) or writer._threads, 5)
-        recorded = [p.result(10).outcome for p in pending]
+        wait_for(lambda: all(p.done() for p in pending) or writer._threads)
+        recorded = [p.result(PATIENCE_SECONDS).outcome for p in pending]
         writer.stop()
     assert recorded == ["sale"] * 5
     with pytest.raises(LedgerUnavailable):

@@ -12,11 +12,12 @@ from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
-from app.ledger.recording import Policy, record
-from app.ledger.staged import Arrival, Route
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Route
 from app.ledger.writer import GroupWriter
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
+from tests.conftest import PATIENCE_SECONDS
 from tests.makers import checkout, count, execute_beside, one
 
 ODD = [
@@ -131,7 +132,7 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
         with pytest.raises(TimeoutError):
             theirs.result(0.5)
     assert mine.outcome == "sale"
-    assert theirs.result(10).outcome == "duplicate"
+    assert theirs.result(PATIENCE_SECONDS).outcome == "duplicate"
     pool.shutdown()
     assert count(ledger, "events") == count(ledger, "deliveries") == 1
 
@@ -146,9 +147,9 @@ def test_a_group_that_waits_for_a_lock_holds_up_no_other(ledger: Ledger) -> None
         waits = pool.submit(two.record, held)
         with pytest.raises(TimeoutError):
             waits.result(0.3)
-        assert pool.submit(two.record, free).result(10).outcome == "sale"
+        assert pool.submit(two.record, free).result(PATIENCE_SECONDS).outcome == "sale"
         assert not waits.done()
-    assert waits.result(10).outcome == "sale"
+    assert waits.result(PATIENCE_SECONDS).outcome == "sale"
     two.stop()
     pool.shutdown()
     assert count(ledger, "events") == 2
@@ -169,6 +170,6 @@ def test_two_writers_who_know_one_person_by_different_identifiers_both_teach(
         waits = pool.submit(writer.record, by_id)
         with pytest.raises(TimeoutError):
             waits.result(0.5)
-    assert waits.result(10).outcome == "sale"
+    assert waits.result(PATIENCE_SECONDS).outcome == "sale"
     pool.shutdown()
     assert one(ledger, "SELECT phone, click_first, click_last FROM persons") == ("+351912345678", "clk_1", "clk_new")

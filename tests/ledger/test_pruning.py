@@ -1,5 +1,6 @@
 """Retention: what is old goes, and nothing that counting once, renewals or mending rely on goes with it."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import event
 
 from app.cli import main
 from app.errors import ConfigurationError
@@ -175,26 +177,33 @@ def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger):
             (n, f"k{n}", "stripe", str(n), "t", "ignored", "", n, n, '{"a":1}', b"x" * 500) for n in range(1, 30_001)
         ]
         ledger.insert(connection, tables.events, columns, old)
-    waits, stop = [], threading.Event()
+    batches, waits, stop = [], [], threading.Event()
+
+    def note(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if re.match("(UPDATE|DELETE FROM) events", statement):
+            batches.append(cursor.rowcount)
 
     def write() -> None:
         while not stop.is_set():
-            began = time.perf_counter()
+            before = len(batches)
             with ledger.write() as connection:
                 ledger.run(connection, "UPDATE counters SET value = value WHERE name = 'ids'")
-            waits.append(time.perf_counter() - began)
+            waits.append(len(batches) - before)
             time.sleep(0.001)
 
+    event.listen(ledger.engine, "after_cursor_execute", note)
     thread = threading.Thread(target=write)
     thread.start()
     done = apply(ledger, bodies_days=30, events_days=30)
     stop.set()
     thread.join()
     assert done == {"bodies of events blanked": 30_000, "events removed": 30_000}
-    waits.sort()
-    assert len(waits) > 100
-    assert waits[int(len(waits) * 0.99)] < 0.25
-    assert waits[-1] < 2
+    assert sum(batches) == 60_000
+    assert max(batches) <= 200
+    waits.sort()  # in batches, not in seconds: how long those take is the machine's affair
+    assert len(waits) > 50
+    assert waits[len(waits) // 2] <= 2
+    assert waits[int(len(waits) * 0.95)] <= 10
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

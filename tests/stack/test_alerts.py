@@ -1,5 +1,6 @@
 """Alerts of the real processes: three workers, one message, and nobody who forwards waits for it."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -14,21 +15,29 @@ pytestmark = pytest.mark.stack
 def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
     make_stack, make_purchase, destination, tmp_path
 ):
-    hook = FakeDestination()
-    hook.delay_seconds = 2
+    hook, let_go, answered = FakeDestination(), threading.Event(), []
+
+    def answer_late(_request):
+        let_go.wait(9)  # a worker gives it ten seconds
+        answered.append(True)
+        return 200, {}, b"{}"
+
+    hook.answer = answer_late
     destination.answer = lambda _request: (422, {}, b'{"error": "ada@example.com is nobody"}')
     config: Path = tmp_path / "bridge.toml"
-    config.write_text("[alerts]\ngather_seconds = 1\n")
+    config.write_text("[alerts]\ngather_seconds = 1\ndead = 150\n")  # so that the one message is of all of them
     stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url, PUBLIC_URL="https://bridge.example")
     try:
         stack.start("web")
         workers = [stack.start("worker") for _ in range(3)]
         assert set(stack.post_all([make_purchase() for _ in range(150)])) == {200}
-        wait_for(lambda: stack.counts() == {"dead": 150}, 20)
-        wait_for(lambda: hook.requests, 40)
+        wait_for(lambda: stack.counts() == {"dead": 150})
         destination.answer = lambda _request: (200, {}, b"{}")
+        wait_for(lambda: hook.requests)
         stack.post(make_purchase())  # while the hook takes its time
-        wait_for(lambda: stack.counts().get("delivered") == 1, 1.9)
+        wait_for(lambda: stack.counts().get("delivered") == 1)
+        assert answered == []
+        let_go.set()
         time.sleep(6)
         (told,) = [request["json"]["text"] for request in hook.requests]
         assert "150 deliveries to main have failed for good" in told
@@ -40,5 +49,22 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
             worker.terminate()
         assert {worker.wait(15) for worker in workers} == {0}
         assert time.monotonic() - began < 10
+    finally:
+        hook.close()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_with_no_worker_alive_the_web_tells(make_stack, make_purchase, destination, tmp_path):
+    hook = FakeDestination()
+    config: Path = tmp_path / "bridge.toml"
+    config.write_text("[alerts]\nlate_minutes = 0.05\n")
+    stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url)
+    try:
+        stack.start("web")
+        stack.post(make_purchase())
+        wait_for(lambda: hook.requests, 40)
+        (told,) = [request["json"]["text"] for request in hook.requests]
+        assert "Deliveries to main are late: 1 wait" in told
+        assert "no worker is alive" in told
     finally:
         hook.close()

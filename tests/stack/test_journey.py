@@ -10,7 +10,7 @@ import requests
 from app.examples_maker import example_body
 from app.sources.typeform import SOURCE as TYPEFORM
 from tests import stripe_world as world
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.stack
 SECRET = "typeform secret of the tests"
@@ -29,7 +29,12 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     lead["form_response"]["answers"][1]["email"] = "pat@example.com"
     body = json.dumps(lead).encode()
     headers = TYPEFORM.sign(body, SECRET, datetime.now(UTC))
-    assert requests.post(f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=10).status_code == 200
+    assert (
+        requests.post(
+            f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=PATIENCE_SECONDS
+        ).status_code
+        == 200
+    )
     wait_for(lambda: destination.requests)
 
     w = world.World(old=False)
@@ -45,7 +50,7 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     assert stack.post(world.body("checkout.session.completed", session)).json()["outcome"] == "sale"
     renewal = w.invoice(4900, "subscription_cycle", "in_renewal", customer_email=None)
     assert stack.post(world.body("invoice.paid", renewal)).json()["outcome"] == "sale"
-    wait_for(lambda: stack.counts() == {"delivered": 3}, 30)
+    wait_for(lambda: stack.counts() == {"delivered": 3})
 
     accepted = [r["json"] for r in destination.requests[-3:]]
     assert [p["event"] for p in accepted] == ["lead", "sale", "sale"]
@@ -62,9 +67,14 @@ def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(make_sta
     destination.answer = lambda r: (500 if r["path"] == "/track/lead" else 200, {}, b"{}")
     body = example_body("typeform")
     headers = TYPEFORM.sign(body, SECRET, datetime.now(UTC))
-    assert requests.post(f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=10).status_code == 200
+    assert (
+        requests.post(
+            f"{stack.url}/webhooks/typeform", data=body, headers=headers, timeout=PATIENCE_SECONDS
+        ).status_code
+        == 200
+    )
     wait_for(lambda: stack.counts() == {"retrying": 1})
     began = time.monotonic()
     assert stack.post(example_body("stripe")).json()["outcome"] == "sale"
-    wait_for(lambda: stack.counts() == {"retrying": 1, "delivered": 1}, 10)
+    wait_for(lambda: stack.counts() == {"retrying": 1, "delivered": 1})
     assert time.monotonic() - began > 2.5

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import wait_for
+from tests.makers import one
 
 pytestmark = pytest.mark.stack
 
@@ -33,7 +34,7 @@ def test_events_taken_while_redis_is_away_go_out_when_it_is_back(make_stack, mak
     valkey.kill()
     assert stack.post_all([make_purchase() for _ in range(50)]) == [200] * 50
     valkey.start()
-    wait_for(lambda: stack.counts() == {"delivered": 50}, 30)
+    wait_for(lambda: stack.counts() == {"delivered": 50})
     assert len({p["invoiceId"] for p in destination.payloads}) == 50 == len(destination.payloads)
 
 
@@ -48,7 +49,7 @@ def test_an_emptied_redis_loses_nothing(make_stack, make_purchase, destination, 
     for _ in range(5):
         assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
         redis.flushall()
-    wait_for(lambda: stack.counts() == {"delivered": 100}, 30)
+    wait_for(lambda: stack.counts() == {"delivered": 100})
     assert len({p["invoiceId"] for p in destination.payloads}) == 100 == len(destination.payloads)
 
 
@@ -63,7 +64,7 @@ def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(make_stack, make
     assert stack.post_all(bodies) == [200] * 200
     killer.join()
     stack.start("worker")
-    wait_for(lambda: stack.counts() == {"delivered": 200}, 40)
+    wait_for(lambda: stack.counts() == {"delivered": 200})
     sent = Counter(p["invoiceId"] for p in destination.payloads)
     keys = Counter(r["headers"]["idempotency-key"] for r in destination.requests)
     assert len(sent) == len(keys) == 200
@@ -99,7 +100,7 @@ def test_a_killed_web_loses_nothing_that_it_acknowledged(make_stack, make_purcha
         # what was recorded and not answered arrives as well, so a count of arrivals proves nothing
         return sent - {p["invoiceId"] for p in destination.payloads}
 
-    wait_for(lambda: not missing(), 20)
+    wait_for(lambda: not missing())
 
 
 def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack, make_purchase, destination):
@@ -118,7 +119,7 @@ def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack
         claimed = stack.ledger.run(connection, "SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one()
     assert claimed == 0
     stack.start("worker")
-    wait_for(lambda: stack.counts() == {"delivered": 100}, 30)
+    wait_for(lambda: stack.counts() == {"delivered": 100})
     assert len(destination.payloads) == 100, "what was in flight was waited for, so nothing is sent twice"
 
 
@@ -128,7 +129,7 @@ def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(make_s
     stack.start("worker")
     destination.answer = lambda _r: (500, {}, b"down") if len(destination.requests) < 3 else (200, {}, b"{}")
     stack.post(make_purchase())
-    wait_for(lambda: stack.counts() == {"delivered": 1}, 20)
+    wait_for(lambda: stack.counts() == {"delivered": 1})
     assert len(destination.requests) == 3
     assert len({r["body"] for r in destination.requests}) == 1
     assert len({r["headers"]["idempotency-key"] for r in destination.requests}) == 1
@@ -144,15 +145,15 @@ def test_after_a_refused_token_a_worker_with_a_new_one_resumes_by_itself(make_st
     stack.start("web")
     worker = stack.start("worker")
     assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
-    wait_for(lambda: destination.requests)
-    time.sleep(0.5)
+    wait_for(lambda: one(stack.ledger, "SELECT COUNT(*) FROM destinations WHERE paused_at > 0") == (1,))
     worker.terminate()
-    worker.wait(15)
+    assert worker.wait(15) == 0
     stack.processes.remove(worker)
     refused = len(destination.requests)
     stack.start("worker")
-    time.sleep(3)  # two sweeps
+    wait_for(lambda: one(stack.ledger, "SELECT COUNT(*) FROM workers WHERE stopped_at IS NULL") == (1,))
+    time.sleep(3)  # two sweeps of it
     assert len(destination.requests) == refused, "the same token is not tried again"
     stack.environment["DESTINATION_TOKEN"] = "a new token"
     stack.start("worker")  # beside the old one, as when a new release is rolled out
-    wait_for(lambda: stack.counts() == {"delivered": 20}, 20)
+    wait_for(lambda: stack.counts() == {"delivered": 20})

@@ -11,8 +11,8 @@ import structlog
 
 from app.bootstrap import make_policy
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.model import Inbound
 from app.sources.stripe import SOURCE
 from app.stripe.client import StripeApi
@@ -209,7 +209,7 @@ def test_many_threads_ask_for_each_person_once(ledger, policy, stripe):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join()
     assert sorted(bench.asked) == sorted(f"/v1/subscriptions/{each.sub}" for each in made)
     assert bench.held() == [0] * 12
 

@@ -43,6 +43,7 @@ def test_it_is_ready_with_ledger_redis_and_a_fresh_heartbeat_and_names_what_is_m
     with away(ledger, ledger_url):
         (missing,) = problems()
         assert "ledger" in missing
+    beat(ledger)
     valkey.kill()
     (missing,) = problems()
     assert "Redis does not answer" in missing

@@ -4,13 +4,16 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from tests.conftest import PYTHON, STRIPE_SECRET
+from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET, wait_for
+from tests.diagnosis import LOGS
 from tests.makers import checkout, count, one, stripe_headers
+from tests.ports import Port
 
 pytestmark = pytest.mark.stack
 TOKEN = "path_token-of-the-tests"
@@ -23,9 +26,8 @@ class Live:
     def __init__(self, home) -> None:
         self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
         upgrade(self.ledger)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._reserved = Port()
+        self.port = self._reserved.number
         self.log = home / "log.txt"
         environment = {
             **os.environ,
@@ -40,34 +42,37 @@ class Live:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([PYTHON, "-m", "app", "web"], env=environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                self.connect().close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        pytest.fail(self.log.read_text())
+        LOGS.append(self.log)
+        wait_for(self._listens)
+
+    def _listens(self) -> bool:
+        with suppress(OSError):
+            self.connect().close()
+            return True
+        return False
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
 
     def ask(self, *parts: bytes) -> bytes:
         with self.connect() as connection:
-            answer = b""
-            try:
+            with suppress(
+                ConnectionError
+            ):  # it may answer, and go, before it has read all: the answer is there all the same
                 for part in parts:
                     connection.sendall(part)
+            answer = b""
+            with suppress(ConnectionError):
                 while received := connection.recv(65536):
                     answer += received
-            except ConnectionError:
-                pass
             return answer
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(15)
+        self.process.wait(PATIENCE_SECONDS)
         self.ledger.close()
+        self._reserved.close()
+        LOGS.remove(self.log)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def test_a_chunked_body_is_verified_and_recorded_like_any_other(live):
     signature = f"Stripe-Signature: {stripe_headers(body)['Stripe-Signature']}"
     answer = live.ask(head("/webhooks/stripe", signature, "Transfer-Encoding: chunked"), *chunks(body))
     assert answer.startswith(b"HTTP/1.1 200 ")
-    assert b'"outcome": "sale"' in answer
+    assert b'"outcome":"sale"' in answer
 
 
 def test_a_body_over_the_limit_is_413_however_it_is_framed(live):
@@ -137,8 +142,11 @@ def test_a_path_token_is_not_in_the_log_nor_on_the_disk(live):
 
 
 def test_no_redis_is_no_reason_to_refuse_an_event(live):
-    body = checkout("redisless")
-    signature = f"Stripe-Signature: {stripe_headers(body)['Stripe-Signature']}"
-    began = time.monotonic()
-    assert b" 200 " in live.ask(head("/webhooks/stripe", signature, f"Content-Length: {len(body)}"), body)[:20]
-    assert time.monotonic() - began < 1
+    took = []
+    for number in range(5):  # of which a busy machine may delay some, and Redis would delay each
+        body = checkout(f"redisless{number}")
+        signature = f"Stripe-Signature: {stripe_headers(body)['Stripe-Signature']}"
+        began = time.monotonic()
+        assert b" 200 " in live.ask(head("/webhooks/stripe", signature, f"Content-Length: {len(body)}"), body)[:20]
+        took.append(time.monotonic() - began)
+    assert min(took) < 1

@@ -60,7 +60,7 @@ def make_app(patch: pytest.MonkeyPatch, ledger: Ledger, folder: Path) -> Flask:
 
     for name, value in {
         "BRIDGE_HOME": str(folder),
-        "BRIDGE_CONFIG": "",
+        "BRIDGE_CONFIG": os.devnull,
         "STRIPE_WEBHOOK_SECRET": "whsec_test_secret_of_the_tests",
         "DASHBOARD_PASSWORD": "password of the tests",
         "SECRET_KEY": "secret key of the tests",

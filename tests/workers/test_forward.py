@@ -14,12 +14,13 @@ from app.dialects import dialect_of
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.brakes import pause, resume
+from app.ledger.breaker import destination_state
+from app.ledger.claims import Claimed
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, destination_state
 from tests.conftest import wait_for
 from tests.faults.scripted import ScriptedDestination
 from tests.ledger.test_forwarding import COLUMNS
-from workers.forward import Forwarder
+from workers.forward import STOP_SECONDS, Forwarder
 from workers.lane import Lane
 
 TOKEN = "a token that nobody may read"
@@ -106,7 +107,7 @@ def test_several_workers_share_a_backlog_and_send_each_delivery_once(office):
     office.add(300)
     for _ in range(3):
         office.work()
-    wait_for(lambda: office.counts() == {"delivered": 300}, 30)
+    wait_for(lambda: office.counts() == {"delivered": 300})
     assert len(office.place.asked) == 300
     assert len({asked.key for asked in office.place.asked}) == 300
     assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
@@ -117,7 +118,7 @@ def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office):
     ids = office.add(12, person=7)
     for _ in range(3):
         office.work()
-    wait_for(lambda: office.counts() == {"delivered": 12}, 20)
+    wait_for(lambda: office.counts() == {"delivered": 12})
     assert [asked.key for asked in office.place.asked] == [f"sale:{n}" for n in ids]
     times = [asked.at for asked in office.place.asked]
     assert all(later - earlier >= 0.02 for earlier, later in pairwise(times)), "never two at once"
@@ -128,27 +129,35 @@ def test_the_rate_holds_over_all_workers(office):
     began = time.monotonic()
     for _ in range(3):
         office.work(rate=30.0)
-    wait_for(lambda: office.counts() == {"delivered": 90}, 30)
+    wait_for(lambda: office.counts() == {"delivered": 90})
     took = time.monotonic() - began
     assert took > 1.8, "a second's worth may be saved up, the other 60 take two seconds"
-    for at in (asked.at for asked in office.place.asked):
-        within = [a for a in office.place.asked if at <= a.at < at + 1]
-        assert len(within) <= 62, "in no second more than the rate and what was saved up"
+    for number, asked in enumerate(
+        office.place.asked, 1
+    ):  # late is no offence: they may have been held up on their way
+        assert number <= 32 + 30 * (asked.at - began), "never more than the rate and what was saved up"
 
 
 @pytest.mark.parametrize("value", ["seconds", "date"])
 def test_retry_after_is_waited_for_whether_it_is_seconds_or_a_date(office, value):
-    office.place.answers["429"] = (
-        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: "
-        + (b"2" if value == "seconds" else formatdate(time.time() + 3, usegmt=True).encode())
-        + b"\r\n\r\n"
-    )
-    office.place.script = lambda _key, before: "429" if before == 0 else "ok"
+    begin = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: "
+    until: list[float] = []
+
+    def answer(_key: str, before: int) -> str:
+        if before:
+            return "ok"
+        until.append(time.time() + 2 if value == "seconds" else int(time.time()) + 3)
+        text = b"2" if value == "seconds" else formatdate(until[0], usegmt=True).encode()
+        office.place.answers["429"] = begin + text + b"\r\n\r\n"
+        return "429"
+
+    office.place.script = answer
     office.add(1)
     office.work(schedule=(0.05, 0.05))
-    wait_for(lambda: office.counts() == {"delivered": 1}, 15)
-    first, second = (asked.at for asked in office.place.asked)
-    assert 1.5 < second - first < 8
+    wait_for(lambda: office.counts() == {"delivered": 1})
+    _, second = office.place.asked
+    late = second.at + (time.time() - time.monotonic()) - until[0]
+    assert -0.3 < late < 20
     assert not office.state().is_open
 
 
@@ -195,15 +204,14 @@ def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(off
     for _ in range(2):
         office.work(schedule=(0.05,) * 50)
     wait_for(lambda: office.state().is_open)
-    time.sleep(0.3)
+    wait_for(lambda: office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)])
     before = len(office.place.asked)
     assert before <= 2 * 16, "what was in flight when it opened"
-    time.sleep(2.5)
+    wait_for(lambda: len(office.place.asked) >= before + 2)
     probes = office.place.asked[before:]
-    assert 1 <= len(probes) <= 4
-    assert all(later.at - earlier.at > 0.5 for earlier, later in pairwise(probes))
+    assert all(later.at - earlier.at > 0.5 for earlier, later in pairwise(probes)), "one at a time, and with a pause"
     office.place.script = lambda _key, _before: "ok"
-    wait_for(lambda: office.counts() == {"delivered": 200}, 30)
+    wait_for(lambda: office.counts() == {"delivered": 200})
     assert not office.state().is_open
 
 
@@ -241,18 +249,20 @@ def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
 
     office.ledger.transact = transact  # type: ignore[method-assign]
     away.set()
-    wait_for(lambda: office.place.open_requests == 0, 3)
+    wait_for(lambda: office.place.open_requests == 0)  # the drip lasts for minutes
     away.clear()
     wait_for(lambda: office.counts() == {"retrying": 1})
     assert office.all("SELECT result, error FROM attempts") == [("unknown", "no whole answer within 0.5 s")]
 
 
-def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office):
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office, monkeypatch):
+    assert STOP_SECONDS < 10
+    monkeypatch.setattr("workers.forward.STOP_SECONDS", 2.0)
     office.place.script = lambda _key, _before: "hang"
     office.add(40)
     office.work(concurrency=4, timeout_seconds=30)
     wait_for(lambda: office.place.open_requests == 4)
-    assert office.stop() < 10
+    assert 2 <= office.stop() < 10
     assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
     assert office.counts() == {"retrying": 4, "pending": 36}
     assert office.all("SELECT DISTINCT result FROM attempts") == [("unknown",)]
@@ -275,7 +285,7 @@ def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
         unsent.extend(too_old)
         return bool(got and unsent)
 
-    wait_for(collect, 5)
+    wait_for(collect)
     lane.close()
     place.close()
     assert [o.claimed.id for o in got] == [2]

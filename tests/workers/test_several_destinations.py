@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from app.destination import Destination
 from app.dialects import dialect_of
 from app.ledger import tables
+from app.ledger.breaker import destination_state
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import destination_state
 from tests.conftest import wait_for
 from tests.faults.scripted import ScriptedDestination
+from tests.makers import one
+from tests.ports import Port
 from workers.forward import Forwarder
 
 COLUMNS = (
@@ -49,15 +52,15 @@ class Two:
         self._thread = threading.Thread(target=self.forwarder.run, args=(lambda: None,), daemon=True)
 
     def _destination(self, name: str, url: str, **options: object) -> Destination:
-        fields = {"timeout_seconds": 4, "concurrency": 8, "allow_private": True, **options}
+        fields = {"timeout_seconds": 100, "concurrency": 8, "allow_private": True, **options}
         return Destination(name, url, "token", dialect_of("events"), **fields)  # type: ignore[arg-type]
 
-    def start(self) -> float:
+    def start(self) -> None:
         self._thread.start()
-        return time.monotonic()
 
     def close(self) -> None:
         self.ill.script = self.well.script = lambda _key, _before: "ok"
+        self.ill.lets_go = True
         self.stop.set()
         if self._thread.ident:
             self._thread.join(15)
@@ -78,25 +81,24 @@ def two(ledger: Ledger) -> Iterator[Two]:
     made.close()
 
 
-def seconds_for_the_well_one(two: Two) -> float:
-    began = two.start()
-    wait_for(lambda: two.count("well", "delivered") == COUNT, 30)
-    return time.monotonic() - began
+def serve_the_well_one(two: Two) -> None:
+    two.start()
+    wait_for(lambda: two.count("well", "delivered") == COUNT)
 
 
 @pytest.mark.parametrize("what", ["hang", "drip"])
 def test_one_that_hangs_does_not_delay_the_other(two, what):
     two.well.delay_seconds = 0.02
     two.ill.script = lambda _key, _before: what
-    took = seconds_for_the_well_one(two)
-    assert took < 2.5, "400 of 20 ms each over 8 senders are one second; one hanging request takes four"
+    serve_the_well_one(two)
+    assert one(two.ledger, "SELECT COUNT(*) FROM attempts") == (COUNT,), "not one request to the ill one is over"
     assert two.count("ill", "delivered") == 0
     assert two.ill.open_requests <= 8, "what hangs has its own budget in flight"
 
 
 def test_one_that_fails_opens_its_own_breaker_alone(two):
     two.ill.script = lambda _key, _before: "500"
-    assert seconds_for_the_well_one(two) < 3
+    serve_the_well_one(two)
     wait_for(lambda: two.count("ill", "retrying") >= 8)
     with two.ledger.read() as c:
         assert destination_state(two.ledger, c, "ill").is_open
@@ -107,17 +109,18 @@ def test_one_without_a_route_to_it_harms_no_other(ledger):
     two = Two(ledger)
     try:
         two.ill.close()
-        assert seconds_for_the_well_one(two) < 3
+        with Port(urlsplit(two.ill.url).port or 0):
+            serve_the_well_one(two)
         assert two.count("ill", "delivered") == 0
     finally:
         two.close()
 
 
 def test_a_rate_holds_back_the_one_that_has_it(ledger):
-    two = Two(ledger, rate=50)
+    two = Two(ledger, rate=5)
     two.forwarder._lanes[1].destination = two._destination("well", two.well.url)
     try:
-        assert seconds_for_the_well_one(two) < 3
+        serve_the_well_one(two)
         assert two.count("ill", "delivered") < COUNT
     finally:
         two.close()

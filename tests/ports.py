@@ -1,0 +1,30 @@
+"""A port for a process that a test starts, and for nobody else."""
+
+import socket
+
+
+class Port:
+    """A port of 127.0.0.1 that is bound for as long as this is open, so that nobody else is given it.
+
+    Only a server that sets SO_REUSEPORT, as granian does, can listen on it meanwhile; until one does it refuses connections. A port
+    that was merely free a moment ago is anybody's until its process has started, and the other half of the tests binds many.
+    number: that one, of a server that has just been closed.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.bind(("127.0.0.1", number))
+        self.number: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.number}"
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._socket.close()
+
+    def __enter__(self) -> "Port":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
