@@ -25,7 +25,7 @@ PURCHASE_HOLD_RATIO = 4.5
 
 def check_configuration(settings: Settings) -> None:
     """Raises ConfigurationError where the environment or bridge.toml is wrong, before anything runs on it."""
-    configured_sources(settings, all_sources(settings.config))
+    configured_sources(settings, all_sources(settings.config, settings.config_path))
     make_policy(settings)
     destinations_of(settings)
     _ = settings.retention, settings.alert_url

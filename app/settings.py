@@ -25,8 +25,6 @@ from app.made_up import GENERATED, read_made_up_secrets
 from app.model import Rules
 from app.toml_tables import AlertTable, AttributionTable, RetentionTable, deferred_leads, read_config, read_table
 
-TABLES = ("sources", "attribution", "destinations", "alerts", "retention")
-"""Of bridge.toml."""
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
 
 
@@ -241,26 +239,7 @@ class Settings(BaseSettings):
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
-<<<<<<< HEAD
-        path = self.config_path
-        if not path.exists():
-            if self.bridge_config:
-                raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
-            return {}
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{path}: {error}") from error
-        unknown = sorted(set(found) - set(TABLES))
-        if unknown:
-            raise ConfigurationError(f"{path}: {unknown[0]}: knows only the tables {', '.join(TABLES)}")
-        sources = found.get("sources", {})
-        if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
-            raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
-        return found
-=======
         return read_config(self.config_path, is_named=self.bridge_config is not None)
->>>>>>> main
 
     @cached_property
     def rules(self) -> Rules:

@@ -443,7 +443,7 @@ def test_web_names_all_that_is_missing_at_once(bridge):
         ({}, "[sources.shop]\nkind = 'refund'", "sources.shop.kind"),
         ({}, "[retention]\nbodies_days = 0", "retention.bodies_days"),
         ({}, "[alerts]\nkinds = ['fire']", "alerts.kinds"),
-        ({}, "[retenton]\nbodies_days = 9", "retenton: knows only the tables sources, attribution"),
+        ({}, "[retenton]\nbodies_days = 9", "retenton: is not known; known are the tables"),
     ],
 )
 @sqlite_alone

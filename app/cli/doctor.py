@@ -51,16 +51,9 @@ def examine() -> Iterator[Finding]:
     """One finding after another; each check is made even if others fail."""
     try:
         settings = load_settings()
-<<<<<<< HEAD
-        configured = [
-            name for name in all_sources(settings.config) if settings.secrets_of(name) or settings.path_tokens_of(name)
-        ]
-        _ = settings.retention
-=======
         sources = all_sources(settings.config, settings.config_path)
         configured = [name for name in sources if settings.secrets_of(name) or settings.path_tokens_of(name)]
         _ = settings.rules, settings.retention, settings.destination_tables
->>>>>>> main
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"
         return
