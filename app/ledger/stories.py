@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.ledger import queries
+from app.ledger import queries, stats
 from app.ledger.editing import why_not_editable
 from app.ledger.engine import Ledger
 from app.ledger.overview import audit
@@ -26,7 +26,7 @@ def story(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str,
     row = ledger.run(connection, statement, found["person_id"]).first()
     found["person"] = {"id": row[0], "name": row[1] or row[2]} if row else None
     found["lines"] = audit(ledger, connection, subject=f"delivery {delivery_id}", limit=50)
-    brakes = {one["name"]: one for one in queries.destinations(ledger, connection)}
+    brakes = {one["name"]: one for one in stats.destinations(ledger, connection)}
     found["brakes"] = brakes.get(found["destination"])
     made = found["origin"]["deliveries"] if found["origin"] else []
     found["elsewhere"] = [one for one in made if one["id"] != delivery_id]
