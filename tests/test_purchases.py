@@ -53,7 +53,10 @@ def test_a_purchase_is_counted_once_in_any_order_rendering_and_repetition(shared
     if data.draw(st.booleans(), label="only the session names the mailbox"):
         order, repeated = [(t, _unnamed(o)) for t, o in order], [(t, _unnamed(o)) for t, o in repeated]
     if kind in GUESTS and data.draw(st.booleans(), label="a guest, no customer at Stripe"):
-        order, repeated = [(t, o | {"customer": None}) for t, o in order], [(t, o | {"customer": None}) for t, o in repeated]
+        order, repeated = (
+            [(t, o | {"customer": None}) for t, o in order],
+            [(t, o | {"customer": None}) for t, o in repeated],
+        )
     stream = [
         (t, world.body(t, data.draw(st.sampled_from([o, _expanded(o), _oldest(o)])), n))
         for n, (t, o) in enumerate([*order, *repeated])
