@@ -128,3 +128,16 @@ def test_an_intent_that_was_sent_before_its_invoice_was_known_stays_and_is_a_con
     assert [status for _, status in recorder.deliveries()] == ["delivered", "delivered"]
     (conflict,) = recorder.conflicts()
     assert "both counted" in conflict
+
+
+@pytest.mark.parametrize("length", [25, 27, None], ids=["cut", "whole", "longer-than-an-id"])
+def test_an_intent_that_tells_its_invoices_id_is_linked_to_it_cut_or_whole(ledger, length):
+    """Its first 25 characters in some bodies, the whole id in others (seen in 2026-01-28.clover)."""
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_cycle")))
+    told = w.invoice_id[:length] if length else w.invoice_id + "abc"
+    intent = w.intent(payment_details={"order_reference": told})
+    (receipt,) = recorder.take(world.body("payment_intent.succeeded", intent))
+    assert receipt.outcome == ("duplicate" if length else "ignored")
+    assert len(recorder.payloads("sale")) == 1
+    assert (recorder.state_of(w.pi) == "counted") is (length is not None)

@@ -18,6 +18,8 @@ from tests.stripe_recorder import Recorder
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "50"))
 """The nightly run sets 1000."""
 
+GUESTS = (world.one_off, world.one_off_with_invoice, world.delayed_paid, world.manual_capture, world.partial_capture)
+
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 
 
@@ -50,6 +52,11 @@ def test_a_purchase_is_counted_once_in_any_order_rendering_and_repetition(shared
     repeated = data.draw(st.lists(st.sampled_from(events), max_size=6), label="under a new event id")
     if data.draw(st.booleans(), label="only the session names the mailbox"):
         order, repeated = [(t, _unnamed(o)) for t, o in order], [(t, _unnamed(o)) for t, o in repeated]
+    if kind in GUESTS and data.draw(st.booleans(), label="a guest, no customer at Stripe"):
+        order, repeated = (
+            [(t, o | {"customer": None}) for t, o in order],
+            [(t, o | {"customer": None}) for t, o in repeated],
+        )
     stream = [
         (t, world.body(t, data.draw(st.sampled_from([o, _expanded(o), _oldest(o)])), n))
         for n, (t, o) in enumerate([*order, *repeated])
