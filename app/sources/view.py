@@ -83,7 +83,7 @@ def parked(source: str, view: View, rules: Rules, missing: str, *, event_name: s
 
 
 def ignored(view: View, reason: str) -> Mapped:
-    """Authentic, and no conversion."""
+    """Authentic, and no conversion. Whom it names is told all the same: it belongs to what is known of them."""
     return Mapped(
         outcome="ignored",
         reason=reason,
@@ -91,6 +91,7 @@ def ignored(view: View, reason: str) -> Mapped:
         event_type=view.event,
         account=view.account,
         occurred_at=view.occurred_at,
+        who=who_of(view, Rules()),
     )
 
 
