@@ -284,6 +284,23 @@ def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_
     assert len(set(story.ids)) == 5
 
 
+def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
+    from app.ledger.forgetting import BLANK_BODY, forget, persons_called
+
+    story.lead(email="ada@example.com")
+    story._record("calendly", next(numbers), {"email": "Ada@example.com", "name": "Ada"}, outcome="ignored")
+    story._record("calendly", next(numbers), {"email": "ada@example.com"}, outcome="parked")
+    story._record("calendly", next(numbers), {"email": "bob@example.com", "click_id": "clk_1"}, outcome="ignored")
+    ledger = story.ledger
+    with ledger.write() as c:
+        assert persons_called(ledger, c, "bob@example.com") == [], "it teaches nothing"
+        (person,) = persons_called(ledger, c, "ada@example.com")
+        assert forget(ledger, c, person, actor="test").events == 3
+        bodies = [bytes(body) for body in ledger.run(c, "SELECT body FROM events ORDER BY id").scalars()]
+    assert bodies == [BLANK_BODY] * 3 + [b"{}"]
+    assert story.sent[0].get("name") is None
+
+
 def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
     from app.ledger.forgetting import forget, persons_called
 

@@ -73,7 +73,7 @@ class _Recording:
             reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)
         self.snapshot.new_events.append(
-            NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
+            NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person or self._named())
         )
         if seen is None:
             self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None, is_new=True)
@@ -290,6 +290,12 @@ class _Recording:
     def _concerns_somebody(self) -> bool:
         mapped = self.mapped
         return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies
+
+    def _named(self) -> Person | None:
+        """Whom an event that teaches nothing (a cancellation, a parked one) speaks of, where they are known: it is shown beside
+        theirs, and forgotten with them."""
+        found = (self.snapshot.find(identifier) for identifier in self.identifiers)
+        return next((persons[0].survivor() for persons in found if persons), None)
 
     def _resolve_person(self) -> Person | None:
         snapshot, who, identifiers = self.snapshot, self.mapped.who, self.identifiers

@@ -21,7 +21,7 @@ from app.sources.flat import fields_from
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
 from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
 from app.sources.values import fold, name_of, phone_of, single
-from app.sources.view import Field, View, event_id_of, event_name_of, ignored, title_of, who_of
+from app.sources.view import Field, View, event_id_of, event_name_of, id_in, ignored, title_of, who_of
 from app.sources.webhook import Webhook
 
 COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
@@ -199,8 +199,8 @@ def _who(view: View, find: Callable[[str], Any], plan: Plan, rules: Rules) -> Wh
     known = who_of(view, rules)
     configured = plan.picks.keys()
     return Who(
-        customer_id=identifier_of(find("customer_id")) if "customer_id" in configured else known.customer_id,
-        click_id=identifier_of(find("click_id")) if "click_id" in configured else known.click_id,
+        customer_id=id_in(find("customer_id")) if "customer_id" in configured else known.customer_id,
+        click_id=id_in(find("click_id")) if "click_id" in configured else known.click_id,
         email=email_of(find("email")) if "email" in configured else known.email,
         name=name_of(find("name")) if "name" in configured else known.name,
         phone=phone_of(find("phone")) if "phone" in configured else known.phone,

@@ -83,7 +83,7 @@ def parked(source: str, view: View, rules: Rules, missing: str, *, event_name: s
 
 
 def ignored(view: View, reason: str) -> Mapped:
-    """Authentic, and no conversion."""
+    """Authentic, and no conversion. Whom it names is told all the same: it belongs to what is known of them."""
     return Mapped(
         outcome="ignored",
         reason=reason,
@@ -91,6 +91,7 @@ def ignored(view: View, reason: str) -> Mapped:
         event_type=view.event,
         account=view.account,
         occurred_at=view.occurred_at,
+        who=who_of(view, Rules()),
     )
 
 
@@ -150,15 +151,25 @@ def who_of(view: View, rules: Rules) -> Who:
 
 # --- ids -------------------------------------------------------------------------------------------------------------
 
-PLACEHOLDERS = frozenset({"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"})
+PLACEHOLDERS = frozenset(
+    {"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"}
+    | {"0", "-1", "nan", "guest", "anonymous", "anon", "unknown"}  # shops and WordPress: nobody is logged in
+)
+"""What stands where an id would be, and is none. As customer ids they would make one person of all who are nobody."""
+
+
+def id_in(value: object) -> str | None:
+    """The id of a click or customer; None for what forms and shops send where they have none."""
+    found = identifier_of(value)
+    return None if found is None or found.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(found) else found
 
 
 def _by_name(fields: Iterable[Field]) -> dict[str, str]:
     """Every value that could be an id by the folded names it goes by; of several the first."""
     named: dict[str, str] = {}
     for one in fields:
-        value = identifier_of(single(one.value))
-        if value is None or value.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(value):
+        value = id_in(single(one.value))
+        if value is None:
             continue
         for name in (one.id, one.key, one.label):
             if name and len(name) <= 100:

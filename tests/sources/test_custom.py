@@ -193,6 +193,15 @@ def test_expression_that_finds_a_container_or_fails_finds_nothing() -> None:
         assert "email" not in line["payload"]
 
 
+@pytest.mark.parametrize("nobody", [0, "0", "guest", "-1", "{{customer.id}}", "null", ""])
+def test_guests_of_a_shop_are_not_one_customer(nobody: Any) -> None:
+    text = SHOP + 'customer_id = "=order.customer.userId"\nclick_id = "=click"\n'
+    order = {**ORDER["order"], "customer": {**ORDER["order"]["customer"], "userId": nobody}}
+    payload = line_of(text, {**ORDER, "order": order, "click": nobody})["payload"]
+    assert payload["customerExternalId"] == "ida@kern.example"
+    assert "clickId" not in payload
+
+
 def test_signature_of_ones_own_is_checked() -> None:
     shop = build("shop", table_of(SHOP))
     body = json.dumps(ORDER).encode()

@@ -180,3 +180,8 @@ def test_every_update_of_a_supabase_user_is_an_event_of_its_own() -> None:
 
     assert event_id(updated_at="1") != event_id(updated_at="2", email_confirmed_at="2026-01-01T00:00:00Z")
     assert event_id(updated_at="1") == event_id(updated_at="1")
+
+
+@pytest.mark.parametrize("nobody", [0, "0", "-1", "guest", "Anonymous", "{user_id}", "[user_id]"])
+def test_those_who_are_not_logged_in_are_not_one_customer(nobody: object) -> None:
+    assert payload_of("wpforms", {"email": "a@b.example", "user_id": nobody})["customerExternalId"] == "a@b.example"

@@ -235,6 +235,8 @@ def test_labels_that_only_contain_name(label: str) -> None:
         ("Full legal name", "full"), ("Imię i nazwisko", "full"), ("Name, Vorname", "full"), ("Jméno a příjmení", "full"),
         ("Voor- en achternaam", "full"), ("Ad Soyad", "full"), ("الاسم الكامل", "full"), ("Họ và tên", "full"),
         ("Förnamn", "first"), ("Efternamn", "last"), ("Nom de famille", "last"), ("Último nome", "last"),
+        ("Nome e sobrenome", "full"), ("För- och efternamn", "full"), ("Fornavn og etternavn", "full"),
+        ("Etunimi ja sukunimi", "full"), ("Full name (first and last)", "full"), ("Candidate’s full name", "full"),
     ],
 )  # fmt: skip
 def test_labels_that_say_name(label: str, part: str) -> None:
