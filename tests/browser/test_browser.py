@@ -124,6 +124,13 @@ def test_the_overview_follows_what_happens(site, visit):
     page.get_by_role("link", name=re.compile("1 dead")).wait_for()
 
 
+def test_an_empty_list_fills_without_a_reload(site, visit):
+    page = visit("/deliveries")
+    page.get_by_text("No delivery is recorded yet.").wait_for()
+    site.post(checkout(1))
+    page.get_by_text("p1@example.com").wait_for()
+
+
 def test_no_script_of_a_body_a_name_or_an_answer_runs_on_any_page(site, visit):
     evil = '"><img src=x onerror="window.ran=1"><script>window.ran=1</script>{{7*7}}\u202egnp.exe 👩‍👩‍👧 '
     site.post(checkout(1, customer_details={"email": "p1@example.com", "name": evil}, metadata={"user_id": evil}))

@@ -56,6 +56,23 @@ def test_every_page_is_there_when_something_is(browser, post, ledger):
         assert browser.get(path).status_code == 200, path
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told(make_app, ledger):
+    def page(path: str, **variables: str) -> str:
+        text = Browser(make_app(**variables).test_client(), "password of the tests").get(path).text
+        return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text))
+
+    real = {"DESTINATION_URL": "https://real.example", "DESTINATION_TOKEN": "token", "DESTINATION_RATE": "7"}
+    make_app().test_client().post("/webhooks/stripe", **signed(checkout(1)))
+    (delivery,) = settle(ledger, "transient", retry=True, status=500, error="later")
+    change(ledger, "UPDATE destinations SET paused_at = 1, paused_reason = 'x'")
+    assert "no longer configured" not in page("/")
+    told = page("/", **real)
+    assert "1 delivery waits for sandbox, which is no longer configured" in told
+    assert "is paused" not in told
+    assert "sandbox is no longer configured" in page(f"/deliveries/{delivery}", **real)
+
+
 def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
     for number in range(1, 4):
         post(checkout(number))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,7 @@ class Kept:
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger, kept = parts.ledger, Kept()
+    names = [one.name for one in parts.destinations]
 
     @blueprint.get("/")
     @login_required
@@ -55,7 +56,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         span = request.args.get("span")
         span = span if span in lately.SPANS else "day"
         with look(ledger) as connection:
-            found = stand(ledger, connection)
+            found = stand(ledger, connection, names)
             bars = traffic(ledger, connection, span, kept)
             deliveries = queries.deliveries(ledger, connection, limit=LAST_SHOWN)
             dead = search.groups(ledger, connection, DEAD, parts.sources, REASONS_SHOWN)
@@ -72,12 +73,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             seen=sources,
             sources=parts.intake.configured,
             most=lately.MOST,
-            rate=parts.settings.destination_rate,
+            rates={one.name: one.rate for one in parts.destinations},
         )
 
 
-def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
-    """How things stand now."""
+def stand(ledger: Ledger, connection: Connection, names: Sequence[str]) -> dict[str, Any]:
+    """How things stand now. names: the destinations there are; `left` are others for which something still waits."""
+    brakes = stats.destinations(ledger, connection)
+    others = [one["name"] for one in brakes if one["name"] not in names]
+    left = {name: lately.waiting(ledger, connection, name) for name in others}
     oldest_id, oldest = lately.oldest_waiting(ledger, connection)
     return {
         **lately.counts(ledger, connection),
@@ -87,7 +91,8 @@ def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "oldest_seconds": lately.seconds_since(oldest, ledger.now(connection)),
         "timing": lately.timing(ledger, connection),
         "workers_alive": len(stats.workers_alive(ledger, connection)),
-        "destinations": stats.destinations(ledger, connection),
+        "destinations": [one for one in brakes if one["name"] in names],
+        "left": {name: count for name, count in left.items() if count},
         "unsent_alerts": [one for one in alarms(ledger, connection) if one.problem],
     }
 
