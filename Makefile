@@ -19,19 +19,24 @@ help:
 	@echo "make bench   measure it on this machine"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
 
+# What is half made (no python3-venv, Ctrl-C) goes again, else the next make would take it for whole.
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed, and $(PYTHON) is `$(PYTHON) -V 2>&1`: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV): about a minute, once."
+	@trap 'rm -rf $(VENV); exit 1' INT TERM; $(PYTHON) -m venv --clear $(VENV) || \
+	{ rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
-	touch $@ $(RUN_STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@ $(RUN_STAMP)
 
 run: $(RUN_STAMP)
-	$(BIN)/bridge up
+	@$(BIN)/bridge up
 
 # The faults first and alone, for their table and their clocks; then all else, a file at a time on either of two processes.
 test: lint browser

@@ -15,7 +15,7 @@ from app.ledger.overview import MOST
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."
-PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination"}
+PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
 
 
 class AlertUnsent(Exception):
@@ -70,6 +70,13 @@ def _sentence(alarm: Alarm, now: int) -> str:
             f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."
             f" {_number(told['waiting'])} deliveries wait."
         )
+    if alarm.kind == "late":
+        why = (
+            "no worker is alive"
+            if not told["workers"]
+            else f"workers alive: {told['workers']}; they cannot keep up, or cannot reach Redis"
+        )
+        return f"Deliveries to {name} are late: {_number(told['waiting'])} wait, since {since} ({why})."
     if alarm.kind == "silent":
         usual, silent = told["usual_seconds"], (now - alarm.began_at) / 1000
         return (
@@ -85,6 +92,8 @@ def _all_clear(parts: Sequence[Alarm], public_url: str | None) -> str:
     kinds = {one.kind for one in parts}
     if kinds & {"paused", "down"}:
         what = f"{first.subject} takes deliveries again"
+    elif "late" in kinds:
+        what = f"deliveries to {first.subject} are sent in time again"
     elif "dead" in kinds:
         what = f"what failed for good to {first.subject} was mended, or nothing more did for a while"
     elif "silent" in kinds:

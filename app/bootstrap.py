@@ -10,9 +10,10 @@ from app.dialects import dialect_of
 from app.errors import ConfigurationError
 from app.intake import Intake
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt
-from app.ledger.staged import Route
+from app.ledger.schema import check_schema
+from app.ledger.staged import Policy, Receipt, Route
 from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
+from app.made_up import make_home
 from app.queue import Nudger, Nudges, connect
 from app.settings import Settings
 from app.sources.lookup import all_sources
@@ -22,10 +23,24 @@ PURCHASE_HOLD_RATIO = 4.5
 
 
 def make_ledger(settings: Settings) -> Ledger:
-    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME."""
+    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:
-        settings.bridge_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_home(settings.bridge_home)
     return Ledger(settings.ledger_url)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger as `bridge up` or `bridge db upgrade` left it, for a command: nothing is made.
+
+    Raises ConfigurationError where there is none, SchemaOutdated where it is not current.
+    """
+    if settings.database_url is None and not (path := settings.bridge_home / "ledger.db").exists():
+        raise ConfigurationError(
+            f"there is no ledger at {path.absolute()}: call this from the folder of `bridge up`, or with its BRIDGE_HOME"
+        )
+    ledger = Ledger(settings.ledger_url)
+    check_schema(ledger)
+    return ledger
 
 
 def make_policy(settings: Settings) -> Policy:
@@ -48,7 +63,7 @@ def make_routes(settings: Settings) -> list[Route]:
     if settings.is_sandbox or settings.destination_url is not None:
         name = SANDBOX if settings.is_sandbox else MAIN
         routes.append(Route(name, dialect_of(settings.destination_format, settings.destination_amount_unit)))
-    known = all_sources(settings.config)
+    known = all_sources(settings.config, settings.config_path)
     for name, table in settings.destination_tables.items():
         unknown = sorted(set(table.sources or ()) - set(known))
         if unknown:
@@ -76,7 +91,7 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
 
     writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
     writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
-    return Intake(settings, all_sources(settings.config), writer.record), writer
+    return Intake(settings, all_sources(settings.config, settings.config_path), writer.record), writer
 
 
 def host_name() -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ConfigurationError
+from app.toml_tables import what_is_wrong
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SANDBOX = "sandbox"
@@ -69,7 +70,6 @@ def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> d
         try:
             found[name] = DestinationTable.model_validate(table)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            key = ".".join(str(part) for part in ("destinations", name, *first["loc"]))
-            raise ConfigurationError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+            wrong = what_is_wrong(error, DestinationTable, ("destinations", name))
+            raise ConfigurationError(f"{path}: {wrong}") from None
     return found

@@ -1,6 +1,7 @@
 """The forms in which a person's identifiers are compared, and the id that names a customer when nothing is remembered."""
 
 import re
+import unicodedata
 
 from app.model import Mapped, Who
 
@@ -9,8 +10,10 @@ NOBODY = "nobody is identified: it carries no e-mail address, no phone number wi
 
 
 def normal_email(email: str) -> str:
-    """Trimmed and case-folded; nothing cleverer, since dots and +tags do name other mailboxes at most providers."""
-    return email.strip().casefold()
+    """Trimmed, in lower case, accents in one spelling; nothing cleverer, since dots and +tags do name other mailboxes at most
+    providers, and so may ss for ß."""
+    text = email.strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
 
 
 def normal_phone(phone: str, region: str | None = None) -> str | None:

@@ -1,14 +1,16 @@
 """The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
 
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
 
 from app.errors import ConfigurationError, SignatureError, UnknownSource
 from app.identity import storable
-from app.ledger.recording import Receipt
-from app.ledger.staged import Arrival
+from app.ledger.staged import Arrival, Receipt
 from app.model import Inbound, Rules
 from app.settings import Settings, variable_of
 from app.sources.base import Source
@@ -70,8 +72,9 @@ class Intake:
         """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
         body = inbound.body
         for secret in (*self._sources[name][1], *self._sources[name][2]):
-            if len(secret) >= SHORTEST_MASKED and secret.encode() in body:
-                body = body.replace(secret.encode(), b"***")
+            for spelling in _spellings(secret) if len(secret) >= SHORTEST_MASKED else ():
+                if spelling in body:
+                    body = body.replace(spelling, b"***")
         return inbound if body is inbound.body else replace(inbound, body=body)
 
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
@@ -88,6 +91,13 @@ class Intake:
         if stored != texts:
             mapped = replace(mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
+
+
+@lru_cache(maxsize=256)
+def _spellings(secret: str) -> tuple[bytes, ...]:
+    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON."""
+    texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
+    return tuple(dict.fromkeys(text.encode() for text in texts))
 
 
 def _check_secret(source: Source, secret: str) -> None:

@@ -1,6 +1,7 @@
 """The secrets that `bridge up` makes up where none are set, and keeps in BRIDGE_HOME for the other commands to find."""
 
 import json
+import os
 import secrets
 from pathlib import Path
 
@@ -18,16 +19,31 @@ def read_made_up_secrets(home: Path) -> dict[str, str]:
         kept = json.loads((home / SECRETS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: {error}") from error
     if not isinstance(kept, dict):
-        raise ConfigurationError(f"{home / SECRETS_FILE} cannot be read: it is no JSON object")
+        raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: it is no JSON object")
     return {str(name): str(value) for name, value in kept.items()}
 
 
+def make_home(home: Path) -> None:
+    """Makes BRIDGE_HOME, for its owner alone, where it is not there. Raises ConfigurationError where nothing can be kept in it."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"BRIDGE_HOME: {home.resolve()} cannot be made: {error.strerror}") from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"BRIDGE_HOME: {home.resolve()} cannot be written by this user")
+
+
 def make_up_secrets(home: Path) -> dict[str, str]:
-    """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent.
+
+    Raises ConfigurationError where BRIDGE_HOME cannot be used.
+    """
+    make_home(home)
     kept = read_made_up_secrets(home)
     wanted = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
     wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
@@ -35,7 +51,10 @@ def make_up_secrets(home: Path) -> dict[str, str]:
     if merged != kept:
         path = home / SECRETS_FILE
         fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+            fresh.replace(path)
+        except OSError as error:
+            raise ConfigurationError(f"BRIDGE_HOME: {path} cannot be written: {error.strerror}") from error
     return merged

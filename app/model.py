@@ -126,6 +126,9 @@ class Mapped:
     keys: tuple[str, ...] = ()
     """Bare ids that name this purchase or submission, the one to send first: ("in_1", "pi_1", "cs_1") or ("tok_1",).
     A purchase is counted once whichever of them an event names."""
+    loose_keys: tuple[str, ...] = ()
+    """Those of `keys` that name it only where nothing contradicts: a purchase counted under another id of the same kind as the
+    first of `keys` (in_1 beside in_2) is another one, whatever loose key they share."""
     key_prefixes: tuple[str, ...] = ()
     """Truncated ids of the same purchase (Stripe's payment_details.order_reference): compared as prefixes, never sent."""
     occurred_at: datetime | None = None

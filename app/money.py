@@ -4,8 +4,9 @@ The unit is Stripe's, which is not ISO 4217's: https://docs.stripe.com/currencie
 ISK, UGX, HUF and TWD are sent in hundredths although they have no coins of that size.
 """
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 WHOLE = frozenset(
     ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
@@ -13,6 +14,11 @@ WHOLE = frozenset(
 THOUSANDTHS = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
 LARGEST_MINOR = 10**15
 """Beyond this a JSON number loses digits in a reader that uses doubles; no real payment comes near it."""
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+NO_NUMBER = "the amount is no number, such as 149.50: digits, and a point before the decimals"
+BINARY_NOISE = Decimal("1e-12")
+"""How far, in proportion, a few sums of doubles may lie from the decimal that they stand for."""
 
 
 def decimals(currency: str) -> int:
@@ -45,17 +51,22 @@ def currency_code(text: object) -> str | None:
 
 
 def from_major(text: object, currency: str) -> Money:
-    """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is no exact amount of that currency."""
+    """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is no exact amount of that currency.
+
+    A JSON number that was reckoned in binary (59.97000000000001) is the amount that it stands for.
+    """
     if isinstance(text, bool) or not isinstance(text, str | int | float | Decimal):
-        raise ValueError("the amount is no number")
-    try:
-        amount = Decimal(repr(text) if isinstance(text, float) else text)
-    except InvalidOperation:
-        raise ValueError("the amount is no number") from None
+        raise ValueError(NO_NUMBER)
+    if isinstance(text, str) and not NUMBER.fullmatch(text):
+        raise ValueError(NO_NUMBER)
+    amount = Decimal(repr(text) if isinstance(text, float) else text)
     if not amount.is_finite() or abs(amount) > LARGEST_MINOR:
         raise ValueError("the amount is no finite number of a sensible size")
     minor = amount.scaleb(decimals(currency))
-    if minor != minor.to_integral_value():
+    nearest = minor.to_integral_value()
+    if isinstance(text, float) and abs(minor - nearest) <= abs(minor) * BINARY_NOISE:
+        minor = nearest
+    if minor != nearest:
         raise ValueError(f"the amount has more decimals than {currency} has")
     return Money(int(minor), currency)
 

@@ -121,13 +121,22 @@ def _join(resolution: Resolution, other: Person, identifier: Identifier, attempt
             return
         other_stands = False
     winner, loser = (other, person) if other_stands else (person, other)
-    for name in ("explicit_id", "provider_id", "email", "name", "phone", "click_first", "click_last", "customer_id"):
+    _keep_clicks(winner, loser, stands=other_stands or attempted(person))
+    for name in ("explicit_id", "provider_id", "email", "name", "phone", "customer_id"):
         if getattr(winner, name) is None:
             setattr(winner, name, getattr(loser, name))
     loser.merged_into = winner
     winner.is_changed = True
     resolution.merged.append(loser)
     resolution.person = winner
+
+
+def _keep_clicks(winner: Person, loser: Person, *, stands: bool) -> None:
+    """The first click of two persons is that of whom was known first, by id, unless another was sent already (`stands`)."""
+    older, newer = (winner, loser) if winner.id < loser.id else (loser, winner)
+    if not (stands and winner.click_first):
+        winner.click_first = older.click_first or newer.click_first
+    winner.click_last = newer.click_last or older.click_last
 
 
 def _learn(

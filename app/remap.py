@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.model import Inbound
 from app.sources.base import Source
 

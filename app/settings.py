@@ -2,12 +2,12 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     Field,
@@ -23,7 +23,7 @@ from app.destination_tables import DestinationTable, read_tables, web_url
 from app.errors import ConfigurationError
 from app.made_up import GENERATED, read_made_up_secrets
 from app.model import Rules
-from app.toml_tables import AlertTable, AttributionTable, RetentionTable, read_table
+from app.toml_tables import AlertTable, AttributionTable, RetentionTable, deferred_leads, read_config, read_table
 
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
 
@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     public_url: str | None = None
+    trusted_proxies: str | None = None
     web_processes: int = Field(1, ge=1, le=64)
     web_threads: int = Field(32, ge=1, le=256)
     stripe_api_key: SecretStr | None = None
@@ -112,6 +113,15 @@ class Settings(BaseSettings):
             raise ValueError("must be ASCII characters that a header can carry")
         return SecretStr(text)
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str | None) -> str | None:
+        try:
+            _networks(value or "")
+        except ValueError:
+            raise ValueError("must be addresses or networks separated by commas, such as 10.0.0.0/8") from None
+        return value
+
     @field_validator("retry_schedule")
     @classmethod
     def _is_schedule(cls, value: str) -> str:
@@ -162,7 +172,12 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         if self.database_url:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.bridge_home.resolve() / 'ledger.db'}"
+        return f"sqlite:///{quote(str(self.bridge_home.resolve() / 'ledger.db'))}"
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose X-Forwarded-For is believed (TRUSTED_PROXIES)."""
+        return _networks(self.trusted_proxies or "")
 
     @property
     def schedule_seconds(self) -> tuple[float, ...]:
@@ -212,19 +227,7 @@ class Settings(BaseSettings):
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
-        path = self.config_path
-        if not path.exists():
-            if self.bridge_config:
-                raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
-            return {}
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{path}: {error}") from error
-        sources = found.get("sources", {})
-        if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
-            raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
-        return found
+        return read_config(self.config_path, is_named=self.bridge_config is not None)
 
     @cached_property
     def rules(self) -> Rules:
@@ -247,14 +250,7 @@ class Settings(BaseSettings):
     @property
     def deferred(self) -> Mapping[str, frozenset[str]]:
         """Sources with lead_mode = "deferred" in bridge.toml, each with those whose conversions verify it (verified_by)."""
-        found = {}
-        for name, table in self.config.get("sources", {}).items():
-            mode = table.get("lead_mode")
-            if mode not in (None, "none", "deferred"):
-                raise ConfigurationError(f'{self.config_path}: sources.{name}.lead_mode: must be "deferred" or "none"')
-            if mode == "deferred":
-                found[name] = frozenset(table.get("verified_by", ["stripe"]))
-        return found
+        return deferred_leads(self.config, self.config_path)
 
     def _keep_source_secrets(self, environment: Mapping[str, str]) -> None:
         for name, value in environment.items():
@@ -319,6 +315,11 @@ def _is_readable_url(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Raises ValueError."""
+    return tuple(ip_network(name, strict=False) for name in _names(text))
 
 
 def _names(text: str) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """`bridge up`: the whole stack in one foreground process. A part that dies is started again, with back-off."""
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from app.errors import ConfigurationError
 from app.processes import end, pid_started
@@ -20,7 +22,7 @@ STOP_PATIENCE_SECONDS = 12.0
 LONGEST_BACKOFF_SECONDS = 20.0
 STEADY_SECONDS = 30.0
 LONGEST_SOCKET_PATH = 100
-"""Unix socket paths end at some 104 bytes; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
+"""In bytes. Unix socket paths end at some 104 of them; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
 
 
 @dataclass
@@ -145,11 +147,11 @@ class EmbeddedValkey:
         self._folder = home / "valkey"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket = self._folder.resolve() / "valkey.sock"
-        self._port = 0 if len(str(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
+        self._port = 0 if len(os.fsencode(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{self._socket}?db=0"
+        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{quote(str(self._socket))}?db=0"
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
@@ -183,16 +185,22 @@ def wait_until_answering(host: str, port: int, seconds: float) -> bool:
     return False
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether we could listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+def why_not_listen(host: str, port: int) -> str | None:
+    """What keeps us from listening there, and what to do about it; None where nothing does."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {port} on {host} is taken: choose another with --port or PORT"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return f"port {port} is not open to this user: choose one above 1023 with --port or PORT"
+        return f"HOST: {host} is no address of this machine ({error.strerror})"
+    return None
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

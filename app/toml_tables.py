@@ -1,6 +1,8 @@
-"""The tables [attribution], [alerts] and [retention] of bridge.toml, and how such a table is read."""
+"""bridge.toml: its tables [attribution], [alerts] and [retention], what its sources say of their Leads, and how it is read."""
 
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -9,8 +11,8 @@ from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
 
 Table = TypeVar("Table", bound=BaseModel)
-AlertKind = Literal["dead", "paused", "down", "silent", "refused"]
-ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "silent", "refused")
+AlertKind = Literal["dead", "paused", "down", "late", "silent", "refused"]
+ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "late", "silent", "refused")
 
 
 class AttributionTable(BaseModel):
@@ -42,6 +44,8 @@ class AlertTable(BaseModel):
     """After so long without another one, those that are still dead are no outage any more."""
     down_minutes: float = Field(10, ge=0, le=1440)
     """How long a destination takes nothing (its breaker is open)."""
+    late_minutes: float = Field(10, gt=0, le=1440)
+    """How long a delivery that may be sent is not: no worker, or too few of them."""
     silence_factor: float = Field(2, ge=1, le=100)
     """Times the longest usual pause of that source."""
     silence_floor_minutes: float = Field(60, ge=15, le=43200)
@@ -73,11 +77,75 @@ class RetentionTable(BaseModel):
     refusals_days: float | None = Field(None, ge=1)
 
 
+class LeadTable(BaseModel):
+    """What [sources.<name>] may say of a source's Leads, built in or not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lead_mode: Literal["none", "deferred"] = "none"
+    verified_by: tuple[str, ...] = ("stripe",)
+    """Sources whose conversions show that the address is verified, beside those events of the source itself that say so."""
+
+
+LEAD_KEYS = frozenset(LeadTable.model_fields)
+TABLES = ("attribution", "alerts", "retention", "destinations", "sources")
+
+
+def read_config(path: Path, *, is_named: bool) -> Mapping[str, Any]:
+    """The whole file, or {} where there is none. Raises ConfigurationError that names the file, and what is wrong in it.
+
+    is_named: BRIDGE_CONFIG says that it is there.
+    """
+    if not path.exists():
+        if is_named:
+            raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    unknown = next((name for name in found if name not in TABLES), None)
+    if unknown is not None:
+        raise ConfigurationError(f"{path}: {unknown}: is not known; known are the tables {', '.join(TABLES)}")
+    sources = found.get("sources", {})
+    if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
+        raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
+    return found
+
+
+def deferred_leads(config: Mapping[str, Any], path: object) -> Mapping[str, frozenset[str]]:
+    """Sources with lead_mode = "deferred", each with those that verify it. Raises ConfigurationError that names file and key."""
+    found = {}
+    for name, table in config.get("sources", {}).items():
+        said = {key: value for key, value in table.items() if key in LEAD_KEYS}
+        checked = _checked(LeadTable, said, path, ("sources", name))
+        if "verified_by" in said and checked.lead_mode != "deferred":
+            raise ConfigurationError(f'{path}: sources.{name}.verified_by: says nothing without lead_mode = "deferred"')
+        if checked.lead_mode == "deferred":
+            found[name] = frozenset(checked.verified_by)
+    return found
+
+
 def read_table(model: type[Table], config: Mapping[str, Any], path: object, name: str) -> Table:
     """config[name] as a `model`, with its defaults. Raises ConfigurationError that names file and key."""
+    return _checked(model, config.get(name, {}), path, (name,))
+
+
+def _checked(model: type[Table], table: object, path: object, at: tuple[str, ...]) -> Table:
     try:
-        return model.model_validate(config.get(name, {}))
+        return model.model_validate(table)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in (name, *first["loc"]))
-        raise ConfigurationError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ConfigurationError(f"{path}: {what_is_wrong(error, model, at)}") from None
+
+
+def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str, ...]) -> str:
+    """The first complaint as "key: what to do", never with the value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    said = {
+        "extra_forbidden": f"is not known; known are {', '.join(model.model_fields)}",
+        "tuple_type": "must be a list",
+        "model_type": "must be a table",
+        "missing": "is missing",
+    }.get(first["type"])
+    told = said or first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return f"{'.'.join(str(part) for part in (*at, *first['loc']))}: {told}"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from app.dialects import dialect_of
 from app.intake import kept_headers
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, record
-from app.ledger.staged import Arrival, Route
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Route
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE
 from bench.purchases import Purchases

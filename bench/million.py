@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from app.ledger.engine import Ledger
+from bench import year
 from bench.forwarding import forward
 from bench.load import Order, Tally
-from bench.many import fill_many
 from bench.parts import Database, Parts
 from bench.table import Row, median, number
 
@@ -27,10 +26,8 @@ def measure(parts: Parts, *, rounds: int, seconds: float, count: int = PURCHASES
         raise RuntimeError(f"{count:,} purchases take up to {FREE_GIGABYTES} GB, and {free:.1f} are free")
     for database in ("SQLite", "PostgreSQL"):
         large = parts.database(database)
-        ledger = Ledger(large)
         print(f"filling a ledger on {database} with {count:,} purchases ...", file=sys.stderr, flush=True)
-        fill_many(ledger, count)
-        ledger.close()
+        year.fill(large, count)
         yield from _intake(parts, database, large, f"{count:,}", rounds, seconds)
         yield from _forwarding(parts, database, large, f"{count:,}", rounds)
         if database == "SQLite":

@@ -21,8 +21,13 @@ BUYER = 2
 """The person with one purchase in a hundred."""
 
 
-def fill(database_url: str, rows: int = 1_000_000, told: Callable[[str], None] = lambda line: None) -> None:
-    """Fills an empty ledger with `rows` deliveries. told(line) hears how far it is."""
+def fill(
+    database_url: str, rows: int = 1_000_000, told: Callable[[str], None] = lambda line: None, *, due_each: int = 0
+) -> None:
+    """Fills an empty ledger with `rows` deliveries. told(line) hears how far it is.
+
+    due_each: of so many deliveries one waits and is due; 0: none is, for a day.
+    """
     ledger = Ledger(database_url)
     with ledger.engine.connect() as connection:
         if ledger.is_sqlite:
@@ -37,7 +42,7 @@ def fill(database_url: str, rows: int = 1_000_000, told: Callable[[str], None] =
         _each(connection, indexes, Index.drop)
         end = ledger.now(connection)
         for start in range(0, rows, CHUNK):
-            for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end):
+            for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end, due_each):
                 connection.exec_driver_sql(statement if ledger.is_sqlite else statement.replace("%", "%%"))
             connection.commit()
             told(f"{min(start + CHUNK, rows):,} of {rows:,} deliveries")
@@ -69,7 +74,7 @@ def _each(connection: Connection, indexes: list[Index], change: Callable[[Index,
     connection.commit()
 
 
-def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int) -> list[str]:
+def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_each: int) -> list[str]:
     if is_sqlite:
         numbers = f"(WITH RECURSIVE n(i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end}) SELECT i FROM n)"
         tail, blob = "printf('%08x%08x', i * 2654435761 % 4294967296, i)", "CAST({} AS BLOB)"
@@ -78,6 +83,7 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int) -> l
         tail = "lpad(to_hex(i * 2654435761 % 4294967296), 8, '0') || lpad(to_hex(i), 8, '0')"
         blob = "convert_to({}, 'UTF8')"
     step = DAYS * 86_400_000 // rows
+    is_due = f"i % {due_each} = 3" if due_each else "1 = 0"
     # what each row says, by its number
     base = f"""(SELECT i, {tail} AS x, {now} - ({rows - 1} - i) * {step} AS at, i * {IDS} + 1 AS event_id,
         CASE WHEN i % 100 = 0 THEN {BUYER} ELSE i * {IDS} + 2 END AS person_id, i * {IDS} + 3 AS conversion_id,
@@ -85,7 +91,8 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int) -> l
         CASE WHEN i % 20 < 16 THEN 'stripe' WHEN i % 20 = 19 THEN 'clerk' ELSE 'typeform' END AS source,
         CASE WHEN i % 20 < 16 THEN 'sale' ELSE 'lead' END AS kind,
         CASE WHEN i % 40 = 11 THEN 'dead' WHEN i >= {rows} - {rows // 100} AND i % 3 = 0 THEN 'retrying'
-             WHEN i >= {rows} - {rows // 500} THEN 'pending' WHEN i % 200 = 13 THEN 'discarded' ELSE 'delivered' END AS status
+             WHEN i >= {rows} - {rows // 500} OR {is_due} THEN 'pending'
+             WHEN i % 200 = 13 THEN 'discarded' ELSE 'delivered' END AS status
         FROM {numbers} n) r"""
     body = """'{"id":"evt_' || x || '","type":"checkout.session.completed","data":{"object":{"id":"cs_' || x ||
         '","amount_total":4900,"currency":"usd","customer_details":{"email":"p' || x || '@example.com"},"payment_intent":"pi_'
@@ -128,7 +135,7 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int) -> l
         f"""INSERT INTO deliveries (id, conversion_id, person_id, event_id, source, kind, destination, dedupe_key, status,
             payload, due_at, held, attempts, schedule_start, created_at, delivered_at, last_error, last_status)
             SELECT delivery_id, conversion_id, person_id, event_id, source, kind, 'main', kind || ':' || source || ':pi_' || x,
-            status, {payload}, CASE WHEN status IN ('pending', 'retrying') THEN at + 90000000 END, 0,
+            status, {payload}, CASE WHEN {is_due} THEN at WHEN status IN ('pending', 'retrying') THEN at + 90000000 END, 0,
             CASE status WHEN 'pending' THEN 0 WHEN 'retrying' THEN 4 ELSE 1 END, 0, at,
             CASE WHEN status = 'delivered' THEN at + 40 + i % 900 END, {error}, {code} FROM {base}""",
         f"""INSERT INTO attempts (delivery_id, number, result, by_hand, started_at, duration_ms, status, error, answer_headers,
@@ -136,7 +143,7 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int) -> l
             ELSE 'unknown' END, 0, at + 20, 30 + i % 50, {code}, {error}, '{{"server":"x"}}',
             '{{"error":"this is what it answers"}}' FROM {base} WHERE status <> 'pending'""",
         f"""INSERT INTO marks (reference, key, kind, status, minor, currency, at) SELECT 're_' || x,
-            kind || ':' || source || ':pi_' || x, 'refund', 'refunded', 4900, 'USD', at FROM {base} WHERE i % 100 = 7""",
+            kind || ':' || source || ':pi_' || x, 'refund', 'refunded', 4900, 'USD', at FROM {base} WHERE i % 20 = 7""",
         f"""INSERT INTO conflicts (at, event_id, person_id, conversion_id, reason) SELECT at, event_id, person_id, conversion_id,
             'another customer id came' FROM {base} WHERE i % 1000 = 3""",
         f"""INSERT INTO audit (at, actor, action, subject, detail) SELECT at, 'grace', 'replay', 'delivery ' || delivery_id,

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
+from app.ledger.breaker import ensure_destination
+from app.ledger.claims import Claimed, claim
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish
+from app.ledger.outcomes import Outcome, finish
 from app.sources.stripe import SOURCE as STRIPE
 from tests.conftest import STRIPE_SECRET
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from app.alarm import make_alarm
 from app.alerts import AlertUnsent, post
 from app.cli import main
 from app.errors import ConfigurationError
 from app.web.factory import create_app
 from tests.makers import change
-from workers.alarm import make_alarm
 
 ROW = (
     "INSERT INTO alerts (topic, kind, subject, incident, began_at, bad_at, say, detail, tries, problem)"

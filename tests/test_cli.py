@@ -1,8 +1,11 @@
 """The commands: what they print, what they change, and how they end."""
 
+import base64
 import json
 import os
+import pty
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +22,7 @@ from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.queries import attempts
 from app.ledger.schema import HEAD
+from app.sources.registry import SOURCES
 from app.web.factory import create_app
 from tests.conftest import PYTHON
 from tests.makers import away, begin, change, checkout, count, one, settle, signed
@@ -152,8 +156,8 @@ def test_lists_in_json_are_everything_unless_limited(on_ledger, ledger):
     assert lines(on_ledger("events", "--json", "--outcome", "sale")) == []
     table = on_ledger("events").stdout
     assert "naïve" in table
-    assert table.count("ignored") == 30
-    assert "--limit shows more" in table
+    assert table.count("ignored") == 1201
+    assert on_ledger("events", "--limit", 700).stdout.count("ignored") == 700
 
 
 def test_a_delivery_in_json_has_what_the_contract_names(on_ledger, post, ledger):
@@ -178,6 +182,26 @@ def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger):
     assert on_ledger("deliveries", "--json").stdout == ""
     for arguments in (("deliveries", "--status", "lost"), ("events", "--outcome", "x"), ("events", "--limit", "0")):
         assert on_ledger(*arguments).exit_code == 2
+
+
+@sqlite_alone
+@pytest.mark.parametrize(("columns", "lines_a_row"), [(80, 2), (200, 1)])
+def test_a_table_on_a_terminal_cuts_nothing_off(post, ledger_url, ledger, columns, lines_a_row):
+    post(checkout(1))
+    why = "answered 422: the currency is not one in which this account may sell"
+    settle(ledger, "permanent", status=422, error=why)
+    environment = {**os.environ, "DATABASE_URL": ledger_url, "COLUMNS": str(columns)}
+    ours, theirs = pty.openpty()
+    subprocess.run([PYTHON, "-m", "app", "deliveries"], env=environment, stdout=theirs, stderr=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    told = re.sub(r"\x1b\[\d*m", "", shown).splitlines()
+    assert len(told) == 2 * lines_a_row
+    assert "next attempt or last error" in told[lines_a_row - 1]
+    assert "dead" in told[lines_a_row]
+    assert "sale:stripe:" in told[lines_a_row]
+    assert told[-1].endswith(why)
 
 
 @sqlite_alone
@@ -296,6 +320,15 @@ def test_replay_chooses_by_status_source_and_time(on_ledger, post, ledger):
 
 
 @sqlite_alone
+def test_replay_takes_several_ids_after_one_option(on_ledger, post, ledger):
+    for number in range(3):
+        post(checkout(number))
+    one, two, three = settle(ledger, "permanent", status=400)
+    assert "2 due now" in on_ledger("replay", "--id", one, three).stdout
+    assert "2 due now" in on_ledger("replay", "--id", one, "--id", two).stdout
+
+
+@sqlite_alone
 def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
     post(checkout(0))
     settle(ledger, "permanent", status=400)
@@ -320,6 +353,11 @@ def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
         ("--id", "1", "--since", "1h"),
         ("--status", "delivered"),
         ("--status", "dead", "--since", "yesterday"),
+        ("--status", "dead", "--force"),
+        ("--parked", "--force"),
+        ("--parked", "--source", "stripe"),
+        ("--parked", "1"),
+        ("1",),
     ):
         assert on_ledger("replay", *arguments).exit_code == 2, arguments
     for number in ("0", "424242", str(2**63), "-1"):
@@ -554,6 +592,8 @@ def test_send_says_what_is_missing(bridge):
     result = bridge("send", "stripe", STRIPE_WEBHOOK_SECRET="")
     assert result.exit_code == 1
     assert "set STRIPE_WEBHOOK_SECRET" in result.stderr
+    result = bridge("send", "stripe", "--to", "127.0.0.1:8000")
+    assert (result.exit_code, "--to: must be a URL" in result.stderr) == (2, True)
     result = bridge("send", "elementor")
     assert "ELEMENTOR_PATH_TOKEN" in result.stderr
     result = bridge("send", "stripe", "--to", "http://127.0.0.1:9")
@@ -561,10 +601,45 @@ def test_send_says_what_is_missing(bridge):
     assert "no answer" in result.stderr
 
 
-def test_the_commands_of_the_contract_are_all_there(bridge):
+def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge):
     listed = bridge("--help").stdout
-    for name in ("up", "web", "worker", "map", "send", "deliveries", "events", "replay", "doctor", "forget", "db"):
+    names = "up web worker map send deliveries events replay backfill reconcile stripe-endpoint doctor forget prune db alert-test"
+    for name in names.split():
         assert f"\n  {name} " in listed
+    assert "..." not in listed.split("Commands:")[1]
+    assert bridge("--version").stdout.startswith("Conversion Bridge ")
+
+
+def test_a_command_far_from_the_ledger_says_so_and_makes_nothing(bridge, tmp_path):
+    home = tmp_path / "elsewhere"
+    for command in (("deliveries",), ("events",), ("replay", "--parked"), ("forget", "ada@example.com"), ("doctor",)):
+        result = bridge(*command, BRIDGE_HOME=str(home))
+        assert result.exit_code == 1
+        assert f"there is no ledger at {home / 'ledger.db'}" in result.output
+    assert not home.exists()
+
+
+def test_up_says_why_it_cannot_listen(bridge):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = bridge("up", "--port", port)
+        assert (result.exit_code, result.stderr) == (
+            1,
+            f"bridge: port {port} on 127.0.0.1 is taken: choose another with --port or PORT\n",
+        )
+        assert "HOST: 192.0.2.1 is no address of this machine" in bridge("up", "--host", "192.0.2.1").stderr
+        assert "HOST: a name.invalid is no address" in bridge("up", "--host", "a name.invalid").stderr
+
+
+def test_up_says_which_home_it_cannot_use(bridge, tmp_path):
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/none")):
+        result = bridge("up", BRIDGE_HOME=str(home))
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"bridge: BRIDGE_HOME: {home}")
+        assert result.stderr.count("\n") == 1
 
 
 def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp_path):
@@ -572,3 +647,34 @@ def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp
     assert bridge("db", "upgrade", BRIDGE_HOME=str(home)).exit_code == 0
     assert make_url(f"sqlite:///{home / 'ledger.db'}").database is not None
     assert (home / "ledger.db").stat().st_size > 0
+
+
+EVERY_SECRET = {
+    f"{name.upper()}_{'WEBHOOK_SECRET' if source.signed else 'PATH_TOKEN'}": (
+        f"whsec_{base64.b64encode(name.encode() * 8).decode()}"
+        if name in ("clerk", "formbricks", "supabase")
+        else f"secret-of-the-source-called-{name}"
+    )
+    for name, source in SOURCES.items()
+}
+
+
+@sqlite_alone
+def test_send_has_an_example_of_every_source_that_the_web_takes_as_a_conversion(
+    bridge, make_settings, ledger, ledger_url
+):
+    from threading import Thread
+
+    from werkzeug.serving import make_server
+
+    settings = {**EVERY_SECRET, "PUBLIC_URL": "https://bridge.example/below"}
+    app = create_app(make_settings(**settings), ledger)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    here = {**settings, "PORT": str(server.server_port)}
+    for name in SOURCES:
+        told = bridge("send", name, "--duplicate", 2, **here).stdout
+        kind = "sale" if name == "stripe" else "lead"
+        assert re.findall(rf"^example {name}: 200 (\w+): ", told, re.MULTILINE) == [kind, "duplicate"], told
+    server.shutdown()
+    app.extensions["writer"].stop()

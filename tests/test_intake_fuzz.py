@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap import make_intake, make_ledger
-from app.cli.files import content_type_of
 from app.errors import MalformedEvent, SignatureError
+from app.examples_maker import content_type_of
 from app.model import Inbound
 from app.sources.registry import SOURCES
 
@@ -107,7 +107,7 @@ def test_nothing_that_comes_in_breaks_the_bridge_or_is_lost(make_settings, ledge
         else:
             body = mutate(original, dice)
         now = datetime.now(UTC)
-        headers = {"content-type": content_type_of(path, original), "host": "bridge"}
+        headers = {"content-type": content_type_of(path.name, original), "host": "bridge"}
         if source.signed:
             signed = source.sign(body, secrets[f"{source.name.upper()}_WEBHOOK_SECRET"], now)
             headers |= {name.lower(): value for name, value in signed.items()}

@@ -66,7 +66,39 @@ def test_a_whole_amount_is_a_whole_json_number() -> None:
     assert repr(json_number(Money(500, "JPY").major)) == "500"
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1,5", "NaN", "Infinity", None, True, [], {}, str(LARGEST_MINOR * 10)])
+NO_AMOUNTS = [
+    "",
+    "abc",
+    "1,5",
+    "1.234,56",
+    "1,234.56",
+    "$12",
+    "12 USD",
+    "1_000",
+    "\u0661\u0662",
+    "NaN",
+    "Infinity",
+    "--1",
+    ".",
+]
+
+
+@pytest.mark.parametrize("sum_of", [(0.1, 0.2), (19.99, 19.99, 19.99), (29.99,) * 10, (1e9, 0.1, 0.2), (-0.1, -0.2)])
+def test_a_sum_of_binary_numbers_is_the_amount_that_it_stands_for(sum_of: tuple[float, ...]) -> None:
+    total = sum(sum_of)
+    assert from_major(total, "EUR") == from_major(f"{total:.2f}", "EUR")
+
+
+@pytest.mark.parametrize("amount", [0.001, 19.999, 19.9900001, 500.5, "19.990000000000002"])
+def test_real_decimals_are_no_noise(amount: object) -> None:
+    with pytest.raises(ValueError, match="decimals"):
+        from_major(amount, "JPY" if amount == 500.5 else "EUR")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*NO_AMOUNTS, None, True, [], {}, str(LARGEST_MINOR * 10), "1e999", "1e-999"],
+)
 def test_what_is_no_amount_is_a_value_error(text: object) -> None:
     with pytest.raises(ValueError):
         from_major(text, "USD")

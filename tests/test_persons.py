@@ -9,8 +9,8 @@ import pytest
 
 from app.dialects.events import Events
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival, Route
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 
@@ -208,7 +208,8 @@ def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
     story.lead(customer_id="user_1", click_id="clk_1")
     receipt = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
     assert receipt.outcome == "lead"
-    assert "verified" in receipt.reason
+    assert receipt.reason.startswith("the address is verified: the second event of lead:typeform:k")
+    assert not receipt.reason.endswith(":verified")
     again = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
     assert again.outcome == "ignored"
     assert len(story.sent) == 2
@@ -221,6 +222,82 @@ def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
     assert "mode" not in story.sent[0]
     story.sale(customer_id="user_1")
     assert [p["event"] for p in story.sent] == ["lead", "sale"]
+
+
+def test_a_verification_that_comes_before_its_sign_up_leaves_nothing_to_defer(ledger):
+    story = Story(ledger, deferred=DEFERRED)
+    early = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    assert early.outcome == "ignored"
+    assert "verified" in early.reason
+    story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
+    story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    story.sale(email="ada@example.com")
+    assert [p["event"] for p in story.sent] == ["lead", "sale"]
+    assert "mode" not in story.sent[0]
+    assert story.sent[0]["clickId"] == "clk_1"
+
+
+def test_a_sale_that_comes_before_the_sign_up_verifies_it_too(ledger):
+    story = Story(ledger, deferred=DEFERRED)
+    story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
+    story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
+    assert "mode" not in story.sent[1]
+    story.sale(aliases=("stripe:cus_1",))
+    assert [p["event"] for p in story.sent] == ["sale", "lead", "sale"]
+
+
+@pytest.mark.parametrize("source", ["clerk", "stripe"])
+def test_what_verifies_nothing_leaves_a_lead_deferred(ledger, source):
+    story = Story(ledger, deferred={"typeform": frozenset()})
+    story._record(source, next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    story.sale(customer_id="user_1")
+    story.lead(customer_id="user_1", email="ada@example.com")
+    assert story.sent[1]["mode"] == "deferred"
+
+
+def test_of_two_persons_who_become_one_the_click_that_came_first_is_the_first(ledger):
+    story = Story(ledger)
+    story.lead(email="ada@example.com", click_id="clk_1")
+    story.sale(aliases=("stripe:cus_1",), click_id="clk_2")
+    story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
+    assert [p["clickId"] for p in story.sent] == ["clk_1", "clk_1"]
+    last = Story(ledger, first_touch=False)
+    last.sale(email="ada@example.com")
+    assert last.sent[-1]["clickId"] == "clk_2"
+
+
+def test_a_click_that_was_sent_stands_where_two_persons_become_one(story):
+    story.sale(aliases=("stripe:cus_1",), click_id="clk_1")
+    story.lead(email="ada@example.com", click_id="clk_2")
+    story.ledger.transact(lambda c: story.ledger.run(c, "UPDATE deliveries SET attempts = 1 WHERE kind = 'lead'"))
+    story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
+    assert [p["clickId"] for p in story.sent] == ["clk_2", "clk_2"]
+    assert story.ids == ["ada@example.com"] * 2
+
+
+def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_letters_are(story):
+    for email in ("José@Example.com", "JOSE\u0301@example.com", "Straße@example.com", "strasse@example.com"):
+        story.lead(email=email)
+    for email in ("a.da+x@gmail.com", "ada@gmail.com"):
+        story.lead(email=email)
+    assert story.ids[:2] == ["josé@example.com"] * 2
+    assert len(set(story.ids)) == 5
+
+
+def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
+    from app.ledger.forgetting import forget, persons_called
+
+    story.lead(email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
+    story.send_all()
+    story.sale(aliases=("stripe:cus_1",), name="A. Lovelace", phone="+442079460958")
+    story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
+    ledger = story.ledger
+    with ledger.write() as c:
+        (person,) = persons_called(ledger, c, "ada@example.com")
+        forget(ledger, c, person, actor="test")
+        kept = str(ledger.run(c, "SELECT * FROM persons").all())
+    for trace in ("ada@", "Lovelace", "cus_1", "7946", "clk_1"):
+        assert trace not in kept
 
 
 def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story):

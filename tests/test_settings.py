@@ -25,6 +25,7 @@ WRONG = [
     ("REDIS_URL", f"redis://[{SECRET}"),
     ("PUBLIC_URL", f"bridge.example/{SECRET}"),
     ("PUBLIC_URL", f"ftp://{SECRET}.example"),
+    ("TRUSTED_PROXIES", f"10.0.0.0/8,{SECRET}"),
     ("DESTINATION_URL", f"https://user:{SECRET}@host"),
     ("DESTINATION_URL", f"https://host:{SECRET}"),
     ("DESTINATION_URL", "https://host:99999"),
@@ -213,6 +214,53 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
     path.write_text(content, encoding="latin-1")
     with pytest.raises(ConfigurationError, match=r"bridge\.toml"):
         all_sources(make_settings(BRIDGE_CONFIG=str(path)).config)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[names]\nclick_id = ['a']", "names: is not known; known are the tables attribution,"),
+        ("[attribution]\nclick_ids = ['a']", "attribution.click_ids: is not known; known are touch,"),
+        ("[attribution]\nclick_id = 'a'", "attribution.click_id: must be a list"),
+        ("[attribution]\ntouch = 'middle'", "attribution.touch: must be 'first' or 'last'"),
+        ("attribution = 5", "attribution: must be a table"),
+        ("[sources.clerk]\nlead_mode = 'defered'", "sources.clerk.lead_mode: must be 'none' or 'deferred'"),
+        ("[sources.clerk]\nlead_mode = ['deferred']", "sources.clerk.lead_mode: must be 'none' or 'deferred'"),
+        (
+            "[sources.clerk]\nlead_mode = 'deferred'\nverified_by = 'stripe'",
+            "sources.clerk.verified_by: must be a list",
+        ),
+        (
+            "[sources.clerk]\nlead_mode = 'deferred'\nverified_by = ['strip']",
+            "sources.clerk.verified_by: there is no source called strip",
+        ),
+        ("[sources.clerk]\nverified_by = ['stripe']", "sources.clerk.verified_by: says nothing without lead_mode"),
+        ("[sources.typeform]\nkind = 'lead'", "sources.typeform.kind: typeform is built in; it takes only lead_mode,"),
+        (
+            "[sources.shop]\nkind = 'sale'\ncurrency = 'EUR'\nlead_mode = 'deferred'\nfields = {order_id = 'a', amount = 'b'}",
+            "sources.shop.lead_mode: a source of sales sends no leads",
+        ),
+    ],
+)
+def test_a_mistake_in_bridge_toml_is_told_with_its_file_and_key(make_settings, tmp_path, content, told):
+    from app.sources.lookup import all_sources
+
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+
+    def read() -> object:
+        settings = make_settings(BRIDGE_CONFIG=str(path))
+        return all_sources(settings.config, settings.config_path), settings.rules
+
+    with pytest.raises(ConfigurationError) as error:
+        read()
+    assert str(error.value).startswith(f"{path}: {told}")
+
+
+def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(make_settings, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[sources.clerk]\nlead_mode = 'deferred'\n[sources.tally]\nlead_mode = 'none'\n[sources.own]\n")
+    assert make_settings(BRIDGE_CONFIG=str(path)).deferred == {"clerk": frozenset({"stripe"})}
 
 
 def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):

@@ -14,6 +14,7 @@ from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
+from app.alarm import make_alarm
 from app.bootstrap import host_name, make_ledger, make_nudges
 from app.destination import destinations_of
 from app.errors import BridgeError
@@ -24,7 +25,6 @@ from app.logs import configure_logs
 from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.settings import Settings, load_settings
-from workers.alarm import make_alarm
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.sweeper import Sweeper
@@ -47,6 +47,10 @@ class BridgeWorker(SimpleWorker):
 
     def _install_signal_handlers(self) -> None:
         """The process has its own (below): RQ's talk to Redis, which may be away."""
+
+    def _set_ip_address(self, _connection: Any) -> None:
+        """Nobody reads it, and the client cannot parse the answer where the path of a Unix socket has a space in it."""
+        self.ip_address = "unknown"
 
     def ask_to_stop(self) -> None:
         self._stop_requested = True

@@ -12,18 +12,10 @@ from sqlalchemy import Connection
 
 from app.destination import Destination
 from app.errors import LedgerUnavailable
+from app.ledger.breaker import ensure_destination, is_refused_for_another
+from app.ledger.claims import Claimed, claim, give_back, has_due, release
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import (
-    Claimed,
-    Outcome,
-    claim,
-    ensure_destination,
-    finish,
-    give_back,
-    has_due,
-    is_refused_for_another,
-    release,
-)
+from app.ledger.outcomes import Outcome, finish
 from workers.lane import Lane
 
 TURN_SECONDS = 0.01

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from app.connecting import Resolver
 from app.destination import Answer, AnswerLost, Destination, Line
 from app.errors import TransientDeliveryError
+from app.ledger.claims import Claimed
 from app.ledger.editing import is_edited
-from app.ledger.forwarding import Claimed, Outcome, Result
+from app.ledger.outcomes import Outcome, Result
 from workers.schedule import ALREADY_THERE, Verdict, due_after, judge, retry_after
 
 LONGEST_KEPT = 16 * 1024

@@ -67,5 +67,5 @@ def make_lookups(settings: Settings, ledger: Ledger) -> LookupThreads | None:
     """Started by whoever gets them; None without STRIPE_API_KEY. Raises ConfigurationError where that is no key."""
     if settings.stripe_api_key is None:
         return None
-    source = source_called("stripe", settings.config)
+    source = source_called("stripe", settings.config, settings.config_path)
     return LookupThreads(Lookups(make_hasty_api(settings), ledger, source, make_policy(settings)))

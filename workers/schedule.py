@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from app.ledger.forwarding import Result
+from app.ledger.outcomes import Result
 
 LONGEST_RETRY_AFTER_SECONDS = 86400
 JITTER = 0.2

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from app.errors import LedgerUnavailable
+from app.ledger.claims import has_due
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import has_due
 from app.ledger.sweeping import (
     claims_of,
     expired_claims,

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, alert, look, run, stripe
+from app.cli import act, alert, look, run, stripe_books, stripe_endpoint
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -19,14 +19,19 @@ class BridgeGroup(click.Group):
             click.echo(f"bridge: {error} (DATABASE_URL, BRIDGE_HOME)", err=True)
         except BridgeError as error:
             click.echo(f"bridge: {error}", err=True)
+        except click.UsageError:
+            raise
+        except click.ClickException as error:
+            click.echo(f"bridge: {error.format_message()}", err=True)
         except BrokenPipeError:
             sys.stderr.close()
         sys.exit(1)
 
 
+@click.version_option(package_name="conversion-bridge", message="Conversion Bridge %(version)s")
 @click.group(cls=BridgeGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Signed webhooks from Stripe and form tools become Sales and Leads at your link-attribution service.
+    """Conversion Bridge: signed webhooks from Stripe and form tools become Sales and Leads at your link-attribution service.
 
     `bridge up` runs everything. `bridge send stripe` sends it an example. `bridge doctor` says what is wrong.
     """
@@ -44,9 +49,9 @@ for command in (
     act.replay,
     act.forget,
     act.prune,
-    stripe.stripe_endpoint,
-    stripe.backfill,
-    stripe.reconcile,
+    stripe_endpoint.stripe_endpoint,
+    stripe_books.backfill,
+    stripe_books.reconcile,
     alert.alert_test,
     doctor,
 ):

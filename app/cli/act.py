@@ -8,17 +8,16 @@ import click
 import requests
 from redis.exceptions import RedisError
 
-from app.bootstrap import make_ledger, make_nudges, make_policy
-from app.cli.files import content_type_of
+from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.destination_tables import web_url
 from app.errors import ConfigurationError, DeliveryNotFound
-from app.examples_maker import example_body
+from app.examples_maker import content_type_of, example
 from app.ledger.engine import Ledger
 from app.ledger.forgetting import BeingSent, persons_called
 from app.ledger.forgetting import forget as forget_one
 from app.ledger.mending import Mended, replay_all
 from app.ledger.mending import replay as replay_one
 from app.ledger.pruning import prune as prune_ledger
-from app.ledger.schema import check_schema
 from app.remap import remap_parked
 from app.settings import Settings, load_settings, variable_of
 from app.sources.base import Source
@@ -37,17 +36,25 @@ from app.times import read_since
     "--duplicate", type=click.IntRange(1), default=1, show_default=True, help="Post each body so many times in all."
 )
 def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, duplicate: int) -> None:
-    """Sign bodies as SOURCE would, with the configured secret, and post them; without FILE, an example with fresh ids."""
+    """Sign and post bodies as SOURCE would.
+
+    With the configured secret; without FILE, an example with fresh ids.
+    """
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     path, secret = _way_in(settings, found)
-    target = (url or settings.own_url).rstrip("/") + path
+    try:
+        base = web_url(url or settings.own_url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from None
+    target = base + path
+    signed_url = (url or settings.public_url or settings.own_url).rstrip("/") + path  # as the bridge there knows itself
     failed = False
     with requests.Session() as http:
         for _ in range(count):
             for name, body, kind in [_from_file(p) for p in bodies] or [_example(source)]:
                 for _ in range(duplicate):
-                    failed = not _post(http, found, target, name, body, kind, secret) or failed
+                    failed = not _post(http, found, target, signed_url, name, body, kind, secret) or failed
     sys.exit(1 if failed else 0)
 
 
@@ -65,11 +72,19 @@ def _way_in(settings: Settings, source: Source) -> tuple[str, str | None]:
 
 
 def _post(
-    http: requests.Session, source: Source, target: str, name: str, body: bytes, kind: str, secret: str | None
+    http: requests.Session,
+    source: Source,
+    target: str,
+    signed_url: str,
+    name: str,
+    body: bytes,
+    kind: str,
+    secret: str | None,
 ) -> bool:
     headers = {"Content-Type": kind}
     if secret is not None:
-        headers |= source.sign(body, secret, datetime.now(UTC), url=target)
+        body = source.stamp(body, secret)
+        headers |= source.sign(body, secret, datetime.now(UTC), url=signed_url)
     try:
         answer = http.post(target, data=body, headers=headers, timeout=30, allow_redirects=False)
     except requests.RequestException as error:
@@ -86,42 +101,50 @@ def _post(
 
 def _from_file(path: Path) -> tuple[str, bytes, str]:
     body = path.read_bytes()
-    return path.name, body, content_type_of(path, body)
+    return path.name, body, content_type_of(path.name, body)
 
 
 def _example(source: str) -> tuple[str, bytes, str]:
-    return f"example {source}", example_body(source), "application/json"
+    return f"example {source}", *example(source)
 
 
 @click.command()
-@click.option("--id", "ids", type=int, multiple=True, help="These deliveries.")
+@click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="These deliveries.")
+@click.argument("more", nargs=-1, type=int, metavar="")
 @click.option("--status", type=click.Choice(["dead", "discarded", "retrying", "pending"]), help="All of this status.")
 @click.option("--since", help="With --status: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
 @click.option("--source", help="With --status: from this source alone.")
 @click.option("--force", is_flag=True, help="With --id: send what was delivered once more.")
 @click.option("--parked", is_flag=True, help="Map parked events anew instead (after a change of configuration).")
 def replay(
-    ids: tuple[int, ...], status: str | None, since: str | None, source: str | None, force: bool, parked: bool
+    ids: tuple[int, ...],
+    more: tuple[int, ...],
+    status: str | None,
+    since: str | None,
+    source: str | None,
+    force: bool,
+    parked: bool,
 ) -> None:
-    """Send again: what is dead or discarded starts its schedule afresh, what waits is due now."""
-    if bool(ids) + bool(status) + parked != 1:
+    """Send deliveries again. What is dead or discarded starts its schedule afresh, what waits is due now."""
+    if bool(ids) + bool(status) + parked != 1 or (more and not ids):
         raise click.UsageError("name deliveries by --id, or choose them by --status, or map events anew with --parked")
-    if ids and (since or source):
+    if (since or source) and not status:
         raise click.UsageError("--since and --source go with --status")
+    if force and not ids:
+        raise click.UsageError("--force goes with --id")
     try:
         since_ms = read_since(since) if since else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     settings = load_settings()
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     if parked:
         _remap(settings, ledger)
         return
     mended: list[Mended] = []
     if status:
         mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
-    for one in ids:
+    for one in ids + more:
         try:
             mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
         except DeliveryNotFound as error:
@@ -139,9 +162,8 @@ def replay(
 @click.argument("person")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(person: str, yes: bool) -> None:
-    """Erase a person's data: PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
-    ledger = make_ledger(load_settings())
-    check_schema(ledger)
+    """Erase a person's data. PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
+    ledger = open_ledger(load_settings())
     with ledger.read() as connection:
         found = persons_called(ledger, connection, person)
     if not found:
@@ -164,14 +186,13 @@ def forget(person: str, yes: bool) -> None:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 def prune(dry_run: bool) -> None:
-    """Apply [retention] of bridge.toml: what is older goes, in small batches. Without that table everything is kept."""
+    """Remove what [retention] of bridge.toml no longer keeps. In small batches; without that table everything is kept."""
     settings = load_settings()
     retention = settings.retention
     if not any(days for _, days in retention):
         click.echo(f"Nothing is limited: {settings.config_path} has no [retention], so everything is kept.")
         return
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     for done in prune_ledger(ledger, retention, dry_run=dry_run):
         click.echo(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
     if dry_run and retention.deliveries_days and retention.events_days:
@@ -180,7 +201,7 @@ def prune(dry_run: bool) -> None:
 
 def _remap(settings: Settings, ledger: Ledger) -> None:
     counts: dict[str, int] = {}
-    for one in remap_parked(ledger, all_sources(settings.config), make_policy(settings)):
+    for one in remap_parked(ledger, all_sources(settings.config, settings.config_path), make_policy(settings)):
         outcome = one.receipt.outcome if one.receipt else "unreadable"
         reason = one.receipt.reason if one.receipt else one.problem
         counts[outcome] = counts.get(outcome, 0) + 1

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,14 +11,14 @@ from urllib.parse import urlsplit
 import click
 import requests
 
-from app.bootstrap import free_bytes, make_ledger, make_nudges
+from app.bootstrap import free_bytes, make_nudges, open_ledger
 from app.destination import destinations_of
-from app.errors import BridgeError, LedgerError
+from app.errors import BridgeError
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
-from app.ledger.queries import stats
-from app.ledger.schema import check_schema
-from app.settings import Settings, load_settings
+from app.ledger.stats import stats
+from app.settings import Settings, load_settings, variable_of
+from app.sources.base import Source
 from app.sources.lookup import all_sources
 from app.stripe.checks import check_stripe
 from app.stripe.client import make_api
@@ -31,7 +32,10 @@ Finding = tuple[str, str]
 
 @click.command()
 def doctor() -> None:
-    """Check configuration, ledger, Redis, workers, destination and clock. Exit status 1 if something is wrong."""
+    """Say what is wrong, and what to do about it.
+
+    Checks configuration, ledger, Redis, workers, destination, clock and Stripe. Exit status 1 if something is wrong.
+    """
     wrong = False
     for kind, text in examine():
         wrong = wrong or kind == "wrong"
@@ -47,10 +51,9 @@ def examine() -> Iterator[Finding]:
     """One finding after another; each check is made even if others fail."""
     try:
         settings = load_settings()
-        configured = [
-            name for name in all_sources(settings.config) if settings.secrets_of(name) or settings.path_tokens_of(name)
-        ]
-        _ = settings.config
+        sources = all_sources(settings.config, settings.config_path)
+        configured = [name for name in sources if settings.secrets_of(name) or settings.path_tokens_of(name)]
+        _ = settings.rules, settings.retention, settings.destination_tables
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"
         return
@@ -59,6 +62,7 @@ def examine() -> Iterator[Finding]:
         yield "ok", f"sources: {', '.join(configured)}"
     else:
         yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
+    yield from _check_sources(settings, sources, configured)
     for check in (_check_ledger, _check_redis, _check_destination, _check_alerts, _check_stripe):
         try:
             yield from check(settings)
@@ -66,9 +70,17 @@ def examine() -> Iterator[Finding]:
             yield "wrong", str(error)
 
 
+def _check_sources(settings: Settings, sources: Mapping[str, Source], configured: list[str]) -> Iterator[Finding]:
+    for name in settings.config.get("sources", {}):
+        if name not in configured:
+            variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if sources[name].signed else 'PATH_TOKEN'}"
+            yield "wrong", f"sources.{name} of {settings.config_path} is not open: set {variable}"
+    if "hubspot" in configured and settings.public_url is None:
+        yield "wrong", "HubSpot signs the URL that it calls: set PUBLIC_URL"
+
+
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     yield "ok", f"ledger: {'SQLite' if ledger.is_sqlite else 'PostgreSQL'}, schema current"
     folder = Path(ledger.engine.url.database or ".").parent
     if ledger.is_sqlite and free_bytes(folder) < LEAST_FREE_BYTES:
@@ -143,7 +155,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
     if url is None:
         yield "warn", f"nobody is told of trouble: set {variable}, then try it with `bridge alert-test`"
         return
-    unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config)))
+    unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config, settings.config_path)))
     if unknown:
         yield "wrong", f"{settings.config_path}: alerts.not_sources: there is no source called {unknown[0]}"
     host = urlsplit(url).hostname or ""
@@ -151,8 +163,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
         yield "wrong", f"{variable} is a webhook of Discord's: put /slack at its end, so that it takes alerts"
     if settings.public_url is None:
         yield "warn", "alerts carry no links: set PUBLIC_URL"
-    ledger = make_ledger(settings)
-    check_schema(ledger)
+    ledger = open_ledger(settings)
     with ledger.read() as connection:
         unsent = [one for one in alarms(ledger, connection) if one.problem]
     if unsent:
@@ -164,10 +175,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
 def _check_stripe(settings: Settings) -> Iterator[Finding]:
     if settings.stripe_api_key is None:
         return
-    ledger: Ledger | None = make_ledger(settings)
-    try:
-        assert ledger is not None
-        check_schema(ledger)
-    except LedgerError:  # told above
-        ledger = None
+    ledger: Ledger | None = None
+    with suppress(BridgeError):  # told above
+        ledger = open_ledger(settings)
     yield from check_stripe(settings, make_api(settings), ledger)

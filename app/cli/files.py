@@ -1,21 +1,8 @@
-"""Bodies in files: what their names say of their content type."""
+"""Options of commands that take bodies in files."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
-
-FORM = "application/x-www-form-urlencoded"
-
-
-def content_type_of(path: Path, body: bytes) -> str:
-    """.form.txt is form-encoded, .multipart.txt multipart with the boundary of its first line, all else JSON."""
-    if path.name.endswith(".form.txt"):
-        return FORM
-    if path.name.endswith(".multipart.txt"):
-        boundary = body.split(b"\n", 1)[0].strip().removeprefix(b"--").decode("latin-1")
-        return f"multipart/form-data; boundary={boundary}"
-    return "application/json"
 
 
 def headers_of(lines: Sequence[str]) -> dict[str, str]:

@@ -2,25 +2,22 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from app.bootstrap import make_ledger
-from app.cli.files import content_type_of, headers_of
+from app.bootstrap import open_ledger
+from app.cli.files import headers_of
+from app.cli.table import print_table
 from app.dry_run import explain
+from app.examples_maker import content_type_of
 from app.ledger.queries import all_deliveries, all_events
-from app.ledger.schema import check_schema
 from app.model import OUTCOMES, STATUSES, Inbound
 from app.settings import load_settings
 from app.sources.lookup import source_called
-
-SHOWN = 30
-WIDTH = 160
-"""Of tables that go to a file or a pipe."""
 
 
 @click.command("map")
@@ -29,9 +26,9 @@ WIDTH = 160
 @click.option("--content-type", help="Instead of what the file's name says.")
 @click.option("-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header that came with the body.")
 def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
-    """Dry run: what would these raw bodies become? Checks no signature, stores nothing. One JSON object a line."""
+    """Show what raw bodies would become: a dry run. Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
-    found = source_called(source, settings.config)
+    found = source_called(source, settings.config, settings.config_path)
     given = headers_of(headers)
     unreadable = False
     for path in files:
@@ -41,7 +38,7 @@ def map_files(source: str, files: tuple[Path, ...], content_type: str | None, he
             click.echo(f"{path}: {error.strerror}", err=True)
             unreadable = True
             continue
-        kind = content_type or content_type_of(path, body)
+        kind = content_type or content_type_of(path.name, body)
         inbound = Inbound(body, {"content-type": kind, **given})
         line = explain(found, inbound, settings.rules, datetime.now(UTC))
         click.echo(json.dumps({"file": str(path), **line}, ensure_ascii=False))
@@ -51,67 +48,57 @@ def map_files(source: str, files: tuple[Path, ...], content_type: str | None, he
 @click.command()
 @click.option("--status", type=click.Choice(STATUSES), help="Only these.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many; default all (30 in the table).")
+@click.option("--limit", type=click.IntRange(1), help="At most this many; default all.")
 def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
     """List deliveries, newest first."""
-    ledger = make_ledger(load_settings())
-    check_schema(ledger)
-    rows = all_deliveries(ledger, status=status, limit=limit or (None if as_json else SHOWN))
+    rows = all_deliveries(open_ledger(load_settings()), status=status, limit=limit)
     if as_json:
-        for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+        _print_json(rows)
         return
-    table = _table("id", "status", "kind", "key", "amount", "customer", "tries", "next attempt or last error")
-    for row in rows:
-        payload = row["payload"]
-        table.add_row(
+    columns = ("id", "status", "tries", "amount", "customer", "key", "next attempt or last error")
+    shown = (
+        (
             str(row["id"]),
             row["status"],
-            row["kind"],
-            row["dedupe_key"],
-            f"{payload['amount']} {payload['currency']}" if "amount" in payload else "",
-            payload["customerExternalId"],
             str(row["attempts"]),
+            f"{row['payload']['amount']} {row['payload']['currency']}" if "amount" in row["payload"] else "",
+            row["payload"]["customerExternalId"],
+            row["dedupe_key"],
             row["last_error"] or row["next_attempt_at"] or "",
         )
-    _show(table, "No delivery is recorded" + (f" as {status}." if status else "."))
+        for row in rows
+    )
+    if not print_table(columns, shown):
+        click.echo("No delivery is recorded" + (f" as {status}." if status else "."))
 
 
 @click.command()
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only these.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many; default all (30 in the table).")
+@click.option("--limit", type=click.IntRange(1), help="At most this many; default all.")
 def events(outcome: str | None, as_json: bool, limit: int | None) -> None:
-    """List received events, newest first, with what became of each and why."""
-    ledger = make_ledger(load_settings())
-    check_schema(ledger)
-    rows = all_events(ledger, outcome=outcome, limit=limit or (None if as_json else SHOWN))
+    """List events, newest first, and what became of each."""
+    rows = all_events(open_ledger(load_settings()), outcome=outcome, limit=limit)
     if as_json:
-        for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+        _print_json(rows)
         return
-    table = _table("id", "outcome", "source", "type", "received", "times", "why")
-    for row in rows:
-        times = f"{row['received_count']}×"
-        table.add_row(
-            str(row["id"]), row["outcome"], row["source"], row["event_type"], row["received_at"], times, row["reason"]
+    columns = ("id", "outcome", "times", "source", "received", "type", "why")
+    shown = (
+        (
+            str(row["id"]),
+            row["outcome"],
+            f"{row['received_count']}×",
+            row["source"],
+            row["received_at"],
+            row["event_type"],
+            row["reason"],
         )
-    _show(table, "No event was received" + (f" with the outcome {outcome}." if outcome else "."))
+        for row in rows
+    )
+    if not print_table(columns, shown):
+        click.echo("No event was received" + (f" with the outcome {outcome}." if outcome else "."))
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns[:-1]:
-        table.add_column(column, no_wrap=True)
-    table.add_column(columns[-1], overflow="fold", min_width=20)
-    return table
-
-
-def _show(table: Table, empty: str) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    if not table.row_count:
-        console.print(empty)
-        return
-    console.print(table)
-    if table.row_count == SHOWN:
-        console.print(f"These are the newest {SHOWN}: --limit shows more, --json everything.", style="dim")
+def _print_json(rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=False))

@@ -14,7 +14,7 @@ from app.logs import configure_logs
 from app.made_up import SANDBOX_SOURCES, make_up_secrets
 from app.settings import Settings, load_settings
 from app.stack import Plan, become
-from app.supervisor import end_leftovers, port_is_free, valkey_binary
+from app.supervisor import end_leftovers, valkey_binary, why_not_listen
 
 
 @click.command()
@@ -22,7 +22,7 @@ from app.supervisor import end_leftovers, port_is_free, valkey_binary
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; default PORT, else 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many worker processes.")
 def up(host: str | None, port: int | None, workers: int) -> None:
-    """Run the whole stack in the foreground: web, workers and, without REDIS_URL, an embedded Valkey."""
+    """Run everything: web, workers, an embedded Valkey. In the foreground; with REDIS_URL without the Valkey."""
     if host:
         os.environ["HOST"] = host
     if port:
@@ -34,10 +34,8 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     make_up_secrets(home)
     replaced = end_leftovers(home)
     settings = load_settings()
-    if not port_is_free(settings.host, settings.port):
-        raise ConfigurationError(
-            f"port {settings.port} on {settings.host} is taken: choose another with --port or PORT"
-        )
+    if problem := why_not_listen(settings.host, settings.port):
+        raise ConfigurationError(problem)
     ledger = make_ledger(settings)
     upgrade(ledger)
     ledger.close()
@@ -135,7 +133,7 @@ def db_upgrade() -> None:
 
 @db.command("current")
 def db_current() -> None:
-    """Show the ledger's schema revision; exit status 1 unless it is the newest."""
+    """Show the ledger's schema revision. Exit status 1 unless it is the newest."""
     revision = current_revision(make_ledger(load_settings()))
     click.echo(f"{revision or 'empty'} (newest: {HEAD})")
     sys.exit(0 if revision == HEAD else 1)

@@ -22,11 +22,18 @@ ROUND = "alerts_round"
 JOIN_MS = 60_000
 """Trouble that begins so soon after another of the same destination or source was last seen is part of it."""
 QUIET = ""
-CLEAR_MS: Mapping[str, int] = {"dead": 120_000, "paused": 60_000, "down": 300_000, "silent": 0, "refused": 0}
+CLEAR_MS: Mapping[str, int] = {
+    "dead": 120_000,
+    "paused": 60_000,
+    "down": 300_000,
+    "late": 60_000,
+    "silent": 0,
+    "refused": 0,
+}
 """How long what was told must be gone before it is over: what comes and goes is one trouble."""
 CLAIM_MS = 60_000
 RETRY_SECONDS = (15, 30, 60, 120, 300, 600, 900)
-_OF_DESTINATIONS = ("dead", "paused", "down")
+_OF_DESTINATIONS = ("dead", "paused", "down", "late")
 _COLUMNS = "topic, kind, subject, incident, began_at, bad_at, over_at, told_at, say, detail, tries, claim, problem"
 
 

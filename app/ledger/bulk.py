@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from app.errors import DeliveryNotFound
 from app.ledger import tables
+from app.ledger.claims import let_go
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import let_go
 from app.ledger.mending import BLANK_PAYLOAD, Mended, note
 
 Verb = Literal["replay", "discard"]

@@ -48,7 +48,7 @@ def problem_of(before: dict[str, Any], text: str) -> str | None:
         return "it must be a JSON object"
     changed = [name for name in STANDING if before.get(name) != after.get(name)]
     if changed:
-        return f"{' and '.join(changed)} must stay as they were: by them it is counted once"
+        return f"these fields must stay as they were, since by them it is counted once: {', '.join(changed)}"
     if not isinstance(after.get("customerExternalId"), str) or not after["customerExternalId"]:
         return "customerExternalId must name the customer"
     if after == before:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
+from app.ledger.mending import withdraw
 from app.ledger.rendering import render
 from app.ledger.snapshot import Snapshot
 from app.ledger.staged import Conversion, NewEvent
@@ -22,11 +23,11 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     ]
     _merge_persons(snapshot)
     _update_persons(snapshot, changed_persons)
-    _drop_conversions(snapshot)
+    _join_conversions(snapshot)
     _update_conversions(snapshot, changed_conversions)
     _update_events(snapshot)
     _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
-    _insert_marks(snapshot)
+    snapshot.ledger.run_many(snapshot.connection, _MARK, snapshot.marks)
     _insert_conflicts(snapshot)
     _insert(snapshot, changed_conversions, commits)
 
@@ -71,12 +72,15 @@ def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
     snapshot.ledger.run_many(snapshot.connection, statement, seen)
 
 
-def _drop_conversions(snapshot: Snapshot) -> None:
+def _join_conversions(snapshot: Snapshot) -> None:
     ledger, connection = snapshot.ledger, snapshot.connection
     for loser_id, winner in snapshot.dropped.items():
-        ledger.run(connection, "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
+        ledger.run(connection, _HAND_OVER, winner.id, loser_id)
         ledger.run(connection, "UPDATE events SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
         ledger.run(connection, "DELETE FROM conversions WHERE id = ?", loser_id)
+    for loser, winner in snapshot.withdrawn:
+        ledger.run(connection, _HAND_OVER, winner.id, loser.id)
+        withdraw(ledger, connection, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
 
 
 def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
@@ -127,11 +131,6 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
     ledger.run_many(connection, statement, changes)
 
 
-def _insert_marks(snapshot: Snapshot) -> None:
-    for row in snapshot.marks:
-        snapshot.ledger.run(snapshot.connection, _MARK, *row)
-
-
 def _insert_conflicts(snapshot: Snapshot) -> None:
     """Each is told once of a person."""
     ledger, connection = snapshot.ledger, snapshot.connection
@@ -155,7 +154,13 @@ def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int) -> N
         loser,
     )
     ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
-    ledger.run(connection, "UPDATE persons SET merged_into = ? WHERE id = ?", winner, loser)
+    ledger.run(  # whatever was known of them is the winner's now, and must not outlive it
+        connection,
+        "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
+        " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
+        winner,
+        loser,
+    )
 
 
 _PERSON = (
@@ -220,6 +225,7 @@ _MARK = (
     " ON CONFLICT (reference, key) DO UPDATE SET status = excluded.status, minor = excluded.minor, at = excluded.at"
     " WHERE excluded.at >= marks.at"
 )
+_HAND_OVER = "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?"
 _CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason")
 
 

@@ -1,4 +1,4 @@
-"""Events that match a filter, by index, and bounded as the search is: a page looks at SCAN rows at most. Read only."""
+"""Lists that match a filter, by index, and bounded as the search is: a page looks at SCAN rows at most. Read only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,19 +8,39 @@ from sqlalchemy import Connection
 
 from app.ledger import queries
 from app.ledger.engine import Ledger
-from app.ledger.search import MOST, SCAN, Page, find
+from app.ledger.search import MOST, SCAN, Filter, Page, failed, find
 from app.ledger.tables import LARGEST_ID
+from app.model import STATUSES
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events. since and until in ms; text is what was searched for."""
+    """Which events. since and until in ms; text is what was searched for (see search.find for whole_addresses)."""
 
     outcome: str | None = None
     source: str | None = None
     since: int | None = None
     until: int | None = None
     text: str = ""
+    whole_addresses: bool = False
+
+
+def deliveries_that_match(
+    ledger: Ledger,
+    connection: Connection,
+    wanted: Filter,
+    sources: Iterable[str],
+    *,
+    before: int | None = None,
+    limit: int,
+) -> Page:
+    """One page, newest first, with ids below `before`. It may be short of `limit`, or empty, and still not the last."""
+    is_plain = wanted == Filter(statuses=wanted.statuses, whole_addresses=wanted.whole_addresses)
+    if is_plain and len(wanted.statuses) in (1, len(STATUSES)):
+        status = wanted.statuses[0] if len(wanted.statuses) == 1 else None
+        rows = queries.deliveries(ledger, connection, status=status, before=before, limit=limit)
+        return Page(rows, rows[-1]["id"] if len(rows) == limit else None)
+    return failed(ledger, connection, wanted, sources, before=before, limit=limit)
 
 
 def events_that_match(
@@ -75,7 +95,7 @@ def _searched(
     ledger: Ledger, connection: Connection, wanted: EventFilter, sources: Iterable[str], below: int, limit: int
 ) -> Page:
     """Of what the text names: events by their id, those of its purchases or submissions, and of its persons."""
-    found = find(ledger, connection, wanted.text, sources)
+    found = find(ledger, connection, wanted.text, sources, whole_addresses=wanted.whole_addresses)
     parts, values = [], []
     for column, ids in (
         ("id", found.event_ids),

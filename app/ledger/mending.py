@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from app.errors import DeliveryNotFound
 from app.ledger import tables
+from app.ledger.claims import let_go
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import let_go
 
 BATCH = 200
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
@@ -84,6 +84,19 @@ def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: 
     let_go(ledger, connection, [delivery_id], now=ledger.now(connection))
     note(ledger, connection, actor, "discard", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is discarded")
+
+
+def withdraw(ledger: Ledger, connection: Connection, conversion_id: int, reason: str) -> None:
+    """Discards what of a conversion was not tried yet. Idempotent."""
+    rows = ledger.run(
+        connection,
+        "UPDATE deliveries SET last_error = ?"
+        " WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL RETURNING id",
+        reason,
+        conversion_id,
+    )
+    for delivery_id in rows.scalars().all():
+        discard(ledger, connection, delivery_id, actor="bridge")
 
 
 def matching(

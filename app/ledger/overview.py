@@ -36,11 +36,12 @@ def has_events(ledger: Ledger, connection: Connection) -> bool:
     return ledger.run(connection, "SELECT 1 FROM events LIMIT 1").first() is not None
 
 
-def oldest_waiting(ledger: Ledger, connection: Connection) -> str | None:
-    """When the oldest delivery that is still open was recorded; None where none is."""
-    statement = "SELECT created_at FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
-    found = [ledger.run(connection, statement, status).scalar() for status in ("pending", "retrying")]
-    return queries.iso(min((at for at in found if at is not None), default=None))
+def oldest_waiting(ledger: Ledger, connection: Connection) -> tuple[int | None, str | None]:
+    """The oldest delivery that is still open, and when it was recorded; None where none is."""
+    statement = "SELECT created_at, id FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
+    rows = [ledger.run(connection, statement, status).first() for status in ("pending", "retrying")]
+    at, oldest = min((tuple(row) for row in rows if row is not None), default=(None, None))
+    return oldest, queries.iso(at)
 
 
 def seconds_since(at: str | None, now: int) -> float | None:

@@ -1,7 +1,7 @@
-"""What people ask of the ledger: lists, one delivery with its story, counts. Read only, and all of it by index."""
+"""What people ask of the ledger: lists, one delivery or event with its story. Read only, and all of it by index."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,15 +10,10 @@ from sqlalchemy import Connection
 from app.dialects.base import iso_milliseconds
 from app.errors import DeliveryNotFound
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.reading import look
 from app.ledger.tables import LARGEST_ID
-from app.ledger.tallies import Tallies
-from app.model import OUTCOMES, STATUSES
 
 PAGE = 500
-ALIVE_SECONDS = 20
-"""A worker whose heartbeat is older does not count as alive."""
 
 DELIVERY = (
     "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
@@ -45,19 +40,11 @@ def deliveries(
     limit: int = PAGE,
 ) -> list[dict[str, Any]]:
     """One page of deliveries, newest first, with ids below `before`; as contract.md describes a delivery."""
-    conditions: list[str] = ["1 = 1"]
-    values: list[Any] = []
-    for column, value in (("d.status", status), ("d.source", source)):
-        if value is not None:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    if before is not None:
-        conditions.append("d.id < ?")
-        values.append(before)
+    where, values = _where(("d.status = ?", status), ("d.source = ?", source), ("d.id < ?", before))
     rows = ledger.run(
         connection,
         f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
-        f" WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?",
+        f" WHERE {where} ORDER BY d.id DESC LIMIT ?",
         *values,
         limit,
     )
@@ -75,15 +62,11 @@ def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int])
 
 def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
     """Every delivery of that status, newest first, read in pages so that no transaction stays open."""
-    before, left = None, limit
-    while left is None or left > 0:
-        with look(ledger) as connection:
-            page = deliveries(ledger, connection, status=status, before=before, limit=min(PAGE, left or PAGE))
-        yield from page
-        if len(page) < min(PAGE, left or PAGE):
-            return
-        before = page[-1]["id"]
-        left = None if left is None else left - len(page)
+    return _pages(
+        ledger,
+        limit,
+        lambda connection, before, most: deliveries(ledger, connection, status=status, before=before, limit=most),
+    )
 
 
 def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str, Any]:
@@ -167,17 +150,10 @@ def events(
     ledger: Ledger, connection: Connection, *, outcome: str | None = None, before: int | None = None, limit: int = PAGE
 ) -> list[dict[str, Any]]:
     """One page of events, newest first, with ids below `before`."""
-    conditions: list[str] = ["1 = 1"]
-    values: list[Any] = []
-    if outcome is not None:
-        conditions.append("outcome = ?")
-        values.append(outcome)
-    if before is not None:
-        conditions.append("id < ?")
-        values.append(before)
+    where, values = _where(("outcome = ?", outcome), ("id < ?", before))
     rows = ledger.run(
         connection,
-        f"SELECT {EVENT} FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+        f"SELECT {EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?",
         *values,
         limit,
     )
@@ -193,15 +169,11 @@ def events_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> 
 
 def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
     """Every event of that outcome, newest first, in pages."""
-    before, left = None, limit
-    while left is None or left > 0:
-        with look(ledger) as connection:
-            page = events(ledger, connection, outcome=outcome, before=before, limit=min(PAGE, left or PAGE))
-        yield from page
-        if len(page) < min(PAGE, left or PAGE):
-            return
-        before = page[-1]["id"]
-        left = None if left is None else left - len(page)
+    return _pages(
+        ledger,
+        limit,
+        lambda connection, before, most: events(ledger, connection, outcome=outcome, before=before, limit=most),
+    )
 
 
 def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[str, Any] | None:
@@ -229,76 +201,26 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     return found
 
 
-def stats(ledger: Ledger, connection: Connection, tallies: Tallies | None = None) -> dict[str, Any]:
-    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes.
-
-    tallies: of one who asks often; counts of a large ledger may then be some seconds old.
-    """
-    now, tallies = ledger.now(connection), tallies or Tallies()
-    by_status = tallies.get(
-        "deliveries", lambda: _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
-    )
-    tally = tallies.get("events", lambda: _outcomes(ledger, connection))
-    by_outcome = {name: count for name, count in tally.items() if count}
-    statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
-    repeats = ledger.run(connection, statement).scalar_one()
-    statement = "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL AND claim IS NULL"
-    oldest = ledger.run(connection, statement).scalar_one()
-    return {
-        "deliveries": by_status,
-        "events": by_outcome,
-        "repeats": int(repeats),
-        "oldest_due_seconds": max(0.0, (now - oldest) / 1000) if oldest is not None else None,
-        "workers_alive": len(workers_alive(ledger, connection)),
-        "destinations": destinations(ledger, connection),
-    }
+def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """Those of `conditions` whose value is not None, and these values."""
+    asked = [(condition, value) for condition, value in conditions if value is not None]
+    return " AND ".join(["1 = 1", *(condition for condition, _ in asked)]), [value for _, value in asked]
 
 
-def _outcomes(ledger: Ledger, connection: Connection) -> dict[str, int]:
-    newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
-    statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
-    commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
-    return _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
-
-
-def _tally(
-    ledger: Ledger, connection: Connection, table: str, column: str, names: Sequence[str], commonest: str
-) -> dict[str, int]:
-    """How many rows have each of `names` in `column`, exactly. The commonest is what the others leave of all rows, which are
-    counted much faster than those of one name."""
-    one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
-    found = {name: int(ledger.run(connection, one, name).scalar_one()) for name in names if name != commonest}
-    rest = int(ledger.run(connection, f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
-    return {name: found.get(name, rest) for name in names}
-
-
-def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]:
-    """The brakes of each destination."""
-    rows = ledger.run(
-        connection, "SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name"
-    ).all()
-    return [
-        {
-            "name": name,
-            "paused_at": iso(paused),
-            "paused_reason": why,
-            "failures": failures,
-            "probe_at": iso(probe),
-            "is_open": failures >= BREAKER_FAILURES,
-        }
-        for name, paused, why, failures, probe in rows
-    ]
-
-
-def workers_alive(ledger: Ledger, connection: Connection) -> list[tuple[int, str, int]]:
-    """Workers with a fresh heartbeat: (id, host, pid)."""
-    since = ledger.now(connection) - ALIVE_SECONDS * 1000
-    rows = ledger.run(
-        connection,
-        "SELECT id, host, pid FROM workers WHERE stopped_at IS NULL AND heartbeat_at >= ? ORDER BY id",
-        since,
-    )
-    return [tuple(row) for row in rows.all()]
+def _pages(
+    ledger: Ledger, limit: int | None, page_of: Callable[[Connection, int | None, int], list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """All rows, or `limit` of them, read in pages so that no transaction stays open. page_of(connection, before, most)."""
+    before, left = None, limit
+    while left is None or left > 0:
+        most = PAGE if left is None else min(PAGE, left)
+        with look(ledger) as connection:
+            page = page_of(connection, before, most)
+        yield from page
+        if len(page) < most:
+            return
+        before = page[-1]["id"]
+        left = None if left is None else left - len(page)
 
 
 def delivery_row(row: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ The unique columns (events.event_key, dedupe_keys.key) are what stops duplicates
 usual case cheap. Recording the same group again changes nothing but the counts of repeats.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,38 +14,11 @@ from app.identity import NOBODY, dedupe_key, storable
 from app.ledger.engine import Ledger
 from app.ledger.flushing import flush
 from app.ledger.rendering import facts_of
-from app.ledger.snapshot import Snapshot
-from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
-from app.model import Mark, Outcome, Rules
+from app.ledger.snapshot import VERIFIED_EARLY, Snapshot
+from app.ledger.staged import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
+from app.model import Mark, Outcome
 from app.money import LARGEST_MINOR
 from app.persons import Person, identifiers_of, resolve
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one event. `id` is the ledger's id of it (or of the one it repeats), `event_id` the source's."""
-
-    id: int
-    event_id: str
-    outcome: Outcome
-    reason: str
-    delivers: bool = False
-    """New deliveries were made, or held ones released: worth a nudge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What recording needs to know of the configuration. Holds are in seconds."""
-
-    rules: Rules
-    routes: Sequence[Route]
-    person_hold_seconds: float = 20
-    purchase_hold_seconds: float = 90
-    first_touch: bool = True
-    require_click_id: bool = False
-    stripe_lead_once: bool = False
-    deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""
 
 
 def record(
@@ -74,6 +47,7 @@ class _Recording:
         self.mapped = arrival.mapped
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
+        self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.loose_keys]
         self.identifiers = identifiers_of(self.mapped.who, policy.rules.phone_region)
         self.event_id = 0
         self.person: Person | None = None
@@ -94,7 +68,9 @@ class _Recording:
         verified = self._send_what_was_deferred()
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
-            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].dedupe_key}"
+            outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
+        elif self._is_verified_early() and outcome == "ignored":
+            reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)
         self.snapshot.new_events.append(
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person)
@@ -118,6 +94,14 @@ class _Recording:
             if not self.snapshot.is_taken(key):
                 made.append(self._second_event(first, key))
         return made
+
+    def _is_verified_early(self) -> bool:
+        return (
+            self.mapped.verifies
+            and self.arrival.source in self.policy.deferred
+            and self.person is not None
+            and not any(c.source == self.arrival.source for c in self.snapshot.deferred_leads(self.person))
+        )
 
     def _second_event(self, first: Conversion, key: str) -> Conversion:
         kept = first.facts["lead"]
@@ -152,7 +136,7 @@ class _Recording:
             self._mark(mapped.mark)
             return mapped.outcome, mapped.reason, False
         if conversion is not None and conversion.state == "counted":
-            self._claim_keys(conversion)
+            self.snapshot.claim_keys(self.keys, conversion)
             if mapped.outcome in ("sale", "lead"):
                 return self._another_word(conversion)
             if mapped.outcome == "pending" or (mapped.links and not mapped.cancels):
@@ -205,7 +189,7 @@ class _Recording:
             conversion.event_id = self.event_id
             conversion.person = person
             self._take_facts(conversion)
-        self._claim_keys(conversion)
+        self.snapshot.claim_keys(self.keys, conversion)
         conversion.deliver_at = self._due_at()
         return self.mapped.kind, self.mapped.reason, True
 
@@ -222,9 +206,16 @@ class _Recording:
 
     def _facts(self) -> dict[str, Any]:
         facts = facts_of(self.mapped, self.policy.rules)
-        if self.mapped.lead is not None and self.arrival.source in self.policy.deferred and not self.mapped.verifies:
+        if self.mapped.lead is not None and self._waits_for_verification():
             facts["lead"]["mode"] = "deferred"
         return facts
+
+    def _waits_for_verification(self) -> bool:
+        """Providers deliver in any order: who was verified before the sign-up came has nothing to wait for."""
+        source, deferred = self.arrival.source, self.policy.deferred
+        if source not in deferred or self.mapped.verifies:
+            return False
+        return self.person is None or not self.snapshot.was_verified(self.person, source, deferred[source])
 
     def _due_at(self) -> int:
         """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""
@@ -238,38 +229,30 @@ class _Recording:
 
     def _known_conversion(self) -> Conversion | None:
         """The conversion that owns one of the keys. Sets that this event shows to be one purchase are joined."""
-        known: list[Conversion] = []
-        for key in self.keys:
-            conversion = self.snapshot.new_keys.get(key) or self.snapshot.keys.get(key)
-            if conversion is not None and conversion not in known:
-                known.append(conversion)
-        for prefix in self.mapped.key_prefixes:
-            conversion = self.snapshot.by_prefix(dedupe_key(self.arrival.source, self.mapped, prefix))
-            if conversion is not None and conversion not in known:
+        source, mapped = self.arrival.source, self.mapped
+        prefixes = [dedupe_key(source, mapped, prefix) for prefix in mapped.key_prefixes]
+        known = self.snapshot.owners([key for key in self.keys if key not in self.loose], prefixes)
+        for conversion in self.snapshot.owners(self.loose, ()):
+            if conversion not in known and not conversion.contradicts(self.keys[0]):
                 known.append(conversion)
         if not known:
             return None
-        known.sort(key=lambda c: (c.state != "counted", c.state != "pending", c.id))
+        known.sort(key=lambda c: (c.state != "counted", c.hold == "purchase", c.state != "pending", c.id))
         first = known[0]
         for other in known[1:]:
             if other.state == "counted":
-                reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
-                self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
+                self._was_counted_twice(first, other)
             else:
-                self._absorb(first, other)
+                self.snapshot.absorb(first, other)
         return first
 
-    def _absorb(self, first: Conversion, other: Conversion) -> None:
-        self.snapshot.dropped[other.id] = first
-        for keys in (self.snapshot.keys, self.snapshot.new_keys):
-            for key, conversion in keys.items():
-                if conversion is other:
-                    keys[key] = first
-
-    def _claim_keys(self, conversion: Conversion) -> None:
-        for key in self.keys:
-            if key not in self.snapshot.keys and key not in self.snapshot.new_keys:
-                self.snapshot.new_keys[key] = conversion
+    def _was_counted_twice(self, first: Conversion, other: Conversion) -> None:
+        """Possible with opt-in events alone: what was not known to be one is. One that is still held for that is not sent."""
+        reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
+        if other.hold == "purchase" and self.snapshot.unattempted(other):
+            self.snapshot.withdraw(first, other)
+            reason += f"; {other.dedupe_key} was not sent yet, and is withdrawn"
+        self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
 
     def _keep_open(self, state: str) -> None:
         """Remembers that these ids belong together, for the event that will count them."""
@@ -280,7 +263,7 @@ class _Recording:
             conversion.state, conversion.is_changed = state, not conversion.is_new
         if self.person is not None and conversion.person is None:
             conversion.person, conversion.is_changed = self.person, not conversion.is_new
-        self._claim_keys(conversion)
+        self.snapshot.claim_keys(self.keys, conversion)
 
     def _new_conversion(self, state: str) -> Conversion:
         conversion = Conversion(
@@ -312,46 +295,20 @@ class _Recording:
         snapshot, who, identifiers = self.snapshot, self.mapped.who, self.identifiers
         if not identifiers:
             return self.conversion.person.survivor() if self.conversion and self.conversion.person else None
-        resolution = resolve(who, identifiers, snapshot.find, self._new_person, snapshot.attempted)
+        resolution = resolve(who, identifiers, snapshot.find, snapshot.add_person, snapshot.attempted)
         person = resolution.person
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append((self.event_id, person, self.conversion, reason))
         for identifier in identifiers:
-            self._remember(identifier, person)
-        return person
-
-    def _remember(self, identifier: tuple[str, str], person: Person) -> None:
-        """Notes that `identifier` was last seen with `person`."""
-        known = self.snapshot.found.setdefault(identifier, [])
-        row = (*identifier, person.id)
-        owners = [p.survivor() for p in known]
-        if person not in owners:
-            self.snapshot.new_identifiers[row] = person
-            known.insert(0, person)
-        elif owners[0] is not person:
-            known.insert(0, known.pop(owners.index(person)))
-            if row not in self.snapshot.new_identifiers:
-                self.snapshot.seen_again[row] = person
-
-    def _new_person(self) -> Person:
-        person = Person(self.snapshot.next_id(), is_new=True)
-        self.snapshot.new_persons.append(person)
+            snapshot.remember(identifier, person)
         return person
 
     def _mark(self, mark: Mark) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
-        if abs(mark.money.minor) > LARGEST_MINOR:
-            return  # no amount that any payment had
-        at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
-        for key in self.keys:
-            row = (
-                storable(mark.reference),
-                key,
-                mark.kind,
-                storable(mark.status),
-                mark.money.minor,
-                mark.money.currency,
-                at,
-            )
-            self.snapshot.marks.append(row)
+        if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is no amount that any payment had
+            at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
+            money = mark.money
+            for key in self.keys:
+                row = (storable(mark.reference), key, mark.kind, storable(mark.status), money.minor, money.currency, at)
+                self.snapshot.marks.append(row)

@@ -28,8 +28,8 @@ KINDS = ("sale", "lead")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries. since and until in ms; reason is the exact error, "" for none; text is what was searched for, and
-    delivery_ids what it leads to, where that is known already (`resolve`)."""
+    """Which deliveries. since and until in ms; reason is the exact error, "" for none; text is what was searched for (see
+    `find` for whole_addresses), and delivery_ids what it leads to, where that is known already (`resolve`)."""
 
     statuses: Sequence[str] = FAILED
     source: str | None = None
@@ -40,6 +40,7 @@ class Filter:
     since: int | None = None
     until: int | None = None
     text: str = ""
+    whole_addresses: bool = False
     delivery_ids: Sequence[int] | None = None
 
 
@@ -61,13 +62,18 @@ class Page:
     next_before: int | None = None
 
 
-def find(ledger: Ledger, connection: Connection, text: str, sources: Iterable[str]) -> Found:
+def find(
+    ledger: Ledger, connection: Connection, text: str, sources: Iterable[str], *, whole_addresses: bool = False
+) -> Found:
     """What `text`, whole or its beginning, names: e-mail address, phone, customer id, cus_… or sub_…, invoiceId or another
-    id of a purchase or submission, event id, click id; "12" is a delivery's or an event's id in the ledger."""
+    id of a purchase or submission, event id, click id; "12" is a delivery's or an event's id in the ledger.
+
+    whole_addresses: an e-mail address only where it is whole. Beginnings would tell, letter by letter, one that is masked.
+    """
     text, names = text.strip(), list(sources)
     if not text:
         return Found()
-    persons = person_ids(ledger, connection, text, names)
+    persons = person_ids(ledger, connection, text, names, whole_addresses=whole_addresses)
     scopes = [f"{kind}:{name}:" for name in names for kind in KINDS]
     conversions = _beginning(ledger, connection, "dedupe_keys", "key", "conversion_id", text, scopes)
     events = _beginning(ledger, connection, "events", "event_key", "id", text, [f"{name}:" for name in names])
@@ -78,7 +84,9 @@ def find(ledger: Ledger, connection: Connection, text: str, sources: Iterable[st
     return Found(persons, conversions, [*numbers, *events], numbers)
 
 
-def person_ids(ledger: Ledger, connection: Connection, text: str, sources: Iterable[str]) -> list[int]:
+def person_ids(
+    ledger: Ledger, connection: Connection, text: str, sources: Iterable[str], *, whole_addresses: bool = False
+) -> list[int]:
     """Persons one of whose identifiers is or begins with `text`, exact ones first."""
     phone = normal_phone(text)
     forms = sorted({text, normal_email(text), *([phone] if phone else [])})
@@ -88,7 +96,8 @@ def person_ids(ledger: Ledger, connection: Connection, text: str, sources: Itera
     found = dict.fromkeys(ledger.run(connection, exact, value, MOST).scalars())
     for form in forms:
         scoped = scopes if form == text else []
-        found |= dict.fromkeys(_beginning(ledger, connection, "identifiers", "value", "person_id", form, scoped))
+        table = "(SELECT * FROM identifiers WHERE value NOT LIKE '%@%') i" if whole_addresses else "identifiers"
+        found |= dict.fromkeys(_beginning(ledger, connection, table, "value", "person_id", form, scoped))
     return list(found)[:MOST]
 
 
@@ -136,7 +145,7 @@ def resolve(ledger: Ledger, connection: Connection, wanted: Filter, sources: Ite
     """The same filter with what its text leads to, for one who asks several things of it."""
     if not wanted.text or wanted.delivery_ids is not None:
         return wanted
-    found = find(ledger, connection, wanted.text, sources)
+    found = find(ledger, connection, wanted.text, sources, whole_addresses=wanted.whole_addresses)
     return replace(wanted, delivery_ids=deliveries_of(ledger, connection, found))
 
 

@@ -1,4 +1,5 @@
-"""The epoch of the dashboard's sessions: one that began in an earlier epoch has ended, wherever its cookie is."""
+"""Which of the dashboard's sessions have ended, wherever their cookies are: each that was logged out, until its time is up
+anyway, and all that began in an earlier epoch."""
 
 from sqlalchemy import Connection
 
@@ -7,11 +8,31 @@ from app.ledger.engine import Ledger
 from app.ledger.mending import note
 
 NAME = "session_epoch"
+ENDED = "session_ended:"
 
 
 def epoch(ledger: Ledger) -> int:
     """The present epoch; 0 until everybody was logged out for the first time."""
     return read_cursors(ledger, [NAME]).get(NAME, 0)
+
+
+def is_open(ledger: Ledger, session: str, began_in: int) -> bool:
+    """Whether a session of that epoch was neither logged out itself, nor with all others."""
+    ended = ENDED + session
+    found = read_cursors(ledger, [NAME, ended])
+    return ended not in found and found.get(NAME, 0) == began_in
+
+
+def end(ledger: Ledger, session: str, until: int) -> None:
+    """Ends one session, whose time is up at `until` (Unix seconds). Idempotent."""
+
+    def work(connection: Connection) -> None:
+        now = ledger.now(connection) // 1000
+        ledger.run(connection, "DELETE FROM counters WHERE name LIKE ? AND value < ?", ENDED + "%", now)
+        new = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
+        ledger.run(connection, new, ENDED + session, until)
+
+    ledger.transact(work)
 
 
 def end_all(ledger: Ledger, actor: str) -> None:

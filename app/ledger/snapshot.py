@@ -4,7 +4,7 @@ Nothing here decides anything: app/ledger/recording.py does, on these plain obje
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.ledger.standing import was_attempted
 from app.persons import Identifier, Person
 
+VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is not deferred"
+"""The reason of an event that shows so before there is a Lead to follow; by it, it is found again."""
 IDS_AN_EVENT = 4
 """Its own, and those of a conversion, a person and a delivery. More are drawn where a group takes more."""
 
@@ -48,6 +50,8 @@ class Snapshot:
     """Held conversions of an opt-in event whose purchase a better event named."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
     """Conversions that turned out to be another one, by their ids."""
+    withdrawn: list[tuple[Conversion, Conversion]] = field(default_factory=list)
+    """Counted conversions that turned out to be another counted one before they were sent, each with that one."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
 
@@ -106,6 +110,53 @@ class Snapshot:
     def find(self, identifier: Identifier) -> Sequence[Person]:
         return self.found.get(identifier, ())
 
+    def owners(self, keys: Sequence[str], prefixes: Sequence[str]) -> list[Conversion]:
+        """The conversions that own these keys, or the one key that begins with one of `prefixes`; each once."""
+        found = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
+        found += [self.by_prefix(prefix) for prefix in prefixes]
+        return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
+
+    def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> None:
+        """Those of `keys` that nobody owns become those of `conversion`."""
+        for key in keys:
+            if key not in self.keys and key not in self.new_keys:
+                self.new_keys[key] = conversion
+
+    def absorb(self, first: Conversion, other: Conversion) -> None:
+        """`other` turned out to be `first`, who gets its keys."""
+        self.dropped[other.id] = first
+        self._hand_over(first, other)
+
+    def withdraw(self, first: Conversion, other: Conversion) -> None:
+        """`other` turned out to be `first`, who gets its keys, and is not to be sent; what was recorded of it stays."""
+        self.withdrawn.append((other, first))
+        other.deliver_at = None
+        self._hand_over(first, other)
+
+    def _hand_over(self, first: Conversion, other: Conversion) -> None:
+        for keys in (self.keys, self.new_keys):
+            for key, conversion in keys.items():
+                if conversion is other:
+                    keys[key] = first
+
+    def add_person(self) -> Person:
+        person = Person(self.next_id(), is_new=True)
+        self.new_persons.append(person)
+        return person
+
+    def remember(self, identifier: Identifier, person: Person) -> None:
+        """Notes that `identifier` was last seen with `person`."""
+        known = self.found.setdefault(identifier, [])
+        row = (*identifier, person.id)
+        owners = [one.survivor() for one in known]
+        if person not in owners:
+            self.new_identifiers[row] = person
+            known.insert(0, person)
+        elif owners[0] is not person:
+            known.insert(0, known.pop(owners.index(person)))
+            if row not in self.new_identifiers:
+                self.seen_again[row] = person
+
     def attempted(self, person: Person) -> bool:
         """Whether anything of this person was ever tried to be sent."""
         if person.is_new:
@@ -152,6 +203,30 @@ class Snapshot:
             self.load_conversions(ids)
             found += [self.conversions[identity] for identity in ids]
         return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
+
+    def was_verified(self, person: Person, source: str, verifying: Collection[str]) -> bool:
+        """Whether something of this person shows that their address is verified: an event of `source` that said so and found no
+        deferred Lead yet (VERIFIED_EARLY), or a conversion of one of the sources that are `verifying`."""
+        if any(
+            e.person is person and e.arrival.source == source and e.reason == VERIFIED_EARLY for e in self.new_events
+        ):
+            return True
+        if any(c.person is person and c.state == "counted" and c.source in verifying for c in self.new_conversions):
+            return True
+        if person.is_new:
+            return False
+        condition, value = self.ledger.among("source", sorted(verifying))
+        row = self.ledger.run(
+            self.connection,
+            "SELECT 1 FROM events WHERE person_id = ? AND source = ? AND reason = ?"
+            f" UNION ALL SELECT 1 FROM conversions WHERE person_id = ? AND state = 'counted' AND {condition} LIMIT 1",
+            person.id,
+            source,
+            VERIFIED_EARLY,
+            person.id,
+            value,
+        ).first()
+        return row is not None
 
     def is_taken(self, key: str) -> bool:
         """Whether a dedupe key belongs to a conversion already."""

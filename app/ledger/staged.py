@@ -1,11 +1,12 @@
-"""What recording works on, as plain objects: events that arrive, and what the ledger knows or is to know of them."""
+"""What recording works on, as plain objects: events that arrive, what the ledger knows or is to know of them, and what is said."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from app.dialects import Dialect
-from app.model import Inbound, Mapped
+from app.model import Inbound, Mapped, Outcome, Rules
 from app.persons import Person
 
 
@@ -47,6 +48,15 @@ class Conversion:
     deliver_at: int | None = None
     """Set where deliveries are to be made of it: when they are due."""
 
+    def contradicts(self, key: str) -> bool:
+        """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
+        return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)
+
+
+def _kind_of(key: str) -> str:
+    """in of sale:stripe:in_1."""
+    return key.rsplit(":", 1)[-1].partition("_")[0]
+
 
 @dataclass(slots=True)
 class SeenEvent:
@@ -82,3 +92,30 @@ class NewEvent:
     reason: str
     conversion: Conversion | None
     person: Person | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one event. `id` is the ledger's id of it (or of the one it repeats), `event_id` the source's."""
+
+    id: int
+    event_id: str
+    outcome: Outcome
+    reason: str
+    delivers: bool = False
+    """New deliveries were made, or held ones released: worth a nudge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What recording needs to know of the configuration. Holds are in seconds."""
+
+    rules: Rules
+    routes: Sequence[Route]
+    person_hold_seconds: float = 20
+    purchase_hold_seconds: float = 90
+    first_touch: bool = True
+    require_click_id: bool = False
+    stripe_lead_once: bool = False
+    deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from app.ledger import tables
+from app.ledger.breaker import PROBE_SECONDS
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import ATTEMPT, PROBE_SECONDS
+from app.ledger.outcomes import ATTEMPT
 
 LOST = "the worker ended before it knew the answer; this attempt may or may not have reached the destination"
 CLOCK_TOLERANCE_MS = 2000

@@ -204,7 +204,7 @@ deliveries = Table(
 )
 """held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
 dead_at: when it last died. ix_deliveries_failed holds all that the page of failed ones filters and groups by, so that it
-reads none for being counted; last_error is cut where it is written (forwarding.LONGEST_ERROR), since PostgreSQL takes no
+reads none for being counted; last_error is cut where it is written (outcomes.LONGEST_ERROR), since PostgreSQL takes no
 index row over 2,700 bytes. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
 replay moves."""
 

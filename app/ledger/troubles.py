@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.ledger.breaker import BREAKER_FAILURES
+from app.ledger.claims import due_since
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import BREAKER_FAILURES
 from app.ledger.overview import MOST, waiting
 from app.ledger.refusals import HOUR_MS
 from app.ledger.silence import last_heard, usual_pause
+from app.ledger.stats import workers_alive
 from app.toml_tables import AlertKind, AlertTable
 
 USUAL_HOURS = 7 * 24
@@ -37,6 +39,8 @@ class Watch:
     rules: AlertTable
     destinations: Sequence[str]
     sources: Sequence[str]
+    hold_seconds: float
+    """HOLD_SECONDS: what waits for a Lead is not late."""
     _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
     def troubles(self, ledger: Ledger, connection: Connection, now: int, began: Mapping[str, int]) -> Sequence[Trouble]:
@@ -45,7 +49,11 @@ class Watch:
         kinds = self.rules.kinds
         if "dead" in kinds:
             found += [t for name in self.destinations for t in self._dead(ledger, connection, name, now)]
-        found += [t for t in self._stopped(ledger, connection, now) if t.kind in kinds]
+        stopped = self._stopped(ledger, connection, now)
+        found += [t for t in stopped if t.kind in kinds]
+        if "late" in kinds:
+            going = set(self.destinations) - {t.subject for t in stopped}
+            found += [t for name in sorted(going) for t in self._late(ledger, connection, name, now)]
         for source in self.sources:
             if "refused" in kinds:
                 found += self._refused(ledger, connection, source, now, began.get(f"refused:{source}", now))
@@ -81,6 +89,16 @@ class Watch:
             elif failures >= BREAKER_FAILURES:
                 found.append(Trouble("down", name, now, detail))
         return found
+
+    def _late(self, ledger: Ledger, connection: Connection, destination: str, now: int) -> list[Trouble]:
+        """Something could have been sent long since, to a destination that is well as far as we know."""
+        hold_ms, late_ms = int(self.hold_seconds * 1000), int(self.rules.late_minutes * 60_000)
+        since = due_since(ledger, connection, destination, now - late_ms, now=now, hold_ms=hold_ms)
+        if since is None:
+            return []
+        workers = len(workers_alive(ledger, connection, now))
+        detail = {"waiting": waiting(ledger, connection, destination), "workers": workers}
+        return [Trouble("late", destination, since, detail)]
 
     def _refused(self, ledger: Ledger, connection: Connection, source: str, now: int, began_at: int) -> list[Trouble]:
         """More refused in this hour and the last one than in two usual ones of the week before it began."""

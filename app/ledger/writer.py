@@ -14,8 +14,8 @@ import structlog
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 
 LARGEST_GROUP = 128
 MOST_WAITING = 2000

@@ -29,5 +29,8 @@ class Source(Protocol):
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
         """The headers that the provider would send with `body`: for `bridge send` and tests. {} where it does not sign."""
 
+    def stamp(self, body: bytes, secret: str) -> bytes:
+        """`body` as the provider would send it: with the secret in it where it proves itself so (a handshake key)."""
+
     def map(self, inbound: Inbound, rules: Rules) -> Mapped:
         """What the body means. Pure. Raises MalformedEvent where it cannot be read as this provider's, nothing else."""

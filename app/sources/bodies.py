@@ -43,7 +43,7 @@ def read_body(inbound: Inbound) -> dict[str, Any]:
     kind = inbound.content_type.partition(";")[0].strip().casefold()
     if kind == "multipart/form-data":
         return nested(multipart_pairs(inbound.body, inbound.content_type))
-    if kind == "application/x-www-form-urlencoded":
+    if kind == "application/x-www-form-urlencoded" and inbound.body.lstrip()[:1] != b"{":
         return nested(form_pairs(inbound.body))
     found = json_dict(inbound.body)
     return nested(list(found.items())) if any(BRACKET_KEY.fullmatch(key) for key in found) else found

@@ -9,6 +9,7 @@ from typing import Any
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
 from app.sources.flat import fields_from
+from app.sources.labels import words
 from app.sources.reading import body_hash, email_of, from_iso, identifier_of, json_object, text_of
 from app.sources.signatures import HmacScheme
 from app.sources.view import Contact, Field, FieldType, View, event_name_of, ignored, lead, parked, title_of
@@ -26,6 +27,7 @@ NO_BOOKING = {
     "BOOKING_NO_SHOW_UPDATED": "a no-show",
     "FORM_SUBMITTED_NO_EVENT": "a routing form that was counted as FORM_SUBMITTED",
 }
+OF_THE_FORM = words("triggerEvent createdAt payload formId formName teamId responseId redirect responses")
 BUILT_IN: dict[str, FieldType] = {
     "name": "name",
     "email": "email",
@@ -110,11 +112,9 @@ def _real_address(value: Any) -> Any:
 
 def _routing_form(inbound: Inbound, rules: Rules, raw: dict[str, Any], payload: dict[str, Any], event: str) -> Mapped:
     body = payload or raw
-    answers = dict_of(body.get("responses"))
-    fields = (
-        Field(key=key, value=answer.get("value", answer.get("response")) if isinstance(answer, dict) else answer)
-        for key, answer in answers.items()
-    )
+    answers = dict_of(body.get("responses")) or {  # older versions put the answers beside the rest
+        key: answer for key, answer in {**raw, **payload}.items() if key not in OF_THE_FORM
+    }
     view = View(
         event=event,
         submission_id=next(
@@ -127,10 +127,17 @@ def _routing_form(inbound: Inbound, rules: Rules, raw: dict[str, Any], payload: 
         ),
         body=inbound.body,
         occurred_at=from_iso(raw.get("createdAt")),
-        fields=tuple(fields),
+        fields=tuple(Field(key=key, value=_answer(answer)) for key, answer in answers.items()),
         form=title_of(body.get("formName"), body.get("formId")),
     )
     return lead(NAME, view, rules)
+
+
+def _answer(answer: Any) -> Any:
+    """An answer is {value, response}, of which "value" is on its way out, or the bare value."""
+    if not isinstance(answer, dict):
+        return answer
+    return next((found for key in ("value", "response") if (found := answer.get(key)) not in (None, "", [])), None)
 
 
 SOURCE = Webhook(NAME, "Cal.com", SCHEME, read)

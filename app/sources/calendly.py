@@ -36,8 +36,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         submission_id=identifier_of(invitee.get("uri")) or identifier_of(invitee.get("uuid")),
         body=inbound.body,
         occurred_at=from_iso(invitee.get("created_at")) or from_iso(raw.get("created_at")),
-        fields=tuple(_question(dict_of(asked)) for asked in list_of(payload.get("questions_and_answers"))),
-        hidden=dict_of(payload.get("tracking")),
+        fields=tuple(_question(dict_of(asked)) for asked in _questions(payload, invitee)),
+        hidden=dict_of(payload.get("tracking")) or dict_of(invitee.get("tracking")),
         contact=Contact(
             email=invitee.get("email"),
             name=invitee.get("name"),
@@ -61,6 +61,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         missing = "it has no payload.uri, so it could not be counted once"
         return parked(NAME, view, rules, missing, event_name="demo_booked")
     return lead(NAME, view, rules, event_name="demo_booked", reason="a meeting was booked")
+
+
+def _questions(payload: dict[str, Any], invitee: dict[str, Any]) -> list[Any]:
+    asked = (list_of(place.get("questions_and_answers")) for place in (payload, invitee))
+    return next((answers for answers in asked if answers), [])
 
 
 def _question(asked: dict[str, Any]) -> Field:

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
+from app.sources.flat import below
 from app.sources.reading import from_unix, identifier_of, json_object
 from app.sources.signatures import standard_webhooks
 from app.sources.view import Contact, View, event_name_of, ignored, lead, parked
@@ -22,14 +23,15 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = json_object(inbound.body)
     user = dict_of(raw.get("data"))
     event = event_name_of(raw.get("type"))
-    user_id = identifier_of(user.get("id"))
+    user_id, metadata = identifier_of(user.get("id")), _metadata(user)
     view = View(
         event=event,
         submission_id=user_id,
         body=inbound.body,
         event_id=identifier_of(inbound.headers.get("svix-id")),
         occurred_at=from_unix(user.get("created_at")) or from_unix(raw.get("timestamp")),
-        hidden=_metadata(user),
+        fields=below(metadata),
+        hidden=metadata,
         contact=Contact(
             email=_primary(user, "email_addresses", "primary_email_address_id").get("email_address"),
             first=user.get("first_name"),

@@ -1,9 +1,9 @@
 """Sources of one's own, from a table of bridge.toml instead of code. docs/sources.md shows them.
 
-Everything is read and checked once, by `build`: what is wrong is a ConfigurationError that names the key. Expressions are
-jmespath (https://jmespath.org): they select and fall back, but cannot loop, run code or reach anything outside the body.
+Everything is read and checked once, by `build`: what is wrong is a ConfigurationError that names the key.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import jmespath
-
 from app.errors import ConfigurationError
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money, currency_code, from_major
 from app.sources.base import Source
 from app.sources.bodies import read_body
+from app.sources.expressions import expression
 from app.sources.flat import fields_from
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
 from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
@@ -25,11 +24,11 @@ from app.sources.values import fold, name_of, phone_of, single
 from app.sources.view import Field, View, event_id_of, event_name_of, ignored, title_of, who_of
 from app.sources.webhook import Webhook
 
-LONGEST_EXPRESSION = 500
 COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
 SALE_FIELDS = (*COMMON_FIELDS, "order_id", "invoice_id", "amount", "currency")
-OPTIONS_OF_FIELDS = ("occurred_at_unit", "occurred_at_zone", "amount_unit")
-OF_THE_TABLE = ("kind", "title", "signature", "events", "fields", "event_name", "currency", "lead_mode")
+OPTIONS_OF_FIELDS = {"occurred_at_unit": "occurred_at", "occurred_at_zone": "occurred_at", "amount_unit": "amount"}
+"""Each belongs to a field, and would say nothing without it."""
+OF_THE_TABLE = ("kind", "title", "signature", "events", "fields", "event_name", "currency", "lead_mode", "verified_by")
 
 Pick = Callable[["Body"], Any]
 
@@ -73,14 +72,20 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
     at = f"sources.{name}"
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"{at}: must be a table")
-    if not name.isascii() or not name.replace("_", "").isalnum() or name != name.lower() or len(name) > 40:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise ConfigurationError(
-            f"{at}: a source's name is lower-case letters, digits and _, since it names a URL and a variable"
+            f"{at}: a source's name is 1 to 40 of a-z, 0-9 and _ and begins with a letter: it names a URL and a variable"
         )
     only(table, OF_THE_TABLE, at)
     kind = choice_in(table, "kind", ("lead", "sale"), at, default="lead")
     fields = table_in(table, "fields", at)
-    only(fields, (*(SALE_FIELDS if kind == "sale" else COMMON_FIELDS), *OPTIONS_OF_FIELDS), f"{at}.fields")
+    known = SALE_FIELDS if kind == "sale" else COMMON_FIELDS
+    only(fields, (*known, *(option for option, of in OPTIONS_OF_FIELDS.items() if of in known)), f"{at}.fields")
+    for option, of in OPTIONS_OF_FIELDS.items():
+        if option in fields and of not in fields:
+            raise ConfigurationError(f"{at}.fields.{option}: says nothing without {of}")
+    if kind == "lead" and "currency" in table:
+        raise ConfigurationError(f'{at}.currency: a lead has none; leave it out, or set kind = "sale"')
     event, allowed = _events(table, at)
     default_currency = text_in(table, "currency", at)
     if default_currency is not None and currency_code(default_currency) is None:
@@ -140,7 +145,7 @@ def _pick(value: Any, at: str) -> Pick:
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ConfigurationError(f"{at}: must be a name, an expression that begins with =, or a list of these")
-    picks = [_expression(text[1:], at) if text.startswith("=") else _alias(text) for text in texts]
+    picks = [_found_by(text[1:], at) if text.startswith("=") else _alias(text) for text in texts]
 
     def pick(body: Body) -> Any:
         return next((found for one in picks if (found := single(one(body))) not in (None, "", {})), None)
@@ -148,27 +153,13 @@ def _pick(value: Any, at: str) -> Pick:
     return pick
 
 
+def _found_by(text: str, at: str) -> Pick:
+    search = expression(text, at)
+    return lambda body: search(body.raw)
+
+
 def _alias(text: str) -> Pick:
     return lambda body: body.by_alias(text)
-
-
-def _expression(text: str, at: str) -> Pick:
-    if len(text) > LONGEST_EXPRESSION:
-        raise ConfigurationError(f"{at}: the expression is longer than {LONGEST_EXPRESSION} characters")
-    try:
-        compiled = jmespath.compile(text.strip())
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{at}: is no jmespath expression: {str(error).splitlines()[0] if str(error) else text}"
-        ) from None
-
-    def search(body: Body) -> Any:
-        try:
-            return compiled.search(body.raw)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError):
-            return None  # a body of another shape: the same as not finding anything
-
-    return search
 
 
 # --- a body, mapped --------------------------------------------------------------------------------------------------

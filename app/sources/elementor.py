@@ -29,7 +29,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         submission_id=body_hash(inbound.body),
         body=inbound.body,
         fields=tuple(_advanced(advanced)) if advanced else fields_from(raw, skip=OF_THE_REQUEST),
-        hidden=page_parameters(page),
+        page=page_parameters(page),
         form=title_of(form.get("name"), get(raw, "form_name"), form.get("id"), get(raw, "form_id")),
         account=identifier_of(form.get("id")) or identifier_of(get(raw, "form_id")),
     )

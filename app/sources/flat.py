@@ -2,6 +2,7 @@
 presets and the sources of one's own."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -100,6 +101,11 @@ def describe(one: Mapping[str, Any], key: str) -> Field | None:
 def _is_composite(value: Mapping[str, Any]) -> bool:
     keys = {fold(key) for key in value}
     return bool(keys) and (keys <= NAMES_OF_A_PERSON or keys <= NAMES_OF_A_NUMBER)
+
+
+def below(values: Mapping[str, Any]) -> tuple[Field, ...]:
+    """What lies deeper in metadata ({"attribution": {"clickId": …}}), as hidden fields."""
+    return tuple(replace(one, type="hidden") for one in fields_from(values) if one.key != one.id)
 
 
 def get(values: Mapping[str, Any], *names: str) -> Any:

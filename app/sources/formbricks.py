@@ -51,11 +51,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         occurred_at=from_iso(response.get("updatedAt")) or from_iso(response.get("createdAt")),
         fields=tuple(_fields(answers)),
         hidden={
-            **page_parameters(meta.get("url")),
             **({"userId": contact["userId"]} if contact.get("userId") else {}),
             **attributes,
             **_scalars(answers),
         },
+        page=page_parameters(meta.get("url")),
         spare=Contact(
             email=get(attributes, "email"),
             first=get(attributes, "firstname", "first_name"),

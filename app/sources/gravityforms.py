@@ -29,7 +29,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         body=inbound.body,
         occurred_at=from_iso(get(raw, "date_created", "entry_date"), assume_utc=True),
         fields=(*fields_from(raw, skip=OF_THE_ENTRY), *_names(raw)),
-        hidden=page_parameters(get(raw, "source_url", "embed_url")),
+        page=page_parameters(get(raw, "source_url", "embed_url")),
         form=title_of(get(raw, "form_title", "form_name"), get(raw, "form_id")),
         account=identifier_of(get(raw, "form_id")),
     )

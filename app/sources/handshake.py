@@ -38,6 +38,9 @@ class Handshake:
         return self.hmac.sign(body, secret, now, url=url) if self.hmac else {}
 
     def stamp(self, body: bytes, secret: str) -> bytes:
-        """A form-encoded `body` with the key in its field, as the provider would send it."""
-        pairs = [(name, value) for name, value in form_pairs(body) if name != self.field]
+        """A form-encoded `body` with the key in its field, as the provider would send it; another body as it is."""
+        try:
+            pairs = [(name, value) for name, value in form_pairs(body) if name != self.field]
+        except MalformedEvent:
+            return body
         return urlencode([*pairs, (self.field, secret)]).encode()

@@ -19,7 +19,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, list_of
 from app.sources.flat import fields_from, get, page_parameters
 from app.sources.reading import body_hash, from_unix, from_unix_or_iso, identifier_of, parse_json, text_of
-from app.sources.signatures import HmacScheme, header_of
+from app.sources.signatures import NO_PUBLIC_URL, HmacScheme, header_of
 from app.sources.view import Contact, View, ignored, lead, parked, title_of
 from app.sources.webhook import Webhook
 
@@ -32,7 +32,6 @@ V3 = HmacScheme(
     timestamp_unit="ms",
 )
 DECODED_IN_V3 = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.I)
-NO_PUBLIC_URL = "PUBLIC_URL is not set, and HubSpot signs the URL that it calls"
 
 
 class Scheme:
@@ -40,8 +39,6 @@ class Scheme:
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         if inbound.headers.get(V3.header.lower()):
-            if not inbound.url:
-                raise SignatureError(NO_PUBLIC_URL)
             V3.verify(replace(inbound, url=_decoded(inbound.url)), secrets, now)
             return
         given = header_of(inbound.headers, "X-HubSpot-Signature").casefold().encode("utf-8", "backslashreplace")
@@ -89,7 +86,8 @@ def _first_type(events: list[Any]) -> str:
 
 def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     """A contact with properties (either as {"value": …} or plain), or the flat object of "Customize request body"."""
-    properties = {name: _value(value) for name, value in dict_of(raw.get("properties")).items()}
+    raw = _without_owner(raw)
+    properties = {name: _value(value) for name, value in _without_owner(dict_of(raw.get("properties"))).items()}
     known = properties or raw
     submissions = [one for one in map(dict_of, list_of(raw.get("form-submissions"))) if one]
     newest = max(submissions, key=lambda one: _time(one.get("timestamp")) or 0.0, default={})
@@ -106,7 +104,8 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         body=inbound.body,
         occurred_at=moment,
         fields=() if properties else fields_from(raw),
-        hidden={**page_parameters(newest.get("page-url")), **properties},
+        hidden=properties,
+        page=page_parameters(newest.get("page-url")),
         contact=Contact(
             email=get(known, "email"),
             first=get(known, "firstname"),
@@ -120,6 +119,11 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     if not known:
         return parked(NAME, view, rules, "the body is empty: it has neither properties nor fields")
     return lead(NAME, view, rules, reason="a workflow sent a contact")
+
+
+def _without_owner(values: dict[str, Any]) -> dict[str, Any]:
+    """hubspot_owner_email and its like speak of the salesperson, who is not the lead."""
+    return {name: value for name, value in values.items() if not name.startswith("hubspot_owner")}
 
 
 def _value(value: Any) -> Any:

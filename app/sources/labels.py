@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[^\W\d_][^\W\d_A-Z]*")
 """Words of a label, key or slug: "yourEmail-2" is your, Email."""
 
+NO_WORDS = re.compile(r"\{\{[^{}]{0,200}\}\}|<[^<>]{0,200}>")
+"""What a label holds beside its words: an earlier answer that it repeats ({{field:email}}) and markup."""
+
 Part = Literal["full", "first", "last"]
 
 
@@ -102,7 +105,7 @@ EMAIL_PIECES = (
 @lru_cache(maxsize=8192)
 def _meaning_of_text(text: str) -> tuple[Meaning, bool]:
     """The meaning of one label or key, and whether it says that this is about no person at all."""
-    text = text[:500]
+    text = NO_WORDS.sub(" ", text[:500])
     words, folded = frozenset(word.casefold() for word in WORD.findall(text)), text.casefold()
     whose = 0
     if words & SOMEBODY_ELSE:  # a whole sentence may name a friend and still ask for one's own

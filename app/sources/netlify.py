@@ -79,7 +79,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         body=inbound.body,
         occurred_at=from_iso(submission.get("created_at")),
         fields=tuple(_fields(submission, data)),
-        hidden={**page_parameters(data.get("referrer")), **data},
+        hidden=data,
+        page=page_parameters(data.get("referrer")),
         contact=Contact(email=submission.get("email")),
         spare=Contact(
             name=submission.get("name"), first=submission.get("first_name"), last=submission.get("last_name")

@@ -28,7 +28,8 @@ def _preset(name: str, title: str, scheme: Scheme | None, see: Reader) -> Webhoo
             return parked(name, seen, rules, "it has no id of the submission, so it could not be counted once")
         return lead(name, seen, rules)
 
-    return Webhook(name, title, scheme, read)
+    stamps = scheme.stamp if isinstance(scheme, Handshake) and scheme.hmac is None else None
+    return Webhook(name, title, scheme, read, stamps)
 
 
 def _framer(raw: dict[str, Any], inbound: Inbound) -> View:
@@ -55,11 +56,14 @@ def _basin(raw: dict[str, Any], inbound: Inbound) -> View | str:
         return "Basin marked it as spam"
     return View(
         event="submission",
-        submission_id=identifier_of(get(answers, "id", "submission_id")) or body_hash(inbound.body),
+        submission_id=next(
+            (found for values in (answers, raw) if (found := identifier_of(get(values, "id", "submission_id")))),
+            body_hash(inbound.body),
+        ),
         body=inbound.body,
-        occurred_at=from_iso(get(answers, "created_at")),
+        occurred_at=from_iso(get(answers, "created_at")) or from_iso(get(raw, "created_at")),
         fields=fields_from(answers, skip=frozenset({"id", "attachments", "spam"})),
-        hidden=page_parameters(get(answers, "source_url", "referrer")),
+        page=page_parameters(get(answers, "source_url", "referrer")),
         form=title_of(get(answers, "form_name", "form_id")),
     )
 

@@ -6,9 +6,9 @@ as ValueError or TypeError, since anybody can send it.
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
 
 LONGEST_HEADER = 4096
+NO_PUBLIC_URL = "PUBLIC_URL is not set, and this source signs the URL that it calls"
 VERSION_1 = re.compile(r"(?:^|[\s,])v1,([^\s,]+)")
 """One signature of a Standard Webhooks list. Between them is a space, at Supabase a comma and a space while secrets rotate."""
 
@@ -65,6 +66,8 @@ class HmacScheme:
         if timestamp is not None:
             self._check_age(timestamp, now)
         message_id = header_of(inbound.headers, self.id_header) if self.id_header else ""
+        if "{url}" in self.template and not inbound.url:
+            raise SignatureError(NO_PUBLIC_URL)
         content = self._content(inbound.body, timestamp or "", message_id, inbound.url)
         for secret in secrets:
             try:
@@ -78,10 +81,11 @@ class HmacScheme:
         raise SignatureError("the signature is not of this body and any configured secret")
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
-        """The headers that carry a right signature of `body`, made at `now`."""
+        """The headers that carry a right signature of `body`, made at `now`. The same body has the same message id, as when a
+        provider sends it again."""
         seconds = now.timestamp()
         timestamp = str(int(seconds * 1000) if self.timestamp_unit == "ms" else int(seconds))
-        message_id = f"msg_{uuid.uuid4().hex}" if self.id_header else ""
+        message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}" if self.id_header else ""
         signature = self._signature(secret, self._content(body, timestamp, message_id, url))
         headers = {}
         if self.pairs:

@@ -16,7 +16,8 @@ from typing import Any
 from app.errors import SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of
-from app.sources.reading import from_iso, identifier_of, json_object
+from app.sources.flat import below
+from app.sources.reading import body_hash, from_iso, identifier_of, json_object
 from app.sources.signatures import standard_webhooks
 from app.sources.view import Contact, View, event_name_of, ignored, lead, parked
 from app.sources.webhook import Webhook
@@ -76,7 +77,9 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     operation, table = event_name_of(raw.get("type")), event_name_of(raw.get("table"))
     schema, user = event_name_of(raw.get("schema")), dict_of(raw.get("record"))
     event = f"{operation} {schema}.{table}"
-    view = _view(inbound, event, user, user.get("raw_user_meta_data"), None, user.get("created_at"))
+    # a row is updated many times, at first without email_confirmed_at; a repeat of one update has the same bytes
+    event_id = body_hash(inbound.body) if operation == "UPDATE" else None
+    view = _view(inbound, event, user, user.get("raw_user_meta_data"), event_id, user.get("created_at"))
     if (
         (operation, schema, table) == ("UPDATE", "auth", "users")
         and user.get("email_confirmed_at")
@@ -97,6 +100,7 @@ def _view(inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, eve
         body=inbound.body,
         event_id=event_id,
         occurred_at=from_iso(at) or from_iso(user.get("created_at")),
+        fields=below(known),
         hidden=known,
         contact=Contact(
             email=user.get("email"),

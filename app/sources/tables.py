@@ -1,5 +1,6 @@
 """Checked reading of a source's table in bridge.toml: every wrong value is a ConfigurationError that names its key."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,7 +41,7 @@ def table_in(table: Mapping[str, Any], key: str, at: str) -> Mapping[str, Any]:
 def text_in(table: Mapping[str, Any], key: str, at: str) -> str | None:
     value = table.get(key)
     if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > 255):
-        raise ConfigurationError(f"{at}.{key}: must be a text")
+        raise ConfigurationError(f"{at}.{key}: must be a text of 1 to 255 characters")
     return value
 
 
@@ -76,6 +77,9 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
         text_in(options, key, at)
     if "header" not in options:
         raise ConfigurationError(f"{at}.header: must name the header that holds the signature")
+    for key in ("header", "timestamp_header", "id_header"):
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", options.get(key, "X")):
+            raise ConfigurationError(f"{at}.{key}: must be a header's name alone, such as X-Signature")
     for key, choices in (
         ("encoding", ("hex", "base64")),
         ("digest", ("sha256", "sha1")),
@@ -92,6 +96,9 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
         raise ConfigurationError(f"{at}.tolerance_seconds: must be a whole number from 1 to 86400")
     if not isinstance(options.get("versions", False), bool):
         raise ConfigurationError(f"{at}.versions: must be true or false")
+    ways = [key for key in ("prefix", "pairs", "versions") if options.get(key)]
+    if len(ways) > 1:
+        raise ConfigurationError(f"{at}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
     _check_template(options, at)
     return HmacScheme(**{**options, "pairs": tuple(pairs) if pairs else None})
 

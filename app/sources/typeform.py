@@ -17,6 +17,7 @@ from app.sources.webhook import Webhook
 NAME = "typeform"
 SCHEME = HmacScheme(header="Typeform-Signature", prefix="sha256=", encoding="base64")
 
+DEEPEST = 3
 TYPES: dict[str, FieldType] = {"text": "text", "email": "email", "phone_number": "phone"}
 SUBFIELDS: dict[str, FieldType] = {
     "first_name": "first_name",
@@ -75,11 +76,12 @@ def _fields(response: dict[str, Any], definition: dict[str, Any]) -> Iterator[Fi
         )
 
 
-def _questions(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All questions, those inside groups and contact blocks too (one level of nesting is all that Typeform has)."""
+def _questions(definition: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+    """All questions, those inside groups and contact blocks too, and contact blocks inside groups."""
     for question in map(dict_of, list_of(definition.get("fields"))):
         yield question
-        yield from map(dict_of, list_of(dict_of(question.get("properties")).get("fields")))
+        if depth < DEEPEST:
+            yield from _questions(dict_of(question.get("properties")), depth + 1)
 
 
 def _payer(response: dict[str, Any]) -> Contact:

@@ -5,7 +5,7 @@ where is the click id) is the same for all of them and lives here. Readers are t
 models: people build these forms, any field may hold anything, and one odd answer must not lose the lead.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -49,6 +49,8 @@ class View:
     """A submission, normalised.
 
     hidden: hidden fields, URL parameters and metadata by name, the more trustworthy first.
+    page: parameters of the page that the form was on. They name ids where the form itself names none, and nothing else of a
+    person: ?name= is about the page.
     contact: declared by the provider, so it wins; spare: used only for what nothing else says (the payer of a payment field).
     form: title, or id where there is none. account: scopes submission_id where that is not unique by itself.
     """
@@ -60,6 +62,7 @@ class View:
     occurred_at: datetime | None = None
     fields: tuple[Field, ...] = ()
     hidden: Mapping[str, Any] = field(default_factory=dict)
+    page: Mapping[str, Any] = field(default_factory=dict)
     contact: Contact = Contact()
     spare: Contact = Contact()
     form: str | None = None
@@ -131,11 +134,14 @@ def title_of(*values: object) -> str | None:
 
 def who_of(view: View, rules: Rules) -> Who:
     """Everything `view` says of its person."""
-    named = _by_name(view)
+    named = _by_name(_with_hidden(view, hidden_first=True))
+    on_page = _by_name(Field(key=key, value=value) for key, value in view.page.items())
     email, phone, parts = _read_fields(view)
     return Who(
-        customer_id=_pick(named, rules.customer_id_names) or identifier_of(view.contact.customer_id),
-        click_id=_pick(named, rules.click_id_names),
+        customer_id=_pick(named, rules.customer_id_names)
+        or identifier_of(view.contact.customer_id)
+        or _pick(on_page, rules.customer_id_names),
+        click_id=_pick(named, rules.click_id_names) or _pick(on_page, rules.click_id_names),
         email=email_of(single(view.contact.email)) or email or email_of(single(view.spare.email)),
         name=_declared_name(view.contact) or _join(parts) or _declared_name(view.spare),
         phone=phone_of(view.contact.phone) or phone or phone_of(view.spare.phone),
@@ -147,10 +153,10 @@ def who_of(view: View, rules: Rules) -> Who:
 PLACEHOLDERS = frozenset({"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"})
 
 
-def _by_name(view: View) -> dict[str, str]:
-    """Every value that could be an id by the folded names it goes by; hidden fields before questions."""
+def _by_name(fields: Iterable[Field]) -> dict[str, str]:
+    """Every value that could be an id by the folded names it goes by; of several the first."""
     named: dict[str, str] = {}
-    for one in _with_hidden(view, hidden_first=True):
+    for one in fields:
         value = identifier_of(single(one.value))
         if value is None or value.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(value):
             continue

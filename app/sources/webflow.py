@@ -30,7 +30,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         body=inbound.body,
         occurred_at=from_iso(payload.get("submittedAt")) or from_iso(payload.get("d")),
         fields=fields_from(dict_of(data)),
-        hidden=page_parameters(payload.get("pageUrl")),
+        page=page_parameters(payload.get("pageUrl")),
         form=title_of(payload.get("name"), payload.get("formId")),
     )
     if event and event != "form_submission":

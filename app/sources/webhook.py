@@ -24,6 +24,8 @@ class Webhook:
     title: str
     scheme: Scheme | None
     read: Callable[[Inbound, Rules], Mapped]
+    stamps: Callable[[bytes, str], bytes] | None = None
+    """Puts the secret into a body: only where that is how the provider proves itself."""
 
     @property
     def signed(self) -> bool:
@@ -35,6 +37,9 @@ class Webhook:
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
         return self.scheme.sign(body, secret, now, url=url) if self.scheme else {}
+
+    def stamp(self, body: bytes, secret: str) -> bytes:
+        return self.stamps(body, secret) if self.stamps else body
 
     def map(self, inbound: Inbound, rules: Rules) -> Mapped:
         return self.read(inbound, rules)

@@ -5,7 +5,7 @@ In the FORM format the signature is not of the bytes on the wire but of their JS
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -32,18 +32,21 @@ class Scheme:
             if not inbound.content_type.casefold().startswith("application/x-www-form-urlencoded"):
                 raise
             try:
-                encoded = json_of_form(inbound.body)
+                pairs = form_pairs(inbound.body)
             except MalformedEvent:
                 raise SignatureError("the body is no form, so its signature cannot be checked") from None
-            self.hmac.verify(replace(inbound, body=encoded), secrets, now)
+            try:
+                self.hmac.verify(replace(inbound, body=json_of_form(nested(pairs))), secrets, now)
+            except SignatureError:  # a key like fields[name] may have been a name with brackets, or a list of lists
+                self.hmac.verify(replace(inbound, body=json_of_form(dict(pairs))), secrets, now)
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
         return self.hmac.sign(body, secret, now, url=url)
 
 
-def json_of_form(body: bytes) -> bytes:
+def json_of_form(fields: Mapping[str, Any]) -> bytes:
     """The form as PHP's json_encode writes it: slashes escaped, ASCII only, arrays where the keys are 0, 1, 2…"""
-    text = json.dumps(_as_php(nested(form_pairs(body))), separators=(",", ":"))
+    text = json.dumps(_as_php(fields), separators=(",", ":"))
     return text.replace("/", "\\/").encode()
 
 
@@ -62,7 +65,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         body=inbound.body,
         occurred_at=from_iso(get(raw, "entry_date", "date_created", "submitted_at", "created_at")),
         fields=fields_from(raw),
-        hidden=page_parameters(get(raw, "page_url", "url_referer")),
+        page=page_parameters(get(raw, "page_url", "url_referer")),
         form=title_of(get(raw, "form_name", "form_title"), get(raw, "form_id")),
     )
     if not raw:

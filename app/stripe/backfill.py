@@ -22,16 +22,14 @@ from app.errors import LedgerUnavailable, MalformedEvent
 from app.identity import storable
 from app.ledger.cursors import drop_cursors, keep_cursors, read_cursors
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.ledger.standing import known_events
 from app.model import Inbound
 from app.sources.base import Source
 from app.stripe.client import StripeApi
 from app.stripe.wanted import wanted_events
 
-KEPT_SECONDS = 30 * 86400
-"""How long Stripe keeps events."""
 FIRST_WINDOW_SECONDS = 3600
 MOST_EVENTS = 2000
 """Of one window, held in memory as text: some 10 MB."""

@@ -22,8 +22,8 @@ Finding = tuple[Literal["ok", "warn", "wrong"], str]
 
 def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:
     """Findings, each with its remedy. ledger None: it cannot be asked. Raises StripeApiError."""
-    if api.is_test and not settings.rules.accept_test_events:
-        yield "warn", "STRIPE_API_KEY is a test key, and test events are ignored here: use a live key"
+    if trouble := mode_trouble(settings, api):
+        yield "warn", trouble
     url = own_url(settings)
     if url is None:
         yield "warn", "set PUBLIC_URL, so that this can tell whether Stripe's webhook endpoint is right"
@@ -35,11 +35,20 @@ def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> I
         yield "warn", f"whether Stripe has undelivered events cannot be told: {error}"
 
 
+def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
+    """What to mind where the key sees only what the mapping ignores; None where it does not."""
+    if api.is_test and not settings.rules.accept_test_events:
+        return "STRIPE_API_KEY is a test key, and test events are ignored here: use a live key"
+    return None
+
+
 def _check_endpoint(settings: Settings, api: StripeApi, url: str) -> Iterator[Finding]:
     made = plan(list_endpoints(api), Wanted(url, wanted_events(settings.rules), mark_of(settings)))
     current, sync = made.current, f"`bridge stripe-endpoint sync --url {url}`"
     if current is None:
         yield "wrong", f"Stripe has no webhook endpoint for {url}: create it with {sync}"
+        for note in made.notes:
+            yield "warn", note
         return
     name = f"Stripe's webhook endpoint {current.get('id')}"
     if is_disabled(current):
@@ -78,9 +87,10 @@ def _check_undelivered(settings: Settings, api: StripeApi, ledger: Ledger | None
     if not unknown:
         yield "ok", f"Stripe has no undelivered event of the last {DAYS} days that is not here"
         return
+    alone = unknown == 1 and len(listed) < MOST
     many = f"{unknown} or more" if len(listed) >= MOST else str(unknown)
     yield (
         "wrong",
-        f"{many} events of the last {DAYS} days did not reach an endpoint of the account and are not here: fetch them with"
-        f" `bridge backfill stripe --since {DAYS + 1}d`",
+        f"{many} event{'' if alone else 's'} of the last {DAYS} days did not reach an endpoint of the account and"
+        f" {'is' if alone else 'are'} not here: fetch with `bridge backfill stripe --since {DAYS + 1}d`",
     )

@@ -17,6 +17,8 @@ API_VERSION = "2025-11-17.clover"
 """The rendering that the mapping was written and tested for; asked for in every request, so that a newer library changes
 nothing. New endpoints get it too. (Older renderings are read as well: an existing endpoint need not be replaced.)"""
 PUBLIC_BASE = "https://api.stripe.com"
+KEPT_SECONDS = 30 * 86400
+"""How long Stripe keeps events."""
 PAGE = 100
 CONNECT_SECONDS = 10.0
 RETRIES = 2

@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.settings import Settings
 from app.stripe.client import API_VERSION, JsonObject, StripeApi
@@ -59,7 +60,9 @@ def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = Fals
     """How to make ours what is wanted. enable: also where it is disabled."""
     current = find_endpoint(endpoints, wanted)
     if current is None:
-        return _creation(wanted)
+        made = _creation(wanted)
+        made.notes += _similar(endpoints, wanted)
+        return made
     made = Plan(wanted, current)
     _plan_events(made, current)
     if is_disabled(current):
@@ -138,7 +141,30 @@ def _notes(endpoints: Sequence[JsonObject], current: JsonObject, wanted: Wanted)
         notes.append(
             f"{names} has the same URL: each event comes twice (and counts once); delete what is not needed in the Dashboard"
         )
-    return notes
+    return notes + _similar(endpoints, wanted)
+
+
+def _similar(endpoints: Sequence[JsonObject], wanted: Wanted) -> list[str]:
+    """Stripe takes URLs that only look different for different ones."""
+    place = _place_of(wanted.url)
+    return [
+        f"{endpoint.get('id')} is for {endpoint.get('url')}, which leads to the same place as {wanted.url}: with both, each"
+        " event comes twice, under two signing secrets. Delete one of them in the Dashboard, or keep that one with --url"
+        for endpoint in endpoints
+        if endpoint.get("url") != wanted.url
+        and not is_disabled(endpoint)
+        and _place_of(str(endpoint.get("url"))) == place
+    ]
+
+
+def _place_of(url: str) -> tuple[str, str, int | None, str, str]:
+    """Where requests to `url` go: without a default port, a last slash, or capitals in the host's name."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return ("", url, None, "", "")
+    return (parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"), parts.query)
 
 
 def _events_of(endpoint: JsonObject) -> list[str]:

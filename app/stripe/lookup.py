@@ -20,8 +20,8 @@ import structlog
 from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
 from app.ledger.learning import Nameless, claim_nameless, has_nameless, unclaim_nameless
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.ledger.standing import known_events
 from app.model import Inbound, Mapped, Rules, Who
 from app.sources.base import Source

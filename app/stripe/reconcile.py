@@ -4,6 +4,7 @@ https://docs.stripe.com/api/invoices/list, https://docs.stripe.com/api/checkout/
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from app.money import Money, currency_code
 from app.sources.base import Source
 from app.sources.stripe import checkout, invoices
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of
-from app.stripe.client import StripeApi
+from app.stripe.client import KEPT_SECONDS, StripeApi
 
 LATE_SECONDS = 45 * 86400
 """Stripe lists invoices by when they were made; one that is paid after `since` may have been made so much earlier."""
@@ -30,6 +31,7 @@ PAID_EVENTS = (
     "checkout.session.async_payment_succeeded",
 )
 NEVER_RECEIVED = "Stripe's event about it never came: `bridge backfill stripe` fetches those of the last 30 days"
+NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it cannot be fetched any more"
 KIND_OF_PURCHASE = {"invoice": "invoice", "session": "checkout"}
 """What STRIPE_SALE_EVENTS calls them."""
 
@@ -135,9 +137,23 @@ class Reconciliation:
                     comparison.delivered += 1
                 else:
                     comparison.missing.append(missing)
-        comparison.missing += _explain(self._ledger, self._source.name, unsold, since)
+        comparison.missing += self._explain(unsold, since)
         comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
         return comparison
+
+    def _explain(self, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
+        """Why these made no Sale: their event was ignored or parked, or never came."""
+        told: dict[str, tuple[str, str]] = {}
+        wanted = {paid.id for paid in unsold}
+        for outcome in ("ignored", "parked") if wanted else ():
+            for event in unclaimed_events(self._ledger, self._source.name, PAID_EVENTS, outcome, since * 1000):
+                identity = _object_in(event.body)
+                if identity in wanted:
+                    told[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
+        kept_since = time.time() - KEPT_SECONDS
+        for paid in unsold:
+            never = NEVER_RECEIVED if paid.paid_at.timestamp() >= kept_since else NEVER_TO_COME
+            yield Missing(paid, *told.get(paid.id, ("never_received", never)))
 
 
 _STATES = ("counted", "pending", "released", "linked")
@@ -224,19 +240,6 @@ _WORDS = {
     "dead": "it was tried often enough: see `bridge replay`",
     "discarded": "somebody discarded it",
 }
-
-
-def _explain(ledger: Ledger, source: str, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
-    """Why these made no Sale: their event was ignored or parked, or never came."""
-    told: dict[str, tuple[str, str]] = {}
-    wanted = {paid.id for paid in unsold}
-    for outcome in ("ignored", "parked") if wanted else ():
-        for event in unclaimed_events(ledger, source, PAID_EVENTS, outcome, since * 1000):
-            identity = _object_in(event.body)
-            if identity in wanted:
-                told[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
-    for paid in unsold:
-        yield Missing(paid, *told.get(paid.id, ("never_received", NEVER_RECEIVED)))
 
 
 def _object_in(body: bytes) -> str | None:

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response, jsonify
 
-from app.ledger import queries
 from app.ledger.overview import audit as lines_of
 from app.ledger.reading import look
+from app.ledger.stats import stats as stats_of
 from app.ledger.tallies import Tallies
 from app.web.asked import number, one_of, only, page_size
 from app.web.auth import check_bearer
@@ -32,7 +32,7 @@ def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     def stats() -> Response:
         only()
         with look(ledger) as connection:
-            return jsonify(queries.stats(ledger, connection, tallies))
+            return jsonify(stats_of(ledger, connection, tallies))
 
     @blueprint.get("/audit")
     def audit() -> Response:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import request
@@ -10,13 +10,15 @@ from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from app.identity import storable
 from app.ledger import search
-from app.model import STATUSES
+from app.ledger.lists import EventFilter
+from app.model import OUTCOMES, STATUSES
 from app.times import read_since
 
 LARGEST_PAGE = 500
 LONGEST_TEXT = 512
 NAME = re.compile(r"[a-z0-9_-]{1,100}")
 FILTER = ("status", "source", "kind", "destination", "code", "since", "until", "q")
+EVENTS_FILTER = ("outcome", "source", "since", "until", "q")
 
 
 def one_of(name: str, allowed: tuple[str, ...]) -> str | None:
@@ -89,6 +91,25 @@ def filter_of(given: Mapping[str, Any], statuses: tuple[str, ...] = STATUSES) ->
         until=time_in(given, "until"),
         text=text_in(given, "q") or "",
     )
+
+
+def events_asked(given: Mapping[str, Any]) -> EventFilter:
+    """The fields of EVENTS_FILTER, of a query, as a filter of events. Raises UnprocessableEntity."""
+    outcome = given.get("outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise UnprocessableEntity(f"outcome must be one of {', '.join(OUTCOMES)}")
+    return EventFilter(
+        outcome=outcome,
+        source=name_in(given, "source"),
+        since=time_in(given, "since"),
+        until=time_in(given, "until"),
+        text=text_in(given, "q") or "",
+    )
+
+
+def filled(names: Iterable[str]) -> dict[str, str]:
+    """Those of these query parameters that were filled in: a form sends all of its fields."""
+    return {name: value for name in names if (value := storable(request.args.get(name, "").strip()))}
 
 
 def whole_in(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:

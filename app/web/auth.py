@@ -2,23 +2,20 @@
 
 import hmac
 import secrets
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
 from flask import Flask, Request, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 
 from app.ledger import sessions
 from app.ledger.engine import Ledger
 
 View = TypeVar("View", bound=Callable[..., Any])
-MOST_FAILURES = 8
-FAILURE_WINDOW_SECONDS = 60.0
+Role = Literal["operator", "viewer"]
 SESSION_SECONDS = 12 * 3600
 
 POLICY = (
@@ -27,46 +24,37 @@ POLICY = (
 )
 
 
-class Throttle:
-    """At most 8 failed logins a minute for the whole bridge: a password of ours is random, so nobody needs more."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: deque[float] = deque()
-        self._lock = threading.Lock()
-
-    def check(self) -> None:
-        """Raises TooManyRequests while too many have failed."""
-        with self._lock:
-            while self._failures and self._clock() - self._failures[0] > FAILURE_WINDOW_SECONDS:
-                self._failures.popleft()
-            if len(self._failures) >= MOST_FAILURES:
-                raise TooManyRequests("too many failed logins: wait a minute")
-
-    def failed(self) -> None:
-        with self._lock:
-            self._failures.append(self._clock())
-
-
 def same(given: str, wanted: str) -> bool:
     """Compares in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-def log_in(name: str, role: Literal["operator", "viewer"]) -> None:
+def log_in(name: str, role: Role) -> None:
     """Begins a session for somebody who typed `name`. A viewer sees everything and changes nothing."""
     session.clear()
+    session["id"] = secrets.token_urlsafe(12)
     session["name"] = "".join(c for c in name if c.isprintable())[:40] or role  # it goes into the audit log
     session["role"] = role
     session["csrf"] = secrets.token_urlsafe(24)
     session["until"] = time.time() + SESSION_SECONDS
     session["epoch"] = sessions.epoch(_ledger())
+    session["password"] = current_app.extensions["password_prints"][role]
 
 
 def logged_in() -> bool:
+    """Whether there is a session that neither time, nor its own logging out or everybody's, nor another password ended."""
     if not session.get("name") or float(session.get("until", 0)) <= time.time():
         return False
-    return session.get("epoch") == sessions.epoch(_ledger())
+    prints: Mapping[str, str] = current_app.extensions["password_prints"]
+    if session.get("password", "") != prints.get(str(session.get("role"))):
+        return False
+    return sessions.is_open(_ledger(), str(session.get("id")), int(session.get("epoch", -1)))
+
+
+def log_out() -> None:
+    """Ends this session, also for whoever has a copy of its cookie."""
+    sessions.end(_ledger(), str(session["id"]), int(session["until"]))
+    session.clear()
 
 
 def log_out_everybody(ledger: Ledger, actor: str) -> None:
@@ -114,6 +102,12 @@ def operator_required(view: View) -> View:
     return guarded  # type: ignore[return-value]
 
 
+def check_site() -> None:
+    """Raises BadRequest for a form that a page of another site sent, as browsers tell (not over http to another machine)."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise BadRequest("this form came from another site: log in here")
+
+
 def check_csrf() -> None:
     """Raises BadRequest unless the form carries this session's token."""
     if not same(request.form.get("csrf", ""), session.get("csrf") or secrets.token_urlsafe()):
@@ -138,11 +132,17 @@ class PagesOnlySessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
 
-def protect(app: Flask, *, secure_cookies: bool) -> None:
-    """Session cookies and security headers."""
+def protect(app: Flask, *, secure_cookies: bool, passwords: Mapping[Role, str | None]) -> None:
+    """Session cookies, which end with the password that opened them, and security headers."""
     app.session_interface = PagesOnlySessions()
+    key = str(app.secret_key).encode()
+    app.extensions["password_prints"] = {
+        role: hmac.digest(key, f"{role}:{password}".encode(), "sha256").hex()[:24]
+        for role, password in passwords.items()
+        if password is not None
+    }
     app.config.update(
-        SESSION_COOKIE_NAME="bridge",
+        SESSION_COOKIE_NAME="__Host-bridge" if secure_cookies else "bridge",  # so that no neighbouring host can set it
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure_cookies,
@@ -156,6 +156,8 @@ def protect(app: Flask, *, secure_cookies: bool) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         if response.mimetype in ("text/html", "application/json"):
             response.headers["Cache-Control"] = "no-store"
         return response

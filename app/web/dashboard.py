@@ -5,16 +5,30 @@ Logging in and out are here, and what every template knows; the pages are in app
 
 from typing import Any
 
+import structlog
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
 from app.web import shown
-from app.web.auth import Throttle, is_operator, log_in, log_out_everybody, logged_in, login_required, same
+from app.web.auth import (
+    Role,
+    check_site,
+    is_operator,
+    log_in,
+    log_out,
+    log_out_everybody,
+    logged_in,
+    login_required,
+    same,
+)
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, sources
 from app.web.pages.overview import verdict
 from app.web.pages.parts import Parts, actor
+from app.web.throttle import Throttle, client_of
 
 __all__ = ["create_blueprint", "verdict"]
+
+log = structlog.get_logger(__name__)
 
 PAGES = (overview, failed, deliveries, events, sources, destination, search, audit, exports)
 
@@ -22,7 +36,7 @@ PAGES = (overview, failed, deliveries, events, sources, destination, search, aud
 def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -> Blueprint:
     """password is the operator's; viewer_password opens a login that may look and change nothing."""
     blueprint = Blueprint("dashboard", __name__)
-    throttle = Throttle()
+    throttle, proxies = Throttle(), parts.settings.proxy_networks
 
     @blueprint.app_context_processor
     def shared() -> dict[str, Any]:
@@ -31,6 +45,8 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
             "who": session.get("name"),
             "may_change": is_operator(),
             "is_sandbox": parts.settings.is_sandbox,
+            "source_names": sorted(parts.intake.configured),
+            "destination_names": [one.name for one in parts.destinations],
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
         }
 
@@ -40,21 +56,25 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
     def login() -> Any:
         if request.method == "GET":
             return redirect(url_for(".overview")) if logged_in() else render_template("login.html", wrong=False)
-        throttle.check()
-        given, name = request.form.get("password", ""), request.form.get("name", "").strip()
-        if same(given, password):
-            log_in(name, "operator")
-        elif viewer_password is not None and same(given, viewer_password):
-            log_in(name, "viewer")
-        else:
-            throttle.failed()
+        check_site()
+        address = client_of(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), proxies)
+        throttle.begin(address)
+        given = request.form.get("password", "")
+        role: Role | None = "operator" if same(given, password) else None
+        if role is None and viewer_password is not None and same(given, viewer_password):
+            role = "viewer"
+        if role is None:
+            log.warning("login.refused", address=address)
             return render_template("login.html", wrong=True), 401
+        throttle.succeeded(address)
+        log_in(request.form.get("name", "").strip(), role)
+        log.info("login.accepted", address=address, role=role)
         return redirect(_local(request.args.get("next")))
 
     @blueprint.post("/logout")
     @login_required
     def logout() -> Response:
-        session.clear()
+        log_out()
         return redirect(url_for(".login"))
 
     @blueprint.post("/logout-everywhere")

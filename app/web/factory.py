@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from app.alarm import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
 from app.destination import destinations_of
 from app.errors import ConfigurationError
@@ -39,7 +40,10 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
     app.extensions["ledger"] = ledger
     app.extensions["writer"] = writer
-    auth.protect(app, secure_cookies=(settings.public_url or "").startswith("https://"))
+    password = settings.dashboard_password.get_secret_value()
+    viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
+    is_https = (settings.public_url or "").startswith("https://")
+    auth.protect(app, secure_cookies=is_https, passwords={"operator": password, "viewer": viewer})
     errors.install(app)
     metrics = health.Metrics(ledger)
     refusals = RefusalCounter(ledger)
@@ -48,14 +52,12 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count, refusals.count))
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
-    password = settings.dashboard_password.get_secret_value()
-    viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
     parts = Parts(
         ledger,
         settings,
         intake,
         make_policy(settings),
-        all_sources(settings.config),
+        all_sources(settings.config, settings.config_path),
         destinations_of(settings),
         nudge,
     )
@@ -84,4 +86,8 @@ def wsgi() -> Flask:
     settings = load_settings()
     configure_logs(settings.log_level)
     end_with_parent()
-    return create_app(settings)
+    application = create_app(settings)
+    alarm = make_alarm(settings, application.extensions["ledger"])
+    if alarm is not None:
+        alarm.start()
+    return application

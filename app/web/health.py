@@ -13,9 +13,9 @@ from werkzeug.exceptions import Unauthorized
 from app.errors import LedgerUnavailable
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
-from app.ledger.queries import stats, workers_alive
 from app.ledger.reading import look
 from app.ledger.refusals import refusals
+from app.ledger.stats import stats, workers_alive
 from app.ledger.tallies import Tallies
 from app.queue import Nudges
 

@@ -30,7 +30,7 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
             page = journeys.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
         if wanted and len(page) == 1 and before is None:
             return redirect(url_for(".person", person_id=page[0]["id"]))
-        return render_template("persons.html", persons=page, wanted=wanted, more=len(page) == ROWS)
+        return render_template("persons.html", persons=page, wanted=wanted, before=before, more=len(page) == ROWS)
 
     @blueprint.get("/persons/<int:person_id>")
     @login_required

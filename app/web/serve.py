@@ -30,7 +30,7 @@ def serve(host: str, port: int, processes: int) -> None:
         http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=30000),
         websockets=False,
         workers=processes,
-        loop=Loops.asyncio,
+        loop=Loops.uvloop,
         backlog=2048,
         backpressure=MOST_OPEN,
         respawn_failed_workers=True,

@@ -1,18 +1,25 @@
 """How things are shown: filters of the templates, e-mail addresses masked for viewers, and ETags for pages that poll."""
 
 import hashlib
+import html
 import json
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, request, session
 
 from app.errors import BridgeError
+from app.identity import normal_email
 from app.money import Money, decimals
 
-# An address as it stands in text, in HTML (&#64;), in a URL or form (%40) or in JSON (\u0040). Possessive, so that a megabyte
-# of one word costs no more than reading it.
-ADDRESS = re.compile(r"(?<![\w.+'-])([\w.+-])[\w.+'-]*+(@|%40|&#64;|\\u0040)([\w-][\w.-]*)")
+# Words, and those of them that an address's @ follows, as they stand in text, in HTML (&#64;), in a URL or form (%40) or in
+# JSON (\u0040). Possessive, and words without an @ are taken too, so that a megabyte costs no more than reading it.
+LETTER = r"(?:[\w.+~!#$*'-]|%(?:2[1347ABab]|7[Ee]|[89A-Fa-f][0-9A-Fa-f])|&#39;|\\u(?!0040)[0-9A-Fa-f]{4})"
+ADDRESS = re.compile(rf"({LETTER}){LETTER}*+(?:(@|%40|&#64;|\\u0040)([\w-][\w.-]*))?")
+AT = re.compile(r"@|%40|&#64;|\\u0040")
+TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn the direction of writing. https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters"""
 LONGEST_SAID = 200
 DEEPEST_MESSAGE = 4
 MASKED_TYPES = ("text/html", "text/csv", "application/json")
@@ -20,7 +27,7 @@ MASKED_TYPES = ("text/html", "text/csv", "application/json")
 
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    payload), span (seconds), share (0 to 1), said (what an answer's body says)."""
+    payload), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
@@ -28,6 +35,7 @@ def install(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(span, "span")
     blueprint.add_app_template_filter(share, "share")
     blueprint.add_app_template_filter(said, "said")
+    blueprint.add_app_template_filter(brief, "brief")
 
 
 def finish(response: Response) -> Response:
@@ -36,14 +44,15 @@ def finish(response: Response) -> Response:
 
 
 def pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Indented JSON. What turns the direction of writing around is spelt out, so that nothing looks like something else."""
+    return TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def indented(body: str) -> str:
     """JSON text indented; any other text as it is."""
     try:
         # half an emoji, which JSON can spell and UTF-8 cannot, becomes "?"
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
+        return pretty(json.loads(body)).encode("utf-8", "replace").decode()
     except (ValueError, RecursionError):
         return body
 
@@ -87,8 +96,13 @@ def said(body: str | None) -> str:
         found = _message(json.loads(text))
     except (ValueError, RecursionError):
         found = None if text.startswith("<") else text
-    found = " ".join((found or "").split())
+    found = TURNS.sub("", " ".join((found or "").split()))
     return found if len(found) <= LONGEST_SAID else found[:LONGEST_SAID] + "…"
+
+
+def brief(error: str) -> str:
+    """An attempt's error for a list: of a refusal, the number alone."""
+    return error.removesuffix(": it will not take this payload")
 
 
 def _message(value: Any, depth: int = 0) -> str | None:
@@ -105,14 +119,28 @@ def _message(value: Any, depth: int = 0) -> str | None:
 
 
 def masked(response: Response, *, is_viewer: bool) -> Response:
-    """For a read-only login, every e-mail address keeps its first letter and its domain, wherever it stands."""
+    """For a read-only login, every e-mail address keeps its first letter and its domain, wherever it stands; all but the one
+    that they searched for, which they know (and which the links to the next page must carry)."""
     if is_viewer and response.mimetype in MASKED_TYPES and not response.direct_passthrough and not response.is_streamed:
-        response.set_data(mask(response.get_data(as_text=True)))
+        response.set_data(mask(response.get_data(as_text=True), request.args.get("q", "")))
     return response
 
 
-def mask(text: str) -> str:
-    return ADDRESS.sub(r"\1•••\2\3", text)
+def mask(text: str, known: str = "") -> str:
+    """known: an address that is left as it is."""
+    spared = normal_email(known)
+
+    def hidden(found: re.Match[str]) -> str:
+        first, at, domain = found.groups()
+        if at is None or (spared and _spelt_out(found[0]) == spared):
+            return found[0]
+        return f"{first if len(first) == 1 else ''}•••{at}{domain}"
+
+    return ADDRESS.sub(hidden, text) if AT.search(text) else text
+
+
+def _spelt_out(address: str) -> str:
+    return normal_email(unquote(html.unescape(address.replace("\\u0040", "@"))).rstrip("."))
 
 
 def with_etag(response: Response) -> Response:

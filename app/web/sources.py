@@ -38,7 +38,12 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         counted = sum(sum(one["outcomes"].values()) for one in known.values())
         over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
         return render_template(
-            "sources.html", sources=rows, days=LATELY_DAYS, over=over, base_url=settings.public_url or settings.own_url
+            "sources.html",
+            sources=rows,
+            days=LATELY_DAYS,
+            over=over,
+            base_url=settings.public_url or settings.own_url,
+            has_public_url=settings.public_url is not None,
         )
 
     @blueprint.get("/sources")

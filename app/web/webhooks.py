@@ -1,16 +1,16 @@
 """Where providers post. The raw bytes are read before anything could parse them, and 200 means that the event is on disk."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 from flask import Blueprint, Response, request
+from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import MalformedEvent, SignatureError, UnknownSource
 from app.intake import Intake
-from app.ledger.recording import Receipt
+from app.ledger.staged import Receipt
 from app.model import Inbound
 
 LARGEST_BODY = 1024 * 1024
@@ -54,9 +54,9 @@ def create_blueprint(
     return blueprint
 
 
-def told(receipt: Receipt) -> str:
+def told(receipt: Receipt) -> bytes:
     """What an authentic webhook is answered."""
-    return json.dumps({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
+    return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
 
 def whole_body() -> bytes:

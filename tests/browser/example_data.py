@@ -14,14 +14,16 @@ from typing import Any
 from app.dialects import dialect_of
 from app.intake import kept_headers
 from app.ledger import brakes, bulk, tables
+from app.ledger.breaker import ensure_destination
+from app.ledger.claims import Claimed, claim, has_due
 from app.ledger.editing import edit
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, Outcome, claim, ensure_destination, finish, has_due
 from app.ledger.mending import replay
+from app.ledger.outcomes import Outcome, finish
 from app.ledger.queries import delivery
-from app.ledger.recording import Policy, record
+from app.ledger.recording import record
 from app.ledger.refusals import add_refusals
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Route
 from app.model import Inbound, Rules
 from app.sources.lookup import all_sources
 from tests.browser import example_bodies as bodies

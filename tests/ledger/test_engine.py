@@ -21,9 +21,8 @@ import app.ledger
 from app.dialects import dialect_of
 from app.errors import ConfigurationError, LedgerUnavailable, SchemaOutdated
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.ledger.tables import metadata
 from app.ledger.writer import GroupWriter
 from app.logs import without_details

@@ -12,8 +12,8 @@ from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
-from app.ledger.recording import Policy, record
-from app.ledger.staged import Arrival, Route
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Route
 from app.ledger.writer import GroupWriter
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE

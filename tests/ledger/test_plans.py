@@ -13,23 +13,15 @@ import pytest
 from sqlalchemy import Connection, event
 
 from app.dialects import dialect_of
-from app.ledger import activity, learning, overview, queries, search
+from app.ledger import activity, learning, overview, queries, search, stats
+from app.ledger.breaker import destination_state, ensure_destination
+from app.ledger.claims import claim, due_since, give_back, has_due, release, set_aside
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import (
-    Outcome,
-    claim,
-    destination_state,
-    ensure_destination,
-    finish,
-    give_back,
-    has_due,
-    release,
-    set_aside,
-)
 from app.ledger.mending import discard, matching, replay
-from app.ledger.recording import Policy, record
+from app.ledger.outcomes import Outcome, finish
+from app.ledger.recording import record
 from app.ledger.schema import upgrade
-from app.ledger.staged import Arrival, Route
+from app.ledger.staged import Arrival, Policy, Route
 from app.ledger.standing import known_events, standings
 from app.ledger.sweeping import (
     claims_of,
@@ -45,8 +37,8 @@ from app.ledger.sweeping import (
 from app.model import Inbound, Rules
 from app.sources.stripe import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
+from bench import year
 from bench.backlog import fill
-from bench.many import Share, fill_many
 from tests import stripe_world as world
 from tests.conftest import _execute, _with_database
 from tests.faults.producer import make_pile
@@ -81,7 +73,7 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         url = _with_database(server, "plans")
     ledger = Ledger(url)
     upgrade(ledger)
-    fill_many(ledger, ROWS, Share(dead=50, retrying=100, due=200), step_ms=600_000)
+    year.fill(url, ROWS, due_each=200)
     with ledger.write() as c:
         ensure_destination(ledger, c, "main", "print")
     yield ledger
@@ -202,7 +194,9 @@ def claim_all(ledger: Ledger, c: Connection, token: str, limit: int = 32) -> lis
 def test_claiming_and_finishing_go_by_index(large):
     with watched(large):
         with large.read() as c:
-            assert has_due(large, c, "main", large.now(c))
+            now = large.now(c)
+            assert has_due(large, c, "main", now)
+            assert due_since(large, c, "main", now, now=now, hold_ms=900_000)
         with large.write() as c:
             claimed = claim_all(large, c, "1.1")
             assert len(claimed) == 32
@@ -303,7 +297,7 @@ def test_lists_and_searches_go_by_index(large, name):
 
 def test_the_counts_of_metrics_read_no_table(large):
     with watched(large, counting=True), large.read() as c:
-        found = queries.stats(large, c)
+        found = stats.stats(large, c)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
 
 
@@ -313,7 +307,10 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     url = _with_database(postgres, "quiet")
     ledger = Ledger(url)
     upgrade(ledger)
-    fill_many(ledger, ROWS)
+    year.fill(url, ROWS)
+    with ledger.write() as c:
+        c.exec_driver_sql("UPDATE deliveries SET status = 'delivered', due_at = NULL WHERE due_at IS NOT NULL")
+        c.exec_driver_sql("ANALYZE")
     fill(url, 500)
     used: list[str] = []
 

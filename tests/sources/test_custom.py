@@ -235,9 +235,12 @@ SALE = {"kind": "sale", "fields": {"order_id": "id", "amount": "sum", "currency"
         ({"fields": {"email": ["a", 5]}}, "sources.shop.fields.email"),
         ({"fields": {"email": ""}}, "sources.shop.fields.email"),
         ({"fields": "email"}, "sources.shop.fields"),
-        ({"fields": {"occurred_at_unit": "h"}}, "sources.shop.fields.occurred_at_unit"),
-        ({"fields": {"occurred_at_zone": "Mars/Base"}}, "sources.shop.fields.occurred_at_zone"),
-        ({"fields": {"occurred_at_zone": "../../etc/passwd"}}, "sources.shop.fields.occurred_at_zone"),
+        ({"fields": {"occurred_at": "t", "occurred_at_unit": "h"}}, "sources.shop.fields.occurred_at_unit"),
+        ({"fields": {"occurred_at": "t", "occurred_at_zone": "Mars/Base"}}, "sources.shop.fields.occurred_at_zone"),
+        (
+            {"fields": {"occurred_at": "t", "occurred_at_zone": "../../etc/passwd"}},
+            "sources.shop.fields.occurred_at_zone",
+        ),
         ({"events": {"path": "type"}}, "sources.shop.events.allow"),
         ({"events": {"allow": ["a"]}}, "sources.shop.events.path"),
         ({"events": {"path": "=(", "allow": ["a"]}}, "sources.shop.events.path"),
@@ -252,6 +255,15 @@ SALE = {"kind": "sale", "fields": {"order_id": "id", "amount": "sum", "currency"
         ({"signature": {"header": "X", "timestamp_header": "T"}}, "sources.shop.signature.template"),
         ({"signature": {"header": "X", "pairs": ["t"]}}, "sources.shop.signature.pairs"),
         ({"signature": {"header": "X", "tolerance_seconds": "5"}}, "sources.shop.signature.tolerance_seconds"),
+        ({"fields": {"email": "=nosuch(a)"}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=a || [b, length(a, b)] | [0]"}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=join(a)"}}, "sources.shop.fields.email"),
+        ({"fields": {"email": "=" + "!" * 490 + "a"}}, "sources.shop.fields.email"),
+        ({"fields": {"amount_unit": "minor"}}, "sources.shop.fields.amount_unit"),
+        ({"fields": {"occurred_at_zone": "UTC"}}, "sources.shop.fields.occurred_at_zone"),
+        ({"currency": "EUR"}, "sources.shop.currency"),
+        ({"signature": {"header": "X: Y"}}, "sources.shop.signature.header"),
+        ({"signature": {"header": "X", "prefix": "a=", "versions": True}}, "sources.shop.signature.versions"),
         ({"signature": {"header": "X", "secret": "no"}}, "sources.shop.signature.secret"),
     ],
 )
@@ -261,7 +273,7 @@ def test_error_names_the_key(table: dict[str, Any], names: str) -> None:
     assert str(told.value).startswith(f"{names}: ")
 
 
-@pytest.mark.parametrize("name", ["Shop", "a/b", "", "shop 2", "shöp", "a" * 41])
+@pytest.mark.parametrize("name", ["Shop", "a/b", "", "shop 2", "shöp", "1shop", "_shop", "a" * 41])
 def test_name_must_fit_a_url_and_a_variable(name: str) -> None:
     with pytest.raises(ConfigurationError):
         build(name, {})

@@ -284,6 +284,13 @@ def test_a_full_coupon_is_neither_sale_nor_trial() -> None:
         assert (mapped.outcome, mapped.lead, mapped.sale) == ("ignored", None, None)
 
 
+@pytest.mark.parametrize("details", [..., None, {}])
+def test_a_full_coupon_of_a_rendering_without_details_is_told_by_the_subtotal(details: object) -> None:
+    mapped = map_fixture("checkout_subscription_full_coupon", total_details=details)
+    assert (mapped.outcome, mapped.lead) == ("ignored", None)
+    assert map_fixture("checkout_trial", total_details=details).outcome == "lead"
+
+
 def test_sessions_release_what_was_held_and_setup_sessions_do_not() -> None:
     assert map_fixture("checkout_subscription").releases
     assert map_fixture("checkout_subscription_2020_names_no_invoice").releases

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook as Reference
 from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
 from app.sources import hubspot, netlify, supabase, wpforms
+from app.sources.bodies import form_pairs, nested
 from app.sources.presets import PRESETS
 from app.sources.registry import SOURCES
 from app.sources.signatures import key_of, standard_webhooks
@@ -192,12 +193,19 @@ def test_netlify_takes_no_other_algorithm_and_no_other_issuer() -> None:
 def test_wpforms_form_format_is_signed_over_its_json() -> None:
     form = b"name=Zo%C3%AB&email=z%40x.example&page=https%3A%2F%2Fa.example%2F&tags%5B0%5D=a&tags%5B1%5D=b"
     encoded = b'{"name":"Zo\\u00eb","email":"z@x.example","page":"https:\\/\\/a.example\\/","tags":["a","b"]}'
-    assert wpforms.json_of_form(form) == encoded
+    assert wpforms.json_of_form(nested(form_pairs(form))) == encoded
     signed = wpforms.SOURCE.sign(encoded, "wpforms-secret", SENT)
     headers = {"content-type": "application/x-www-form-urlencoded", **{k.lower(): v for k, v in signed.items()}}
     wpforms.SOURCE.verify(Inbound(form, headers), ["wpforms-secret"], SENT)
     with pytest.raises(SignatureError):
         wpforms.SOURCE.verify(Inbound(form + b"x", headers), ["wpforms-secret"], SENT)
+
+
+def test_wpforms_key_that_only_looks_like_a_list_is_signed_as_a_name() -> None:
+    form, encoded = b"fields%5Bemail%5D=z%40x.example&tags%5B%5D=a", b'{"fields[email]":"z@x.example","tags[]":"a"}'
+    signed = wpforms.SOURCE.sign(encoded, "wpforms-secret", SENT)
+    headers = {"content-type": "application/x-www-form-urlencoded", **{k.lower(): v for k, v in signed.items()}}
+    wpforms.SOURCE.verify(Inbound(form, headers), ["wpforms-secret"], SENT)
 
 
 def test_framer_signs_the_body_and_then_the_submission_id() -> None:

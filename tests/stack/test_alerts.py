@@ -51,3 +51,20 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
         assert time.monotonic() - began < 10
     finally:
         hook.close()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_with_no_worker_alive_the_web_tells(make_stack, make_purchase, destination, tmp_path):
+    hook = FakeDestination()
+    config: Path = tmp_path / "bridge.toml"
+    config.write_text("[alerts]\nlate_minutes = 0.05\n")
+    stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url)
+    try:
+        stack.start("web")
+        stack.post(make_purchase())
+        wait_for(lambda: hook.requests, 40)
+        (told,) = [request["json"]["text"] for request in hook.requests]
+        assert "Deliveries to main are late: 1 wait" in told
+        assert "no worker is alive" in told
+    finally:
+        hook.close()

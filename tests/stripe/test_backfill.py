@@ -140,3 +140,25 @@ def test_older_than_thirty_days_is_said(make_settings, ledger_url, stripe):
     assert result.exit_code == 0
     assert "Stripe keeps events for 30 days" in result.stderr
     assert json.loads(result.stdout)["found"] == 0
+
+
+@sqlite_alone
+@pytest.mark.parametrize("command", ["backfill", "reconcile"])
+def test_a_start_that_lies_ahead_is_refused(make_settings, ledger_url, stripe, command):
+    make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url)
+    result = CliRunner().invoke(main, [command, "stripe", "--since", "2090-01-01"])
+    assert result.exit_code == 2
+    assert "lies ahead" in result.stderr
+    assert stripe.requests == []
+
+
+@sqlite_alone
+def test_a_test_key_where_test_events_are_ignored_is_said(make_settings, ledger_url, stripe):
+    stripe.lists["/v1/events"] = [bought(1, 60)]
+    known = {"DATABASE_URL": ledger_url, "STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
+    make_settings(**known, STRIPE_ALLOW_TEST_EVENTS="0")
+    result = CliRunner().invoke(main, ["backfill", "stripe", "--since", "1h"])
+    assert "1 ignored" in result.stdout
+    assert "STRIPE_API_KEY is a test key, and test events are ignored here" in result.stderr
+    make_settings(**known, STRIPE_ALLOW_TEST_EVENTS="1")
+    assert "test key" not in CliRunner().invoke(main, ["backfill", "stripe", "--since", "1h"]).stderr

@@ -1,5 +1,6 @@
 """The webhook endpoint at Stripe: found again, changed where it differs, and its secret handed over once."""
 
+import functools
 import stat
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,12 +27,17 @@ def stripe() -> Iterator[FakeStripe]:
 
 
 @pytest.fixture
-def sync(make_settings: Callable[..., Any], stripe: FakeStripe) -> Callable[..., Result]:
+def command(make_settings: Callable[..., Any], stripe: FakeStripe) -> Callable[..., Result]:
     def run(*arguments: object, **variables: str) -> Result:
         make_settings(**{"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url, **variables})
-        return CliRunner().invoke(main, ["stripe-endpoint", "sync", *(str(a) for a in arguments)])
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
     return run
+
+
+@pytest.fixture
+def sync(command: Callable[..., Result]) -> Callable[..., Result]:
+    return functools.partial(command, "stripe-endpoint", "sync")
 
 
 def test_every_wanted_event_means_something_to_the_mapping_and_all_fit_one_request():
@@ -111,3 +117,45 @@ def test_a_secret_that_cannot_be_written_is_shown_after_all(sync, tmp_path):
 def test_what_is_no_url_is_refused(sync, stripe, url):
     assert sync("--url", url).exit_code == 2
     assert stripe.requests == []
+
+
+@pytest.mark.parametrize(
+    "near", [f"{URL}/", "https://BRIDGE.example.com/webhooks/stripe", "https://bridge.example.com:443/webhooks/stripe"]
+)
+def test_an_endpoint_whose_url_only_looks_another_is_told_of_before_a_second_is_made(command, stripe, near):
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", near, list(wanted_events(Rules())))]
+    for subcommand in (("sync", "--url", URL, "--dry-run"), ("show", "--url", URL)):
+        told = command("stripe-endpoint", *subcommand).stdout
+        assert f"Note: we_1 is for {near}, which leads to the same place" in told
+    assert "we_1 is for" in command("doctor", PUBLIC_URL="https://bridge.example.com").stdout
+    assert stripe.changes == []
+
+
+@pytest.mark.parametrize(
+    "other", ["http://bridge.example.com/webhooks/stripe", "https://b.example.com/webhooks/stripe"]
+)
+def test_an_endpoint_elsewhere_is_not_told_of(command, stripe, other):
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", other, ["*"])]
+    assert "Note" not in command("stripe-endpoint", "sync", "--url", URL, "--dry-run").stdout
+
+
+def test_show_says_what_there_is_in_plain_words(command, stripe):
+    empty = command("stripe-endpoint", "show")
+    assert "no webhook endpoint in test mode" in empty.stdout
+    assert f"So there is none for {URL}" in command("stripe-endpoint", "show", "--url", URL).stdout
+    stripe.lists["/v1/webhook_endpoints"] = [
+        endpoint("we_1", "https://a.example.com/", ["*"]),
+        endpoint("we_2", "https://b.example.com/", ["invoice.paid"]),
+    ]
+    told = command("stripe-endpoint", "show", "--url", URL).stdout
+    assert "all events  https://a.example.com/" in told
+    assert "1 event  https://b.example.com/" in told
+    assert f"None of them is for {URL}: `bridge stripe-endpoint sync --url {URL}` creates one" in told
+    assert "+ event" not in told
+
+
+def test_enabling_an_endpoint_names_what_fetches_the_events_it_missed(command, stripe):
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, list(wanted_events(Rules())), status="disabled")]
+    told = command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
+    assert "bridge backfill stripe --since" in told
+    assert "backfill" not in command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout

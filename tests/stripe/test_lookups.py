@@ -11,8 +11,8 @@ import structlog
 
 from app.bootstrap import make_policy
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy, Receipt, record
-from app.ledger.staged import Arrival
+from app.ledger.recording import record
+from app.ledger.staged import Arrival, Policy, Receipt
 from app.model import Inbound
 from app.sources.stripe import SOURCE
 from app.stripe.client import StripeApi

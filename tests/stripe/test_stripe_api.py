@@ -386,7 +386,17 @@ def test_reconcile_names_what_is_missing_and_why(bridge, ledger, stripe):
     text = bridge("reconcile", "stripe", "--since", "7d")
     assert text.exit_code == 1
     assert re.search(r"in_never +\S+ +49.00 USD +never received +Stripe's event about it never came", text.stdout)
-    assert "3 purchases (1 invoices, 2 sessions without one). Delivered: 0. Missing: 3." in text.stdout
+    assert "3 purchases (1 invoice, 2 sessions without one). Delivered: 0. Missing: 3." in text.stdout
+
+
+@sqlite_alone
+def test_reconcile_promises_no_event_that_stripe_no_longer_keeps(bridge, stripe):
+    stripe.lists["/v1/invoices"] = [invoice("young", 29 * DAY), invoice("old", 31 * DAY)]
+    result = bridge("reconcile", "stripe", "--since", "40d", "--json")
+    reasons = {each["id"]: each["reason"] for each in json.loads(result.stdout)["missing"]}
+    assert "bridge backfill stripe" in reasons["in_young"]
+    assert "bridge backfill stripe" not in reasons["in_old"]
+    assert "30 days" in reasons["in_old"]
 
 
 def test_reconcile_tells_why_an_event_made_no_sale(bridge, stripe):
@@ -448,7 +458,7 @@ def test_doctor_says_whether_stripe_is_set_up(bridge, stripe):
     stripe.lists["/v1/events"] = [{**bought(1, DAY), "_undelivered": True}]
     result = bridge("doctor", PUBLIC_URL=base)
     assert "Stripe's webhook endpoint we_1 is enabled" in result.stdout
-    assert "1 events of the last 3 days did not reach an endpoint" in result.stdout
+    assert "1 event of the last 3 days did not reach an endpoint of the account and is not here" in result.stdout
     bridge("backfill", "stripe", "--since", "2d")
     assert "no undelivered event of the last 3 days" in bridge("doctor", PUBLIC_URL=base).stdout
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
-from werkzeug.exceptions import TooManyRequests
 
-from app.web.auth import FAILURE_WINDOW_SECONDS, MOST_FAILURES, Throttle
+from app.ledger.sessions import end, is_open
+from app.web.throttle import MOST_FAILURES
 from tests.makers import checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
@@ -94,23 +94,44 @@ def test_the_right_password_opens_the_pages_and_a_wrong_one_nothing(app):
     assert browser.get("/login").headers["Location"] == "/"
 
 
+def tries(app: Flask, password: str, address: str, forwarded: str = "") -> int:
+    """What a login from there is answered."""
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    form = {"password": password, "name": "Grace"}
+    return (
+        app.test_client().post("/login", data=form, headers=headers, environ_base={"REMOTE_ADDR": address}).status_code
+    )
+
+
 @sqlite_alone
-def test_after_eight_failed_logins_even_the_right_password_must_wait(app):
-    tries = [Browser(app.test_client(), f"guess {n}").login.status_code for n in range(MOST_FAILURES + 2)]
-    assert tries == [401] * MOST_FAILURES + [429] * 2
-    assert Browser(app.test_client(), "password of the tests").login.status_code == 429
+def test_after_eight_failed_logins_an_address_must_wait_and_no_other(app):
+    tried = [tries(app, f"guess {n}", "203.0.113.5") for n in range(MOST_FAILURES + 2)]
+    assert tried == [401] * MOST_FAILURES + [429] * 2
+    assert tries(app, "password of the tests", "203.0.113.5") == 429
+    assert tries(app, "password of the tests", "203.0.113.6") == 302
 
 
-def test_the_throttle_forgets_failures_after_a_minute():
-    now = 1000.0
-    throttle = Throttle(lambda: now)
-    for _ in range(MOST_FAILURES):
-        throttle.check()
-        throttle.failed()
-    with pytest.raises(TooManyRequests):
-        throttle.check()
-    now += FAILURE_WINDOW_SECONDS + 0.1
-    throttle.check()
+@sqlite_alone
+def test_a_header_of_anybodys_changes_nothing_where_no_proxy_is_trusted(app):
+    tried = [tries(app, "guess", "203.0.113.5", f"198.51.100.{n}") for n in range(MOST_FAILURES + 1)]
+    assert tried[-1] == 429
+
+
+@sqlite_alone
+def test_behind_a_trusted_proxy_those_who_ask_are_told_apart(make_app):
+    app = make_app(TRUSTED_PROXIES="10.0.0.0/8, 2001:db8::1")
+    tried = [tries(app, "guess", "10.0.0.7", f"198.51.100.{n}, 203.0.113.5") for n in range(MOST_FAILURES + 1)]
+    assert tried == [401] * MOST_FAILURES + [429]
+    assert tries(app, "password of the tests", "10.0.0.7", "203.0.113.6, 10.2.3.4") == 302
+
+
+@sqlite_alone
+def test_a_form_of_another_site_logs_nobody_in(web):
+    form = {"password": "password of the tests"}
+    for site in ("cross-site", "same-site"):
+        assert web.post("/login", data=form, headers={"Sec-Fetch-Site": site}).status_code == 400
+    assert web.get("/").status_code == 302
+    assert web.post("/login", data=form, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 302
 
 
 @sqlite_alone
@@ -132,6 +153,46 @@ def test_changes_need_the_csrf_token_of_the_session(seeded, browser, app):
 def test_logging_out_ends_the_session(browser):
     assert browser.submit("/logout").headers["Location"] == "/login"
     assert browser.get("/").status_code == 302
+
+
+def test_a_cookie_that_was_copied_ends_with_its_session(app, browser):
+    cookie = browser.client.get_cookie("bridge")
+    other = Browser(app.test_client(), "password of the tests")
+    thief = app.test_client()
+    thief.set_cookie("bridge", cookie.value)
+    assert thief.get("/audit").status_code == 200
+    browser.submit("/logout")
+    assert thief.get("/audit").status_code == 302
+    assert other.get("/audit").status_code == 200
+
+
+@sqlite_alone
+def test_what_is_kept_of_sessions_that_were_logged_out_is_removed_with_their_time(ledger):
+    end(ledger, "old", 1)
+    end(ledger, "new", 2**40)
+    kept = "SELECT name FROM counters WHERE name LIKE 'session%'"
+    assert one(ledger, kept) == ("session_ended:new",)
+    assert not is_open(ledger, "new", 0)
+    assert is_open(ledger, "another", 0)
+
+
+@sqlite_alone
+def test_sessions_end_with_the_password_that_opened_them(make_app):
+    passwords = {"DASHBOARD_PASSWORD": "password of the tests", "DASHBOARD_VIEWER_PASSWORD": "viewers may look"}
+    before = make_app(**passwords)
+    cookies = {
+        name: Browser(before.test_client(), value).client.get_cookie("bridge") for name, value in passwords.items()
+    }
+
+    def status(name: str, **changed: str) -> int:
+        web = make_app(**{**passwords, **changed}).test_client()
+        web.set_cookie("bridge", cookies[name].value)
+        return int(web.get("/audit").status_code)
+
+    assert status("DASHBOARD_PASSWORD") == status("DASHBOARD_VIEWER_PASSWORD") == 200
+    assert status("DASHBOARD_PASSWORD", DASHBOARD_PASSWORD="another password") == 302
+    assert status("DASHBOARD_VIEWER_PASSWORD", DASHBOARD_PASSWORD="another password") == 200
+    assert status("DASHBOARD_VIEWER_PASSWORD", DASHBOARD_VIEWER_PASSWORD="") == 302
 
 
 @sqlite_alone
@@ -207,6 +268,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(make_app, public_
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert ("Secure" in cookie) is secure
+    assert cookie.startswith("__Host-bridge=" if secure else "bridge=")
 
 
 @sqlite_alone

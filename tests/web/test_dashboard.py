@@ -2,9 +2,11 @@
 
 import html
 import json
+import re
 
 import pytest
 
+from app.web.shown import indented, pretty, said
 from tests.makers import begin, change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
@@ -22,6 +24,15 @@ HOSTILE = {
     "lines": "one\r\ntwo\x0bthree\x85four",
     "html entity": "&lt;b&gt;&amp;amp;",
 }
+
+
+def test_marks_that_turn_writing_around_are_spelt_out_in_json_which_stays_the_same():
+    value = {"name": "\u202egnp.exe\u202c \u2066x\u2069 \u200f", "مرحبا": ["👩‍👩‍👧‍👦", "\\u202e"]}
+    shown = pretty(value)
+    assert json.loads(shown) == json.loads(indented(json.dumps(value))) == value
+    assert not re.search("[\u200f\u202a-\u202e\u2066-\u2069]", shown)
+    assert "مرحبا" in shown
+    assert said('{"error":"no \u202esuch click"}') == "no such click"
 
 
 def pages(browser: Browser, ledger) -> list[str]:
@@ -163,6 +174,50 @@ def test_lists_are_paged_with_nothing_twice_and_nothing_left_out(browser, post):
     found = [[f"pi_{n}<" in page for page in (first, second)] for n in range(1, 62)]
     assert all(sum(where) == 1 for where in found)
     assert "Older" not in second
+    assert 'href="/deliveries">Newest</a>' in second
+    assert "Newest" not in first
+
+
+LISTS = {
+    "/deliveries": {
+        "": 4, "status=dead": 2, "status=delivered": 2, "source=stripe": 4, "source=typeform": 0, "kind=lead": 0, "code=422": 2,
+        "since=1h": 4, "until=1h": 0, "q=p1@": 1, "q=user_2": 1, "q=pi_3": 1, "q=cs_3": 1, "q=clk_4": 1, "q=evt_1": 1,
+        "destination=sandbox": 4, "destination=other": 0, "q=p1@&status=delivered": 0, "status=&source=&since=": 4,
+    },
+    "/events": {
+        "": 5, "outcome=sale": 4, "outcome=parked": 1, "source=stripe": 5, "source=typeform": 0, "since=1h": 5, "until=1h": 0,
+        "q=p1@": 1, "q=pi_3": 1, "q=evt_": 5, "q=evt_&outcome=parked": 1, "outcome=&q=": 5,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_are_filtered_and_so_is_their_csv(browser, post, ledger, path):
+    for number in (1, 2):
+        post(checkout(number))
+    settle(ledger, "permanent", status=422, error="no")
+    for number in (3, 4):
+        post(checkout(number))
+    settle(ledger, "delivered")
+    post(checkout(5, customer_details={"email": None}, metadata={}))
+    for query, expected in LISTS[path].items():
+        assert browser.get(f"{path}?{query}").text.count('<td class="c-status">') == expected, query
+        assert browser.get(f"{path}.csv?{query}").text.count("\n") == expected + 1, query
+    assert browser.get(f"{path}?source=;").status_code == 422
+
+
+@sqlite_alone
+def test_where_there_are_several_destinations_lists_say_which(make_app, ledger, tmp_path):
+    table = '[destinations.{}]\nurl = "https://{}.example"\ntoken_env = "DESTINATION_TOKEN"\n'
+    (tmp_path / "two.toml").write_text(table.format("one", "one") + table.format("other", "other"))
+    app = make_app(BRIDGE_CONFIG=str(tmp_path / "two.toml"), DESTINATION_TOKEN="token", STRIPE_ALLOW_TEST_EVENTS="1")
+    browser = Browser(app.test_client(), "password of the tests")
+    browser.client.post("/webhooks/stripe", **signed(checkout(1)))
+    assert browser.get("/deliveries").text.count('<td class="c-next">o') == 2
+    assert browser.get("/deliveries?destination=other").text.count('<td class="c-status">') == 1
+    settle(ledger, "permanent", status=422, error="no", destination="one")
+    assert '<td class="c-next">one</td>' in browser.get("/failed?destination=one").text
+    assert browser.get("/failed?destination=other").text.count('<td class="c-status">') == 0
 
 
 @sqlite_alone

@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
+from app.ledger.claims import Claimed
 from app.ledger.editing import is_edited
-from app.ledger.forwarding import Claimed
-from tests.makers import begin, change, checkout, one, settle
+from tests.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import Browser
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -61,6 +61,46 @@ def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_toke
     assert "Authorization: Bearer $DESTINATION_TOKEN" in words
     assert "Idempotency-Key: sale:stripe:pi_1" in words
     assert words[-1] == one(ledger, "SELECT payload FROM deliveries")[0]
+
+
+def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
+    post(checkout(1))
+    (delivery,) = one(ledger, "SELECT id FROM deliveries")
+
+    def told() -> str:
+        text = browser.get(f"/deliveries/{delivery}").text.split('<p class="lead">')[1].split("</p>")[0]
+        return html.unescape(re.sub("<[^>]+>", "", text))
+
+    assert "Next: attempt 1, " in told()
+    settle(ledger, "unknown", retry=True, status=500, error="answered 500")
+    assert "Next: attempt 2, " in told()
+    assert "; if that fails, 8 more by the schedule." in told()
+    assert "It may have been taken all the same" in browser.get(f"/deliveries/{delivery}").text
+    change(ledger, "UPDATE deliveries SET attempts = 9")
+    assert ", the last of the schedule." in told()
+    change(ledger, "UPDATE deliveries SET schedule_start = 9")
+    assert "; if that fails, 9 more by the schedule." in told()
+    change(ledger, "UPDATE destinations SET failures = 50")
+    assert "sandbox takes nothing just now and is probed" in told()
+    browser.submit("/destination/sandbox/pause", reason="maintenance")
+    assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in told()
+
+
+@sqlite_alone
+def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations(make_app, ledger, tmp_path):
+    table = '[destinations.{0}]\nurl = "https://{0}.example"\ntoken_env = "TOKEN_OF_{0}"\n'
+    (tmp_path / "two.toml").write_text(table.format("one") + table.format("other"))
+    app = make_app(
+        BRIDGE_CONFIG=str(tmp_path / "two.toml"), TOKEN_OF_one="t", TOKEN_OF_other="t", STRIPE_ALLOW_TEST_EVENTS="1"
+    )
+    browser = Browser(app.test_client(), "password of the tests")
+    browser.client.post("/webhooks/stripe", **signed(checkout(1)))
+    settle(ledger, "permanent", status=422, error="no", destination="other")
+    (here,) = one(ledger, "SELECT id FROM deliveries WHERE destination = 'one'")
+    (there,) = one(ledger, "SELECT id FROM deliveries WHERE destination = 'other'")
+    text = browser.get(f"/deliveries/{here}").text
+    assert f'other: <a href="/deliveries/{there}">delivery {there}</a> <span class="badge dead">dead</span>' in text
+    assert "$TOKEN_OF_one" in text
 
 
 def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.ledger import search
-from app.ledger.forwarding import LONGEST_ERROR
+from app.ledger.outcomes import LONGEST_ERROR
 from tests.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
@@ -170,15 +170,31 @@ def test_those_that_were_ticked_are_replayed_after_a_confirmation(browser, post,
     assert one(ledger, "SELECT COUNT(*) FROM audit WHERE actor = 'Grace' AND action = 'replay'") == (2,)
 
 
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(browser, post, ledger, verb):
+    fail(ledger, post, (1, 2))
+    answer = browser.submit("/failed/confirm", verb=verb, code="422")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/failed?code=422")
+    assert "Nothing was chosen: tick some" in browser.get("/failed").text
+    assert "0</b> deliveries" in browser.submit("/failed/run", verb=verb, code="422").text
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (2,)
+
+
 def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, ledger, monkeypatch):
     monkeypatch.setattr("app.web.pages.failed.BATCH", 10)
     failed = fail(ledger, post, range(1, 26))
     fail(ledger, post, (99,), status=400, error="other")
     asked = browser.submit("/failed/confirm", verb="replay", all="1", code="422")
     assert "Replay 25 deliveries?" in asked.text
-    told, form = [], {"verb": "replay", "all": "1", "code": "422"}
+    told, form = (
+        [],
+        dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.text)) | {"verb": "replay"},
+    )
+    form.pop("csrf")
     while True:
         text = browser.submit("/failed/run", **form).text
+        assert ("<progress" in text) is ("data-go-on" in text)
+        assert 'max="25"' in text or "Done" in text
         told.append(int(re.search(r'num">(\d+)</b> deliver', text).group(1)))
         if "data-go-on" not in text:
             break

@@ -7,7 +7,7 @@ import pytest
 
 from app.ledger.refusals import add_refusals
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
-from tests.makers import checkout, count, one
+from tests.makers import change, checkout, count, one, signed
 from tests.web.conftest import Browser
 
 TOKEN = "token-of-the-tests-0123456789"
@@ -38,6 +38,20 @@ def test_without_a_public_url_the_bridge_gives_its_own(make_app):
     assert "http://127.0.0.1:8123/webhooks/stripe<" in row(browser.get("/sources").text, "stripe")
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_source_that_sent_something_lately_and_is_connected_no_more_is_pointed_out(make_app, ledger):
+    def page(**variables: str) -> str:
+        return Browser(make_app(**variables).test_client(), "password of the tests").get("/sources").text
+
+    make_app().test_client().post("/webhooks/stripe", **signed(checkout(1)))
+    assert "not connected any more" not in page()
+    assert "<b>Stripe</b> is not connected any more" in page(STRIPE_WEBHOOK_SECRET="")
+    change(ledger, "UPDATE events SET received_at = received_at - ?", 8 * 86_400_000)
+    assert "not connected any more" not in page(STRIPE_WEBHOOK_SECRET="")
+    assert "PUBLIC_URL" in page(PUBLIC_URL="")
+    assert "PUBLIC_URL" not in page(PUBLIC_URL="https://bridge.example")
+
+
 def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger):
     assert "–" in row(browser.get("/sources").text, "stripe")
     for number in (1, 2):
@@ -58,7 +72,7 @@ def test_it_counts_what_was_refused_by_reason_over_all_processes(browser, ledger
         add_refusals(ledger, connection, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
     shown = row(browser.get("/sources").text, "stripe")
     assert '<span class="badge dead">too old</span> <span class="num">7</span>' in shown
-    assert '<span class="badge dead">wrong</span> <span class="num">1,200</span>' in shown
+    assert '<span class="badge dead">wrong signature</span> <span class="num">1,200</span>' in shown
 
 
 def test_no_secret_is_ever_on_the_page(browser):
@@ -113,3 +127,14 @@ def test_a_source_of_bridge_toml_is_listed_and_its_title_is_text(make_app, tmp_p
     page = Browser(app.test_client(), "password of the tests").get("/sources").text
     assert "<script>alert" not in page
     assert "OWN_FORM_" in row(page, "own_form")
+
+
+def test_a_test_event_of_a_source_with_a_token_or_a_handshake_key_is_taken(make_app, ledger):
+    app = make_app(JOTFORM_PATH_TOKEN=TOKEN, WUFOO_WEBHOOK_SECRET="the handshake key")
+    browser = Browser(app.test_client(), "password of the tests")
+    for name in ("jotform", "wufoo"):
+        browser.get("/sources")
+        browser.submit(f"/sources/{name}/test")
+    with ledger.read() as connection:
+        rows = ledger.run(connection, "SELECT source, outcome FROM events ORDER BY id").all()
+    assert [tuple(row) for row in rows] == [("jotform", "lead"), ("wufoo", "lead")]

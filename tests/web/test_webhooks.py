@@ -5,6 +5,7 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import event, make_url
@@ -225,6 +226,17 @@ def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, cap
             assert rows
             assert TOKEN not in str([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in rows])
     assert TOKEN not in "".join(capfd.readouterr())
+
+
+def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(make_app, ledger):
+    key = "hand shake/key&of=ours"
+    web = make_app(WUFOO_WEBHOOK_SECRET=key).test_client()
+    body = urlencode({"Field1": "ada@example.com", "EntryId": "1", "HandshakeKey": key})
+    assert web.post("/webhooks/wufoo", data=body, headers=FORM).status_code == 200
+    with ledger.read() as connection:
+        (kept,) = ledger.run(connection, "SELECT body FROM events").scalars()
+    assert b"HandshakeKey=***" in bytes(kept)
+    assert b"shake" not in bytes(kept).replace(b"HandshakeKey", b"")
 
 
 def test_a_signed_source_with_a_path_token_needs_both(make_app):

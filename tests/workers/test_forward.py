@@ -14,8 +14,9 @@ from app.dialects import dialect_of
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.brakes import pause, resume
+from app.ledger.breaker import destination_state
+from app.ledger.claims import Claimed
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import Claimed, destination_state
 from tests.conftest import wait_for
 from tests.faults.scripted import ScriptedDestination
 from tests.ledger.test_forwarding import COLUMNS

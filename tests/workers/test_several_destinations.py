@@ -10,8 +10,8 @@ import pytest
 from app.destination import Destination
 from app.dialects import dialect_of
 from app.ledger import tables
+from app.ledger.breaker import destination_state
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import destination_state
 from tests.conftest import wait_for
 from tests.faults.scripted import ScriptedDestination
 from tests.makers import one

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.ledger import tables
+from app.ledger.breaker import ensure_destination
+from app.ledger.claims import claim
 from app.ledger.engine import Ledger
-from app.ledger.forwarding import claim, ensure_destination
 from app.ledger.schema import upgrade
 from app.ledger.sweeping import register_worker
 from app.processes import pid_started

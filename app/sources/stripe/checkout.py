@@ -6,10 +6,10 @@ https://docs.stripe.com/api/checkout/sessions/object, https://docs.stripe.com/pa
 from app.model import Lead, Mapped, Who
 from app.money import Money, currency_code
 from app.sources.stripe.event import StripeEvent
-from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of, word_of
+from app.sources.stripe.fields import JsonObject, first_key, id_of, integer_of, object_of, objects_of, word_of
 from app.sources.stripe.payments import charge_of
 from app.sources.stripe.persons import metadata_of, name_person
-from app.sources.stripe.purchases import first_key, gather_keys, make_sale, session_money
+from app.sources.stripe.purchases import gather_keys, make_sale, session_money
 
 
 def map_completed(event: StripeEvent) -> Mapped:
@@ -77,11 +77,13 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
 
 
 def _map_free(event: StripeEvent, who: Who, keys: tuple[str, ...], *, is_certain: bool) -> Mapped:
-    """A session of 0. In mode subscription it starts a trial, unless a discount took the whole price."""
+    """A session of 0. In mode subscription it starts a trial, unless a discount took the whole price: lines on trial cost
+    nothing from the start, so the subtotal of a trial is 0 too."""
     session = event.object
     subscription = id_of(session.get("subscription"))
     discount = integer_of(object_of(session.get("total_details")).get("amount_discount")) or 0
-    if subscription and is_subscription(session) and is_certain and discount <= 0:
+    was_priced = discount > 0 or (integer_of(session.get("amount_subtotal")) or 0) > 0
+    if subscription and is_subscription(session) and is_certain and not was_priced:
         return event.answer(
             outcome="lead",
             reason="a trial started by a checkout session",
@@ -142,6 +144,7 @@ def who_of(event: StripeEvent) -> Who:
             collected.get("business_name"),
         ),
         phones=(details.get("phone"),),
+        purchase=(id_of(intent), invoice_of(session)),
     )
 
 

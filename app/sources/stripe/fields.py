@@ -54,3 +54,12 @@ def moment_of(value: object) -> datetime | None:
 def word_of(value: object) -> str | None:
     """One of Stripe's enumerated words ("paid"), if it is text."""
     return value if isinstance(value, str) and value else None
+
+
+FIRST = ":first"
+
+
+def first_key(subscription: str) -> str:
+    """Names the first invoice of a subscription, which sessions of API 2020-08 know by their subscription alone. A loose key:
+    should a subscription ever have two invoices that call themselves its first, each is a purchase."""
+    return subscription + FIRST

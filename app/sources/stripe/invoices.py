@@ -8,9 +8,9 @@ Old and new paths are both read, whatever api_version says: one account can send
 
 from app.model import Mapped, Who
 from app.sources.stripe.event import StripeEvent
-from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of, objects_of
+from app.sources.stripe.fields import JsonObject, first_key, id_of, integer_of, moment_of, object_of, objects_of
 from app.sources.stripe.persons import metadata_of, name_person
-from app.sources.stripe.purchases import first_key, gather_keys, invoice_money, make_sale
+from app.sources.stripe.purchases import gather_keys, invoice_money, make_sale
 
 NAMED_LATER = (None, "subscription_create", "manual")
 """Billing reasons of invoices that Checkout makes: the session, which alone names the person, is still to come."""
@@ -102,4 +102,5 @@ def who_of(event: StripeEvent) -> Who:
         emails=(invoice.get("customer_email"),),
         names=(invoice.get("customer_name"),),
         phones=(invoice.get("customer_phone"),),
+        purchase=(id_of(invoice),),
     )

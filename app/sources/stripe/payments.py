@@ -38,7 +38,7 @@ def map_intent_succeeded(event: StripeEvent) -> Mapped:
         minor=received,
         currency=intent.get("currency"),
         keys=keys,
-        who=who,
+        who=who_of_intent(event, purchase=(id_of(intent),)),
         reason="a payment captured by hand" if is_manual else "a paid payment intent",
         event_name="payment_captured" if is_manual else "order_paid",
         hold="purchase",
@@ -108,8 +108,8 @@ def _charge(intent: JsonObject) -> JsonObject:
     )
 
 
-def who_of_intent(event: StripeEvent) -> Who:
-    """receipt_email, else what the payment form asked, else the metadata."""
+def who_of_intent(event: StripeEvent, *, purchase: tuple[str | None, ...] = ()) -> Who:
+    """receipt_email, else what the payment form asked, else the metadata. purchase: its ids, where the intent is the Sale."""
     intent, charge = event.object, _charge(event.object)
     billing = object_of(charge.get("billing_details"))
     customer = intent.get("customer")
@@ -125,6 +125,7 @@ def who_of_intent(event: StripeEvent) -> Who:
         ),
         names=(billing.get("name"),),
         phones=(billing.get("phone"),),
+        purchase=purchase,
     )
 
 

@@ -21,17 +21,21 @@ def name_person(
     emails: Iterable[object] = (),
     names: Iterable[object] = (),
     phones: Iterable[object] = (),
+    purchase: Iterable[str | None] = (),
 ) -> Who:
     """`places` are metadata objects, the most telling first; `customer` is an id or an expanded object; `reference` is
-    client_reference_id; of `emails`, `names` and `phones` the first that is one counts."""
+    client_reference_id; of `emails`, `names` and `phones` the first that is one counts. `purchase`: its ids, by which a guest
+    (no customer at Stripe) is found again, whom its other events may know by another mailbox or by none."""
     click_id, customer_id = find_ids(places, event.rules)
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
     email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
-    aliases = (id_of(customer), subscription, session)
+    customer_id, click_id = customer_id or reference_customer, click_id or reference_click
+    is_guest = id_of(customer) is None and bool(customer_id or click_id or email)
+    aliases = (id_of(customer), subscription, session, *(purchase if is_guest else ()))
     return Who(
-        customer_id=customer_id or reference_customer,
-        click_id=click_id or reference_click,
+        customer_id=customer_id,
+        click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),
         phone=next((found for value in (*phones, expanded.get("phone")) if (found := text_of(value))), None),

@@ -22,11 +22,6 @@ def gather_keys(
     return tuple(key for key in (invoice, intent, session, charge) if key)
 
 
-def first_key(subscription: str) -> str:
-    """Names the first invoice of a subscription, which sessions of API 2020-08 know by their subscription alone."""
-    return f"{subscription}:first"
-
-
 def make_sale(
     event: StripeEvent,
     *,

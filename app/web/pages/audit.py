@@ -18,4 +18,4 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         before = number("before")
         with look(ledger) as connection:
             lines = lines_of(ledger, connection, before=before, limit=ROWS)
-        return render_template("audit.html", lines=lines, more=len(lines) == ROWS)
+        return render_template("audit.html", lines=lines, before=before, more=len(lines) == ROWS)

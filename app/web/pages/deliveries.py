@@ -2,45 +2,50 @@
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.destination import Destination, idempotency_key
-from app.ledger import queries
 from app.ledger.bulk import undo_discard
 from app.ledger.editing import edit, problem_of
+from app.ledger.lists import deliveries_that_match
 from app.ledger.mending import Mended, discard, replay
 from app.ledger.reading import look
 from app.ledger.stories import story
 from app.model import STATUSES
-from app.web.asked import number, one_of
-from app.web.auth import login_required, operator_required
+from app.web.asked import FILTER, filled, filter_of, number
+from app.web.auth import is_operator, login_required, operator_required
 from app.web.pages.parts import ROWS, Parts, actor, told
+
+VARIABLE = "DESTINATION_TOKEN"
+"""Of the destination that the environment names; those of bridge.toml name their own."""
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
     destinations = {one.name: one for one in parts.destinations}
+    variables = {name: table.token_env for name, table in parts.settings.destination_tables.items()}
 
     @blueprint.get("/deliveries")
     @login_required
     def deliveries() -> str:
-        status, before = one_of("status", STATUSES), number("before")
+        fields, before = filled(FILTER), number("before")
+        wanted = replace(filter_of(fields), whole_addresses=not is_operator())
         with look(ledger) as connection:
-            page = queries.deliveries(ledger, connection, status=status, before=before, limit=ROWS)
-        return render_template(
-            "deliveries.html", deliveries=page, status=status, statuses=STATUSES, more=len(page) == ROWS
-        )
+            page = deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+        return render_template("deliveries.html", page=page, fields=fields, before=before, statuses=STATUSES)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required
     def delivery(delivery_id: int) -> str:
         with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
-        curl = as_curl(found, destinations.get(found["destination"]))
-        return render_template("delivery.html", delivery=found, curl=curl)
+        curl = as_curl(found, destinations.get(found["destination"]), variables.get(found["destination"], VARIABLE))
+        left = len(parts.settings.schedule_seconds) - found["tries"]
+        return render_template("delivery.html", delivery=found, curl=curl, left=left)
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     @login_required
@@ -87,14 +92,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return back(mended)
 
 
-def as_curl(found: dict[str, Any], destination: Destination | None) -> str | None:
-    """The request as a command for a shell, with the token left to the shell's environment."""
+def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
+    """The request as a command for a shell, with the token left to that variable of the shell's environment."""
     if destination is None:
         return None
     return " \\\n  ".join(
         [
             "curl -X POST " + shlex.quote(f"{destination.url}/track/{found['kind']}"),
-            '-H "Authorization: Bearer $DESTINATION_TOKEN"',
+            f'-H "Authorization: Bearer ${variable}"',
             "-H 'Content-Type: application/json'",
             "-H " + shlex.quote("Idempotency-Key: " + idempotency_key(found["dedupe_key"])),
             "--data-raw " + shlex.quote(found["text"]),

@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import brakes, overview, queries
+from app.ledger import brakes, overview, stats
 from app.ledger.overview import audit
 from app.ledger.reading import look
 from app.reach import reach
@@ -20,13 +20,18 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def destination() -> str:
         with look(ledger) as connection:
-            states = {one["name"]: one for one in queries.destinations(ledger, connection)}
+            states = {one["name"]: one for one in stats.destinations(ledger, connection)}
             waiting = {name: overview.waiting(ledger, connection, name) for name in known}
             lines = [
                 line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)
             ]
         return render_template(
-            "destination.html", destinations=parts.destinations, states=states, waiting=waiting, lines=lines
+            "destination.html",
+            destinations=parts.destinations,
+            tables=parts.settings.destination_tables,
+            states=states,
+            waiting=waiting,
+            lines=sorted(lines, key=lambda line: int(line["id"]), reverse=True),
         )
 
     @blueprint.post("/destination/<name>/pause")

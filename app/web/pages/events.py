@@ -2,18 +2,20 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 from flask import Blueprint, render_template, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.ledger import overview, queries
+from app.ledger.lists import events_that_match
 from app.ledger.mending import note
 from app.ledger.reading import look
 from app.model import OUTCOMES
 from app.remap import remap_parked
-from app.web.asked import number, one_of
-from app.web.auth import login_required
+from app.web.asked import EVENTS_FILTER, events_asked, filled, number
+from app.web.auth import is_operator, login_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
 REMAP_SECONDS = 15.0
@@ -26,10 +28,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/events")
     @login_required
     def events() -> str:
-        outcome, before = one_of("outcome", OUTCOMES), number("before")
+        fields, before = filled(EVENTS_FILTER), number("before")
+        wanted = replace(events_asked(fields), whole_addresses=not is_operator())
         with look(ledger) as connection:
-            page = queries.events(ledger, connection, outcome=outcome, before=before, limit=ROWS)
-        return render_template("events.html", events=page, outcome=outcome, outcomes=OUTCOMES, more=len(page) == ROWS)
+            page = events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+        return render_template("events.html", page=page, fields=fields, before=before, outcomes=OUTCOMES)
 
     @blueprint.get("/events/<int:event_id>")
     @login_required

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response
 
 from app.ledger import queries
-from app.model import OUTCOMES, STATUSES
-from app.web.asked import one_of
+from app.ledger.lists import deliveries_that_match, events_that_match
+from app.ledger.reading import look
+from app.ledger.search import Page
+from app.web.asked import EVENTS_FILTER, FILTER, events_asked, filled, filter_of
 from app.web.auth import is_operator, login_required
 from app.web.pages.parts import Parts
 from app.web.shown import mask
@@ -30,7 +33,7 @@ EVENT = (
     "received_count",
     "conversion_id",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -39,16 +42,35 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries.csv")
     @login_required
     def deliveries_csv() -> Response:
-        status = one_of("status", STATUSES)
-        rows = queries.all_deliveries(ledger, status=status, limit=None)
-        return table("deliveries", DELIVERY, rows, is_masked=not is_operator())
+        wanted = replace(filter_of(filled(FILTER)), whole_addresses=not is_operator())
+
+        def page_of(before: int | None, limit: int) -> Page:
+            with look(ledger) as connection:
+                return deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+
+        return table("deliveries", DELIVERY, every_row(page_of), is_masked=not is_operator())
 
     @blueprint.get("/events.csv")
     @login_required
     def events_csv() -> Response:
-        outcome = one_of("outcome", OUTCOMES)
-        rows = queries.all_events(ledger, outcome=outcome, limit=None)
-        return table("events", EVENT, rows, is_masked=not is_operator())
+        wanted = replace(events_asked(filled(EVENTS_FILTER)), whole_addresses=not is_operator())
+
+        def page_of(before: int | None, limit: int) -> Page:
+            with look(ledger) as connection:
+                return events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+
+        return table("events", EVENT, every_row(page_of), is_masked=not is_operator())
+
+
+def every_row(page_of: Callable[[int | None, int], Page]) -> Iterator[dict[str, Any]]:
+    """All rows of a list, page after page. page_of(before, limit): the page with ids below `before`."""
+    before: int | None = None
+    while True:
+        page = page_of(before, queries.PAGE)
+        yield from page.rows
+        if page.next_before is None:
+            return
+        before = page.next_before
 
 
 def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *, is_masked: bool) -> Response:

@@ -5,6 +5,7 @@ script), so no request is long and closing the page stops it between two batches
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
@@ -14,14 +15,14 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity
 from app.identity import storable
 from app.ledger import bulk, search
 from app.ledger.reading import look, plan_by_value
-from app.times import read_since
+from app.web import asked
 from app.web.asked import number
-from app.web.auth import login_required
+from app.web.auth import is_operator, login_required
 from app.web.pages.parts import ROWS, Parts, actor, told
 
 BATCH = 500
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
-FIELDS = ("status", "source", "kind", "code", "reason", "since", "until", "q")
+FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
 
 
@@ -45,7 +46,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             fields=fields,
             count=matching,
             is_all=is_all,
-            sources=sorted(parts.intake.configured),
             scan=search.SCAN,
             before=before,
         )
@@ -54,12 +54,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def confirm_bulk() -> Any:
         job = job_of(request.form)
-        with look(ledger) as connection:
-            matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
-        if job["ids"]:
-            matching, is_all = len(job["ids"]), True
+        matching, is_all = len(job["ids"]), True
+        if job["all"]:
+            with look(ledger) as connection:
+                matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
         if not matching:
-            return told("nothing was chosen", url_for(".failed", **job["fields"]), is_done=False)
+            text = "nothing was chosen: tick some deliveries, or “all that match”"
+            return told(text, url_for(".failed", **job["fields"]), is_done=False)
+        job["total"] = matching if is_all else 0
         return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
 
     @blueprint.post("/failed/run")
@@ -78,27 +80,10 @@ def given(source: Any) -> dict[str, str]:
 
 def filter_of(fields: dict[str, str]) -> search.Filter:
     """Raises UnprocessableEntity where a field means nothing."""
-    status, kind, code = fields.get("status"), fields.get("kind"), fields.get("code", "")
-    if status not in (None, *search.FAILED):
+    if fields.get("status") not in (None, *search.FAILED):
         raise UnprocessableEntity("status must be dead or retrying")
-    if kind not in (None, *search.KINDS):
-        raise UnprocessableEntity("kind must be sale or lead")
-    if code and not re.fullmatch("[0-9]{3}", code):
-        raise UnprocessableEntity("the answer's status must be a number such as 422")
-    try:
-        since, until = (read_since(fields[name]) if fields.get(name) else None for name in ("since", "until"))
-    except (ValueError, OverflowError) as error:
-        raise UnprocessableEntity(str(error)) from None
-    return search.Filter(
-        statuses=(status,) if status else search.FAILED,
-        source=fields.get("source"),
-        kind=kind,
-        code=int(code) if code else None,
-        reason=fields.get("reason"),
-        since=since,
-        until=until,
-        text=fields.get("q", ""),
-    )
+    wanted = asked.filter_of(fields, search.FAILED)
+    return replace(wanted, reason=fields.get("reason"), whole_addresses=not is_operator())
 
 
 def job_of(form: Any) -> dict[str, Any]:
@@ -110,7 +95,7 @@ def job_of(form: Any) -> dict[str, Any]:
     if verb == "undo" and not mark:
         raise BadRequest("this form names no discard to undo")
     is_all = form.get("all") == "1" or verb == "undo"
-    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left")}
+    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left", "total")}
     return {
         "verb": verb,
         "mark": mark,

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 from sqlalchemy import Connection
 
 from app.ledger import overview as lately
-from app.ledger import queries
+from app.ledger import queries, search, stats
 from app.ledger.alarms import alarms
 from app.ledger.engine import Ledger
 from app.ledger.reading import look
@@ -19,6 +19,8 @@ from app.web.pages.parts import Parts
 
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
+REASONS_SHOWN = 5
+DEAD = search.Filter(statuses=("dead",))
 CHART_WIDTH, HALF_HEIGHT = 720, 56
 Link = tuple[str, dict[str, str], str]
 """An endpoint, its arguments, and the words to click."""
@@ -56,7 +58,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             found = stand(ledger, connection)
             bars = traffic(ledger, connection, span, kept)
             deliveries = queries.deliveries(ledger, connection, limit=LAST_SHOWN)
-            dead = queries.deliveries(ledger, connection, status="dead", limit=LAST_SHOWN)
+            dead = search.groups(ledger, connection, DEAD, parts.sources, REASONS_SHOWN)
             sources = lately.last_events(ledger, connection, parts.sources)
         return render_template(
             "overview.html",
@@ -76,15 +78,16 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def stand(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     """How things stand now."""
-    oldest = lately.oldest_waiting(ledger, connection)
+    oldest_id, oldest = lately.oldest_waiting(ledger, connection)
     return {
         **lately.counts(ledger, connection),
         "has_events": lately.has_events(ledger, connection),
         "oldest": oldest,
+        "oldest_id": oldest_id,
         "oldest_seconds": lately.seconds_since(oldest, ledger.now(connection)),
         "timing": lately.timing(ledger, connection),
-        "workers_alive": len(queries.workers_alive(ledger, connection)),
-        "destinations": queries.destinations(ledger, connection),
+        "workers_alive": len(stats.workers_alive(ledger, connection)),
+        "destinations": stats.destinations(ledger, connection),
         "unsent_alerts": [one for one in alarms(ledger, connection) if one.problem],
     }
 

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from app.destination import Destination
 from app.intake import Intake
 from app.ledger.engine import Ledger
-from app.ledger.recording import Policy
+from app.ledger.staged import Policy
 from app.settings import Settings
 from app.sources.base import Source
 

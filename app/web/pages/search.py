@@ -5,7 +5,7 @@ from flask import Blueprint, render_template, request
 from app.identity import storable
 from app.ledger import journeys, queries, search
 from app.ledger.reading import look
-from app.web.auth import login_required
+from app.web.auth import is_operator, login_required
 from app.web.pages.parts import ROWS, Parts
 
 
@@ -17,7 +17,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def search_all() -> str:
         text = storable(request.args.get("q", "").strip())
         with look(ledger) as connection:
-            found = search.find(ledger, connection, text, parts.sources)
+            found = search.find(ledger, connection, text, parts.sources, whole_addresses=not is_operator())
             ids = search.deliveries_of(ledger, connection, found, ROWS) if text else []
             deliveries = queries.deliveries_by_id(ledger, connection, ids)
             persons = journeys.persons(ledger, connection, ids=found.person_ids[:ROWS], limit=ROWS)

@@ -7,9 +7,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.errors import BridgeError, LedgerUnavailable
-from app.examples_maker import example_body, has_example
+from app.examples_maker import example, has_example
 from app.ledger.mending import note
-from app.ledger.recording import Receipt
+from app.ledger.staged import Receipt
 from app.model import Inbound
 from app.web.auth import login_required
 from app.web.pages.parts import Parts, actor, told
@@ -41,7 +41,8 @@ def send_example(parts: Parts, name: str) -> Receipt:
     secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
     token, now = tokens[0] if tokens else None, datetime.now(UTC)
     url = f"{settings.public_url}/webhooks/{name}{f'/{token}' if token else ''}" if settings.public_url else ""
-    body = example_body(name)
+    body, kind = example(name)
+    body = source.stamp(body, secrets[0]) if secrets else body
     signed = source.sign(body, secrets[0], now, url=url) if secrets else {}
-    headers = {"content-type": "application/json"} | {header.lower(): value for header, value in signed.items()}
+    headers = {"content-type": kind} | {header.lower(): value for header, value in signed.items()}
     return parts.intake.take(name, Inbound(body, headers, url), token, now)

@@ -58,18 +58,40 @@ async function refresh() {
   setTimeout(refresh, wait);
 }
 
+// Where the page is not on https, the browser gives no clipboard: what is selected is copied then.
+async function copy(source) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent);
+  const range = document.createRange();
+  range.selectNodeContents(source);
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  document.execCommand("copy");
+}
+
 function copyButtons(root) {
   for (const source of root.querySelectorAll("[data-copy]")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet copy";
     button.textContent = "Copy";
+    if (source.dataset.copy) button.setAttribute("aria-label", `Copy ${source.dataset.copy}`);
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(source.textContent);
-      button.textContent = "Copied";
+      try {
+        await copy(source);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Not copied";
+      }
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
-    source.before(button);
+    if (source.tagName === "PRE") {
+      const box = document.createElement("div");
+      box.className = "copied-from";
+      source.replaceWith(box);
+      box.append(button, source);
+    } else {
+      source.after(button);
+    }
   }
 }
 

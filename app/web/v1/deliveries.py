@@ -8,12 +8,13 @@ from werkzeug.exceptions import UnprocessableEntity
 from app.ledger import queries, search
 from app.ledger.bulk import undo_discard
 from app.ledger.editing import edit, problem_of, why_not_editable
+from app.ledger.lists import deliveries_that_match
 from app.ledger.mending import discard, replay
 from app.ledger.reading import look
 from app.web.asked import FILTER, filter_of, json_object, number, one_of, only, page_size
-from app.web.pages.exports import DELIVERY, table
+from app.web.pages.exports import DELIVERY, every_row, table
 from app.web.pages.parts import Parts
-from app.web.v1.answers import ACTOR, every_row, told
+from app.web.v1.answers import ACTOR, told
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -21,10 +22,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     def page_of(wanted: search.Filter, before: int | None, limit: int) -> search.Page:
         with look(ledger) as connection:
-            if wanted == search.Filter(statuses=wanted.statuses) and len(wanted.statuses) != 1:
-                rows = queries.deliveries(ledger, connection, before=before, limit=limit)
-                return search.Page(rows, rows[-1]["id"] if len(rows) == limit else None)
-            return search.failed(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+            return deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
 
     @blueprint.get("/deliveries")
     def deliveries() -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from app.ledger import brakes, overview, queries
+from app.ledger import brakes, overview, stats
 from app.ledger.reading import look
 from app.web.asked import json_object, only, text_in
 from app.web.pages.parts import Parts
@@ -20,7 +20,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def destinations() -> Response:
         only()
         with look(ledger) as connection:
-            states = {one["name"]: one for one in queries.destinations(ledger, connection)}
+            states = {one["name"]: one for one in stats.destinations(ledger, connection)}
             found = [
                 {**state_of(name, states.get(name)), "waiting": overview.waiting(ledger, connection, name)}
                 for name in known

@@ -8,14 +8,11 @@ from app.ledger.lists import EventFilter, events_that_match
 from app.ledger.mending import note
 from app.ledger.reading import look
 from app.ledger.search import Page
-from app.model import OUTCOMES
-from app.web.asked import name_in, number, one_of, only, page_size, text_in, time_in
+from app.web.asked import EVENTS_FILTER, events_asked, number, only, page_size
 from app.web.pages.events import map_parked_anew
-from app.web.pages.exports import EVENT, table
+from app.web.pages.exports import EVENT, every_row, table
 from app.web.pages.parts import Parts
-from app.web.v1.answers import ACTOR, every_row
-
-FILTER = ("outcome", "source", "since", "until", "q")
+from app.web.v1.answers import ACTOR
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -27,14 +24,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     @blueprint.get("/events")
     def events() -> Response:
-        only(*FILTER, "before", "limit")
-        page = page_of(asked(), number("before"), page_size())
+        only(*EVENTS_FILTER, "before", "limit")
+        page = page_of(events_asked(request.args), number("before"), page_size())
         return jsonify(events=page.rows, next_before=page.next_before)
 
     @blueprint.get("/events.csv")
     def events_csv() -> Response:
-        only(*FILTER)
-        wanted = asked()
+        only(*EVENTS_FILTER)
+        wanted = events_asked(request.args)
         rows = every_row(lambda before, limit: page_of(wanted, before, limit))
         return table("events", EVENT, rows, is_masked=False)
 
@@ -54,14 +51,3 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         ledger.transact(lambda c: note(ledger, c, ACTOR, "remap", "parked events", message))
         parts.nudge()
         return jsonify(message=message)
-
-
-def asked() -> EventFilter:
-    given = request.args
-    return EventFilter(
-        outcome=one_of("outcome", OUTCOMES),
-        source=name_in(given, "source"),
-        since=time_in(given, "since"),
-        until=time_in(given, "until"),
-        text=text_in(given, "q") or "",
-    )

@@ -1,6 +1,6 @@
-"""A thread of a worker that looks for trouble and tells it, asked by each sweep, so that neither sweeping nor sending waits for it.
+"""A thread that looks for trouble and tells it: of every worker, and of every web process, which is there when no worker is.
 
-Of all workers one looks each quarter of a minute, and one sends each message: who, the ledger decides.
+Of all of them one looks each quarter of a minute, and one sends each message: who, the ledger decides. Nobody waits for it.
 """
 
 import secrets
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class AlarmThread:
-    """Looks, and tells, whenever asked. Nothing that fails there ends it, or harms anything else.
+    """Looks, and tells, now and then by itself and whenever asked. Nothing that fails there ends it, or harms anything else.
 
     clock: milliseconds by the database's clock, unless a test knows better.
     """
@@ -59,7 +59,7 @@ class AlarmThread:
         self._asked.set()
 
     def stop(self) -> None:
-        """A message that is being sent just now is not waited for: another worker sends it again if need be."""
+        """A message that is being sent just now is not waited for: another process sends it again if need be."""
         self._stopping = True
         self._asked.set()
 
@@ -101,7 +101,7 @@ class AlarmThread:
 
     def _run(self) -> None:
         while True:
-            self._asked.wait()
+            self._asked.wait(ROUND_SECONDS)
             self._asked.clear()
             if self._stopping:
                 return
@@ -117,6 +117,11 @@ def make_alarm(settings: Settings, ledger: Ledger) -> AlarmThread | None:
     """Started by whoever gets it; None where no webhook for alerts is set. Raises ConfigurationError."""
     if settings.alert_url is None:
         return None
-    sources = [n for n in all_sources(settings.config) if settings.secrets_of(n) or settings.path_tokens_of(n)]
+    sources = [
+        n
+        for n in all_sources(settings.config, settings.config_path)
+        if settings.secrets_of(n) or settings.path_tokens_of(n)
+    ]
     destinations = [destination.name for destination in destinations_of(settings)]
-    return AlarmThread(ledger, Watch(settings.alerts, destinations, sources), settings.alert_url, settings.public_url)
+    watch = Watch(settings.alerts, destinations, sources, settings.hold_seconds)
+    return AlarmThread(ledger, watch, settings.alert_url, settings.public_url)

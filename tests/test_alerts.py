@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 
+from app.alarm import AlarmThread
 from app.ledger import brakes, tables
 from app.ledger.alarms import alarms, claim_unsaid
 from app.ledger.engine import Ledger
 from app.ledger.refusals import HOUR_MS, add_refusals
 from app.ledger.silence import usual_pause
+from app.ledger.sweeping import register_worker
 from app.ledger.troubles import Watch
 from app.toml_tables import AlertTable
 from tests.conftest import FakeDestination, wait_for
 from tests.makers import change, one
-from workers.alarm import AlarmThread
 
 START = 1_790_000_000_000
 MINUTE = 60_000
 DAY = 24 * HOUR_MS
+HOLD_SECONDS = 900
 DELIVERY = (
     "id", "conversion_id", "person_id", "event_id", "source", "kind", "destination", "dedupe_key", "status", "payload",
     "created_at", "last_status", "last_error", "dead_at",
@@ -39,7 +41,7 @@ class Fleet:
         self.threads = [
             AlarmThread(
                 ledger,
-                Watch(AlertTable(**rules), ["main"], ["stripe", "tally"]),
+                Watch(AlertTable(**rules), ["main"], ["stripe", "tally"], HOLD_SECONDS),
                 webhook,
                 "https://bridge.example",
                 lambda _connection: self.now,
@@ -372,6 +374,53 @@ def test_an_outage_of_everything_is_one_message(ledger, make_fleet, webhook):
     assert "main" in told[1]
 
 
+def wait_in_line(ledger: Ledger, ids: range, at: int, kind: str = "sale", due_at: int | None = None) -> None:
+    """Open deliveries of one person, made at `at` and due then unless `due_at` says otherwise."""
+    columns = (*DELIVERY[:8], "status", "payload", "created_at", "due_at")
+    rows = [(n, n, 1, n, "stripe", kind, "main", f"k{n}", "pending", "{}", at, due_at or at) for n in ids]
+    with ledger.write() as connection:
+        ledger.insert(connection, tables.deliveries, columns, rows)
+
+
+def test_deliveries_that_no_worker_takes_are_late(ledger, fleet, webhook):
+    wait_in_line(ledger, range(1, 4), fleet.now)
+    fleet.go(9)
+    assert texts(webhook) == []
+    fleet.go(3)
+    (told,) = texts(webhook)
+    assert "Deliveries to main are late: 3 wait" in told
+    assert "no worker is alive" in told
+    change(ledger, "UPDATE deliveries SET status = 'delivered', due_at = NULL")
+    fleet.go(3)
+    assert "All clear: deliveries to main are sent in time again" in texts(webhook)[1]
+
+
+def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counted(ledger, fleet, webhook):
+    with ledger.write() as connection:
+        register_worker(ledger, connection, "host", 1, "", fleet.now + HOUR_MS)
+    wait_in_line(ledger, range(1, 2), fleet.now)
+    change(ledger, "UPDATE deliveries SET claim = '9.x', claimed_until = ?", fleet.now)
+    fleet.go(12)
+    (told,) = texts(webhook)
+    assert "workers alive: 1" in told
+
+
+def test_what_waits_for_its_turn_is_not_late(ledger, fleet, webhook):
+    wait_in_line(ledger, range(1, 2), fleet.now, kind="lead", due_at=fleet.now + 14 * MINUTE)  # tried, and waits
+    wait_in_line(ledger, range(2, 5), fleet.now)  # held by it
+    fleet.go(13.5)
+    assert texts(webhook) == []
+
+
+def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(ledger, fleet, webhook):
+    wait_in_line(ledger, range(1, 4), fleet.now)
+    breaker(ledger, 0)
+    change(ledger, "UPDATE destinations SET paused_at = ?, paused_reason = 'x'", fleet.now)
+    fleet.go(60)
+    (told,) = texts(webhook)
+    assert "is paused by hand" in told
+
+
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
     let_go, answered = threading.Event(), []
@@ -382,7 +431,7 @@ def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
         return 200, {}, b"{}"
 
     webhook.answer = answer_late
-    thread = AlarmThread(ledger, Watch(AlertTable(gather_seconds=0), ["main"], []), webhook.url, None)
+    thread = AlarmThread(ledger, Watch(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None)
     with ledger.read() as connection:
         die(ledger, range(1, 4), ledger.now(connection))
     thread.start()

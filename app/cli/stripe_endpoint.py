@@ -1,0 +1,146 @@
+"""stripe-endpoint: the webhook endpoint at Stripe, looked at and put right."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from app.errors import ConfigurationError
+from app.settings import Settings, load_settings
+from app.stripe.client import JsonObject, make_api
+from app.stripe.endpoint import PATH, Plan, Wanted, apply, find_endpoint, list_endpoints, mark_of, own_url, plan
+from app.stripe.wanted import wanted_events
+
+
+@click.group("stripe-endpoint")
+def stripe_endpoint() -> None:
+    """See or set up the webhook endpoint at Stripe. Needs STRIPE_API_KEY."""
+
+
+@stripe_endpoint.command()
+@click.option("--url", metavar="URL", help=f"Default PUBLIC_URL{PATH}.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def show(url: str | None, as_json: bool) -> None:
+    """List the account's webhook endpoints, and how ours differs from what is wanted."""
+    settings = load_settings()
+    api = make_api(settings)
+    endpoints = list_endpoints(api)
+    wanted = _wanted(settings, url, required=False)
+    ours = find_endpoint(endpoints, wanted) if wanted else None
+    for endpoint in endpoints:
+        line = {name: endpoint.get(name) for name in ("id", "url", "status", "api_version", "enabled_events")}
+        if as_json:
+            click.echo(json.dumps({**line, "ours": endpoint is ours}))
+        else:
+            mark, version = "*" if endpoint is ours else " ", line["api_version"] or "default version"
+            click.echo(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}  {line['url']}")
+    if as_json:
+        return
+    if not endpoints:
+        mode = "test" if api.is_test else "live"
+        click.echo(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
+    if wanted is None:
+        if endpoints:
+            click.echo("Which of them is this bridge's is told by --url or PUBLIC_URL.")
+        return
+    made = plan(endpoints, wanted)
+    if ours is None:
+        found = "None of them is" if endpoints else "So there is none"
+        click.echo(f"{found} for {wanted.url}: `bridge stripe-endpoint sync --url {wanted.url}` creates one.")
+        _show_notes(made)
+    else:
+        _show_plan(made)
+
+
+def _count_events(endpoint: JsonObject) -> str:
+    events = endpoint.get("enabled_events") or ()
+    if "*" in events:
+        return "all events"
+    return "1 event" if len(events) == 1 else f"{len(events)} events"
+
+
+@stripe_endpoint.command()
+@click.option("--url", metavar="URL", help=f"Where Stripe is to send; default PUBLIC_URL{PATH}.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--enable", is_flag=True, help="Enable the endpoint too, where it is disabled.")
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the new signing secret there (a new file, for its owner alone) instead of printing it.",
+)
+def sync(url: str | None, dry_run: bool, enable: bool, secret_file: Path | None) -> None:
+    """Create or update the endpoint for URL, with exactly the wanted events. Other endpoints are never touched."""
+    settings = load_settings()
+    wanted = _wanted(settings, url, required=True)
+    assert wanted is not None
+    api = make_api(settings)
+    if secret_file is not None and secret_file.exists():
+        raise click.BadParameter(f"{secret_file} is there already", param_hint="--secret-file")
+    made = plan(list_endpoints(api), wanted, enable=enable)
+    _show_plan(made)
+    if not made.is_needed:
+        return
+    if dry_run:
+        click.echo("This was a dry run: nothing was changed.")
+        return
+    done = apply(api, made)
+    if made.current is not None:
+        click.echo(f"Updated {done.get('id')}. Its signing secret stays what it was.")
+        if "disabled" in made.changes:
+            click.echo("Fetch what it missed with `bridge backfill stripe --since 7d`.")
+        return
+    click.echo(f"Created {done.get('id')}.")
+    _hand_over(str(done.get("secret") or ""), secret_file, settings)
+
+
+def _wanted(settings: Settings, url: str | None, *, required: bool) -> Wanted | None:
+    url = url or own_url(settings)
+    if url is None:
+        if required:
+            raise ConfigurationError(f"name the endpoint with --url https://…{PATH}, or set PUBLIC_URL")
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.BadParameter("must be a whole URL, https://…", param_hint="--url")
+    if parts.path != PATH:
+        click.echo(f"Note: the bridge takes Stripe's webhooks at {PATH}; this URL has another path.", err=True)
+    return Wanted(url, wanted_events(settings.rules), mark_of(settings))
+
+
+def _show_plan(made: Plan) -> None:
+    name = made.current.get("id") if made.current else "a new endpoint"
+    if made.lines:
+        click.echo(f"{name}:")
+        for line in made.lines:
+            click.secho(f"  {line}", fg="green" if line.startswith("+") else "red")
+    elif made.current is not None:
+        click.echo(f"{name}: nothing to change.")
+    _show_notes(made)
+
+
+def _show_notes(made: Plan) -> None:
+    for note in made.notes:
+        click.echo(f"Note: {note}.")
+
+
+def _hand_over(secret: str, secret_file: Path | None, settings: Settings) -> None:
+    """The one time that Stripe tells the signing secret."""
+    if not secret:
+        click.echo("Stripe's answer held no signing secret: reveal it in the Dashboard, under Developers, Webhooks.")
+        return
+    rotating = bool(settings.secrets_of("stripe"))
+    where = "add it to STRIPE_WEBHOOK_SECRET, after a comma" if rotating else "set STRIPE_WEBHOOK_SECRET to it"
+    if secret_file is not None:
+        try:
+            descriptor = os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(secret + "\n")
+        except OSError as error:
+            click.echo(f"{secret_file} could not be written ({error.strerror}), so here it is.", err=True)
+        else:
+            click.echo(f"Its signing secret is in {secret_file}: {where} for web and workers, and start them anew.")
+            return
+    click.echo(f"Its signing secret, which is not shown again: {where} for web and workers, and start them anew.")
+    click.echo(f"  {secret}")

@@ -1,0 +1,56 @@
+"""jmespath expressions of bridge.toml (https://jmespath.org): compiled and checked once, at start.
+
+They select and fall back, but cannot loop, run code or reach anything outside the body.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jmespath
+from jmespath.functions import Functions
+
+from app.errors import ConfigurationError
+
+LONGEST_EXPRESSION = 500
+
+
+def expression(text: str, at: str) -> Callable[[Any], Any]:
+    """What `text` finds in a body; None where it finds nothing, or cannot be reckoned for that body. Raises ConfigurationError
+    that begins with `at`."""
+    if len(text) > LONGEST_EXPRESSION:
+        raise ConfigurationError(f"{at}: the expression is longer than {LONGEST_EXPRESSION} characters")
+    try:
+        compiled = jmespath.compile(text.strip())
+        misused = _wrong_call(compiled.parsed)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ConfigurationError(f"{at}: is no jmespath expression: {_complaint(error, text)}") from None
+    if misused:
+        raise ConfigurationError(f"{at}: is no jmespath expression: {misused}: {text.strip()}")
+
+    def search(body: Any) -> Any:
+        try:
+            return compiled.search(body)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError):
+            return None  # a body of another shape: the same as not finding anything
+
+    return search
+
+
+def _complaint(error: Exception, text: str) -> str:
+    """What jmespath says in its first line, and the expression, which it says in others."""
+    said = (str(error).splitlines() or [""])[0].removeprefix("Invalid jmespath expression: ").rstrip(": ")
+    return f"{said or 'it cannot be read'}: {text.strip()}"
+
+
+def _wrong_call(node: Mapping[str, Any]) -> str | None:
+    """What is wrong with the functions that a parsed expression calls: jmespath itself tells only when they run."""
+    if node["type"] == "function_expression":
+        known = Functions.FUNCTION_TABLE.get(node["value"])
+        if known is None:
+            return f"there is no function {node['value']}()"
+        takes, given = known["signature"], len(node["children"])
+        is_variadic = any(one.get("variadic") for one in takes)
+        if given < len(takes) or (given > len(takes) and not is_variadic):
+            return f"{node['value']}() takes {len(takes)}{' or more' if is_variadic else ''} arguments, not {given}"
+    below = (_wrong_call(child) for child in node["children"] if isinstance(child, Mapping))
+    return next((found for found in below if found), None)

@@ -1,0 +1,102 @@
+"""How often somebody may get the password wrong: by the address they come from, and all together."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from werkzeug.exceptions import TooManyRequests
+
+MOST_FAILURES = 8
+"""A minute, of one address (of one /64 in IPv6): a password of ours is pasted, so nobody needs more."""
+MOST_OF_ALL = 240
+"""A minute, of all addresses together: what a guess from many of them comes to, and what has to be remembered."""
+WINDOW_SECONDS = 60.0
+MOST_KNOWN = 1000
+
+Network = IPv4Network | IPv6Network
+
+
+class Throttle:
+    """Of one web process. A stranger's failures close the login to their own address alone; where so many strangers fail that
+    it closes to everybody, it stays open to the addresses that somebody logged in from before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tries: deque[tuple[float, str]] = deque()
+        self._of: Counter[str] = Counter()
+        self._known: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, address: str) -> None:
+        """Counts a try, until it succeeded; so that many at once are no more than their number. Raises TooManyRequests."""
+        key = group_of(address)
+        with self._lock:
+            now = self._clock()
+            while self._tries and now - self._tries[0][0] > WINDOW_SECONDS:
+                self._drop(0)
+            is_full = len(self._tries) >= MOST_OF_ALL and key not in self._known
+            if is_full or self._of[key] >= MOST_FAILURES:
+                raise TooManyRequests("too many failed logins: wait a minute", retry_after=int(WINDOW_SECONDS))
+            self._tries.append((now, key))
+            self._of[key] += 1
+
+    def succeeded(self, address: str) -> None:
+        """Takes back that one try; not those before it, or whoever knows the viewers' password could guess the other for ever."""
+        key = group_of(address)
+        with self._lock:
+            last = next((n for n in reversed(range(len(self._tries))) if self._tries[n][1] == key), None)
+            if last is not None:
+                self._drop(last)
+            self._known.pop(key, None)
+            self._known[key] = None
+            if len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+
+    def _drop(self, index: int) -> None:
+        key = self._tries[index][1]
+        del self._tries[index]
+        self._of[key] -= 1
+        if self._of[key] <= 0:
+            del self._of[key]
+
+
+def group_of(address: str) -> str:
+    """What is throttled together: an IPv4 address, the /64 that an IPv6 one lies in (somebody has all of it), or no address."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(IPv6Network((int(found), 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
+
+
+def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    """The address that asks: `remote`, or where that is a trusted proxy the last one in X-Forwarded-For that is none. Whoever
+    asks can write what they like into that header; only what our own proxies added at its end is believed."""
+    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
+    address = remote
+    while hops and _is_in(address, trusted):
+        address = _bare(hops.pop())
+    return address
+
+
+def _bare(hop: str) -> str:
+    """Without the port that some proxies add."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return any(found in network for network in networks)

@@ -1,0 +1,31 @@
+"""Every piece of bridge.toml that README and docs show can be pasted as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.bootstrap import make_policy
+from app.sources.lookup import all_sources
+
+ROOT = Path(__file__).parents[1]
+PIECES = [
+    pytest.param(piece, id=f"{page.name}-{number}")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for number, piece in enumerate(
+        re.findall(r"```(?:toml)?\n(\[[^\]\n]+\]\n.*?)```", page.read_text("utf-8"), re.DOTALL)
+    )
+]
+
+
+def test_there_are_pieces():
+    assert len(PIECES) >= 5
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_piece_of_bridge_toml_works_as_it_stands(piece, make_settings, tmp_path):
+    path = tmp_path / "bridge.toml"
+    path.write_text(piece, encoding="utf-8")
+    settings = make_settings(BRIDGE_CONFIG=str(path), WAREHOUSE_TOKEN="token of the warehouse")
+    assert all_sources(settings.config, path)
+    _ = make_policy(settings), settings.retention, settings.alerts, settings.destination_tables

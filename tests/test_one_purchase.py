@@ -1,0 +1,130 @@
+"""Which events are one purchase and which are two, and whose it is: the cases that a shuffle of whole purchases does not hold."""
+
+import pytest
+
+from tests import stripe_world as world
+from tests.stripe_recorder import Recorder
+
+OPTED_IN = frozenset({"checkout", "invoice", "payment_intent"})
+
+
+def guest(old: bool = False) -> world.World:
+    """The ids of a purchase without a customer at Stripe."""
+    found = world.World(old)
+    found.cus = None  # type: ignore[assignment]
+    return found
+
+
+@pytest.mark.parametrize("receipt", ["p@example.com", "another@example.com", None])
+def test_a_guests_capture_by_hand_keeps_who_the_session_named(ledger, receipt):
+    recorder, w = Recorder(ledger), guest()
+    recorder.take(world.body("checkout.session.completed", w.session(payment_status="unpaid")))
+    captured = w.intent(capture_method="manual", receipt_email=receipt)
+    (receipts,) = recorder.take(world.body("payment_intent.succeeded", captured))
+    assert receipts.outcome == "sale"
+    (sale,) = recorder.payloads("sale")
+    assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
+
+
+@pytest.mark.parametrize("receipt", ["p@example.com", "another@example.com", None])
+def test_a_guests_session_names_who_the_held_intent_did_not(ledger, receipt):
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), guest()
+    recorder.take(world.body("payment_intent.succeeded", w.intent(receipt_email=receipt)))
+    recorder.take(world.body("checkout.session.completed", w.session()))
+    (sale,) = recorder.payloads("sale")
+    assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
+    assert recorder.conflicts() == []
+
+
+def test_an_invoice_of_nobody_at_stripe_is_named_by_its_session(ledger):
+    recorder, w = Recorder(ledger), guest()
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual", customer_email="billing@example.com")))
+    recorder.take(world.body("checkout.session.completed", w.session(invoice=w.invoice_id)))
+    (sale,) = recorder.payloads("sale")
+    assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
+
+
+def test_two_guests_are_two_persons(ledger):
+    recorder, first, second = Recorder(ledger), guest(), guest()
+    for w in (first, second):
+        recorder.take(world.body("checkout.session.completed", w.session()))
+    assert [sale["customerExternalId"] for sale in recorder.payloads("sale")] == [first.customer, second.customer]
+
+
+def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger):
+    recorder, w = Recorder(ledger), guest()
+    nameless = w.intent(capture_method="manual", receipt_email=None)
+    (receipt,) = recorder.take(world.body("payment_intent.succeeded", nameless))
+    assert receipt.outcome == "parked"
+    with ledger.read() as c:
+        assert ledger.run(c, "SELECT count(*) FROM persons").scalar_one() == 0
+
+
+def test_two_first_invoices_of_one_subscription_are_two_sales(ledger):
+    recorder, w = Recorder(ledger), world.World(old=False)
+    other = w.later()
+    for each, amount in ((w, 4900), (other, 700)):
+        recorder.take(world.body("invoice.paid", each.invoice(amount, "subscription_create")))
+    assert [sale["invoiceId"] for sale in recorder.payloads("sale")] == [w.invoice_id, other.invoice_id]
+
+
+@pytest.mark.parametrize("session_first", [True, False])
+def test_a_session_that_names_its_subscription_alone_is_one_with_the_first_of_its_invoices(ledger, session_first):
+    recorder, w = Recorder(ledger), world.World(old=True)
+    session = w.session(mode="subscription", payment_intent=None, subscription=w.sub)
+    events = [("checkout.session.completed", session), ("invoice.paid", w.invoice(4900, "subscription_create"))]
+    for event_type, obj in events if session_first else events[::-1]:
+        recorder.take(world.body(event_type, obj))
+    recorder.take(world.body("invoice.paid", w.later().invoice(700, "subscription_create")))
+    assert [sale["amount"] for sale in recorder.payloads("sale")] == [49, 7]
+
+
+def in_orders(*events):
+    """The events one by one in the order given, in the other, and in one group."""
+    return [
+        pytest.param([[event] for event in events], id="one-by-one"),
+        pytest.param([[event] for event in events[::-1]], id="the-other-way-round"),
+        pytest.param([list(events)], id="in-one-group"),
+    ]
+
+
+@pytest.mark.parametrize("groups", in_orders("payment_intent.succeeded", "invoice.paid"))
+def test_a_held_intent_that_turns_out_to_be_an_invoices_is_withdrawn_unsent(ledger, groups):
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
+    made = {"payment_intent.succeeded": w.intent(), "invoice.paid": w.invoice(4900, "subscription_cycle")}
+    for group in groups:
+        recorder.take(*[world.body(event_type, made[event_type]) for event_type in group])
+    link = world.body("invoice_payment.paid", w.invoice_payment())
+    recorder.take(link)
+    open_ones = [key for key, status in recorder.deliveries() if status != "discarded"]
+    assert open_ones == [f"sale:stripe:{w.invoice_id}"]
+    (conflict,) = recorder.conflicts()
+    assert "withdrawn" in conflict
+    (again,) = recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    assert again.outcome in ("duplicate", "ignored")
+    assert len(recorder.deliveries()) == 2
+    with ledger.read() as c:
+        assert "discard" in ledger.run(c, "SELECT action FROM audit").scalars().all()
+
+
+def test_a_held_intent_and_its_invoice_linked_in_one_group_are_one_sale(ledger):
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
+    events = [
+        ("payment_intent.succeeded", w.intent()),
+        ("invoice.paid", w.invoice(4900, "subscription_cycle")),
+        ("invoice_payment.paid", w.invoice_payment()),
+    ]
+    recorder.take(*[world.body(event_type, obj) for event_type, obj in events])
+    assert [sale["invoiceId"] for sale in recorder.payloads("sale")] == [w.invoice_id]
+
+
+def test_an_intent_that_was_sent_before_its_invoice_was_known_stays_and_is_a_conflict(ledger):
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
+    recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    recorder.send_all()
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_cycle")))
+    recorder.send_all()
+    recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
+    assert [status for _, status in recorder.deliveries()] == ["delivered", "delivered"]
+    (conflict,) = recorder.conflicts()
+    assert "both counted" in conflict
