@@ -21,7 +21,7 @@ from app.settings import Settings
 from tests.diagnosis import ends_of_logs, told
 from tests.postgres import Postgres
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 100
 """How long what must happen may take: nothing where it happens at once, and a build machine may be busy with something else."""
 
 # A machine's own configuration must reach neither the tests nor the processes that they start: settings of the bridge and of the

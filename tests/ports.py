@@ -1,5 +1,6 @@
 """A port for a process that a test starts, and for nobody else."""
 
+import random
 import socket
 
 
@@ -28,3 +29,19 @@ class Port:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def quiet_port() -> int:
+    """One that is free and stays so: the system gives nobody who asks for just any port one below 32768.
+
+    For a server that looks first whether it is free, and would find one of the above taken.
+    """
+    while True:
+        number = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+        return number

@@ -17,7 +17,7 @@ from tests.makers import checkout, settle, stripe_headers
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
 ANSWERED = re.compile("status of (404|422)")
 """What the console says of answers that a test asks for."""
-PATIENCE_MS = 60_000
+PATIENCE_MS = 100_000
 """Of the machine, not of the page: a build machine may be busy with five other things."""
 
 

@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.browser.site import VIEWER_PASSWORD
 from tests.makers import begin, checkout, one, settle
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 PAGES = (
     "/",
     "/failed",

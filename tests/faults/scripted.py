@@ -22,7 +22,6 @@ ANSWERS = {
     "refused": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad",
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n",
 }
-DRIP_SECONDS = 0.05
 
 Script = Callable[[str, int], str]
 """(Idempotency-Key, how many requests of that key came before) -> ok, 500, 429, refused, redirect, half, nothing, reset, hang
@@ -50,6 +49,8 @@ class ScriptedDestination:
         self.delay_seconds = 0.0
         self.asked: list[Asked] = []
         self.open_requests = 0
+        self.drip_seconds = 0.05
+        """Between the bytes of an answer that drips; it is whole after some 95 of them."""
         self.lets_go = False
         """Whether what hangs or drips is ended, so that nobody has to wait until the other side gives up."""
         self.dice = random.Random(seed)
@@ -151,7 +152,7 @@ class _Conversation(asyncio.Protocol):
                 if self._is_over:
                     break
                 transport.write(bytes([byte]))
-                await asyncio.sleep(DRIP_SECONDS)
+                await asyncio.sleep(self._destination.drip_seconds)
             transport.close()
 
     @property

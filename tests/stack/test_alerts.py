@@ -62,7 +62,7 @@ def test_with_no_worker_alive_the_web_tells(make_stack, make_purchase, destinati
     try:
         stack.start("web")
         stack.post(make_purchase())
-        wait_for(lambda: hook.requests, 40)
+        wait_for(lambda: hook.requests)
         (told,) = [request["json"]["text"] for request in hook.requests]
         assert "Deliveries to main are late: 1 wait" in told
         assert "no worker is alive" in told

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,9 @@ import pytest
 
 from app.processes import pid_started
 from app.supervisor import PIDS_FILE
-from tests.conftest import PYTHON, wait_for
+from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
+from tests.diagnosis import LOGS
+from tests.ports import quiet_port
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
@@ -25,9 +26,7 @@ class Up:
 
     def __init__(self, folder: Path, home: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = quiet_port()
         self.home = home
         self.folder = folder
         self.log = folder / "up.txt"
@@ -51,7 +50,9 @@ class Up:
                 stderr=output,
                 start_new_session=True,
             )
-        wait_for(lambda: "Ctrl-C stops everything." in self.said() or self.ended(), 40)
+        if self.log not in LOGS:
+            LOGS.append(self.log)
+        wait_for(lambda: "Ctrl-C stops everything." in self.said() or self.ended() is not None)
 
     def ended(self) -> int | None:
         return self.process.poll() if self.process else None
@@ -77,12 +78,14 @@ class Up:
     def interrupt(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(40)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(40)
+            self.process.wait(PATIENCE_SECONDS)
+        if self.log in LOGS:
+            LOGS.remove(self.log)
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ def test_what_is_sent_arrives_once_wherever_the_folder_lies(make_up, folder):
     assert [line.split()[3].strip(":") for line in sent.splitlines()] == (
         ["sale", "duplicate", "duplicate", "lead", "duplicate", "duplicate"]
     )
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"] * 2, 20)
+    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"] * 2)
     assert "Traceback" not in up.said()
     assert "part.died" not in up.said()
     assert (up.home / "ledger.db").stat().st_size
@@ -136,4 +139,4 @@ def test_after_a_sigkill_the_next_start_replaces_what_was_left(make_up):
     assert "that an earlier run had left behind" in up.said()
     assert gone([valkey])
     up.bridge("send", "stripe")
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"], 20)
+    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])

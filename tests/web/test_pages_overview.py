@@ -238,9 +238,9 @@ def test_masking(text, shown):
 
 def test_masking_a_megabyte_of_one_word_takes_no_time():
     for text in ("x" * 1_000_000, "%C3" * 330_000, "a@" * 500_000, "\\u00e9" * 160_000 + "@"):
-        began = time.monotonic()
+        began = time.thread_time()  # not the time of whatever else runs here
         mask(text)
-        assert time.monotonic() - began < 5
+        assert time.thread_time() - began < 5
 
 
 @sqlite_alone

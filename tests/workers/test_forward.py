@@ -235,7 +235,7 @@ def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):
 
 def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
     """The deadline is the sender's own: it was the job's, which waits for the ledger at such a time."""
-    office.place.script = lambda _key, _before: "drip"
+    office.place.script, office.place.drip_seconds = (lambda _key, _before: "drip"), 1.0
     office.add(1)
     office.work(timeout_seconds=0.5, schedule=(60.0,))
     wait_for(lambda: office.place.open_requests == 1)
@@ -249,7 +249,7 @@ def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
 
     office.ledger.transact = transact  # type: ignore[method-assign]
     away.set()
-    wait_for(lambda: office.place.open_requests == 0)  # the drip lasts for minutes
+    wait_for(lambda: office.place.open_requests == 0)
     away.clear()
     wait_for(lambda: office.counts() == {"retrying": 1})
     assert office.all("SELECT result, error FROM attempts") == [("unknown", "no whole answer within 0.5 s")]

@@ -89,7 +89,7 @@ def serve_the_well_one(two: Two) -> None:
 @pytest.mark.parametrize("what", ["hang", "drip"])
 def test_one_that_hangs_does_not_delay_the_other(two, what):
     two.well.delay_seconds = 0.02
-    two.ill.script = lambda _key, _before: what
+    two.ill.script, two.ill.drip_seconds = (lambda _key, _before: what), 1.5
     serve_the_well_one(two)
     assert one(two.ledger, "SELECT COUNT(*) FROM attempts") == (COUNT,), "not one request to the ill one is over"
     assert two.count("ill", "delivered") == 0
