@@ -5,16 +5,16 @@ usual case cheap. Recording the same group again changes nothing but the counts 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from app.identity import NOBODY, dedupe_key, storable
+from app.ledger.deferring import VERIFIED_EARLY, add_second, deferred_leads, was_verified
 from app.ledger.engine import Ledger
 from app.ledger.flushing import flush
 from app.ledger.rendering import facts_of
-from app.ledger.snapshot import VERIFIED_EARLY, Snapshot
+from app.ledger.snapshot import Snapshot
 from app.ledger.staged import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
 from app.model import Mark, Outcome
 from app.money import LARGEST_MINOR
@@ -86,13 +86,15 @@ class _Recording:
             return []
         converts = mapped.outcome in ("sale", "lead")
         made = []
-        for first in self.snapshot.deferred_leads(self.person):
+        for first in deferred_leads(self.snapshot, self.person):
             verifies = mapped.verifies and source == first.source
             if not verifies and not (converts and source in policy.deferred.get(first.source, ())):
                 continue
-            key = f"{first.dedupe_key}:verified"
-            if not self.snapshot.is_taken(key):
-                made.append(self._second_event(first, key))
+            second = add_second(self.snapshot, first, self.event_id, self._occurred_at())
+            if second is not None:
+                made.append(second)
+        if made and self.conversion is None and not self.keys:
+            self.conversion = made[0]
         return made
 
     def _is_verified_early(self) -> bool:
@@ -100,33 +102,8 @@ class _Recording:
             self.mapped.verifies
             and self.arrival.source in self.policy.deferred
             and self.person is not None
-            and not any(c.source == self.arrival.source for c in self.snapshot.deferred_leads(self.person))
+            and not any(c.source == self.arrival.source for c in deferred_leads(self.snapshot, self.person))
         )
-
-    def _second_event(self, first: Conversion, key: str) -> Conversion:
-        kept = first.facts["lead"]
-        second = replace(
-            first,
-            id=self.snapshot.next_id(),
-            dedupe_key=key,
-            event_id=self.event_id,
-            occurred_at=self._occurred_at(),
-            created_at=self.snapshot.now,
-            facts={
-                **first.facts,
-                "follows": first.dedupe_key,
-                "lead": {**kept, "mode": None, "event_name": "email_verified"},
-            },
-            is_new=True,
-            is_changed=False,
-            deliver_at=self.snapshot.now,
-        )
-        self.snapshot.new_conversions.append(second)
-        self.snapshot.conversions[second.id] = second
-        self.snapshot.new_keys[key] = second
-        if self.conversion is None and not self.keys:
-            self.conversion = second
-        return second
 
     def _decide(self) -> tuple[Outcome, str, bool]:
         mapped, conversion = self.mapped, self.conversion
@@ -215,7 +192,7 @@ class _Recording:
         source, deferred = self.arrival.source, self.policy.deferred
         if source not in deferred or self.mapped.verifies:
             return False
-        return self.person is None or not self.snapshot.was_verified(self.person, source, deferred[source])
+        return self.person is None or not was_verified(self.snapshot, self.person, source, deferred[source])
 
     def _due_at(self) -> int:
         """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""

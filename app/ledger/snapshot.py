@@ -4,7 +4,7 @@ Nothing here decides anything: app/ledger/recording.py does, on these plain obje
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,6 @@ from app.ledger.staged import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.ledger.standing import was_attempted
 from app.persons import Identifier, Person
 
-VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is not deferred"
-"""The reason of an event that shows so before there is a Lead to follow; by it, it is found again."""
 IDS_AN_EVENT = 4
 """Its own, and those of a conversion, a person and a delivery. More are drawn where a group takes more."""
 
@@ -192,42 +190,6 @@ class Snapshot:
         ).first()
         return row is not None
 
-    def deferred_leads(self, person: Person) -> list[Conversion]:
-        """The Leads of this person that were sent deferred."""
-        found = [c for c in self.new_conversions if c.person is person]
-        if not person.is_new:
-            rows = self.ledger.run(
-                self.connection, "SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead'", person.id
-            )
-            ids = list(rows.scalars())
-            self.load_conversions(ids)
-            found += [self.conversions[identity] for identity in ids]
-        return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
-
-    def was_verified(self, person: Person, source: str, verifying: Collection[str]) -> bool:
-        """Whether something of this person shows that their address is verified: an event of `source` that said so and found no
-        deferred Lead yet (VERIFIED_EARLY), or a conversion of one of the sources that are `verifying`."""
-        if any(
-            e.person is person and e.arrival.source == source and e.reason == VERIFIED_EARLY for e in self.new_events
-        ):
-            return True
-        if any(c.person is person and c.state == "counted" and c.source in verifying for c in self.new_conversions):
-            return True
-        if person.is_new:
-            return False
-        condition, value = self.ledger.among("source", sorted(verifying))
-        row = self.ledger.run(
-            self.connection,
-            "SELECT 1 FROM events WHERE person_id = ? AND source = ? AND reason = ?"
-            f" UNION ALL SELECT 1 FROM conversions WHERE person_id = ? AND state = 'counted' AND {condition} LIMIT 1",
-            person.id,
-            source,
-            VERIFIED_EARLY,
-            person.id,
-            value,
-        ).first()
-        return row is not None
-
     def is_taken(self, key: str) -> bool:
         """Whether a dedupe key belongs to a conversion already."""
         if key not in self.keys and key not in self.new_keys:
@@ -238,12 +200,13 @@ class Snapshot:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
         if conversion.is_new:
             return True
-        row = self.ledger.run(
+        lock = "" if self.ledger.is_sqlite else " FOR UPDATE"  # so that no worker claims them before this is over
+        rows = self.ledger.run(
             self.connection,
-            "SELECT 1 FROM deliveries WHERE conversion_id = ? AND (attempts > 0 OR claim IS NOT NULL OR due_at IS NULL) LIMIT 1",
+            f"SELECT attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
             conversion.id,
-        ).first()
-        return row is None
+        ).all()
+        return all(attempts == 0 and claim is None and due_at is not None for attempts, claim, due_at in rows)
 
     def surviving(self, conversion: Conversion) -> Conversion:
         """What became of `conversion`: itself, unless it turned out to be another one."""

@@ -296,6 +296,11 @@ def test_lists_and_searches_go_by_index(large, name):
 
 
 def test_the_counts_of_metrics_read_no_table(large):
+    if (
+        not large.is_sqlite
+    ):  # as autovacuum does: the tests before changed rows, and an index alone says too little of these
+        with large.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE deliveries, events")
     with watched(large, counting=True), large.read() as c:
         found = stats.stats(large, c)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
