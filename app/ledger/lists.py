@@ -56,6 +56,9 @@ def events_that_match(
     below = LARGEST_ID if before is None else before
     if wanted.text:
         return _searched(ledger, connection, wanted, sources, below, limit)
+    if wanted.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
+        last_before = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
+        below = min(below, (ledger.run(connection, last_before, wanted.until).scalar() or 0) + 1)
     conditions: list[str] = ["id < ?"]
     values: list[Any] = [below]
     for column, value in (("source", wanted.source), ("outcome", wanted.outcome)):
@@ -67,10 +70,6 @@ def events_that_match(
         first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
         conditions.append("id >= ?")
         values.append(ledger.run(connection, first, wanted.since).scalar() or LARGEST_ID)
-    if wanted.until is not None:
-        last = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
-        conditions.append("id <= ?")
-        values.append(ledger.run(connection, last, wanted.until).scalar() or 0)
     is_plain = wanted.since is None and wanted.until is None and None in (wanted.source, wanted.outcome)
     # ids ascend with time, so nearly all within the bounds are within the times too
     looked_at = limit if is_plain else SCAN if wanted.source and wanted.outcome else min(limit + 500, SCAN)
