@@ -117,11 +117,7 @@ def make_alarm(settings: Settings, ledger: Ledger) -> AlarmThread | None:
     """Started by whoever gets it; None where no webhook for alerts is set. Raises ConfigurationError."""
     if settings.alert_url is None:
         return None
-    sources = [
-        n
-        for n in all_sources(settings.config, settings.config_path)
-        if settings.secrets_of(n) or settings.path_tokens_of(n)
-    ]
+    sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
     destinations = [destination.name for destination in destinations_of(settings)]
     watch = Watch(settings.alerts, destinations, sources, settings.hold_seconds)
     return AlarmThread(ledger, watch, settings.alert_url, settings.public_url)

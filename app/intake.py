@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from app.errors import ConfigurationError, SignatureError, UnknownSource
@@ -52,6 +51,10 @@ class Intake:
         self._rules: Rules = settings.rules
         self._record = record
         self._sources = configured_sources(settings, sources)
+        self._masked = {
+            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in _spellings(secret))
+            for name, (_, secrets, tokens) in self._sources.items()
+        }
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -81,10 +84,8 @@ class Intake:
     def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
         """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
         body = inbound.body
-        for secret in (*self._sources[name][1], *self._sources[name][2]):
-            for spelling in _spellings(secret) if len(secret) >= SHORTEST_MASKED else ():
-                if spelling in body:
-                    body = body.replace(spelling, b"***")
+        for spelling in self._masked[name]:
+            body = body.replace(spelling, b"***")  # the same object where there is none
         return inbound if body is inbound.body else replace(inbound, body=body)
 
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
@@ -103,9 +104,10 @@ class Intake:
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 
-@lru_cache(maxsize=256)
 def _spellings(secret: str) -> tuple[bytes, ...]:
-    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON."""
+    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON. () where it is too short to tell."""
+    if len(secret) < SHORTEST_MASKED:
+        return ()
     texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
     return tuple(dict.fromkeys(text.encode() for text in texts))
 

@@ -273,6 +273,10 @@ class Settings(BaseSettings):
         """The signing secrets of a source (<SOURCE>_WEBHOOK_SECRET), several while rotating; () where none is configured."""
         return split_secrets(self._source_secrets.get(f"{variable_of(source)}_WEBHOOK_SECRET", ""))
 
+    def opens(self, source: str) -> bool:
+        """Whether a source has a secret or a token, so that its webhooks are taken."""
+        return bool(self.secrets_of(source) or self.path_tokens_of(source))
+
     def path_tokens_of(self, source: str) -> tuple[str, ...]:
         """The URL tokens of a source that does not sign (<SOURCE>_PATH_TOKEN)."""
         tokens = split_secrets(self._source_secrets.get(f"{variable_of(source)}_PATH_TOKEN", ""))

@@ -52,7 +52,7 @@ def examine() -> Iterator[Finding]:
     try:
         settings = load_settings()
         sources = all_sources(settings.config, settings.config_path)
-        configured = [name for name in sources if settings.secrets_of(name) or settings.path_tokens_of(name)]
+        configured = [name for name in sources if settings.opens(name)]
         _ = settings.rules, settings.retention, settings.destination_tables
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"

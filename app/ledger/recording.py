@@ -65,11 +65,12 @@ class _Recording:
         self.conversion = self._known_conversion()
         if self._concerns_somebody():
             self.person = self._resolve_person()
-        verified = self._send_what_was_deferred()
+        leads = deferred_leads(self.snapshot, self.person) if self.policy.deferred and self.person is not None else []
+        verified = self._send_what_was_deferred(leads)
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
             outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
-        elif self._is_verified_early() and outcome == "ignored":
+        elif outcome == "ignored" and self._is_verified_early(leads):
             reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)
         self.snapshot.new_events.append(
@@ -79,14 +80,14 @@ class _Recording:
             self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None, is_new=True)
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
 
-    def _send_what_was_deferred(self) -> list[Conversion]:
+    def _send_what_was_deferred(self, leads: Sequence[Conversion]) -> list[Conversion]:
         """The second event, without click id and mode, of each deferred Lead of a person who is verified now; once."""
         policy, mapped, source = self.policy, self.mapped, self.arrival.source
-        if not policy.deferred or self.person is None or self.person.customer_id is None:
+        if self.person is None or self.person.customer_id is None:
             return []
         converts = mapped.outcome in ("sale", "lead")
         made = []
-        for first in deferred_leads(self.snapshot, self.person):
+        for first in leads:
             verifies = mapped.verifies and source == first.source
             if not verifies and not (converts and source in policy.deferred.get(first.source, ())):
                 continue
@@ -97,12 +98,12 @@ class _Recording:
             self.conversion = made[0]
         return made
 
-    def _is_verified_early(self) -> bool:
+    def _is_verified_early(self, leads: Sequence[Conversion]) -> bool:
         return (
             self.mapped.verifies
             and self.arrival.source in self.policy.deferred
             and self.person is not None
-            and not any(c.source == self.arrival.source for c in deferred_leads(self.snapshot, self.person))
+            and not any(lead.source == self.arrival.source for lead in leads)
         )
 
     def _decide(self) -> tuple[Outcome, str, bool]:
