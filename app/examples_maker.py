@@ -16,13 +16,11 @@ def has_example(source: str) -> bool:
     return _file_of(source) is not None
 
 
-def example_body(source: str) -> bytes:
-    """A built-in body of `source` with fresh ids and the present time. Raises ConfigurationError where there is none."""
-    return example(source)[0]
-
-
 def example(source: str) -> tuple[bytes, str]:
-    """Such a body and its content type. Raises ConfigurationError where there is none."""
+    """A built-in body of `source` with fresh ids and the present time, and its content type.
+
+    Raises ConfigurationError where there is none.
+    """
     file = _file_of(source)
     if file is None:
         raise ConfigurationError(f"there is no built-in example for {source}: name a FILE with one of its bodies")

@@ -183,16 +183,6 @@ class EmbeddedValkey:
             )
 
 
-def wait_until_answering(host: str, port: int, seconds: float) -> bool:
-    """Whether something listens there within that time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if is_answering(host, port):
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def is_answering(host: str, port: int) -> bool:
     """Whether something listens there."""
     try:

@@ -6,13 +6,11 @@ from app.ledger.overview import audit as lines_of
 from app.ledger.reading import look
 from app.ledger.stats import stats as stats_of
 from app.ledger.tallies import Tallies
-from app.web.asked import number, one_of, only, page_size
+from app.web.asked import number, only, page_size
 from app.web.auth import check_bearer
 from app.web.openapi import document
 from app.web.pages.parts import Parts
 from app.web.v1 import bulk, deliveries, destinations, events, persons, sources
-
-__all__ = ["create_blueprint", "number", "one_of", "page_size"]
 
 RESOURCES = (events, deliveries, bulk, persons, sources, destinations)
 

@@ -16,7 +16,7 @@ from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.queue import connect
-from app.supervisor import wait_until_answering
+from app.supervisor import is_answering
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.faults.scripted import ScriptedDestination
@@ -275,3 +275,13 @@ def _limit_files(pid: int, size: int) -> None:
     with suppress(ProcessLookupError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def wait_until_answering(host: str, port: int, seconds: float) -> bool:
+    """Whether something listens there within that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if is_answering(host, port):
+            return True
+        time.sleep(0.05)
+    return False

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from app.examples_maker import example_body
+from app.examples_maker import example
 from app.sources.typeform import SOURCE as TYPEFORM
 from tests import stripe_world as world
 from tests.conftest import PATIENCE_SECONDS, wait_for
@@ -24,7 +24,7 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     stack.start("worker")
     answers = iter([500, 503])
     destination.answer = lambda r: (next(answers, 200) if r["path"] == "/track/lead" else 200, {}, b"{}")
-    lead = json.loads(example_body("typeform"))
+    lead = json.loads(example("typeform")[0])
     lead["form_response"]["hidden"] = {"clickid": "clk_first", "user_id": "user_7"}
     lead["form_response"]["answers"][1]["email"] = "pat@example.com"
     body = json.dumps(lead).encode()
@@ -65,7 +65,7 @@ def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(make_sta
     stack.start("web")
     stack.start("worker")
     destination.answer = lambda r: (500 if r["path"] == "/track/lead" else 200, {}, b"{}")
-    body = example_body("typeform")
+    body = example("typeform")[0]
     headers = TYPEFORM.sign(body, SECRET, datetime.now(UTC))
     assert (
         requests.post(
@@ -75,6 +75,6 @@ def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(make_sta
     )
     wait_for(lambda: stack.counts() == {"retrying": 1})
     began = time.monotonic()
-    assert stack.post(example_body("stripe")).json()["outcome"] == "sale"
+    assert stack.post(example("stripe")[0]).json()["outcome"] == "sale"
     wait_for(lambda: stack.counts() == {"retrying": 1, "delivered": 1})
     assert time.monotonic() - began > 2.5
