@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, array, json_insert, json_rows, values_insert
+from app.ledger.placeholders import to_psycopg
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
@@ -217,7 +218,7 @@ class Ledger:
         self.engine.dispose()
 
     def _translate(self, statement: str) -> str:
-        return statement if self.is_sqlite else statement.replace("?", "%s")
+        return statement if self.is_sqlite else to_psycopg(statement)
 
     @contextmanager
     def _driver(self, connection: Connection) -> Iterator[Any]:

@@ -347,3 +347,30 @@ def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
     with pytest.raises(LedgerUnavailable):
         writer.record(arrival(6))
     assert count(ledger, "events") == 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "expected"),
+    [
+        ("SELECT 'a%b', ?", ("v",), ("a%b", "v")),
+        ("SELECT 'a@b' LIKE '%@%', ?", (7,), (True, 7)),
+        ("SELECT 10 % 3", (), (1,)),
+        ("SELECT 10 % ?", (3,), (1,)),
+        ("SELECT 'why?', 'it''s %s ?', ?", (1,), ("why?", "it's %s ?", 1)),
+        ('SELECT ? AS "100%?"', (1,), (1,)),
+        ("SELECT 1 -- 100 % of what?\n + ?", (1,), (2,)),
+        ("SELECT /* a ? and a % */ 5", (), (5,)),
+        ("SELECT '%s', '%%', '%(name)s'", (), ("%s", "%%", "%(name)s")),
+    ],
+)
+def test_a_percent_sign_or_question_mark_in_a_statement_is_itself_on_both_databases(
+    ledger, statement, values, expected
+):
+    with ledger.read() as connection:
+        assert tuple(ledger.run(connection, statement, *values).one()) == expected
+
+
+def test_a_percent_sign_is_itself_in_the_statement_that_intake_looks_up_with(ledger):
+    with ledger.write() as connection:
+        *_, rows = ledger.enter(connection, ["a"], 1, "SELECT 'x%y', ?", "v")
+    assert [tuple(row) for row in rows] == [("x%y", "v")]

@@ -12,8 +12,6 @@ from app.ledger.editing import is_edited
 from tests.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import Browser
 
-sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-
 
 @pytest.fixture
 def dead(post, ledger):
@@ -48,7 +46,6 @@ def test_the_page_tells_the_whole_story(browser, dead):
     assert re.search(r'href="/events/\d+"', text)
 
 
-@sqlite_alone
 def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_token(make_app, post, ledger, browser):
     body = checkout(1, customer_details={"email": "p1@example.com", "name": 'O\'Brien $(reboot) `x` \\ "q"'})
     post(body)
@@ -86,7 +83,6 @@ def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
     assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in told()
 
 
-@sqlite_alone
 def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations(make_app, ledger, tmp_path):
     table = '[destinations.{0}]\nurl = "https://{0}.example"\ntoken_env = "TOKEN_OF_{0}"\n'
     (tmp_path / "two.toml").write_text(table.format("one") + table.format("other"))
@@ -121,7 +117,6 @@ def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger
     assert claimed.attempts == 2
 
 
-@sqlite_alone
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -139,7 +134,6 @@ def test_what_an_edit_must_not_touch(browser, dead, ledger, changes, why):
     assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
 
 
-@sqlite_alone
 @pytest.mark.parametrize(
     "text",
     [
@@ -213,7 +207,6 @@ def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
     assert "It is dead: left alone." in browser.get(f"/deliveries/{dead}").text
 
 
-@sqlite_alone
 def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_app, dead, ledger):
     viewer = Browser(make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look").test_client(), "viewers may look")
     assert "Edit and send" not in viewer.get(f"/deliveries/{dead}").text

@@ -11,8 +11,6 @@ from app.ledger.outcomes import LONGEST_ERROR
 from tests.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
-sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-
 
 def fail(ledger, post, numbers, status=422, error="answered 422: it will not take this payload"):
     for number in numbers:
@@ -49,7 +47,6 @@ def test_a_failed_delivery_is_found_by_whatever_is_known_of_it(browser, post, le
     assert one(ledger, "SELECT dedupe_key FROM deliveries WHERE id = ?", found[0])[0] == "sale:stripe:pi_7"
 
 
-@sqlite_alone
 @pytest.mark.parametrize(
     "text",
     ["nobody@example.com", "%", "_", "p_@example.com", "' OR 1=1 --", "\u0000x", "999999", "9" * 40, "\U0010ffff"],
@@ -132,7 +129,6 @@ def test_filters_narrow_what_is_shown(browser, post, ledger):
     assert {query: len(shown(browser.get(f"/failed?{query}").text)) for query in expected} == expected
 
 
-@sqlite_alone
 @pytest.mark.parametrize(
     "query", ["status=delivered", "kind=x", "code=abc", "since=yesterday", "before=x", "until=9999999999d"]
 )
@@ -245,7 +241,6 @@ def test_nothing_of_a_forgotten_person_is_ever_sent_again(browser, post, ledger)
     assert begin(ledger) == []
 
 
-@sqlite_alone
 @pytest.mark.parametrize(
     "form", [{}, {"verb": "delete"}, {"verb": "undo"}, {"verb": "undo", "mark": "x"}, {"verb": "replay", "after": "x"}]
 )
@@ -254,7 +249,6 @@ def test_a_bulk_form_that_cannot_be_read_is_refused(browser, form):
         assert browser.submit(path, **form).status_code == 400
 
 
-@sqlite_alone
 def test_a_read_only_login_cannot_mend_many(make_app, ledger):
     app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
     viewer = Browser(app.test_client(), "viewers may look")

@@ -18,7 +18,6 @@ from tests.makers import begin, change, checkout, count, one, settle, signed
 from tests.ports import Port
 from tests.web.conftest import Browser
 
-sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 PAGES = (
     "/",
     "/failed",
@@ -126,13 +125,11 @@ def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, 
     assert one(ledger, "SELECT paused_reason FROM destinations") == ("Grace paused it",)
 
 
-@sqlite_alone
 def test_a_destination_that_is_not_there_is_404(browser):
     for verb in ("pause", "resume", "test"):
         assert browser.submit(f"/destination/nobody/{verb}").status_code == 404
 
 
-@sqlite_alone
 def test_a_test_call_says_whether_anything_answers(make_app, destination):
     app = make_app(DESTINATION_URL=destination.url, DESTINATION_TOKEN="t" * 20, DESTINATION_ALLOW_PRIVATE="1")
     browser = Browser(app.test_client(), "password of the tests")
@@ -155,14 +152,12 @@ def test_a_test_event_is_signed_and_goes_the_way_of_all_events(browser, ledger, 
     assert len(begin(ledger)) == 1
 
 
-@sqlite_alone
 def test_there_is_no_test_event_for_what_is_not_configured_or_has_no_example(browser, ledger):
     for name in ("tally", "nobody", "..", "%2e%2e%2fsecrets"):
         assert browser.submit(f"/sources/{name}/test").status_code == 404
     assert count(ledger, "events") == 0
 
 
-@sqlite_alone
 def test_no_page_shows_a_secret(browser, post):
     post(checkout(1))
     for path in PAGES:
@@ -196,7 +191,6 @@ def test_csv_is_whole_and_carries_no_formula(browser, post, ledger, monkeypatch)
     assert browser.get("/deliveries.csv?status=lost").status_code == 422
 
 
-@sqlite_alone
 def test_a_read_only_login_sees_addresses_masked_everywhere(viewer, ledger):
     viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
     settle(ledger, "permanent", status=422, error="p1@example.com is blocked", answer='{"who":"p1@example.com"}')
@@ -243,7 +237,6 @@ def test_masking_a_megabyte_of_one_word_takes_no_time():
         assert time.thread_time() - began < 5
 
 
-@sqlite_alone
 def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_finds_it_too(viewer, ledger):
     viewer.client.post("/webhooks/stripe", **signed(checkout(1, customer_details={"email": "ada+x@example.com"})))
     viewer.client.post("/webhooks/stripe", **signed(checkout(2, customer_details={"email": "ada+y@example.com"})))
@@ -254,7 +247,6 @@ def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_find
     assert mask("ada@example.com bob@example.com", "bob@example.com") == "a•••@example.com bob@example.com"
 
 
-@sqlite_alone
 def test_a_viewer_finds_by_a_whole_address_and_learns_none_letter_by_letter(viewer, browser, ledger):
     viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
     settle(ledger, "permanent", status=422, error="no")
@@ -276,7 +268,6 @@ def test_logging_out_everywhere_ends_every_session(app, ledger):
     assert one(ledger, "SELECT actor, action FROM audit") == ("Grace", "log out everywhere")
 
 
-@sqlite_alone
 def test_a_read_only_login_logs_out_nobody_but_itself(viewer):
     assert viewer.submit("/logout-everywhere").status_code == 403
     assert viewer.get("/").status_code == 200

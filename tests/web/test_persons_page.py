@@ -8,7 +8,6 @@ import pytest
 from tests.makers import checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
-sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 VIEWER = "viewers may look"
 
 
@@ -91,13 +90,11 @@ def test_what_was_first_sent_stands_and_the_page_says_why(browser, web, post, le
     ],
     ids=["explicit", "Stripe customer", "e-mail", "phone"],
 )
-@sqlite_alone
 def test_the_page_says_which_id_is_sent_and_why(browser, post, ledger, change, why):
     post(checkout(1, **change))
     assert why in html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
 
 
-@sqlite_alone
 def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(browser, post, ledger):
     assert post(checkout(1, payment_status="unpaid"))["outcome"] == "pending"
     page = browser.get(f"/persons/{only_person(ledger)}").text
@@ -135,7 +132,6 @@ def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser, post):
     assert "user_2<" in browser.get(older).text
 
 
-@sqlite_alone
 @pytest.mark.parametrize("text", ["<script>alert('x')</script>", '"><img src=x onerror=alert(1)>', "{{ config }}"])
 def test_hostile_names_are_shown_as_text(browser, post, ledger, text):
     details = {"email": "p1@example.com", "name": text}
@@ -179,7 +175,6 @@ def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(browser, po
     assert count(ledger, "identifiers") > 0
 
 
-@sqlite_alone
 def test_a_viewer_reads_journeys_and_forgets_nobody(make_app, ledger):
     app = make_app(DASHBOARD_VIEWER_PASSWORD=VIEWER)
     viewer = Browser(app.test_client(), VIEWER)
@@ -193,7 +188,6 @@ def test_a_viewer_reads_journeys_and_forgets_nobody(make_app, ledger):
     assert count(ledger, "identifiers") > 0
 
 
-@sqlite_alone
 def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(web, post, ledger):
     post(checkout(1))
     person = only_person(ledger)
@@ -203,7 +197,6 @@ def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(web, post,
     assert count(ledger, "identifiers") > 0
 
 
-@sqlite_alone
 def test_forgetting_needs_the_token_of_the_session(browser, post, ledger):
     post(checkout(1))
     person = only_person(ledger)
@@ -211,7 +204,6 @@ def test_forgetting_needs_the_token_of_the_session(browser, post, ledger):
     assert count(ledger, "identifiers") > 0
 
 
-@sqlite_alone
 @pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
 def test_a_person_that_is_not_there_is_404(browser, number):
     assert browser.get(f"/persons/{number}").status_code == 404
