@@ -5,18 +5,18 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.destination import destinations_of
-from app.destination_tables import MAIN, SANDBOX
-from app.dialects import dialect_of
+from app.config.destinations import MAIN, SANDBOX
+from app.config.generated_secrets import make_home
+from app.config.settings import Settings
+from app.destinations.formats.registry import dialect_of
+from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
-from app.intake import Intake, configured_sources
+from app.intake.verify_and_map import Intake, configured_sources
 from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Policy, Receipt, Route
+from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema
-from app.ledger.staged import Policy, Receipt, Route
-from app.ledger.writer import WRITERS_POSTGRESQL, GroupWriter
-from app.made_up import make_home
 from app.queue import Nudger, Nudges, connect
-from app.settings import Settings
 from app.sources.lookup import all_sources
 
 PURCHASE_HOLD_RATIO = 4.5

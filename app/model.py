@@ -170,3 +170,9 @@ class Facts:
     phone: str | None
     sale: Sale | None = None
     lead: Lead | None = None
+
+
+def dedupe_key(source: str, mapped: Mapped, key: str) -> str:
+    """`sale:stripe:in_1`, or `sale:stripe:acct_1:in_1` for a connected account."""
+    scope = f"{mapped.account}:" if mapped.account else ""
+    return f"{mapped.kind}:{source}:{scope}{key}"

@@ -4,11 +4,13 @@ Explicit customer ids win over the provider's ids, those over e-mail, e-mail ove
 stands for ever: a fact that would join two persons already sent under different ids joins nothing and is a conflict to show.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from app.identity import normal_email, normal_phone
 from app.model import Who
+
+NOBODY = "nobody is identified: it carries no e-mail address, no phone number with its country code and no customer id"
 
 
 @dataclass(slots=True, eq=False)
@@ -176,3 +178,43 @@ def _learn(
 def _customer(alias: str) -> str | None:
     bare = alias.rsplit(":", 1)[-1]
     return bare if bare.startswith("cus_") else None
+
+
+def normal_email(email: str) -> str:
+    """Trimmed, in lower case, accents in one spelling; nothing cleverer, since dots and +tags do name other mailboxes at most
+    providers, and so may ss for ß."""
+    text = email.strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
+
+
+def normal_phone(phone: str, region: str | None = None) -> str | None:
+    """E.164 where the number carries its country code (or `region` is given and it is valid there), else None."""
+    if not phone.lstrip().startswith("+") and region is None:
+        return None
+    import phonenumbers  # it is large, and few events carry a phone number
+
+    try:
+        number = phonenumbers.parse(phone, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def shown_phone(phone: str | None, region: str | None = None) -> str | None:
+    """As it is sent: E.164 where that is known, else as it was given."""
+    return (normal_phone(phone, region) or phone) if phone else None
+
+
+def customer_id_of(who: Who, phone_region: str | None = None) -> str | None:
+    """Who this is to the destination, if never sent before: the explicit id, else `cus_…`, else the e-mail, else the phone."""
+    if who.customer_id:
+        return who.customer_id
+    for alias in who.aliases:
+        bare = alias.rsplit(":", 1)[-1]
+        if bare.startswith("cus_"):
+            return bare
+    if who.email:
+        return normal_email(who.email)
+    return normal_phone(who.phone, phone_region) if who.phone else None

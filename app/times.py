@@ -26,3 +26,14 @@ def read_since(text: object, now: float | None = None) -> int:
                 moment = moment.replace(tzinfo=UTC)
             return int(moment.timestamp() * 1000)
     raise ValueError("give a date (2026-04-10), a time (2026-04-10T12:00:00Z) or an age (90m, 24h, 7d)")
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """2026-04-10T12:34:56.000Z: UTC, milliseconds cut off and not rounded."""
+    utc = moment.astimezone(UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """Ledger time to ISO 8601 UTC with milliseconds."""
+    return None if milliseconds is None else iso_milliseconds(datetime.fromtimestamp(milliseconds / 1000, UTC))

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from app.dialects import dialect_of
-from app.intake import kept_headers
+from app.destinations.formats.registry import dialect_of
+from app.intake.verify_and_map import kept_headers
 from app.ledger.engine import Ledger
-from app.ledger.recording import record
-from app.ledger.staged import Arrival, Policy, Route
+from app.ledger.recording.arrival import Arrival, Policy, Route
+from app.ledger.recording.record import record
 from app.model import Inbound, Rules
-from app.sources.stripe import SOURCE
+from app.sources.stripe.source import SOURCE
 from bench.purchases import Purchases
 
 GROUP = 128

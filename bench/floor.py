@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from app.settings import Settings
+from app.config.settings import Settings
 from bench.purchases import SECRET
 
 TOLERANCE_SECONDS = 300
@@ -106,7 +106,7 @@ def application() -> Flask:
 
 
 def main() -> None:
-    """Serves with the settings of app/web/serve.py."""
+    """Serves with the settings of app/web/server/serve.py."""
     settings = Settings()
     Server(
         "bench.floor:application",

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from app.supervisor import EmbeddedValkey
+from app.stack.valkey import EmbeddedValkey
 from bench.load import Order, Tally
 from bench.purchases import SECRET
 

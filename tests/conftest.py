@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from app.settings import Settings
-from tests.diagnosis import ends_of_logs, told
-from tests.postgres import Postgres
+from tests.support.diagnosis import ends_of_logs, told
+from tests.support.postgres import Postgres
 
 PATIENCE_SECONDS = 100
 """How long what must happen may take: nothing where it happens at once, and a build machine may be busy with something else."""
@@ -116,7 +116,7 @@ class Valkey:
     """A Valkey server that a test may stop, kill and start again on the same socket."""
 
     def __init__(self, folder: Path) -> None:
-        from app.supervisor import EmbeddedValkey
+        from app.stack.valkey import EmbeddedValkey
 
         self._server = EmbeddedValkey(folder)
         self.url = self._server.url
@@ -237,7 +237,7 @@ def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[.
     """Settings from an environment made for the test: stripe and typeform configured, sandbox, a home of its own."""
 
     def make(**variables: str) -> Settings:
-        from app.settings import load_settings
+        from app.config.settings import load_settings
 
         defaults = {
             "BRIDGE_HOME": str(tmp_path / "home"),

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.alarm import make_alarm
-from app.alerts import AlertUnsent, post
+from app.alerts.post import AlertUnsent, post
+from app.alerts.thread import make_alarm
 from app.cli import main
 from app.errors import ConfigurationError
 from app.web.factory import create_app
-from tests.makers import change
+from tests.support.makers import change
 
 ROW = (
     "INSERT INTO alerts (topic, kind, subject, incident, began_at, bad_at, say, detail, tries, problem)"

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from app.alarm import AlarmThread
-from app.ledger import brakes, tables
-from app.ledger.alarms import alarms, claim_unsaid
+from app.alerts.thread import AlarmThread
+from app.config.bridge_toml import AlertTable
+from app.ledger import tables
+from app.ledger.alerting.conditions import Watch, usual_pause
+from app.ledger.alerting.incidents import alarms, claim_unsaid
+from app.ledger.alerting.refusals import HOUR_MS, add_refusals
 from app.ledger.engine import Ledger
-from app.ledger.refusals import HOUR_MS, add_refusals
-from app.ledger.silence import usual_pause
-from app.ledger.sweeping import register_worker
-from app.ledger.troubles import Watch
-from app.toml_tables import AlertTable
+from app.ledger.forwarding import breaker as forwarding_breaker
+from app.ledger.forwarding.sweep import register_worker
 from tests.conftest import FakeDestination, wait_for
-from tests.makers import change, one
+from tests.support.makers import change, one
 
 START = 1_790_000_000_000
 MINUTE = 60_000
@@ -134,7 +134,7 @@ def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(ledger, fle
 def test_nothing_of_a_person_and_no_words_of_anybody_are_in_an_alert(ledger, fleet, webhook):
     die(ledger, range(1, 4), fleet.now)
     with ledger.write() as connection:
-        brakes.pause(ledger, connection, "main", "Ada said so", actor="Grace")
+        forwarding_breaker.pause(ledger, connection, "main", "Ada said so", actor="Grace")
     fleet.now = one(ledger, "SELECT paused_at FROM destinations")[0]
     fleet.go(3)
     assert texts(webhook)

@@ -20,13 +20,13 @@ from sqlalchemy import make_url
 from app.cli import main
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
-from app.ledger.queries import attempts
+from app.ledger.reading.deliveries import attempts
 from app.ledger.schema import HEAD
 from app.sources.registry import SOURCES
 from app.web.factory import create_app
 from tests.conftest import PYTHON
-from tests.makers import away, begin, change, checkout, count, one, settle, signed
-from workers.schedule import due_after
+from tests.support.makers import away, begin, change, checkout, count, one, settle, signed
+from workers.retry import due_after
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LINE = ["file", "outcome", "reason", "event_id", "event_type", "dedupe_keys", "payload"]

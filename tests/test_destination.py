@@ -13,19 +13,12 @@ from typing import Any
 
 import pytest
 
-from app.connecting import Deadline, PrivateAddress, Resolver, connect, is_private, public
-from app.destination import (
-    LONGEST_ANSWER,
-    AnswerLost,
-    Destination,
-    Line,
-    destinations_of,
-    idempotency_key,
-)
-from app.dialects import dialect_of
+from app.destinations.connect import Deadline, PrivateAddress, Resolver, connect, is_private, public
+from app.destinations.formats.registry import dialect_of
+from app.destinations.http import LONGEST_ANSWER, AnswerLost, Destination, Line, destinations_of, idempotency_key
 from app.errors import ConfigurationError, TransientDeliveryError
 from tests.conftest import wait_for
-from tests.ports import Port
+from tests.support.ports import Port
 
 LONG_SECONDS = 40
 """For how long a server hangs or drips: who waits for it, and not for a deadline, is found out on a slow machine too."""

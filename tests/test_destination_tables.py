@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from app.bootstrap import make_policy, make_routes
-from app.destination import destinations_of
+from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
-from app.ledger.recording import record
-from app.ledger.staged import Arrival
+from app.ledger.recording.arrival import Arrival
+from app.ledger.recording.record import record
 from app.model import Inbound
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
-from tests.makers import checkout, stripe_headers
+from tests.support.makers import checkout, stripe_headers
 
 CRM = """
 [destinations.crm]

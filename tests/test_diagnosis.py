@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import diagnosis
 from tests.conftest import wait_for
+from tests.support import diagnosis
 
 
 def counts() -> dict[str, int]:

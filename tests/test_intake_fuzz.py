@@ -12,8 +12,8 @@ import pytest
 
 from app.bootstrap import make_intake, make_ledger
 from app.errors import MalformedEvent, SignatureError
-from app.examples_maker import content_type_of
 from app.model import Inbound
+from app.sources.examples import content_type_of
 from app.sources.registry import SOURCES
 
 BODIES = int(os.environ.get("BRIDGE_FUZZ", "2000"))

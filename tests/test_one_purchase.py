@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import stripe_world as world
-from tests.stripe_recorder import Recorder
+from tests.support import stripe_world as world
+from tests.support.stripe_recorder import Recorder
 
 OPTED_IN = frozenset({"checkout", "invoice", "payment_intent"})
 

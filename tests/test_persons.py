@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.dialects.events import Events
+from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
-from app.ledger.recording import record
-from app.ledger.staged import Arrival, Policy, Receipt, Route
+from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
+from app.ledger.recording.record import record
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 
@@ -285,7 +285,7 @@ def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_
 
 
 def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
-    from app.ledger.forgetting import BLANK_BODY, forget, persons_called
+    from app.ledger.actions.forget import BLANK_BODY, forget, persons_called
 
     story.lead(email="ada@example.com")
     story._record("calendly", next(numbers), {"email": "Ada@example.com", "name": "Ada"}, outcome="ignored")
@@ -302,7 +302,7 @@ def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
 
 
 def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
-    from app.ledger.forgetting import forget, persons_called
+    from app.ledger.actions.forget import forget, persons_called
 
     story.lead(email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
     story.send_all()
@@ -318,7 +318,7 @@ def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
 
 
 def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story):
-    from app.ledger.forgetting import forget, persons_called
+    from app.ledger.actions.forget import forget, persons_called
 
     story.lead(customer_id="user_1", email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
     story.send_all()

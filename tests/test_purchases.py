@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from tests import stripe_world as world
-from tests.stripe_recorder import Recorder
+from tests.support import stripe_world as world
+from tests.support.stripe_recorder import Recorder
 
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "50"))
 """The nightly run sets 1000."""
@@ -198,7 +198,7 @@ def test_two_opted_in_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conf
 
 
 def test_refunds_mark_their_sale_whichever_comes_first(ledger):
-    from app.ledger.queries import marks
+    from app.ledger.reading.deliveries import marks
 
     recorder = Recorder(ledger)
     bought = world.one_off(old=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests import stripe_world as world
-from tests.stripe_recorder import Recorder
+from tests.support import stripe_world as world
+from tests.support.stripe_recorder import Recorder
 
 WRITERS = 8
 OF_EACH_KIND = 4

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.config.generated_secrets import SECRETS_FILE, make_up_secrets
+from app.config.settings import Settings, load_settings, split_secrets
 from app.errors import ConfigurationError
-from app.made_up import SECRETS_FILE, make_up_secrets
-from app.settings import Settings, load_settings, split_secrets
 
 SECRET = "s3cret-of-the-test"
 WRONG = [

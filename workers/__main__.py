@@ -14,17 +14,17 @@ from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
-from app.alarm import make_alarm
+from app.alerts.thread import make_alarm
 from app.bootstrap import check_configuration, host_name, make_ledger, make_nudges
-from app.destination import destinations_of
+from app.config.settings import Settings, load_settings
+from app.destinations.http import destinations_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.schema import check_schema
-from app.ledger.sweeping import register_worker, stop_worker
 from app.logs import configure_logs
-from app.processes import end_with_parent, pid_started
 from app.queue import QUEUE_NAME, connect, worker_serializer
-from app.settings import Settings, load_settings
+from app.stack.processes import end_with_parent, pid_started
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.sweeper import Sweeper

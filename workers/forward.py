@@ -10,13 +10,13 @@ from dataclasses import replace
 import structlog
 from sqlalchemy import Connection
 
-from app.destination import Destination
+from app.destinations.http import Destination
 from app.errors import LedgerUnavailable
-from app.ledger.breaker import ensure_destination, is_refused_for_another
-from app.ledger.claims import Claimed, claim, give_back, has_due, release
 from app.ledger.engine import Ledger
-from app.ledger.outcomes import Outcome, finish
-from workers.lane import Lane
+from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
+from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, release
+from app.ledger.forwarding.outcomes import Outcome, finish
+from workers.senders import Lane
 
 TURN_SECONDS = 0.01
 LINGER_SECONDS = 0.5

@@ -5,12 +5,12 @@ import threading
 import structlog
 
 from app.bootstrap import make_policy
+from app.config.settings import Settings
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.settings import Settings
 from app.sources.lookup import source_called
-from app.stripe.client import make_hasty_api
-from app.stripe.lookup import Lookups
+from app.stripe_api.client import make_hasty_api
+from app.stripe_api.lookup import Lookups
 
 THREADS = 4
 """A look-up takes some 0.2 s, so a worker asks Stripe some 20 times a second at most: a fifth of what it allows."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from app.errors import LedgerUnavailable
-from app.ledger.claims import has_due
 from app.ledger.engine import Ledger
-from app.ledger.sweeping import (
+from app.ledger.forwarding.claims import has_due
+from app.ledger.forwarding.sweep import (
     claims_of,
     expired_claims,
     heartbeat,
@@ -23,8 +23,8 @@ from app.ledger.sweeping import (
     take_over,
     workers_here,
 )
-from app.processes import is_alive
-from workers.clockwatch import ClockWatch
+from app.stack.processes import is_alive
+from workers.clock_jumps import ClockWatch
 
 SWEEP_SECONDS = 1.5
 HEARTBEAT_SECONDS = 5.0

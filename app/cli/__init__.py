@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.cli import act, alert, look, run, stripe_books, stripe_endpoint
+from app.cli import act, alert, look, run, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -50,8 +50,8 @@ for command in (
     act.forget,
     act.prune,
     stripe_endpoint.stripe_endpoint,
-    stripe_books.backfill,
-    stripe_books.reconcile,
+    stripe_reports.backfill,
+    stripe_reports.reconcile,
     alert.alert_test,
     doctor,
 ):

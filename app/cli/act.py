@@ -9,18 +9,18 @@ import requests
 from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
-from app.destination_tables import web_url
+from app.config.destinations import web_url
+from app.config.settings import Settings, load_settings, variable_of
 from app.errors import ConfigurationError, DeliveryNotFound
-from app.examples_maker import content_type_of, example
+from app.intake.remap import remap_parked
+from app.ledger.actions.forget import BeingSent, persons_called
+from app.ledger.actions.forget import forget as forget_one
+from app.ledger.actions.replay import Mended, replay_all
+from app.ledger.actions.replay import replay as replay_one
+from app.ledger.actions.retention import prune as prune_ledger
 from app.ledger.engine import Ledger
-from app.ledger.forgetting import BeingSent, persons_called
-from app.ledger.forgetting import forget as forget_one
-from app.ledger.mending import Mended, replay_all
-from app.ledger.mending import replay as replay_one
-from app.ledger.pruning import prune as prune_ledger
-from app.remap import remap_parked
-from app.settings import Settings, load_settings, variable_of
 from app.sources.base import Source
+from app.sources.examples import content_type_of, example
 from app.sources.lookup import all_sources, source_called
 from app.times import read_since
 

@@ -2,8 +2,9 @@
 
 import click
 
-from app.alerts import TEST, AlertUnsent, post
-from app.settings import load_settings
+from app.alerts.messages import TEST
+from app.alerts.post import AlertUnsent, post
+from app.config.settings import load_settings
 
 
 @click.command("alert-test")

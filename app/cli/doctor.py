@@ -12,16 +12,16 @@ import click
 import requests
 
 from app.bootstrap import free_bytes, make_nudges, open_ledger
-from app.destination import destinations_of
+from app.config.settings import Settings, load_settings, variable_of
+from app.destinations.http import destinations_of
 from app.errors import BridgeError
-from app.ledger.alarms import alarms
+from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import Ledger
-from app.ledger.stats import stats
-from app.settings import Settings, load_settings, variable_of
+from app.ledger.reading.stats import stats
 from app.sources.base import Source
 from app.sources.lookup import all_sources
-from app.stripe.checks import check_stripe
-from app.stripe.client import make_api
+from app.stripe_api.checks import check_stripe
+from app.stripe_api.client import make_api
 
 SKEW_SECONDS = 30
 LEAST_FREE_BYTES = 200 * 1024 * 1024

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from app.bootstrap import open_ledger
-from app.cli.files import headers_of
 from app.cli.table import print_table
-from app.dry_run import explain
-from app.examples_maker import content_type_of
-from app.ledger.queries import all_deliveries, all_events
+from app.config.settings import load_settings
+from app.intake.dry_run import explain
+from app.ledger.reading.deliveries import all_deliveries
+from app.ledger.reading.events import all_events
 from app.model import OUTCOMES, STATUSES, Inbound
-from app.settings import load_settings
+from app.sources.examples import content_type_of
 from app.sources.lookup import source_called
 
 
@@ -102,3 +102,14 @@ def events(outcome: str | None, as_json: bool, limit: int | None) -> None:
 def _print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def headers_of(lines: Sequence[str]) -> dict[str, str]:
+    """-H 'Name: value' options as a dict with lower-case names. Raises click.BadParameter."""
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise click.BadParameter(f"{line!r} is not 'Name: value'", param_hint="-H")
+        headers[name.strip().lower()] = value.strip()
+    return headers

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from app.bootstrap import check_configuration, make_ledger
-from app.destination import destinations_of
+from app.config.generated_secrets import SANDBOX_SOURCES, make_up_secrets
+from app.config.settings import Settings, load_settings
+from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
 from app.logs import configure_logs
-from app.made_up import SANDBOX_SOURCES, make_up_secrets
-from app.settings import Settings, load_settings
-from app.stack import Plan, become
-from app.supervisor import end_leftovers, valkey_binary, why_not_listen
+from app.stack.run import Plan, become
+from app.stack.supervisor import end_leftovers, why_not_listen
+from app.stack.valkey import valkey_binary
 
 
 @click.command()
@@ -104,7 +105,7 @@ def web() -> None:
     check_schema(ledger)
     ledger.close()
     served = (settings.host, settings.port, settings.web_processes)
-    os.execv(sys.executable, [sys.executable, "-m", "app.web.serve", *map(str, served)])  # noqa: S606 - our own interpreter
+    os.execv(sys.executable, [sys.executable, "-m", "app.web.server.serve", *map(str, served)])  # noqa: S606 - our own interpreter
 
 
 @click.command()

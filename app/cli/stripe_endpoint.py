@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import click
 
+from app.config.settings import Settings, load_settings
 from app.errors import ConfigurationError
-from app.settings import Settings, load_settings
-from app.stripe.client import JsonObject, make_api
-from app.stripe.endpoint import PATH, Plan, Wanted, apply, find_endpoint, list_endpoints, mark_of, own_url, plan
-from app.stripe.wanted import wanted_events
+from app.stripe_api.client import JsonObject, make_api
+from app.stripe_api.endpoint import PATH, Plan, Wanted, apply, find_endpoint, list_endpoints, mark_of, own_url, plan
+from app.stripe_api.event_types import wanted_events
 
 
 @click.group("stripe-endpoint")

@@ -3,9 +3,9 @@ anyway, and all that began in an earlier epoch."""
 
 from sqlalchemy import Connection
 
+from app.ledger.audit import note
 from app.ledger.cursors import read_cursors
 from app.ledger.engine import Ledger
-from app.ledger.mending import note
 
 NAME = "session_epoch"
 ENDED = "session_ended:"

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.config.bridge_toml import LEAD_KEYS, deferred_leads
 from app.errors import ConfigurationError, UnknownSource
 from app.sources.base import Source
 from app.sources.custom import build
 from app.sources.registry import SOURCES
-from app.toml_tables import LEAD_KEYS, deferred_leads
 
 
 def all_sources(config: Mapping[str, Any], path: object = "bridge.toml") -> dict[str, Source]:

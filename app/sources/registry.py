@@ -12,7 +12,6 @@ from app.sources import (
     hubspot,
     jotform,
     netlify,
-    stripe,
     supabase,
     tally,
     typeform,
@@ -21,9 +20,10 @@ from app.sources import (
 )
 from app.sources.base import Source
 from app.sources.presets import PRESETS
+from app.sources.stripe import source as stripe_source
 
 FIRST_CLASS: tuple[Source, ...] = (
-    stripe.SOURCE,
+    stripe_source.SOURCE,
     typeform.SOURCE,
     tally.SOURCE,
     jotform.SOURCE,

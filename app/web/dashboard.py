@@ -9,7 +9,7 @@ import structlog
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
-from app.web import shown
+from app.web import filters
 from app.web.auth import (
     Role,
     check_site,
@@ -23,7 +23,7 @@ from app.web.auth import (
 )
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, sources
 from app.web.pages.overview import verdict
-from app.web.pages.parts import Parts, actor
+from app.web.services import Parts, actor
 from app.web.throttle import Throttle, client_of
 
 __all__ = ["create_blueprint", "verdict"]
@@ -50,7 +50,7 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
         }
 
-    shown.install(blueprint)
+    filters.install(blueprint)
 
     @blueprint.route("/login", methods=["GET", "POST"])
     def login() -> Any:

@@ -6,14 +6,7 @@ import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from app.errors import (
-    BridgeError,
-    DeliveryNotFound,
-    LedgerUnavailable,
-    MalformedEvent,
-    SignatureError,
-    UnknownSource,
-)
+from app.errors import BridgeError, DeliveryNotFound, LedgerUnavailable, MalformedEvent, SignatureError, UnknownSource
 
 STATUS: dict[type[BridgeError], int] = {
     MalformedEvent: 400,

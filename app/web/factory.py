@@ -2,22 +2,24 @@
 
 from flask import Flask
 
-from app.alarm import make_alarm
+from app.alerts.thread import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
-from app.destination import destinations_of
+from app.config.settings import Settings, load_settings
+from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
-from app.processes import end_with_parent
 from app.queue import Nudger
-from app.settings import Settings, load_settings
 from app.sources.lookup import all_sources
-from app.web import api, auth, dashboard, errors, health, persons, sandbox, sources, webhooks
-from app.web.gateway import Gateway
-from app.web.pages.parts import Parts
-from app.web.refusals import RefusalCounter
-from app.web.shown import finish
+from app.stack.processes import end_with_parent
+from app.web import auth, dashboard, errors, health, sandbox, webhooks
+from app.web.api import blueprint
+from app.web.filters import finish
+from app.web.pages import persons, sources
+from app.web.refusal_counter import RefusalCounter
+from app.web.server.gateway import Gateway
+from app.web.services import Parts
 from app.web.webhooks import LARGEST_BODY
 
 
@@ -61,7 +63,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         destinations_of(settings),
         nudge,
     )
-    app.register_blueprint(api.create_blueprint(parts, api_token))
+    app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger),

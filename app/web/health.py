@@ -11,12 +11,10 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import Unauthorized
 
 from app.errors import LedgerUnavailable
-from app.ledger.alarms import alarms
-from app.ledger.engine import Ledger
-from app.ledger.reading import look
-from app.ledger.refusals import refusals
-from app.ledger.stats import stats, workers_alive
-from app.ledger.tallies import Tallies
+from app.ledger.alerting.incidents import alarms
+from app.ledger.alerting.refusals import refusals
+from app.ledger.engine import Ledger, look
+from app.ledger.reading.stats import Tallies, stats, workers_alive
 from app.queue import Nudges
 
 DAY_MS = 86_400_000

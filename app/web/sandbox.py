@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 from werkzeug.exceptions import Unauthorized
 
-from app.destination import sandbox_token
+from app.destinations.http import sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
 

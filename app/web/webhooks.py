@@ -9,8 +9,8 @@ from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import MalformedEvent, SignatureError, UnknownSource
-from app.intake import Intake
-from app.ledger.staged import Receipt
+from app.intake.verify_and_map import Intake
+from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
 
 LARGEST_BODY = 1024 * 1024

@@ -12,7 +12,7 @@ import requests
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from tests.browser.site import ARGUMENTS, CHROMIUM, PASSWORD, Web, log_in
-from tests.makers import checkout, settle, stripe_headers
+from tests.support.makers import checkout, settle, stripe_headers
 
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
 ANSWERED = re.compile("status of (404|422)")

@@ -11,24 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.dialects import dialect_of
-from app.intake import kept_headers
-from app.ledger import brakes, bulk, tables
-from app.ledger.breaker import ensure_destination
-from app.ledger.claims import Claimed, claim, has_due
-from app.ledger.editing import edit
+from app.destinations.formats.registry import dialect_of
+from app.intake.verify_and_map import kept_headers
+from app.ledger import tables
+from app.ledger.actions import replay as actions_replay
+from app.ledger.actions.edit import edit
+from app.ledger.actions.replay import replay
+from app.ledger.alerting.refusals import add_refusals
 from app.ledger.engine import Ledger
-from app.ledger.mending import replay
-from app.ledger.outcomes import Outcome, finish
-from app.ledger.queries import delivery
-from app.ledger.recording import record
-from app.ledger.refusals import add_refusals
-from app.ledger.staged import Arrival, Policy, Route
+from app.ledger.forwarding import breaker
+from app.ledger.forwarding.breaker import ensure_destination
+from app.ledger.forwarding.claims import Claimed, claim, has_due
+from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.reading.deliveries import delivery
+from app.ledger.recording.arrival import Arrival, Policy, Route
+from app.ledger.recording.record import record
 from app.model import Inbound, Rules
 from app.sources.lookup import all_sources
 from tests.browser import example_bodies as bodies
 from tests.browser.example_bodies import Human
-from workers.schedule import due_after, judge
+from workers.retry import due_after, judge
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 SCHEDULE = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0)
@@ -171,11 +173,11 @@ class Shop:
 
     def _pause(self, reason: str) -> None:
         with self._ledger.write() as connection:
-            brakes.pause(self._ledger, connection, self._destination, reason, actor="grace")
+            breaker.pause(self._ledger, connection, self._destination, reason, actor="grace")
 
     def _resume(self) -> None:
         with self._ledger.write() as connection:
-            brakes.resume(self._ledger, connection, self._destination, actor="grace")
+            breaker.resume(self._ledger, connection, self._destination, actor="grace")
 
     def _mend(self) -> None:
         """Somebody looks at what failed: replays one, edits one and discards some."""
@@ -186,8 +188,8 @@ class Shop:
             found = delivery(self._ledger, connection, dead[-2])
             payload: dict[str, Any] = found["payload"] | {"clickId": "clk_8sKq2"}
             edit(self._ledger, connection, found, json.dumps(payload), actor="linus")
-            mark = bulk.new_mark(self._ledger, connection)
-            bulk.mend(self._ledger, connection, dead[:3], "discard", actor="linus", mark=mark)
+            mark = actions_replay.new_mark(self._ledger, connection)
+            actions_replay.mend(self._ledger, connection, dead[:3], "discard", actor="linus", mark=mark)
 
 
 def receive_in_sandbox(ledger_url: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import requests
 
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET
-from tests.diagnosis import LOGS
-from tests.ports import Port
+from tests.support.diagnosis import LOGS
+from tests.support.ports import Port
 
 PASSWORD, VIEWER_PASSWORD = "password of the tests", "viewers may look"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.site import VIEWER_PASSWORD
-from tests.makers import begin, checkout, one, settle
+from tests.support.makers import begin, checkout, one, settle
 
 pytestmark = pytest.mark.stack
 PAGES = (

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from app.dialects import DIALECTS, dialect_of
-from app.dialects.base import iso_milliseconds, without_blanks
+from app.destinations.formats.base import without_blanks
+from app.destinations.formats.registry import DIALECTS, dialect_of
 from app.model import Facts, Lead, Sale
 from app.money import Money
+from app.times import iso_milliseconds
 
 AT = datetime(2026, 4, 10, 12, 34, 56, 789_999, tzinfo=UTC)
 FULL: dict[str, Any] = {

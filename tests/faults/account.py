@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.ledger.engine import Ledger
-from app.ledger.sweeping import LOST
-from tests.faults.scripted import Asked, invoice_of
+from app.ledger.forwarding.sweep import LOST
+from tests.support.scripted import Asked, invoice_of
 
 HEAD = (
     "ledger",

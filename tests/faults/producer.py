@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
-from tests.makers import checkout
-from tests.stack_parts import FORM_SECRET, SECRET
+from tests.support.makers import checkout
+from tests.support.stack_parts import FORM_SECRET, SECRET
 
 PATIENCE_SECONDS = 25.0
 """How long a provider waits for an answer."""

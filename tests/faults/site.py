@@ -16,12 +16,12 @@ from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.queue import connect
-from app.supervisor import is_answering
+from app.stack.supervisor import is_answering
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
-from tests.faults.scripted import ScriptedDestination
-from tests.postgres import Postgres
-from tests.stack_parts import Stack
+from tests.support.postgres import Postgres
+from tests.support.scripted import ScriptedDestination
+from tests.support.stack_parts import Stack
 
 TIMEOUT_SECONDS = 1.5
 """For one request to the destination."""

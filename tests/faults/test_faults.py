@@ -14,8 +14,8 @@ import pytest
 from tests.faults.account import books
 from tests.faults.conftest import LONG, ROWS, SEED
 from tests.faults.producer import Pile, Producer, make_pile
-from tests.faults.scripted import FINAL, SILENT, Script, for_good, sometimes
 from tests.faults.site import TIMEOUT_SECONDS, Site, now_and_then
+from tests.support.scripted import FINAL, SILENT, Script, for_good, sometimes
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 

@@ -18,18 +18,18 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import IntegrityError
 
 import app.ledger
-from app.dialects import dialect_of
+from app.destinations.formats.registry import dialect_of
 from app.errors import ConfigurationError, LedgerUnavailable, SchemaOutdated
 from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
+from app.ledger.recording.writer import GroupWriter
 from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
-from app.ledger.staged import Arrival, Policy, Receipt, Route
 from app.ledger.tables import metadata
-from app.ledger.writer import GroupWriter
 from app.logs import without_details
 from app.model import Inbound, Rules
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import PATIENCE_SECONDS, wait_for
-from tests.makers import away, checkout, count, execute_beside, one
+from tests.support.makers import away, checkout, count, execute_beside, one
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from app.ledger import tables
-from app.ledger.breaker import BREAKER_FAILURES, destination_state, ensure_destination
-from app.ledger.claims import Claimed, claim, give_back, has_due, set_aside
 from app.ledger.engine import Ledger
-from app.ledger.outcomes import Outcome, finish
-from app.ledger.sweeping import claims_of, expired_claims, register_worker, set_back, take_over
+from app.ledger.forwarding.breaker import BREAKER_FAILURES, destination_state, ensure_destination
+from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, set_aside
+from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
 
 NOW = 1_800_000_000_000
 HOLD = 900_000

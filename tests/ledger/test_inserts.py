@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from app.dialects import dialect_of
+from app.destinations.formats.registry import dialect_of
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
-from app.ledger.recording import record
-from app.ledger.staged import Arrival, Policy, Route
-from app.ledger.writer import GroupWriter
+from app.ledger.recording.arrival import Arrival, Policy, Route
+from app.ledger.recording.record import record
+from app.ledger.recording.writer import GroupWriter
 from app.model import Inbound, Rules
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import PATIENCE_SECONDS
-from tests.makers import checkout, count, execute_beside, one
+from tests.support.makers import checkout, count, execute_beside, one
 
 ODD = [
     'say "yes"',

@@ -12,18 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from app.dialects import dialect_of
-from app.ledger import activity, learning, overview, queries, search, stats
-from app.ledger.breaker import destination_state, ensure_destination
-from app.ledger.claims import claim, due_since, give_back, has_due, release, set_aside
+from app.destinations.formats.registry import dialect_of
+from app.ledger.actions.replay import discard, matching, replay
 from app.ledger.engine import Ledger
-from app.ledger.mending import discard, matching, replay
-from app.ledger.outcomes import Outcome, finish
-from app.ledger.recording import record
-from app.ledger.schema import upgrade
-from app.ledger.staged import Arrival, Policy, Route
-from app.ledger.standing import known_events, standings
-from app.ledger.sweeping import (
+from app.ledger.forwarding import unidentified
+from app.ledger.forwarding.breaker import destination_state, ensure_destination
+from app.ledger.forwarding.claims import claim, due_since, give_back, has_due, release, set_aside
+from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.forwarding.sweep import (
     claims_of,
     expired_claims,
     heartbeat,
@@ -34,14 +30,20 @@ from app.ledger.sweeping import (
     take_over,
     workers_here,
 )
+from app.ledger.reading import deliveries, events, filters, search, stats
+from app.ledger.reading import overview as reading_overview
+from app.ledger.reading.by_key import known_events, standings
+from app.ledger.recording.arrival import Arrival, Policy, Route
+from app.ledger.recording.record import record
+from app.ledger.schema import upgrade
 from app.model import Inbound, Rules
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
 from bench import year
 from bench.backlog import fill
-from tests import stripe_world as world
 from tests.conftest import _execute, _with_database
 from tests.faults.producer import make_pile
+from tests.support import stripe_world as world
 
 ROWS = 30_000
 LARGE = (
@@ -236,42 +238,50 @@ def test_sweeping_goes_by_index(large):
         assert is_ahead(large, c, "main", large.now(c)), "what was taken over then is of a time to come"
         set_back(large, c, ["main"], now=large.now(c), longest_claim_ms=50_000)
         stop_worker(large, c, worker, later)
-        learning.has_nameless(large, c, "stripe")
-        learning.claim_nameless(large, c, "stripe", 10)
+        unidentified.has_nameless(large, c, "stripe")
+        unidentified.claim_nameless(large, c, "stripe", 10)
 
 
 LISTS: dict[str, Callable[[Ledger, Connection], object]] = {
     "deliveries": lambda ledger, c: [
-        queries.deliveries(ledger, c, status=s, before=before, limit=50)
+        deliveries.deliveries(ledger, c, status=s, before=before, limit=50)
         for s in ("pending", "retrying", "delivered", "dead", "discarded")
         for before in (None, 50_000)
     ],
-    "all deliveries": lambda ledger, c: queries.deliveries(ledger, c, limit=50),
+    "all deliveries": lambda ledger, c: deliveries.deliveries(ledger, c, limit=50),
     "events": lambda ledger, c: [
-        queries.events(ledger, c, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
+        events.events(ledger, c, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
     ],
-    "all events": lambda ledger, c: queries.events(ledger, c, limit=50),
-    "one delivery": lambda ledger, c: queries.delivery(ledger, c, dead(ledger, c)),
-    "one event": lambda ledger, c: [queries.event(ledger, c, 2), queries.event(ledger, c, "stripe:evt_00000000")],
+    "all events": lambda ledger, c: events.events(ledger, c, limit=50),
+    "one delivery": lambda ledger, c: deliveries.delivery(ledger, c, dead(ledger, c)),
+    "one event": lambda ledger, c: [events.event(ledger, c, 2), events.event(ledger, c, "stripe:evt_00000000")],
     "overview": lambda ledger, c: [
-        overview.counts(ledger, c),
-        overview.has_events(ledger, c),
-        overview.oldest_waiting(ledger, c),
-        overview.timing(ledger, c),
-        overview.last_events(ledger, c, NAMES),
+        reading_overview.counts(ledger, c),
+        reading_overview.has_events(ledger, c),
+        reading_overview.oldest_waiting(ledger, c),
+        reading_overview.timing(ledger, c),
+        reading_overview.last_events(ledger, c, NAMES),
         [
-            overview.bar(ledger, c, start, start + 60_000)
-            for start in overview.bar_starts(ledger.now(c), *overview.SPANS["hour"])
+            reading_overview.bar(ledger, c, start, start + 60_000)
+            for start in reading_overview.bar_starts(ledger.now(c), *reading_overview.SPANS["hour"])
         ],
     ],
-    "sources": lambda ledger, c: activity.activity(ledger, c, NAMES),
+    "sources": lambda ledger, c: reading_overview.activity(ledger, c, NAMES),
     "search": lambda ledger, c: [
         search.deliveries_of(ledger, c, search.find(ledger, c, text, NAMES))
         for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678")
     ],
     "failed": lambda ledger, c: [
-        (search.failed(ledger, c, f, NAMES), search.groups(ledger, c, f, NAMES), search.count(ledger, c, f, NAMES))
-        for f in (search.Filter(), search.Filter(source="stripe", code=422, since=1), search.Filter(text="user_0000"))
+        (
+            deliveries.failed(ledger, c, f, NAMES),
+            deliveries.groups(ledger, c, f, NAMES),
+            deliveries.count(ledger, c, f, NAMES),
+        )
+        for f in (
+            filters.Filter(),
+            filters.Filter(source="stripe", code=422, since=1),
+            filters.Filter(text="user_0000"),
+        )
     ],
     "bulk replay": lambda ledger, c: [
         matching(ledger, c, status="dead", source="stripe", since=1),

@@ -11,16 +11,17 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from app.cli import main
+from app.config.bridge_toml import RetentionTable
 from app.errors import ConfigurationError
 from app.ledger import tables
-from app.ledger.editing import why_not_editable
+from app.ledger.actions.edit import why_not_editable
+from app.ledger.actions.retention import DAY_MS, prune
+from app.ledger.alerting.refusals import add_refusals
 from app.ledger.engine import Ledger
-from app.ledger.pruning import DAY_MS, prune
-from app.ledger.queries import all_deliveries, all_events, delivery
-from app.ledger.refusals import add_refusals
-from app.toml_tables import RetentionTable
+from app.ledger.reading.deliveries import all_deliveries, delivery
+from app.ledger.reading.events import all_events
 from app.web.factory import create_app
-from tests.makers import begin, change, checkout, count, one, settle, signed
+from tests.support.makers import begin, change, checkout, count, one, settle, signed
 
 ALL = dict.fromkeys(RetentionTable.model_fields, 30.0)
 

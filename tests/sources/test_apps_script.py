@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.dry_run import explain
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.registry import SOURCES
 

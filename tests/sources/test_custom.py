@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.dry_run import explain
 from app.errors import ConfigurationError, SignatureError
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.custom import build
 

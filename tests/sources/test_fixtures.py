@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.dry_run import explain
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.registry import SOURCES
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.dry_run import explain
 from app.errors import MalformedEvent
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.base import Source
 from app.sources.custom import build

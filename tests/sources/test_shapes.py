@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from app.dry_run import explain
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.registry import SOURCES
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.dry_run import explain
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
-from app.sources.stripe import SOURCE
+from app.sources.stripe.source import SOURCE
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
 BODIES = sorted(path for path in FOLDER.glob("*.json") if not path.name.endswith(".expected.json"))

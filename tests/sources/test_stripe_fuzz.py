@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
-from app.sources.stripe import SOURCE
-from app.sources.stripe.source import MAPPERS
+from app.sources.stripe.source import MAPPERS, SOURCE
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
 BODIES = [json.loads(p.read_bytes()) for p in sorted(FOLDER.glob("*.json")) if not p.name.endswith(".expected.json")]

@@ -11,7 +11,7 @@ import pytest
 from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.money import Money
-from app.sources.stripe import SOURCE
+from app.sources.stripe.source import SOURCE
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
 EVERYTHING = frozenset({"checkout", "invoice", "payment_intent", "charge"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.errors import SignatureError
 from app.model import Inbound
-from app.sources.stripe import SOURCE
+from app.sources.stripe.source import SOURCE
 
 SECRET = "whsec_c2VjcmV0LW9mLXRlc3Rz"
 OTHER = "whsec_YW5vdGhlci1zZWNyZXQ"

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from app.dry_run import explain
 from app.errors import MalformedEvent
+from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
 from app.sources.labels import meaning_of

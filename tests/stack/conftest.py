@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack_parts import Stack, purchase
+from tests.support.stack_parts import Stack, purchase
 
 
 @pytest.fixture

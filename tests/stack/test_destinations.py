@@ -7,8 +7,8 @@ import requests
 
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.faults.producer import Pile, Producer, make_pile
-from tests.faults.scripted import ScriptedDestination
-from tests.makers import one
+from tests.support.makers import one
+from tests.support.scripted import ScriptedDestination
 
 pytestmark = pytest.mark.stack
 TOML = """

@@ -13,10 +13,10 @@ import requests
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from app.sources.stripe import SOURCE
+from app.sources.stripe.source import SOURCE
 from tests.conftest import PATIENCE_SECONDS
-from tests.makers import count
-from tests.stack_parts import SECRET, Stack, purchase
+from tests.support.makers import count
+from tests.support.stack_parts import SECRET, Stack, purchase
 
 pytestmark = pytest.mark.stack
 TOKEN = "a-token-of-sixteen-characters"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from app.examples_maker import example
+from app.sources.examples import example
 from app.sources.typeform import SOURCE as TYPEFORM
-from tests import stripe_world as world
 from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.support import stripe_world as world
 
 pytestmark = pytest.mark.stack
 SECRET = "typeform secret of the tests"

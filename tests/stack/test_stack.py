@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import wait_for
-from tests.makers import one
+from tests.support.makers import one
 
 pytestmark = pytest.mark.stack
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from app.processes import pid_started
-from app.supervisor import PIDS_FILE
+from app.stack.processes import pid_started
+from app.stack.supervisor import PIDS_FILE
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
-from tests.diagnosis import LOGS
-from tests.ports import quiet_port
+from tests.support.diagnosis import LOGS
+from tests.support.ports import quiet_port
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]

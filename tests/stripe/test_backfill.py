@@ -11,15 +11,15 @@ from click.testing import CliRunner
 from app.bootstrap import make_policy
 from app.cli import main
 from app.ledger.engine import Ledger
-from app.ledger.recording import record
-from app.ledger.staged import Arrival
+from app.ledger.recording.arrival import Arrival
+from app.ledger.recording.record import record
 from app.model import Inbound
-from app.sources.stripe import SOURCE
-from app.stripe.backfill import Backfill
-from app.stripe.client import StripeApi, StripeApiError
-from tests import stripe_world as world
-from tests.makers import count, one
+from app.sources.stripe.source import SOURCE
+from app.stripe_api.backfill import Backfill
+from app.stripe_api.client import StripeApi, StripeApiError
 from tests.stripe.test_stripe_api import DAY, KEY, NOW, FakeStripe, bought
+from tests.support import stripe_world as world
+from tests.support.makers import count, one
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import ConfigurationError
-from app.stripe.client import RATE_LIMIT_PAUSES, StripeApi, StripeApiError, StripeNotFound, StripeRefused, make_api
+from app.stripe_api.client import RATE_LIMIT_PAUSES, StripeApi, StripeApiError, StripeNotFound, StripeRefused, make_api
 from tests.conftest import PYTHON
 from tests.stripe.test_stripe_api import KEY, FakeStripe
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.model import Rules
 from app.sources.stripe.source import MAPPERS
-from app.stripe.backfill import MOST_TYPES
-from app.stripe.endpoint import MARK
-from app.stripe.wanted import CHARGE_EVENTS, wanted_events
+from app.stripe_api.backfill import MOST_TYPES
+from app.stripe_api.endpoint import MARK
+from app.stripe_api.event_types import CHARGE_EVENTS, wanted_events
 from tests.stripe.test_stripe_api import KEY, URL, FakeStripe, endpoint
 
 ALL = Rules(sale_events=frozenset({"checkout", "invoice", "payment_intent", "charge"}))

@@ -11,17 +11,17 @@ import structlog
 
 from app.bootstrap import make_policy
 from app.ledger.engine import Ledger
-from app.ledger.recording import record
-from app.ledger.staged import Arrival, Policy, Receipt
+from app.ledger.recording.arrival import Arrival, Policy, Receipt
+from app.ledger.recording.record import record
 from app.model import Inbound
-from app.sources.stripe import SOURCE
-from app.stripe.client import StripeApi
-from app.stripe.lookup import REFUSAL_PAUSE_SECONDS, Lookups
-from tests import stripe_world as world
+from app.sources.stripe.source import SOURCE
+from app.stripe_api.client import StripeApi
+from app.stripe_api.lookup import REFUSAL_PAUSE_SECONDS, Lookups
 from tests.conftest import wait_for
-from tests.makers import count, one
 from tests.stripe.test_client import ScriptedStripe, told
 from tests.stripe.test_stripe_api import KEY
+from tests.support import stripe_world as world
+from tests.support.makers import count, one
 from workers.lookups import LookupThreads, make_lookups
 from workers.sweeper import Sweeper
 

@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 
 from app.bootstrap import make_policy
 from app.cli import main
-from app.sources.stripe import SOURCE as STRIPE
-from app.stripe.backfill import Backfill
-from app.stripe.client import API_VERSION, StripeApi
-from app.stripe.lookup import Lookups
-from app.stripe.wanted import wanted_events
-from tests.makers import checkout, count, one, settle
+from app.sources.stripe.source import SOURCE as STRIPE
+from app.stripe_api.backfill import Backfill
+from app.stripe_api.client import API_VERSION, StripeApi
+from app.stripe_api.event_types import wanted_events
+from app.stripe_api.lookup import Lookups
+from tests.support.makers import checkout, count, one, settle
 
 KEY = "sk_test_key_of_the_tests"
 NOW = int(time.time())

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
-from tests.makers import signed
+from tests.support.makers import signed
 
 API = {"Authorization": "Bearer api token of the tests"}
 

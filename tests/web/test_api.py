@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.makers import begin, checkout, one, settle, signed
+from tests.support.makers import begin, checkout, one, settle, signed
 from tests.web.conftest import API
 
 FIELDS = {

@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from app.ledger.queries import iso
-from app.web.v1 import bulk
-from tests.makers import begin, change, checkout, count, one, settle
+from app.times import iso
+from app.web.api import bulk
+from tests.support.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import API
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -97,7 +97,7 @@ def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(api, web, post, le
 
 @sqlite_alone
 def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeypatch):
-    monkeypatch.setattr("app.ledger.lists.SCAN", 100)
+    monkeypatch.setattr("app.ledger.reading.events.SCAN", 100)
     rows = [(n, f"k{n}", "stripe" if n % 301 else "tally", f"e{n}", "t", "ignored" if n % 2 else "sale", "r", n, n, "{}", b"")
             for n in range(1, 1001)]  # fmt: skip
     with ledger.write() as connection:

@@ -9,7 +9,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 from app.ledger.sessions import end, is_open
 from app.web.throttle import MOST_FAILURES
-from tests.makers import checkout, one, settle, signed
+from tests.support.makers import checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from app.web.shown import indented, pretty, said
-from tests.makers import begin, change, checkout, count, one, settle, signed
+from app.web.filters import indented, pretty, said
+from tests.support.makers import begin, change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -247,7 +247,7 @@ def test_the_first_page_says_in_one_sentence_whether_it_works(browser, post, led
 
 @sqlite_alone
 def test_a_ledger_that_is_away_is_an_error_page_and_not_a_crash(browser, ledger, ledger_url):
-    from tests.makers import away
+    from tests.support.makers import away
 
     with away(ledger, ledger_url):
         answer = browser.get("/")

@@ -52,7 +52,7 @@ def test_programs_get_json(web):
 
 @sqlite_alone
 def test_a_ledger_that_is_away_is_told_on_a_page_with_when_to_ask_again(browser, ledger, ledger_url):
-    from tests.makers import away
+    from tests.support.makers import away
 
     with away(ledger, ledger_url):
         answer = browser.get("/failed")

@@ -1,6 +1,6 @@
 """Every page that takes no id answers, for an operator, with an empty ledger and with something in it."""
 
-from tests.makers import checkout, signed
+from tests.support.makers import checkout, signed
 
 
 def pages(app) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.web import threads
-from app.web.gateway import Gateway, read_headers
-from tests.makers import checkout, count, stripe_headers
+from app.web.server import wsgi
+from app.web.server.gateway import Gateway, read_headers
+from tests.support.makers import checkout, count, stripe_headers
 
 
 class Proto:
@@ -92,7 +92,7 @@ def test_a_bug_in_taking_a_webhook_is_no_500(app, ledger):
 
 
 def test_a_long_answer_goes_out_as_it_is_made(monkeypatch):
-    monkeypatch.setattr(threads, "WHOLE_BYTES", 10)
+    monkeypatch.setattr(wsgi, "WHOLE_BYTES", 10)
     closed = []
 
     class Chunks:

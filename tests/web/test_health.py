@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.makers import away, change, checkout, one, settle
+from tests.support.makers import away, change, checkout, one, settle
 
 STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?)"
 

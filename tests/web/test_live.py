@@ -11,9 +11,9 @@ import pytest
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET, wait_for
-from tests.diagnosis import LOGS
-from tests.makers import checkout, count, one, stripe_headers
-from tests.ports import Port
+from tests.support.diagnosis import LOGS
+from tests.support.makers import checkout, count, one, stripe_headers
+from tests.support.ports import Port
 
 pytestmark = pytest.mark.stack
 TOKEN = "path_token-of-the-tests"

@@ -19,9 +19,9 @@ from schemathesis.generation import GenerationMode
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
+from app.web.api.openapi import document
 from app.web.factory import create_app
-from app.web.openapi import document
-from tests.makers import begin, checkout, settle, signed
+from tests.support.makers import begin, checkout, settle, signed
 from tests.web.conftest import API
 
 CASES = int(os.environ.get("BRIDGE_SCHEMATHESIS", "15"))
@@ -56,7 +56,7 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def make_app(patch: pytest.MonkeyPatch, ledger: Ledger, folder: Path) -> Flask:
-    from app.settings import load_settings
+    from app.config.settings import load_settings
 
     for name, value in {
         "BRIDGE_HOME": str(folder),

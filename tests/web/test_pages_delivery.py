@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
-from app.ledger.claims import Claimed
-from app.ledger.editing import is_edited
-from tests.makers import begin, change, checkout, one, settle, signed
+from app.ledger.actions.edit import is_edited
+from app.ledger.forwarding.claims import Claimed
+from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import Browser
 
 
@@ -177,9 +177,9 @@ def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
 
 
 def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
-    from app.destination import Destination
-    from app.dialects import dialect_of
-    from workers.lane import Lane
+    from app.destinations.formats.registry import dialect_of
+    from app.destinations.http import Destination
+    from workers.senders import Lane
 
     destination.answer = lambda _request: (409, {}, b"{}")
     lane = Lane(

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from app.ledger import search
-from app.ledger.outcomes import LONGEST_ERROR
-from tests.makers import begin, change, checkout, count, one, settle
+from app.ledger.forwarding.outcomes import LONGEST_ERROR
+from app.ledger.reading import deliveries, filters, search
+from tests.support.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
 
@@ -65,7 +65,7 @@ def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
     post(checkout(5))
     settle(ledger, "transient", retry=True, status=503, error="answered 503")
     with ledger.read() as connection:
-        groups = search.groups(ledger, connection, search.Filter(), ["stripe"])
+        groups = deliveries.groups(ledger, connection, filters.Filter(), ["stripe"])
     assert [(g["status"], g["code"], g["count"]) for g in groups] == [
         ("retrying", 503, 1),
         ("dead", 400, 1),
@@ -102,8 +102,11 @@ def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post, ledger):
     post(checkout(1))
     settle(ledger, "delivered")
     with ledger.read() as connection:
-        found = search.failed(ledger, connection, search.Filter(statuses=("delivered",)), ["stripe"])
-        assert search.count(ledger, connection, search.Filter(statuses=("delivered", "dead")), ["stripe"]) == (1, True)
+        found = deliveries.failed(ledger, connection, filters.Filter(statuses=("delivered",)), ["stripe"])
+        assert deliveries.count(ledger, connection, filters.Filter(statuses=("delivered", "dead")), ["stripe"]) == (
+            1,
+            True,
+        )
     assert [row["status"] for row in found.rows] == ["delivered"]
 
 
@@ -137,7 +140,7 @@ def test_a_filter_that_means_nothing_is_refused(browser, query):
 
 
 def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(browser, post, ledger, monkeypatch):
-    monkeypatch.setattr(search, "SCAN", 7)
+    monkeypatch.setattr(deliveries, "SCAN", 7)
     monkeypatch.setattr("app.web.pages.failed.ROWS", 4)
     failed = []
     for number in range(1, 31):

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.ledger import overview, stats, tables
-from app.ledger.brakes import pause, resume
-from app.web.shown import amount, mask, said, share, span
+from app.ledger import tables
+from app.ledger.forwarding.breaker import pause, resume
+from app.ledger.reading import overview, stats
+from app.web.filters import amount, said, share, span
+from app.web.masking import mask
 from tests.conftest import STRIPE_SECRET
-from tests.makers import begin, change, checkout, count, one, settle, signed
-from tests.ports import Port
+from tests.support.makers import begin, change, checkout, count, one, settle, signed
+from tests.support.ports import Port
 from tests.web.conftest import Browser
 
 PAGES = (
@@ -177,7 +179,7 @@ def test_the_audit_log_shows_who_did_what(browser, post, ledger):
 
 
 def test_csv_is_whole_and_carries_no_formula(browser, post, ledger, monkeypatch):
-    monkeypatch.setattr("app.ledger.queries.PAGE", 3)
+    monkeypatch.setattr("app.ledger.reading.rows.PAGE", 3)
     for number in range(1, 9):
         post(checkout(number))
     change(ledger, "UPDATE deliveries SET last_error = '=HYPERLINK(1)', last_status = 400 WHERE mod(id, 2) = 0")

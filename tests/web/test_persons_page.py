@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.makers import checkout, count, one, settle, signed
+from tests.support.makers import checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
 VIEWER = "viewers may look"
@@ -165,7 +165,7 @@ def test_an_operator_forgets_a_person_after_a_question(browser, post, ledger):
 
 
 def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(browser, post, ledger):
-    from tests.makers import begin
+    from tests.support.makers import begin
 
     post(checkout(1))
     begin(ledger)
@@ -212,7 +212,7 @@ def test_a_person_that_is_not_there_is_404(browser, number):
 
 
 def test_a_person_who_was_merged_leads_to_the_one_they_became(browser, post, ledger):
-    from tests.makers import change
+    from tests.support.makers import change
 
     post(checkout(1))
     post(checkout(2))

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from app.ledger.queries import deliveries
+from app.ledger.reading.deliveries import deliveries
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
 

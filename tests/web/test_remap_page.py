@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.makers import checkout, count, one
+from tests.support.makers import checkout, count, one
 from tests.web.conftest import Browser
 
 VIEWER = "viewers may look"
@@ -25,7 +25,7 @@ def test_an_operator_maps_parked_events_anew_and_that_is_recorded(browser, post,
 
 
 def test_what_can_be_mapped_now_is_counted_and_delivered_once(browser, post, ledger, make_app):
-    from tests.makers import change
+    from tests.support.makers import change
 
     post(checkout(1, **NOBODY))
     named = checkout(1)

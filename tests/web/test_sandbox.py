@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.destination import destinations_of, sandbox_token
-from tests.makers import checkout, count, one
+from app.destinations.http import destinations_of, sandbox_token
+from tests.support.makers import checkout, count, one
 
 TOKEN = sandbox_token("secret key of the tests")
 LEAD = {"event": "lead", "timestamp": "2026-04-10T12:34:56.000Z", "customerExternalId": "user_1"}
@@ -102,7 +102,7 @@ def test_in_the_other_dialects_what_they_require_is_checked(make_app, dialect):
 @sqlite_alone
 @pytest.mark.parametrize("dialect", ["events", "track", "dub"])
 def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settings, ledger, dialect):
-    from tests.makers import begin, signed
+    from tests.support.makers import begin, signed
 
     app = make_app(DESTINATION_FORMAT=dialect)
     assert app.test_client().post("/webhooks/stripe", **signed(checkout())).status_code == 200

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from app.ledger.refusals import add_refusals
+from app.ledger.alerting.refusals import add_refusals
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
-from tests.makers import change, checkout, count, one, signed
+from tests.support.makers import change, checkout, count, one, signed
 from tests.web.conftest import Browser
 
 TOKEN = "token-of-the-tests-0123456789"

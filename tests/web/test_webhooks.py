@@ -13,7 +13,7 @@ from sqlalchemy import event, make_url
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.conftest import STRIPE_SECRET
-from tests.makers import away, change, checkout, count, execute_beside, one, signed, stripe_headers
+from tests.support.makers import away, change, checkout, count, execute_beside, one, signed, stripe_headers
 
 TOKEN = "path_token-of-the-tests"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-from app.destination import Destination
-from app.dialects import dialect_of
+from app.destinations.formats.registry import dialect_of
+from app.destinations.http import Destination
 from app.errors import LedgerUnavailable
 from app.ledger import tables
-from app.ledger.brakes import pause, resume
-from app.ledger.breaker import destination_state
-from app.ledger.claims import Claimed
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import destination_state, pause, resume
+from app.ledger.forwarding.claims import Claimed
 from tests.conftest import wait_for
-from tests.faults.scripted import ScriptedDestination
 from tests.ledger.test_forwarding import COLUMNS
+from tests.support.scripted import ScriptedDestination
 from workers.forward import STOP_SECONDS, Forwarder
-from workers.lane import Lane
+from workers.senders import Lane
 
 TOKEN = "a token that nobody may read"
 

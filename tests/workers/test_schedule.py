@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.schedule import due_after, judge, retry_after
+from workers.retry import due_after, judge, retry_after
 
 NOW = datetime(2026, 4, 10, 12, 0, 0, tzinfo=UTC)
 NOW_MS = 1_000_000

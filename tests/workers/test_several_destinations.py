@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.destination import Destination
-from app.dialects import dialect_of
+from app.destinations.formats.registry import dialect_of
+from app.destinations.http import Destination
 from app.ledger import tables
-from app.ledger.breaker import destination_state
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import destination_state
 from tests.conftest import wait_for
-from tests.faults.scripted import ScriptedDestination
-from tests.makers import one
-from tests.ports import Port
+from tests.support.makers import one
+from tests.support.ports import Port
+from tests.support.scripted import ScriptedDestination
 from workers.forward import Forwarder
 
 COLUMNS = (

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.ledger import tables
-from app.ledger.breaker import ensure_destination
-from app.ledger.claims import claim
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import ensure_destination
+from app.ledger.forwarding.claims import claim
+from app.ledger.forwarding.sweep import register_worker
 from app.ledger.schema import upgrade
-from app.ledger.sweeping import register_worker
-from app.processes import pid_started
 from app.queue import Nudges, connect
+from app.stack.processes import pid_started
 from tests.ledger.test_forwarding import COLUMNS
-from workers.clockwatch import ClockWatch
+from workers.clock_jumps import ClockWatch
 from workers.sweeper import Sweeper
 
 HOUR_MS = 3_600_000

@@ -2,11 +2,11 @@
 
 from flask import Blueprint, render_template
 
-from app.ledger.overview import audit as lines_of
-from app.ledger.reading import look
-from app.web.asked import number
+from app.ledger.audit import audit as lines_of
+from app.ledger.engine import look
 from app.web.auth import login_required
-from app.web.pages.parts import ROWS, Parts
+from app.web.params import number
+from app.web.services import ROWS, Parts
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:

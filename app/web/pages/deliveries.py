@@ -8,17 +8,15 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app.destination import Destination, idempotency_key
-from app.ledger.bulk import undo_discard
-from app.ledger.editing import edit, problem_of
-from app.ledger.lists import deliveries_that_match
-from app.ledger.mending import Mended, discard, replay
-from app.ledger.reading import look
-from app.ledger.stories import story
+from app.destinations.http import Destination, idempotency_key
+from app.ledger.actions.edit import edit, problem_of
+from app.ledger.actions.replay import Mended, discard, replay, undo_discard
+from app.ledger.engine import look
+from app.ledger.reading.deliveries import deliveries_that_match, story
 from app.model import STATUSES
-from app.web.asked import FILTER, filled, filter_of, number
 from app.web.auth import is_operator, login_required, operator_required
-from app.web.pages.parts import ROWS, Parts, actor, told
+from app.web.params import FILTER, filled, filter_of, number
+from app.web.services import ROWS, Parts, actor, told
 
 VARIABLE = "DESTINATION_TOKEN"
 """Of the destination that the environment names; those of bridge.toml name their own."""

@@ -4,12 +4,13 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import brakes, overview, stats
-from app.ledger.overview import audit
-from app.ledger.reading import look
-from app.reach import reach
+from app.destinations.http import reach
+from app.ledger.audit import audit
+from app.ledger.engine import look
+from app.ledger.forwarding import breaker
+from app.ledger.reading import overview, stats
 from app.web.auth import login_required
-from app.web.pages.parts import Parts, actor, told
+from app.web.services import Parts, actor, told
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -39,7 +40,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def pause(name: str) -> Response:
         must_know(name)
         reason = request.form.get("reason", "")
-        done = ledger.transact(lambda c: brakes.pause(ledger, c, name, reason, actor=actor()))
+        done = ledger.transact(lambda c: breaker.pause(ledger, c, name, reason, actor=actor()))
         return told(
             f"{name} is paused" if done else f"{name} was paused already", url_for(".destination"), is_done=done
         )
@@ -48,7 +49,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def resume(name: str) -> Response:
         must_know(name)
-        done = ledger.transact(lambda c: brakes.resume(ledger, c, name, actor=actor()))
+        done = ledger.transact(lambda c: breaker.resume(ledger, c, name, actor=actor()))
         parts.nudge()
         return told(f"{name} goes on" if done else f"{name} was not paused", url_for(".destination"), is_done=done)
 

@@ -8,15 +8,16 @@ from flask import Blueprint, render_template, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger import overview, queries
-from app.ledger.lists import events_that_match
-from app.ledger.mending import note
-from app.ledger.reading import look
+from app.intake.remap import remap_parked
+from app.ledger.audit import note
+from app.ledger.engine import look
+from app.ledger.reading import events as reading_events
+from app.ledger.reading import sandbox as reading_sandbox
+from app.ledger.reading.events import events_that_match
 from app.model import OUTCOMES
-from app.remap import remap_parked
-from app.web.asked import EVENTS_FILTER, events_asked, filled, number
 from app.web.auth import is_operator, login_required
-from app.web.pages.parts import ROWS, Parts, actor, told
+from app.web.params import EVENTS_FILTER, events_asked, filled, number
+from app.web.services import ROWS, Parts, actor, told
 
 REMAP_SECONDS = 15.0
 """What a request may take for mapping parked events anew; the command has no such limit."""
@@ -38,7 +39,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def event(event_id: int) -> str:
         with look(ledger) as connection:
-            found = queries.event(ledger, connection, event_id)
+            found = reading_events.event(ledger, connection, event_id)
         if found is None:
             raise NotFound(f"there is no event {event_id}")
         return render_template("event.html", event=found)
@@ -55,7 +56,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def sandbox() -> str:
         with look(ledger) as connection:
-            received = overview.sandbox(ledger, connection)
+            received = reading_sandbox.sandbox(ledger, connection)
         return render_template("sandbox.html", received=received)
 
 

@@ -12,13 +12,14 @@ from flask import Blueprint, render_template, request, url_for
 from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from app.identity import storable
-from app.ledger import bulk, search
-from app.ledger.reading import look, plan_by_value
-from app.web import asked
-from app.web.asked import number
+from app.ledger.actions import replay
+from app.ledger.engine import look, plan_by_value
+from app.ledger.reading import deliveries, filters
+from app.text import storable
+from app.web import params
 from app.web.auth import is_operator, login_required
-from app.web.pages.parts import ROWS, Parts, actor, told
+from app.web.params import number
+from app.web.services import ROWS, Parts, actor, told
 
 BATCH = 500
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
@@ -35,10 +36,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         fields, before = given(request.args), number("before")
         wanted = filter_of(fields)
         with look(ledger) as connection:
-            wanted = search.resolve(ledger, connection, wanted, parts.sources)
-            page = search.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
-            groups = search.groups(ledger, connection, wanted, parts.sources)
-            matching, is_all = search.count(ledger, connection, wanted, parts.sources)
+            wanted = deliveries.resolve(ledger, connection, wanted, parts.sources)
+            page = deliveries.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+            groups = deliveries.groups(ledger, connection, wanted, parts.sources)
+            matching, is_all = deliveries.count(ledger, connection, wanted, parts.sources)
         return render_template(
             "failed.html",
             page=page,
@@ -46,7 +47,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             fields=fields,
             count=matching,
             is_all=is_all,
-            scan=search.SCAN,
+            scan=filters.SCAN,
             before=before,
         )
 
@@ -57,7 +58,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         matching, is_all = len(job["ids"]), True
         if job["all"]:
             with look(ledger) as connection:
-                matching, is_all = search.count(ledger, connection, filter_of(job["fields"]), parts.sources)
+                matching, is_all = deliveries.count(ledger, connection, filter_of(job["fields"]), parts.sources)
         if not matching:
             text = "nothing was chosen: tick some deliveries, or “all that match”"
             return told(text, url_for(".failed", **job["fields"]), is_done=False)
@@ -78,11 +79,11 @@ def given(source: Any) -> dict[str, str]:
     return {name: value for name in FIELDS if (value := storable(source.get(name, "").strip()))}
 
 
-def filter_of(fields: dict[str, str]) -> search.Filter:
+def filter_of(fields: dict[str, str]) -> filters.Filter:
     """Raises UnprocessableEntity where a field means nothing."""
-    if fields.get("status") not in (None, *search.FAILED):
+    if fields.get("status") not in (None, *filters.FAILED):
         raise UnprocessableEntity("status must be dead or retrying")
-    wanted = asked.filter_of(fields, search.FAILED)
+    wanted = params.filter_of(fields, filters.FAILED)
     return replace(wanted, reason=fields.get("reason"), whole_addresses=not is_operator())
 
 
@@ -112,10 +113,10 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
     ledger = parts.ledger
 
     def work(connection: Connection) -> dict[str, Any]:
-        mark = job["mark"] or (bulk.new_mark(ledger, connection) if job["verb"] == "discard" else "")
+        mark = job["mark"] or (replay.new_mark(ledger, connection) if job["verb"] == "discard" else "")
         if job["verb"] == "undo":
-            lines = bulk.marked(ledger, connection, mark, after=job["after"] or 0, limit=BATCH)
-            mended = [bulk.undo_discard(ledger, connection, one, actor=actor()).done for _, one in lines]
+            lines = replay.marked(ledger, connection, mark, after=job["after"] or 0, limit=BATCH)
+            mended = [replay.undo_discard(ledger, connection, one, actor=actor()).done for _, one in lines]
             done, chosen = sum(mended), len(mended)
             after = lines[-1][0] if len(lines) == BATCH else None
         else:
@@ -123,9 +124,9 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
             if job["all"]:
                 plan_by_value(ledger, connection)
                 wanted, before = filter_of(job["fields"]), job["after"]
-                ids, after = search.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
+                ids, after = deliveries.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
             chosen = len(ids)
-            done = len(bulk.mend(ledger, connection, ids, job["verb"], actor=actor(), mark=mark))
+            done = len(replay.mend(ledger, connection, ids, job["verb"], actor=actor(), mark=mark))
         left = job["left"] + chosen - done
         return {**job, "mark": mark, "after": after, "done": job["done"] + done, "left": left}
 

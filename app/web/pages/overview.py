@@ -9,18 +9,18 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from sqlalchemy import Connection
 
-from app.ledger import overview as lately
-from app.ledger import queries, search, stats
-from app.ledger.alarms import alarms
-from app.ledger.engine import Ledger
-from app.ledger.reading import look
+from app.ledger.alerting.incidents import alarms
+from app.ledger.engine import Ledger, look
+from app.ledger.reading import deliveries as reading_deliveries
+from app.ledger.reading import filters, stats
+from app.ledger.reading import overview as lately
 from app.web.auth import login_required
-from app.web.pages.parts import Parts
+from app.web.services import Parts
 
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
 REASONS_SHOWN = 5
-DEAD = search.Filter(statuses=("dead",))
+DEAD = filters.Filter(statuses=("dead",))
 CHART_WIDTH, HALF_HEIGHT = 720, 56
 Link = tuple[str, dict[str, str], str]
 """An endpoint, its arguments, and the words to click."""
@@ -58,8 +58,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as connection:
             found = stand(ledger, connection, names)
             bars = traffic(ledger, connection, span, kept)
-            deliveries = queries.deliveries(ledger, connection, limit=LAST_SHOWN)
-            dead = search.groups(ledger, connection, DEAD, parts.sources, REASONS_SHOWN)
+            deliveries = reading_deliveries.deliveries(ledger, connection, limit=LAST_SHOWN)
+            dead = reading_deliveries.groups(ledger, connection, DEAD, parts.sources, REASONS_SHOWN)
             sources = lately.last_events(ledger, connection, parts.sources)
         return render_template(
             "overview.html",

@@ -2,11 +2,13 @@
 
 from flask import Blueprint, render_template, request
 
-from app.identity import storable
-from app.ledger import journeys, queries, search
-from app.ledger.reading import look
+from app.ledger.engine import look
+from app.ledger.reading import events as reading_events
+from app.ledger.reading import persons as reading_persons
+from app.ledger.reading import rows, search
+from app.text import storable
 from app.web.auth import is_operator, login_required
-from app.web.pages.parts import ROWS, Parts
+from app.web.services import ROWS, Parts
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -19,7 +21,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as connection:
             found = search.find(ledger, connection, text, parts.sources, whole_addresses=not is_operator())
             ids = search.deliveries_of(ledger, connection, found, ROWS) if text else []
-            deliveries = queries.deliveries_by_id(ledger, connection, ids)
-            persons = journeys.persons(ledger, connection, ids=found.person_ids[:ROWS], limit=ROWS)
-            events = queries.events_by_id(ledger, connection, found.event_ids[:ROWS])
+            deliveries = rows.deliveries_by_id(ledger, connection, ids)
+            persons = reading_persons.persons(ledger, connection, ids=found.person_ids[:ROWS], limit=ROWS)
+            events = reading_events.events_by_id(ledger, connection, found.event_ids[:ROWS])
         return render_template("search.html", q=text, deliveries=deliveries, persons=persons, events=events, rows=ROWS)

@@ -1,18 +1,27 @@
 """A test event of a source, from its page: signed with the configured secret, and taken by the same way as all others."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Blueprint, url_for
+from flask import Blueprint, render_template, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
+from app.config.settings import Settings, variable_of
 from app.errors import BridgeError, LedgerUnavailable
-from app.examples_maker import example, has_example
-from app.ledger.mending import note
-from app.ledger.staged import Receipt
+from app.ledger.alerting.refusals import refusals
+from app.ledger.audit import note
+from app.ledger.engine import Ledger, look
+from app.ledger.reading.overview import COUNTED, LATELY_DAYS, activity
+from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
+from app.sources.base import Source
+from app.sources.examples import example, has_example
 from app.web.auth import login_required
-from app.web.pages.parts import Parts, actor, told
+from app.web.services import Parts, actor, told
+
+DAY_MS = 86_400_000
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -46,3 +55,65 @@ def send_example(parts: Parts, name: str) -> Receipt:
     signed = source.sign(body, secrets[0], now, url=url) if secrets else {}
     headers = {"content-type": kind} | {header.lower(): value for header, value in signed.items()}
     return parts.intake.take(name, Inbound(body, headers, url), token, now)
+
+
+def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, Source]) -> Blueprint:
+    blueprint = Blueprint("sources", __name__)
+
+    def page(asked: str | None = None) -> str:
+        """asked: the source whose URL is shown with its token."""
+        with look(ledger) as connection:
+            known = activity(ledger, connection, sources)
+            since = ledger.now(connection) - LATELY_DAYS * DAY_MS
+            refused = refusals(ledger, connection, sources, since)
+        rows = [
+            _row(settings, source, shows_token=source.name == asked)
+            | known[source.name]
+            | {"refused": refused[source.name]}
+            for source in sources.values()
+        ]
+        rows.sort(key=lambda row: not row["is_configured"])
+        counted = sum(sum(one["outcomes"].values()) for one in known.values())
+        over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
+        return render_template(
+            "sources.html",
+            sources=rows,
+            days=LATELY_DAYS,
+            over=over,
+            base_url=settings.public_url or settings.own_url,
+            has_public_url=settings.public_url is not None,
+        )
+
+    @blueprint.get("/sources")
+    @login_required
+    def index() -> str:
+        return page()
+
+    @blueprint.post("/sources/<name>/url")
+    @login_required
+    def show_url(name: str) -> str:
+        if not (name in sources and settings.path_tokens_of(name)):
+            raise NotFound(f"there is no source called {name} whose URL carries a token")
+        ledger.transact(lambda c: note(ledger, c, session["name"], "show url", f"source {name}"))
+        return page(name)  # and no redirect: the token must not get into the session, whose cookie anybody can read
+
+    return blueprint
+
+
+def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
+    name, variable = source.name, variable_of(source.name)
+    tokens, is_signed, has_secret = settings.path_tokens_of(name), source.signed, bool(settings.secrets_of(name))
+    url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
+    has_token = bool(tokens) or not is_signed
+    return {
+        "name": name,
+        "title": source.title,
+        "is_verified": is_signed and (has_secret or not tokens),
+        "has_token": has_token,
+        "is_configured": bool(tokens) or (is_signed and has_secret),
+        "has_example": has_example(name),
+        "may_ask": bool(tokens) and not shows_token,
+        "is_shown": shows_token,
+        "urls": [f"{url}/{token}" for token in tokens] if shows_token else [f"{url}/…" if has_token else url],
+        "variable": f"{variable}_WEBHOOK_SECRET" if is_signed else f"{variable}_PATH_TOKEN",
+    }

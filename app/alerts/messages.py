@@ -1,0 +1,114 @@
+"""Alerts as people read them, and posting them to a webhook that takes Slack's JSON (Slack, Mattermost, Discord's /slack).
+
+They carry counts, reasons, names of sources and destinations, and links: nothing of a person, and nothing that a destination or
+a source said.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.ledger.alerting.incidents import Alarm
+from app.ledger.reading.overview import MOST
+
+CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
+TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."
+PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
+
+
+def text_of(told: Sequence[Alarm], public_url: str | None, now: int) -> str:
+    """One message of all that is to be said, troubles first, each on a line of its own."""
+    lines = [_trouble(one, public_url, now) for one in told if one.say == "alert"]
+    over = [one for one in told if one.say == "over"]
+    for incident in dict.fromkeys(one.incident for one in over):
+        lines.append(_all_clear([one for one in over if one.incident == incident], public_url))
+    return "\n".join(lines)
+
+
+def _trouble(alarm: Alarm, public_url: str | None, now: int) -> str:
+    past = f" It is over since {_time(alarm.over_at, now)}." if alarm.over_at is not None else ""
+    return f"\N{LARGE RED CIRCLE} {_sentence(alarm, now)}{past} {_link(alarm, public_url)}"
+
+
+def _sentence(alarm: Alarm, now: int) -> str:
+    name, told, since = alarm.subject, alarm.detail, _time(alarm.began_at, now)
+    if alarm.kind == "dead":
+        count = told["count"]
+        what = "delivery to {} has" if count == 1 else "deliveries to {} have"
+        return (
+            f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(told['codes'])})."
+        )
+    if alarm.kind == "paused":
+        why = "by hand" if told["by_hand"] else "because it refuses our token"
+        return f"Forwarding to {name} is paused {why} since {since}. {_number(told['waiting'])} deliveries wait."
+    if alarm.kind == "down":
+        return (
+            f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."
+            f" {_number(told['waiting'])} deliveries wait."
+        )
+    if alarm.kind == "late":
+        why = (
+            "no worker is alive"
+            if not told["workers"]
+            else f"workers alive: {told['workers']}; they cannot keep up, or cannot reach Redis"
+        )
+        return f"Deliveries to {name} are late: {_number(told['waiting'])} wait, since {since} ({why})."
+    if alarm.kind == "silent":
+        usual, silent = told["usual_seconds"], (now - alarm.began_at) / 1000
+        return (
+            f"Source {name} was last heard of {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
+        )
+    reasons = _counts(told["reasons"])
+    return f"{_number(told['count'])} requests of source {name} were refused in the last two hours ({reasons})."
+
+
+def _all_clear(parts: Sequence[Alarm], public_url: str | None) -> str:
+    first = next((one for one in parts if one.topic == one.incident), parts[0])
+    ended = max(one.over_at or 0 for one in parts)
+    kinds = {one.kind for one in parts}
+    if kinds & {"paused", "down"}:
+        what = f"{first.subject} takes deliveries again"
+    elif "late" in kinds:
+        what = f"deliveries to {first.subject} are sent in time again"
+    elif "dead" in kinds:
+        what = f"what failed for good to {first.subject} was mended, or nothing more did for a while"
+    elif "silent" in kinds:
+        what = f"Source {first.subject} is heard of again"
+    else:
+        what = f"As few requests of source {first.subject} are refused as usual"
+    dead = next((one for one in parts if one.kind == "dead"), None)
+    meanwhile = (
+        f" Of its deliveries {_number(dead.detail['count'])} failed for good meanwhile."
+        if dead and len(parts) > 1
+        else ""
+    )
+    return (
+        f"\N{LARGE GREEN CIRCLE} All clear: {what}, after {_span((ended - first.began_at) / 1000)}.{meanwhile}"
+        f" {_link(dead or first, public_url)}"
+    )
+
+
+def _link(alarm: Alarm, public_url: str | None) -> str:
+    path = PAGES.get(alarm.kind, "/sources")
+    return f"{public_url}{path}" if public_url else f"(dashboard: {path})"
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} ×{count:,}" for name, count in counts.items())
+
+
+def _number(count: int) -> str:
+    return f"{count:,}{'+' if count >= MOST else ''}"
+
+
+def _time(at: int | None, now: int) -> str:
+    moment = datetime.fromtimestamp((at or 0) / 1000, UTC)
+    is_today = now - (at or 0) < 20 * 3_600_000
+    return f"{moment:%H:%M} UTC" if is_today else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _span(seconds: float) -> str:
+    for size, unit, name in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if seconds >= size:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,123 @@
+"""A thread that looks for trouble and tells it: of every worker, and of every web process, which is there when no worker is.
+
+Of all of them one looks each quarter of a minute, and one sends each message: who, the ledger decides. Nobody waits for it.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import Connection
+
+from app.alerts.messages import text_of
+from app.alerts.post import AlertUnsent, post
+from app.config.settings import Settings
+from app.destinations.http import destinations_of
+from app.errors import LedgerUnavailable
+from app.ledger.alerting import incidents
+from app.ledger.alerting.conditions import Watch
+from app.ledger.engine import Ledger, look
+from app.sources.lookup import all_sources
+
+ROUND_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
+"""A message claimed longer ago is not sent: the claim is somebody else's soon."""
+
+log = structlog.get_logger(__name__)
+
+
+class AlarmThread:
+    """Looks, and tells, now and then by itself and whenever asked. Nothing that fails there ends it, or harms anything else.
+
+    clock: milliseconds by the database's clock, unless a test knows better.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        watch: Watch,
+        url: str,
+        public_url: str | None,
+        clock: Callable[[Connection], int] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._watch = watch
+        self._url = url
+        self._public_url = public_url
+        self._clock = clock or ledger.now
+        self._asked = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="alarm", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Returns at once."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """A message that is being sent just now is not waited for: another process sends it again if need be."""
+        self._stopping = True
+        self._asked.set()
+
+    def look(self) -> None:
+        """One round, if it is time for one, and sending what is to be said. Raises LedgerUnavailable."""
+        every_ms, ledger = int(ROUND_SECONDS * 1000), self._ledger
+        with ledger.read() as connection:
+            now = self._clock(connection)
+            is_due = incidents.round_is_due(ledger, connection, now, every_ms)
+        if is_due and ledger.transact(lambda c: incidents.take_round(ledger, c, now, every_ms)):
+            with look(ledger) as connection:
+                began = {one.topic: one.began_at for one in incidents.alarms(ledger, connection)}
+                troubles = self._watch.troubles(ledger, connection, now, began)
+            if troubles or began:
+                ledger.transact(lambda c: incidents.settle(ledger, c, troubles, self._watch.rules, now, now))
+        self._tell()
+
+    def _tell(self) -> None:
+        ledger, token = self._ledger, secrets.token_hex(8)
+        with ledger.read() as connection:
+            if not incidents.has_unsaid(ledger, connection, self._clock(connection)):
+                return
+        began = time.monotonic()
+        claimed = ledger.transact(lambda c: incidents.claim_unsaid(ledger, c, token, self._clock(c)))
+        if not claimed or time.monotonic() - began > PATIENCE_SECONDS:
+            return
+        topics = [one.topic for one in claimed]
+        try:
+            with ledger.read() as connection:
+                text = text_of(claimed, self._public_url, self._clock(connection))
+            post(self._url, text)
+        except AlertUnsent as error:
+            tries, problem = max(one.tries for one in claimed) + 1, str(error)
+            ledger.transact(lambda c: incidents.unsaid(ledger, c, token, tries, problem, self._clock(c)))
+            log.error("alert.unsent", topics=topics, tries=tries, error=problem)
+            return
+        ledger.transact(lambda c: incidents.said(ledger, c, claimed, token, self._clock(c)))
+        log.info("alert.sent", topics=topics)
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait(ROUND_SECONDS)
+            self._asked.clear()
+            if self._stopping:
+                return
+            try:
+                self.look()
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))
+            except Exception as error:
+                log.error("alarm.broken", exc_info=error)
+
+
+def make_alarm(settings: Settings, ledger: Ledger) -> AlarmThread | None:
+    """Started by whoever gets it; None where no webhook for alerts is set. Raises ConfigurationError."""
+    if settings.alert_url is None:
+        return None
+    sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
+    destinations = [destination.name for destination in destinations_of(settings)]
+    watch = Watch(settings.alerts, destinations, sources, settings.hold_seconds)
+    return AlarmThread(ledger, watch, settings.alert_url, settings.public_url)

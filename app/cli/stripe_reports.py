@@ -1,0 +1,206 @@
+"""backfill and reconcile: what Stripe's own books hold and the ledger or the destination does not."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+from redis.exceptions import RedisError
+
+from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.cli.table import print_table
+from app.config.settings import Settings, load_settings
+from app.ledger.recording.arrival import Receipt
+from app.sources.lookup import source_called
+from app.stripe_api.backfill import Backfill, Tally
+from app.stripe_api.checks import mode_trouble
+from app.stripe_api.client import KEPT_SECONDS, make_api
+from app.stripe_api.reconcile import Comparison, Reconciliation
+from app.times import read_since
+
+PROGRESS_SECONDS = 5.0
+"""Between two lines of progress, where they cannot be written over each other."""
+
+SINCE_HELP = "2026-04-10, 2026-04-10T12:00:00Z, 24h or 7d."
+ACCOUNT_HELP = "A connected account (acct_…), with the platform's key."
+
+
+@click.group()
+def backfill() -> None:
+    """Fetch what was missed from a source's own list of events."""
+
+
+@backfill.command("stripe")
+@click.option("--since", required=True, help=f"Events from then on: {SINCE_HELP}")
+@click.option("--until", help="Events up to then; default now.")
+@click.option("--account", help=ACCOUNT_HELP)
+@click.option("--restart", is_flag=True, help="Begin at --since, even if an earlier run was interrupted further on.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def backfill_stripe(since: str, until: str | None, account: str | None, restart: bool, as_json: bool) -> None:
+    """Record Stripe's events that are missing here, as if their webhooks had come. Harmless to repeat, and to interrupt."""
+    since_s, until_s = _start(since), _seconds(until, "--until") if until else None
+    if until_s is not None and until_s < since_s:
+        raise click.BadParameter("lies before --since", param_hint="--until")
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    if since_s < time.time() - KEPT_SECONDS:
+        click.echo(
+            "Stripe keeps events for 30 days: older ones are gone (`bridge reconcile stripe` still sees their purchases).",
+            err=True,
+        )
+    api = make_api(settings)
+    if trouble := mode_trouble(settings, api):
+        click.echo(f"{trouble}.", err=True)
+    run = Backfill(
+        api,
+        ledger,
+        source_called("stripe", settings.config, settings.config_path),
+        make_policy(settings),
+        since=since_s,
+        until=until_s,
+        account=account,
+        after_commit=_Nudge(settings),
+    )
+    resumed = None if restart else run.resume()
+    if resumed is not None:
+        click.echo(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart begins anew).", err=True)
+    _watch(run)
+    _report(run.tally, as_json)
+    sys.exit(1 if run.tally.failed else 0)
+
+
+class _Nudge:
+    """Wakes the workers where something is to be sent; where Redis does not answer, says so once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._nudges = make_nudges(settings) if settings.redis_url else None
+
+    def __call__(self, receipts: Sequence[Receipt]) -> None:
+        if self._nudges is None or not any(receipt.delivers for receipt in receipts):
+            return
+        try:
+            self._nudges.nudge()
+        except (RedisError, OSError):
+            self._nudges = None
+            click.echo("Redis did not answer; the workers find it by themselves.", err=True)
+
+
+def _watch(run: Backfill) -> None:
+    """Progress on standard error: one line that changes on a terminal, else one now and then."""
+    on_terminal, told_at = sys.stderr.isatty(), time.monotonic()
+    try:
+        for done in run.run():
+            line = f"up to {_time(done)}: {run.tally.found} found, {run.tally.new} new"
+            if on_terminal:
+                click.echo(f"\r{line}\033[K", nl=False, err=True)
+            elif time.monotonic() - told_at >= PROGRESS_SECONDS:
+                told_at = time.monotonic()
+                click.echo(line, err=True)
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted: what is recorded stays, and the same command goes on from here.", err=True)
+        sys.exit(130)
+    finally:
+        if on_terminal:
+            click.echo("", err=True)
+
+
+def _report(tally: Tally, as_json: bool) -> None:
+    counts = {
+        "found": tally.found,
+        "new": tally.new,
+        "sales": tally.sales,
+        "leads": tally.leads,
+        "duplicate": tally.duplicate,
+        "pending": tally.pending,
+        "ignored": tally.ignored,
+        "parked": tally.parked,
+        "failed": len(tally.failed),
+    }
+    if as_json:
+        click.echo(json.dumps({**counts, "failed_events": tally.failed}))
+        return
+    click.echo(
+        f"{tally.found} found: {tally.new} new ({tally.sales} sales, {tally.leads} leads), {tally.duplicate} duplicate,"
+        f" {tally.pending} pending, {tally.ignored} ignored, {tally.parked} parked"
+    )
+    if tally.parked:
+        click.echo("What is parked and why: `bridge events --outcome parked`.")
+    if tally.failed:
+        click.echo(
+            f"{len(tally.failed)} could not be recorded: {', '.join(tally.failed[:10])}; the log says why.", err=True
+        )
+
+
+@click.group()
+def reconcile() -> None:
+    """Compare a source's own books with what was delivered."""
+
+
+@reconcile.command("stripe")
+@click.option("--since", required=True, help=f"Invoices paid, and sessions opened, from then on: {SINCE_HELP}")
+@click.option("--account", help=ACCOUNT_HELP)
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
+    """List Stripe's paid invoices and sessions with no delivered Sale, and why. Exit status 1 if there is one."""
+    since_s = _start(since)
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    destinations = [route.name for route in make_policy(settings).routes]
+    source = source_called("stripe", settings.config, settings.config_path)
+    comparison = Reconciliation(
+        make_api(settings), ledger, source, settings.rules, destinations, account=account
+    ).compare(since_s)
+    if as_json:
+        click.echo(json.dumps({"since": _time(since_s), **comparison.as_json()}))
+    else:
+        _show_comparison(comparison, since_s)
+    sys.exit(1 if comparison.missing else 0)
+
+
+def _show_comparison(comparison: Comparison, since: int) -> None:
+    if comparison.missing:
+        print_table(
+            ("purchase", "paid", "amount", "state", "why"),
+            (
+                (
+                    missing.paid.id,
+                    _time(int(missing.paid.paid_at.timestamp())),
+                    missing.paid.amount,
+                    missing.state.replace("_", " "),
+                    missing.reason,
+                )
+                for missing in comparison.missing
+            ),
+        )
+    purchases, invoices = _count(comparison.paid.total(), "purchase"), _count(comparison.paid["invoice"], "invoice")
+    sessions = _count(comparison.paid["session"], "session")
+    click.echo(
+        f"Paid at Stripe since {_time(since)}: {purchases} ({invoices}, {sessions} without one)."
+        f" Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
+    )
+    for note in comparison.notes:
+        click.echo(f"Note: {note}.")
+
+
+def _start(since: str) -> int:
+    found = _seconds(since, "--since")
+    if found > time.time():
+        raise click.BadParameter("lies ahead", param_hint="--since")
+    return found
+
+
+def _seconds(text: str, option: str) -> int:
+    try:
+        return read_since(text) // 1000
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

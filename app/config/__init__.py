@@ -1,0 +1,1 @@
+"""Configuration: environment variables, bridge.toml, destinations and generated secrets."""

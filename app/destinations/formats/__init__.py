@@ -1,0 +1,1 @@
+"""Formats: how each destination wants a Sale or Lead written."""

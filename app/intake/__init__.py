@@ -1,0 +1,1 @@
+"""Intake: verify a webhook, map it, and hand it to the ledger."""

@@ -1,0 +1,52 @@
+"""What would this body become? The mapping alone: no signature is checked and nothing is remembered or stored."""
+
+from datetime import datetime
+from typing import Any
+
+from app.destinations.formats.events import Events
+from app.errors import MalformedEvent
+from app.model import Facts, Inbound, Mapped, Rules, dedupe_key
+from app.persons import NOBODY, customer_id_of, shown_phone
+from app.sources.base import Source
+
+
+def facts_of(mapped: Mapped, received_at: datetime, rules: Rules) -> Facts | None:
+    """The facts of a conversion as its body alone tells them; None where it names no customer."""
+    customer_id = customer_id_of(mapped.who, rules.phone_region)
+    if customer_id is None:
+        return None
+    return Facts(
+        kind=mapped.kind,
+        occurred_at=mapped.occurred_at or received_at,
+        customer_id=customer_id,
+        click_id=mapped.who.click_id,
+        email=mapped.who.email,
+        name=mapped.who.name,
+        phone=shown_phone(mapped.who.phone, rules.phone_region),
+        sale=mapped.sale,
+        lead=mapped.lead,
+    )
+
+
+def explain(source: Source, inbound: Inbound, rules: Rules, received_at: datetime) -> dict[str, Any]:
+    """One line of `bridge map`, less the file: outcome, reason, event_id, event_type, dedupe_keys, payload (dialect events)."""
+    try:
+        mapped = source.map(inbound, rules)
+    except MalformedEvent as error:
+        blank: dict[str, Any] = {"event_id": None, "event_type": None, "dedupe_keys": [], "payload": None}
+        return {"outcome": "rejected", "reason": str(error), **blank}
+    outcome, reason, payload = mapped.outcome, mapped.reason, None
+    if mapped.outcome in ("sale", "lead"):
+        facts = facts_of(mapped, received_at, rules)
+        if facts is None:
+            outcome, reason = "parked", NOBODY
+        else:
+            payload = Events().render(facts)
+    return {
+        "outcome": outcome,
+        "reason": reason,
+        "event_id": mapped.event_id,
+        "event_type": mapped.event_type,
+        "dedupe_keys": [dedupe_key(source.name, mapped, key) for key in mapped.keys],
+        "payload": payload,
+    }

@@ -1,0 +1,129 @@
+"""The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import quote, quote_plus
+
+from app.config.settings import Settings, variable_of
+from app.errors import ConfigurationError, SignatureError, UnknownSource
+from app.ledger.recording.arrival import Arrival, Receipt
+from app.model import Inbound, Rules
+from app.sources.base import Source
+from app.text import storable
+
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+LONGEST_HEADER = 2000
+SHORTEST_MASKED = 8
+"""A shorter secret could be a word of the body."""
+
+
+Configured = tuple[Source, tuple[str, ...], tuple[str, ...]]
+"""A source with its signing secrets and its URL tokens."""
+
+
+def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Configured]:
+    """Those that have a secret or a token. Raises ConfigurationError where one cannot be used."""
+    found = {}
+    for name, source in sources.items():
+        secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
+        for secret in secrets:
+            _check_secret(source, secret)
+        if secrets or tokens:
+            found[name] = (source, secrets, tokens)
+    return found
+
+
+class Intake:
+    """Takes webhooks for all configured sources.
+
+    `record` makes an Arrival durable and returns its Receipt, or raises LedgerUnavailable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Mapping[str, Source],
+        record: Callable[[Arrival], Receipt],
+    ) -> None:
+        self._rules: Rules = settings.rules
+        self._record = record
+        self._sources = configured_sources(settings, sources)
+        self._masked = {
+            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in _spellings(secret))
+            for name, (_, secrets, tokens) in self._sources.items()
+        }
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """Names of the sources that are accepted."""
+        return tuple(self._sources)
+
+    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
+        """The source of this request, if it is authentic. Raises UnknownSource or SignatureError."""
+        found = self._sources.get(name)
+        if found is None:
+            raise UnknownSource(f"no source called {name} is configured here", source=name)
+        source, secrets, tokens = found
+        if tokens:
+            given = (token or "").encode("utf-8", "backslashreplace")
+            if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
+                raise SignatureError(
+                    "the URL's token is missing or wrong", source=name, reason="wrong" if token else "missing"
+                )
+        elif token is not None:
+            raise UnknownSource(f"{name} signs: its URL has no token", source=name)
+        if source.signed and secrets:
+            source.verify(inbound, secrets, now)
+        elif not tokens:
+            raise UnknownSource(f"{name} does not sign: set its PATH_TOKEN", source=name)
+        return source
+
+    def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
+        """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
+        body = inbound.body
+        for spelling in self._masked[name]:
+            body = body.replace(spelling, b"***")  # the same object where there is none
+        return inbound if body is inbound.body else replace(inbound, body=body)
+
+    def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
+        """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
+        return self._record(self.read(name, inbound, token, now))
+
+    def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
+        """Verifies and maps one event, which is then to be recorded. Raises SourceError."""
+        source = self.check(name, inbound, token, now)
+        inbound = self._without_secrets(name, inbound)
+        mapped = source.map(inbound, self._rules)
+        texts = (mapped.event_id, mapped.event_type, mapped.reason)
+        stored = tuple(storable(text) for text in texts)
+        if stored != texts:
+            mapped = replace(mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
+        return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
+
+
+def _spellings(secret: str) -> tuple[bytes, ...]:
+    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON. () where it is too short to tell."""
+    if len(secret) < SHORTEST_MASKED:
+        return ()
+    texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
+    return tuple(dict.fromkeys(text.encode() for text in texts))
+
+
+def _check_secret(source: Source, secret: str) -> None:
+    """Raises ConfigurationError, at start, where `secret` cannot be one of this source."""
+    try:
+        source.sign(b"", secret, datetime.now(UTC))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable_of(source.name)}_WEBHOOK_SECRET: {error}") from None
+
+
+def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:
+    """The headers to keep beside the body: none that carry a secret, none of endless length."""
+    kept = {}
+    for name, value in headers.items():
+        if name not in SECRET_HEADERS and len(value) <= LONGEST_HEADER:
+            kept[name] = value.replace(token, "***") if token else value
+    return kept

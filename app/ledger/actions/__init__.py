@@ -1,0 +1,1 @@
+"""What people and retention do to the ledger: replay, edit, forget, prune."""

@@ -1,0 +1,1 @@
+"""Conditions worth an alert, and the incidents made of them."""

@@ -1,0 +1,1 @@
+"""Forwarding: claims, outcomes, the breaker and the sweep."""

@@ -1,0 +1,294 @@
+"""What is known of persons: who they are, and what happened to one of them in the order of time. Read only, by index."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app import times
+from app.ledger.actions.forget import persons_called
+from app.ledger.engine import Ledger
+from app.ledger.reading.by_key import was_attempted
+from app.ledger.tables import LARGEST_ID
+from app.money import Money
+from app.persons import normal_email
+from app.text import storable
+
+LONGEST_JOURNEY = 200
+"""Conversions of one person that are shown, the newest ones."""
+
+_PERSON = (
+    "id",
+    "customer_id",
+    "explicit_id",
+    "provider_id",
+    "email",
+    "name",
+    "phone",
+    "click_first",
+    "click_last",
+    "created_at",
+    "merged_into",
+)
+
+
+def persons(
+    ledger: Ledger, connection: Connection, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
+    values: list[Any] = []
+    conditions = ["merged_into IS NULL"]
+    if ids is not None:
+        condition, value = ledger.among("id", ids)
+        conditions.append(condition)
+        values.append(value)
+    if before is not None:
+        conditions.append("id < ?")
+        values.append(before)
+    statement = f"SELECT {', '.join(_PERSON)} FROM persons WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"
+    return [_person(row) for row in ledger.run(connection, statement, *values, limit).all()]
+
+
+def person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any] | None:
+    """One person, also one that was merged into another (`merged_into`); None where there is none.
+
+    `identifiers` are all that find them, `attempted` says whether anything was ever tried to be sent for them,
+    `forgotten_at` when their data was erased.
+    """
+    if person_id > LARGEST_ID:
+        return None
+    row = ledger.run(connection, f"SELECT {', '.join(_PERSON)} FROM persons WHERE id = ?", person_id).first()
+    if row is None:
+        return None
+    found = _person(row)
+    rows = ledger.run(
+        connection,
+        "SELECT kind, value, seen_at FROM identifiers WHERE person_id = ? ORDER BY kind, seen_at, value",
+        person_id,
+    )
+    found["identifiers"] = [{"kind": k, "value": v, "seen_at": times.iso(at)} for k, v, at in rows.all()]
+    found["attempted"] = was_attempted(ledger, connection, person_id)
+    forgotten = "SELECT MAX(at) FROM audit WHERE subject = ? AND action = 'forget'"
+    found["forgotten_at"] = times.iso(ledger.run(connection, forgotten, f"person {person_id}").scalar_one())
+    return found
+
+
+def named(ledger: Ledger, connection: Connection, name: str) -> list[int]:
+    """Ids of the persons that `name` (as persons_called takes it) names; where they were merged into another, those."""
+    if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
+        return []
+    found = []
+    for person_id in persons_called(ledger, connection, storable(name)):
+        row = ledger.run(connection, "SELECT merged_into FROM persons WHERE id = ?", person_id).first()
+        found.append(person_id if row is None or row[0] is None else row[0])
+    return found
+
+
+def why_this_id(person: dict[str, Any]) -> str:
+    """In one sentence, which customer id is sent for a person that `person` returned, and why."""
+    sent = person["customer_id"]
+    best = _best(person)
+    if sent is None:
+        return "Nothing was counted for this person, so no customer id is sent." + (
+            f" It would be {best[0]}, {best[1]}." if best else ""
+        )
+    kind = _kind_of(person, sent)
+    if best and best[0] != sent:
+        stands = "it was first sent, so it stands" if person["attempted"] else "nothing was sent yet"
+        return f"It is {kind}: {stands}, although {best[0]}, {best[1]}, is known now."
+    return f"It is {kind}" + (
+        ": it was first sent, so it stands." if person["attempted"] else "; nothing was sent yet."
+    )
+
+
+def journey(ledger: Ledger, connection: Connection, person: dict[str, Any]) -> list[dict[str, Any]]:
+    """What happened to a person, oldest first, each step a dict:
+
+    what ("first click", "lead", "sale", "renewal", "refund", …), at (ISO or None), text, tone ("warn", "bad" or ""), amount
+    (text or None), event (the ledger's id or None), and deliveries (id, status, held, destination).
+    """
+    conversions = _conversions(ledger, connection, person["id"])
+    steps = [step for one in conversions.values() for step in [_step(one, person)] if step]
+    steps += _marks(ledger, connection, conversions)
+    rows = ledger.run(
+        connection,
+        "SELECT at, event_id, reason FROM conflicts WHERE person_id = ? ORDER BY id DESC LIMIT ?",
+        person["id"],
+        LONGEST_JOURNEY,
+    )
+    steps += [_made("conflict", at, reason, tone="bad", event=event_id, rank=3) for at, event_id, reason in rows.all()]
+    steps.sort(key=lambda step: (step["ms"], step["rank"]))
+    _name_renewals(steps)
+    if person["click_first"]:
+        first = next((s for s in steps if s["click"] == person["click_first"]), None)
+        click = _made("first click", None, person["click_first"], event=first["event"] if first else None)
+        steps.insert(0, click | {"is_id": True})
+    return steps
+
+
+def events_of(ledger: Ledger, connection: Connection, person_id: int, limit: int = 100) -> list[dict[str, Any]]:
+    """The newest events that name a person or speak of a conversion of theirs, newest first; as queries.events."""
+    ids = ledger.run(
+        connection,
+        "SELECT id FROM (SELECT id FROM events WHERE person_id = ? ORDER BY id DESC LIMIT ?) e UNION"
+        " SELECT id FROM events WHERE conversion_id IN (SELECT id FROM conversions WHERE person_id = ? ORDER BY id DESC LIMIT ?)"
+        " ORDER BY id DESC LIMIT ?",
+        person_id,
+        limit,
+        person_id,
+        LONGEST_JOURNEY,
+        limit,
+    )
+    condition, value = ledger.among("id", list(ids.scalars()))
+    names = (
+        "id, source, event_id, event_type, outcome, reason, received_at, received_count"  # those that event_table shows
+    )
+    rows = ledger.run(connection, f"SELECT {names} FROM events WHERE {condition} ORDER BY id DESC", value).all()
+    found = [dict(zip(names.split(", "), row, strict=True)) for row in rows]
+    return [event | {"received_at": times.iso(event["received_at"])} for event in found]
+
+
+def _conversions(ledger: Ledger, connection: Connection, person_id: int) -> dict[int, dict[str, Any]]:
+    """The newest conversions of a person with their deliveries, by id."""
+    rows = ledger.run(
+        connection,
+        "SELECT c.id, c.state, c.kind, c.source, c.dedupe_key, c.event_id, c.occurred_at, c.facts, e.event_type"
+        " FROM conversions c LEFT JOIN events e ON e.id = c.event_id WHERE c.person_id = ? ORDER BY c.id DESC LIMIT ?",
+        person_id,
+        LONGEST_JOURNEY,
+    ).all()
+    names = ("id", "state", "kind", "source", "dedupe_key", "event_id", "occurred_at", "facts", "event_type")
+    found = {row[0]: dict(zip(names, row, strict=True)) | {"deliveries": []} for row in rows}
+    for conversion in found.values():
+        conversion["facts"] = json.loads(conversion["facts"])
+    condition, value = ledger.among("conversion_id", list(found))
+    statement = f"SELECT conversion_id, id, status, held, destination FROM deliveries WHERE {condition} ORDER BY id"
+    for conversion_id, delivery_id, status, held, destination in ledger.run(connection, statement, value).all():
+        delivery = {"id": delivery_id, "status": status, "held": bool(held), "destination": destination}
+        found[conversion_id]["deliveries"].append(delivery)
+    return found
+
+
+def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] | None:
+    """A conversion as a step; None for one that only links ids."""
+    facts, state = conversion["facts"], conversion["state"]
+    if state == "linked":
+        return None
+    sale, lead = facts.get("sale"), facts.get("lead")
+    what, tone = conversion["kind"], ""
+    text = (sale or lead or {}).get("event_name") or ("its data was erased" if person["forgotten_at"] else "")
+    if state == "pending":
+        what, tone, text = "pending purchase", "warn", "money is promised and not collected: no Sale yet"
+    elif state == "released":
+        what, text = "purchase not paid", "money was promised and not collected: no Sale"
+    elif lead and facts.get("follows"):
+        what, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
+    elif lead and lead.get("mode") == "deferred":
+        what = "lead, deferred"
+    amount = _amount(sale["minor"], sale["currency"]) if sale else None
+    step = _made(what, conversion["occurred_at"], text, tone=tone, amount=amount, event=conversion["event_id"], rank=1)
+    return step | {
+        "key": conversion["dedupe_key"],
+        "source": conversion["source"],
+        "deliveries": conversion["deliveries"],
+        "click": facts.get("click_id"),
+        "event_name": sale and sale.get("event_name"),
+        "event_type": conversion["event_type"],
+    }
+
+
+def _name_renewals(steps: list[dict[str, Any]]) -> None:
+    """An invoice that is paid after a subscription began is called a renewal. Nothing sent depends on it."""
+    subscribed = False
+    for step in steps:
+        if step["what"] != "sale":
+            continue
+        if step["event_name"] == "subscription_created":
+            subscribed = True
+        elif subscribed and step["event_name"] == "order_paid" and str(step["event_type"]).startswith("invoice"):
+            step["what"] = "renewal"
+
+
+def _marks(ledger: Ledger, connection: Connection, conversions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refunds and disputes of these conversions, each once."""
+    condition, value = ledger.among("k.conversion_id", list(conversions))
+    rows = ledger.run(
+        connection,
+        "SELECT DISTINCT k.conversion_id, m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM dedupe_keys k"
+        f" JOIN marks m ON m.key = k.key WHERE {condition}",
+        value,
+    ).all()
+    steps = []
+    for conversion_id, reference, kind, status, minor, currency, at in sorted(rows):
+        text = f"{status}, of {conversions[conversion_id]['dedupe_key']}; it is shown and never sent"
+        step = _made(kind, at, text, tone="warn", amount=_amount(minor, currency), rank=2)
+        steps.append(step | {"key": reference, "of": conversions[conversion_id]["deliveries"]})
+    return steps
+
+
+def _made(
+    what: str,
+    at: int | None,
+    text: str,
+    *,
+    tone: str = "",
+    amount: str | None = None,
+    event: int | None = None,
+    rank: int = 0,
+) -> dict[str, Any]:
+    """One step; ms and rank order it."""
+    return {
+        "what": what,
+        "ms": at or 0,
+        "rank": rank,
+        "at": times.iso(at),
+        "text": text,
+        "tone": tone,
+        "amount": amount,
+        "event": event,
+        "deliveries": [],
+        "key": None,
+        "click": None,
+        "event_name": None,
+    }
+
+
+def _amount(minor: int, currency: str) -> str:
+    return f"{Money(minor, currency).major:,} {currency}"
+
+
+def _person(row: Any) -> dict[str, Any]:
+    found = dict(zip(_PERSON, row, strict=True))
+    return found | {"created_at": times.iso(found["created_at"])}
+
+
+def _best(person: dict[str, Any]) -> tuple[str, str] | None:
+    """The strongest id that is known now, and what it is."""
+    email = normal_email(person["email"]) if person["email"] else None
+    for value, kind in (
+        (person["explicit_id"], "an explicit customer id"),
+        (person["provider_id"], "their Stripe customer"),
+        (email, "their e-mail address"),
+        (person["phone"], "their phone number"),
+    ):
+        if value:
+            return value, kind
+    return None
+
+
+def _kind_of(person: dict[str, Any], sent: str) -> str:
+    """What an id that is sent for a person is."""
+    best = _best(person)
+    if best and best[0] == sent:
+        return best[1]
+    kinds = {i["kind"] for i in person["identifiers"] if i["value"].rsplit(":", 1)[-1] == sent or i["value"] == sent}
+    for kind, name in (
+        ("id", "an explicit customer id"),
+        ("alias", "their Stripe customer"),
+        ("phone", "their phone number"),
+    ):
+        if kind in kinds:
+            return name
+    return "their e-mail address" if "email" in kinds or "@" in sent else "an id that was learned earlier"

@@ -1,0 +1,94 @@
+"""Rows as dictionaries: the columns that lists read, and pages of them."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.ledger.engine import Ledger, look
+from app.times import iso
+
+PAGE = 500
+
+DELIVERY = (
+    "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
+    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type"
+)
+
+EVENT = (
+    "id, source, event_id, event_type, outcome, reason, conversion_id, person_id, received_at, received_count,"
+    " last_received_at"
+)
+
+
+def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """These deliveries, newest first."""
+    condition, value = ledger.among("d.id", ids)
+    statement = (
+        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
+    )
+    return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
+
+
+def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """Those of `conditions` whose value is not None, and these values."""
+    asked = [(condition, value) for condition, value in conditions if value is not None]
+    return " AND ".join(["1 = 1", *(condition for condition, _ in asked)]), [value for _, value in asked]
+
+
+def _pages(
+    ledger: Ledger, limit: int | None, page_of: Callable[[Connection, int | None, int], list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """All rows, or `limit` of them, read in pages so that no transaction stays open. page_of(connection, before, most)."""
+    before, left = None, limit
+    while left is None or left > 0:
+        most = PAGE if left is None else min(PAGE, left)
+        with look(ledger) as connection:
+            page = page_of(connection, before, most)
+        yield from page
+        if len(page) < most:
+            return
+        before = page[-1]["id"]
+        left = None if left is None else left - len(page)
+
+
+def delivery_row(row: Any) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "status": row[1],
+        "kind": row[2],
+        "dedupe_key": row[3],
+        "destination": row[4],
+        "payload": json.loads(row[5]),
+        "attempts": row[6],
+        "next_attempt_at": iso(row[7]),
+        "created_at": iso(row[8]),
+        "delivered_at": iso(row[9]),
+        "last_error": row[10],
+        "last_status": row[11],
+        "source": row[12],
+        "event_id": row[18],
+        "event_type": row[19],
+        "event": row[13],
+        "person_id": row[14],
+        "conversion_id": row[15],
+        "held": bool(row[16]),
+        "sending": row[17] is not None,
+    }
+
+
+def event_row(row: Any) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "source": row[1],
+        "event_id": row[2],
+        "event_type": row[3],
+        "outcome": row[4],
+        "reason": row[5],
+        "conversion_id": row[6],
+        "person_id": row[7],
+        "received_at": iso(row[8]),
+        "received_count": row[9],
+        "last_received_at": iso(row[10]),
+    }

@@ -1,0 +1,1 @@
+"""Recording: from a mapped event to rows, in one transaction."""

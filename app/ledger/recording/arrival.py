@@ -1,0 +1,121 @@
+"""What recording works on, as plain objects: events that arrive, what the ledger knows or is to know of them, and what is said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.destinations.formats.base import Dialect
+from app.model import Inbound, Mapped, Outcome, Rules
+from app.persons import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One verified, mapped event on its way into the ledger. `headers` are those worth keeping, `body` is as received."""
+
+    source: str
+    mapped: Mapped
+    inbound: Inbound
+    headers: dict[str, str]
+    received_at: datetime
+    recorded_as: int | None = None
+    """The ledger's id of this event where it is there already and is mapped anew."""
+
+    @property
+    def event_key(self) -> str:
+        account = f"{self.mapped.account}:" if self.mapped.account else ""
+        return f"{self.source}:{account}{self.mapped.event_id}"
+
+
+@dataclass(slots=True, eq=False)
+class Conversion:
+    """A row of conversions, or one to be."""
+
+    id: int
+    state: str
+    kind: str
+    source: str
+    dedupe_key: str
+    hold: str
+    event_id: int
+    person: Person | None
+    occurred_at: int
+    created_at: int
+    facts: dict[str, Any]
+    is_new: bool = False
+    is_changed: bool = False
+    deliver_at: int | None = None
+    """Set where deliveries are to be made of it: when they are due."""
+
+    def contradicts(self, key: str) -> bool:
+        """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
+        return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)
+
+
+def _kind_of(key: str) -> str:
+    """in of sale:stripe:in_1."""
+    return key.rsplit(":", 1)[-1].partition("_")[0]
+
+
+@dataclass(slots=True)
+class SeenEvent:
+    """An event that is in the ledger already, or staged."""
+
+    id: int
+    outcome: str
+    conversion_id: int | None
+    repeats: int = 0
+    """How often it came again within the group."""
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One destination that new deliveries go to. sources: None for all."""
+
+    name: str
+    dialect: Dialect
+    kinds: frozenset[str] = frozenset({"sale", "lead"})
+    sources: frozenset[str] | None = None
+
+    def takes(self, kind: str, source: str) -> bool:
+        """Whether its filter lets a conversion of this kind and source through."""
+        return kind in self.kinds and (self.sources is None or source in self.sources)
+
+
+@dataclass(slots=True, eq=False)
+class NewEvent:
+    id: int
+    arrival: Arrival
+    outcome: str
+    reason: str
+    conversion: Conversion | None
+    person: Person | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one event. `id` is the ledger's id of it (or of the one it repeats), `event_id` the source's."""
+
+    id: int
+    event_id: str
+    outcome: Outcome
+    reason: str
+    delivers: bool = False
+    """New deliveries were made, or held ones released: worth a nudge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What recording needs to know of the configuration. Holds are in seconds."""
+
+    rules: Rules
+    routes: Sequence[Route]
+    person_hold_seconds: float = 20
+    purchase_hold_seconds: float = 90
+    first_touch: bool = True
+    require_click_id: bool = False
+    stripe_lead_once: bool = False
+    deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""

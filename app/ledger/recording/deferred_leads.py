@@ -1,0 +1,66 @@
+"""Leads that are sent twice: the sign-up as deferred, and once more when the address is verified, whichever is heard of first."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.snapshot import Snapshot
+from app.persons import Person
+
+VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is not deferred"
+"""The reason of an event that shows so before there is a Lead to follow; by it, it is found again."""
+
+
+def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
+    """The Leads of this person that were sent deferred."""
+    found = [c for c in snapshot.new_conversions if c.person is person]
+    if not person.is_new:
+        statement = "SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead'"
+        ids = list(snapshot.ledger.run(snapshot.connection, statement, person.id).scalars())
+        snapshot.load_conversions(ids)
+        found += [snapshot.conversions[identity] for identity in ids]
+    return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
+
+
+def was_verified(snapshot: Snapshot, person: Person, source: str, verifying: Collection[str]) -> bool:
+    """Whether something of this person shows that their address is verified: an event of `source` that said so and found no
+    deferred Lead yet (VERIFIED_EARLY), or a conversion of one of the sources that are `verifying`."""
+    early = [e for e in snapshot.new_events if e.person is person and e.reason == VERIFIED_EARLY]
+    if any(e.arrival.source == source for e in early):
+        return True
+    if any(c.person is person and c.state == "counted" and c.source in verifying for c in snapshot.new_conversions):
+        return True
+    if person.is_new:
+        return False
+    condition, value = snapshot.ledger.among("source", sorted(verifying))
+    row = snapshot.ledger.run(
+        snapshot.connection,
+        "SELECT 1 FROM events WHERE person_id = ? AND source = ? AND reason = ?"
+        f" UNION ALL SELECT 1 FROM conversions WHERE person_id = ? AND state = 'counted' AND {condition} LIMIT 1",
+        *(person.id, source, VERIFIED_EARLY, person.id, value),
+    ).first()
+    return row is not None
+
+
+def add_second(snapshot: Snapshot, first: Conversion, event_id: int, occurred_at: int) -> Conversion | None:
+    """The second event of a deferred Lead, without click id and mode, due now; None where it was made before."""
+    key = f"{first.dedupe_key}:verified"
+    if snapshot.is_taken(key):
+        return None
+    lead = {**first.facts["lead"], "mode": None, "event_name": "email_verified"}
+    second = replace(
+        first,
+        id=snapshot.next_id(),
+        dedupe_key=key,
+        event_id=event_id,
+        occurred_at=occurred_at,
+        created_at=snapshot.now,
+        facts={**first.facts, "follows": first.dedupe_key, "lead": lead},
+        is_new=True,
+        is_changed=False,
+        deliver_at=snapshot.now,
+    )
+    snapshot.new_conversions.append(second)
+    snapshot.conversions[second.id] = second
+    snapshot.new_keys[key] = second
+    return second

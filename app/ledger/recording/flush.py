@@ -1,0 +1,305 @@
+"""Writes down what recording changed of a Snapshot: what is new in one go, what is changed row by row."""
+
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from app.ledger import tables
+from app.ledger.actions.replay import withdraw
+from app.ledger.engine import Ledger
+from app.ledger.inserts import Rows
+from app.ledger.recording.arrival import Conversion, NewEvent
+from app.ledger.recording.payload import render
+from app.ledger.recording.snapshot import Snapshot
+from app.persons import Person
+
+
+def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
+    """Writes everything staged, within the caller's transaction; `commits`: which may end with that."""
+    changed_persons = [p for p in snapshot.persons.values() if p.is_changed and p.merged_into is None]
+    changed_conversions = [
+        c for c in snapshot.conversions.values() if c.is_changed and not c.is_new and c.id not in snapshot.dropped
+    ]
+    _merge_persons(snapshot)
+    _update_persons(snapshot, changed_persons)
+    _join_conversions(snapshot)
+    _update_conversions(snapshot, changed_conversions)
+    _update_events(snapshot)
+    _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
+    snapshot.ledger.run_many(snapshot.connection, _MARK, snapshot.marks)
+    _insert_conflicts(snapshot)
+    _insert(snapshot, changed_conversions, commits)
+
+
+def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
+    """All that is new. Keys and identifiers go in one order, whoever writes them, so that nobody deadlocks."""
+    persons = [_person_row(p, snapshot.now) for p in snapshot.new_persons if p.merged_into is None]
+    names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
+    conversions = [c for c in snapshot.new_conversions if c.id not in snapshot.dropped]
+    keys = sorted((key, snapshot.surviving(c).id) for key, c in snapshot.new_keys.items())
+    deliveries = [row for c in (*conversions, *changed) if c.deliver_at is not None for row in _deliveries(snapshot, c)]
+    events = [_event_row(snapshot, e) for e in snapshot.new_events if e.arrival.recorded_as is None]
+    snapshot.ledger.insert_all(
+        snapshot.connection,
+        (
+            Rows(tables.persons, _PERSON, persons),
+            Rows(tables.identifiers, _IDENTIFIER, [(*n, snapshot.now) for n in sorted(names)], unless_there=True),
+            Rows(tables.conversions, _CONVERSION, [_conversion_row(c) for c in conversions]),
+            Rows(tables.dedupe_keys, ("key", "conversion_id"), keys),
+            Rows(tables.deliveries, _DELIVERY, deliveries),
+            Rows(tables.events, _EVENT, events),
+        ),
+        commits=commits,
+    )
+
+
+def _merge_persons(snapshot: Snapshot) -> None:
+    for loser in snapshot.merged:
+        if not loser.is_new:
+            _merge(snapshot.ledger, snapshot.connection, loser.id, loser.survivor().id)
+
+
+def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
+    statement = f"UPDATE persons SET {', '.join(f'{c} = ?' for c in _PERSON[1:9])} WHERE id = ?"
+    rows = [(*_person_row(p, 0)[1:9], p.id) for p in changed]
+    snapshot.ledger.run_many(snapshot.connection, statement, rows)
+    seen = [
+        (snapshot.now, kind, value, person.survivor().id)
+        for (kind, value, _), person in sorted(snapshot.seen_again.items(), key=lambda item: item[0])
+    ]
+    statement = "UPDATE identifiers SET seen_at = ? WHERE kind = ? AND value = ? AND person_id = ?"
+    snapshot.ledger.run_many(snapshot.connection, statement, seen)
+
+
+def _join_conversions(snapshot: Snapshot) -> None:
+    ledger, connection = snapshot.ledger, snapshot.connection
+    for loser_id, winner in snapshot.dropped.items():
+        ledger.run(connection, _HAND_OVER, winner.id, loser_id)
+        ledger.run(connection, "UPDATE events SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
+        ledger.run(connection, "DELETE FROM conversions WHERE id = ?", loser_id)
+    for loser, winner in snapshot.withdrawn:
+        ledger.run(connection, _HAND_OVER, winner.id, loser.id)
+        withdraw(ledger, connection, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
+
+
+def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
+    statement = f"UPDATE conversions SET {', '.join(f'{c} = ?' for c in _CONVERSION[1:])} WHERE id = ?"
+    snapshot.ledger.run_many(snapshot.connection, statement, [(*_conversion_row(c)[1:], c.id) for c in changed])
+
+
+def _update_events(snapshot: Snapshot) -> None:
+    """Those that were mapped anew, and those that came again."""
+    ledger, connection = snapshot.ledger, snapshot.connection
+    again = [e for e in snapshot.new_events if e.arrival.recorded_as is not None]
+    remapped = [(*_event_row(snapshot, e)[5:9], e.id) for e in again]
+    statement = "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ? WHERE id = ?"
+    ledger.run_many(connection, statement, remapped)
+    repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
+    statement = "UPDATE events SET received_count = received_count + ?, last_received_at = ? WHERE id = ?"
+    ledger.run_many(connection, statement, repeats)
+
+
+def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
+    """Renders anew what waits for its first attempt and is about persons of whom something was learned."""
+    person_ids = {p.survivor().id for p in touched if not p.survivor().is_new}
+    if not person_ids:
+        return
+    ledger, connection = snapshot.ledger, snapshot.connection
+    released = {p.survivor().id for p in snapshot.released}
+    condition, parameter = ledger.among("person_id", sorted(person_ids))
+    lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    rows = ledger.run(
+        connection,
+        "SELECT id, conversion_id, person_id, destination, payload, due_at, held FROM deliveries"
+        f" WHERE {condition} AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL ORDER BY id{lock}",
+        parameter,
+    ).all()
+    snapshot.load_conversions([row[1] for row in rows])
+    dialects = {route.name: route.dialect for route in snapshot.routes}
+    changes = []
+    for identity, conversion_id, person_id, destination, payload, due_at, held in rows:
+        conversion = snapshot.conversions[conversion_id]
+        conversion.person = snapshot.person(person_id).survivor()
+        dialect = dialects.get(destination)
+        text = render(conversion, dialect, first_touch=snapshot.first_touch) if dialect else payload
+        goes = held and (conversion in snapshot.claimed or (person_id in released and conversion.hold != "purchase"))
+        due = min(due_at, snapshot.now) if goes else due_at
+        if text != payload or due != due_at:
+            changes.append((text, conversion.dedupe_key, due, 0 if goes else held, identity))
+    statement = "UPDATE deliveries SET payload = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
+    ledger.run_many(connection, statement, changes)
+
+
+def _insert_conflicts(snapshot: Snapshot) -> None:
+    """Each is told once of a person."""
+    ledger, connection = snapshot.ledger, snapshot.connection
+    for event_id, person, conversion, reason in snapshot.conflicts:
+        person_id = person.survivor().id if person else None
+        statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
+        if not ledger.run(connection, statement, person_id, reason).first():
+            row = (snapshot.now, event_id, person_id, conversion.id if conversion else None, reason)
+            ledger.insert(connection, tables.conflicts, _CONFLICT, [row])
+
+
+def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int) -> None:
+    """Everything of one person becomes another's."""
+    for table in ("events", "conversions", "deliveries", "conflicts"):
+        ledger.run(connection, f"UPDATE {table} SET person_id = ? WHERE person_id = ?", winner, loser)
+    ledger.run(
+        connection,
+        "INSERT INTO identifiers (kind, value, person_id, seen_at)"
+        " SELECT kind, value, CAST(? AS BIGINT), seen_at FROM identifiers WHERE person_id = ? ON CONFLICT DO NOTHING",
+        winner,
+        loser,
+    )
+    ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
+    ledger.run(  # whatever was known of them is the winner's now, and must not outlive it
+        connection,
+        "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
+        " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
+        winner,
+        loser,
+    )
+
+
+_PERSON = (
+    "id",
+    "customer_id",
+    "explicit_id",
+    "provider_id",
+    "email",
+    "name",
+    "phone",
+    "click_first",
+    "click_last",
+    "created_at",
+)
+_IDENTIFIER = ("kind", "value", "person_id", "seen_at")
+_CONVERSION = (
+    "id",
+    "state",
+    "kind",
+    "source",
+    "dedupe_key",
+    "hold",
+    "event_id",
+    "person_id",
+    "occurred_at",
+    "created_at",
+    "facts",
+)
+_EVENT = (
+    "id",
+    "event_key",
+    "source",
+    "event_id",
+    "event_type",
+    "outcome",
+    "reason",
+    "conversion_id",
+    "person_id",
+    "received_at",
+    "received_count",
+    "last_received_at",
+    "headers",
+    "body",
+)
+_DELIVERY = (
+    "id",
+    "conversion_id",
+    "person_id",
+    "event_id",
+    "source",
+    "kind",
+    "destination",
+    "dedupe_key",
+    "status",
+    "payload",
+    "due_at",
+    "held",
+    "created_at",
+)
+_MARK = (
+    "INSERT INTO marks (reference, key, kind, status, minor, currency, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (reference, key) DO UPDATE SET status = excluded.status, minor = excluded.minor, at = excluded.at"
+    " WHERE excluded.at >= marks.at"
+)
+_HAND_OVER = "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?"
+_CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason")
+
+
+def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, ...]]:
+    """One row for each route that takes `conversion`."""
+    assert conversion.person is not None
+    assert conversion.deliver_at is not None
+    return [
+        (
+            snapshot.next_id(),
+            conversion.id,
+            conversion.person.survivor().id,
+            conversion.event_id,
+            conversion.source,
+            conversion.kind,
+            route.name,
+            conversion.dedupe_key,
+            "pending",
+            render(conversion, route.dialect, first_touch=snapshot.first_touch),
+            conversion.deliver_at,
+            int(conversion.deliver_at > snapshot.now),
+            snapshot.now,
+        )
+        for route in snapshot.routes
+        if route.takes(conversion.kind, conversion.source)
+    ]
+
+
+def _event_row(snapshot: Snapshot, event: NewEvent) -> tuple[Any, ...]:
+    arrival, mapped = event.arrival, event.arrival.mapped
+    return (
+        event.id,
+        arrival.event_key,
+        arrival.source,
+        mapped.event_id,
+        mapped.event_type,
+        event.outcome,
+        event.reason,
+        snapshot.surviving(event.conversion).id if event.conversion else None,
+        event.person.survivor().id if event.person else None,
+        int(arrival.received_at.timestamp() * 1000),
+        1 + snapshot.events[arrival.event_key].repeats,
+        snapshot.now,
+        to_json(arrival.headers).decode(),
+        arrival.inbound.body,
+    )
+
+
+def _person_row(person: Person, created_at: int) -> tuple[Any, ...]:
+    return (
+        person.id,
+        person.customer_id,
+        person.explicit_id,
+        person.provider_id,
+        person.email,
+        person.name,
+        person.phone,
+        person.click_first,
+        person.click_last,
+        created_at,
+    )
+
+
+def _conversion_row(conversion: Conversion) -> tuple[Any, ...]:
+    return (
+        conversion.id,
+        conversion.state,
+        conversion.kind,
+        conversion.source,
+        conversion.dedupe_key,
+        conversion.hold,
+        conversion.event_id,
+        conversion.person.survivor().id if conversion.person else None,
+        conversion.occurred_at,
+        conversion.created_at,
+        to_json(conversion.facts).decode(),
+    )

@@ -1,0 +1,68 @@
+"""What is kept of a conversion until it is sent, and the exact text that is sent."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from app.destinations.formats.base import Dialect
+from app.ledger.recording.arrival import Conversion
+from app.model import Facts, Lead, Mapped, Rules, Sale
+from app.money import Money
+from app.persons import shown_phone
+
+
+def facts_of(mapped: Mapped, rules: Rules) -> dict[str, Any]:
+    """What an event says of its conversion, as it is kept (JSON) until the payload is rendered."""
+    sale = mapped.sale
+    lead = mapped.lead
+    return {
+        "click_id": mapped.who.click_id,
+        "email": mapped.who.email,
+        "name": mapped.who.name,
+        "phone": shown_phone(mapped.who.phone, rules.phone_region),
+        "sale": sale
+        and {
+            "invoice_id": sale.invoice_id,
+            "minor": sale.money.minor,
+            "currency": sale.money.currency,
+            "order_id": sale.order_id,
+            "event_name": sale.event_name,
+            "metadata": dict(sale.metadata),
+        },
+        "lead": lead
+        and {
+            "lead_id": lead.lead_id,
+            "event_name": lead.event_name,
+            "mode": lead.mode,
+            "metadata": dict(lead.metadata),
+        },
+    }
+
+
+def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> str:
+    """The exact text to send for `conversion` as things are known now."""
+    assert conversion.person is not None
+    person, facts = conversion.person.survivor(), conversion.facts
+    click = person.click_first if first_touch else person.click_last
+    rendered = dialect.render(
+        Facts(
+            kind="lead" if conversion.kind == "lead" else "sale",
+            occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
+            customer_id=person.customer_id or "",
+            click_id=None if facts.get("follows") else click or facts["click_id"],
+            email=facts["email"] or person.email,
+            name=facts["name"] or person.name,
+            phone=facts["phone"] or person.phone,
+            sale=_sale(facts["sale"]),
+            lead=Lead(**facts["lead"]) if facts["lead"] else None,
+        )
+    )
+    return to_json(rendered).decode()
+
+
+def _sale(kept: dict[str, Any] | None) -> Sale | None:
+    if not kept:
+        return None
+    money = Money(kept["minor"], kept["currency"])
+    return Sale(kept["invoice_id"], money, kept["order_id"], kept["event_name"], kept["metadata"])

@@ -1,0 +1,1 @@
+"""The whole stack in one foreground process group."""

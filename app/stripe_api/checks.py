@@ -1,0 +1,96 @@
+"""What `bridge doctor` asks Stripe: is our endpoint there and right, and did it get everything?"""
+
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+from app.config.settings import Settings
+from app.ledger.engine import Ledger
+from app.ledger.reading.by_key import known_events
+from app.stripe_api.client import StripeApi, StripeRefused
+from app.stripe_api.endpoint import Wanted, is_disabled, list_endpoints, mark_of, own_url, plan
+from app.stripe_api.event_types import wanted_events
+
+DAYS = 3
+"""How long Stripe itself tries again (live mode)."""
+YOUNG_SECONDS = 600
+"""Stripe counts as undelivered what it is just sending."""
+MOST = 1000
+
+Finding = tuple[Literal["ok", "warn", "wrong"], str]
+
+
+def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:
+    """Findings, each with its remedy. ledger None: it cannot be asked. Raises StripeApiError."""
+    if trouble := mode_trouble(settings, api):
+        yield "warn", trouble
+    url = own_url(settings)
+    if url is None:
+        yield "warn", "set PUBLIC_URL, so that this can tell whether Stripe's webhook endpoint is right"
+    else:
+        yield from _check_endpoint(settings, api, url)
+    try:
+        yield from _check_undelivered(settings, api, ledger)
+    except StripeRefused as error:
+        yield "warn", f"whether Stripe has undelivered events cannot be told: {error}"
+
+
+def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
+    """What to mind where the key sees only what the mapping ignores; None where it does not."""
+    if api.is_test and not settings.rules.accept_test_events:
+        return "STRIPE_API_KEY is a test key, and test events are ignored here: use a live key"
+    return None
+
+
+def _check_endpoint(settings: Settings, api: StripeApi, url: str) -> Iterator[Finding]:
+    made = plan(list_endpoints(api), Wanted(url, wanted_events(settings.rules), mark_of(settings)))
+    current, sync = made.current, f"`bridge stripe-endpoint sync --url {url}`"
+    if current is None:
+        yield "wrong", f"Stripe has no webhook endpoint for {url}: create it with {sync}"
+        for note in made.notes:
+            yield "warn", note
+        return
+    name = f"Stripe's webhook endpoint {current.get('id')}"
+    if is_disabled(current):
+        yield (
+            "wrong",
+            f"{name} is disabled: enable it with {sync} --enable, then `bridge backfill stripe --since 7d` for what was missed",
+        )
+    else:
+        yield "ok", f"{name} is enabled"
+    missing = [line.removeprefix("+ event ") for line in made.lines if line.startswith("+ event ")]
+    needless = [line.removeprefix("- event ") for line in made.lines if line.startswith("- event ")]
+    if missing and "*" not in needless:
+        yield "wrong", f"{name} is not sent {', '.join(missing)}: {sync} puts that right"
+    elif needless:
+        yield "warn", f"{name} is sent more than is of use ({', '.join(needless[:5])}): {sync} puts that right"
+    for note in made.notes:
+        if "disabled" not in note:
+            yield "warn", f"{name}: {note}"
+
+
+def _check_undelivered(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:
+    """Stripe tells what did not reach *some* endpoint of the account; what of it we know came all the same."""
+    now = int(time.time())
+    created = {"gte": now - DAYS * 86400, "lte": now - YOUNG_SECONDS}
+    types = list(wanted_events(settings.rules))
+    listed = []
+    for event in api.each("/v1/events", types=types, created=created, delivery_success=False):
+        listed.append(f"stripe:{event.get('id')}")
+        if len(listed) >= MOST:
+            break
+    known: set[str] = set()
+    if listed and ledger is not None:
+        with ledger.read() as connection:
+            known = known_events(ledger, connection, listed)
+    unknown = len(listed) - len(known)
+    if not unknown:
+        yield "ok", f"Stripe has no undelivered event of the last {DAYS} days that is not here"
+        return
+    alone = unknown == 1 and len(listed) < MOST
+    many = f"{unknown} or more" if len(listed) >= MOST else str(unknown)
+    yield (
+        "wrong",
+        f"{many} event{'' if alone else 's'} of the last {DAYS} days did not reach an endpoint of the account and"
+        f" {'is' if alone else 'are'} not here: fetch with `bridge backfill stripe --since {DAYS + 1}d`",
+    )

@@ -1,0 +1,251 @@
+"""Stripe's paid purchases beside our Sales: which of them did not reach the destination, and why.
+
+https://docs.stripe.com/api/invoices/list, https://docs.stripe.com/api/checkout/sessions/list
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from app.ledger.engine import Ledger
+from app.ledger.reading.by_key import Standing, standings, unclaimed_events
+from app.model import Rules
+from app.money import Money, currency_code
+from app.sources.base import Source
+from app.sources.stripe import checkout, invoices
+from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of
+from app.stripe_api.client import KEPT_SECONDS, StripeApi
+
+LATE_SECONDS = 45 * 86400
+"""Stripe lists invoices by when they were made; one that is paid after `since` may have been made so much earlier."""
+BATCH = 100
+PAID_EVENTS = (
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+)
+NEVER_RECEIVED = "Stripe's event about it never came: `bridge backfill stripe` fetches those of the last 30 days"
+NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it cannot be fetched any more"
+KIND_OF_PURCHASE = {"invoice": "invoice", "session": "checkout"}
+"""What STRIPE_SALE_EVENTS calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A purchase that Stripe says is paid. `keys`: all ids of it that Stripe's list names. `kind`: invoice or session."""
+
+    kind: str
+    id: str
+    keys: tuple[str, ...]
+    amount: str
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A purchase with no delivered Sale. `state`: never_received, ignored, parked, unpaid (recorded as promised money),
+    elsewhere (sent to another destination alone), or the status of its delivery."""
+
+    paid: Paid
+    state: str
+    reason: str
+    dedupe_key: str | None = None
+    delivery_id: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "id": self.paid.id,
+            "kind": self.paid.kind,
+            "amount": self.paid.amount,
+            "paid_at": self.paid.paid_at.isoformat().replace("+00:00", "Z"),
+            "state": self.state,
+            "reason": self.reason,
+            "dedupe_key": self.dedupe_key,
+            "delivery_id": self.delivery_id,
+        }
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What Stripe lists as paid (by kind), how much of it is delivered, what is missing, and what was not compared."""
+
+    paid: Counter[str] = field(default_factory=Counter)
+    delivered: int = 0
+    missing: list[Missing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "paid": self.paid.total(),
+            "invoices": self.paid["invoice"],
+            "sessions": self.paid["session"],
+            "delivered": self.delivered,
+            "missing": [missing.as_json() for missing in self.missing],
+            "by_state": dict(Counter(missing.state for missing in self.missing)),
+            "notes": self.notes,
+        }
+
+
+class Reconciliation:
+    """Compares an account of Stripe's with the ledger. Reads only, on both sides.
+
+    destinations: the names that Sales go to now; one that only went elsewhere (the sandbox, before) is missing. account: a
+    connected account (Connect).
+    """
+
+    def __init__(
+        self,
+        api: StripeApi,
+        ledger: Ledger,
+        source: Source,
+        rules: Rules,
+        destinations: Sequence[str],
+        *,
+        account: str | None = None,
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._source = source
+        self._rules = rules
+        self._destinations = destinations
+        self._account = account
+        self._scope = f"sale:{source.name}:{account}:" if account else f"sale:{source.name}:"
+
+    def compare(self, since: int) -> Comparison:
+        """What Stripe lists since that time (seconds). Raises StripeApiError and LedgerUnavailable."""
+        comparison = Comparison()
+        unsold: list[Paid] = []
+        purchases = _paid(self._api, self._rules, since, self._account, comparison)
+        while batch := list(islice(purchases, BATCH)):
+            keys = [self._scope + key for paid in batch for key in paid.keys]
+            with self._ledger.read() as connection:
+                found = standings(self._ledger, connection, keys)
+            for paid in batch:
+                known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
+                standing = min(known, key=lambda one: _STATES.index(one.state), default=None)
+                if standing is None or standing.state == "linked":
+                    unsold.append(paid)
+                elif (missing := _judge(paid, standing, self._destinations)) is None:
+                    comparison.delivered += 1
+                else:
+                    comparison.missing.append(missing)
+        comparison.missing += self._explain(unsold, since)
+        comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
+        return comparison
+
+    def _explain(self, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
+        """Why these made no Sale: their event was ignored or parked, or never came."""
+        told: dict[str, tuple[str, str]] = {}
+        wanted = {paid.id for paid in unsold}
+        for outcome in ("ignored", "parked") if wanted else ():
+            for event in unclaimed_events(self._ledger, self._source.name, PAID_EVENTS, outcome, since * 1000):
+                identity = _object_in(event.body)
+                if identity in wanted:
+                    told[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
+        kept_since = time.time() - KEPT_SECONDS
+        for paid in unsold:
+            never = NEVER_RECEIVED if paid.paid_at.timestamp() >= kept_since else NEVER_TO_COME
+            yield Missing(paid, *told.get(paid.id, ("never_received", never)))
+
+
+_STATES = ("counted", "pending", "released", "linked")
+"""Of the conversions that own one of a purchase's keys the one that says most speaks for it."""
+
+
+def _paid(api: StripeApi, rules: Rules, since: int, account: str | None, comparison: Comparison) -> Iterator[Paid]:
+    """Invoices first; a session whose invoice was listed is the same purchase. Sessions tell no time of payment: those made
+    since are meant."""
+    made = {"gte": max(0, since - LATE_SECONDS)}
+    listed: set[str] = set()
+    tests = 0
+    for kind, objects in (
+        ("invoice", api.each("/v1/invoices", account, status="paid", created=made)),
+        ("session", api.each("/v1/checkout/sessions", account, status="complete", created={"gte": since})),
+    ):
+        if KIND_OF_PURCHASE[kind] not in rules.sale_events:
+            comparison.notes.append(
+                f"{kind}s were not compared: STRIPE_SALE_EVENTS does not hold {KIND_OF_PURCHASE[kind]}"
+            )
+            continue
+        for thing in objects:
+            paid = _read_invoice(thing) if kind == "invoice" else _read_session(thing)
+            if paid is None or paid.paid_at.timestamp() < since or not listed.isdisjoint(paid.keys):
+                continue
+            listed.add(paid.id)
+            comparison.paid[kind] += 1
+            tests += thing.get("livemode") is False
+            yield paid
+    if tests and not rules.accept_test_events:
+        comparison.notes.append(
+            f"{tests} of them are test purchases, which this bridge ignores: use a live key, or set STRIPE_ALLOW_TEST_EVENTS=1"
+        )
+
+
+def _read_invoice(invoice: JsonObject) -> Paid | None:
+    if invoice.get("status") != "paid":
+        return None
+    paid_at = moment_of(object_of(invoice.get("status_transitions")).get("paid_at"))
+    return _read("invoice", invoice, "amount_paid", invoices.find_keys(invoice), paid_at)
+
+
+def _read_session(session: JsonObject) -> Paid | None:
+    if session.get("payment_status") != "paid":
+        return None
+    return _read("session", session, "amount_total", checkout.find_keys(session), None)
+
+
+def _read(kind: str, thing: JsonObject, amount: str, keys: tuple[str, ...], paid_at: datetime | None) -> Paid | None:
+    """None where no money was collected."""
+    identity, minor = id_of(thing), integer_of(thing.get(amount))
+    moment = paid_at or moment_of(thing.get("created"))
+    if identity is None or moment is None or minor is None or minor <= 0:
+        return None
+    code = currency_code(thing.get("currency"))
+    shown = f"{Money(minor, code).major} {code}" if code else f"{minor} in an unknown currency"
+    return Paid(kind, identity, keys, shown, moment)
+
+
+def _judge(paid: Paid, standing: Standing, destinations: Sequence[str]) -> Missing | None:
+    """None where the Sale is delivered."""
+    key = standing.dedupe_key
+    if standing.state == "pending":
+        return Missing(
+            paid, "unpaid", "recorded as money promised: the event that says it was paid never came", dedupe_key=key
+        )
+    if standing.state == "released":
+        return Missing(
+            paid, "unpaid", "recorded as never paid: the event that says it was paid never came", dedupe_key=key
+        )
+    here = [delivery for delivery in standing.deliveries if delivery[2] in destinations]
+    if any(status == "delivered" for _, status, _, _ in here):
+        return None
+    if not here:
+        elsewhere = ", ".join(sorted({name for _, _, name, _ in standing.deliveries}))
+        reason = f"it went to {elsewhere} alone" if elsewhere else "it was counted and has no delivery"
+        return Missing(paid, "elsewhere", reason, dedupe_key=key)
+    delivery_id, status, name, error = here[0]
+    return Missing(paid, status, error or _WORDS.get(status, f"not sent to {name} yet"), key, delivery_id)
+
+
+_WORDS = {
+    "retrying": "its last attempt failed; the next one follows by itself",
+    "dead": "it was tried often enough: see `bridge replay`",
+    "discarded": "somebody discarded it",
+}
+
+
+def _object_in(body: bytes) -> str | None:
+    """The id of the object an event is about; None where its body was erased."""
+    try:
+        event = object_of(json.loads(body))
+    except ValueError:
+        return None
+    return id_of(object_of(event.get("data")).get("object"))

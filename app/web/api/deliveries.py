@@ -1,0 +1,81 @@
+"""Deliveries: the list (also as CSV), one of them, and what mends it."""
+
+import json
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import UnprocessableEntity
+
+from app.ledger.actions.edit import edit, problem_of, why_not_editable
+from app.ledger.actions.replay import discard, replay, undo_discard
+from app.ledger.engine import look
+from app.ledger.reading import deliveries as reading_deliveries
+from app.ledger.reading import filters
+from app.ledger.reading.deliveries import deliveries_that_match
+from app.web.api.answers import ACTOR, told
+from app.web.csv_export import DELIVERY, every_row, table
+from app.web.params import FILTER, filter_of, json_object, number, one_of, only, page_size
+from app.web.services import Parts
+
+
+def register(blueprint: Blueprint, parts: Parts) -> None:
+    ledger = parts.ledger
+
+    def page_of(wanted: filters.Filter, before: int | None, limit: int) -> filters.Page:
+        with look(ledger) as connection:
+            return deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+
+    @blueprint.get("/deliveries")
+    def deliveries() -> Response:
+        only(*FILTER, "before", "limit")
+        page = page_of(filter_of(request.args), number("before"), page_size())
+        return jsonify(deliveries=page.rows, next_before=page.next_before)
+
+    @blueprint.get("/deliveries.csv")
+    def deliveries_csv() -> Response:
+        only(*FILTER)
+        wanted = filter_of(request.args)
+        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
+        return table("deliveries", DELIVERY, rows, is_masked=False)
+
+    @blueprint.get("/deliveries/<int:delivery_id>")
+    def delivery(delivery_id: int) -> Response:
+        only()
+        with look(ledger) as connection:
+            return jsonify(reading_deliveries.delivery(ledger, connection, delivery_id))
+
+    @blueprint.post("/deliveries/<int:delivery_id>/replay")
+    def replay_one(delivery_id: int) -> Response:
+        only("force")
+        force = one_of("force", ("0", "1", "true", "false")) in ("1", "true")
+        mended = ledger.transact(lambda c: replay(ledger, c, delivery_id, actor=ACTOR, force=force))
+        parts.nudge()
+        return told(mended)
+
+    @blueprint.post("/deliveries/<int:delivery_id>/discard")
+    def discard_one(delivery_id: int) -> Response:
+        only()
+        return told(ledger.transact(lambda c: discard(ledger, c, delivery_id, actor=ACTOR)))
+
+    @blueprint.post("/deliveries/<int:delivery_id>/undo")
+    def undo_one(delivery_id: int) -> Response:
+        only()
+        mended = ledger.transact(lambda c: undo_discard(ledger, c, delivery_id, actor=ACTOR))
+        parts.nudge()
+        return told(mended)
+
+    @blueprint.post("/deliveries/<int:delivery_id>/edit")
+    def edit_one(delivery_id: int) -> Response:
+        only()
+        given = json_object("payload").get("payload")
+        if not isinstance(given, dict):
+            raise UnprocessableEntity("send the whole edited payload as payload, a JSON object")
+        text = json.dumps(given)
+        with look(ledger) as connection:
+            found = reading_deliveries.delivery(ledger, connection, delivery_id)
+            reason = why_not_editable(ledger, connection, found)
+        problem = None if reason else problem_of(found["payload"], text)
+        if problem:
+            raise UnprocessableEntity(problem)
+        mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=ACTOR))
+        parts.nudge()
+        return told(mended)

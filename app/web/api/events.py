@@ -1,0 +1,53 @@
+"""Events: the list (also as CSV), one of them, and mapping parked ones anew."""
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import NotFound
+
+from app.ledger.audit import note
+from app.ledger.engine import look
+from app.ledger.reading import events as reading_events
+from app.ledger.reading.events import events_that_match
+from app.ledger.reading.filters import EventFilter, Page
+from app.web.api.answers import ACTOR
+from app.web.csv_export import EVENT, every_row, table
+from app.web.pages.events import map_parked_anew
+from app.web.params import EVENTS_FILTER, events_asked, number, only, page_size
+from app.web.services import Parts
+
+
+def register(blueprint: Blueprint, parts: Parts) -> None:
+    ledger = parts.ledger
+
+    def page_of(wanted: EventFilter, before: int | None, limit: int) -> Page:
+        with look(ledger) as connection:
+            return events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+
+    @blueprint.get("/events")
+    def events() -> Response:
+        only(*EVENTS_FILTER, "before", "limit")
+        page = page_of(events_asked(request.args), number("before"), page_size())
+        return jsonify(events=page.rows, next_before=page.next_before)
+
+    @blueprint.get("/events.csv")
+    def events_csv() -> Response:
+        only(*EVENTS_FILTER)
+        wanted = events_asked(request.args)
+        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
+        return table("events", EVENT, rows, is_masked=False)
+
+    @blueprint.get("/events/<path:event_id>")
+    def event(event_id: str) -> Response:
+        only()
+        with look(ledger) as connection:
+            found = reading_events.event(ledger, connection, event_id)
+        if found is None:
+            raise NotFound(f"there is no event {event_id}")
+        return jsonify(found)
+
+    @blueprint.post("/events/remap")
+    def remap() -> Response:
+        only()
+        message = map_parked_anew(parts)
+        ledger.transact(lambda c: note(ledger, c, ACTOR, "remap", "parked events", message))
+        parts.nudge()
+        return jsonify(message=message)

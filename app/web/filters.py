@@ -1,0 +1,118 @@
+"""How things are shown: filters of the templates, e-mail addresses masked for viewers, and ETags for pages that poll."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from flask import Blueprint, Response, request, session
+
+from app.errors import BridgeError
+from app.money import Money, decimals
+from app.web.masking import masked
+
+TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn the direction of writing. https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters"""
+LONGEST_SAID = 200
+DEEPEST_MESSAGE = 4
+
+
+def install(blueprint: Blueprint) -> None:
+    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
+    payload), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
+    blueprint.add_app_template_filter(pretty, "pretty")
+    blueprint.add_app_template_filter(indented, "indented")
+    blueprint.add_app_template_filter(money, "minor")
+    blueprint.add_app_template_filter(amount, "amount")
+    blueprint.add_app_template_filter(span, "span")
+    blueprint.add_app_template_filter(share, "share")
+    blueprint.add_app_template_filter(said, "said")
+    blueprint.add_app_template_filter(brief, "brief")
+
+
+def finish(response: Response) -> Response:
+    """For after_request of everything that is behind the login."""
+    return with_etag(masked(response, is_viewer=session.get("role") == "viewer"))
+
+
+def pretty(value: Any) -> str:
+    """Indented JSON. What turns the direction of writing around is spelt out, so that nothing looks like something else."""
+    return TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def indented(body: str) -> str:
+    """JSON text indented; any other text as it is."""
+    try:
+        # half an emoji, which JSON can spell and UTF-8 cannot, becomes "?"
+        return pretty(json.loads(body)).encode("utf-8", "replace").decode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def money(minor: int, currency: str) -> str:
+    try:
+        return f"{Money(minor, currency).major} {currency}"
+    except (BridgeError, ValueError):
+        return f"{minor} minor units {currency}"
+
+
+def amount(payload: dict[str, Any]) -> str:
+    """The money of a payload, with all its decimals where it is in major units (dialect `events`, or any fraction)."""
+    value, currency = payload.get("amount"), str(payload.get("currency", ""))
+    if isinstance(value, (int, float)) and ("event" in payload or isinstance(value, float)):
+        return f"{value:,.{decimals(currency.upper())}f} {currency}"
+    return f"{value} {currency}"
+
+
+def span(seconds: float | None) -> str:
+    """A length of time in the one unit that fits it."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((172_800, 86_400), (7200, 3600), (120, 60)):
+        if seconds >= size:
+            return f"{seconds / unit:.0f} {({86_400: 'days', 3600: 'h', 60: 'min'})[unit]}"
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1000:.0f} ms"
+
+
+def share(part: float) -> str:
+    """Per cent with one decimal, rounded down: 100 % is all of it."""
+    return f"{int(part * 1000) / 10:g} %"
+
+
+def said(body: str | None) -> str:
+    """What a destination's answer says to people: the message in its JSON, else its text where that is short and no HTML."""
+    text = (body or "").strip()
+    try:
+        found = _message(json.loads(text))
+    except (ValueError, RecursionError):
+        found = None if text.startswith("<") else text
+    found = TURNS.sub("", " ".join((found or "").split()))
+    return found if len(found) <= LONGEST_SAID else found[:LONGEST_SAID] + "…"
+
+
+def brief(error: str) -> str:
+    """An attempt's error for a list: of a refusal, the number alone."""
+    return error.removesuffix(": it will not take this payload")
+
+
+def _message(value: Any, depth: int = 0) -> str | None:
+    """The first text under one of the usual names."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and depth < DEEPEST_MESSAGE:
+        return _message(value[0], depth + 1)
+    if isinstance(value, dict) and depth < DEEPEST_MESSAGE:
+        for name in ("message", "error", "errors", "detail", "error_description", "title", "reason"):
+            if name in value and (found := _message(value[name], depth + 1)):
+                return found
+    return None
+
+
+def with_etag(response: Response) -> Response:
+    """A page that was asked for by the script of an open one is answered 304 while nothing changed."""
+    if request.method == "GET" and request.headers.get("X-Live") and response.status_code == 200:
+        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32], weak=True)
+        response.make_conditional(request)
+    return response

@@ -1,0 +1,83 @@
+"""Persons: find one, see what became of their click, and erase their data where they ask for it."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from sqlalchemy import Connection
+from werkzeug.exceptions import Forbidden, NotFound
+from werkzeug.wrappers import Response
+
+from app.ledger.actions.forget import BeingSent, forget
+from app.ledger.engine import Ledger, look
+from app.ledger.reading import persons as reading_persons
+from app.web.auth import is_operator, login_required
+from app.web.params import number
+
+ROWS = 50
+LONGEST_NAME = 512
+
+
+def create_blueprint(ledger: Ledger) -> Blueprint:
+    blueprint = Blueprint("persons", __name__)
+
+    @blueprint.get("/persons")
+    @login_required
+    def persons() -> Any:
+        wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
+        with look(ledger) as connection:
+            ids = reading_persons.named(ledger, connection, wanted) if wanted else None
+            page = reading_persons.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
+        if wanted and len(page) == 1 and before is None:
+            return redirect(url_for(".person", person_id=page[0]["id"]))
+        return render_template("persons.html", persons=page, wanted=wanted, before=before, more=len(page) == ROWS)
+
+    @blueprint.get("/persons/<int:person_id>")
+    @login_required
+    def person(person_id: int) -> Any:
+        with look(ledger) as connection:
+            found = _person(ledger, connection, person_id)
+            if found["merged_into"] is not None:
+                return redirect(url_for(".person", person_id=found["merged_into"]))
+            steps = reading_persons.journey(ledger, connection, found)
+            events = reading_persons.events_of(ledger, connection, person_id)
+        conflicts = [step for step in steps if step["what"] == "conflict"]
+        why = reading_persons.why_this_id(found)
+        return render_template("person.html", person=found, steps=steps, events=events, conflicts=conflicts, why=why)
+
+    @blueprint.get("/persons/<int:person_id>/forget")
+    @login_required
+    def confirm(person_id: int) -> str:
+        if not is_operator():
+            raise Forbidden("this login may look, and change nothing")
+        with look(ledger) as connection:
+            found = _person(ledger, connection, person_id)
+        return render_template("forget.html", person=found)
+
+    @blueprint.post("/persons/<int:person_id>/forget")
+    @login_required
+    def forget_one(person_id: int) -> Response:
+        def work(connection: Connection) -> Any:
+            _person(ledger, connection, person_id)
+            return forget(ledger, connection, person_id, actor=session["name"])
+
+        try:
+            done = ledger.transact(work)
+        except BeingSent:
+            flash("Something of theirs is being sent just now: try again in a minute.", "warn")
+        else:
+            flash(
+                f"Forgotten: {done.events} events and {done.deliveries} deliveries blanked,"
+                f" {done.discarded} discarded unsent.",
+                "ok",
+            )
+        return redirect(url_for(".person", person_id=person_id))
+
+    return blueprint
+
+
+def _person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any]:
+    """Raises NotFound."""
+    found = reading_persons.person(ledger, connection, person_id)
+    if found is None:
+        raise NotFound(f"there is no person {person_id}")
+    return found

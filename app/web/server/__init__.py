@@ -1,0 +1,1 @@
+"""The front door: the server process, its event loop and its threads."""

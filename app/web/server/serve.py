@@ -1,0 +1,52 @@
+"""python -m app.web.serve HOST PORT PROCESSES: the web under granian, in place of the `bridge web` that checked everything.
+
+One process by default, since SQLite has one writer (WEB_PROCESSES). This one is their parent, which does nothing but restart
+them, so it loads nothing of the project: 17 MB instead of 52.
+"""
+
+import os
+import sys
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+from app.stack.processes import end_with_parent
+
+MOST_OPEN = 4096
+"""Requests at once, those included that wait for their bodies."""
+
+
+def serve(host: str, port: int, processes: int) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    server = Server(
+        "app.web.factory:gateway",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=30000),
+        websockets=False,
+        workers=processes,
+        loop=Loops.uvloop,
+        backlog=2048,
+        backpressure=MOST_OPEN,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_level=LogLevels.error,
+        process_name=None,
+    )
+    server.serve()
+
+
+def main() -> None:
+    host, port, processes = sys.argv[1:]
+    if os.environ.get("BRIDGE_SUPERVISED"):
+        end_with_parent()
+    serve(host, int(port), int(processes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What the pages share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import flash, redirect, session
+from werkzeug.wrappers import Response
+
+from app.config.settings import Settings
+from app.destinations.http import Destination
+from app.intake.verify_and_map import Intake
+from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Policy
+from app.sources.base import Source
+
+ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that pages read and write through."""
+
+    ledger: Ledger
+    settings: Settings
+    intake: Intake
+    policy: Policy
+    sources: Mapping[str, Source]
+    destinations: Sequence[Destination]
+    nudge: Callable[[], None]
+
+
+def actor() -> str:
+    """Who is logged in, as the audit log names them."""
+    return str(session["name"])
+
+
+def told(message: str, where: str, *, is_done: bool = True) -> Response:
+    """Goes on to `where`, which shows `message` once."""
+    flash(message[0].upper() + message[1:].rstrip(".") + ".", "ok" if is_done else "warn")
+    return redirect(where)

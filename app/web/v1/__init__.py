@@ -1,1 +1,0 @@
-"""The resources of /api/v1, a module each; app/web/api.py puts them together, and openapi.py beside it describes them."""

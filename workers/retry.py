@@ -1,0 +1,81 @@
+"""When to try again, and what an answer means. Pure: the clock and the dice are arguments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from app.ledger.forwarding.outcomes import Result
+
+LONGEST_RETRY_AFTER_SECONDS = 86400
+JITTER = 0.2
+"""Each delay is multiplied by 0.8 to 1.2 at random, so that what failed together does not return together."""
+ALREADY_THERE = 409
+TRANSIENT = frozenset({408, 425, 429})
+UNAUTHORIZED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means for a delivery, and why, in words for the person at the dashboard."""
+
+    result: Result
+    error: str | None = None
+
+
+def judge(status: int, refusal: str | None) -> Verdict:
+    """The class of an answer. `refusal`: why a 2xx says that nothing was recorded, by the dialect."""
+    if 200 <= status <= 299:
+        return Verdict("permanent", refusal) if refusal else Verdict("delivered")
+    if status == ALREADY_THERE:
+        return Verdict("delivered")
+    if status in UNAUTHORIZED:
+        return Verdict("unauthorized", f"answered {status}: the token is not accepted")
+    if status in TRANSIENT:
+        return Verdict("transient", f"answered {status}")
+    if status >= 500 or status < 200:
+        return Verdict("unknown", f"answered {status}")
+    if 300 <= status <= 399:
+        return Verdict("permanent", f"answered {status}: redirects are not followed; correct DESTINATION_URL")
+    return Verdict("permanent", f"answered {status}: it will not take this payload")
+
+
+def due_after(
+    result: Result,
+    tries: int,
+    schedule: Sequence[float],
+    *,
+    now_ms: int,
+    dice: float,
+    retry_after_seconds: float | None = None,
+) -> int | None:
+    """When (ms) the next attempt is due; None where there is none.
+
+    tries: attempts of this schedule, with the one just made; dice: 0 to 1; retry_after_seconds is a floor, at most a day.
+    """
+    if result in ("delivered", "permanent"):
+        return None
+    if result == "unauthorized":
+        return now_ms
+    if tries > len(schedule):
+        return None
+    delay = schedule[tries - 1] * (1 - JITTER + 2 * JITTER * dice)
+    if retry_after_seconds is not None:
+        delay = max(delay, min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
+    return now_ms + int(delay * 1000)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Retry-After in seconds from now, whether it is given as seconds or as a date; None where absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
