@@ -506,7 +506,7 @@ def healthy(on_ledger, ledger, valkey, destination) -> Callable[..., Result]:
     variables = {
         "REDIS_URL": valkey.url,
         "DESTINATION_URL": destination.url,
-        "DESTINATION_TOKEN": "a token",
+        "DESTINATION_TOKEN": "a-token",
         "DESTINATION_ALLOW_PRIVATE": "1",
     }
     return lambda **more: on_ledger("doctor", **{**variables, **more})
@@ -612,7 +612,7 @@ def test_send_signs_what_the_web_accepts_and_duplicates_it(bridge, make_settings
     assert " 200 " in bridge("send", "stripe", body, "--to", to).stdout
     refused = bridge("send", "stripe", "--to", to, STRIPE_WEBHOOK_SECRET="whsec_another")
     assert (refused.exit_code, refused.stdout.count(" 401 ")) == (1, 1)
-    assert bridge("send", "tally", body, "--to", to, TALLY_WEBHOOK_SECRET="x").exit_code == 1
+    assert bridge("send", "tally", body, "--to", to, TALLY_WEBHOOK_SECRET="secret of tally").exit_code == 1
     server.shutdown()
     app.extensions["writer"].stop()
     assert count(ledger, "deliveries") == 4
@@ -684,7 +684,7 @@ def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp
 EVERY_SECRET = {
     f"{name.upper()}_{'WEBHOOK_SECRET' if source.signed else 'PATH_TOKEN'}": (
         f"whsec_{base64.b64encode(name.encode() * 8).decode()}"
-        if name in ("clerk", "formbricks", "supabase")
+        if name in ("stripe", "clerk", "formbricks", "supabase")
         else f"secret-of-the-source-called-{name}"
     )
     for name, source in SOURCES.items()

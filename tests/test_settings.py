@@ -65,7 +65,7 @@ WRONG = [
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_variable_is_named_and_its_value_is_not_shown(make_settings, name, value):
     with pytest.raises(ConfigurationError) as caught:
-        make_settings(**{"DESTINATION_TOKEN": "a token", name: value})
+        make_settings(**{"DESTINATION_TOKEN": "a-token", name: value})
     text = str(caught.value)
     assert text.startswith(f"{name}: ")
     assert SECRET not in text
@@ -135,9 +135,9 @@ def test_without_database_url_the_ledger_is_in_bridge_home(make_settings, tmp_pa
 
 
 def test_a_token_loses_the_line_break_of_the_file_it_was_kept_in(make_settings):
-    token = make_settings(DESTINATION_TOKEN="a token\r\n").destination_token
+    token = make_settings(DESTINATION_TOKEN="a-token\r\n").destination_token
     assert token is not None
-    assert token.get_secret_value() == "a token"
+    assert token.get_secret_value() == "a-token"
 
 
 def test_an_empty_variable_is_an_unset_one(make_settings):
@@ -184,7 +184,7 @@ def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings
 
 def test_made_up_signing_secrets_open_nothing_once_there_is_a_real_destination(make_settings, tmp_path):
     make_up_secrets(tmp_path)
-    variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a token"}
+    variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a-token"}
     settings = make_settings(BRIDGE_HOME=str(tmp_path), STRIPE_WEBHOOK_SECRET="", **variables)
     assert settings.secrets_of("stripe") == ()
 

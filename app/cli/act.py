@@ -13,6 +13,7 @@ from app.config.destinations import web_url
 from app.config.settings import Settings, load_settings, variable_of
 from app.errors import ConfigurationError, DeliveryNotFound
 from app.intake.remap import remap_parked
+from app.intake.verify_and_map import source_problems
 from app.ledger.actions.forget import BeingSent, persons_called
 from app.ledger.actions.forget import forget as forget_one
 from app.ledger.actions.replay import Mended, replay_all
@@ -60,6 +61,8 @@ def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, dup
 
 def _way_in(settings: Settings, source: Source) -> tuple[str, str | None]:
     """The path to post to and the secret to sign with."""
+    for problem in source_problems(settings, source):
+        raise ConfigurationError(problem)
     secrets_of, tokens = settings.secrets_of(source.name), settings.path_tokens_of(source.name)
     if not secrets_of and not tokens:
         kind = "WEBHOOK_SECRET" if source.signed else "PATH_TOKEN"

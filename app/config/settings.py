@@ -20,8 +20,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.config.bridge_toml import AlertTable, AttributionTable, RetentionTable, deferred_leads, read_config, read_table
-from app.config.destinations import DestinationTable, read_tables, web_url
+from app.config.destinations import DestinationTable, base_url, read_tables, web_url
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
+from app.config.shapes import bearer_token, own_token, stripe_api_key
 from app.errors import ConfigurationError
 from app.model import Rules
 
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
             raise ValueError("must hold no ? and no #: paths are appended to it")
         return value
 
+    @field_validator("destination_url")
+    @classmethod
+    def _is_destination_base(cls, value: str | None) -> str | None:
+        return None if value is None else base_url(value)
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_any_case(cls, value: object) -> object:
@@ -116,14 +122,19 @@ class Settings(BaseSettings):
 
     @field_validator("destination_token")
     @classmethod
-    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_bearer_token(cls, value: SecretStr | None) -> SecretStr | None:
         """A line break from the file it was kept in would fail every request, with the token in the error's text."""
-        if value is None:
-            return None
-        text = value.get_secret_value().strip()
-        if not text or not (text.isascii() and text.isprintable()):
-            raise ValueError("must be ASCII characters that a header can carry")
-        return SecretStr(text)
+        return None if value is None else SecretStr(bearer_token(value.get_secret_value()))
+
+    @field_validator("api_token", "metrics_token")
+    @classmethod
+    def _is_own_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(own_token(value.get_secret_value()))
+
+    @field_validator("stripe_api_key")
+    @classmethod
+    def _is_stripe_api_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(stripe_api_key(value.get_secret_value()))
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -176,9 +187,10 @@ class Settings(BaseSettings):
         token = self._environment.get(variable, "").strip()
         if not token:
             raise ConfigurationError(f"{where} is not set")
-        if not (token.isascii() and token.isprintable()):
-            raise ConfigurationError(f"{where} must hold ASCII characters that a header can carry")
-        return token
+        try:
+            return bearer_token(token)
+        except ValueError as error:
+            raise ConfigurationError(f"{where} {error}") from None
 
     @property
     def ledger_url(self) -> str:
@@ -321,10 +333,12 @@ def variable_of(source: str) -> str:
 
 
 def split_secrets(text: str) -> tuple[str, ...]:
-    """Secrets between commas. Supabase writes "v1,whsec_…", several joined by |: that comma separates nothing."""
+    """Secrets between commas; \\, is a comma that belongs to one. Supabase writes "v1,whsec_…", several joined by |: that comma
+    separates nothing."""
     if "v1,whsec_" in text:
         text = text.replace("v1,whsec_", "whsec_").replace("|", ",")
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = (part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text))
+    return tuple(part for part in parts if part)
 
 
 def _is_readable_url(text: str) -> bool:

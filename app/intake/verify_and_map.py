@@ -2,12 +2,13 @@
 
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote, quote_plus
 
 from app.config.settings import Settings, variable_of
+from app.config.shapes import secret_problems
 from app.errors import ConfigurationError, SignatureError, UnknownSource
 from app.ledger.recording.arrival import Arrival, Receipt
 from app.model import Inbound, Rules
@@ -28,12 +29,40 @@ def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dic
     """Those that have a secret or a token. Raises ConfigurationError where one cannot be used."""
     found = {}
     for name, source in sources.items():
+        problem = next(source_problems(settings, source), None)
+        if problem is not None:
+            raise ConfigurationError(problem)
         secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
-        for secret in secrets:
-            _check_secret(source, secret)
         if secrets or tokens:
             found[name] = (source, secrets, tokens)
     return found
+
+
+def source_problems(settings: Settings, source: Source) -> Iterator[str]:
+    """Why webhooks of `source` could not be verified as it is configured: each names its variable and says what to set."""
+    variable = variable_of(source.name)
+    try:
+        tokens = settings.path_tokens_of(source.name)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    secrets = settings.secrets_of(source.name)
+    if secrets and not source.signed:
+        if not tokens:
+            yield (
+                f"{variable}_WEBHOOK_SECRET: {source.title} does not sign its webhooks. Set {variable}_PATH_TOKEN instead, and"
+                f" enter the URL /webhooks/{source.name}/<token> there"
+            )
+        return
+    for problem in secret_problems(secrets, source.secret_prefix):
+        yield f"{variable}_WEBHOOK_SECRET: {problem}"
+        return
+    for secret in secrets:
+        try:
+            source.sign(b"", secret, datetime.now(UTC))
+        except ConfigurationError as error:
+            yield f"{variable}_WEBHOOK_SECRET: {error}"
+            return
 
 
 class Intake:
@@ -78,7 +107,7 @@ class Intake:
         if source.signed and secrets:
             source.verify(inbound, secrets, now)
         elif not tokens:
-            raise UnknownSource(f"{name} does not sign: set its PATH_TOKEN", source=name)
+            raise UnknownSource(f"{name} does not sign: set {variable_of(name)}_PATH_TOKEN", source=name)
         return source
 
     def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
@@ -110,14 +139,6 @@ def _spellings(secret: str) -> tuple[bytes, ...]:
         return ()
     texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
     return tuple(dict.fromkeys(text.encode() for text in texts))
-
-
-def _check_secret(source: Source, secret: str) -> None:
-    """Raises ConfigurationError, at start, where `secret` cannot be one of this source."""
-    try:
-        source.sign(b"", secret, datetime.now(UTC))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{variable_of(source.name)}_WEBHOOK_SECRET: {error}") from None
 
 
 def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:

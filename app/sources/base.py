@@ -22,6 +22,10 @@ class Source(Protocol):
     def signed(self) -> bool:
         """False: the provider cannot sign, and the URL carries an unguessable token instead (<NAME>_PATH_TOKEN)."""
 
+    @property
+    def secret_prefix(self) -> str:
+        """How every signing secret of the provider begins ("whsec_"); "" where they do not share a prefix."""
+
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """Returns if one of `secrets` signed exactly these bytes, lately. Raises SignatureError for everything else,
         whatever the headers and the body hold."""

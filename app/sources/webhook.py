@@ -26,6 +26,7 @@ class Webhook:
     read: Callable[[Inbound, Rules], Mapped]
     stamps: Callable[[bytes, str], bytes] | None = None
     """Puts the secret into a body: only where that is how the provider proves itself."""
+    secret_prefix: str = ""
 
     @property
     def signed(self) -> bool:

@@ -48,7 +48,7 @@ class Stack:
             "DASHBOARD_PASSWORD": "password of the tests",
             "SECRET_KEY": "secret key of the tests",
             "DESTINATION_URL": destination_url,
-            "DESTINATION_TOKEN": "token of the tests",
+            "DESTINATION_TOKEN": "token-of-the-tests",
             "DESTINATION_ALLOW_PRIVATE": "1",
             "RETRY_SCHEDULE": "0.2,0.5,1,1,1,1,1,1",
             **variables,

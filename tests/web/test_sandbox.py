@@ -115,6 +115,6 @@ def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settin
 
 @sqlite_alone
 def test_with_a_real_destination_there_is_no_sandbox(make_app):
-    app = make_app(DESTINATION_URL="https://destination.example", DESTINATION_TOKEN="a token")
+    app = make_app(DESTINATION_URL="https://destination.example", DESTINATION_TOKEN="a-token")
     answer = app.test_client().post("/sandbox/track/sale", json=SALE, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 404

@@ -46,6 +46,7 @@ class Stripe:
     name = "stripe"
     title = "Stripe"
     signed = True
+    secret_prefix = "whsec_"  # noqa: S105 (a prefix of secrets)
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """While a secret is rolled Stripe sends one v1 for each; each endpoint, live and test, has its own."""
