@@ -263,6 +263,23 @@ def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(make_se
     assert make_settings(BRIDGE_CONFIG=str(path)).deferred == {"clerk": frozenset({"stripe"})}
 
 
+def test_test_events_are_allowed_by_source(make_settings):
+    assert make_settings().rules.accepts_test_events("shop")
+    rules = make_settings(DESTINATION_URL="https://x.example", DESTINATION_TOKEN="t").rules
+    assert not rules.accepts_test_events("stripe")
+    rules = make_settings(STRIPE_ALLOW_TEST_EVENTS="0", MY_SHOP_ALLOW_TEST_EVENTS="yes").rules
+    assert (rules.accepts_test_events("stripe"), rules.accepts_test_events("my_shop")) == (False, True)
+    with pytest.raises(ConfigurationError, match="SHOP_ALLOW_TEST_EVENTS: must be 1 or 0"):
+        _ = make_settings(SHOP_ALLOW_TEST_EVENTS="perhaps").rules
+
+
+def test_what_a_client_reference_id_is_can_be_set(make_settings):
+    assert make_settings().rules.reference_names_customer
+    assert not make_settings(STRIPE_REFERENCE="ignore").rules.reference_names_customer
+    with pytest.raises(ConfigurationError, match="STRIPE_REFERENCE"):
+        make_settings(STRIPE_REFERENCE="order")
+
+
 def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):
     with pytest.raises(ConfigurationError, match="BRIDGE_CONFIG"):
         _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
@@ -283,7 +300,11 @@ def test_the_readme_s_table_lists_every_setting():
 
 def test_the_readme_s_table_lists_nothing_that_is_no_setting():
     fields = {name.upper() for name in Settings.model_fields}
-    assert rows_of_readme() - fields == {"<SOURCE>_WEBHOOK_SECRET", "<SOURCE>_PATH_TOKEN"}
+    assert rows_of_readme() - fields == {
+        "<SOURCE>_WEBHOOK_SECRET",
+        "<SOURCE>_PATH_TOKEN",
+        "<SOURCE>_ALLOW_TEST_EVENTS",
+    }
 
 
 def test_the_readme_s_defaults_are_the_real_ones(monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
@@ -87,6 +87,7 @@ class LeadTable(BaseModel):
     """Sources whose conversions show that the address is verified, beside those events of the source itself that say so."""
 
 
+TRUTH = TypeAdapter(bool)
 LEAD_KEYS = frozenset(LeadTable.model_fields)
 TABLES = ("attribution", "alerts", "retention", "destinations", "sources")
 
@@ -124,6 +125,20 @@ def deferred_leads(config: Mapping[str, Any], path: object) -> Mapping[str, froz
         if checked.lead_mode == "deferred":
             found[name] = frozenset(checked.verified_by)
     return found
+
+
+def read_test_events(environment: Mapping[str, str], *, stripe: bool | None) -> dict[str, bool]:
+    """Which sources' test events count, where <SOURCE>_ALLOW_TEST_EVENTS says so. Raises ConfigurationError."""
+    allowed = {} if stripe is None else {"stripe": stripe}
+    for variable, value in environment.items():
+        source = variable.removesuffix("_ALLOW_TEST_EVENTS")
+        if source in (variable, "") or not value:
+            continue
+        try:
+            allowed[source.lower()] = TRUTH.validate_python(value)
+        except ValidationError:
+            raise ConfigurationError(f"{variable}: must be 1 or 0") from None
+    return allowed
 
 
 def read_table(model: type[Table], config: Mapping[str, Any], path: object, name: str) -> Table:

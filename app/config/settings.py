@@ -19,7 +19,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.config.bridge_toml import AlertTable, AttributionTable, RetentionTable, deferred_leads, read_config, read_table
+from app.config.bridge_toml import (
+    AlertTable,
+    AttributionTable,
+    RetentionTable,
+    deferred_leads,
+    read_config,
+    read_table,
+    read_test_events,
+)
 from app.config.destinations import DestinationTable, base_url, read_tables, web_url
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
 from app.config.shapes import bearer_token, own_token, stripe_api_key
@@ -48,6 +56,7 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = None
     stripe_sale_events: str = "checkout,invoice"
     stripe_allow_test_events: bool | None = None
+    stripe_reference: Literal["customer", "ignore"] = "customer"
     stripe_hold: float = Field(20, ge=0, le=3600)
     stripe_lead_once: bool = False
     net_of_tax: bool = False
@@ -259,14 +268,15 @@ class Settings(BaseSettings):
         found = self.attribution
         prefixes = [(prefix, True) for prefix in found.reference_prefixes]
         prefixes += [(prefix, False) for prefix in found.reference_prefixes_cut]
-        test_events = self.stripe_allow_test_events
         return Rules(
             click_id_names=found.click_id,
             customer_id_names=found.customer_id,
             reference_click_prefixes=tuple(prefixes),
+            reference_names_customer=self.stripe_reference == "customer",
             sale_events=frozenset(_names(self.stripe_sale_events)),
             net_of_tax=self.net_of_tax,
-            accept_test_events=self.is_sandbox if test_events is None else test_events,
+            accept_test_events=self.is_sandbox,
+            test_events=read_test_events(self._environment, stripe=self.stripe_allow_test_events),
             looks_up_persons=self.stripe_api_key is not None,
             phone_region=self.phone_region,
         )

@@ -17,11 +17,12 @@ from app.money import Money, currency_code, from_major
 from app.sources.base import Source
 from app.sources.bodies import read_body
 from app.sources.expressions import expression
+from app.sources.field_names import first_named, keep_named
 from app.sources.flat import fields_from
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
 from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
-from app.sources.values import fold, name_of, phone_of, single
-from app.sources.view import Field, View, event_id_of, event_name_of, id_in, ignored, title_of, who_of
+from app.sources.values import name_of, phone_of, single
+from app.sources.view import Field, View, event_id_of, event_name_of, ignored, title_of, who_of
 from app.sources.webhook import Webhook
 
 COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
@@ -44,11 +45,11 @@ class Body:
     def by_alias(self, alias: str) -> Any:
         if not self.named:
             for one in self.fields:
-                for name in (one.key, one.id, one.label):
-                    if name and one.value not in (None, "", []):
-                        self.named.setdefault(fold(name), one.value)
+                if one.value not in (None, "", []):
+                    for name in (one.key, one.id, one.label):
+                        keep_named(self.named, name, one.value)
             self.named.setdefault("", None)
-        return self.named.get(fold(alias))
+        return first_named(self.named, (alias,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +200,8 @@ def _who(view: View, find: Callable[[str], Any], plan: Plan, rules: Rules) -> Wh
     known = who_of(view, rules)
     configured = plan.picks.keys()
     return Who(
-        customer_id=id_in(find("customer_id")) if "customer_id" in configured else known.customer_id,
-        click_id=id_in(find("click_id")) if "click_id" in configured else known.click_id,
+        customer_id=identifier_of(find("customer_id")) if "customer_id" in configured else known.customer_id,
+        click_id=identifier_of(find("click_id")) if "click_id" in configured else known.click_id,
         email=email_of(find("email")) if "email" in configured else known.email,
         name=name_of(find("name")) if "name" in configured else known.name,
         phone=phone_of(find("phone")) if "phone" in configured else known.phone,

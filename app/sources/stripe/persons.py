@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from app.model import Rules, Who
+from app.sources.placeholders import is_no_name
 from app.sources.reading import email_of, identifier_of, pick, text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, object_of
@@ -55,21 +56,22 @@ def find_ids(places: Iterable[object], rules: Rules) -> tuple[str | None, str | 
 
 
 def split_reference(reference: object, rules: Rules) -> tuple[str | None, str | None]:
-    """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither."""
+    """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither, nor is a placeholder,
+    with or without a prefix."""
     if not isinstance(reference, str) or (found := identifier_of(reference)) is None:
         return None, None
     for prefix, keep in rules.reference_click_prefixes:
         if found.startswith(prefix):
-            rest = found[len(prefix) :]
-            return ((found if keep else rest) if rest else None), None
-    return None, found
+            rest = identifier_of(found[len(prefix) :])
+            return (found if keep and rest else rest), None
+    return None, found if rules.reference_names_customer else None
 
 
 def first_name(names: Iterable[object], email: str | None) -> str | None:
     """The first that names anybody: Checkout repeats the e-mail address where the buyer gave no name."""
     for value in names:
         name = text_of(value)
-        if name and (email is None or name.casefold() != email.casefold()):
+        if name and not is_no_name(name) and (email is None or name.casefold() != email.casefold()):
             return name
     return None
 

@@ -66,8 +66,8 @@ class Stripe:
                 f"{event.type} is a thin event, which tells no amounts: create a snapshot destination in Stripe instead"
             )
             return event.ignore(reason)
-        if event.is_test and not rules.accept_test_events:
-            return event.ignore(f"{event.type} is a test event (livemode is false), and these are not accepted here")
+        if event.is_test and not rules.accepts_test_events(self.name):
+            return event.ignore("Stripe test-mode event. Set STRIPE_ALLOW_TEST_EVENTS=1 to accept these.")
         mapper = MAPPERS.get(event.type)
         if mapper is None:
             return event.ignore(f"{event.type} is not a conversion")
