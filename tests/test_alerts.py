@@ -397,7 +397,7 @@ def test_deliveries_that_no_worker_takes_are_late(ledger, fleet, webhook):
 
 def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counted(ledger, fleet, webhook):
     with ledger.write() as connection:
-        register_worker(ledger, connection, "host", 1, "", fleet.now + HOUR_MS)
+        register_worker(ledger, connection, ("host", "", ""), 1, "", fleet.now + HOUR_MS)
     wait_in_line(ledger, range(1, 2), fleet.now)
     change(ledger, "UPDATE deliveries SET claim = '9.x', claimed_until = ?", fleet.now)
     fleet.go(12)

@@ -250,7 +250,11 @@ workers = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("heartbeat_at", BigInteger, nullable=False),
     Column("stopped_at", BigInteger),
+    Column("boot_id", String),
+    Column("pid_namespace", String),
 )
+"""host, boot_id and pid_namespace say on which machine `pid` and `pid_started` identify a process. NULL: a worker of a version
+before 0002, of which nothing is concluded from its pid."""
 
 audit = Table(
     "audit",

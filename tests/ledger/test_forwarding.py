@@ -12,6 +12,7 @@ from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
 
 NOW = 1_800_000_000_000
+HERE = ("here", "boot 1", "pid:[1]")
 HOLD = 900_000
 COLUMNS = (
     "id", "conversion_id", "person_id", "event_id", "source", "kind", "destination", "dedupe_key", "status", "payload",
@@ -131,8 +132,8 @@ def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
 
 def test_claims_of_a_dead_worker_are_taken_over_at_once(bench):
     with bench.ledger.write() as c:
-        dead = register_worker(bench.ledger, c, "here", 1, "1", NOW)
-        alive = register_worker(bench.ledger, c, "here", 2, "2", NOW)
+        dead = register_worker(bench.ledger, c, HERE, 1, "1", NOW)
+        alive = register_worker(bench.ledger, c, HERE, 2, "2", NOW)
     bench.add(1)
     bench.add(2)
     assert ids(bench.claim(limit=1, token=f"{dead}.1")) == [1]

@@ -26,9 +26,10 @@ from app.ledger.forwarding.sweep import (
     is_ahead,
     register_worker,
     set_back,
+    silent_workers,
     stop_worker,
     take_over,
-    workers_here,
+    workers_of,
 )
 from app.ledger.reading import deliveries, events, filters, search, stats
 from app.ledger.reading import overview as reading_overview
@@ -46,6 +47,7 @@ from tests.faults.producer import make_pile
 from tests.support import stripe_world as world
 
 ROWS = 30_000
+HERE = ("here", "boot 1", "pid:[1]")
 LARGE = (
     "events",
     "conversions",
@@ -227,14 +229,15 @@ def test_claiming_and_finishing_go_by_index(large):
 
 def test_sweeping_goes_by_index(large):
     with watched(large), large.write() as c:
-        worker = register_worker(large, c, "here", 1, "1", large.now(c))
+        worker = register_worker(large, c, HERE, 1, "1", large.now(c))
         claim_all(large, c, f"{worker}.1", 8)
         later = large.now(c) + 100_000
         assert len(claims_of(large, c, [worker])) == 8
         stale = expired_claims(large, c, later)
         assert take_over(large, c, stale, now=later) >= 8
         heartbeat(large, c, worker, later)
-        workers_here(large, c, "here")
+        workers_of(large, c, HERE)
+        silent_workers(large, c, later)
         assert is_ahead(large, c, "main", large.now(c)), "what was taken over then is of a time to come"
         set_back(large, c, ["main"], now=large.now(c), longest_claim_ms=50_000)
         stop_worker(large, c, worker, later)

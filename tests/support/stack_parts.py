@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +23,17 @@ from tests.support.ports import Port
 
 SECRET = "whsec_of_the_stack_tests"
 FORM_SECRET = "typeform secret of the stack tests"
+NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["--user", "--map-root-user"])]
+NAMESPACE += ["--pid", "--fork", "--kill-child=SIGTERM", "--mount-proc"]
+"""Runs a command in a PID namespace of its own, as a container would, under this machine's host name."""
+
+
+def can_make_namespaces() -> bool:
+    """Whether this machine lets us do so."""
+    try:
+        return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class Stack:
@@ -54,11 +66,15 @@ class Stack:
             **variables,
         }
 
-    def start(self, role: str, wait: bool = True) -> "subprocess.Popen[bytes]":
-        """Starts a "web" or a "worker"; `wait`: until the web answers."""
+    def start(self, role: str, wait: bool = True, within: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+        """Starts a "web" or a "worker"; `wait`: until the web answers; `within`: the command that runs it, such as NAMESPACE."""
         arguments = ["-m", "app", "web"] if role == "web" else ["-m", "workers"]
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
+            [*within, sys.executable, *arguments],
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
         )
         self.processes.append(process)
         if role == "web" and wait:

@@ -13,6 +13,8 @@ LOST = "the worker ended before it knew the answer; this attempt may or may not 
 CLOCK_TOLERANCE_MS = 2000
 """Machines' clocks differ by less, and what is further ahead of the ledger's clock was written before it was set back."""
 LOOKED_AT = 1000
+Machine = tuple[str, str, str]
+"""Host name, boot id, PID namespace; "" for what is unknown (app/stack/processes.py)."""
 
 
 def expired_claims(ledger: Ledger, connection: Connection, now: int) -> list[tuple[int, str, int, int]]:
@@ -56,28 +58,45 @@ def take_over(ledger: Ledger, connection: Connection, claims: Sequence[tuple[int
     return taken
 
 
-def register_worker(ledger: Ledger, connection: Connection, host: str, pid: int, pid_started: str, now: int) -> int:
+def register_worker(
+    ledger: Ledger, connection: Connection, machine: Machine, pid: int, pid_started: str, now: int
+) -> int:
     """A row for this worker; its id begins the tokens of its claims."""
     statement = (
-        "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
+        "INSERT INTO workers (host, boot_id, pid_namespace, pid, pid_started, started_at, heartbeat_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
     )
-    return int(ledger.run(connection, statement, host, pid, pid_started, now, now).scalar_one())
+    return int(ledger.run(connection, statement, *machine, pid, pid_started, now, now).scalar_one())
 
 
 def heartbeat(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
-    ledger.run(connection, "UPDATE workers SET heartbeat_at = ? WHERE id = ?", now, worker_id)
+    """Says that this worker runs, which also clears the mark of one that was taken for stopped."""
+    ledger.run(connection, "UPDATE workers SET heartbeat_at = ?, stopped_at = NULL WHERE id = ?", now, worker_id)
 
 
 def stop_worker(ledger: Ledger, connection: Connection, worker_id: int, now: int) -> None:
     ledger.run(connection, "UPDATE workers SET stopped_at = ? WHERE id = ? AND stopped_at IS NULL", now, worker_id)
 
 
-def workers_here(ledger: Ledger, connection: Connection, host: str) -> list[tuple[int, int, str]]:
-    """Workers of this host that did not say that they stopped: (id, pid, pid_started)."""
+def workers_of(ledger: Ledger, connection: Connection, machine: Machine) -> list[tuple[int, int, str]]:
+    """Workers that run on this machine, as far as the ledger knows: (id, pid, pid_started). Only of these does a missing process
+    say anything: the pid of a worker elsewhere means nothing here, even where the host name is the same."""
+    if not all(machine):
+        return []
     rows = ledger.run(
-        connection, "SELECT id, pid, pid_started FROM workers WHERE host = ? AND stopped_at IS NULL", host
+        connection,
+        "SELECT id, pid, pid_started FROM workers"
+        " WHERE host = ? AND boot_id = ? AND pid_namespace = ? AND stopped_at IS NULL",
+        *machine,
     ).all()
     return [tuple(row) for row in rows]
+
+
+def silent_workers(ledger: Ledger, connection: Connection, before: int) -> list[int]:
+    """Workers of any machine whose last heartbeat was before `before` (ms) and that did not say that they stopped. Their claims
+    end by time alone: a worker whose heart cannot beat may still send."""
+    statement = "SELECT id FROM workers WHERE stopped_at IS NULL AND heartbeat_at < ?"
+    return list(ledger.run(connection, statement, before).scalars())
 
 
 def is_ahead(ledger: Ledger, connection: Connection, destination: str, now: int) -> bool:
