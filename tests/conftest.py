@@ -99,6 +99,27 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     opened.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing in it, on each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    postgres = request.getfixturevalue("postgres")
+    name = f"empty_{time.monotonic_ns()}"
+    _execute(postgres, f"CREATE DATABASE {name}")
+    yield _with_database(postgres, name)
+    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Ledger]:
+    """A ledger on it, without a schema."""
+    opened = Ledger(empty_url)
+    yield opened
+    opened.close()
+
+
 def _with_database(url: str, name: str) -> str:
     from sqlalchemy import make_url
 

@@ -406,8 +406,8 @@ def test_an_empty_ledger_is_refused_with_the_remedy(bridge, tmp_path, command):
     assert result.stderr == f"bridge: the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`\n"
 
 
-@pytest.mark.parametrize("revision", ["0000", "9999"])
-def test_another_schema_is_refused_with_the_remedy(on_ledger, ledger, revision):
+def test_another_schema_is_refused_with_the_remedy(on_ledger, ledger):
+    revision = "0000"
     change(ledger, "UPDATE alembic_version SET version_num = ?", revision)
     for command in NEED_SCHEMA:
         result = on_ledger(*command, **REDIS)

@@ -33,6 +33,8 @@ LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
 RETRIES = 5
+SESSION = "-c statement_timeout=20000 -c lock_timeout=10000"
+"""What each session of PostgreSQL's begins with; options in DATABASE_URL come after these, and win."""
 _HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
 RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _LOCK = (
@@ -73,9 +75,10 @@ class Ledger:
             )
             event.listen(self.engine, "connect", _configure_sqlite)
         else:
+            options = f"{SESSION} {parsed.query.get('options', '')}"
             self.engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
-                connect_args={"connect_timeout": 5, "options": "-c statement_timeout=20000 -c lock_timeout=10000"},
+                connect_args={"connect_timeout": 5, "options": options},
                 pool_size=4,
                 max_overflow=16,
                 pool_timeout=5,
@@ -97,6 +100,19 @@ class Ledger:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """A connection outside of any transaction, for what PostgreSQL does not do within one. Closed at the end of the block,
+        so that what was set on it is gone too."""
+        with self._connection() as connection:
+            try:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            finally:
+                connection.invalidate()
+
+    def set_deadline(self, connection: Connection, seconds: float | None) -> None:
+        """How long each statement of this transaction may take; None: as long as it needs."""
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a write transaction, and again where the database asks for it (deadlock, serialization failure, or a
@@ -292,6 +308,11 @@ def _patiently(work: Callable[[], object]) -> None:
 def _sqlstate(error: BaseException | None) -> str | None:
     original = getattr(error, "orig", None)
     return getattr(original, "sqlstate", None)
+
+
+def is_contention(error: LedgerUnavailable) -> bool:
+    """Whether somebody else held a lock, so that the same may work in a moment."""
+    return _sqlstate(error.__cause__) in ("55P03", *RETRIED_STATES) or "locked" in str(error)
 
 
 def _first_line(error: SQLAlchemyError) -> str:
