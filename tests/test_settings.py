@@ -1,4 +1,4 @@
-"""Configuration: what is wrong is named, what is secret is shown nowhere, and the README tells of all of it."""
+"""Configuration: what is wrong is named, what is secret is shown nowhere, and docs/settings.md lists all of it."""
 
 import json
 import re
@@ -285,33 +285,32 @@ def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_
         _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
 
 
-def rows_of_readme() -> set[str]:
-    """The variables in the first column of README.md's settings table."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]  # other tables name requests: GET, POST
-    cells = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
+def rows_of_docs() -> set[str]:
+    """The variables in the first column of the table in docs/settings.md."""
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\|([^|]*)\|", page, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`?([A-Z][A-Z0-9_]{3,}|`?<SOURCE>_[A-Z_]+)`?", cell)}
 
 
-def test_the_readme_s_table_lists_every_setting():
+def test_the_settings_page_lists_every_setting():
     fields = {name.upper() for name in Settings.model_fields}
-    assert fields - rows_of_readme() == set()
+    assert fields - rows_of_docs() == set()
 
 
-def test_the_readme_s_table_lists_nothing_that_is_no_setting():
+def test_the_settings_page_lists_only_settings():
     fields = {name.upper() for name in Settings.model_fields}
-    assert rows_of_readme() - fields == {
+    assert rows_of_docs() - fields == {
         "<SOURCE>_WEBHOOK_SECRET",
         "<SOURCE>_PATH_TOKEN",
         "<SOURCE>_ALLOW_TEST_EVENTS",
     }
 
 
-def test_the_readme_s_defaults_are_the_real_ones(monkeypatch, tmp_path):
+def test_the_documented_defaults_are_the_real_ones(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", readme, re.MULTILINE):
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", page, re.MULTILINE):
         value: Any = getattr(settings, name.lower(), None)
         if isinstance(value, int | float) and not isinstance(value, bool):
             assert float(default) == value, name

@@ -38,7 +38,7 @@ SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
 
 
 class Settings(BaseSettings):
-    """The environment variables of the README's table; a test holds the two together."""
+    """The environment variables of docs/settings.md; a test compares the two."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore", env_ignore_empty=True)
 

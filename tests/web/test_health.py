@@ -124,9 +124,9 @@ def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(app, web,
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_readme_names_every_metric(web, post):
+def test_the_docs_name_every_metric(web, post):
     post(checkout(1))
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     for family in text_string_to_metric_families(web.get("/metrics").text):
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        assert family.name == "bridge_webhooks_created" or f"`{name}`" in readme, name
+        assert family.name == "bridge_webhooks_created" or f"`{name}`" in page, name
