@@ -34,10 +34,12 @@ for _name in list(os.environ):
     if (
         _upper in _NAMES
         or _upper.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN"))
+        or (_upper.endswith("_FILE") and _upper.removesuffix("_FILE") in _NAMES)
         or _upper.startswith(("PG", "FLASK_", "GRANIAN_"))
     ):
         del os.environ[_name]
 os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code
+os.environ["BRIDGE_ENV_FILE"] = os.devnull  # nor the bridge.env
 os.environ["LC_ALL"] = "C"  # initdb refuses a locale that is not installed; Python takes C as UTF-8
 
 

@@ -9,7 +9,7 @@ import requests
 from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
-from app.config.destinations import web_url
+from app.config.setting_types import web_url
 from app.config.settings import Settings, load_settings, variable_of
 from app.errors import ConfigurationError, DeliveryNotFound
 from app.intake.remap import remap_parked

@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from app.config.setting_types import VariableName
+from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
 
@@ -34,7 +36,7 @@ class AlertTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url_env: str = Field("ALERT_WEBHOOK_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: VariableName = "ALERT_WEBHOOK_URL"
     kinds: tuple[AlertKind, ...] = ALERT_KINDS
     gather_seconds: float = Field(60, ge=0, le=3600)
     """How long a trouble stands before it is told, so that one message holds what comes at once."""
@@ -151,16 +153,3 @@ def _checked(model: type[Table], table: object, path: object, at: tuple[str, ...
         return model.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {what_is_wrong(error, model, at)}") from None
-
-
-def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str, ...]) -> str:
-    """The first complaint as "key: what to do", never with the value: it may be a secret."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    said = {
-        "extra_forbidden": f"is not known; known are {', '.join(model.model_fields)}",
-        "tuple_type": "must be a list",
-        "model_type": "must be a table",
-        "missing": "is missing",
-    }.get(first["type"])
-    told = said or first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return f"{'.'.join(str(part) for part in (*at, *first['loc']))}: {told}"
