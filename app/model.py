@@ -167,7 +167,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a dialect needs to render one payload: the conversion and what is known of its person."""
+    """All that a dialect needs for one body: the conversion and what is known of its person. `source` is its name."""
 
     kind: Kind
     occurred_at: datetime
@@ -178,6 +178,7 @@ class Facts:
     phone: str | None
     sale: Sale | None = None
     lead: Lead | None = None
+    source: str = ""
 
 
 def dedupe_key(source: str, mapped: Mapped, key: str) -> str:

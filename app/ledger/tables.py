@@ -182,6 +182,8 @@ deliveries = Table(
     Column("last_error", Text),
     Column("last_status", Integer),
     Column("dead_at", BigInteger),
+    Column("omitted", Text),
+    Column("note", Text),
     UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
     Index("ix_deliveries_due", "destination", "due_at", postgresql_where=UNCLAIMED, sqlite_where=UNCLAIMED),
     Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
@@ -202,7 +204,9 @@ deliveries = Table(
     Index("ix_deliveries_person", "person_id"),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
-"""held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
+"""omitted: what its format left out or shortened, a JSON array of sentences. note: what its destination's answer means beyond
+the status. held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may
+still wait).
 dead_at: when it last died. ix_deliveries_failed holds all that the page of failed ones filters and groups by, so that it
 reads none for being counted; last_error is cut where it is written (outcomes.LONGEST_ERROR), since PostgreSQL takes no
 index row over 2,700 bytes. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a

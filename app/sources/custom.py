@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from app.errors import ConfigurationError
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
-from app.money import Money, currency_code, from_major
+from app.money import Money, currency_code, from_iso_minor, from_major
 from app.sources.base import Source
 from app.sources.bodies import read_body
 from app.sources.expressions import expression
@@ -64,7 +64,7 @@ class Plan:
     event_name: str
     unit: Literal["auto", "s", "ms"]
     zone: ZoneInfo | None
-    amount_in_minor: bool
+    amount_unit: Literal["major", "minor", "iso"]
     currency: str | None
 
 
@@ -102,8 +102,7 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         event_name=text_in(table, "event_name", at) or ("order_paid" if kind == "sale" else "form_submitted"),
         unit=choice_in(fields, "occurred_at_unit", ("auto", "s", "ms"), f"{at}.fields", default="auto"),  # type: ignore[arg-type]
         zone=zone_in(fields, at),
-        amount_in_minor=choice_in(fields, "amount_unit", ("major", "minor"), f"{at}.fields", default="major")
-        == "minor",
+        amount_unit=choice_in(fields, "amount_unit", ("major", "minor", "iso"), f"{at}.fields", default="major"),  # type: ignore[arg-type]
         currency=currency_code(default_currency),
     )
     if plan.kind == "sale":
@@ -255,14 +254,14 @@ def _sale(plan: Plan, view: View, who: Who, find: Callable[[str], Any]) -> Mappe
 def _money(amount: Any, currency: str, plan: Plan) -> Money:
     if amount is None:
         raise ValueError("it has no amount")
-    if not plan.amount_in_minor:
+    if plan.amount_unit == "major":
         return from_major(amount.strip() if isinstance(amount, str) else amount, currency)
     text = text_of(amount)
     if isinstance(amount, float) and amount.is_integer():
         text = str(int(amount))
     if text is None or not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > 15:
-        raise ValueError("the amount is no whole number of minor units")
-    return Money(int(text), currency)
+        raise ValueError("the amount is not a whole number of minor units")
+    return from_iso_minor(int(text), currency) if plan.amount_unit == "iso" else Money(int(text), currency)
 
 
 def _moment(value: Any, plan: Plan) -> datetime | None:

@@ -14,7 +14,8 @@ from app.web.masking import mask
 
 DELIVERY = (
     "id", "status", "kind", "source", "event_id", "destination", "dedupe_key", "attempts", "created_at", "next_attempt_at",
-    "delivered_at", "last_status", "last_error", "payload",
+    "delivered_at", "last_status", "last_error", "payload", "amount", "currency", "invoice_id", "customer_id", "email", "omitted",
+    "note",
 )  # fmt: skip
 
 EVENT = (
@@ -65,6 +66,8 @@ def _lines(columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> Iterator
 
 def _cell(value: Any) -> Any:
     """What a spreadsheet shows as text: one that begins like a formula would be reckoned, and may come from anybody."""
+    if isinstance(value, list):
+        value = "; ".join(value)
     if isinstance(value, dict):
         value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(FORMULA):

@@ -4,6 +4,7 @@ from flask import Flask
 
 from app.alerts.thread import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
+from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
@@ -71,8 +72,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
-    if settings.is_sandbox:
-        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))
+    if (dialect := parts.dialect(SANDBOX)) is not None:
+        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), dialect))
     app.extensions["gateway"] = Gateway(app, intake, writer, settings.public_url, metrics.count, settings.web_threads)
     return app
 

@@ -135,6 +135,13 @@ def test_sale_for_nobody_is_parked() -> None:
         ("minor", True, "eur", None),
         ("major", [5, 6], "eur", 5),
         ("major", {"a": 1}, "eur", None),
+        ("iso", 500, "isk", 500),
+        ("iso", 5000, "ugx", 5000),
+        ("iso", "19990", "eur", 199.9),
+        ("iso", 12345, "kwd", 12.345),
+        ("iso", 12345, "iqd", 12.345),
+        ("iso", 50020, "mga", None),
+        ("iso", 10.5, "eur", None),
     ],
 )
 def test_units_of_amounts(unit: str, amount: Any, currency: str, sent: float | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.destinations.formats.base import Dialect
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.actions.replay import BLANK_PAYLOAD, Mended
@@ -37,28 +38,32 @@ def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str,
     return None
 
 
-def problem_of(before: dict[str, Any], text: str) -> str | None:
-    """What is wrong with an edited payload; None where it can be sent."""
+def problem_of(dialect: Dialect | None, delivery: dict[str, Any], text: str) -> str | None:
+    """What is wrong with an edited payload by its destination's format; None where it can be sent.
+
+    dialect: None where that destination is no longer configured, so that its format is not known.
+    """
+    before = delivery["payload"]
     if len(text) > LONGEST_PAYLOAD:
-        return "it is too long"
+        return f"the payload is longer than {LONGEST_PAYLOAD // 1024} KiB"
     try:
         after = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"it is no JSON: {error}"
+        return f"the payload is not valid JSON: {error}"
     if not isinstance(after, dict):
-        return "it must be a JSON object"
+        return "the payload must be a JSON object"
     changed = [name for name in STANDING if before.get(name) != after.get(name)]
     if changed:
-        return f"these fields must stay as they were, since by them it is counted once: {', '.join(changed)}"
+        return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
     if not isinstance(after.get("customerExternalId"), str) or not after["customerExternalId"]:
         return "customerExternalId must name the customer"
-    if after == before:
-        return "nothing was changed"
     try:
         json.dumps(after, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        return "it holds what JSON cannot carry (NaN, or half an emoji)"
-    return None
+        return "the payload has a value that JSON cannot carry: NaN, Infinity or half of a surrogate pair"
+    if dialect is not None and (problem := dialect.problem(delivery["kind"], after)):
+        return problem
+    return "nothing was changed" if after == before else None
 
 
 def edit(ledger: Ledger, connection: Connection, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
@@ -81,7 +86,7 @@ def edit(ledger: Ledger, connection: Connection, delivery: dict[str, Any], text:
     payload = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
     ledger.run(
         connection,
-        "UPDATE deliveries SET payload = ?, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
+        "UPDATE deliveries SET payload = ?, omitted = NULL, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
         " schedule_start = attempts WHERE id = ?",
         payload,
         f"{first}:edit-{number}",

@@ -59,7 +59,7 @@ def forget(ledger: Ledger, connection: Connection, person_id: int, *, actor: str
     )
     ledger.run(
         connection,
-        "UPDATE deliveries SET payload = ?, last_error = NULL WHERE person_id = ?",
+        "UPDATE deliveries SET payload = ?, omitted = NULL, note = NULL, last_error = NULL WHERE person_id = ?",
         BLANK_PAYLOAD,
         person_id,
     )

@@ -111,8 +111,8 @@ def _judge(
             token_print,
             destination,
         )
-    ill = [o for o in outcomes if o.result in ("transient", "unknown") and o.status != 429]
-    well = [o for o in outcomes if o.result in ("delivered", "permanent")]
+    ill = [o for o in outcomes if o.result in ("transient", "unknown") and not _is_about_one(o) and o.status != 429]
+    well = [o for o in outcomes if o.result in ("delivered", "permanent") or _is_about_one(o)]
     state = destination_state(ledger, connection, destination)
     if well and (state.failures or state.probe_at):
         ledger.run(connection, "UPDATE destinations SET failures = 0, probe_at = NULL WHERE name = ?", destination)
@@ -132,6 +132,12 @@ def _judge(
             probe_at,
             destination,
         )
+
+
+def _is_about_one(outcome: Outcome) -> bool:
+    """A destination that works says that this one delivery is to be tried again: Dub's 404 until a lead event is readable."""
+    status = outcome.status or 0
+    return outcome.result == "transient" and 400 <= status <= 499 and status not in (408, 425, 429)
 
 
 def _token_name(destination: str) -> str:

@@ -15,7 +15,7 @@ from app.ledger.engine import Ledger
 from app.ledger.reading import events, stats
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
-from app.ledger.reading.rows import DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.tables import LARGEST_ID
 from app.model import STATUSES
@@ -35,8 +35,7 @@ def deliveries(
     where, values = _where(("d.status = ?", status), ("d.source = ?", source), ("d.id < ?", before))
     rows = ledger.run(
         connection,
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
-        f" WHERE {where} ORDER BY d.id DESC LIMIT ?",
+        f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?",
         *values,
         limit,
     )
@@ -58,7 +57,7 @@ def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[s
         raise DeliveryNotFound(delivery_id)
     row = ledger.run(
         connection,
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
+        f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.id = ?",
         delivery_id,
     ).first()
     if row is None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from app.ledger.engine import Ledger
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import MOST, SCAN, EventFilter, Page
-from app.ledger.reading.rows import DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
 from app.ledger.reading.search import find
 from app.ledger.tables import LARGEST_ID
 
@@ -150,7 +150,7 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     if found["conversion_id"] is not None:
         rows = ledger.run(
             connection,
-            f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.conversion_id = ?",
+            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id = ?",
             found["conversion_id"],
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]

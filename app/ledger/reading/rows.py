@@ -7,13 +7,19 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.ledger.engine import Ledger, look
+from app.money import Money, json_number
 from app.times import iso
 
 PAGE = 500
 
 DELIVERY = (
     "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
-    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type"
+    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type,"
+    " c.facts, p.customer_id, p.email, d.omitted, d.note"
+)
+DELIVERIES = (
+    "deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN conversions c ON c.id = d.conversion_id"
+    " LEFT JOIN persons p ON p.id = d.person_id"
 )
 
 EVENT = (
@@ -25,9 +31,7 @@ EVENT = (
 def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These deliveries, newest first."""
     condition, value = ledger.among("d.id", ids)
-    statement = (
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
-    )
+    statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {condition} ORDER BY d.id DESC"
     return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
 
 
@@ -54,6 +58,10 @@ def _pages(
 
 
 def delivery_row(row: Any) -> dict[str, Any]:
+    """A row of DELIVERY. What it is about comes from the conversion and its person, not from the payload, whose names and unit
+    of money are those of a format."""
+    facts = json.loads(row[20]) if row[20] else {}
+    sale = facts.get("sale")
     return {
         "id": row[0],
         "status": row[1],
@@ -75,6 +83,13 @@ def delivery_row(row: Any) -> dict[str, Any]:
         "conversion_id": row[15],
         "held": bool(row[16]),
         "sending": row[17] is not None,
+        "amount": json_number(Money(sale["minor"], sale["currency"]).major) if sale else None,
+        "currency": sale["currency"] if sale else None,
+        "invoice_id": sale["invoice_id"] if sale else None,
+        "customer_id": row[21],
+        "email": facts.get("email") or row[22],
+        "omitted": json.loads(row[23]) if row[23] else [],
+        "note": row[24],
     }
 
 

@@ -111,23 +111,25 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
     lock = "" if ledger.is_sqlite else " FOR UPDATE"
     rows = ledger.run(
         connection,
-        "SELECT id, conversion_id, person_id, destination, payload, due_at, held FROM deliveries"
+        "SELECT id, conversion_id, person_id, destination, payload, omitted, due_at, held FROM deliveries"
         f" WHERE {condition} AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL ORDER BY id{lock}",
         parameter,
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     dialects = {route.name: route.dialect for route in snapshot.routes}
     changes = []
-    for identity, conversion_id, person_id, destination, payload, due_at, held in rows:
+    for identity, conversion_id, person_id, destination, payload, omitted, due_at, held in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
         dialect = dialects.get(destination)
-        text = render(conversion, dialect, first_touch=snapshot.first_touch) if dialect else payload
+        text, left_out = payload, omitted
+        if dialect:
+            text, left_out = render(conversion, dialect, first_touch=snapshot.first_touch)
         goes = held and (conversion in snapshot.claimed or (person_id in released and conversion.hold != "purchase"))
         due = min(due_at, snapshot.now) if goes else due_at
-        if text != payload or due != due_at:
-            changes.append((text, conversion.dedupe_key, due, 0 if goes else held, identity))
-    statement = "UPDATE deliveries SET payload = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
+        if (text, left_out, due) != (payload, omitted, due_at):
+            changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
+    statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
     ledger.run_many(connection, statement, changes)
 
 
@@ -216,6 +218,7 @@ _DELIVERY = (
     "dedupe_key",
     "status",
     "payload",
+    "omitted",
     "due_at",
     "held",
     "created_at",
@@ -244,7 +247,7 @@ def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, .
             route.name,
             conversion.dedupe_key,
             "pending",
-            render(conversion, route.dialect, first_touch=snapshot.first_touch),
+            *render(conversion, route.dialect, first_touch=snapshot.first_touch),
             conversion.deliver_at,
             int(conversion.deliver_at > snapshot.now),
             snapshot.now,

@@ -73,7 +73,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as connection:
             found = reading_deliveries.delivery(ledger, connection, delivery_id)
             reason = why_not_editable(ledger, connection, found)
-        problem = None if reason else problem_of(found["payload"], text)
+        problem = None if reason else problem_of(parts.dialect(found["destination"]), found, text)
         if problem:
             raise UnprocessableEntity(problem)
         mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=ACTOR))

@@ -82,7 +82,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         text = request.form.get("payload", "")
         with look(ledger) as connection:
             found = story(ledger, connection, delivery_id)
-        problem = problem_of(found["payload"], text)
+        problem = problem_of(parts.dialect(found["destination"]), found, text)
         if problem and not found["not_editable"]:
             return render_template("edit.html", delivery=found, text=text, problem=problem), 422
         mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=actor()))
