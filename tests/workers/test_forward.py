@@ -51,9 +51,9 @@ class Office:
     ) -> threading.Event:
         """Starts a worker; returns its stop flag."""
         fields = {"timeout_seconds": 3, "concurrency": 8, "allow_private": True, "url": self.place.url, **options}
-        url = fields.pop("url")
+        url, dialect = fields.pop("url"), fields.pop("dialect", "events")
         stop = threading.Event()
-        destination = Destination("main", url, token, dialect_of("events"), **fields)
+        destination = Destination("main", url, token, dialect_of(dialect), **fields)
         forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop)
         forwarder.worker_id = len(self.workers) + 1
 
@@ -212,6 +212,33 @@ def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(off
     office.place.script = lambda _key, _before: "ok"
     wait_for(lambda: office.counts() == {"delivered": 200})
     assert not office.state().is_open
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office):
+    message = b'{"error":{"code":"not_found","message":"Lead event not found for externalId: user_1"}}'
+    office.place.answers["early"] = answer("404 Not Found", message)
+    office.place.script = lambda _key, before: "ok" if before else "early"
+    ids = office.add(30)
+    office.work(dialect="dub")
+    wait_for(lambda: office.counts() == {"delivered": len(ids)})
+    assert office.all("SELECT DISTINCT attempts FROM deliveries") == [(2,)]
+    assert office.all("SELECT DISTINCT result, status FROM attempts WHERE number = 1") == [("transient", 404)]
+    assert (office.state().failures, office.state().probe_at) == (0, None)
+
+
+@pytest.mark.parametrize("dialect", ["events", "track", "dub"])
+def test_a_success_that_says_no_is_not_delivered(office, dialect):
+    office.place.answers["no"] = answer("200 OK", b'{"success":false,"message":"quota exceeded"}')
+    office.place.script = lambda _key, _before: "no"
+    office.add(1)
+    office.work(dialect=dialect)
+    wait_for(lambda: office.counts() == {"dead": 1})
+    ((error,),) = office.all("SELECT last_error FROM deliveries")
+    assert error == "the destination answered with success false, so nothing was recorded"
 
 
 def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):

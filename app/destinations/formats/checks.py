@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from app.destinations.formats.base import json_length, length
 from app.money import from_major
@@ -37,7 +37,8 @@ def problem_of(model: type[Fields], fields: Mapping[str, Any]) -> str | None:
             "dict_type": "must be an object",
         }.get(first["type"])
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-        return f"{name}: {said or message}" if name else message
+        told = said or message
+        return f"{name} {told}" if told.startswith(("must", "is ")) else f"{name}: {told}"
     return None
 
 
@@ -82,7 +83,7 @@ def _is_small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _is_number(value: float) -> float:
+def _is_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number without quotes")
     if not 0 < value < 10**15:
@@ -97,7 +98,7 @@ Id = Annotated[StrictStr, AfterValidator(_is_trimmed)]
 Timestamp = Annotated[StrictStr, AfterValidator(_is_timestamp)]
 Currency = Annotated[StrictStr, AfterValidator(_is_code)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_is_small)]
-Number = Annotated[StrictInt | StrictFloat, AfterValidator(_is_number)]
+Number = Annotated[Any, AfterValidator(_is_number)]
 Whole = Annotated[StrictInt, AfterValidator(_is_number)]
 
 
@@ -123,5 +124,5 @@ def major_problem(fields: Mapping[str, Any]) -> str | None:
     try:
         from_major(fields["amount"], fields["currency"])
     except ValueError as error:
-        return f"amount: {error}"
+        return str(error)
     return None
