@@ -98,7 +98,7 @@ def test_tables_that_differ_from_their_revision_are_named_and_refused(ledger, st
 
 def test_what_somebody_added_is_no_difference(ledger):
     for statement in (
-        "ALTER TABLE deliveries ADD COLUMN note TEXT",
+        "ALTER TABLE deliveries ADD COLUMN somebody_elses_note TEXT",
         "CREATE INDEX ix_of_ours ON deliveries (note)",
         "CREATE TABLE reports (id BIGINT PRIMARY KEY)",
     ):
