@@ -38,6 +38,10 @@ class MalformedEvent(SourceError):
     """The body cannot be read as what the source sends."""
 
 
+class SetupRequest(SourceError):
+    """A provider's ping while its webhook is set up, which it sends unsigned. It carries nothing: answered 200, not recorded."""
+
+
 class DeliveryError(BridgeError):
     """Something about sending a delivery."""
 

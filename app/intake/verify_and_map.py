@@ -1,18 +1,17 @@
 """The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
 
 import hmac
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import quote, quote_plus
 
 from app.config.settings import Settings, variable_of
 from app.config.shapes import secret_problems
-from app.errors import ConfigurationError, SignatureError, UnknownSource
+from app.errors import ConfigurationError, SetupRequest, SignatureError, UnknownSource
 from app.ledger.recording.arrival import Arrival, Receipt
 from app.model import Inbound, Rules
 from app.sources.base import Source
+from app.sources.signatures import spellings
 from app.text import storable
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
@@ -80,8 +79,9 @@ class Intake:
         self._rules: Rules = settings.rules
         self._record = record
         self._sources = configured_sources(settings, sources)
+        self._tested_before_setup = {name: source for name, source in sources.items() if source.is_tested_before_setup}
         self._masked = {
-            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in _spellings(secret))
+            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in masked_spellings(secret))
             for name, (_, secrets, tokens) in self._sources.items()
         }
 
@@ -91,9 +91,10 @@ class Intake:
         return tuple(self._sources)
 
     def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
-        """The source of this request, if it is authentic. Raises UnknownSource or SignatureError."""
+        """The source of this request, if it is authentic. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
         found = self._sources.get(name)
         if found is None:
+            self._answer_early(name, inbound)
             raise UnknownSource(f"no source called {name} is configured here", source=name)
         source, secrets, tokens = found
         if tokens:
@@ -104,11 +105,21 @@ class Intake:
                 )
         elif token is not None:
             raise UnknownSource(f"{name} signs: its URL has no token", source=name)
+        ping = source.setup_request(inbound)
+        if ping:
+            raise SetupRequest(ping, source=name)
         if source.signed and secrets:
             source.verify(inbound, secrets, now)
         elif not tokens:
             raise UnknownSource(f"{name} does not sign: set {variable_of(name)}_PATH_TOKEN", source=name)
         return source
+
+    def _answer_early(self, name: str, inbound: Inbound) -> None:
+        """Raises SetupRequest where a provider tests the URL before it shows the secret that the source needs."""
+        source = self._tested_before_setup.get(name)
+        ping = source.setup_request(inbound) if source else None
+        if ping:
+            raise SetupRequest(ping, source=name)
 
     def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
         """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
@@ -133,12 +144,9 @@ class Intake:
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 
-def _spellings(secret: str) -> tuple[bytes, ...]:
-    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON. () where it is too short to tell."""
-    if len(secret) < SHORTEST_MASKED:
-        return ()
-    texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
-    return tuple(dict.fromkeys(text.encode() for text in texts))
+def masked_spellings(secret: str) -> tuple[bytes, ...]:
+    """() where it is too short to tell."""
+    return spellings(secret) if len(secret) >= SHORTEST_MASKED else ()
 
 
 def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:

@@ -26,6 +26,13 @@ class Source(Protocol):
     def secret_prefix(self) -> str:
         """How every signing secret of the provider begins ("whsec_"); "" where they do not share a prefix."""
 
+    @property
+    def is_tested_before_setup(self) -> bool:
+        """True: the provider sends its set-up request before it shows the secret, so it is answered without one."""
+
+    def setup_request(self, inbound: Inbound) -> str | None:
+        """What this request is where the provider sends it unsigned while the webhook is set up (a ping); None for all others."""
+
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """Returns if one of `secrets` signed exactly these bytes, lately. Raises SignatureError for everything else,
         whatever the headers and the body hold."""

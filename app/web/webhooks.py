@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from app.errors import MalformedEvent, SignatureError, UnknownSource
+from app.errors import MalformedEvent, SetupRequest, SignatureError, UnknownSource
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
@@ -34,6 +34,11 @@ def create_blueprint(
         inbound = Inbound(body, headers, base + path if base else "")
         try:
             receipt = intake.take(source, inbound, token, datetime.now(UTC))
+        except SetupRequest as ping:
+            count(source, "ping")
+            log.info("event.ping", source=source, reason=str(ping))
+            answer = {"outcome": "ignored", "event_id": None, "reason": str(ping)}
+            return Response(to_json(answer), 200, content_type="application/json")
         except SignatureError as error:
             count(source, "refused")
             refused(source, error.reason)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import event, make_url
 
+from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.conftest import STRIPE_SECRET
@@ -248,8 +249,8 @@ def test_a_signed_source_with_a_path_token_needs_both(make_app):
 
 
 def test_a_source_that_cannot_sign_is_not_opened_by_a_secret_alone(make_app):
-    web = make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with").test_client()
-    assert web.post("/webhooks/elementor", data=submission(), headers=FORM).status_code == 404
+    with pytest.raises(ConfigurationError, match="ELEMENTOR_WEBHOOK_SECRET: Elementor does not sign"):
+        make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with")
 
 
 def test_every_secret_of_a_rotation_is_accepted(make_app):
@@ -338,3 +339,42 @@ def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
 def test_a_web_that_is_stopping_sends_the_provider_away_to_come_again(app, web):
     app.extensions["writer"].stop()
     refused(web, checkout())
+
+
+def test_woocommerce_s_unsigned_ping_is_answered_and_not_recorded(make_app, ledger, tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text('[sources.woo.signature]\nheader = "X-WC-Webhook-Signature"\nencoding = "base64"\n')
+    web = make_app(BRIDGE_CONFIG=str(config), WOO_WEBHOOK_SECRET="a-secret-of-the-shop-it-is").test_client()
+    answer = web.post("/webhooks/woo", data=b"webhook_id=12", headers=FORM)
+    assert (answer.status_code, answer.json["outcome"], answer.json["event_id"]) == (200, "ignored", None)
+    assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
+    assert web.post("/webhooks/woo", data=b"webhook_id=12&email=a@b.example", headers=FORM).status_code == 401
+    signed_wrongly = {**FORM, "X-WC-Webhook-Signature": "AAAA"}
+    assert web.post("/webhooks/woo", data=b"webhook_id=12", headers=signed_wrongly).status_code == 401
+
+
+def test_a_ping_of_a_source_with_a_token_needs_the_token(make_app, ledger, tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text('[sources.woo]\nkind = "lead"\n')
+    web = make_app(BRIDGE_CONFIG=str(config), WOO_PATH_TOKEN=TOKEN).test_client()
+    assert web.post("/webhooks/woo/wrong", data=b"webhook_id=12", headers=FORM).status_code == 401
+    assert web.post(f"/webhooks/woo/{TOKEN}", data=b"webhook_id=12", headers=FORM).json["outcome"] == "ignored"
+    assert count(ledger, "events") == 0
+
+
+def test_formbricks_can_be_connected_before_its_secret_is_known(make_app, ledger):
+    test = {"data": b'{"event":"testEndpoint"}', "headers": {"Content-Type": "application/json", "webhook-id": "msg_1"}}
+    for web in (
+        make_app().test_client(),
+        make_app(FORMBRICKS_WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").test_client(),
+    ):
+        answer = web.post("/webhooks/formbricks", **test)
+        assert (answer.status_code, answer.json["outcome"]) == (200, "ignored")
+    assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
+
+
+def test_without_its_secret_formbricks_is_answered_nothing_but_its_test(make_app, ledger):
+    web = make_app().test_client()
+    assert web.post("/webhooks/formbricks", data=b'{"event":"responseFinished"}').status_code == 404
+    assert web.post("/webhooks/clerk", data=b'{"event":"testEndpoint"}').status_code == 404
+    assert count(ledger, "events") == 0
