@@ -62,8 +62,20 @@ class LedgerError(BridgeError):
     """Something about the ledger."""
 
 
+UnavailableReason = Literal["read-only", "full", "busy", "refused", "damaged", "unreachable"]
+
+
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot take or give anything now: locked, full, read-only or unreachable."""
+    """The ledger cannot take or give anything now. The message is for logs and the command line; where it may name a host or a
+    path, `reason` says why in one word, and `public` is what strangers are shown."""
+
+    def __init__(self, message: str, *, reason: UnavailableReason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    @property
+    def public(self) -> str:
+        return f"the ledger cannot be used now ({self.reason})" if self.reason else str(self)
 
 
 class SchemaOutdated(LedgerError):

@@ -5,38 +5,26 @@ import json
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    SQLAlchemyError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, Engine, Table, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.errors import ConfigurationError, LedgerUnavailable
-from app.ledger.inserts import MOST_ROWS, PREPARED, Rows, array, json_insert, json_rows, values_insert
+from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
+from app.ledger.inserts import MOST_ROWS, Rows, array, json_insert, json_rows, values_insert
 from app.ledger.placeholders import to_psycopg
+from app.ledger.postgres import Server, Session
+from app.ledger.sqlite import begin_immediate, empty_wal, make_engine
 from app.ledger.tables import metadata
 
 T = TypeVar("T")
-LOCK_TIMEOUT_SECONDS = 5.0
-LOCK_RETRY_SECONDS = 0.0005
-"""SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
 RETRIES = 5
-SESSION = "-c statement_timeout=20000 -c lock_timeout=10000"
-"""What each session of PostgreSQL's begins with; options in DATABASE_URL come after these, and win."""
 _HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
-RETRIED_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _LOCK = (
     "SELECT count(pg_advisory_xact_lock(k)) FROM"
     " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY 1) AS sorted"
@@ -57,40 +45,29 @@ class Ledger:
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            raise ConfigurationError(
-                "DATABASE_URL cannot be read: is a character in its password not encoded?"
-            ) from None
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.is_sqlite = url.startswith("sqlite")
+        self._server: Server | None = None
         if self.is_sqlite:
-            self.engine = create_engine(
-                parsed,
-                connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
-                pool_size=4,
-                max_overflow=28,
-                pool_timeout=5,
-                hide_parameters=True,  # an error's text goes to the log, and the parameters are bodies and e-mail addresses
-            )
-            event.listen(self.engine, "connect", _configure_sqlite)
+            try:
+                self.engine = make_engine(make_url(url))
+            except (ArgumentError, ValueError):
+                raise ConfigurationError("DATABASE_URL cannot be read") from None
         else:
-            options = f"{SESSION} {parsed.query.get('options', '')}"
-            self.engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                connect_args={"connect_timeout": 5, "options": options},
-                pool_size=4,
-                max_overflow=16,
-                pool_timeout=5,
-                hide_parameters=True,
-            )
+            self._server = Server(url)
+            self.engine = self._server.engine()
+        weakref.finalize(self, _close, self.engine)  # also when the process ends
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler such as PgBouncer was found between us and PostgreSQL. Known after the first connection."""
+        return self._server is not None and self._server.is_pooled
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first moment (SQLite), committed at the end of the block."""
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
-                _begin_immediate(connection)
+                begin_immediate(connection)
             yield connection
 
     @contextmanager
@@ -112,17 +89,21 @@ class Ledger:
                 connection.invalidate()
 
     def set_deadline(self, connection: Connection, seconds: float | None) -> None:
-        """How long each statement of this transaction may take; None: as long as it needs."""
+        """How long an answer to each statement of this transaction is waited for; None: as long as it takes (PostgreSQL)."""
+        driver = connection.connection.driver_connection
+        if isinstance(driver, Session):
+            driver.deadline_seconds = seconds
 
     def transact(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in a write transaction, and again where the database asks for it (deadlock, serialization failure, or a
-        unique key that another process took between our look and our insert). `work` may so run several times."""
+        """Runs `work` in a write transaction, and again where that may help: a deadlock, a serialization failure, a unique key that
+        another process took between our look and our insert, or a session that a failover left read-only. `work` may so run
+        several times."""
         for attempt in range(1, RETRIES + 1):
             try:
                 with self.write() as connection:
                     return work(connection)
             except LedgerUnavailable as error:
-                if attempt == RETRIES or _sqlstate(error.__cause__) not in RETRIED_STATES:
+                if attempt == RETRIES or not is_passing(error):
                     raise
             except IntegrityError:
                 if attempt == RETRIES or self.is_sqlite:
@@ -230,8 +211,8 @@ class Ledger:
         return f"{column} = ANY(?)", array(values)  # a text of no declared type: it becomes an array of the column's
 
     def close(self) -> None:
-        """Closes the pool. Idempotent."""
-        self.engine.dispose()
+        """Closes the pool; SQLite's file then holds everything by itself, unless another process has it open. Idempotent."""
+        _close(self.engine)
 
     def _translate(self, statement: str) -> str:
         return statement if self.is_sqlite else to_psycopg(statement)
@@ -246,8 +227,9 @@ class Ledger:
             yield driver
         except dialect.loaded_dbapi.Error as error:
             lost = bool(driver.closed)
-            if lost:
+            if lost:  # and so will be the others, where a server went away
                 connection.invalidate(error)
+                self.engine.dispose()
             kind = dialect.loaded_dbapi.Error
             raise DBAPIError.instance(
                 None, None, error, kind, hide_parameters=True, connection_invalidated=lost, dialect=dialect
@@ -257,67 +239,32 @@ class Ledger:
     def _connection(self) -> Iterator[Connection]:
         try:
             with self.engine.connect() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-            raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
-        except DBAPIError as error:
-            if error.connection_invalidated or type(error) is DatabaseError:  # SQLite: no database, or a damaged one
-                raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
-            raise
+                try:
+                    yield connection
+                except DBAPIError as error:
+                    self._drop_if_stale(connection, error)
+                    raise
+        except SQLAlchemyError as error:
+            failure = unavailable(error)
+            if failure is None:
+                raise
+            raise failure from error
         except sqlite3.DatabaseError as error:
-            raise LedgerUnavailable(f"the ledger cannot be used now: {error}") from error
+            raise LedgerUnavailable(f"the ledger cannot be used now: {error}", reason=reason_of(str(error))) from error
+
+    def _drop_if_stale(self, connection: Connection, error: DBAPIError) -> None:
+        """After a failover all pooled sessions may be read-only for as long as they live: none of them is used again."""
+        if not is_stale(error):
+            return
+        if sqlstate(error) in PREPARED_STATES and self._server is not None:
+            self._server.is_pooled = True
+        connection.invalidate(error)
+        self.engine.dispose()
 
 
 def create_all(engine: Engine) -> None:
     """The tables as they are declared, for comparing with what the migrations make."""
     metadata.create_all(engine)
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-16000",
-        "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
-    ):
-        _patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
-
-
-def _begin_immediate(connection: Connection) -> None:
-    raw = connection.connection.driver_connection
-    assert raw is not None
-    _patiently(lambda: raw.execute("BEGIN IMMEDIATE"))
-
-
-def _patiently(work: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    while True:
-        try:
-            work()
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(LOCK_RETRY_SECONDS)
-
-
-def _sqlstate(error: BaseException | None) -> str | None:
-    original = getattr(error, "orig", None)
-    return getattr(original, "sqlstate", None)
-
-
-def is_contention(error: LedgerUnavailable) -> bool:
-    """Whether somebody else held a lock, so that the same may work in a moment."""
-    return _sqlstate(error.__cause__) in ("55P03", *RETRIED_STATES) or "locked" in str(error)
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    original = getattr(error, "orig", None) or error
-    return str(original).strip().split("\n", 1)[0]
 
 
 @contextmanager
@@ -333,3 +280,9 @@ def plan_by_value(ledger: Ledger, connection: Connection) -> None:
     the newest one of a source, which takes seconds where that source is rare."""
     if not ledger.is_sqlite:
         connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
+
+
+def _close(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        empty_wal(engine)
+    engine.dispose()

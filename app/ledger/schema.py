@@ -10,7 +10,8 @@ import structlog
 from sqlalchemy import Connection, inspect, text
 
 from app.errors import LedgerUnavailable, SchemaOutdated
-from app.ledger.engine import Ledger, is_contention
+from app.ledger.engine import Ledger
+from app.ledger.failures import is_contention
 from app.ledger.migrations.online import FLOOR
 from app.ledger.schema_differences import differences
 

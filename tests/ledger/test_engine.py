@@ -151,7 +151,7 @@ def test_connections_that_the_server_ended_are_replaced(ledger, ledger_url):
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_lock_that_is_held_too_long_is_unavailable(ledger, ledger_url, monkeypatch):
     other = Ledger(ledger_url)
-    monkeypatch.setattr("app.ledger.engine.LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("app.ledger.sqlite.LOCK_TIMEOUT_SECONDS", 0.1)
     with ledger.write(), pytest.raises(LedgerUnavailable, match="locked"), other.write():
         pass
     with other.write():

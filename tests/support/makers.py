@@ -14,6 +14,8 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim
 from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.recording.arrival import Arrival
+from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import STRIPE_SECRET
 
@@ -56,6 +58,12 @@ def stripe_headers(body: bytes, at: datetime | None = None, secret: str = STRIPE
 def signed(body: bytes) -> dict[str, Any]:
     """Arguments for a client's post."""
     return {"data": body, "headers": stripe_headers(body)}
+
+
+def arrival_of(number: object) -> Arrival:
+    """The purchase of that number, read as intake would."""
+    inbound = Inbound(checkout(number), {})
+    return Arrival("stripe", STRIPE.map(inbound, Rules(accept_test_events=True)), inbound, {}, datetime.now(UTC))
 
 
 def count(ledger: Ledger, table: str) -> int:
