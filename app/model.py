@@ -74,6 +74,9 @@ class Who:
 
     customer_id: str | None = None
     """An explicit customer id (customerExternalId): metadata, hidden field, account id of a sign-up."""
+    is_reference: bool = False
+    """`customer_id` comes from a reference that may as well name an order (Stripe's client_reference_id): one that was never seen
+    before does not outrank what is known of the person."""
     click_id: str | None = None
     email: str | None = None
     name: str | None = None

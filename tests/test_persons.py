@@ -338,3 +338,40 @@ def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story
         assert persons_called(ledger, c, "ada@example.com") == []
     story.sale(email="ada@example.com")
     assert story.ids[-1] == "ada@example.com", "a later event starts a new person"
+
+
+def test_order_numbers_as_references_do_not_split_a_buyer(ledger):
+    story = Story(ledger)
+    story.lead(email="kim@a.example", click_id="clk_1")
+    story.send_all()
+    for number in (1, 2, 3):
+        story.sale(email="kim@a.example", customer_id=f"order_{number}", is_reference=True)
+        story.send_all()
+    assert story.ids == ["kim@a.example"] * 4
+    assert [payload["clickId"] for payload in story.sent] == ["clk_1"] * 4
+    assert story.conflicts == []
+
+
+def test_the_first_reference_names_a_buyer_and_the_next_ones_do_not(ledger):
+    story = Story(ledger)
+    for number in (1, 2):
+        story.sale(email="kim@a.example", customer_id=f"order_{number}", is_reference=True)
+    story.send_all()
+    story.sale(aliases=("stripe:cus_1",), email="kim@a.example", customer_id="order_3", is_reference=True)
+    assert story.ids == ["order_1"] * 3
+
+
+def test_a_reference_names_a_buyer_who_was_not_sent_yet(ledger):
+    story = Story(ledger)
+    story.sale(aliases=("stripe:cus_1",), email="kim@a.example")
+    story.sale(aliases=("stripe:cus_1",), customer_id="user_1", is_reference=True)
+    assert story.ids == ["user_1"] * 2
+
+
+def test_a_reference_that_was_seen_before_names_its_customer(ledger):
+    story = Story(ledger)
+    story.sale(email="kim@a.example", customer_id="user_1", is_reference=True)
+    story.send_all()
+    story.sale(email="kim@work.example", customer_id="user_1", is_reference=True)
+    story.sale(email="ben@a.example", customer_id="user_2", is_reference=True)
+    assert story.ids == ["user_1", "user_1", "user_2"]

@@ -30,6 +30,9 @@ class Webhook:
     pings: Callable[[Inbound], str | None] | None = None
     """See Source.setup_request."""
     is_tested_before_setup: bool = False
+    telling_event: str = ""
+    notices: Callable[[Sequence[bytes], Rules], str | None] | None = None
+    """See Source.setup_notice."""
 
     @property
     def signed(self) -> bool:
@@ -37,6 +40,9 @@ class Webhook:
 
     def setup_request(self, inbound: Inbound) -> str | None:
         return self.pings(inbound) if self.pings else None
+
+    def setup_notice(self, bodies: Sequence[bytes], rules: Rules) -> str | None:
+        return self.notices(bodies, rules) if self.notices else None
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         if self.scheme:

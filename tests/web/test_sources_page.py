@@ -138,3 +138,25 @@ def test_a_test_event_of_a_source_with_a_token_or_a_handshake_key_is_taken(make_
     with ledger.read() as connection:
         rows = ledger.run(connection, "SELECT source, outcome FROM events ORDER BY id").all()
     assert [tuple(row) for row in rows] == [("jotform", "lead"), ("wufoo", "lead")]
+
+
+def references(number: int) -> dict:
+    return {"client_reference_id": f"order_{number}", "customer_details": {"email": f"buyer{number}@example.com"}}
+
+
+def test_references_that_look_like_order_numbers_are_pointed_out(browser, post, make_app):
+    for number in range(9):
+        post(checkout(number, **references(number)))
+    assert "STRIPE_REFERENCE" not in browser.get("/sources").text
+    post(checkout(9, **references(9)))
+    assert "Each of the newest 10 client_reference_ids was seen once." in browser.get("/sources").text
+    ignoring = Browser(make_app(STRIPE_REFERENCE="ignore").test_client(), "password of the tests")
+    assert "STRIPE_REFERENCE" not in ignoring.get("/sources").text
+    post(checkout(10, **references(9)))
+    assert "STRIPE_REFERENCE" not in browser.get("/sources").text
+
+
+def test_references_that_change_with_each_order_of_a_buyer_are_pointed_out_early(browser, post):
+    for number in range(2):
+        post(checkout(number, **{**references(number), "customer_details": {"email": "one@example.com"}}))
+    assert "one buyer came again (1 did)" in browser.get("/sources").text

@@ -13,6 +13,10 @@ from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _
 from app.ledger.reading.search import find
 from app.ledger.tables import LARGEST_ID
 
+READ_BACK = 1000
+MOST_BODIES = 100
+LONGEST_BODY = 64 * 1024
+
 
 def events_that_match(
     ledger: Ledger,
@@ -155,3 +159,18 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]
     return found
+
+
+def newest_bodies(ledger: Ledger, connection: Connection, source: str, event_type: str) -> list[bytes]:
+    """Bodies of the newest events of one type, of those among the source's newest READ_BACK, at most MOST_BODIES."""
+    rows = ledger.run(
+        connection,
+        "SELECT body FROM (SELECT id, event_type, body FROM events WHERE source = ? ORDER BY id DESC LIMIT ?) newest"
+        " WHERE event_type = ? AND length(body) BETWEEN 1 AND ? ORDER BY id DESC LIMIT ?",
+        source,
+        READ_BACK,
+        event_type,
+        LONGEST_BODY,
+        MOST_BODIES,
+    )
+    return [bytes(body) for (body,) in rows]

@@ -284,7 +284,7 @@ class _Recording:
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append((self.event_id, person, self.conversion, reason))
-        for identifier in identifiers:
+        for identifier in resolution.identifiers:
             snapshot.remember(identifier, person)
         return person
 

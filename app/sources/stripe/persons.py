@@ -31,11 +31,13 @@ def name_person(
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
     email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
+    is_reference = customer_id is None and reference_customer is not None
     customer_id, click_id = customer_id or reference_customer, click_id or reference_click
     is_guest = id_of(customer) is None and bool(customer_id or click_id or email)
     aliases = (id_of(customer), subscription, session, *(purchase if is_guest else ()))
     return Who(
         customer_id=customer_id,
+        is_reference=is_reference,
         click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),

@@ -6,6 +6,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
+from app.sources.stripe.references import notice_order_numbers
 from app.sources.webhook import Webhook
 
 NAME = "stripe"
@@ -59,4 +60,12 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return mapper(event)
 
 
-SOURCE = Webhook(NAME, "Stripe", SCHEME, read, secret_prefix="whsec_")  # noqa: S106 (how every secret begins)
+SOURCE = Webhook(
+    NAME,
+    "Stripe",
+    SCHEME,
+    read,
+    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
+    telling_event="checkout.session.completed",
+    notices=notice_order_numbers,
+)

@@ -13,6 +13,7 @@ from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.alerting.refusals import refusals
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
+from app.ledger.reading.events import newest_bodies
 from app.ledger.reading.overview import COUNTED, LATELY_DAYS, activity
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
@@ -66,6 +67,13 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
             known = activity(ledger, connection, sources)
             since = ledger.now(connection) - LATELY_DAYS * DAY_MS
             refused = refusals(ledger, connection, sources, since)
+            notices = [
+                (source.title, notice)
+                for source in sources.values()
+                if source.telling_event and settings.opens(source.name)
+                for bodies in [newest_bodies(ledger, connection, source.name, source.telling_event)]
+                if (notice := source.setup_notice(bodies, settings.rules))
+            ]
         rows = [
             _row(settings, source, shows_token=source.name == asked)
             | known[source.name]
@@ -78,6 +86,7 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         return render_template(
             "sources.html",
             sources=rows,
+            notices=notices,
             days=LATELY_DAYS,
             over=over,
             base_url=settings.public_url or settings.own_url,
