@@ -39,8 +39,8 @@ def judge(status: int, refusal: Refusal | None) -> Verdict:
     if status >= 500 or status < 200:
         return Verdict("unknown", f"answered {status}")
     if 300 <= status <= 399:
-        return Verdict("permanent", f"answered {status}: redirects are not followed; correct DESTINATION_URL")
-    return Verdict("permanent", f"answered {status}: it will not take this payload")
+        return Verdict("redirected", f"answered {status}: redirects are not followed")
+    return Verdict("permanent", f"answered {status}: the destination rejected this payload")
 
 
 def due_after(
@@ -58,7 +58,7 @@ def due_after(
     """
     if result in ("delivered", "permanent"):
         return None
-    if result == "unauthorized":
+    if result in ("unauthorized", "redirected"):
         return now_ms
     if tries > len(schedule):
         return None

@@ -228,7 +228,8 @@ attempts = Table(
     Column("answer_body", Text),
     Index("ix_attempts_delivery", "delivery_id", "id"),
 )
-"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized (counts as no attempt)."""
+"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized or redirected
+(which count as no attempt)."""
 
 destinations = Table(
     "destinations",
@@ -240,9 +241,16 @@ destinations = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("probe_at", BigInteger),
     Column("rate_next_at", BigInteger, nullable=False, server_default="0"),
+    Column("taken_at", BigInteger),
+    Column("taken_print", String),
+    Column("refused", Text),
+    Column("recheck_at", BigInteger),
+    Column("mixed", Text),
 )
 """failures: transient ones in a row; from BREAKER_FAILURES on only one delivery at a time is tried, each at probe_at.
-paused_token: fingerprint of the token that was refused, so that a new token resumes by itself."""
+paused_token: fingerprint of the URL and token that were refused, so that other ones resume by themselves; recheck_at: when a
+delivery may next test such a pause. taken_at, taken_print: when and under which fingerprint a delivery was last taken; refused:
+what was refused since (breaker.Refusals); mixed: breaker.Mixed."""
 
 workers = Table(
     "workers",

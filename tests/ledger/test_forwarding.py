@@ -156,7 +156,7 @@ def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench):
     bench.add(1)
     bench.add(2)
     bench.finish(bench.claim(limit=1), "unauthorized", due_at=NOW, status=401)
-    assert "DESTINATION_TOKEN" in bench.state().paused_reason
+    assert bench.state().paused_reason == "the destination answered 401: check DESTINATION_TOKEN"
     assert bench.rows("status, attempts") == [("pending", 0), ("pending", 0)]
     assert bench.claim() == []
     with bench.ledger.read() as c:

@@ -169,7 +169,7 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
     wait_for(lambda: office.state().paused_at is not None)
     office.stop()
     made = len(office.place.asked)
-    assert made <= 16, "what was in flight"
+    assert made <= 16 + 3, "what was in flight, and three that were tried singly"
     assert office.all("SELECT DISTINCT status, attempts, claim FROM deliveries") == [("pending", 0, None)]
     office.place.script = lambda _key, _before: "ok"
     office.work()
@@ -183,6 +183,43 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
             assert resume(office.ledger, c, "main", actor="Grace")
         office.work()
     wait_for(lambda: office.counts() == {"delivered": 20})
+
+
+@pytest.mark.parametrize("status", [302, 403])
+def test_one_payload_that_is_refused_for_itself_is_dead_and_all_others_go(office, status):
+    """A firewall that dislikes what somebody wrote into a form answers 403, or leads to its page."""
+    office.place.answers["wall"] = b"HTTP/1.1 %d No\r\nLocation: /blocked\r\nContent-Length: 0\r\n\r\n" % status
+    office.place.script = lambda key, _before: "wall" if key.endswith("0") else "ok"
+    office.add(100)
+    for _ in range(2):
+        office.work()
+    wait_for(lambda: office.counts() == {"delivered": 90, "dead": 10})
+    assert office.state().paused_at is None
+    errors = office.all("SELECT DISTINCT last_error FROM deliveries WHERE status = 'dead'")
+    assert all("the destination rejected this one" in error for (error,) in errors)
+
+
+def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office):
+    office.place.answers["moved"] = (
+        b"HTTP/1.1 308 Moved\r\nLocation: https://new.example/api/track/sale\r\nContent-Length: 0\r\n\r\n"
+    )
+    office.place.script = lambda _key, _before: "moved"
+    office.add(20)
+    office.work()
+    wait_for(lambda: office.state().paused_at is not None)
+    office.stop()
+    assert "https://new.example/api/track/sale" in office.state().paused_reason
+    assert office.all("SELECT DISTINCT status, attempts, claim FROM deliveries") == [("pending", 0, None)]
+    office.place.script = lambda _key, _before: "ok"
+    office.work(url=f"{office.place.url}/moved")
+    wait_for(lambda: office.counts() == {"delivered": 20})
+
+
+def test_good_payloads_flow_beside_many_that_always_fail(office):
+    office.place.script = lambda key, _before: "500" if int(key.split(":")[1]) <= 500 else "ok"
+    office.add(740)
+    office.work(schedule=(0.5, 1.0, 2.0, 600.0))
+    wait_for(lambda: office.counts().get("delivered") == 240)
 
 
 def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):

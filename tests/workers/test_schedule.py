@@ -25,7 +25,7 @@ DAY = 86_400
         ([500, 501, 502, 503, 504, 507, 520, 599], "unknown"),
         ([401, 403], "unauthorized"),
         ([400, 402, 404, 405, 410, 413, 415, 418, 422, 451], "permanent"),
-        ([300, 301, 302, 303, 304, 307, 308], "permanent"),
+        ([300, 301, 302, 303, 304, 307, 308], "redirected"),
         ([199, 103, 0], "unknown"),
     ],
 )
@@ -61,8 +61,9 @@ def test_what_is_over_has_no_next_attempt():
         assert due_after(result, 1, SCHEDULE, now_ms=NOW_MS, dice=0.5, retry_after_seconds=60) is None
 
 
-def test_a_refused_token_costs_no_attempt_and_stays_due():
-    assert due_after("unauthorized", 99, SCHEDULE, now_ms=NOW_MS, dice=0.5) == NOW_MS
+@pytest.mark.parametrize("result", ["unauthorized", "redirected"])
+def test_a_refused_configuration_costs_no_attempt_and_stays_due(result):
+    assert due_after(result, 99, SCHEDULE, now_ms=NOW_MS, dice=0.5) == NOW_MS
 
 
 @given(dice=st.floats(0, 1), tries=st.integers(1, 3))

@@ -110,12 +110,14 @@ class Watch:
     def _stopped(self, ledger: Ledger, connection: Connection, now: int) -> list[Trouble]:
         """Destinations that are paused, or whose breaker is open."""
         condition, value = ledger.among("name", self.destinations)
-        statement = f"SELECT name, paused_at, paused_token, failures FROM destinations WHERE {condition} ORDER BY name"
+        columns = "name, paused_at, paused_token, paused_reason, failures"
+        statement = f"SELECT {columns} FROM destinations WHERE {condition} ORDER BY name"
         found = []
-        for name, paused_at, token, failures in ledger.run(connection, statement, value).all():
+        for name, paused_at, token, reason, failures in ledger.run(connection, statement, value).all():
             detail = {"waiting": waiting(ledger, connection, name)} if paused_at or failures >= BREAKER_FAILURES else {}
             if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
-                found.append(Trouble("paused", name, paused_at, detail | {"by_hand": token is None}))
+                why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
+                found.append(Trouble("paused", name, paused_at, detail | why))
             elif failures >= BREAKER_FAILURES:
                 found.append(Trouble("down", name, now, detail))
         return found

@@ -1,15 +1,25 @@
 """Claims: the right to send one delivery, for a time. What may be claimed, in which order, and how a claim ends unused."""
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
 from app.ledger.engine import Ledger
-from app.ledger.forwarding.breaker import destination_state, may_probe, within_rate
+from app.ledger.forwarding.breaker import (
+    REFUSED_BEFORE,
+    DestinationState,
+    destination_state,
+    may_probe,
+    note_recheck,
+    within_rate,
+)
 
 SLOW_CLAIM_SECONDS = 0.02
+CANDIDATES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,9 @@ def has_due(ledger: Ledger, connection: Connection, destination: str, now: int) 
     if found is None:
         return False
     state = destination_state(ledger, connection, destination)
-    return state.paused_at is None and (not state.is_open or (state.probe_at or 0) <= now)
+    if state.paused_at is not None:
+        return state.may_recheck(now) and bool(_candidates(ledger, connection, destination, now, unrefused=True))
+    return not state.is_open or (state.probe_at or 0) <= now
 
 
 def due_since(
@@ -52,7 +64,7 @@ def due_since(
     """
     row = ledger.run(
         connection,
-        f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1)})",
+        f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1, among='')})",
         *(destination, before, now, now - hold_ms),
     ).first()
     statement = (
@@ -77,22 +89,25 @@ def claim(
     """Claims up to `limit` deliveries that are due, none of which has an earlier one of its person that must go first.
 
     A person's deliveries go one at a time and in ledger order; one that waits for its next attempt stops only what comes after
-    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A paused destination gives
-    none, one whose breaker is open at most one. `rate` is in requests a second over all workers.
+    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A destination that is paused
+    by hand gives none. One whose breaker is open, or that refuses what it is sent, gives at most one: the least tried, so that
+    payloads which fail for themselves never hold up the others. `rate` is in requests a second over all workers.
     """
     ledger.lock(connection, [f"claim:{destination}"])
     state = destination_state(ledger, connection, destination)
-    if state.paused_at is not None:
+    probes = state.paused_at is not None or state.is_open or state.is_doubted
+    if probes and not may_probe(ledger, connection, destination, state, now):
         return []
-    if state.is_open:
-        limit = 1 if may_probe(ledger, connection, destination, state, now) else 0
-    limit, rate_next_at = within_rate(state, limit, now, rate)
+    limit, rate_next_at = within_rate(state, 1 if probes else limit, now, rate)
     if limit <= 0:
         return []
     began = time.perf_counter()
-    statement = (_CLAIM if ledger.is_sqlite else _CLAIM_SKIPPING).format(limit=int(limit))
-    values = (destination, now, now, now - hold_ms, token, now + claim_ms)
-    rows = ledger.run(connection, statement, *values).all()
+    statement = _CLAIM if ledger.is_sqlite else _CLAIM_SKIPPING
+    rest = (now, now - hold_ms, token, now + claim_ms)
+    if probes or state.mixed.until > now:
+        rows = _claim_least_tried(ledger, connection, destination, state, limit, statement, now, rest)
+    else:
+        rows = ledger.run(connection, statement.format(limit=int(limit), among=""), destination, now, *rest).all()
     if time.perf_counter() - began > SLOW_CLAIM_SECONDS:
         set_aside(ledger, connection, destination, now=now, hold_ms=hold_ms)
     if rows and rate:
@@ -103,6 +118,52 @@ def claim(
         for identity, kind, payload, key, attempts, start, created in rows
     ]
     return sorted(claimed, key=lambda c: c.id)
+
+
+def _claim_least_tried(
+    ledger: Ledger,
+    connection: Connection,
+    destination: str,
+    state: DestinationState,
+    limit: int,
+    statement: str,
+    now: int,
+    rest: Sequence[Any],
+) -> Sequence[Any]:
+    """Claims those by which to see best whether the destination takes anything."""
+    is_paused = state.paused_at is not None
+    ids = _candidates(ledger, connection, destination, now, unrefused=is_paused)
+    few = max(2 * limit, 20)
+    for some in (ids[:limit], ids[limit:few], ids[few:]):
+        if not some:
+            break
+        condition, value = ledger.among("d.id", some)
+        chosen = statement.format(limit=int(limit), among=f"AND {condition}")
+        if rows := ledger.run(connection, chosen, destination, now, value, *rest).all():
+            if is_paused:
+                note_recheck(ledger, connection, destination, state, now)
+            return list(rows)
+    return []
+
+
+def _candidates(ledger: Ledger, connection: Connection, destination: str, now: int, *, unrefused: bool) -> list[int]:
+    """Due deliveries in the order in which to try them: the least tried first, among these at random.
+
+    At random, since what fails for itself may be many, and in a row. Of those that are longest and shortest due, since a backlog
+    may be long. unrefused: only those that were not refused when they were last tried.
+    """
+    condition = f" AND (last_status IS NULL OR NOT {REFUSED_BEFORE})" if unrefused else ""
+    one = (
+        f"SELECT id, attempts - schedule_start + (CASE WHEN {REFUSED_BEFORE} THEN 1 ELSE 0 END) AS tries FROM deliveries"
+        f" WHERE destination = ? AND due_at <= ? AND claim IS NULL{condition} ORDER BY due_at {{}} LIMIT {CANDIDATES}"
+    )
+    both = f"SELECT * FROM ({one.format('')}) a UNION SELECT * FROM ({one.format('DESC')}) b"
+    rows = [
+        (int(tries), int(identity)) for identity, tries in ledger.run(connection, both, *(destination, now) * 2).all()
+    ]
+    random.shuffle(rows)
+    rows.sort(key=lambda row: row[0])
+    return [identity for _, identity in rows]
 
 
 def set_aside(ledger: Ledger, connection: Connection, destination: str, *, now: int, hold_ms: int) -> int:
@@ -138,7 +199,7 @@ def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> No
 # condition's work.
 _CLAIMABLE = """
   SELECT d.id FROM deliveries d
-  WHERE d.destination = ? AND d.due_at <= ? AND d.claim IS NULL
+  WHERE d.destination = ? AND d.due_at <= ? AND d.claim IS NULL {among}
     AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.person_id = d.person_id AND e.destination = d.destination AND e.due_at IS NOT NULL AND e.id <> d.id

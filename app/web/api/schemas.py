@@ -98,7 +98,7 @@ DELIVERY: Schema = {
 }
 ATTEMPT: Schema = {
     "number": NUMBER,
-    "result": {"enum": ["delivered", "transient", "permanent", "unknown", "unauthorized"]},
+    "result": {"enum": ["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected"]},
     "by_hand": YES,
     "started_at": TIME,
     "duration_ms": COUNT,
