@@ -200,7 +200,7 @@ def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, f
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_token = 'print', paused_reason = 'x'", fleet.now)
     fleet.go(2)
     (told,) = texts(webhook)
-    assert "paused because it refuses our token" in told
+    assert "paused because it refuses our deliveries" in told
     assert "https://bridge.example/destination" in told
     change(ledger, "UPDATE destinations SET paused_at = NULL, paused_token = NULL")
     fleet.go(3)
