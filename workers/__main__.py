@@ -27,6 +27,7 @@ from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.stack.processes import Machine, end_with_parent, pid_started, this_machine
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
+from workers.nudge_job import NudgeJob
 from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
@@ -128,13 +129,22 @@ def _work(settings: Settings, stop: threading.Event, current: list[BridgeWorker]
         try:
             redis = connect(settings.redis_url.get_secret_value(), timeout_seconds=5)
             worker = BridgeWorker(
-                [QUEUE_NAME], connection=redis, serializer=worker_serializer(), worker_ttl=WORKER_TTL_SECONDS, stop=stop
+                [QUEUE_NAME],
+                connection=redis,
+                serializer=worker_serializer(),
+                job_class=NudgeJob,
+                worker_ttl=WORKER_TTL_SECONDS,
+                stop=stop,
             )
             current[:] = [worker]
             worker.work(logging_level="WARNING")
             pause = 0.1
         except (RedisError, OSError) as error:
             log.warning("redis.unreachable", error=type(error).__name__)
+        except StopRequested:
+            raise
+        except Exception as error:
+            log.error("queue.unreadable", exc_info=error)
         stop.wait(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
