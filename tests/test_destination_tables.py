@@ -111,7 +111,7 @@ def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_thr
         inbound = Inbound(body, headers)
         arrivals.append(Arrival(source.name, source.map(inbound, settings.rules), inbound, {}, now))
     for _ in range(2):  # and nothing more when they come again
-        ledger.transact(lambda connection: record(ledger, connection, arrivals, policy))
-    with ledger.read() as connection:
-        rows = ledger.run(connection, "SELECT destination, kind FROM deliveries ORDER BY destination, kind").all()
+        ledger.transact(lambda tx: record(tx, arrivals, policy))
+    with ledger.read() as tx:
+        rows = tx.run("SELECT destination, kind FROM deliveries ORDER BY destination, kind").all()
     assert [" ".join(row) for row in rows] == sent

@@ -151,12 +151,12 @@ def _work(settings: Settings, stop: threading.Event, current: list[BridgeWorker]
 
 def _register(ledger: Ledger, machine: Machine) -> int:
     pid = os.getpid()
-    return ledger.transact(lambda c: register_worker(ledger, c, machine, pid, pid_started(pid), ledger.now(c)))
+    return ledger.transact(lambda tx: register_worker(tx, machine, pid, pid_started(pid), tx.now()))
 
 
 def _unregister(ledger: Ledger, worker_id: int) -> None:
     try:
-        ledger.transact(lambda c: stop_worker(ledger, c, worker_id, ledger.now(c)))
+        ledger.transact(lambda tx: stop_worker(tx, worker_id, tx.now()))
     except BridgeError as error:
         log.warning("ledger.unavailable", error=str(error))
 

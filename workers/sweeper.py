@@ -80,19 +80,19 @@ class Sweeper:
         """One round. Idempotent. Raises LedgerUnavailable."""
         ledger = self._ledger
         self._begin()
-        with ledger.read() as connection:
-            now = ledger.now(connection)
+        with ledger.read() as tx:
+            now = tx.now()
             jump = self._clock.look(now)
-            stale = expired_claims(ledger, connection, now - self._clock.forgiven_ms())
-            neighbours = workers_of(ledger, connection, self._machine)
+            stale = expired_claims(tx, now - self._clock.forgiven_ms())
+            neighbours = workers_of(tx, self._machine)
             dead = [worker for worker, pid, started in neighbours if not is_alive(pid, started)]
             if dead:
-                stale += claims_of(ledger, connection, dead)
-            silent = silent_workers(ledger, connection, now - self._clock.forgiven_ms() - SILENT_SECONDS * 1000)
+                stale += claims_of(tx, dead)
+            silent = silent_workers(tx, now - self._clock.forgiven_ms() - SILENT_SECONDS * 1000)
             stopped = [worker for worker in {*dead, *silent} if worker != self._worker_id]
-            due = any(has_due(ledger, connection, name, now) for name in self._destinations)
+            due = any(has_due(tx, name, now) for name in self._destinations)
             rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
-            ahead = rested and any(is_ahead(ledger, connection, name, now) for name in self._destinations)
+            ahead = rested and any(is_ahead(tx, name, now) for name in self._destinations)
         if jump:
             log.warning("clock.jumped", by_ms=jump)
         self._was_set_back = self._was_set_back or jump < 0 or ahead
@@ -105,15 +105,15 @@ class Sweeper:
             self._nudge()
 
     def _write(self, stale: list[tuple[int, str, int, int]], stopped: list[int]) -> None:
-        with self._ledger.write() as connection:
-            now, moved = self._ledger.now(connection), 0
-            heartbeat(self._ledger, connection, self._worker_id, now)
-            taken = take_over(self._ledger, connection, stale, now=now)
+        with self._ledger.write() as tx:
+            now, moved = tx.now(), 0
+            heartbeat(tx, self._worker_id, now)
+            taken = take_over(tx, stale, now=now)
             for worker_id in stopped:
-                stop_worker(self._ledger, connection, worker_id, now)
+                stop_worker(tx, worker_id, now)
             if self._was_set_back:
                 names, longest = self._destinations, self._longest_claim_ms
-                moved = set_back(self._ledger, connection, names, now=now, longest_claim_ms=longest)
+                moved = set_back(tx, names, now=now, longest_claim_ms=longest)
         if moved:
             log.warning("clock.set_back", deliveries=moved)
         self._was_set_back = False

@@ -149,7 +149,7 @@ def replay(
         mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
     for one in ids + more:
         try:
-            mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
+            mended.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=force)))  # type: ignore[misc]
         except DeliveryNotFound as error:
             mended.append(Mended(one, False, str(error)))
     for each in mended:
@@ -167,8 +167,8 @@ def replay(
 def forget(person: str, yes: bool) -> None:
     """Erase a person's data. PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
     ledger = open_ledger(load_settings())
-    with ledger.read() as connection:
-        found = persons_called(ledger, connection, person)
+    with ledger.read() as tx:
+        found = persons_called(tx, person)
     if not found:
         raise click.ClickException("nobody is known by that")
     if len(found) > 1:
@@ -177,7 +177,7 @@ def forget(person: str, yes: bool) -> None:
     if not yes:
         click.confirm("This cannot be undone. Erase everything but the ids of their purchases?", abort=True)
     try:
-        done = ledger.transact(lambda c: forget_one(ledger, c, found[0], actor="cli"))
+        done = ledger.transact(lambda tx: forget_one(tx, found[0], actor="cli"))
     except BeingSent:
         raise click.ClickException("something of theirs is being sent just now: try again in a minute") from None
     click.echo(

@@ -35,8 +35,8 @@ HEAD = newest_revision()
 
 def current_revision(ledger: Ledger) -> str | None:
     """The revision that the ledger is at; None for an empty database. Raises LedgerUnavailable."""
-    with ledger.read() as connection:
-        return _revision(connection)
+    with ledger.read() as tx:
+        return _revision(tx.connection)
 
 
 def is_newer(revision: str | None, head: str = HEAD) -> bool:
@@ -49,18 +49,20 @@ def check_schema(ledger: Ledger) -> None:
 
     A ledger that a later version upgraded is accepted as long as it has everything this code needs.
     """
-    with ledger.read() as connection:
-        revision = _revision(connection)
+    with ledger.read() as tx:
+        revision = _revision(tx.connection)
         newer = is_newer(revision)
         if revision != HEAD and not newer:
             raise SchemaOutdated(_outdated(revision))
         if newer:
-            floor = connection.execute(text("SELECT value FROM counters WHERE name = :name"), {"name": FLOOR}).scalar()
+            floor = tx.connection.execute(
+                text("SELECT value FROM counters WHERE name = :name"), {"name": FLOOR}
+            ).scalar()
             if floor is not None and int(floor) > int(HEAD):
                 raise SchemaOutdated(
                     f"the ledger is at {revision}, and this version ({HEAD}) is too old for it: run the newer version again"
                 )
-        found = differences(connection)
+        found = differences(tx)
     if not found:
         return
     named = "; ".join(found[:MOST_NAMED]) + (f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else "")
@@ -126,12 +128,12 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
     if ledger.is_sqlite:
         yield
         return
-    with ledger.read() as connection:
-        ledger.set_deadline(connection, None)
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    with ledger.read() as tx:
+        tx.set_deadline(None)
+        tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         statement = text(f"SELECT pg_try_advisory_xact_lock({UPGRADE_LOCK})")
         # Asked again and again: one who waits in the statement itself would hold up the other's CREATE INDEX CONCURRENTLY.
-        while not connection.execute(statement).scalar_one():
+        while not tx.connection.execute(statement).scalar_one():
             time.sleep(0.2)
         yield
 
@@ -139,14 +141,14 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
 def _step(ledger: Ledger, config: "object", revision: str) -> None:
     from alembic import command
 
-    with ledger.write() as connection:
-        if (_revision(connection) or "") >= revision:  # another process was faster
+    with ledger.write() as tx:
+        if (_revision(tx.connection) or "") >= revision:  # another process was faster
             return
         if not ledger.is_sqlite:
-            ledger.set_deadline(connection, None)
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-        config.attributes["connection"] = connection  # type: ignore[attr-defined]
+            tx.set_deadline(None)
+            tx.connection.execute(text("SET LOCAL statement_timeout = 0"))
+            tx.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        config.attributes["connection"] = tx.connection  # type: ignore[attr-defined]
         command.upgrade(config, revision)  # type: ignore[arg-type]
 
 

@@ -4,15 +4,16 @@ duplicate in, is a difference. Tables, nullable columns and indexes that somebod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, Table, UniqueConstraint, inspect
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, UniqueConstraint, inspect
 from sqlalchemy.types import TypeEngine
 
 from app.ledger.tables import metadata
+from app.ledger.transaction import Tx
 
 
-def differences(connection: Connection) -> list[str]:
+def differences(tx: Tx) -> list[str]:
     """What is missing or different, such as "deliveries.dead_at is missing"; [] where nothing is."""
-    inspector = inspect(connection)
+    inspector = inspect(tx.connection)
     names = [table.name for table in metadata.sorted_tables]
     columns = _by_table(inspector.get_multi_columns(filter_names=names))
     keys = _by_table(inspector.get_multi_pk_constraint(filter_names=names))
@@ -24,7 +25,7 @@ def differences(connection: Connection) -> list[str]:
         if not columns.get(name):
             found.append(f"table {name} is missing")
             continue
-        is_sqlite = connection.dialect.name == "sqlite"
+        is_sqlite = tx.is_sqlite
         found += _column_differences(table, {c["name"]: c for c in columns[name]}, is_sqlite)
         unique = {frozenset(keys[name]["constrained_columns"])} if keys.get(name) else set()
         unique |= {frozenset(one["column_names"]) for one in uniques.get(name) or ()}

@@ -2,7 +2,6 @@
 
 import hmac
 import json
-from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import Unauthorized
@@ -11,6 +10,7 @@ from app.destinations.formats.base import Dialect
 from app.destinations.http import sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 from app.model import Kind
 
 
@@ -39,9 +39,9 @@ def create_blueprint(ledger: Ledger, secret_key: str, dialect: Dialect) -> Bluep
         key = request.headers.get("Idempotency-Key", "")
         row = (kind, key, problem, text.replace("\x00", "\ufffd"))
 
-        def store(connection: Any) -> None:
+        def store(tx: Tx) -> None:
             columns = ("received_at", "kind", "idempotency_key", "problem", "body")
-            ledger.insert(connection, tables.sandbox_requests, columns, [(ledger.now(connection), *row)])
+            tx.insert(tables.sandbox_requests, columns, [(tx.now(), *row)])
 
         ledger.transact(store)
         if problem:

@@ -17,6 +17,7 @@ from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
 from app.ledger.recording.writer import GroupWriter
 from app.ledger.schema import current_revision
+from app.ledger.transaction import Tx
 from app.logs import without_details
 from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
@@ -29,7 +30,7 @@ def test_ids_are_unique_and_ascending_whoever_asks_at_once(ledger, ledger_url):
 
     def reserve(number: int) -> list[list[int]]:
         mine = (ledger, other)[number % 2]
-        return [mine.transact(lambda c: mine.reserve_ids(c, 1 + number % 5)) for _ in range(15)]
+        return [mine.transact(lambda tx: tx.reserve_ids(1 + number % 5)) for _ in range(15)]
 
     with ThreadPoolExecutor(8) as pool:
         batches = [batch for batches in pool.map(reserve, range(8)) for batch in batches]
@@ -41,8 +42,8 @@ def test_ids_are_unique_and_ascending_whoever_asks_at_once(ledger, ledger_url):
 
 
 def test_what_fails_leaves_nothing(ledger):
-    def fail(connection: Any) -> None:
-        ledger.run(connection, "INSERT INTO counters (name, value) VALUES ('x', 1)")
+    def fail(tx: Tx) -> None:
+        tx.run("INSERT INTO counters (name, value) VALUES ('x', 1)")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -51,20 +52,20 @@ def test_what_fails_leaves_nothing(ledger):
 
 
 def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(ledger):
-    with ledger.write() as connection:
-        ledger.run(connection, "INSERT INTO counters (name, value) VALUES ('x', 1)")
+    with ledger.write() as tx:
+        tx.run("INSERT INTO counters (name, value) VALUES ('x', 1)")
         assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'x'") == (0,)
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'x'") == (1,)
 
 
 def test_writers_of_several_processes_take_turns(ledger, ledger_url):
     other = Ledger(ledger_url)
-    ledger.transact(lambda c: ledger.run(c, "INSERT INTO counters (name, value) VALUES ('turns', 0)"))
+    ledger.transact(lambda tx: tx.run("INSERT INTO counters (name, value) VALUES ('turns', 0)"))
 
     def add(number: int) -> None:
         mine = (ledger, other)[number % 2]
         for _ in range(20):
-            mine.transact(lambda c: mine.run(c, "UPDATE counters SET value = value + 1 WHERE name = 'turns'"))
+            mine.transact(lambda tx: tx.run("UPDATE counters SET value = value + 1 WHERE name = 'turns'"))
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(add, range(6)))
@@ -75,14 +76,14 @@ def test_writers_of_several_processes_take_turns(ledger, ledger_url):
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_deadlock_is_run_again(ledger):
     for name in ("a", "b"):
-        ledger.transact(lambda c, name=name: ledger.run(c, "INSERT INTO counters (name, value) VALUES (?, 0)", name))
+        ledger.transact(lambda tx, name=name: tx.run("INSERT INTO counters (name, value) VALUES (?, 0)", name))
     both, runs = threading.Barrier(2), []
 
     def work(order: str) -> None:
-        def cross(connection: Any) -> None:
-            ledger.run(connection, "SET LOCAL deadlock_timeout = '50ms'")
+        def cross(tx: Tx) -> None:
+            tx.run("SET LOCAL deadlock_timeout = '50ms'")
             for step, name in enumerate(order):
-                ledger.run(connection, "UPDATE counters SET value = value + 1 WHERE name = ?", name)
+                tx.run("UPDATE counters SET value = value + 1 WHERE name = ?", name)
                 if step == 0 and len(runs) < 2:
                     runs.append(order)
                     both.wait(PATIENCE_SECONDS)
@@ -97,14 +98,14 @@ def test_a_deadlock_is_run_again(ledger):
 def test_a_key_that_another_took_meanwhile_is_looked_for_again_where_there_can_be_another_writer(ledger):
     calls = []
 
-    def insert(connection: Any) -> str:
+    def insert(tx: Tx) -> str:
         calls.append(1)
         name = "ids" if len(calls) == 1 else "fresh"
-        ledger.run(connection, "INSERT INTO counters (name, value) VALUES ('ids2', 1) ON CONFLICT DO NOTHING")
-        ledger.run(connection, "INSERT INTO dedupe_keys (key, conversion_id) VALUES (?, 1)", name)
+        tx.run("INSERT INTO counters (name, value) VALUES ('ids2', 1) ON CONFLICT DO NOTHING")
+        tx.run("INSERT INTO dedupe_keys (key, conversion_id) VALUES (?, 1)", name)
         return name
 
-    ledger.transact(lambda c: ledger.run(c, "INSERT INTO dedupe_keys (key, conversion_id) VALUES ('ids', 1)"))
+    ledger.transact(lambda tx: tx.run("INSERT INTO dedupe_keys (key, conversion_id) VALUES ('ids', 1)"))
     if ledger.is_sqlite:
         with pytest.raises(IntegrityError):
             ledger.transact(insert)
@@ -133,7 +134,7 @@ def test_a_database_that_is_away_is_unavailable_and_comes_back_by_itself(ledger,
             with pytest.raises(LedgerUnavailable, match="the ledger cannot be used now"), use():
                 pass
         with pytest.raises(LedgerUnavailable):
-            ledger.transact(lambda c: ledger.reserve_ids(c, 1))
+            ledger.transact(lambda tx: tx.reserve_ids(1))
         with pytest.raises(LedgerUnavailable):
             current_revision(ledger)
     assert count(ledger, "events") == 0
@@ -165,8 +166,8 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path, content):
     path.write_bytes(content)
     ledger = Ledger(f"sqlite:///{path}")
     for use in (ledger.read, ledger.write):
-        with pytest.raises(LedgerUnavailable), use() as connection:
-            ledger.run(connection, "SELECT * FROM events")
+        with pytest.raises(LedgerUnavailable), use() as tx:
+            tx.run("SELECT * FROM events")
     ledger.close()
 
 
@@ -182,8 +183,8 @@ def test_a_url_that_cannot_be_read_is_named_and_not_shown(url):
 
 def test_no_value_of_a_failed_statement_reaches_the_log(ledger):
     address = "ada@example.com"  # not in the lines that fail: a traceback shows them
-    with pytest.raises(IntegrityError) as caught, ledger.write() as connection:
-        ledger.run(connection, "INSERT INTO identifiers (kind, value, seen_at) VALUES ('email', ?, 1)", address)
+    with pytest.raises(IntegrityError) as caught, ledger.write() as tx:
+        tx.run("INSERT INTO identifiers (kind, value, seen_at) VALUES ('email', ?, 1)", address)
     entry = structlog.processors.format_exc_info(None, "error", {"event": "x", "exc_info": caught.value})
     text = without_details(None, "error", entry)["exception"]
     assert "IntegrityError" in text
@@ -193,9 +194,9 @@ def test_no_value_of_a_failed_statement_reaches_the_log(ledger):
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_all_that_a_detail_quotes_goes_and_the_traceback_stays(ledger):
-    def fail(connection: Any) -> None:
+    def fail(tx: Tx) -> None:
         statement = "INSERT INTO marks (reference, key, kind) VALUES ('r', 'k', E'two\\nlines of ada@example.com')"
-        connection.connection.driver_connection.execute(statement)
+        tx.connection.connection.driver_connection.execute(statement)
 
     with pytest.raises(psycopg.Error) as caught:
         ledger.transact(fail)
@@ -238,9 +239,9 @@ def record_together(ledger: Ledger, writer: GroupWriter, arrivals: list[Arrival]
             return error
 
     with ThreadPoolExecutor(len(arrivals)) as pool:
-        with ledger.write() as connection:
+        with ledger.write() as tx:
             if not ledger.is_sqlite:
-                ledger.run(connection, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+                tx.run("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             pending = [pool.submit(hand_over, arrivals[0])]
             wait_for(lambda: writer._threads and not writer._queue)
             pending += [pool.submit(hand_over, each) for each in arrivals[1:]]
@@ -310,11 +311,11 @@ def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
 def test_a_percent_sign_or_question_mark_in_a_statement_is_itself_on_both_databases(
     ledger, statement, values, expected
 ):
-    with ledger.read() as connection:
-        assert tuple(ledger.run(connection, statement, *values).one()) == expected
+    with ledger.read() as tx:
+        assert tuple(tx.run(statement, *values).one()) == expected
 
 
 def test_a_percent_sign_is_itself_in_the_statement_that_intake_looks_up_with(ledger):
-    with ledger.write() as connection:
-        *_, rows = ledger.enter(connection, ["a"], 1, "SELECT 'x%y', ?", "v")
+    with ledger.write() as tx:
+        *_, rows = tx.enter(["a"], 1, "SELECT 'x%y', ?", "v")
     assert [tuple(row) for row in rows] == [("x%y", "v")]

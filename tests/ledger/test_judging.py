@@ -42,8 +42,8 @@ class Court(Bench):
             headers = json.dumps({"location": location} if location else {})
             outcome = Outcome(one, result, self.now, 5, status if one.id in poison else 200, "why", headers, "", due_at)  # type: ignore[arg-type]
             outcomes.append(outcome)
-        with self.ledger.write() as c:
-            finish(self.ledger, c, "main", outcomes, now=self.now, token_print="print")
+        with self.ledger.write() as tx:
+            finish(tx, "main", outcomes, now=self.now, token_print="print")
 
     def prove(self) -> None:
         """Something was taken under this configuration, some time ago."""
@@ -185,12 +185,12 @@ def test_a_pause_for_refusals_is_tested_with_one_that_was_not_refused_and_ends_w
     court.send(poison=old, status=401)
     assert court.state().paused_at is not None
     court.now += MINUTE
-    with court.ledger.read() as c:
-        assert not has_due(court.ledger, c, "main", court.now), "nothing that was not refused itself"
+    with court.ledger.read() as tx:
+        assert not has_due(tx, "main", court.now), "nothing that was not refused itself"
     assert court.claim(now=court.now) == []
     new = court.add(7)
-    with court.ledger.read() as c:
-        assert has_due(court.ledger, c, "main", court.now)
+    with court.ledger.read() as tx:
+        assert has_due(tx, "main", court.now)
     assert court.send() == [new]
     assert court.state().paused_at is None
     assert set(court.send()) == old, "what was refused is due at once"
@@ -211,8 +211,8 @@ def test_a_pause_for_refusals_is_tested_ever_more_rarely(court):
 def test_a_pause_by_hand_is_never_tested(court):
     from app.ledger.forwarding.breaker import pause
 
-    with court.ledger.write() as c:
-        pause(court.ledger, c, "main", "maintenance", actor="Grace")
+    with court.ledger.write() as tx:
+        pause(tx, "main", "maintenance", actor="Grace")
     court.add(1)
     assert court.claim(now=court.now + 24 * 60 * MINUTE) == []
 
@@ -220,8 +220,8 @@ def test_a_pause_by_hand_is_never_tested(court):
 def test_another_url_or_token_ends_the_pause(court):
     court.add(1)
     court.send(poison={1}, status=308)
-    with court.ledger.write() as c:
-        ensure_destination(court.ledger, c, "main", "another print")
+    with court.ledger.write() as tx:
+        ensure_destination(tx, "main", "another print")
     assert ids(court.claim(now=court.now)) == [1]
 
 
@@ -230,12 +230,12 @@ def test_two_workers_of_which_one_has_the_old_token_do_not_kill_what_the_old_one
     one = court.add(1)
     claimed = court.claim(now=court.now)
     court.now += 10
-    with court.ledger.write() as c:
+    with court.ledger.write() as tx:
         fresh = Outcome(Claimed(9, "x", "sale", "{}", "k", 0, 0, 0, False), "delivered", court.now, 5, 200)
-        finish(court.ledger, c, "main", [fresh], now=court.now, token_print="new print")
-    with court.ledger.write() as c:
+        finish(tx, "main", [fresh], now=court.now, token_print="new print")
+    with court.ledger.write() as tx:
         refused = Outcome(claimed[0], "unauthorized", court.now - 5, 5, 401, "why")
-        finish(court.ledger, c, "main", [refused], now=court.now, token_print="old print")
+        finish(tx, "main", [refused], now=court.now, token_print="old print")
     assert court.statuses()[one] == "pending"
 
 
@@ -287,16 +287,14 @@ def test_a_probe_keeps_the_order_within_a_person(court):
     court.now += 2 * SECOND
     claimed = []
     for token in range(3):  # whichever is chosen at random, the Lead goes first
-        with court.ledger.write() as c:
-            claimed += claim(
-                court.ledger, c, "main", f"1.{token}", limit=9, now=court.now, claim_ms=60_000, hold_ms=HOLD
-            )
+        with court.ledger.write() as tx:
+            claimed += claim(tx, "main", f"1.{token}", limit=9, now=court.now, claim_ms=60_000, hold_ms=HOLD)
     assert ids(claimed) == [lead]
 
 
 def test_a_destination_without_a_row_is_well(court):
-    with court.ledger.read() as c:
-        state = destination_state(court.ledger, c, "nowhere")
+    with court.ledger.read() as tx:
+        state = destination_state(tx, "nowhere")
     assert not state.is_open
     assert not state.is_doubted
     assert state.paused_at is None

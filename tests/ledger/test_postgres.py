@@ -101,8 +101,8 @@ def test_sessions_that_became_read_only_are_replaced_and_the_transaction_is_run_
     holds = [threading.Event(), threading.Event()]
 
     def hold(_: int) -> None:
-        with ledger.read() as connection:
-            ledger.run(connection, "SELECT 1")
+        with ledger.read() as tx:
+            tx.run("SELECT 1")
             holds[0].set()
             holds[1].wait(PATIENCE_SECONDS)
 
@@ -112,12 +112,10 @@ def test_sessions_that_became_read_only_are_replaced_and_the_transaction_is_run_
         execute_on(beside(ledger_url), f"ALTER DATABASE {name} RESET default_transaction_read_only")
         assert count(ledger, "events") == 0
         for number in range(3):
-            ledger.transact(
-                lambda c, n=number: ledger.run(c, "INSERT INTO counters (name, value) VALUES (?, 1)", f"x{n}")
-            )
+            ledger.transact(lambda tx, n=number: tx.run("INSERT INTO counters (name, value) VALUES (?, 1)", f"x{n}"))
         holds[1].set()
         held.result(PATIENCE_SECONDS)
-    ledger.transact(lambda c: ledger.run(c, "INSERT INTO counters (name, value) VALUES ('last', 1)"))
+    ledger.transact(lambda tx: tx.run("INSERT INTO counters (name, value) VALUES ('last', 1)"))
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name LIKE 'x%' OR name = 'last'") == (4,)
 
 
@@ -138,7 +136,7 @@ def test_a_statement_whose_result_changed_with_the_schema_is_prepared_again(ledg
     other = Ledger(ledger_url)
     change(other, "ALTER TABLE counters ADD COLUMN later TEXT")
     other.close()
-    found = ledger.transact(lambda c: ledger.run(c, "SELECT * FROM counters").all())
+    found = ledger.transact(lambda tx: tx.run("SELECT * FROM counters").all())
     assert found == []
 
 
@@ -173,18 +171,18 @@ def write_again(ledger: Ledger) -> None:
 
 
 def transact(ledger: Ledger) -> None:
-    ledger.transact(lambda c: ledger.reserve_ids(c, 1))
+    ledger.transact(lambda tx: tx.reserve_ids(1))
 
 
 def enter(ledger: Ledger) -> None:
-    with ledger.write() as c:
-        ledger.enter(c, ["a"], 1, "SELECT 1")
+    with ledger.write() as tx:
+        tx.enter(["a"], 1, "SELECT 1")
 
 
 def take_all(ledger: Ledger) -> None:
     """Every connection of the pool at once."""
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: ledger.transact(lambda c: ledger.run(c, "SELECT pg_sleep(0.1)").all()), range(3)))
+        list(pool.map(lambda _: ledger.transact(lambda tx: tx.run("SELECT pg_sleep(0.1)").all()), range(3)))
 
 
 @pytest.mark.parametrize("use", [read_again, write_again, transact, enter], ids=lambda use: use.__name__)
@@ -202,8 +200,8 @@ def test_a_server_that_acknowledges_and_never_answers_is_given_up_and_its_connec
 
 def test_silence_at_the_commit_is_given_up_too(through: Ledger, proxy: Proxy):
     def change_and_lose_the_server() -> None:
-        with through.write() as connection:
-            through.run(connection, "UPDATE counters SET value = 1")
+        with through.write() as tx:
+            tx.run("UPDATE counters SET value = 1")
             proxy.silence()
 
     with pytest.raises(LedgerUnavailable, match="no answer"):
@@ -228,11 +226,11 @@ def test_a_connection_that_was_idle_is_tried_first_so_nothing_fails(through: Led
 
 
 def test_a_longer_deadline_is_for_one_transaction(through: Ledger):
-    with through.read() as connection:
-        through.set_deadline(connection, None)
-        through.run(connection, "SELECT pg_sleep(1.5)").all()
-    with pytest.raises(LedgerUnavailable, match="no answer"), through.read() as connection:
-        through.run(connection, "SELECT pg_sleep(30)").all()
+    with through.read() as tx:
+        tx.set_deadline(None)
+        tx.run("SELECT pg_sleep(1.5)").all()
+    with pytest.raises(LedgerUnavailable, match="no answer"), through.read() as tx:
+        tx.run("SELECT pg_sleep(30)").all()
 
 
 # -- PgBouncer

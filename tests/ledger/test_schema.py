@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,6 +15,7 @@ from app.errors import SchemaOutdated
 from app.ledger.engine import Ledger
 from app.ledger.schema import HEAD, MIGRATIONS, check_schema, current_revision, upgrade
 from app.ledger.tables import metadata
+from app.ledger.transaction import Tx
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.makers import change, one
 from tests.support.released_ledgers import load, revisions
@@ -28,8 +28,8 @@ def test_the_newest_revision_is_the_one_head_of_the_migrations():
 
 
 def test_the_migrations_make_exactly_the_tables_that_are_declared(ledger):
-    with ledger.read() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    with ledger.read() as tx:
+        differences = compare_metadata(MigrationContext.configure(tx.connection), metadata)
     assert differences == []
 
 
@@ -40,8 +40,8 @@ def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(e
     upgrade(empty)
     check_schema(empty)
     assert current_revision(empty) == HEAD
-    with empty.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    with empty.read() as tx:
+        assert compare_metadata(MigrationContext.configure(tx.connection), metadata) == []
 
 
 def test_an_empty_database_is_refused_with_the_remedy_and_upgraded_once_for_all(empty):
@@ -158,11 +158,11 @@ def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(l
     upgrade(ledger, folder)
     assert current_revision(ledger) == "9000"
     check_schema(ledger)  # the version before goes on
-    with ledger.read() as connection:
+    with ledger.read() as tx:
         from sqlalchemy import inspect
 
-        assert "ix_late" in {index["name"] for index in inspect(connection).get_indexes("events")}
-        assert "later" in {column["name"] for column in inspect(connection).get_columns("workers")}
+        assert "ix_late" in {index["name"] for index in inspect(tx.connection).get_indexes("events")}
+        assert "later" in {column["name"] for column in inspect(tx.connection).get_columns("workers")}
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
@@ -204,13 +204,11 @@ def test_a_migration_gives_way_to_those_who_wait_and_comes_back(ledger, ledger_u
     done = threading.Thread(target=upgrade, args=(ledger, folder))
     other = Ledger(ledger_url)
 
-    def refused(connection: Any) -> bool:
-        return bool(
-            other.run(connection, "SELECT 1 FROM pg_locks WHERE relation = 'workers'::regclass AND NOT granted").first()
-        )
+    def refused(tx: Tx) -> bool:
+        return bool(tx.run("SELECT 1 FROM pg_locks WHERE relation = 'workers'::regclass AND NOT granted").first())
 
     with other.write() as held:
-        other.run(held, "LOCK TABLE workers IN ACCESS SHARE MODE")
+        held.run("LOCK TABLE workers IN ACCESS SHARE MODE")
         done.start()
         wait_for(lambda: refused(held))
         wait_for(lambda: not refused(held))

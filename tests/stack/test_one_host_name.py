@@ -28,8 +28,8 @@ def test_two_workers_of_one_host_name_send_nothing_twice_and_both_stay_alive(led
         keys = [request["headers"]["idempotency-key"] for request in destination.requests]
         assert len(keys) == len(set(keys)) == COUNT
         time.sleep(3)  # two sweeps of each
-        with stack.ledger.read() as connection:
-            workers = workers_alive(stack.ledger, connection)
+        with stack.ledger.read() as tx:
+            workers = workers_alive(tx)
         assert len(workers) == 2
         assert len({host for _, host, _ in workers}) == 1
         assert "claim.lost" not in stack.log_path.read_text("utf-8")

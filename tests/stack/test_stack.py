@@ -115,8 +115,8 @@ def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack
     assert worker.wait(15) == 0
     assert time.monotonic() - began < 10
     stack.processes.remove(worker)
-    with stack.ledger.read() as connection:
-        claimed = stack.ledger.run(connection, "SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one()
+    with stack.ledger.read() as tx:
+        claimed = tx.run("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one()
     assert claimed == 0
     stack.start("worker")
     wait_for(lambda: stack.counts() == {"delivered": 100})

@@ -101,8 +101,8 @@ class Stack:
             return [answer.status_code for answer in pool.map(self.post, bodies)]
 
     def counts(self) -> dict[str, int]:
-        with self.ledger.read() as connection:
-            rows = self.ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
+        with self.ledger.read() as tx:
+            rows = tx.run("SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
         return {status: int(count) for status, count in rows}
 
     def close(self) -> None:

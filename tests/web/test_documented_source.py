@@ -35,8 +35,8 @@ def test_the_documented_source_of_your_own_works(make_settings, tmp_path):
     assert refused.status_code == 401
     taken = client.post("/webhooks/shop", data=body, headers={"X-Shop-Signature": signature})
     assert (taken.status_code, taken.get_json()["outcome"]) == (200, "sale")
-    with ledger.read() as c:
-        (delivery,) = deliveries(ledger, c)
+    with ledger.read() as tx:
+        (delivery,) = deliveries(tx)
     payload = delivery["payload"]
     assert (payload["amount"], payload["currency"], payload["clickId"]) == (149.5, "EUR", "clk_9")
     assert payload["customerExternalId"] == "ida@example.com"

@@ -12,8 +12,8 @@ STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_
 
 def beat(ledger, seconds_ago: float = 0) -> None:
     """A worker that last reported that long ago."""
-    with ledger.read() as connection:
-        now = ledger.now(connection) - int(seconds_ago * 1000)
+    with ledger.read() as tx:
+        now = tx.now() - int(seconds_ago * 1000)
     change(ledger, STATEMENT, now, now)
 
 

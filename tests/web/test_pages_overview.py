@@ -84,12 +84,12 @@ def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
         text = browser.get(f"/?span={name}").text
         assert f"Over the last {name}: 4 events in, 3 conversions delivered, 1 dead." in text
     assert "75 %" in text
-    with ledger.read() as connection:
-        timing = overview.timing(ledger, connection)
+    with ledger.read() as tx:
+        timing = overview.timing(tx)
         assert timing["rate"] == 0.75
         assert 0 <= timing["p50"] <= timing["p95"] < 60
-        assert overview.counts(ledger, connection)["deliveries"]["delivered"] == 3
-        assert overview.oldest_waiting(ledger, connection) == (None, None)
+        assert overview.counts(tx)["deliveries"]["delivered"] == 3
+        assert overview.oldest_waiting(tx) == (None, None)
 
 
 def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change():
@@ -119,10 +119,10 @@ def test_a_paused_destination_sends_nothing_until_it_is_resumed(browser, post, l
 def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, ledger):
     post(checkout(1))
     settle(ledger, "unauthorized", retry=True, status=401)
-    with ledger.write() as connection:
-        assert not pause(ledger, connection, "sandbox", "mine", actor="Grace")
-        assert resume(ledger, connection, "sandbox", actor="Grace")
-        assert pause(ledger, connection, "sandbox", "", actor="Grace")
+    with ledger.write() as tx:
+        assert not pause(tx, "sandbox", "mine", actor="Grace")
+        assert resume(tx, "sandbox", actor="Grace")
+        assert pause(tx, "sandbox", "", actor="Grace")
     begin(ledger)  # registers the destination anew, as a worker with another token would
     assert one(ledger, "SELECT paused_reason FROM destinations") == ("Grace paused it",)
 
@@ -329,10 +329,10 @@ def test_what_an_answer_says_to_people(answer, says):
 
 
 def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledger):
-    with ledger.write() as connection:
-        now = ledger.now(connection)
+    with ledger.write() as tx:
+        now = tx.now()
         columns = ("host", "pid", "pid_started", "started_at", "heartbeat_at")
-        ledger.insert(connection, tables.workers, columns, [("here", 1, "1", now, now + 60_000)])
+        tx.insert(tables.workers, columns, [("here", 1, "1", now, now + 60_000)])
     assert post(checkout(1, metadata={}, customer_details={}))["outcome"] == "parked"
     page = browser.get("/").text
     assert "1 event lacks what a conversion needs" in page
@@ -349,8 +349,8 @@ def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
     post(checkout(9, metadata={}, customer_details={}))
     post(checkout(10))
     settle(ledger, "permanent", status=422, error="no")
-    with ledger.read() as connection:
-        found = stats.stats(ledger, connection)
+    with ledger.read() as tx:
+        found = stats.stats(tx)
     assert found["deliveries"] == {"pending": 0, "retrying": 0, "delivered": 4, "dead": 1, "discarded": 0}
     assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 

@@ -59,5 +59,5 @@ def test_a_ledger_of_a_released_version_goes_on_under_this_one(
 
 
 def rows(ledger: Ledger, statement: str) -> list[tuple]:
-    with ledger.read() as connection:
-        return [tuple(row) for row in ledger.run(connection, statement).all()]
+    with ledger.read() as tx:
+        return [tuple(row) for row in tx.run(statement).all()]

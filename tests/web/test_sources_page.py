@@ -66,10 +66,10 @@ def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger
 
 def test_it_counts_what_was_refused_by_reason_over_all_processes(browser, ledger):
     assert ">none<" in row(browser.get("/sources").text, "stripe")
-    with ledger.write() as connection:
-        now = ledger.now(connection)
-        add_refusals(ledger, connection, {("stripe", "too old"): 7, ("stripe", "wrong"): 1200}, now)
-        add_refusals(ledger, connection, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
+    with ledger.write() as tx:
+        now = tx.now()
+        add_refusals(tx, {("stripe", "too old"): 7, ("stripe", "wrong"): 1200}, now)
+        add_refusals(tx, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
     shown = row(browser.get("/sources").text, "stripe")
     assert '<span class="badge dead">too old</span> <span class="num">7</span>' in shown
     assert '<span class="badge dead">wrong signature</span> <span class="num">1,200</span>' in shown
@@ -135,8 +135,8 @@ def test_a_test_event_of_a_source_with_a_token_or_a_handshake_key_is_taken(make_
     for name in ("jotform", "wufoo"):
         browser.get("/sources")
         browser.submit(f"/sources/{name}/test")
-    with ledger.read() as connection:
-        rows = ledger.run(connection, "SELECT source, outcome FROM events ORDER BY id").all()
+    with ledger.read() as tx:
+        rows = tx.run("SELECT source, outcome FROM events ORDER BY id").all()
     assert [tuple(row) for row in rows] == [("jotform", "lead"), ("wufoo", "lead")]
 
 

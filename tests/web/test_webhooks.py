@@ -153,8 +153,8 @@ def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_
     second = web.post("/webhooks/stripe", **signed(checkout(1, event_id="evt_other"))).json
     assert (first["outcome"], second["outcome"], second["event_id"]) == ("sale", "duplicate", "evt_other")
     assert "sale:stripe:" in second["reason"]
-    with ledger.read() as connection:
-        rows = ledger.run(connection, "SELECT outcome, conversion_id, received_count FROM events ORDER BY id").all()
+    with ledger.read() as tx:
+        rows = tx.run("SELECT outcome, conversion_id, received_count FROM events ORDER BY id").all()
     assert rows == [("sale", rows[0][1], 1), ("duplicate", rows[0][1], 1)]
     assert rows[0][1] is not None
     assert count(ledger, "deliveries") == 1
@@ -221,9 +221,9 @@ def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, cap
     assert count(ledger, "events") == 0
     assert status(f"/webhooks/elementor/{TOKEN}") == 200
     assert status("/webhooks/elementor/another-token-of-16") == 200
-    with ledger.read() as connection:
+    with ledger.read() as tx:
         for table in ("events", "conversions", "deliveries", "persons"):
-            rows = ledger.run(connection, f"SELECT * FROM {table}").all()
+            rows = tx.run(f"SELECT * FROM {table}").all()
             assert rows
             assert TOKEN not in str([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in rows])
     assert TOKEN not in "".join(capfd.readouterr())
@@ -234,8 +234,8 @@ def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(make_app, ledg
     web = make_app(WUFOO_WEBHOOK_SECRET=key).test_client()
     body = urlencode({"Field1": "ada@example.com", "EntryId": "1", "HandshakeKey": key})
     assert web.post("/webhooks/wufoo", data=body, headers=FORM).status_code == 200
-    with ledger.read() as connection:
-        (kept,) = ledger.run(connection, "SELECT body FROM events").scalars()
+    with ledger.read() as tx:
+        (kept,) = tx.run("SELECT body FROM events").scalars()
     assert b"HandshakeKey=***" in bytes(kept)
     assert b"shake" not in bytes(kept).replace(b"HandshakeKey", b"")
 

@@ -42,8 +42,8 @@ class Office:
             (n, n, person or n, n, "stripe", kind, "main", f"{kind}:{n}", "pending", f'{{"n":{n}}}', now - 10, now - 10)
             for n in ids
         ]
-        with self.ledger.write() as c:
-            self.ledger.insert(c, tables.deliveries, COLUMNS, rows)
+        with self.ledger.write() as tx:
+            tx.insert(tables.deliveries, COLUMNS, rows)
         return ids
 
     def work(
@@ -84,15 +84,15 @@ class Office:
         self.place.close()
 
     def all(self, statement: str) -> list[tuple[Any, ...]]:
-        with self.ledger.read() as c:
-            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+        with self.ledger.read() as tx:
+            return [tuple(row) for row in tx.run(statement).all()]
 
     def counts(self) -> dict[str, int]:
         return {status: int(n) for status, n in self.all("SELECT status, COUNT(*) FROM deliveries GROUP BY status")}
 
     def state(self) -> Any:
-        with self.ledger.read() as c:
-            return destination_state(self.ledger, c, "main")
+        with self.ledger.read() as tx:
+            return destination_state(tx, "main")
 
 
 @pytest.fixture
@@ -179,8 +179,8 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
     if status == 401:
         office.work(token="another token")
     else:
-        with office.ledger.write() as c:
-            assert resume(office.ledger, c, "main", actor="Grace")
+        with office.ledger.write() as tx:
+            assert resume(tx, "main", actor="Grace")
         office.work()
     wait_for(lambda: office.counts() == {"delivered": 20})
 
@@ -223,14 +223,14 @@ def test_good_payloads_flow_beside_many_that_always_fail(office):
 
 
 def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
-    with office.ledger.write() as c:
-        assert pause(office.ledger, c, "main", "maintenance", actor="Grace")
+    with office.ledger.write() as tx:
+        assert pause(tx, "main", "maintenance", actor="Grace")
     office.add(5)
     office.work()
     time.sleep(0.4)
     assert office.place.asked == []
-    with office.ledger.write() as c:
-        assert resume(office.ledger, c, "main", actor="Grace")
+    with office.ledger.write() as tx:
+        assert resume(tx, "main", actor="Grace")
     wait_for(lambda: office.counts() == {"delivered": 5})
 
 

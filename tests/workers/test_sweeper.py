@@ -51,15 +51,13 @@ class Place:
         upgrade(self.ledger)
         self.nudges = 0
         self.busy = False
-        with self.ledger.write() as c:
-            ensure_destination(self.ledger, c, "main", "print")
+        with self.ledger.write() as tx:
+            ensure_destination(tx, "main", "print")
 
     def worker(self, machine: Machine = HERE, pid: int | None = None, started: str | None = None) -> int:
         pid = pid or os.getpid()
         started = pid_started(pid) if started is None else started
-        return self.ledger.transact(
-            lambda c: register_worker(self.ledger, c, machine, pid, started, self.ledger.now(c))
-        )
+        return self.ledger.transact(lambda tx: register_worker(tx, machine, pid, started, tx.now()))
 
     def sweeper(self, worker_id: int, longest_claim_seconds: float = 60, machine: Machine = HERE) -> Sweeper:
         def nudge() -> None:
@@ -78,8 +76,8 @@ class Place:
         return made
 
     def add(self, identity: int, wait_ms: int = 0) -> None:
-        def work(c):
-            now = self.ledger.now(c)
+        def work(tx):
+            now = tx.now()
             row = (
                 identity,
                 identity,
@@ -92,20 +90,20 @@ class Place:
                 "pending",
                 "{}",
             )
-            self.ledger.insert(c, tables.deliveries, COLUMNS, [(*row, now + wait_ms, now)])
+            tx.insert(tables.deliveries, COLUMNS, [(*row, now + wait_ms, now)])
 
         self.ledger.transact(work)
 
     def claim(self, token: str, claim_ms: int = 60_000) -> list[int]:
-        def work(c):
-            now = self.ledger.now(c)
-            return claim(self.ledger, c, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
+        def work(tx):
+            now = tx.now()
+            return claim(tx, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
 
         return [claimed.id for claimed in self.ledger.transact(work)]
 
     def all(self, statement: str) -> list[tuple]:
-        with self.ledger.read() as c:
-            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+        with self.ledger.read() as tx:
+            return [tuple(row) for row in tx.run(statement).all()]
 
 
 @pytest.fixture
@@ -189,9 +187,9 @@ def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_de
     mine = place.worker()
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?) RETURNING id"
 
-    def add(c):
-        now = place.ledger.now(c)
-        return place.ledger.run(c, statement, now, now).scalar_one()
+    def add(tx):
+        now = tx.now()
+        return tx.run(statement, now, now).scalar_one()
 
     other = place.ledger.transact(add)
     place.add(1)
@@ -202,19 +200,19 @@ def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_de
 
 def test_a_heartbeat_clears_a_wrong_stopped_mark(place):
     mine = place.worker()
-    place.ledger.transact(lambda c: stop_worker(place.ledger, c, mine, place.ledger.now(c)))
-    with place.ledger.read() as c:
-        assert workers_alive(place.ledger, c) == []
+    place.ledger.transact(lambda tx: stop_worker(tx, mine, tx.now()))
+    with place.ledger.read() as tx:
+        assert workers_alive(tx) == []
     place.sweeper(mine).sweep()
-    with place.ledger.read() as c:
-        assert len(workers_alive(place.ledger, c)) == 1
+    with place.ledger.read() as tx:
+        assert len(workers_alive(tx)) == 1
 
 
 def test_a_sweeper_that_was_stopped_does_not_clear_the_mark_of_its_worker(place):
     mine = place.worker()
     sweeper = place.sweeper(mine)
     sweeper._stop.set()
-    place.ledger.transact(lambda c: stop_worker(place.ledger, c, mine, place.ledger.now(c)))
+    place.ledger.transact(lambda tx: stop_worker(tx, mine, tx.now()))
     sweeper.sweep()
     assert place.all("SELECT COUNT(*) FROM workers WHERE stopped_at IS NULL") == [(0,)]
 

@@ -4,14 +4,12 @@ import json
 import re
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.destinations.formats.base import Dialect
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.actions.replay import BLANK_PAYLOAD, Mended
 from app.ledger.audit import note
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 STANDING = ("event", "eventName", "invoiceId", "mode")
 """What an edit may not touch: what it is, and the id by which it is counted once."""
@@ -24,7 +22,7 @@ def is_edited(dedupe_key: str) -> bool:
     return _EDIT.match(dedupe_key) is not None
 
 
-def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str, Any]) -> str | None:
+def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
     """Why this delivery (as queries.delivery) must not be edited; None where it may be."""
     if delivery["status"] != "dead":
         return f"it is {delivery['status']}; only a dead delivery can be edited"
@@ -33,7 +31,7 @@ def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str,
     if delivery["payload"].get("forgotten"):
         return "its person was forgotten"
     statement = "SELECT 1 FROM attempts WHERE delivery_id = ? AND result = 'unknown' LIMIT 1"
-    if ledger.run(connection, statement, delivery["id"]).first() is not None:
+    if tx.run(statement, delivery["id"]).first() is not None:
         return "an attempt ended unknown, so the destination may have it: another body could count it twice"
     return None
 
@@ -66,33 +64,32 @@ def problem_of(dialect: Dialect | None, delivery: dict[str, Any], text: str) -> 
     return "nothing was changed" if after == before else None
 
 
-def edit(ledger: Ledger, connection: Connection, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
+def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
     """Takes `text` (checked by problem_of) as the payload, and makes the delivery due now under the next edit's key.
 
     The audit log keeps who, when and which fields; not their values, which may be a person's. Raises DeliveryNotFound.
     """
-    identity, lock = delivery["id"], "" if ledger.is_sqlite else " FOR UPDATE"
+    identity, lock = delivery["id"], tx.for_update
     statement = f"SELECT status, claim, dedupe_key, payload FROM deliveries WHERE id = ?{lock}"
-    row = ledger.run(connection, statement, identity).first() if identity <= tables.LARGEST_ID else None
+    row = tx.run(statement, identity).first() if identity <= tables.LARGEST_ID else None
     if row is None:
         raise DeliveryNotFound(identity)
     status, claim, key, kept = row
-    reason = why_not_editable(ledger, connection, delivery | {"status": status, "sending": claim is not None})
+    reason = why_not_editable(tx, delivery | {"status": status, "sending": claim is not None})
     if reason is not None or kept == BLANK_PAYLOAD:
         return Mended(identity, False, f"{reason or 'its person was forgotten'}: left alone")
     before, after = json.loads(kept), json.loads(text)
     found = _EDIT.match(key)
     first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)
     payload = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
-    ledger.run(
-        connection,
+    tx.run(
         "UPDATE deliveries SET payload = ?, omitted = NULL, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
         " schedule_start = attempts WHERE id = ?",
         payload,
         f"{first}:edit-{number}",
-        ledger.now(connection),
+        tx.now(),
         identity,
     )
     fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    note(ledger, connection, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
+    note(tx, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
     return Mended(identity, True, f"it goes out as edited, under the Idempotency-Key of edit {number}")

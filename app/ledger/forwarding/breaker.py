@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection
-
 from app.ledger.audit import note
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 LONGEST_REASON = 200
 
@@ -95,22 +93,21 @@ class DestinationState:
         return self.failures >= BREAKER_FAILURES
 
 
-def ensure_destination(ledger: Ledger, connection: Connection, name: str, token: str) -> None:
+def ensure_destination(tx: Tx, name: str, token: str) -> None:
     """Makes the destination's row; a pause for refusals ends when the configuration is another one. Idempotent."""
-    ledger.run(connection, "INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
-    if is_refused_for_another(ledger, connection, name, token):
-        end_pause(ledger, connection, name, now=ledger.now(connection))
+    tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+    if is_refused_for_another(tx, name, token):
+        end_pause(tx, name, now=tx.now())
 
 
-def is_refused_for_another(ledger: Ledger, connection: Connection, name: str, token: str) -> bool:
+def is_refused_for_another(tx: Tx, name: str, token: str) -> bool:
     """Whether a destination is paused because it refused what another configuration than this one sent."""
     statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
-    return ledger.run(connection, statement, name, token).first() is not None
+    return tx.run(statement, name, token).first() is not None
 
 
-def destination_state(ledger: Ledger, connection: Connection, name: str) -> DestinationState:
-    row = ledger.run(
-        connection,
+def destination_state(tx: Tx, name: str) -> DestinationState:
+    row = tx.run(
         "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at, taken_at, taken_print, recheck_at,"
         " refused, mixed FROM destinations WHERE name = ?",
         name,
@@ -121,46 +118,41 @@ def destination_state(ledger: Ledger, connection: Connection, name: str) -> Dest
     return replace(DestinationState(*row[:-2]), refusals=Refusals.read(refused), mixed=Mixed.read(mixed))
 
 
-def may_probe(ledger: Ledger, connection: Connection, destination: str, state: DestinationState, now: int) -> bool:
+def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bool:
     """Whether one delivery may be tried: none is in flight, and the time for it has come."""
     if state.paused_at is not None:
         if not state.may_recheck(now):
             return False
     elif state.is_open and state.probe_at is not None and state.probe_at > now:
         return False
-    flying = ledger.run(
-        connection, "SELECT 1 FROM deliveries WHERE claim IS NOT NULL AND destination = ? LIMIT 1", destination
-    ).first()
+    flying = tx.run("SELECT 1 FROM deliveries WHERE claim IS NOT NULL AND destination = ? LIMIT 1", destination).first()
     return flying is None
 
 
-def pause_refused(ledger: Ledger, connection: Connection, name: str, reason: str, token: str, *, now: int) -> None:
+def pause_refused(tx: Tx, name: str, reason: str, token: str, *, now: int) -> None:
     """Pauses a destination that refuses everything under this configuration. One that is paused already stays as it is."""
-    ledger.run(
-        connection,
+    tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ?, recheck_at = ?"
         " WHERE name = ? AND paused_at IS NULL",
         *(now, reason, token, now + FIRST_RECHECK_MS, name),
     )
 
 
-def note_recheck(ledger: Ledger, connection: Connection, name: str, state: DestinationState, now: int) -> None:
+def note_recheck(tx: Tx, name: str, state: DestinationState, now: int) -> None:
     """A delivery tests a pause now: the next may do so later, and ever more rarely."""
     wait = min(max(now - (state.paused_at or now), FIRST_RECHECK_MS), LONGEST_RECHECK_MS)
-    ledger.run(connection, "UPDATE destinations SET recheck_at = ? WHERE name = ?", now + wait, name)
+    tx.run("UPDATE destinations SET recheck_at = ? WHERE name = ?", now + wait, name)
 
 
-def end_pause(ledger: Ledger, connection: Connection, name: str, *, now: int) -> bool:
+def end_pause(tx: Tx, name: str, *, now: int) -> bool:
     """Ends a pause, by hand or not. What was refused meanwhile is due now, behind what waits longer. False where there is none."""
-    changed = ledger.run(
-        connection,
+    changed = tx.run(
         "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL, recheck_at = NULL,"
         " refused = NULL, probe_at = NULL WHERE name = ? AND paused_at IS NOT NULL",
         name,
     ).rowcount
     if changed:
-        ledger.run(
-            connection,
+        tx.run(
             "UPDATE deliveries SET due_at = ? WHERE destination = ? AND due_at > ? AND claim IS NULL"
             f" AND ({REFUSED_BEFORE} OR (attempts = 0 AND held = 0))",  # the latter was set aside for a Lead
             *(now, name, now),
@@ -180,26 +172,25 @@ def within_rate(state: DestinationState, limit: int, now: int, rate: float | Non
     return min(limit, int((now - start) * rate / 1000)), start
 
 
-def pause(ledger: Ledger, connection: Connection, name: str, reason: str, *, actor: str) -> bool:
+def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
     """Stops forwarding to a destination: what is in flight ends, what is due waits. False where it was paused already."""
-    ledger.run(connection, "INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+    tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
     words = " ".join(reason.replace("\x00", " ").split())[:LONGEST_REASON]
     told = f"{actor}: {words}" if words else f"{actor} paused it"
-    changed = ledger.run(
-        connection,
+    changed = tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = NULL WHERE name = ? AND paused_at IS NULL",
-        ledger.now(connection),
+        tx.now(),
         told,
         name,
     ).rowcount
     if changed:
-        note(ledger, connection, actor, "pause", f"destination {name}", words)
+        note(tx, actor, "pause", f"destination {name}", words)
     return bool(changed)
 
 
-def resume(ledger: Ledger, connection: Connection, name: str, *, actor: str) -> bool:
+def resume(tx: Tx, name: str, *, actor: str) -> bool:
     """Ends a pause, whoever began it, and lets a breaker that is open probe at once. False where there is nothing to end."""
-    changed = end_pause(ledger, connection, name, now=ledger.now(connection))
+    changed = end_pause(tx, name, now=tx.now())
     if changed:
-        note(ledger, connection, actor, "resume", f"destination {name}")
+        note(tx, actor, "resume", f"destination {name}")
     return changed

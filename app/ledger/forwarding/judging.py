@@ -11,9 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import (
     BREAKER_FAILURES,
     PROBE_SECONDS,
@@ -24,6 +21,7 @@ from app.ledger.forwarding.breaker import (
     end_pause,
     pause_refused,
 )
+from app.ledger.transaction import Tx
 
 if TYPE_CHECKING:
     from app.ledger.forwarding.outcomes import Outcome
@@ -45,8 +43,7 @@ LONGEST_LOCATION = 200
 
 
 def settle(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     state: DestinationState,
     outcomes: "Sequence[Outcome]",
     *,
@@ -58,7 +55,7 @@ def settle(
     if not refused:
         return list(outcomes)
     taken_at = _taken_at(state, outcomes, token_print)
-    earlier = _refused_before(ledger, connection, [o.claimed.id for o in refused])
+    earlier = _refused_before(tx, [o.claimed.id for o in refused])
     several = len({*state.refusals.ids, *(o.claimed.id for o in refused)}) >= SEVERAL
 
     def decide(outcome: "Outcome") -> "Outcome":
@@ -84,8 +81,7 @@ def settle(
 
 
 def judge(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     destination: str,
     state: DestinationState,
     outcomes: "Sequence[Outcome]",
@@ -101,25 +97,21 @@ def judge(
         if refusals.ids and taken_at > refusals.since:
             refusals = Refusals()
             if state.paused_token is not None:
-                end_pause(ledger, connection, destination, now=now)
+                end_pause(tx, destination, now=now)
         if refusals != state.refusals or state.taken_print != token_print or taken_at - (state.taken_at or 0) > 1000:
-            ledger.run(
-                connection,
+            tx.run(
                 "UPDATE destinations SET taken_at = ?, taken_print = ?, refused = ? WHERE name = ?",
                 *(taken_at, token_print, refusals.text() if refusals.ids else None, destination),
             )
     is_proven = taken_at is not None
     refused = [o for o in outcomes if o.result in REFUSED and (taken_at is None or o.started_at > taken_at)]
     if refused and state.paused_at is None:
-        _judge_refusals(
-            ledger, connection, destination, refusals, refused, is_proven=is_proven, now=now, token=token_print
-        )
-    _judge_failures(ledger, connection, destination, state, outcomes, now)
+        _judge_refusals(tx, destination, refusals, refused, is_proven=is_proven, now=now, token=token_print)
+    _judge_failures(tx, destination, state, outcomes, now)
 
 
 def _judge_refusals(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     destination: str,
     refusals: Refusals,
     refused: "Sequence[Outcome]",
@@ -137,17 +129,16 @@ def _judge_refusals(
     ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
     if (plain and not is_proven) or repeated or refusals.probes + len(probes) >= PAUSE_PROBES:
         reason = _reason(destination, plain or refused[0])
-        pause_refused(ledger, connection, destination, reason, token, now=now)
+        pause_refused(tx, destination, reason, token, now=now)
     if doubted_at is None and len(ids) >= SEVERAL:
         doubted_at = now
     since = min(refusals.since if refusals.ids else refused[0].started_at, *(o.started_at for o in refused))
     found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(probes))
-    ledger.run(connection, "UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
+    tx.run("UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
 
 
 def _judge_failures(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     destination: str,
     state: DestinationState,
     outcomes: "Sequence[Outcome]",
@@ -176,8 +167,7 @@ def _judge_failures(
         failures = state.failures + 1
         probe_at = _next_probe(failures, now)
     if (failures, probe_at, mixed) != (state.failures, state.probe_at, state.mixed):
-        ledger.run(
-            connection,
+        tx.run(
             "UPDATE destinations SET failures = ?, probe_at = ?, mixed = ? WHERE name = ?",
             *(failures, probe_at, mixed.text() if mixed.until else None, destination),
         )
@@ -203,11 +193,10 @@ def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_prin
     return max(times, default=None)
 
 
-def _refused_before(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     """How often each of these deliveries was refused before, and when that began last (ms)."""
-    condition, value = ledger.among("delivery_id", sorted(ids))
-    rows = ledger.run(
-        connection,
+    condition, value = tx.among("delivery_id", sorted(ids))
+    rows = tx.run(
         f"SELECT delivery_id, COUNT(*), MAX(started_at) FROM attempts WHERE {condition}"
         " AND result IN ('unauthorized', 'redirected') GROUP BY delivery_id",
         value,

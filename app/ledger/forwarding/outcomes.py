@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection
-
 from app.ledger import tables
-from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.forwarding.claims import Claimed, let_go
 from app.ledger.forwarding.judging import REFUSED, judge, settle
+from app.ledger.transaction import Tx
 
 Result = Literal["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected"]
 LONGEST_ERROR = 400
@@ -32,17 +30,15 @@ class Outcome:
     due_at: int | None = None
 
 
-def finish(
-    ledger: Ledger, connection: Connection, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str
-) -> None:
+def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> None:
     """Records outcomes, where their claim still stands, and what they say of the destination's health."""
     if not outcomes:
         return
-    state = destination_state(ledger, connection, destination)
-    outcomes = settle(ledger, connection, state, outcomes, now=now, token_print=token_print)
-    ledger.run_many(connection, _FINISH, [_closing(outcome, now) for outcome in outcomes])
+    state = destination_state(tx, destination)
+    outcomes = settle(tx, state, outcomes, now=now, token_print=token_print)
+    tx.run_many(_FINISH, [_closing(outcome, now) for outcome in outcomes])
     leads = [o.claimed.id for o in outcomes if o.claimed.kind == "lead" and o.due_at is None and _kept_waiting(o)]
-    let_go(ledger, connection, leads, now=now)
+    let_go(tx, leads, now=now)
     rows = [
         (
             o.claimed.id,
@@ -58,8 +54,8 @@ def finish(
         )
         for o in outcomes
     ]
-    ledger.insert(connection, tables.attempts, ATTEMPT, rows)
-    judge(ledger, connection, destination, state, outcomes, now=now, token_print=token_print)
+    tx.insert(tables.attempts, ATTEMPT, rows)
+    judge(tx, destination, state, outcomes, now=now, token_print=token_print)
 
 
 def _kept_waiting(outcome: Outcome) -> bool:

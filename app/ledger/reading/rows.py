@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.ledger.engine import Ledger, look
+from app.ledger.transaction import Tx
 from app.money import Money, json_number
 from app.times import iso
 
@@ -28,11 +27,11 @@ EVENT = (
 )
 
 
-def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+def deliveries_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These deliveries, newest first."""
-    condition, value = ledger.among("d.id", ids)
+    condition, value = tx.among("d.id", ids)
     statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {condition} ORDER BY d.id DESC"
-    return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
+    return [delivery_row(row) for row in tx.run(statement, value).all()]
 
 
 def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
@@ -42,14 +41,14 @@ def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _pages(
-    ledger: Ledger, limit: int | None, page_of: Callable[[Connection, int | None, int], list[dict[str, Any]]]
+    ledger: Ledger, limit: int | None, page_of: Callable[[Tx, int | None, int], list[dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
     """All rows, or `limit` of them, read in pages so that no transaction stays open. page_of(connection, before, most)."""
     before, left = None, limit
     while left is None or left > 0:
         most = PAGE if left is None else min(PAGE, left)
-        with look(ledger) as connection:
-            page = page_of(connection, before, most)
+        with look(ledger) as tx:
+            page = page_of(tx, before, most)
         yield from page
         if len(page) < most:
             return
