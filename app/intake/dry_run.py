@@ -41,7 +41,7 @@ def explain(source: Source, inbound: Inbound, rules: Rules, received_at: datetim
         if facts is None:
             outcome, reason = "parked", NOBODY
         else:
-            payload = Events().body(facts).fields
+            payload = Events().render(facts)
     return {
         "outcome": outcome,
         "reason": reason,

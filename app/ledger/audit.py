@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from app import times
 from app.ledger import tables
+from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
-from app.ledger.transaction import Tx
 
 
-def note(tx: Tx, actor: str, action: str, subject: str, detail: str = "") -> None:
+def note(ledger: Ledger, connection: Connection, actor: str, action: str, subject: str, detail: str = "") -> None:
     """One line in the audit log."""
-    row = (tx.now(), actor, action, subject, detail)
-    tx.insert(tables.audit, ("at", "actor", "action", "subject", "detail"), [row])
+    row = (ledger.now(connection), actor, action, subject, detail)
+    ledger.insert(connection, tables.audit, ("at", "actor", "action", "subject", "detail"), [row])
 
 
 def audit(
-    tx: Tx, *, before: int | None = None, subject: str | None = None, limit: int = 50
+    ledger: Ledger, connection: Connection, *, before: int | None = None, subject: str | None = None, limit: int = 50
 ) -> Sequence[dict[str, Any]]:
     """One page of the audit log, newest first; of one subject ("delivery 12") where it is given."""
     condition, values = ("subject = ? AND ", [subject]) if subject else ("", [])
-    rows = tx.run(
+    rows = ledger.run(
+        connection,
         f"SELECT id, at, actor, action, subject, detail FROM audit WHERE {condition}id < ? ORDER BY id DESC LIMIT ?",
         *values,
         before or LARGEST_ID,

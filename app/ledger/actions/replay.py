@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlalchemy import Connection
+
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import let_go
-from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard"]
 
@@ -31,15 +32,16 @@ class Mended:
     message: str
 
 
-def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mended:
+def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str, force: bool = False) -> Mended:
     """Makes a delivery due now. Dead or discarded: pending, with the schedule afresh; open: due now; delivered: only by force.
 
     One that is being sent is left alone. Raises DeliveryNotFound. Doing it twice is harmless.
     """
-    lock = tx.for_update
+    lock = "" if ledger.is_sqlite else " FOR UPDATE"
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = tx.run(
+    row = ledger.run(
+        connection,
         f"SELECT status, claim, payload FROM deliveries WHERE id = ?{lock}",
         delivery_id,
     ).first()
@@ -52,26 +54,28 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mend
         return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
     if status == "delivered" and not force:
         return Mended(delivery_id, False, "it was delivered: use force to send it again")
-    now = tx.now()
+    now = ledger.now(connection)
     if status in ("pending", "retrying"):
-        tx.run("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", now, delivery_id)
+        ledger.run(connection, "UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", now, delivery_id)
     else:
-        tx.run(
+        ledger.run(
+            connection,
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
             " WHERE id = ?",
             now,
             delivery_id,
         )
-    note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}")
+    note(ledger, connection, actor, "replay", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is due now")
 
 
-def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
+def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str) -> Mended:
     """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is left alone."""
-    lock = tx.for_update
+    lock = "" if ledger.is_sqlite else " FOR UPDATE"
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = tx.run(
+    row = ledger.run(
+        connection,
         f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",
         delivery_id,
     ).first()
@@ -82,26 +86,30 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
         return Mended(delivery_id, False, "it is being sent just now: left alone")
     if status in ("delivered", "discarded"):
         return Mended(delivery_id, False, f"it is {status}: left alone")
-    tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)
-    let_go(tx, [delivery_id], now=tx.now())
-    note(tx, actor, "discard", f"delivery {delivery_id}", f"was {status}")
+    ledger.run(
+        connection, "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id
+    )
+    let_go(ledger, connection, [delivery_id], now=ledger.now(connection))
+    note(ledger, connection, actor, "discard", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is discarded")
 
 
-def withdraw(tx: Tx, conversion_id: int, reason: str) -> None:
+def withdraw(ledger: Ledger, connection: Connection, conversion_id: int, reason: str) -> None:
     """Discards what of a conversion was not tried yet. Idempotent."""
-    rows = tx.run(
+    rows = ledger.run(
+        connection,
         "UPDATE deliveries SET last_error = ?"
         " WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL RETURNING id",
         reason,
         conversion_id,
     )
     for delivery_id in rows.scalars().all():
-        discard(tx, delivery_id, actor="bridge")
+        discard(ledger, connection, delivery_id, actor="bridge")
 
 
 def matching(
-    tx: Tx,
+    ledger: Ledger,
+    connection: Connection,
     *,
     status: str,
     source: str | None = None,
@@ -118,7 +126,7 @@ def matching(
         conditions.append("created_at >= ?")
         values.append(since)
     statement = f"SELECT id FROM deliveries WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?"
-    return list(tx.run(statement, *values, limit).scalars())
+    return list(ledger.run(connection, statement, *values, limit).scalars())
 
 
 def replay_all(
@@ -129,9 +137,9 @@ def replay_all(
     after = 0
     while True:
 
-        def batch(tx: Tx, after: int = after) -> list[Mended]:
-            ids = matching(tx, status=status, source=source, since=since, after=after)
-            return [replay(tx, one, actor=actor, force=force) for one in ids]
+        def batch(connection: Connection, after: int = after) -> list[Mended]:
+            ids = matching(ledger, connection, status=status, source=source, since=since, after=after)
+            return [replay(ledger, connection, one, actor=actor, force=force) for one in ids]
 
         mended = ledger.transact(batch)
         if not mended:
@@ -140,73 +148,78 @@ def replay_all(
         after = mended[-1].delivery_id
 
 
-def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
+def mend(
+    ledger: Ledger, connection: Connection, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = ""
+) -> list[int]:
     """Replays or discards those of `ids` that may be; returns which. What is sent just now, delivered or forgotten is left alone.
 
     mark: names the bulk discard in the audit log. Doing it twice is harmless.
     """
-    condition, value = tx.among("id", sorted(ids))
+    condition, value = ledger.among("id", sorted(ids))
     states = "'dead', 'retrying', 'pending', 'discarded'" if verb == "replay" else "'dead', 'retrying', 'pending'"
-    lock = tx.for_update
-    rows = tx.run(
+    lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    rows = ledger.run(
+        connection,
         f"SELECT id, status FROM deliveries WHERE {condition} AND claim IS NULL AND status IN ({states})"
         f" AND payload <> ? ORDER BY id{lock}",
         value,
         BLANK_PAYLOAD,
     ).all()
-    now = tx.now()
+    now = ledger.now(connection)
     if verb == "replay":
         open_ones = [(now, identity) for identity, status in rows if status in ("pending", "retrying")]
         closed = [(now, identity) for identity, status in rows if status in ("dead", "discarded")]
-        tx.run_many("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
-        tx.run_many(
+        ledger.run_many(connection, "UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
+        ledger.run_many(
+            connection,
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
             " WHERE id = ?",
             closed,
         )
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
-        tx.run_many(statement, [(identity,) for identity, _ in rows])
-        let_go(tx, [identity for identity, _ in rows], now=now)
+        ledger.run_many(connection, statement, [(identity,) for identity, _ in rows])
+        let_go(ledger, connection, [identity for identity, _ in rows], now=now)
     tail = f"; {mark}" if mark else ""
     notes = [(now, actor, verb, f"delivery {identity}", f"was {status}{tail}") for identity, status in rows]
-    tx.insert(tables.audit, _NOTE, notes)
+    ledger.insert(connection, tables.audit, _NOTE, notes)
     return [identity for identity, _ in rows]
 
 
-def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
+def undo_discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str) -> Mended:
     """Makes a discarded delivery what it was: dead, or open and due now. Left alone where it is discarded no longer.
 
     Raises DeliveryNotFound.
     """
-    lock = tx.for_update
+    lock = "" if ledger.is_sqlite else " FOR UPDATE"
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = tx.run(f"SELECT status, payload FROM deliveries WHERE id = ?{lock}", delivery_id).first()
+    row = ledger.run(connection, f"SELECT status, payload FROM deliveries WHERE id = ?{lock}", delivery_id).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
     status, payload = row
-    was = _status_before(tx, delivery_id)
+    was = _status_before(ledger, connection, delivery_id)
     if status != "discarded" or was is None:
         return Mended(delivery_id, False, f"it is {status}: left alone")
     if payload == BLANK_PAYLOAD:
         return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
-    due_at = None if was == "dead" else tx.now()
+    due_at = None if was == "dead" else ledger.now(connection)
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
-    tx.run(statement, was, due_at, delivery_id)
-    note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
+    ledger.run(connection, statement, was, due_at, delivery_id)
+    note(ledger, connection, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
     return Mended(delivery_id, True, f"it is {was} again")
 
 
-def new_mark(tx: Tx) -> str:
+def new_mark(ledger: Ledger, connection: Connection) -> str:
     """A name for a bulk discard that begins now: the newest line of the audit log, after which its lines are, and chance."""
-    line = tx.run("SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
+    line = ledger.run(connection, "SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
     return f"{line}-{secrets.token_hex(4)}"
 
 
-def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
+def marked(ledger: Ledger, connection: Connection, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
     """What the bulk discard `mark` discarded: (line of the audit log, delivery), in order, lines from `after` on."""
-    rows = tx.run(
+    rows = ledger.run(
+        connection,
         "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
         max(after, int(mark.split("-", 1)[0])),
         f"%; {mark}",
@@ -215,9 +228,10 @@ def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]
     return [(line, int(subject.removeprefix("delivery "))) for line, subject in rows]
 
 
-def _status_before(tx: Tx, delivery_id: int) -> str | None:
+def _status_before(ledger: Ledger, connection: Connection, delivery_id: int) -> str | None:
     """What a delivery was before it was last discarded; None where nobody discarded it by hand."""
-    detail = tx.run(
+    detail = ledger.run(
+        connection,
         "SELECT detail FROM audit WHERE subject = ? AND action = 'discard' ORDER BY id DESC LIMIT 1",
         f"delivery {delivery_id}",
     ).scalar()

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from app import times
-from app.ledger.transaction import Tx
+from app.ledger.engine import Ledger
 
 
-def sandbox(tx: Tx, limit: int = 100) -> list[dict[str, Any]]:
+def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
     """What the sandbox received, newest first."""
-    rows = tx.run(
+    rows = ledger.run(
+        connection,
         "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
         " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",
         limit,
