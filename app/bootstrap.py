@@ -1,7 +1,6 @@
 """The composition root: settings to working parts. Nothing is made at import time."""
 
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,11 +100,6 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
     writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
     writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
     return Intake(settings, all_sources(settings.config, settings.config_path), writer.record), writer
-
-
-def host_name() -> str:
-    """This machine, as its workers' rows name it."""
-    return socket.gethostname()
 
 
 def free_bytes(folder: Path) -> int:

@@ -6,11 +6,6 @@ from typing import Literal
 class BridgeError(Exception):
     """Root of every error that the bridge raises on purpose."""
 
-    @property
-    def public(self) -> str:
-        """What anybody may be told of it."""
-        return str(self)
-
 
 class ConfigurationError(BridgeError):
     """A setting is missing or wrong; the text names it and says what to do."""
@@ -43,6 +38,10 @@ class MalformedEvent(SourceError):
     """The body cannot be read as what the source sends."""
 
 
+class SetupRequest(SourceError):
+    """A provider's ping while its webhook is set up, which it sends unsigned. It carries nothing: answered 200, not recorded."""
+
+
 class DeliveryError(BridgeError):
     """Something about sending a delivery."""
 
@@ -63,15 +62,20 @@ class LedgerError(BridgeError):
     """Something about the ledger."""
 
 
-class LedgerUnavailable(LedgerError):
-    """The ledger cannot take or give anything now: locked, full, read-only or unreachable.
+UnavailableReason = Literal["read-only", "full", "busy", "refused", "damaged", "unreachable"]
 
-    Its text is the driver's, which names hosts, ports and paths: for the log and the command line.
-    """
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot take or give anything now. The message is for logs and the command line; where it may name a host or a
+    path, `reason` says why in one word, and `public` is what strangers are shown."""
+
+    def __init__(self, message: str, *, reason: UnavailableReason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
     @property
     def public(self) -> str:
-        return "the ledger is not available; try again shortly"
+        return f"the ledger cannot be used now ({self.reason})" if self.reason else str(self)
 
 
 class SchemaOutdated(LedgerError):

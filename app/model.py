@@ -14,7 +14,7 @@ Status = Literal["pending", "retrying", "delivered", "dead", "discarded"]
 STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "dead", "discarded")
 OUTCOMES: tuple[Outcome, ...] = ("sale", "lead", "pending", "ignored", "parked", "duplicate")
 
-CLICK_ID_NAMES = ("clickId", "clickid", "click_id", "cms_click_id", "dub_click_id", "dub_id", "cms_rf")
+CLICK_ID_NAMES = ("clickId", "clickid", "click_id", "cms_click_id", "dub_click_id", "dubClickId", "dub_id", "cms_rf")
 CUSTOMER_ID_NAMES = (
     "customerExternalId",
     "customer_external_id",
@@ -23,6 +23,7 @@ CUSTOMER_ID_NAMES = (
     "user_id",
     "userId",
     "dubCustomerExternalId",
+    "dubCustomerId",
 )
 
 
@@ -48,16 +49,23 @@ class Rules:
     customer_id_names: tuple[str, ...] = CUSTOMER_ID_NAMES
     reference_click_prefixes: tuple[tuple[str, bool], ...] = (("clk_", True), ("clickid_", True), ("dub_id_", False))
     """(prefix, keep): a Stripe client_reference_id that begins with prefix is a click id, with the prefix kept or cut."""
+    reference_names_customer: bool = True
+    """A client_reference_id that is no click id names the customer (STRIPE_REFERENCE=customer)."""
     sale_events: frozenset[str] = frozenset({"checkout", "invoice"})
     """Of checkout, invoice, payment_intent, charge: which Stripe events may become a Sale (STRIPE_SALE_EVENTS)."""
     net_of_tax: bool = False
     """Sale amounts net of tax, for sessions and invoices alike."""
     accept_test_events: bool = False
-    """Stripe events with livemode false are mapped like any other."""
+    """Test events are mapped like any other, for sources that `test_events` does not name."""
+    test_events: MappingABC[str, bool] = field(default_factory=dict)
+    """The same by source (<SOURCE>_ALLOW_TEST_EVENTS)."""
     looks_up_persons: bool = False
     """A worker looks up at Stripe whom a conversion is about (STRIPE_API_KEY), so that one with no name may wait for that."""
     phone_region: str | None = None
     """Two-letter region for phone numbers with no country code; None guesses nothing."""
+
+    def accepts_test_events(self, source: str) -> bool:
+        return self.test_events.get(source, self.accept_test_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,9 @@ class Who:
 
     customer_id: str | None = None
     """An explicit customer id (customerExternalId): metadata, hidden field, account id of a sign-up."""
+    is_reference: bool = False
+    """`customer_id` comes from a reference that may as well name an order (Stripe's client_reference_id): one that was never seen
+    before does not outrank what is known of the person."""
     click_id: str | None = None
     email: str | None = None
     name: str | None = None
@@ -159,7 +170,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a dialect needs to render one payload: the conversion and what is known of its person."""
+    """All that a dialect needs for one body: the conversion and what is known of its person. `source` is its name."""
 
     kind: Kind
     occurred_at: datetime
@@ -170,6 +181,7 @@ class Facts:
     phone: str | None
     sale: Sale | None = None
     lead: Lead | None = None
+    source: str = ""
 
 
 def dedupe_key(source: str, mapped: Mapped, key: str) -> str:

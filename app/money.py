@@ -11,7 +11,14 @@ from decimal import Decimal
 WHOLE = frozenset(
     ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
 )
-THOUSANDTHS = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
+THOUSANDTHS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+"""IQD and LYD are not Stripe's; they have three decimals too."""
+ISO_EXPONENTS = {
+    **dict.fromkeys(WHOLE - {"MGA"} | {"ISK", "UGX", "UYI"}, 0),
+    **dict.fromkeys(THOUSANDTHS, 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+"""How many decimals ISO 4217's minor unit of a currency stands for; 2 for every other."""
 LARGEST_MINOR = 10**15
 """Beyond this a JSON number loses digits in a reader that uses doubles; no real payment comes near it."""
 
@@ -50,6 +57,14 @@ def currency_code(text: object) -> str | None:
     return code if len(code) == 3 and code.isascii() and code.isalpha() else None
 
 
+def from_iso_minor(minor: int, currency: str) -> Money:
+    """Reads ISO 4217's minor unit, as providers other than Stripe count: 500 ISK is 500 crowns.
+
+    Raises ValueError where that is a fraction that our unit of the currency cannot hold.
+    """
+    return from_major(Decimal(minor).scaleb(-ISO_EXPONENTS.get(currency, 2)), currency)
+
+
 def from_major(text: object, currency: str) -> Money:
     """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is no exact amount of that currency.
 
@@ -69,6 +84,11 @@ def from_major(text: object, currency: str) -> Money:
     if minor != nearest:
         raise ValueError(f"the amount has more decimals than {currency} has")
     return Money(int(minor), currency)
+
+
+def amount_text(amount: float, currency: str) -> str:
+    """An amount in major units for people: "1,999.00 USD", with all decimals of its currency."""
+    return f"{amount:,.{decimals(currency)}f} {currency}"
 
 
 def json_number(amount: Decimal) -> int | float:

@@ -6,7 +6,7 @@ stands for ever: a fact that would join two persons already sent under different
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.model import Who
 
@@ -42,16 +42,20 @@ class Person:
         return self.explicit_id or self.provider_id or (normal_email(self.email) if self.email else None) or self.phone
 
 
+Identifier = tuple[str, str]
+
+
 @dataclass(slots=True)
 class Resolution:
     """The person of an event, the conflicts found on the way, and those merged into another."""
 
     person: Person
+    identifiers: Sequence[Identifier] = ()
+    """Those that name this person from now on."""
     conflicts: list[str] = field(default_factory=list)
     merged: list[Person] = field(default_factory=list)
 
 
-Identifier = tuple[str, str]
 Find = Callable[[Identifier], Sequence[Person]]
 """The persons that have an identifier, the one last seen with it first."""
 
@@ -79,6 +83,8 @@ def resolve(
 
     attempted(person): whether anything was ever tried to be sent for them; asked only where it matters.
     """
+    if who.is_reference and _is_outranked(who, identifiers, find, attempted):
+        who, identifiers = replace(who, customer_id=None), [one for one in identifiers if one[0] != "id"]
     resolution: Resolution | None = None
     for identifier, candidate in _candidates(who, identifiers, find):
         if resolution is None:
@@ -88,7 +94,21 @@ def resolve(
     if resolution is None:
         resolution = Resolution(create())
     _learn(resolution, who, identifiers, attempted)
+    resolution.identifiers = identifiers
     return resolution
+
+
+def _is_outranked(who: Who, identifiers: Sequence[Identifier], find: Find, attempted: Callable[[Person], bool]) -> bool:
+    """Whether the reference in `who` is new, and an e-mail address or the provider's own id is of a person with an id to keep: an
+    order number would make another person of them at each order."""
+    if find(("id", who.customer_id or "")):
+        return False
+    known = (find(identifier) for identifier in identifiers if identifier[0] in ("alias", "email"))
+    return any(
+        person.explicit_id is not None or attempted(person)
+        for persons in known
+        for person in (one.survivor() for one in persons[:1])
+    )
 
 
 def _candidates(who: Who, identifiers: Sequence[Identifier], find: Find) -> Iterator[tuple[Identifier, Person]]:

@@ -25,7 +25,7 @@ def fill(database_url: str, count: int) -> None:
             inbound = Inbound(purchases.make()[1], HEADERS)
             mapped = SOURCE.map(inbound, rules)
             arrivals.append(Arrival("stripe", mapped, inbound, kept_headers(HEADERS), datetime.now(UTC)))
-        receipts = ledger.transact(lambda connection, group=arrivals: record(ledger, connection, group, policy))
+        receipts = ledger.transact(lambda tx, group=arrivals: record(tx, group, policy))
         if not all(receipt.delivers for receipt in receipts):
             raise RuntimeError(f"a purchase of the backlog became {receipts[0].outcome}: {receipts[0].reason}")
         count -= len(arrivals)
@@ -35,7 +35,7 @@ def fill(database_url: str, count: int) -> None:
 def delivered(database_url: str) -> int:
     """How many deliveries the ledger says are delivered."""
     ledger = Ledger(database_url)
-    with ledger.read() as connection:
-        found = ledger.run(connection, "SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").scalar_one()
+    with ledger.read() as tx:
+        found = tx.run("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").scalar_one()
     ledger.close()
     return int(found)

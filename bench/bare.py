@@ -30,7 +30,7 @@ def send_all(port: int, bodies: list[tuple[str, bytes]], threads: int) -> None:
 
     def work() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"Authorization": "Bearer token of the benchmark", "Content-Type": "application/json"}
+        headers = {"Authorization": "Bearer token-of-the-benchmark", "Content-Type": "application/json"}
         while (turn := next(turns)) < len(bodies):
             key, payload = bodies[turn]
             connection.request("POST", "/track/sale", payload, {**headers, "Idempotency-Key": key})

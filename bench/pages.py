@@ -13,7 +13,7 @@ from bench.table import Row, number
 
 AIM_MS = 200.0
 PASSWORD = "of the benchmark"  # as bench/parts.py sets it
-API = {"Authorization": "Bearer token of the benchmark"}
+API = {"Authorization": "Bearer token-of-the-benchmark"}
 SECRETS = {"TYPEFORM_WEBHOOK_SECRET": "secret of the benchmark", "DESTINATION_URL": "https://destination.example"}
 
 
@@ -24,7 +24,7 @@ def measure(
     for database in databases:
         url = parts.database(database)
         year.fill(url, rows, lambda line: print(f"         {line}", file=sys.stderr, flush=True))
-        web, port = parts.web(url, DESTINATION_TOKEN="token of the benchmark", **SECRETS)
+        web, port = parts.web(url, DESTINATION_TOKEN="token-of-the-benchmark", **SECRETS)
         took = ask(f"http://127.0.0.1:{port}", paths(rows), rounds)
         web.stop()
         medians = {path: statistics.median(times) for path, times in took.items()}

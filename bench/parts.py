@@ -154,7 +154,7 @@ class Parts:
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment |= {"PYTHONPATH": str(ROOT), "BRIDGE_HOME": str(self.folder / "home")}
         environment |= {"STRIPE_WEBHOOK_SECRET": SECRET, "DASHBOARD_PASSWORD": "of the benchmark"}
-        environment |= {"SECRET_KEY": "secret key of the benchmark", "API_TOKEN": "token of the benchmark"}
+        environment |= {"SECRET_KEY": "secret key of the benchmark", "API_TOKEN": "token-of-the-benchmark"}
         part = Part(arguments, environment | variables, self.folder, output or (self.folder / "log.txt").open("ab"))
         self._started.append(part)
         return part
@@ -245,7 +245,7 @@ def to_sink(sink: Sink) -> dict[str, str]:
     """The variables that make `sink` the destination."""
     return {
         "DESTINATION_URL": sink.url,
-        "DESTINATION_TOKEN": "token of the benchmark",
+        "DESTINATION_TOKEN": "token-of-the-benchmark",
         "DESTINATION_ALLOW_PRIVATE": "1",
     }
 

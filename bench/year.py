@@ -5,13 +5,15 @@ made nothing. One person has one purchase in a hundred. What is told by chance i
 same every time.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Index
+from sqlalchemy import Index
 
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 DAYS = 60
 CHUNK = 100_000
@@ -30,6 +32,7 @@ def fill(
     """
     ledger = Ledger(database_url)
     with ledger.engine.connect() as connection:
+        tx = Tx(connection, is_sqlite=ledger.is_sqlite, clock=time.time)
         if ledger.is_sqlite:
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
             connection.exec_driver_sql("PRAGMA cache_size=-400000")
@@ -40,7 +43,7 @@ def fill(
             connection.commit()
         indexes = [index for table in tables.metadata.sorted_tables for index in table.indexes]
         _each(connection, indexes, Index.drop)
-        end = ledger.now(connection)
+        end = tx.now()
         for start in range(0, rows, CHUNK):
             for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end, due_each):
                 connection.exec_driver_sql(statement if ledger.is_sqlite else statement.replace("%", "%%"))
@@ -48,7 +51,7 @@ def fill(
             told(f"{min(start + CHUNK, rows):,} of {rows:,} deliveries")
         _each(connection, indexes, Index.create)
         told("indexes")
-        _finish(ledger, connection, rows, end)
+        _finish(tx, rows, end)
         connection.commit()
         if not ledger.is_sqlite:  # as its autovacuum would
             connection.exec_driver_sql("COMMIT")
@@ -68,10 +71,10 @@ def tail_of(number: int) -> str:
     return f"{number * 2654435761 % 2**32:08x}{number:08x}"
 
 
-def _each(connection: Connection, indexes: list[Index], change: Callable[[Index, Any], None]) -> None:
+def _each(tx: Tx, indexes: list[Index], change: Callable[[Index, Any], None]) -> None:
     for index in indexes:
-        change(index, connection)
-    connection.commit()
+        change(index, tx)
+    tx.connection.commit()
 
 
 def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_each: int) -> list[str]:
@@ -120,7 +123,8 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
             {blob.format(body)} FROM {base} WHERE i % 5 = 0""",
         f"""INSERT INTO conversions (id, state, kind, source, dedupe_key, hold, event_id, person_id, occurred_at, created_at,
             facts) SELECT conversion_id, 'counted', kind, source, kind || ':' || source || ':pi_' || x, 'none', event_id,
-            person_id, at, at, '{{"click_id":"clk_' || x || '","sale":{{"minor":4900,"currency":"USD","event_name":"order_paid"}}}}'
+            person_id, at, at, '{{"click_id":"clk_' || x || '","sale":{{"minor":4900,"currency":"USD","invoice_id":"pi_'
+            || x || '","event_name":"order_paid"}}}}'
             FROM {base}""",
         f"INSERT INTO dedupe_keys (key, conversion_id) SELECT kind || ':' || source || ':pi_' || x, conversion_id FROM {base}",
         f"INSERT INTO dedupe_keys (key, conversion_id) SELECT kind || ':' || source || ':cs_' || x, conversion_id FROM {base}",
@@ -153,18 +157,17 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
     ]  # fmt: skip
 
 
-def _finish(ledger: Ledger, connection: Connection, rows: int, now: int) -> None:
+def _finish(tx: Tx, rows: int, now: int) -> None:
     """Ids go on after these; a worker is alive, a destination known, and a source was last heard of long ago."""
     last = rows * IDS + 10
-    if ledger.is_sqlite:
-        connection.exec_driver_sql("UPDATE counters SET value = ? WHERE name = 'ids'", (last,))
+    if tx.is_sqlite:
+        tx.connection.exec_driver_sql("UPDATE counters SET value = ? WHERE name = 'ids'", (last,))
     else:
-        connection.exec_driver_sql("SELECT setval('bridge_ids', %s)", (last,))
-    connection.exec_driver_sql("INSERT INTO destinations (name) VALUES ('main')")
-    connection.exec_driver_sql("UPDATE events SET source = 'tally' WHERE id = 1")
+        tx.connection.exec_driver_sql("SELECT setval('bridge_ids', %s)", (last,))
+    tx.connection.exec_driver_sql("INSERT INTO destinations (name) VALUES ('main')")
+    tx.connection.exec_driver_sql("UPDATE events SET source = 'tally' WHERE id = 1")
     worker = (now, now + 86_400_000)
-    ledger.run(
-        connection,
+    tx.run(
         "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('bench', 1, '1', ?, ?)",
         *worker,
     )

@@ -34,10 +34,12 @@ for _name in list(os.environ):
     if (
         _upper in _NAMES
         or _upper.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN"))
+        or (_upper.endswith("_FILE") and _upper.removesuffix("_FILE") in _NAMES)
         or _upper.startswith(("PG", "FLASK_", "GRANIAN_"))
     ):
         del os.environ[_name]
 os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code
+os.environ["BRIDGE_ENV_FILE"] = os.devnull  # nor the bridge.env
 os.environ["LC_ALL"] = "C"  # initdb refuses a locale that is not installed; Python takes C as UTF-8
 
 
@@ -95,6 +97,27 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def ledger(ledger_url: str) -> Iterator[Ledger]:
     opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing in it, on each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    postgres = request.getfixturevalue("postgres")
+    name = f"empty_{time.monotonic_ns()}"
+    _execute(postgres, f"CREATE DATABASE {name}")
+    yield _with_database(postgres, name)
+    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Ledger]:
+    """A ledger on it, without a schema."""
+    opened = Ledger(empty_url)
     yield opened
     opened.close()
 

@@ -26,6 +26,6 @@ def test_there_are_pieces():
 def test_a_piece_of_bridge_toml_works_as_it_stands(piece, make_settings, tmp_path):
     path = tmp_path / "bridge.toml"
     path.write_text(piece, encoding="utf-8")
-    settings = make_settings(BRIDGE_CONFIG=str(path), WAREHOUSE_TOKEN="token of the warehouse")
+    settings = make_settings(BRIDGE_CONFIG=str(path), WAREHOUSE_TOKEN="token-of-the-warehouse")
     assert all_sources(settings.config, path)
     _ = make_policy(settings), settings.retention, settings.alerts, settings.destination_tables

@@ -122,9 +122,9 @@ def test_nothing_that_comes_in_breaks_the_bridge_or_is_lost(make_settings, ledge
             seen[outcome] += 1
             assert outcome in ("MalformedEvent", "SignatureError") or row
     writer.stop()
-    with ledger.read() as c:
-        rows, counted = ledger.run(c, "SELECT COUNT(*), SUM(received_count) FROM events").one()
-        claimed = ledger.run(c, "SELECT COUNT(*) FROM dedupe_keys").scalar_one()
+    with ledger.read() as tx:
+        rows, counted = tx.run("SELECT COUNT(*), SUM(received_count) FROM events").one()
+        claimed = tx.run("SELECT COUNT(*) FROM dedupe_keys").scalar_one()
     taken = sum(n for outcome, n in seen.items() if outcome not in ("MalformedEvent", "SignatureError"))
     assert counted == taken
     assert rows > 0

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.money import LARGEST_MINOR, Money, currency_code, from_major, json_number
+from app.money import LARGEST_MINOR, Money, currency_code, from_iso_minor, from_major, json_number
 
 WHOLE = ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
 THOUSANDTHS = ["BHD", "JOD", "KWD", "OMR", "TND"]
@@ -112,3 +112,26 @@ def test_a_currency_code_is_upper_case(text: str, code: str) -> None:
 @pytest.mark.parametrize("text", ["", "us", "usdd", "u1d", "€€€", None, 978, ["usd"], "éur"])
 def test_what_is_no_currency_code_is_none(text: object) -> None:
     assert currency_code(text) is None
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "major"),
+    [
+        (500, "ISK", "500"),
+        (5000, "UGX", "5000"),
+        (500, "JPY", "500"),
+        (1999, "USD", "19.99"),
+        (1234, "KWD", "1.234"),
+        (1234, "IQD", "1.234"),
+        (1234, "LYD", "1.234"),
+        (50000, "MGA", "500"),
+        (1999, "HUF", "19.99"),
+    ],
+)
+def test_iso_units_are_read_as_other_providers_count_them(minor: int, currency: str, major: str) -> None:
+    assert from_iso_minor(minor, currency).major == Decimal(major)
+
+
+def test_an_iso_amount_that_our_unit_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="decimals"):
+        from_iso_minor(50020, "MGA")

@@ -56,8 +56,8 @@ def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger):
     nameless = w.intent(capture_method="manual", receipt_email=None)
     (receipt,) = recorder.take(world.body("payment_intent.succeeded", nameless))
     assert receipt.outcome == "parked"
-    with ledger.read() as c:
-        assert ledger.run(c, "SELECT count(*) FROM persons").scalar_one() == 0
+    with ledger.read() as tx:
+        assert tx.run("SELECT count(*) FROM persons").scalar_one() == 0
 
 
 def test_two_first_invoices_of_one_subscription_are_two_sales(ledger):
@@ -103,8 +103,8 @@ def test_a_held_intent_that_turns_out_to_be_an_invoices_is_withdrawn_unsent(ledg
     (again,) = recorder.take(world.body("payment_intent.succeeded", w.intent()))
     assert again.outcome in ("duplicate", "ignored")
     assert len(recorder.deliveries()) == 2
-    with ledger.read() as c:
-        assert "discard" in ledger.run(c, "SELECT action FROM audit").scalars().all()
+    with ledger.read() as tx:
+        assert "discard" in tx.run("SELECT action FROM audit").scalars().all()
 
 
 def test_a_held_intent_and_its_invoice_linked_in_one_group_are_one_sale(ledger):

@@ -42,16 +42,16 @@ class Story:
             occurred_at=START + timedelta(minutes=n), **fields,
         )  # fmt: skip
         arrival = Arrival(source, mapped, Inbound(b"{}", {}), {}, START)
-        return self.ledger.transact(lambda c: record(self.ledger, c, [arrival], self.policy))[0]
+        return self.ledger.transact(lambda tx: record(tx, [arrival], self.policy))[0]
 
     def send_all(self) -> None:
-        with self.ledger.write() as c:
-            self.ledger.run(c, "UPDATE deliveries SET attempts = 1, status = 'delivered', due_at = NULL")
+        with self.ledger.write() as tx:
+            tx.run("UPDATE deliveries SET attempts = 1, status = 'delivered', due_at = NULL")
 
     @property
     def sent(self) -> list[dict[str, Any]]:
-        with self.ledger.read() as c:
-            return [json.loads(p) for p in self.ledger.run(c, "SELECT payload FROM deliveries ORDER BY id").scalars()]
+        with self.ledger.read() as tx:
+            return [json.loads(p) for p in tx.run("SELECT payload FROM deliveries ORDER BY id").scalars()]
 
     @property
     def ids(self) -> list[str]:
@@ -59,8 +59,8 @@ class Story:
 
     @property
     def conflicts(self) -> list[str]:
-        with self.ledger.read() as c:
-            return list(self.ledger.run(c, "SELECT reason FROM conflicts ORDER BY id").scalars())
+        with self.ledger.read() as tx:
+            return list(tx.run("SELECT reason FROM conflicts ORDER BY id").scalars())
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_of_two_persons_who_become_one_the_click_that_came_first_is_the_first(le
 def test_a_click_that_was_sent_stands_where_two_persons_become_one(story):
     story.sale(aliases=("stripe:cus_1",), click_id="clk_1")
     story.lead(email="ada@example.com", click_id="clk_2")
-    story.ledger.transact(lambda c: story.ledger.run(c, "UPDATE deliveries SET attempts = 1 WHERE kind = 'lead'"))
+    story.ledger.transact(lambda tx: tx.run("UPDATE deliveries SET attempts = 1 WHERE kind = 'lead'"))
     story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
     assert [p["clickId"] for p in story.sent] == ["clk_2", "clk_2"]
     assert story.ids == ["ada@example.com"] * 2
@@ -292,11 +292,11 @@ def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
     story._record("calendly", next(numbers), {"email": "ada@example.com"}, outcome="parked")
     story._record("calendly", next(numbers), {"email": "bob@example.com", "click_id": "clk_1"}, outcome="ignored")
     ledger = story.ledger
-    with ledger.write() as c:
-        assert persons_called(ledger, c, "bob@example.com") == [], "it teaches nothing"
-        (person,) = persons_called(ledger, c, "ada@example.com")
-        assert forget(ledger, c, person, actor="test").events == 3
-        bodies = [bytes(body) for body in ledger.run(c, "SELECT body FROM events ORDER BY id").scalars()]
+    with ledger.write() as tx:
+        assert persons_called(tx, "bob@example.com") == [], "it teaches nothing"
+        (person,) = persons_called(tx, "ada@example.com")
+        assert forget(tx, person, actor="test").events == 3
+        bodies = [bytes(body) for body in tx.run("SELECT body FROM events ORDER BY id").scalars()]
     assert bodies == [BLANK_BODY] * 3 + [b"{}"]
     assert story.sent[0].get("name") is None
 
@@ -309,10 +309,10 @@ def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
     story.sale(aliases=("stripe:cus_1",), name="A. Lovelace", phone="+442079460958")
     story.taught(email="ada@example.com", aliases=("stripe:cus_1",))
     ledger = story.ledger
-    with ledger.write() as c:
-        (person,) = persons_called(ledger, c, "ada@example.com")
-        forget(ledger, c, person, actor="test")
-        kept = str(ledger.run(c, "SELECT * FROM persons").all())
+    with ledger.write() as tx:
+        (person,) = persons_called(tx, "ada@example.com")
+        forget(tx, person, actor="test")
+        kept = str(tx.run("SELECT * FROM persons").all())
     for trace in ("ada@", "Lovelace", "cus_1", "7946", "clk_1"):
         assert trace not in kept
 
@@ -324,17 +324,54 @@ def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story
     story.send_all()
     story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
     ledger = story.ledger
-    with ledger.write() as c:
-        (person,) = persons_called(ledger, c, "ADA@example.com")
-        assert persons_called(ledger, c, "cus_1") == [person]
-        done = forget(ledger, c, person, actor="test")
+    with ledger.write() as tx:
+        (person,) = persons_called(tx, "ADA@example.com")
+        assert persons_called(tx, "cus_1") == [person]
+        done = forget(tx, person, actor="test")
     assert (done.events, done.deliveries, done.discarded) == (2, 2, 1)
-    with ledger.read() as c:
+    with ledger.read() as tx:
         for table in ("events", "conversions", "deliveries", "attempts", "persons", "identifiers", "conflicts"):
-            text = str(ledger.run(c, f"SELECT * FROM {table}").all())
+            text = str(tx.run(f"SELECT * FROM {table}").all())
             for trace in ("ada@", "Lovelace", "user_1", "clk_1", "cus_1"):
                 assert trace not in text, (table, trace)
-        assert ledger.run(c, "SELECT COUNT(*) FROM dedupe_keys").scalar_one() == 2
-        assert persons_called(ledger, c, "ada@example.com") == []
+        assert tx.run("SELECT COUNT(*) FROM dedupe_keys").scalar_one() == 2
+        assert persons_called(tx, "ada@example.com") == []
     story.sale(email="ada@example.com")
     assert story.ids[-1] == "ada@example.com", "a later event starts a new person"
+
+
+def test_order_numbers_as_references_do_not_split_a_buyer(ledger):
+    story = Story(ledger)
+    story.lead(email="kim@a.example", click_id="clk_1")
+    story.send_all()
+    for number in (1, 2, 3):
+        story.sale(email="kim@a.example", customer_id=f"order_{number}", is_reference=True)
+        story.send_all()
+    assert story.ids == ["kim@a.example"] * 4
+    assert [payload["clickId"] for payload in story.sent] == ["clk_1"] * 4
+    assert story.conflicts == []
+
+
+def test_the_first_reference_names_a_buyer_and_the_next_ones_do_not(ledger):
+    story = Story(ledger)
+    for number in (1, 2):
+        story.sale(email="kim@a.example", customer_id=f"order_{number}", is_reference=True)
+    story.send_all()
+    story.sale(aliases=("stripe:cus_1",), email="kim@a.example", customer_id="order_3", is_reference=True)
+    assert story.ids == ["order_1"] * 3
+
+
+def test_a_reference_names_a_buyer_who_was_not_sent_yet(ledger):
+    story = Story(ledger)
+    story.sale(aliases=("stripe:cus_1",), email="kim@a.example")
+    story.sale(aliases=("stripe:cus_1",), customer_id="user_1", is_reference=True)
+    assert story.ids == ["user_1"] * 2
+
+
+def test_a_reference_that_was_seen_before_names_its_customer(ledger):
+    story = Story(ledger)
+    story.sale(email="kim@a.example", customer_id="user_1", is_reference=True)
+    story.send_all()
+    story.sale(email="kim@work.example", customer_id="user_1", is_reference=True)
+    story.sale(email="ben@a.example", customer_id="user_2", is_reference=True)
+    assert story.ids == ["user_1", "user_1", "user_2"]

@@ -163,8 +163,8 @@ def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conf
     recorder.send_all()
     recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
     assert recorder.payloads("sale") == first
-    with ledger.read() as c:
-        assert "came after" in ledger.run(c, "SELECT reason FROM conflicts").scalar_one()
+    with ledger.read() as tx:
+        assert "came after" in tx.run("SELECT reason FROM conflicts").scalar_one()
     renewed = {**by_type["invoice.paid"], "id": "in_next", "billing_reason": "subscription_cycle"}
     recorder.take(world.body("invoice.paid", renewed))
     assert recorder.payloads("sale")[-1]["customerExternalId"] == first[0]["customerExternalId"]
@@ -191,8 +191,8 @@ def test_two_opted_in_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conf
     recorder.take(world.body("payment_intent.succeeded", w.intent()))
     recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
     recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
-    with ledger.read() as c:
-        reason = ledger.run(c, "SELECT reason FROM conflicts").scalar_one()
+    with ledger.read() as tx:
+        reason = tx.run("SELECT reason FROM conflicts").scalar_one()
     assert w.pi in reason
     assert w.invoice_id in reason
 
@@ -212,12 +212,12 @@ def test_refunds_mark_their_sale_whichever_comes_first(ledger):
     recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
     recorder.take(world.body("charge.refunded", {**charge, "amount_refunded": 4900, "refunded": True}, 5))
     assert len(recorder.payloads("sale")) == 1
-    with ledger.read() as c:
-        conversion = ledger.run(c, "SELECT conversion_id FROM deliveries").scalar_one()
-        found = marks(ledger, c, conversion)
+    with ledger.read() as tx:
+        conversion = tx.run("SELECT conversion_id FROM deliveries").scalar_one()
+        found = marks(tx, conversion)
     assert {(m["reference"], m["amount_minor"]) for m in found} == {("re_1", 900), (f"{charge['id']}:refunded", 4900)}
 
 
 def _delivery(ledger: Ledger) -> tuple[int, int, int]:
-    with ledger.read() as c:
-        return tuple(ledger.run(c, "SELECT due_at, held, created_at FROM deliveries").one())  # type: ignore[return-value]
+    with ledger.read() as tx:
+        return tuple(tx.run("SELECT due_at, held, created_at FROM deliveries").one())  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Configuration: what is wrong is named, what is secret is shown nowhere, and the README tells of all of it."""
+"""Configuration: what is wrong is named, what is secret is shown nowhere, and docs/settings.md lists all of it."""
 
 import json
 import re
@@ -65,7 +65,7 @@ WRONG = [
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_variable_is_named_and_its_value_is_not_shown(make_settings, name, value):
     with pytest.raises(ConfigurationError) as caught:
-        make_settings(**{"DESTINATION_TOKEN": "a token", name: value})
+        make_settings(**{"DESTINATION_TOKEN": "a-token", name: value})
     text = str(caught.value)
     assert text.startswith(f"{name}: ")
     assert SECRET not in text
@@ -135,9 +135,9 @@ def test_without_database_url_the_ledger_is_in_bridge_home(make_settings, tmp_pa
 
 
 def test_a_token_loses_the_line_break_of_the_file_it_was_kept_in(make_settings):
-    token = make_settings(DESTINATION_TOKEN="a token\r\n").destination_token
+    token = make_settings(DESTINATION_TOKEN="a-token\r\n").destination_token
     assert token is not None
-    assert token.get_secret_value() == "a token"
+    assert token.get_secret_value() == "a-token"
 
 
 def test_an_empty_variable_is_an_unset_one(make_settings):
@@ -184,7 +184,7 @@ def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings
 
 def test_made_up_signing_secrets_open_nothing_once_there_is_a_real_destination(make_settings, tmp_path):
     make_up_secrets(tmp_path)
-    variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a token"}
+    variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a-token"}
     settings = make_settings(BRIDGE_HOME=str(tmp_path), STRIPE_WEBHOOK_SECRET="", **variables)
     assert settings.secrets_of("stripe") == ()
 
@@ -263,34 +263,54 @@ def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(make_se
     assert make_settings(BRIDGE_CONFIG=str(path)).deferred == {"clerk": frozenset({"stripe"})}
 
 
+def test_test_events_are_allowed_by_source(make_settings):
+    assert make_settings().rules.accepts_test_events("shop")
+    rules = make_settings(DESTINATION_URL="https://x.example", DESTINATION_TOKEN="t").rules
+    assert not rules.accepts_test_events("stripe")
+    rules = make_settings(STRIPE_ALLOW_TEST_EVENTS="0", MY_SHOP_ALLOW_TEST_EVENTS="yes").rules
+    assert (rules.accepts_test_events("stripe"), rules.accepts_test_events("my_shop")) == (False, True)
+    with pytest.raises(ConfigurationError, match="SHOP_ALLOW_TEST_EVENTS: must be 1 or 0"):
+        _ = make_settings(SHOP_ALLOW_TEST_EVENTS="perhaps").rules
+
+
+def test_what_a_client_reference_id_is_can_be_set(make_settings):
+    assert make_settings().rules.reference_names_customer
+    assert not make_settings(STRIPE_REFERENCE="ignore").rules.reference_names_customer
+    with pytest.raises(ConfigurationError, match="STRIPE_REFERENCE"):
+        make_settings(STRIPE_REFERENCE="order")
+
+
 def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):
     with pytest.raises(ConfigurationError, match="BRIDGE_CONFIG"):
         _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
 
 
-def rows_of_readme() -> set[str]:
-    """The variables in the first column of README.md's settings table."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]  # other tables name requests: GET, POST
-    cells = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
+def rows_of_docs() -> set[str]:
+    """The variables in the first column of the table in docs/settings.md."""
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\|([^|]*)\|", page, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`?([A-Z][A-Z0-9_]{3,}|`?<SOURCE>_[A-Z_]+)`?", cell)}
 
 
-def test_the_readme_s_table_lists_every_setting():
+def test_the_settings_page_lists_every_setting():
     fields = {name.upper() for name in Settings.model_fields}
-    assert fields - rows_of_readme() == set()
+    assert fields - rows_of_docs() == set()
 
 
-def test_the_readme_s_table_lists_nothing_that_is_no_setting():
+def test_the_settings_page_lists_only_settings():
     fields = {name.upper() for name in Settings.model_fields}
-    assert rows_of_readme() - fields == {"<SOURCE>_WEBHOOK_SECRET", "<SOURCE>_PATH_TOKEN"}
+    assert rows_of_docs() - fields == {
+        "<SOURCE>_WEBHOOK_SECRET",
+        "<SOURCE>_PATH_TOKEN",
+        "<SOURCE>_ALLOW_TEST_EVENTS",
+    }
 
 
-def test_the_readme_s_defaults_are_the_real_ones(monkeypatch, tmp_path):
+def test_the_documented_defaults_are_the_real_ones(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", readme, re.MULTILINE):
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", page, re.MULTILINE):
         value: Any = getattr(settings, name.lower(), None)
         if isinstance(value, int | float) and not isinstance(value, bool):
             assert float(default) == value, name

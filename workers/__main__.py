@@ -15,7 +15,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import check_configuration, host_name, make_ledger, make_nudges
+from app.bootstrap import check_configuration, make_ledger, make_nudges
 from app.config.settings import Settings, load_settings
 from app.destinations.http import destinations_of
 from app.errors import BridgeError
@@ -24,9 +24,10 @@ from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import QUEUE_NAME, connect, worker_serializer
-from app.stack.processes import end_with_parent, pid_started
+from app.stack.processes import Machine, end_with_parent, pid_started, this_machine
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
+from workers.nudge_job import NudgeJob
 from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
@@ -63,7 +64,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     check_schema(ledger)
     destinations = destinations_of(settings)
     nudges = make_nudges(settings)
-    worker_id = _register(ledger)
+    machine = this_machine()
+    worker_id = _register(ledger, machine)
     stop = threading.Event()
     forwarder = Forwarder(ledger, destinations, settings.schedule_seconds, settings.hold_seconds, stop, concurrency)
     forwarder.worker_id = worker_id
@@ -79,7 +81,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     sweeper = Sweeper(
         ledger,
         worker_id,
-        host_name(),
+        machine,
         names,
         lambda: forwarder.is_running,
         nudges.nudge,
@@ -99,6 +101,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("worker.started", worker=worker_id, destinations=names)
+    if not machine.is_certain:
+        log.info("worker.machine_unknown", effect="claims of a killed worker end by time, not at once")
     try:
         for helper in helpers:
             helper.start()
@@ -125,25 +129,34 @@ def _work(settings: Settings, stop: threading.Event, current: list[BridgeWorker]
         try:
             redis = connect(settings.redis_url.get_secret_value(), timeout_seconds=5)
             worker = BridgeWorker(
-                [QUEUE_NAME], connection=redis, serializer=worker_serializer(), worker_ttl=WORKER_TTL_SECONDS, stop=stop
+                [QUEUE_NAME],
+                connection=redis,
+                serializer=worker_serializer(),
+                job_class=NudgeJob,
+                worker_ttl=WORKER_TTL_SECONDS,
+                stop=stop,
             )
             current[:] = [worker]
             worker.work(logging_level="WARNING")
             pause = 0.1
         except (RedisError, OSError) as error:
             log.warning("redis.unreachable", error=type(error).__name__)
+        except StopRequested:
+            raise
+        except Exception as error:
+            log.error("queue.unreadable", exc_info=error)
         stop.wait(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _register(ledger: Ledger) -> int:
+def _register(ledger: Ledger, machine: Machine) -> int:
     pid = os.getpid()
-    return ledger.transact(lambda c: register_worker(ledger, c, host_name(), pid, pid_started(pid), ledger.now(c)))
+    return ledger.transact(lambda tx: register_worker(tx, machine, pid, pid_started(pid), tx.now()))
 
 
 def _unregister(ledger: Ledger, worker_id: int) -> None:
     try:
-        ledger.transact(lambda c: stop_worker(ledger, c, worker_id, ledger.now(c)))
+        ledger.transact(lambda tx: stop_worker(tx, worker_id, tx.now()))
     except BridgeError as error:
         log.warning("ledger.unavailable", error=str(error))
 

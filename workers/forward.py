@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import Connection
 
 from app.destinations.http import Destination
 from app.errors import LedgerUnavailable
@@ -16,6 +15,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
 from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, release
 from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.transaction import Tx
 from workers.senders import Lane
 
 TURN_SECONDS = 0.01
@@ -63,18 +63,17 @@ class Forwarder:
         At the worker's start and at every sweep, and not only within a job: where all is paused, nothing asks for one; and a
         worker with the old token, that is still there for a while, may pause it once more.
         """
-        with self._ledger.read() as connection:
+        with self._ledger.read() as tx:
             refused = any(
-                is_refused_for_another(self._ledger, connection, lane.destination.name, lane.destination.token_print)
-                for lane in self._lanes
+                is_refused_for_another(tx, lane.destination.name, lane.destination.token_print) for lane in self._lanes
             )
         if refused or not self._ready:
             self._ledger.transact(self._ensure)
             self._ready = True
 
-    def _ensure(self, connection: Connection) -> None:
+    def _ensure(self, tx: Tx) -> None:
         for lane in self._lanes:
-            ensure_destination(self._ledger, connection, lane.destination.name, lane.destination.token_print)
+            ensure_destination(tx, lane.destination.name, lane.destination.token_print)
 
     def run(self, before_look: Callable[[], None]) -> int:
         """Sends until there was nothing to do for half a second. Returns how many attempts were made.
@@ -130,18 +129,17 @@ class Forwarder:
         room = lane.room() if wants else 0
         seconds = claim_seconds(lane.destination)
 
-        def work(connection: Connection) -> list[Claimed]:
-            now = self._ledger.now(connection)
+        def work(tx: Tx) -> list[Claimed]:
+            now = tx.now()
             destination = lane.destination
             told = _by_clock(outcomes, now)
-            finish(self._ledger, connection, destination.name, told, now=now, token_print=destination.token_print)
-            give_back(self._ledger, connection, unsent)
-            release(self._ledger, connection, self._doubtful)
+            finish(tx, destination.name, told, now=now, token_print=destination.token_print)
+            give_back(tx, unsent)
+            release(tx, self._doubtful)
             if not room:
                 return []
             return claim(
-                self._ledger,
-                connection,
+                tx,
                 destination.name,
                 token,
                 limit=room,
@@ -175,8 +173,8 @@ class Forwarder:
         return outcomes, unsent
 
     def _has_due(self, lane: Lane) -> bool:
-        with self._ledger.read() as connection:
-            return has_due(self._ledger, connection, lane.destination.name, self._ledger.now(connection))
+        with self._ledger.read() as tx:
+            return has_due(tx, lane.destination.name, tx.now())
 
     def _wind_down(self) -> int:
         """Gives back what was not begun, waits for what is in flight, and records what is still open as unknown."""
@@ -199,12 +197,12 @@ class Forwarder:
             time.sleep(TURN_SECONDS)
 
     def _record_last(self, lane: Lane, outcomes: list[Outcome], back: list[Claimed]) -> int:
-        def work(connection: Connection) -> None:
-            now, name = self._ledger.now(connection), lane.destination.name
+        def work(tx: Tx) -> None:
+            now, name = tx.now(), lane.destination.name
             told = _by_clock(outcomes, now)
-            finish(self._ledger, connection, name, told, now=now, token_print=lane.destination.token_print)
-            give_back(self._ledger, connection, back)
-            release(self._ledger, connection, self._doubtful)
+            finish(tx, name, told, now=now, token_print=lane.destination.token_print)
+            give_back(tx, back)
+            release(tx, self._doubtful)
 
         try:
             self._ledger.transact(work)

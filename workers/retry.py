@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from app.destinations.formats.base import Refusal
 from app.ledger.forwarding.outcomes import Result
 
 LONGEST_RETRY_AFTER_SECONDS = 86400
@@ -23,10 +24,12 @@ class Verdict:
     error: str | None = None
 
 
-def judge(status: int, refusal: str | None) -> Verdict:
-    """The class of an answer. `refusal`: why a 2xx says that nothing was recorded, by the dialect."""
+def judge(status: int, refusal: Refusal | None) -> Verdict:
+    """The class of an answer. `refusal`: what the format says of it beyond its status."""
+    if refusal is not None:
+        return Verdict("transient" if refusal.is_transient else "permanent", refusal.reason)
     if 200 <= status <= 299:
-        return Verdict("permanent", refusal) if refusal else Verdict("delivered")
+        return Verdict("delivered")
     if status == ALREADY_THERE:
         return Verdict("delivered")
     if status in UNAUTHORIZED:
@@ -36,8 +39,8 @@ def judge(status: int, refusal: str | None) -> Verdict:
     if status >= 500 or status < 200:
         return Verdict("unknown", f"answered {status}")
     if 300 <= status <= 399:
-        return Verdict("permanent", f"answered {status}: redirects are not followed; correct DESTINATION_URL")
-    return Verdict("permanent", f"answered {status}: it will not take this payload")
+        return Verdict("redirected", f"answered {status}: redirects are not followed")
+    return Verdict("permanent", f"answered {status}: the destination rejected this payload")
 
 
 def due_after(
@@ -55,7 +58,7 @@ def due_after(
     """
     if result in ("delivered", "permanent"):
         return None
-    if result == "unauthorized":
+    if result in ("unauthorized", "redirected"):
         return now_ms
     if tries > len(schedule):
         return None

@@ -132,7 +132,7 @@ class Lane:
         except Exception as bug:  # noqa: BLE001 - a bug here must cost an attempt, not a thread
             result, error = "unknown", f"the bridge failed: {type(bug).__name__}"
         else:
-            verdict = judge(answer.status, self.destination.dialect.refusal(answer.body))
+            verdict = judge(answer.status, self.destination.dialect.refusal(answer.status, answer.body))
             if answer.status == ALREADY_THERE and is_edited(claimed.dedupe_key):
                 verdict = Verdict("permanent", "answered 409: it has this one already, as it was before the edit")
             result, error = verdict.result, verdict.error

@@ -19,15 +19,18 @@ from app.ledger.forwarding.sweep import (
     heartbeat,
     is_ahead,
     set_back,
+    silent_workers,
     stop_worker,
     take_over,
-    workers_here,
+    workers_of,
 )
-from app.stack.processes import is_alive
+from app.stack.processes import Machine, is_alive
 from workers.clock_jumps import ClockWatch
 
 SWEEP_SECONDS = 1.5
 HEARTBEAT_SECONDS = 5.0
+SILENT_SECONDS = 600
+"""A worker of another machine that did not say goodbye is marked as stopped after so long without a heartbeat."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +43,7 @@ class Sweeper:
         self,
         ledger: Ledger,
         worker_id: int,
-        host: str,
+        machine: Machine,
         destinations: Sequence[str],
         is_busy: Callable[[], bool],
         nudge: Callable[[], object],
@@ -50,7 +53,7 @@ class Sweeper:
     ) -> None:
         self._ledger = ledger
         self._worker_id = worker_id
-        self._host = host
+        self._machine = machine
         self._destinations = destinations
         self._is_busy = is_busy
         self._nudge = nudge
@@ -77,35 +80,40 @@ class Sweeper:
         """One round. Idempotent. Raises LedgerUnavailable."""
         ledger = self._ledger
         self._begin()
-        with ledger.read() as connection:
-            now = ledger.now(connection)
+        with ledger.read() as tx:
+            now = tx.now()
             jump = self._clock.look(now)
-            stale = expired_claims(ledger, connection, now - self._clock.forgiven_ms())
-            dead = [w for w, pid, started in workers_here(ledger, connection, self._host) if not is_alive(pid, started)]
+            stale = expired_claims(tx, now - self._clock.forgiven_ms())
+            neighbours = workers_of(tx, self._machine)
+            dead = [worker for worker, pid, started in neighbours if not is_alive(pid, started)]
             if dead:
-                stale += claims_of(ledger, connection, dead)
-            due = any(has_due(ledger, connection, name, now) for name in self._destinations)
+                stale += claims_of(tx, dead)
+            silent = silent_workers(tx, now - self._clock.forgiven_ms() - SILENT_SECONDS * 1000)
+            stopped = [worker for worker in {*dead, *silent} if worker != self._worker_id]
+            due = any(has_due(tx, name, now) for name in self._destinations)
             rested = self._beat_at is None or time.monotonic() - self._beat_at >= HEARTBEAT_SECONDS
-            ahead = rested and any(is_ahead(ledger, connection, name, now) for name in self._destinations)
+            ahead = rested and any(is_ahead(tx, name, now) for name in self._destinations)
         if jump:
             log.warning("clock.jumped", by_ms=jump)
         self._was_set_back = self._was_set_back or jump < 0 or ahead
-        if stale or dead or self._was_set_back or rested:
-            self._write(stale, dead)
+        if self._stop.is_set():
+            return  # a heartbeat now would clear the mark of an orderly stop
+        if stale or stopped or self._was_set_back or rested:
+            self._write(stale, stopped)
         self._ask()
         if due and not self._is_busy():
             self._nudge()
 
-    def _write(self, stale: list[tuple[int, str, int, int]], dead: list[int]) -> None:
-        with self._ledger.write() as connection:
-            now, moved = self._ledger.now(connection), 0
-            heartbeat(self._ledger, connection, self._worker_id, now)
-            taken = take_over(self._ledger, connection, stale, now=now)
-            for worker_id in dead:
-                stop_worker(self._ledger, connection, worker_id, now)
+    def _write(self, stale: list[tuple[int, str, int, int]], stopped: list[int]) -> None:
+        with self._ledger.write() as tx:
+            now, moved = tx.now(), 0
+            heartbeat(tx, self._worker_id, now)
+            taken = take_over(tx, stale, now=now)
+            for worker_id in stopped:
+                stop_worker(tx, worker_id, now)
             if self._was_set_back:
                 names, longest = self._destinations, self._longest_claim_ms
-                moved = set_back(self._ledger, connection, names, now=now, longest_claim_ms=longest)
+                moved = set_back(tx, names, now=now, longest_claim_ms=longest)
         if moved:
             log.warning("clock.set_back", deliveries=moved)
         self._was_set_back = False

@@ -39,8 +39,11 @@ def _sentence(alarm: Alarm, now: int) -> str:
             f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(told['codes'])})."
         )
     if alarm.kind == "paused":
-        why = "by hand" if told["by_hand"] else "because it refuses our token"
-        return f"Forwarding to {name} is paused {why} since {since}. {_number(told['waiting'])} deliveries wait."
+        why = "by hand" if told["by_hand"] else "because it refuses our deliveries"
+        reason = f": {told['reason']}" if told.get("reason") else ""
+        return (
+            f"Forwarding to {name} is paused {why} since {since}{reason}. {_number(told['waiting'])} deliveries wait."
+        )
     if alarm.kind == "down":
         return (
             f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy import Connection
 
 from app.alerts.messages import text_of
 from app.alerts.post import AlertUnsent, post
@@ -19,6 +18,7 @@ from app.errors import LedgerUnavailable
 from app.ledger.alerting import incidents
 from app.ledger.alerting.conditions import Watch
 from app.ledger.engine import Ledger, look
+from app.ledger.transaction import Tx
 from app.sources.lookup import all_sources
 
 ROUND_SECONDS = 15.0
@@ -40,13 +40,13 @@ class AlarmThread:
         watch: Watch,
         url: str,
         public_url: str | None,
-        clock: Callable[[Connection], int] | None = None,
+        clock: Callable[[Tx], int] | None = None,
     ) -> None:
         self._ledger = ledger
         self._watch = watch
         self._url = url
         self._public_url = public_url
-        self._clock = clock or ledger.now
+        self._clock = clock or Tx.now
         self._asked = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="alarm", daemon=True)
@@ -66,37 +66,37 @@ class AlarmThread:
     def look(self) -> None:
         """One round, if it is time for one, and sending what is to be said. Raises LedgerUnavailable."""
         every_ms, ledger = int(ROUND_SECONDS * 1000), self._ledger
-        with ledger.read() as connection:
-            now = self._clock(connection)
-            is_due = incidents.round_is_due(ledger, connection, now, every_ms)
-        if is_due and ledger.transact(lambda c: incidents.take_round(ledger, c, now, every_ms)):
-            with look(ledger) as connection:
-                began = {one.topic: one.began_at for one in incidents.alarms(ledger, connection)}
-                troubles = self._watch.troubles(ledger, connection, now, began)
+        with ledger.read() as tx:
+            now = self._clock(tx)
+            is_due = incidents.round_is_due(tx, now, every_ms)
+        if is_due and ledger.transact(lambda tx: incidents.take_round(tx, now, every_ms)):
+            with look(ledger) as tx:
+                began = {one.topic: one.began_at for one in incidents.alarms(tx)}
+                troubles = self._watch.troubles(tx, now, began)
             if troubles or began:
-                ledger.transact(lambda c: incidents.settle(ledger, c, troubles, self._watch.rules, now, now))
+                ledger.transact(lambda tx: incidents.settle(tx, troubles, self._watch.rules, now, now))
         self._tell()
 
     def _tell(self) -> None:
         ledger, token = self._ledger, secrets.token_hex(8)
-        with ledger.read() as connection:
-            if not incidents.has_unsaid(ledger, connection, self._clock(connection)):
+        with ledger.read() as tx:
+            if not incidents.has_unsaid(tx, self._clock(tx)):
                 return
         began = time.monotonic()
-        claimed = ledger.transact(lambda c: incidents.claim_unsaid(ledger, c, token, self._clock(c)))
+        claimed = ledger.transact(lambda tx: incidents.claim_unsaid(tx, token, self._clock(tx)))
         if not claimed or time.monotonic() - began > PATIENCE_SECONDS:
             return
         topics = [one.topic for one in claimed]
         try:
-            with ledger.read() as connection:
-                text = text_of(claimed, self._public_url, self._clock(connection))
+            with ledger.read() as tx:
+                text = text_of(claimed, self._public_url, self._clock(tx))
             post(self._url, text)
         except AlertUnsent as error:
             tries, problem = max(one.tries for one in claimed) + 1, str(error)
-            ledger.transact(lambda c: incidents.unsaid(ledger, c, token, tries, problem, self._clock(c)))
+            ledger.transact(lambda tx: incidents.unsaid(tx, token, tries, problem, self._clock(tx)))
             log.error("alert.unsent", topics=topics, tries=tries, error=problem)
             return
-        ledger.transact(lambda c: incidents.said(ledger, c, claimed, token, self._clock(c)))
+        ledger.transact(lambda tx: incidents.said(tx, claimed, token, self._clock(tx)))
         log.info("alert.sent", topics=topics)
 
     def _run(self) -> None:

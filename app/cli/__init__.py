@@ -1,11 +1,14 @@
 """bridge: the command line. Each command says what it did, and where it cannot, what to do about it."""
 
+import os
 import sys
+from pathlib import Path
 
 import click
 
 from app.cli import act, alert, look, run, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
+from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
 from app.errors import BridgeError, LedgerUnavailable
 
 
@@ -30,11 +33,19 @@ class BridgeGroup(click.Group):
 
 @click.version_option(package_name="conversion-bridge", message="Conversion Bridge %(version)s")
 @click.group(cls=BridgeGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option(
+    "--env-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Read settings from FILE instead of ./{ENV_FILE}. The environment wins over both.",
+)
+def main(env_file: Path | None) -> None:
     """Conversion Bridge: signed webhooks from Stripe and form tools become Sales and Leads at your link-attribution service.
 
     `bridge up` runs everything. `bridge send stripe` sends it an example. `bridge doctor` says what is wrong.
     """
+    if env_file is not None:
+        os.environ[ENV_FILE_VARIABLE] = str(env_file.absolute())
 
 
 for command in (

@@ -9,10 +9,11 @@ import requests
 from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
-from app.config.destinations import web_url
+from app.config.setting_types import web_url
 from app.config.settings import Settings, load_settings, variable_of
 from app.errors import ConfigurationError, DeliveryNotFound
 from app.intake.remap import remap_parked
+from app.intake.verify_and_map import source_problems
 from app.ledger.actions.forget import BeingSent, persons_called
 from app.ledger.actions.forget import forget as forget_one
 from app.ledger.actions.replay import Mended, replay_all
@@ -60,6 +61,8 @@ def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, dup
 
 def _way_in(settings: Settings, source: Source) -> tuple[str, str | None]:
     """The path to post to and the secret to sign with."""
+    for problem in source_problems(settings, source):
+        raise ConfigurationError(problem)
     secrets_of, tokens = settings.secrets_of(source.name), settings.path_tokens_of(source.name)
     if not secrets_of and not tokens:
         kind = "WEBHOOK_SECRET" if source.signed else "PATH_TOKEN"
@@ -146,7 +149,7 @@ def replay(
         mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
     for one in ids + more:
         try:
-            mended.append(ledger.transact(lambda c, one=one: replay_one(ledger, c, one, actor="cli", force=force)))  # type: ignore[misc]
+            mended.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=force)))  # type: ignore[misc]
         except DeliveryNotFound as error:
             mended.append(Mended(one, False, str(error)))
     for each in mended:
@@ -164,8 +167,8 @@ def replay(
 def forget(person: str, yes: bool) -> None:
     """Erase a person's data. PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
     ledger = open_ledger(load_settings())
-    with ledger.read() as connection:
-        found = persons_called(ledger, connection, person)
+    with ledger.read() as tx:
+        found = persons_called(tx, person)
     if not found:
         raise click.ClickException("nobody is known by that")
     if len(found) > 1:
@@ -174,7 +177,7 @@ def forget(person: str, yes: bool) -> None:
     if not yes:
         click.confirm("This cannot be undone. Erase everything but the ids of their purchases?", abort=True)
     try:
-        done = ledger.transact(lambda c: forget_one(ledger, c, found[0], actor="cli"))
+        done = ledger.transact(lambda tx: forget_one(tx, found[0], actor="cli"))
     except BeingSent:
         raise click.ClickException("something of theirs is being sent just now: try again in a minute") from None
     click.echo(

@@ -88,9 +88,9 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
             "wrong",
             f"the disk of {folder} is nearly full: make room before the ledger cannot take events",
         )
-    with ledger.read() as connection:
-        skew = abs(ledger.now(connection) / 1000 - time.time())
-        found = stats(ledger, connection)
+    with ledger.read() as tx:
+        skew = abs(tx.now() / 1000 - time.time())
+        found = stats(tx)
     if skew > SKEW_SECONDS:
         yield "wrong", f"this machine's clock and the database's are {skew:.0f} s apart: set up NTP"
     if found["workers_alive"]:
@@ -110,9 +110,9 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _stranded(ledger: Ledger, names: list[str]) -> int:
-    with ledger.read() as connection:
-        rows = ledger.run(
-            connection, "SELECT destination, COUNT(*) FROM deliveries WHERE due_at IS NOT NULL GROUP BY destination"
+    with ledger.read() as tx:
+        rows = tx.run(
+            "SELECT destination, COUNT(*) FROM deliveries WHERE due_at IS NOT NULL GROUP BY destination"
         ).all()
     return sum(count for name, count in rows if name not in names)
 
@@ -164,8 +164,8 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
     if settings.public_url is None:
         yield "warn", "alerts carry no links: set PUBLIC_URL"
     ledger = open_ledger(settings)
-    with ledger.read() as connection:
-        unsent = [one for one in alarms(ledger, connection) if one.problem]
+    with ledger.read() as tx:
+        unsent = [one for one in alarms(tx) if one.problem]
     if unsent:
         yield "wrong", f"{len(unsent)} alerts could not be sent: {unsent[0].problem}; try `bridge alert-test`"
     else:

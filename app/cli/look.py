@@ -16,6 +16,7 @@ from app.intake.dry_run import explain
 from app.ledger.reading.deliveries import all_deliveries
 from app.ledger.reading.events import all_events
 from app.model import OUTCOMES, STATUSES, Inbound
+from app.money import amount_text
 from app.sources.examples import content_type_of
 from app.sources.lookup import source_called
 
@@ -61,8 +62,8 @@ def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
             str(row["id"]),
             row["status"],
             str(row["attempts"]),
-            f"{row['payload']['amount']} {row['payload']['currency']}" if "amount" in row["payload"] else "",
-            row["payload"]["customerExternalId"],
+            "" if row["amount"] is None else amount_text(row["amount"], row["currency"]),
+            row["customer_id"] or "",
             row["dedupe_key"],
             row["last_error"] or row["next_attempt_at"] or "",
         )

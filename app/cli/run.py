@@ -11,7 +11,7 @@ from app.config.generated_secrets import SANDBOX_SOURCES, make_up_secrets
 from app.config.settings import Settings, load_settings
 from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
-from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
+from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.logs import configure_logs
 from app.stack.run import Plan, become
 from app.stack.supervisor import end_leftovers, why_not_listen
@@ -129,14 +129,17 @@ def db_upgrade() -> None:
     ledger = make_ledger(load_settings())
     before = current_revision(ledger)
     upgrade(ledger)
-    click.echo(
-        f"The ledger is at {HEAD}." if before == HEAD else f"The ledger went from {before or 'empty'} to {HEAD}."
-    )
+    if is_newer(before):
+        click.echo(f"The ledger is at {before}, newer than this version ({HEAD}), which can use it as it is.")
+    elif before == HEAD:
+        click.echo(f"The ledger is at {HEAD}.")
+    else:
+        click.echo(f"The ledger went from {before or 'empty'} to {HEAD}.")
 
 
 @db.command("current")
 def db_current() -> None:
-    """Show the ledger's schema revision. Exit status 1 unless it is the newest."""
-    revision = current_revision(make_ledger(load_settings()))
-    click.echo(f"{revision or 'empty'} (newest: {HEAD})")
-    sys.exit(0 if revision == HEAD else 1)
+    """Show the ledger's schema revision. Exit status 1 unless this version can use it."""
+    ledger = make_ledger(load_settings())
+    click.echo(f"{current_revision(ledger) or 'empty'} (newest: {HEAD})")
+    check_schema(ledger)

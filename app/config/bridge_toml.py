@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from app.config.setting_types import VariableName
+from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
 from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
 
@@ -34,7 +36,7 @@ class AlertTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url_env: str = Field("ALERT_WEBHOOK_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: VariableName = "ALERT_WEBHOOK_URL"
     kinds: tuple[AlertKind, ...] = ALERT_KINDS
     gather_seconds: float = Field(60, ge=0, le=3600)
     """How long a trouble stands before it is told, so that one message holds what comes at once."""
@@ -87,6 +89,7 @@ class LeadTable(BaseModel):
     """Sources whose conversions show that the address is verified, beside those events of the source itself that say so."""
 
 
+TRUTH = TypeAdapter(bool)
 LEAD_KEYS = frozenset(LeadTable.model_fields)
 TABLES = ("attribution", "alerts", "retention", "destinations", "sources")
 
@@ -126,6 +129,20 @@ def deferred_leads(config: Mapping[str, Any], path: object) -> Mapping[str, froz
     return found
 
 
+def read_test_events(environment: Mapping[str, str], *, stripe: bool | None) -> dict[str, bool]:
+    """Which sources' test events count, where <SOURCE>_ALLOW_TEST_EVENTS says so. Raises ConfigurationError."""
+    allowed = {} if stripe is None else {"stripe": stripe}
+    for variable, value in environment.items():
+        source = variable.removesuffix("_ALLOW_TEST_EVENTS")
+        if source in (variable, "") or not value:
+            continue
+        try:
+            allowed[source.lower()] = TRUTH.validate_python(value)
+        except ValidationError:
+            raise ConfigurationError(f"{variable}: must be 1 or 0") from None
+    return allowed
+
+
 def read_table(model: type[Table], config: Mapping[str, Any], path: object, name: str) -> Table:
     """config[name] as a `model`, with its defaults. Raises ConfigurationError that names file and key."""
     return _checked(model, config.get(name, {}), path, (name,))
@@ -136,16 +153,3 @@ def _checked(model: type[Table], table: object, path: object, at: tuple[str, ...
         return model.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {what_is_wrong(error, model, at)}") from None
-
-
-def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str, ...]) -> str:
-    """The first complaint as "key: what to do", never with the value: it may be a secret."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    said = {
-        "extra_forbidden": f"is not known; known are {', '.join(model.model_fields)}",
-        "tuple_type": "must be a list",
-        "model_type": "must be a table",
-        "missing": "is missing",
-    }.get(first["type"])
-    told = said or first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return f"{'.'.join(str(part) for part in (*at, *first['loc']))}: {told}"

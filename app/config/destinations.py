@@ -2,32 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.config.bridge_toml import what_is_wrong
+from app.config.setting_types import DestinationUrl, VariableName
+from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SANDBOX = "sandbox"
 MAIN = "main"
 """The one of DESTINATION_URL."""
-
-
-def web_url(value: str) -> str:
-    """`value` without a slash at its end. Raises ValueError unless it is a URL that can be posted to; never shows it."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:  # its text shows what could not be read, which may be a password
-        raise ValueError("its host or port cannot be read") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be a URL that begins with https:// (or http://)")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password")
-    return value.rstrip("/")
 
 
 class DestinationTable(BaseModel):
@@ -38,8 +24,8 @@ class DestinationTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: Annotated[str, AfterValidator(web_url)]
-    token_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url: DestinationUrl
+    token_env: VariableName
     format: Literal["events", "track", "dub"] = "events"
     amount_unit: Literal["major", "minor"] = "major"
     concurrency: int = Field(32, ge=1, le=512)

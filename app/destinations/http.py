@@ -59,8 +59,8 @@ class Destination:
 
     @property
     def token_print(self) -> str:
-        """A fingerprint of the token: says whether it changed, and nothing else."""
-        return hashlib.sha256(self.token.encode()).hexdigest()[:16]
+        """A fingerprint of URL and token: says whether either changed, and nothing else."""
+        return hashlib.sha256(f"{self.url}\n{self.token}".encode()).hexdigest()[:16]
 
 
 class AnswerLost(TransientDeliveryError):

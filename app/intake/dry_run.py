@@ -41,7 +41,7 @@ def explain(source: Source, inbound: Inbound, rules: Rules, received_at: datetim
         if facts is None:
             outcome, reason = "parked", NOBODY
         else:
-            payload = Events().render(facts)
+            payload = Events().body(facts).fields
     return {
         "outcome": outcome,
         "reason": reason,

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
-
 from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
+from app.ledger.transaction import Tx
 from app.model import Inbound
 from app.sources.base import Source
 
@@ -37,12 +36,9 @@ def remap_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy) 
         after = batch[-1].event_id
 
 
-def _batch(
-    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, after: int
-) -> Callable[[Connection], list[Remapped]]:
-    def work(connection: Connection) -> list[Remapped]:
-        rows = ledger.run(
-            connection,
+def _batch(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, after: int) -> Callable[[Tx], list[Remapped]]:
+    def work(tx: Tx) -> list[Remapped]:
+        rows = tx.run(
             "SELECT id, source, headers, body, received_at FROM events WHERE outcome = 'parked' AND id > ? ORDER BY id LIMIT ?",
             after,
             BATCH,
@@ -61,7 +57,7 @@ def _batch(
                 continue
             moment = datetime.fromtimestamp(received_at / 1000, UTC)
             arrivals.append(Arrival(name, mapped, inbound, {}, moment, recorded_as=event_id))
-        receipts = record(ledger, connection, arrivals, policy) if arrivals else []
+        receipts = record(tx, arrivals, policy) if arrivals else []
         found += [Remapped(receipt.id, receipt) for receipt in receipts]
         return sorted(found, key=lambda one: one.event_id)
 

@@ -1,17 +1,17 @@
 """The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
 
 import hmac
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import quote, quote_plus
 
 from app.config.settings import Settings, variable_of
-from app.errors import ConfigurationError, SignatureError, UnknownSource
+from app.config.shapes import secret_problems
+from app.errors import ConfigurationError, SetupRequest, SignatureError, UnknownSource
 from app.ledger.recording.arrival import Arrival, Receipt
 from app.model import Inbound, Rules
 from app.sources.base import Source
+from app.sources.signatures import spellings
 from app.text import storable
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
@@ -28,12 +28,40 @@ def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dic
     """Those that have a secret or a token. Raises ConfigurationError where one cannot be used."""
     found = {}
     for name, source in sources.items():
+        problem = next(source_problems(settings, source), None)
+        if problem is not None:
+            raise ConfigurationError(problem)
         secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
-        for secret in secrets:
-            _check_secret(source, secret)
         if secrets or tokens:
             found[name] = (source, secrets, tokens)
     return found
+
+
+def source_problems(settings: Settings, source: Source) -> Iterator[str]:
+    """Why webhooks of `source` could not be verified as it is configured: each names its variable and says what to set."""
+    variable = variable_of(source.name)
+    try:
+        tokens = settings.path_tokens_of(source.name)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    secrets = settings.secrets_of(source.name)
+    if secrets and not source.signed:
+        if not tokens:
+            yield (
+                f"{variable}_WEBHOOK_SECRET: {source.title} does not sign its webhooks. Set {variable}_PATH_TOKEN instead, and"
+                f" enter the URL /webhooks/{source.name}/<token> there"
+            )
+        return
+    for problem in secret_problems(secrets, source.secret_prefix):
+        yield f"{variable}_WEBHOOK_SECRET: {problem}"
+        return
+    for secret in secrets:
+        try:
+            source.sign(b"", secret, datetime.now(UTC))
+        except ConfigurationError as error:
+            yield f"{variable}_WEBHOOK_SECRET: {error}"
+            return
 
 
 class Intake:
@@ -51,8 +79,9 @@ class Intake:
         self._rules: Rules = settings.rules
         self._record = record
         self._sources = configured_sources(settings, sources)
+        self._tested_before_setup = {name: source for name, source in sources.items() if source.is_tested_before_setup}
         self._masked = {
-            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in _spellings(secret))
+            name: tuple(spelling for secret in (*secrets, *tokens) for spelling in masked_spellings(secret))
             for name, (_, secrets, tokens) in self._sources.items()
         }
 
@@ -61,13 +90,13 @@ class Intake:
         """Names of the sources that are accepted."""
         return tuple(self._sources)
 
-    def admit(self, name: str, token: str | None) -> Source:
-        """The source of a request, by its URL alone: before its body is read. Raises UnknownSource, or SignatureError where
-        the URL's token is missing or wrong."""
-        configured = self._sources.get(name)
-        if configured is None:
+    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
+        """The source of this request, if it is authentic. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
+        found = self._sources.get(name)
+        if found is None:
+            self._answer_early(name, inbound)
             raise UnknownSource(f"no source called {name} is configured here", source=name)
-        source, secrets, tokens = configured
+        source, secrets, tokens = found
         if tokens:
             given = (token or "").encode("utf-8", "backslashreplace")
             if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
@@ -76,17 +105,21 @@ class Intake:
                 )
         elif token is not None:
             raise UnknownSource(f"{name} signs: its URL has no token", source=name)
-        elif not (source.signed and secrets):
-            raise UnknownSource(f"{name} does not sign: set its PATH_TOKEN", source=name)
-        return source
-
-    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
-        """The source of this request, if it is authentic. Raises UnknownSource or SignatureError."""
-        source = self.admit(name, token)
-        secrets = self._sources[name][1]
+        ping = source.setup_request(inbound)
+        if ping:
+            raise SetupRequest(ping, source=name)
         if source.signed and secrets:
             source.verify(inbound, secrets, now)
+        elif not tokens:
+            raise UnknownSource(f"{name} does not sign: set {variable_of(name)}_PATH_TOKEN", source=name)
         return source
+
+    def _answer_early(self, name: str, inbound: Inbound) -> None:
+        """Raises SetupRequest where a provider tests the URL before it shows the secret that the source needs."""
+        source = self._tested_before_setup.get(name)
+        ping = source.setup_request(inbound) if source else None
+        if ping:
+            raise SetupRequest(ping, source=name)
 
     def _without_secrets(self, name: str, inbound: Inbound) -> Inbound:
         """Before anything is mapped: some providers repeat the URL with its token, or a handshake key, in the body."""
@@ -111,20 +144,9 @@ class Intake:
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 
-def _spellings(secret: str) -> tuple[bytes, ...]:
-    """`secret` as it may stand in a body: as it is, in a form (a handshake key), in JSON. () where it is too short to tell."""
-    if len(secret) < SHORTEST_MASKED:
-        return ()
-    texts = (secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1])
-    return tuple(dict.fromkeys(text.encode() for text in texts))
-
-
-def _check_secret(source: Source, secret: str) -> None:
-    """Raises ConfigurationError, at start, where `secret` cannot be one of this source."""
-    try:
-        source.sign(b"", secret, datetime.now(UTC))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{variable_of(source.name)}_WEBHOOK_SECRET: {error}") from None
+def masked_spellings(secret: str) -> tuple[bytes, ...]:
+    """() where it is too short to tell."""
+    return spellings(secret) if len(secret) >= SHORTEST_MASKED else ()
 
 
 def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:

@@ -3,27 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app import times
 from app.ledger import tables
-from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
 
 
-def note(ledger: Ledger, connection: Connection, actor: str, action: str, subject: str, detail: str = "") -> None:
+def note(tx: Tx, actor: str, action: str, subject: str, detail: str = "") -> None:
     """One line in the audit log."""
-    row = (ledger.now(connection), actor, action, subject, detail)
-    ledger.insert(connection, tables.audit, ("at", "actor", "action", "subject", "detail"), [row])
+    row = (tx.now(), actor, action, subject, detail)
+    tx.insert(tables.audit, ("at", "actor", "action", "subject", "detail"), [row])
 
 
 def audit(
-    ledger: Ledger, connection: Connection, *, before: int | None = None, subject: str | None = None, limit: int = 50
+    tx: Tx, *, before: int | None = None, subject: str | None = None, limit: int = 50
 ) -> Sequence[dict[str, Any]]:
     """One page of the audit log, newest first; of one subject ("delivery 12") where it is given."""
     condition, values = ("subject = ? AND ", [subject]) if subject else ("", [])
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         f"SELECT id, at, actor, action, subject, detail FROM audit WHERE {condition}id < ? ORDER BY id DESC LIMIT ?",
         *values,
         before or LARGEST_ID,

@@ -1,17 +1,16 @@
-"""How far a long run came, so that an interrupted one need not begin anew."""
+"""How far a long run came, so that an interrupted one can continue."""
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection
-
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 
 def read_cursors(ledger: Ledger, names: Sequence[str]) -> dict[str, int]:
     """The values kept under those of `names` that have one."""
-    condition, value = ledger.among("name", names)
-    with ledger.read() as connection:
-        rows = ledger.run(connection, f"SELECT name, value FROM counters WHERE {condition}", value).all()
+    with ledger.read() as tx:
+        condition, value = tx.among("name", names)
+        rows = tx.run(f"SELECT name, value FROM counters WHERE {condition}", value).all()
     return {name: int(kept) for name, kept in rows}
 
 
@@ -21,8 +20,8 @@ def keep_cursors(ledger: Ledger, values: Mapping[str, int]) -> None:
         "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
     )
 
-    def work(connection: Connection) -> None:
-        ledger.run_many(connection, statement, sorted(values.items()))
+    def work(tx: Tx) -> None:
+        tx.run_many(statement, sorted(values.items()))
 
     ledger.transact(work)
 
@@ -30,7 +29,7 @@ def keep_cursors(ledger: Ledger, values: Mapping[str, int]) -> None:
 def drop_cursors(ledger: Ledger, names: Sequence[str]) -> None:
     """Forgets them. Idempotent."""
 
-    def work(connection: Connection) -> None:
-        ledger.run_many(connection, "DELETE FROM counters WHERE name = ?", [(name,) for name in sorted(names)])
+    def work(tx: Tx) -> None:
+        tx.run_many("DELETE FROM counters WHERE name = ?", [(name,) for name in sorted(names)])
 
     ledger.transact(work)

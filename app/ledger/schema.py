@@ -1,42 +1,175 @@
-"""The ledger's schema: which revision it is at, and bringing it to the newest."""
+"""The ledger's schema: which revision it is at, whether its tables are what the code needs, and bringing it to the newest."""
 
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+import structlog
+from sqlalchemy import Connection, inspect, text
 
-from app.errors import SchemaOutdated
+from app.errors import LedgerUnavailable, SchemaOutdated
 from app.ledger.engine import Ledger
+from app.ledger.failures import is_contention
+from app.ledger.migrations.online import FLOOR
+from app.ledger.schema_differences import differences
 
-HEAD = "0001"
-"""The newest revision in migrations/versions; a test holds the two together, so that starting need not load alembic."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+UPGRADE_LOCK = 7236491
+LOCK_TIMEOUT = "2s"
+"""For a migration's locks. While it waits for one, everybody else who wants that table waits behind it."""
+PATIENCE_SECONDS = 300.0
+MOST_NAMED = 8
+
+log = structlog.get_logger(__name__)
+
+
+def newest_revision(migrations: Path = MIGRATIONS) -> str:
+    """The revision of the newest file in versions/, read from its name, so that starting need not load Alembic."""
+    return max(path.name[:4] for path in (migrations / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
+
+
+HEAD = newest_revision()
 
 
 def current_revision(ledger: Ledger) -> str | None:
     """The revision that the ledger is at; None for an empty database. Raises LedgerUnavailable."""
-    with ledger.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        return revision
+    with ledger.read() as tx:
+        return _revision(tx.connection)
+
+
+def is_newer(revision: str | None, head: str = HEAD) -> bool:
+    """Whether a ledger at `revision` was upgraded by a later version of this program."""
+    return revision is not None and bool(re.fullmatch(r"\d{4}", revision)) and revision > head
 
 
 def check_schema(ledger: Ledger) -> None:
-    """Raises SchemaOutdated unless the ledger is at HEAD."""
-    revision = current_revision(ledger)
-    if revision != HEAD:
-        state = f"at {revision}" if revision else "empty"
-        raise SchemaOutdated(f"the ledger is {state}, this version needs {HEAD}: run `bridge db upgrade`")
+    """Raises SchemaOutdated unless this code can use the ledger, and says what to do.
+
+    A ledger that a later version upgraded is accepted as long as it has everything this code needs.
+    """
+    with ledger.read() as tx:
+        revision = _revision(tx.connection)
+        newer = is_newer(revision)
+        if revision != HEAD and not newer:
+            raise SchemaOutdated(_outdated(revision))
+        if newer:
+            floor = tx.connection.execute(
+                text("SELECT value FROM counters WHERE name = :name"), {"name": FLOOR}
+            ).scalar()
+            if floor is not None and int(floor) > int(HEAD):
+                raise SchemaOutdated(
+                    f"the ledger is at {revision}, and this version ({HEAD}) is too old for it: run the newer version again"
+                )
+        found = differences(tx)
+    if not found:
+        return
+    named = "; ".join(found[:MOST_NAMED]) + (f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else "")
+    if newer:
+        raise SchemaOutdated(
+            f"the ledger is at {revision}, newer than this version ({HEAD}), which cannot use it: {named}."
+            " Run the newer version again"
+        )
+    raise SchemaOutdated(
+        f"the ledger says it is at {revision}, but its tables are not those of {revision}: {named}."
+        " It was changed by hand, or made by a version that was never released: restore a backup, or start with an empty ledger"
+    )
 
 
-def upgrade(ledger: Ledger) -> None:
-    """Brings the ledger to HEAD. Idempotent; two at once wait for each other."""
-    from alembic import command
+def upgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> None:
+    """Brings the ledger to the newest revision. Idempotent; two at once wait for each other.
+
+    Statements have no time limit. A lock that is not granted soon is asked for again, for PATIENCE_SECONDS. Leaves a ledger that
+    a later version upgraded as it is. Raises LedgerUnavailable; SchemaOutdated where the tables are not what they should be.
+    """
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with ledger.write() as connection:
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    head = newest_revision(migrations)
+    with _only_one(ledger):
+        revision = current_revision(ledger)
+        if not is_newer(revision, head):
+            if revision is not None and not re.fullmatch(r"\d{4}", revision):
+                raise SchemaOutdated(_outdated(revision))
+            scripts = ScriptDirectory.from_config(config)
+            for script in reversed(list(scripts.iterate_revisions(head, revision or "base"))):
+                prepare = getattr(script.module, "prepare", None)
+                if prepare is not None:
+                    _patiently(lambda prepare=prepare: _prepare(ledger, prepare))  # type: ignore[misc]
+                _patiently(lambda number=script.revision: _step(ledger, config, number))  # type: ignore[misc]
+    if migrations == MIGRATIONS:
+        check_schema(ledger)
+
+
+def _outdated(revision: str | None) -> str:
+    if revision is None:
+        return f"the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`"
+    if not re.fullmatch(r"\d{4}", revision):
+        return (
+            f"the database is at {revision}, which is not a revision of this program: another program's tables are in it."
+            " Give the bridge a database of its own"
+        )
+    return f"the ledger is at {revision}, this version needs {HEAD}: run `bridge db upgrade`"
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+@contextmanager
+def _only_one(ledger: Ledger) -> Iterator[None]:
+    """Waits until no other process upgrades. On SQLite the write lock of each step is enough."""
+    if ledger.is_sqlite:
+        yield
+        return
+    with ledger.read() as tx:
+        tx.set_deadline(None)
+        tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        statement = text(f"SELECT pg_try_advisory_xact_lock({UPGRADE_LOCK})")
+        # Asked again and again: one who waits in the statement itself would hold up the other's CREATE INDEX CONCURRENTLY.
+        while not tx.connection.execute(statement).scalar_one():
+            time.sleep(0.2)
+        yield
+
+
+def _step(ledger: Ledger, config: "object", revision: str) -> None:
+    from alembic import command
+
+    with ledger.write() as tx:
+        if (_revision(tx.connection) or "") >= revision:  # another process was faster
+            return
         if not ledger.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(7236491)"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+            tx.set_deadline(None)
+            tx.connection.execute(text("SET LOCAL statement_timeout = 0"))
+            tx.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        config.attributes["connection"] = tx.connection  # type: ignore[attr-defined]
+        command.upgrade(config, revision)  # type: ignore[arg-type]
+
+
+def _prepare(ledger: Ledger, prepare: Callable[[Connection], None]) -> None:
+    """Runs `prepare` outside a transaction, on a connection that is closed afterwards."""
+    with ledger.autocommit() as connection:
+        if not ledger.is_sqlite:
+            connection.execute(text("SET statement_timeout = 0"))
+            connection.execute(text("SET lock_timeout = 0"))  # nobody waits behind what is built concurrently
+        prepare(connection)
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    deadline, waits = time.monotonic() + PATIENCE_SECONDS, False
+    while True:
+        try:
+            return work()
+        except LedgerUnavailable as error:
+            if not is_contention(error) or time.monotonic() > deadline:
+                raise
+        if not waits:
+            log.warning("migration.waiting", reason="a table that it changes is in use")
+        waits = True
+        time.sleep(1.0)

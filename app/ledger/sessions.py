@@ -1,11 +1,10 @@
 """Which of the dashboard's sessions have ended, wherever their cookies are: each that was logged out, until its time is up
 anyway, and all that began in an earlier epoch."""
 
-from sqlalchemy import Connection
-
 from app.ledger.audit import note
 from app.ledger.cursors import read_cursors
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 NAME = "session_epoch"
 ENDED = "session_ended:"
@@ -26,11 +25,11 @@ def is_open(ledger: Ledger, session: str, began_in: int) -> bool:
 def end(ledger: Ledger, session: str, until: int) -> None:
     """Ends one session, whose time is up at `until` (Unix seconds). Idempotent."""
 
-    def work(connection: Connection) -> None:
-        now = ledger.now(connection) // 1000
-        ledger.run(connection, "DELETE FROM counters WHERE name LIKE ? AND value < ?", ENDED + "%", now)
+    def work(tx: Tx) -> None:
+        now = tx.now() // 1000
+        tx.run("DELETE FROM counters WHERE name LIKE ? AND value < ?", ENDED + "%", now)
         new = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
-        ledger.run(connection, new, ENDED + session, until)
+        tx.run(new, ENDED + session, until)
 
     ledger.transact(work)
 
@@ -38,12 +37,11 @@ def end(ledger: Ledger, session: str, until: int) -> None:
 def end_all(ledger: Ledger, actor: str) -> None:
     """Begins a new epoch, which ends every session there is. Recorded in the audit log."""
 
-    def work(connection: Connection) -> None:
-        ledger.run(
-            connection,
+    def work(tx: Tx) -> None:
+        tx.run(
             "INSERT INTO counters (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1",
             NAME,
         )
-        note(ledger, connection, actor, "log out everywhere", "sessions")
+        note(tx, actor, "log out everywhere", "sessions")
 
     ledger.transact(work)

@@ -182,6 +182,8 @@ deliveries = Table(
     Column("last_error", Text),
     Column("last_status", Integer),
     Column("dead_at", BigInteger),
+    Column("omitted", Text),
+    Column("note", Text),
     UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
     Index("ix_deliveries_due", "destination", "due_at", postgresql_where=UNCLAIMED, sqlite_where=UNCLAIMED),
     Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
@@ -202,7 +204,9 @@ deliveries = Table(
     Index("ix_deliveries_person", "person_id"),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
-"""held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may still wait).
+"""omitted: what its format left out or shortened, a JSON array of sentences. note: what its destination's answer means beyond
+the status. held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may
+still wait).
 dead_at: when it last died. ix_deliveries_failed holds all that the page of failed ones filters and groups by, so that it
 reads none for being counted; last_error is cut where it is written (outcomes.LONGEST_ERROR), since PostgreSQL takes no
 index row over 2,700 bytes. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
@@ -224,7 +228,8 @@ attempts = Table(
     Column("answer_body", Text),
     Index("ix_attempts_delivery", "delivery_id", "id"),
 )
-"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized (counts as no attempt)."""
+"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized or redirected
+(which count as no attempt)."""
 
 destinations = Table(
     "destinations",
@@ -236,9 +241,16 @@ destinations = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("probe_at", BigInteger),
     Column("rate_next_at", BigInteger, nullable=False, server_default="0"),
+    Column("taken_at", BigInteger),
+    Column("taken_print", String),
+    Column("refused", Text),
+    Column("recheck_at", BigInteger),
+    Column("mixed", Text),
 )
 """failures: transient ones in a row; from BREAKER_FAILURES on only one delivery at a time is tried, each at probe_at.
-paused_token: fingerprint of the token that was refused, so that a new token resumes by itself."""
+paused_token: fingerprint of the URL and token that were refused, so that other ones resume by themselves; recheck_at: when a
+delivery may next test such a pause. taken_at, taken_print: when and under which fingerprint a delivery was last taken; refused:
+what was refused since (breaker.Refusals); mixed: breaker.Mixed."""
 
 workers = Table(
     "workers",
@@ -250,7 +262,11 @@ workers = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("heartbeat_at", BigInteger, nullable=False),
     Column("stopped_at", BigInteger),
+    Column("boot_id", String),
+    Column("pid_namespace", String),
 )
+"""host, boot_id and pid_namespace say on which machine `pid` and `pid_started` identify a process. NULL: a worker of a version
+before 0002, of which nothing is concluded from its pid."""
 
 audit = Table(
     "audit",

@@ -22,6 +22,24 @@ class Source(Protocol):
     def signed(self) -> bool:
         """False: the provider cannot sign, and the URL carries an unguessable token instead (<NAME>_PATH_TOKEN)."""
 
+    @property
+    def secret_prefix(self) -> str:
+        """How every signing secret of the provider begins ("whsec_"); "" where they do not share a prefix."""
+
+    @property
+    def is_tested_before_setup(self) -> bool:
+        """True: the provider sends its set-up request before it shows the secret, so it is answered without one."""
+
+    def setup_request(self, inbound: Inbound) -> str | None:
+        """What this request is where the provider sends it unsigned while the webhook is set up (a ping); None for all others."""
+
+    @property
+    def telling_event(self) -> str:
+        """The type of event whose bodies `setup_notice` reads; "" for none."""
+
+    def setup_notice(self, bodies: Sequence[bytes], rules: Rules) -> str | None:
+        """What the newest bodies show to be set up wrongly, there or here, as a sentence with its remedy; None for nothing."""
+
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """Returns if one of `secrets` signed exactly these bytes, lately. Raises SignatureError for everything else,
         whatever the headers and the body hold."""

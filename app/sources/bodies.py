@@ -24,6 +24,8 @@ BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 BRACKET_KEY = re.compile(r"\w+(\[[^\[\]]*\])+")
 """A form's key, which relays that turn a form into JSON keep as it was: fields[email][value]."""
 
+TWICE = "the form has a field twice, or one with an endless name"
+
 Pairs = Sequence[tuple[str, Any]]
 
 
@@ -139,6 +141,27 @@ def nested(pairs: Pairs) -> dict[str, Any]:
             continue
         else:
             target[last] = [present, value]
+    return found
+
+
+def nested_once(pairs: Pairs) -> dict[str, Any]:
+    """Like `nested`, where each field comes once: no other pairs, in their order, give the same object. Only `a[]` may repeat.
+    Raises MalformedEvent."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        path = _path_of(key)
+        target, last, is_list = found, path[-1], key.endswith("[]") and path != [key]
+        for step in path[:-1]:
+            target = target.setdefault(step, {})
+            if not isinstance(target, dict):
+                raise MalformedEvent(TWICE)
+        present = target.setdefault(last, []) if is_list else target.get(last)
+        if is_list and isinstance(present, list):
+            present.append(value)
+        elif is_list or last in target or len(key) > LONGEST_KEY:
+            raise MalformedEvent(TWICE)
+        else:
+            target[last] = value
     return found
 
 

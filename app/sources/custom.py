@@ -13,29 +13,42 @@ from zoneinfo import ZoneInfo
 
 from app.errors import ConfigurationError
 from app.model import Inbound, Lead, Mapped, Rules, Sale, Who
-from app.money import Money, currency_code, from_major
+from app.money import Money, currency_code, from_iso_minor, from_major
 from app.sources.base import Source
-from app.sources.bodies import read_body
+from app.sources.bodies import json_in, read_body
 from app.sources.expressions import expression
+from app.sources.field_names import first_named, keep_named, plain_name
 from app.sources.flat import fields_from
+from app.sources.labels import words
 from app.sources.reading import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
 from app.sources.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
-from app.sources.values import fold, name_of, phone_of, single
-from app.sources.view import Field, View, event_id_of, event_name_of, id_in, ignored, title_of, who_of
+from app.sources.values import name_of, phone_of, single
+from app.sources.view import Field, View, event_id_of, event_name_of, ignored, title_of, who_of
 from app.sources.webhook import Webhook
 
-COMMON_FIELDS = ("submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
+COMMON_FIELDS = ("test", "submission_id", "occurred_at", "email", "name", "phone", "click_id", "customer_id", "form")
 SALE_FIELDS = (*COMMON_FIELDS, "order_id", "invoice_id", "amount", "currency")
 OPTIONS_OF_FIELDS = {"occurred_at_unit": "occurred_at", "occurred_at_zone": "occurred_at", "amount_unit": "amount"}
 """Each belongs to a field, and would say nothing without it."""
-OF_THE_TABLE = ("kind", "title", "signature", "events", "fields", "event_name", "currency", "lead_mode", "verified_by")
+OF_THE_TABLE = (
+    *("kind", "title", "signature", "events", "fields", "test", "event_name", "currency"),
+    *("lead_mode", "verified_by"),
+)
+STAFF = "userid"
+"""At the top of an order, user_id is whoever works at the shop: at Shopify, the member of staff at the till."""
+WOOCOMMERCE = "x-wc-webhook-signature"
+LIVE = words("false 0 no off none live prod production")
+"""What says, where a test event would be marked, that this is not one."""
+MOST_JSON_FIELDS = 20
+LONGEST_JSON_FIELD = 256 * 1024
 
 Pick = Callable[["Body"], Any]
 
 
 @dataclass(slots=True)
 class Body:
-    """One body, parsed once, with its values by every name that an alias may use (built when the first alias asks)."""
+    """One body, parsed once, JSON inside its fields included, with its values by every name that an alias may use (built when the
+    first alias asks)."""
 
     raw: dict[str, Any]
     fields: tuple[Field, ...]
@@ -44,11 +57,11 @@ class Body:
     def by_alias(self, alias: str) -> Any:
         if not self.named:
             for one in self.fields:
-                for name in (one.key, one.id, one.label):
-                    if name and one.value not in (None, "", []):
-                        self.named.setdefault(fold(name), one.value)
+                if one.value not in (None, "", []):
+                    for name in (one.key, one.id, one.label):
+                        keep_named(self.named, name, one.value)
             self.named.setdefault("", None)
-        return self.named.get(fold(alias))
+        return first_named(self.named, (alias,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class Plan:
     event_name: str
     unit: Literal["auto", "s", "ms"]
     zone: ZoneInfo | None
-    amount_in_minor: bool
+    amount_unit: Literal["major", "minor", "iso"]
     currency: str | None
 
 
@@ -79,6 +92,10 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
     only(table, OF_THE_TABLE, at)
     kind = choice_in(table, "kind", ("lead", "sale"), at, default="lead")
     fields = table_in(table, "fields", at)
+    if "test" in table:
+        if "test" in fields:
+            raise ConfigurationError(f"{at}.fields.test: is there twice; leave this one out")
+        fields = {**fields, "test": table["test"]}
     known = SALE_FIELDS if kind == "sale" else COMMON_FIELDS
     only(fields, (*known, *(option for option, of in OPTIONS_OF_FIELDS.items() if of in known)), f"{at}.fields")
     for option, of in OPTIONS_OF_FIELDS.items():
@@ -101,16 +118,28 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         event_name=text_in(table, "event_name", at) or ("order_paid" if kind == "sale" else "form_submitted"),
         unit=choice_in(fields, "occurred_at_unit", ("auto", "s", "ms"), f"{at}.fields", default="auto"),  # type: ignore[arg-type]
         zone=zone_in(fields, at),
-        amount_in_minor=choice_in(fields, "amount_unit", ("major", "minor"), f"{at}.fields", default="major")
-        == "minor",
+        amount_unit=choice_in(fields, "amount_unit", ("major", "minor", "iso"), f"{at}.fields", default="major"),  # type: ignore[arg-type]
         currency=currency_code(default_currency),
     )
     if plan.kind == "sale":
         _check_sale(plan, at)
     scheme = scheme_in(table, at)
     return Webhook(
-        name, text_in(table, "title", at) or name, scheme, lambda inbound, rules: _read(plan, inbound, rules)
+        name,
+        text_in(table, "title", at) or name,
+        scheme,
+        lambda inbound, rules: _read(plan, inbound, rules),
+        pings=woocommerce_ping if scheme is None or scheme.header.casefold() == WOOCOMMERCE else None,
     )
+
+
+def woocommerce_ping(inbound: Inbound) -> str | None:
+    """WooCommerce posts `webhook_id=12`, unsigned, when a webhook is saved, and shows an error where that is not answered 200:
+    https://github.com/woocommerce/woocommerce/issues/15642."""
+    is_form = inbound.content_type.partition(";")[0].strip().casefold() == "application/x-www-form-urlencoded"
+    if not is_form or WOOCOMMERCE in inbound.headers or not re.fullmatch(rb"webhook_id=[0-9]{1,20}", inbound.body):
+        return None
+    return "WooCommerce's ping, sent when its webhook is saved"
 
 
 # --- the table, checked ----------------------------------------------------------------------------------------------
@@ -166,7 +195,7 @@ def _alias(text: str) -> Pick:
 
 
 def _read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
-    raw = read_body(inbound)
+    raw = _opened(read_body(inbound))
     body = Body(raw, fields_from(raw))
 
     def find(key: str) -> Any:
@@ -179,9 +208,11 @@ def _read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
         submission_id=own_id or (body_hash(inbound.body) if plan.kind == "lead" else None),
         body=inbound.body,
         occurred_at=_moment(find("occurred_at"), plan),
-        fields=body.fields,
+        fields=_fields_of_the_buyer(body) if plan.kind == "sale" else body.fields,
         form=title_of(find("form")),
     )
+    if _is_test(find("test")) and not rules.accepts_test_events(plan.name):
+        return ignored(view, f"Test event of {plan.name}. Set {plan.name.upper()}_ALLOW_TEST_EVENTS=1 to accept these.")
     if plan.event and not event:
         return _outcome(plan, view, Who(), "parked", "the event's name is not where sources.<name>.events.path says")
     if plan.event and event not in plan.allowed:
@@ -194,13 +225,38 @@ def _read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
     return _outcome(plan, view, who, "lead", "a form was submitted")
 
 
+def _opened(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with the JSON inside its text fields in their place (Unbounce's data.json, Ninja Forms' json)."""
+    opened = 0
+    for key, value in raw.items():
+        if isinstance(value, str) and value[:1] in ("{", "[") and len(value) <= LONGEST_JSON_FIELD:
+            inside = json_in(value)
+            if isinstance(inside, dict | list) and inside:
+                raw[key] = inside
+                opened += 1
+        if opened >= MOST_JSON_FIELDS:
+            break
+    return raw
+
+
+def _fields_of_the_buyer(body: Body) -> tuple[Field, ...]:
+    return tuple(one for one in body.fields if not (one.key == one.id and plain_name(one.key) == STAFF))
+
+
+def _is_test(mark: Any) -> bool:
+    if isinstance(mark, int | float):
+        return bool(mark)
+    text = text_of(mark)
+    return text is not None and text.casefold() not in LIVE
+
+
 def _who(view: View, find: Callable[[str], Any], plan: Plan, rules: Rules) -> Who:
     """What the configured fields say; what is not configured is read by the rules for every form."""
     known = who_of(view, rules)
     configured = plan.picks.keys()
     return Who(
-        customer_id=id_in(find("customer_id")) if "customer_id" in configured else known.customer_id,
-        click_id=id_in(find("click_id")) if "click_id" in configured else known.click_id,
+        customer_id=identifier_of(find("customer_id")) if "customer_id" in configured else known.customer_id,
+        click_id=identifier_of(find("click_id")) if "click_id" in configured else known.click_id,
         email=email_of(find("email")) if "email" in configured else known.email,
         name=name_of(find("name")) if "name" in configured else known.name,
         phone=phone_of(find("phone")) if "phone" in configured else known.phone,
@@ -254,14 +310,14 @@ def _sale(plan: Plan, view: View, who: Who, find: Callable[[str], Any]) -> Mappe
 def _money(amount: Any, currency: str, plan: Plan) -> Money:
     if amount is None:
         raise ValueError("it has no amount")
-    if not plan.amount_in_minor:
+    if plan.amount_unit == "major":
         return from_major(amount.strip() if isinstance(amount, str) else amount, currency)
     text = text_of(amount)
     if isinstance(amount, float) and amount.is_integer():
         text = str(int(amount))
     if text is None or not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > 15:
-        raise ValueError("the amount is no whole number of minor units")
-    return Money(int(text), currency)
+        raise ValueError("the amount is not a whole number of minor units")
+    return from_iso_minor(int(text), currency) if plan.amount_unit == "iso" else Money(int(text), currency)
 
 
 def _moment(value: Any, plan: Plan) -> datetime | None:

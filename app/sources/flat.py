@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from app.sources.field_names import fold
 from app.sources.labels import words
 from app.sources.reading import text_of
-from app.sources.values import fold
 from app.sources.view import MOST_FIELDS, Field, FieldType
 
 DEEPEST = 6

@@ -7,10 +7,11 @@ Payload: the same page. A question of type "contact info" is the list [first, la
 from collections.abc import Iterator
 from typing import Any
 
+from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of
 from app.sources.flat import get, page_parameters
-from app.sources.reading import email_of, from_iso, identifier_of, json_object
+from app.sources.reading import email_of, from_iso, identifier_of, json_object, parse_json
 from app.sources.signatures import standard_webhooks
 from app.sources.values import phone_of
 from app.sources.view import Contact, Field, View, event_name_of, ignored, lead, parked, title_of
@@ -18,6 +19,7 @@ from app.sources.webhook import Webhook
 
 NAME = "formbricks"
 SCHEME = standard_webhooks("webhook")
+LONGEST_TEST = 200
 
 NO_RESPONSE = {
     "testEndpoint": "a test from the webhook's page",
@@ -101,4 +103,23 @@ def _is_contact(value: list[Any]) -> bool:
     return (not email or email_of(email) is not None) and (not phone or phone_of(phone) is not None)
 
 
-SOURCE = Webhook(NAME, "Formbricks", SCHEME, read)
+def is_test_of_the_endpoint(inbound: Inbound) -> str | None:
+    """Formbricks posts {"event": "testEndpoint"} before it saves a webhook, signed with a secret that it shows only afterwards."""
+    if len(inbound.body) > LONGEST_TEST:
+        return None
+    try:
+        is_test = parse_json(inbound.body) == {"event": "testEndpoint"}
+    except MalformedEvent:
+        return None
+    return NO_RESPONSE["testEndpoint"] if is_test else None
+
+
+SOURCE = Webhook(
+    NAME,
+    "Formbricks",
+    SCHEME,
+    read,
+    pings=is_test_of_the_endpoint,
+    is_tested_before_setup=True,
+    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
+)

@@ -1,15 +1,21 @@
 """The handshake key: a form field of the body that repeats a shared key (Wufoo, Formstack)."""
 
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlencode
+from itertools import islice
+from urllib.parse import unquote_to_bytes, urlencode
 
 from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound
 from app.sources.bodies import form_pairs, read_body
-from app.sources.signatures import HmacScheme
+from app.sources.signatures import HmacScheme, spellings
+
+FORM = "application/x-www-form-urlencoded"
+LONGEST_KEY = 1000
+MOST_KEYS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +29,31 @@ class Handshake:
         if self.hmac and self.hmac.header.lower() in inbound.headers:
             self.hmac.verify(inbound, secrets, now)
             return
+        given = self._keys(inbound, secrets)
+        if not given:
+            raise SignatureError(f"the field {self.field} is missing", reason="missing")
+        for key in given:
+            if any(hmac.compare_digest(key, secret.encode()) for secret in secrets if secret):
+                return
+        raise SignatureError("the handshake key is none of the configured secrets")
+
+    def _keys(self, inbound: Inbound, secrets: Sequence[str]) -> list[bytes]:
+        """The keys that the body gives. A form is searched and not read; JSON and multipart bodies are read only where they hold
+        the bytes of a secret: reading them costs far more than posting them, and anybody can post."""
+        body, name = inbound.body, self.field.encode()
+        kind = inbound.content_type.partition(";")[0].strip().casefold()
+        if kind == FORM and body.lstrip()[:1] != b"{":
+            found = re.finditer(rb"(?:^|&)\s*" + re.escape(name) + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
+            return [unquote_to_bytes(match[1].strip().replace(b"+", b" ")) for match in islice(found, MOST_KEYS)]
+        if name not in body:
+            return []
+        if not any(spelling in body for secret in secrets for spelling in spellings(secret)):
+            return [b""]
         try:
             given = read_body(inbound).get(self.field)
         except MalformedEvent:
             raise SignatureError("the body cannot be read, so its handshake key cannot be checked") from None
-        if not isinstance(given, str) or not given:
-            raise SignatureError(f"the field {self.field} is missing", reason="missing")
-        key = given.encode("utf-8", "backslashreplace")
-        if not any(hmac.compare_digest(key, secret.encode()) for secret in secrets):
-            raise SignatureError("the handshake key is none of the configured secrets")
+        return [given.encode("utf-8", "backslashreplace")] if isinstance(given, str) and given else []
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
         """The key travels in the body, see `stamp`: there are headers only where there is a signature."""

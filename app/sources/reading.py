@@ -10,6 +10,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from app.errors import MalformedEvent
+from app.sources.field_names import first_named, keep_named
+from app.sources.placeholders import TEMPLATE, is_placeholder
 
 EMAIL = re.compile(r"[^@\s<>\"(),:;\\]+@[^@\s<>\"(),:;\\]+\.[^@\s<>\"(),:;\\.]+")
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -78,13 +80,14 @@ def text_of(value: object) -> str | None:
 
 
 def identifier_of(value: object) -> str | None:
-    """Like text_of, for ids: None where it is longer than any id or holds white space or control characters."""
+    """The id in `value`, of whatever it is: a click, a customer, a submission, an order. None where it is longer than any id, holds
+    white space or control characters, or is a placeholder (app/sources/placeholders.py)."""
     text = text_of(value)
     if (
         text is None or len(text) > LONGEST_ID or not text.isprintable() or " " in text
     ):  # other spaces are not printable
         return None
-    return text
+    return None if is_placeholder(text) else text
 
 
 def email_of(value: object) -> str | None:
@@ -92,17 +95,16 @@ def email_of(value: object) -> str | None:
     text = text_of(value)
     if text and not text.isprintable():
         text = "".join(c for c in text if c not in INVISIBLE)
-    return text if text and len(text) <= 320 and EMAIL.fullmatch(text) else None
+    return text if text and len(text) <= 320 and EMAIL.fullmatch(text) and not TEMPLATE.fullmatch(text) else None
 
 
 def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """The first of `names` that has a value in `values`, compared without case, as an id."""
-    folded = {key.casefold(): value for key, value in values.items() if isinstance(key, str)}
-    for name in names:
-        found = identifier_of(folded.get(name.casefold()))
-        if found:
-            return found
-    return None
+    """The id under the first of `names` that has one in `values`. Names are compared as in forms (app/sources/field_names.py)."""
+    named: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(key, str) and (found := identifier_of(value)):
+            keep_named(named, key, found)
+    return first_named(named, names)
 
 
 def from_unix(value: object) -> datetime | None:

@@ -8,11 +8,13 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote, quote_plus
 
 from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
@@ -163,6 +165,15 @@ def header_of(headers: Mapping[str, str], name: str) -> str:
     if len(value) > LONGEST_HEADER:
         raise SignatureError(f"the header {name} is too long to be a signature")
     return value
+
+
+def spellings(secret: str) -> tuple[bytes, ...]:
+    """`secret` as it may be in a body: as it is, in a form (a handshake key), in JSON."""
+    if not secret:
+        return ()
+    in_json = json.dumps(secret)[1:-1]
+    texts = (secret, quote_plus(secret), quote(secret, safe=""), in_json, in_json.replace("/", "\\/"))
+    return tuple(dict.fromkeys(text.encode("utf-8", "backslashreplace") for text in texts))
 
 
 def _read_pairs(header: str, time_name: str, signature_name: str) -> tuple[str, list[str]]:

@@ -4,18 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.sources.field_names import fold
+from app.sources.placeholders import is_no_name
 from app.sources.reading import email_of, text_of
 
 LONGEST_NAME = 200
 JOINERS = "\u200c\u200d"
 """Part of the spelling of Persian and Indic names, and of emoji; other invisible characters are dropped."""
-MERGE_TAG = re.compile(r"[{\[<%$].*[}\]>%]|@[\w.]+@?")
-"""A merge tag that its tool did not fill: {{clickId}}, [click_id], %clickid%."""
-
-
-def fold(name: str) -> str:
-    """The form in which names of fields are compared: no case, and "Click ID" is click_id."""
-    return "_".join(name.casefold().replace("-", " ").split())
 
 
 def single(value: Any) -> Any:
@@ -45,7 +40,7 @@ def name_of(value: Any) -> str | None:
     if not text.isprintable():
         text = "".join(c for c in text if c.isprintable() or c in JOINERS)
     readable = len(text) <= LONGEST_NAME and any(c.isalpha() for c in text)
-    return text if readable and not email_of(text) and not MERGE_TAG.fullmatch(text) else None
+    return text if readable and not email_of(text) and not is_no_name(text) else None
 
 
 PHONE = re.compile(
@@ -69,4 +64,7 @@ def phone_of(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**17:
         value = int(value)
     text = COUNTRY_BEFORE_PLUS.sub("", text_of(value) or "")
-    return text if text and len(text) <= 40 and PHONE.fullmatch(text) else None
+    if not text or len(text) > 40 or not PHONE.fullmatch(text):
+        return None
+    digits = [character for character in text if character.isdigit()]
+    return None if len(set(digits)) == 1 or set(digits[3:]) == {"0"} else text  # 000 000 0000, +1 000 000 0000

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.model import Lead, Mapped, Rules, Who
+from app.sources.field_names import first_named, keep_named
 from app.sources.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
 from app.sources.reading import body_hash, email_of, identifier_of, text_of
-from app.sources.values import MERGE_TAG, fold, name_of, phone_of, single
+from app.sources.values import name_of, phone_of, single
 
 FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
 """What the provider declares a field to be. "text" says nothing; "other" (choices, files, dates, scores) names nobody."""
@@ -139,10 +140,10 @@ def who_of(view: View, rules: Rules) -> Who:
     on_page = _by_name(Field(key=key, value=value) for key, value in view.page.items())
     email, phone, parts = _read_fields(view)
     return Who(
-        customer_id=_pick(named, rules.customer_id_names)
+        customer_id=first_named(named, rules.customer_id_names)
         or identifier_of(view.contact.customer_id)
-        or _pick(on_page, rules.customer_id_names),
-        click_id=_pick(named, rules.click_id_names) or _pick(on_page, rules.click_id_names),
+        or first_named(on_page, rules.customer_id_names),
+        click_id=first_named(named, rules.click_id_names) or first_named(on_page, rules.click_id_names),
         email=email_of(single(view.contact.email)) or email or email_of(single(view.spare.email)),
         name=_declared_name(view.contact) or _join(parts) or _declared_name(view.spare),
         phone=phone_of(view.contact.phone) or phone or phone_of(view.spare.phone),
@@ -151,34 +152,17 @@ def who_of(view: View, rules: Rules) -> Who:
 
 # --- ids -------------------------------------------------------------------------------------------------------------
 
-PLACEHOLDERS = frozenset(
-    {"xxxxx", "hidden_value", "n/a", "-", "none", "undefined", "null", "nil", "false", "true"}
-    | {"0", "-1", "nan", "guest", "anonymous", "anon", "unknown"}  # shops and WordPress: nobody is logged in
-)
-"""What stands where an id would be, and is none. As customer ids they would make one person of all who are nobody."""
-
-
-def id_in(value: object) -> str | None:
-    """The id of a click or customer; None for what forms and shops send where they have none."""
-    found = identifier_of(value)
-    return None if found is None or found.casefold() in PLACEHOLDERS or MERGE_TAG.fullmatch(found) else found
-
 
 def _by_name(fields: Iterable[Field]) -> dict[str, str]:
-    """Every value that could be an id by the folded names it goes by; of several the first."""
+    """Every value that could be an id by the names it goes by; of several the first."""
     named: dict[str, str] = {}
     for one in fields:
-        value = id_in(single(one.value))
+        value = identifier_of(single(one.value))
         if value is None:
             continue
         for name in (one.id, one.key, one.label):
-            if name and len(name) <= 100:
-                named.setdefault(fold(name), value)
+            keep_named(named, name, value)
     return named
-
-
-def _pick(named: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((named[folded] for folded in map(fold, names) if folded in named), None)
 
 
 def _with_hidden(view: View, *, hidden_first: bool) -> Iterator[Field]:

@@ -26,10 +26,23 @@ class Webhook:
     read: Callable[[Inbound, Rules], Mapped]
     stamps: Callable[[bytes, str], bytes] | None = None
     """Puts the secret into a body: only where that is how the provider proves itself."""
+    secret_prefix: str = ""
+    pings: Callable[[Inbound], str | None] | None = None
+    """See Source.setup_request."""
+    is_tested_before_setup: bool = False
+    telling_event: str = ""
+    notices: Callable[[Sequence[bytes], Rules], str | None] | None = None
+    """See Source.setup_notice."""
 
     @property
     def signed(self) -> bool:
         return self.scheme is not None
+
+    def setup_request(self, inbound: Inbound) -> str | None:
+        return self.pings(inbound) if self.pings else None
+
+    def setup_notice(self, bodies: Sequence[bytes], rules: Rules) -> str | None:
+        return self.notices(bodies, rules) if self.notices else None
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         if self.scheme:

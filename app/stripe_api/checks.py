@@ -81,8 +81,8 @@ def _check_undelivered(settings: Settings, api: StripeApi, ledger: Ledger | None
             break
     known: set[str] = set()
     if listed and ledger is not None:
-        with ledger.read() as connection:
-            known = known_events(ledger, connection, listed)
+        with ledger.read() as tx:
+            known = known_events(tx, listed)
     unknown = len(listed) - len(known)
     if not unknown:
         yield "ok", f"Stripe has no undelivered event of the last {DAYS} days that is not here"

@@ -126,10 +126,10 @@ class Lookups:
         """
         asked = 0
         while self._clock() >= self._rest_until:
-            with self._ledger.read() as connection:
-                if not has_nameless(self._ledger, connection, self._source.name):
+            with self._ledger.read() as tx:
+                if not has_nameless(tx, self._source.name):
                     break
-            claimed = self._ledger.transact(lambda c: claim_nameless(self._ledger, c, self._source.name, BATCH))
+            claimed = self._ledger.transact(lambda tx: claim_nameless(tx, self._source.name, BATCH))
             if not claimed:
                 break
             asked += self._look_for(claimed)
@@ -143,7 +143,7 @@ class Lookups:
             except StripeApiError as error:
                 self._report(error)
                 left = [each.delivery_id for each in claimed[position:]]
-                self._ledger.transact(lambda c, left=left: unclaim_nameless(self._ledger, c, left))  # type: ignore[misc]
+                self._ledger.transact(lambda tx, left=left: unclaim_nameless(tx, left))  # type: ignore[misc]
                 break
         return asked
 
@@ -151,12 +151,12 @@ class Lookups:
         target = self._target_of(nameless)
         if target is None:
             return False
-        with self._ledger.read() as connection:
-            if known_events(self._ledger, connection, [target.event_key]):
+        with self._ledger.read() as tx:
+            if known_events(tx, [target.event_key]):
                 return False
         found = look_up(self._api, target, self._policy.rules)
         arrival = self._arrival(target, found)
-        receipts: list[Receipt] = self._ledger.transact(lambda c: record(self._ledger, c, [arrival], self._policy))
+        receipts: list[Receipt] = self._ledger.transact(lambda tx: record(tx, [arrival], self._policy))
         log.info(
             "person.looked_up",
             delivery=nameless.delivery_id,

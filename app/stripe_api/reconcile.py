@@ -126,8 +126,8 @@ class Reconciliation:
         purchases = _paid(self._api, self._rules, since, self._account, comparison)
         while batch := list(islice(purchases, BATCH)):
             keys = [self._scope + key for paid in batch for key in paid.keys]
-            with self._ledger.read() as connection:
-                found = standings(self._ledger, connection, keys)
+            with self._ledger.read() as tx:
+                found = standings(tx, keys)
             for paid in batch:
                 known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
                 standing = min(known, key=lambda one: _STATES.index(one.state), default=None)

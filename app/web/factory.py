@@ -4,6 +4,7 @@ from flask import Flask
 
 from app.alerts.thread import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
+from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.http import destinations_of
 from app.errors import ConfigurationError
@@ -16,13 +17,11 @@ from app.stack.processes import end_with_parent
 from app.web import auth, dashboard, errors, health, sandbox, webhooks
 from app.web.api import blueprint
 from app.web.filters import finish
-from app.web.head import HeadAsGet
 from app.web.pages import persons, sources
 from app.web.refusal_counter import RefusalCounter
 from app.web.server.gateway import Gateway
-from app.web.server.peers import SilentConnections
 from app.web.services import Parts
-from app.web.webhooks import LARGEST_BODY, Answers
+from app.web.webhooks import LARGEST_BODY
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
@@ -54,8 +53,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.extensions["refusals"] = refusals
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    answers = Answers(metrics.count, refusals.count)
-    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
+    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count, refusals.count))
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
     parts = Parts(
         ledger,
@@ -74,21 +72,16 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
-    if settings.is_sandbox:
-        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), settings.destination_format))
-    app.wsgi_app = HeadAsGet(app.wsgi_app)  # type: ignore[method-assign]
-    app.extensions["gateway"] = Gateway(
-        app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks
-    )
+    if (dialect := parts.dialect(SANDBOX)) is not None:
+        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), dialect))
+    app.extensions["gateway"] = Gateway(app, intake, writer, settings.public_url, metrics.count, settings.web_threads)
     return app
 
 
 def gateway() -> Gateway:
     """For granian --interface rsgi --factory."""
-    made: Gateway = wsgi().extensions["gateway"]
-    settings = load_settings()
-    SilentConnections(settings.port, made.busy, settings.proxy_networks).start()
-    return made
+    found: Gateway = wsgi().extensions["gateway"]
+    return found
 
 
 def wsgi() -> Flask:

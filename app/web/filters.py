@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request, session
 
 from app.errors import BridgeError
-from app.money import Money, decimals
+from app.money import Money, amount_text
 from app.web.masking import masked
 
 TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -19,7 +19,7 @@ DEEPEST_MESSAGE = 4
 
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    payload), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
+    delivery), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
@@ -56,12 +56,9 @@ def money(minor: int, currency: str) -> str:
         return f"{minor} minor units {currency}"
 
 
-def amount(payload: dict[str, Any]) -> str:
-    """The money of a payload, with all its decimals where it is in major units (dialect `events`, or any fraction)."""
-    value, currency = payload.get("amount"), str(payload.get("currency", ""))
-    if isinstance(value, (int, float)) and ("event" in payload or isinstance(value, float)):
-        return f"{value:,.{decimals(currency.upper())}f} {currency}"
-    return f"{value} {currency}"
+def amount(delivery: dict[str, Any]) -> str:
+    """The money of a delivery's conversion."""
+    return amount_text(delivery["amount"], delivery["currency"])
 
 
 def span(seconds: float | None) -> str:

@@ -28,10 +28,10 @@ class LedgerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         ledger = self._ledger
-        with look(ledger) as connection:
-            found = stats(ledger, connection, self._tallies)
-            refused = refusals(ledger, connection, None, ledger.now(connection) - DAY_MS)
-            alerts = alarms(ledger, connection)
+        with look(ledger) as tx:
+            found = stats(tx, self._tallies)
+            refused = refusals(tx, None, tx.now() - DAY_MS)
+            alerts = alarms(tx)
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
         for status, count in found["deliveries"].items():
             deliveries.add_metric([status], count)
@@ -121,11 +121,11 @@ def not_ready(ledger: Ledger, nudges: Nudges | None) -> list[str]:
     """What keeps conversions from being taken and forwarded now; [] where nothing does."""
     problems = []
     try:
-        with ledger.read() as connection:
-            if not workers_alive(ledger, connection):
+        with ledger.read() as tx:
+            if not workers_alive(tx):
                 problems.append("no worker has a fresh heartbeat: start `bridge worker`")
     except LedgerUnavailable as error:
-        problems.append(error.public)
+        problems.append(str(error))
     if nudges is None:
         problems.append("REDIS_URL is not set")
     else:

@@ -40,7 +40,7 @@ class RefusalCounter:
         if not counted:
             return
         try:
-            self._ledger.transact(lambda c: add_refusals(self._ledger, c, counted, self._ledger.now(c)))
+            self._ledger.transact(lambda tx: add_refusals(tx, counted, tx.now()))
         except BaseException:
             with self._lock:
                 self._counted.update(counted)

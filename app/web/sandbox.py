@@ -2,79 +2,31 @@
 
 import hmac
 import json
-from datetime import datetime
-from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 from werkzeug.exceptions import Unauthorized
 
+from app.destinations.formats.base import Dialect
 from app.destinations.http import sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
+from app.model import Kind
 
 
-def _is_timestamp(value: str) -> str:
-    if not value.endswith("Z") or len(value) != len("2026-04-10T12:34:56.000Z"):
-        raise ValueError("must be ISO 8601 UTC with milliseconds and Z")
-    datetime.fromisoformat(value)
-    return value
-
-
-Text = Annotated[StrictStr, Field(min_length=1)]
-Timestamp = Annotated[StrictStr, AfterValidator(_is_timestamp)]
-
-
-class _Conversion(BaseModel):
-    """What Lead and Sale share, in dialect `events`: absent where unknown, never null or empty."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    timestamp: Timestamp
-    customerExternalId: Text  # noqa: N815 - the wire's names
-    clickId: Text = "-"  # noqa: N815
-    email: Annotated[StrictStr, Field(pattern="^[^@ ]+@[^@ ]+$")] = "-@-"
-    name: Text = "-"
-    phone: Text = "-"
-    metadata: Annotated[dict[str, Any], Field(min_length=1)] = {"-": "-"}
-
-
-class LeadPayload(_Conversion):
-    event: Literal["lead"]
-    mode: Literal["deferred"] = "deferred"
-
-
-class SalePayload(_Conversion):
-    event: Literal["sale"]
-    currency: Annotated[StrictStr, Field(pattern="^[A-Z]{3}$")]
-    amount: Annotated[StrictInt | StrictFloat, Field(gt=0)]
-    invoiceId: Text  # noqa: N815
-    orderId: Text = "-"  # noqa: N815
-
-
-def problem_of(kind: str, payload: object, dialect: str) -> str | None:
-    """What is wrong with a payload by the destination's contract; None where nothing is."""
+def problem_of(kind: Kind, payload: object, dialect: Dialect) -> str | None:
+    """What is wrong with a payload by its format's rules; None where nothing is."""
     if not isinstance(payload, dict):
-        return "the body is no JSON object"
-    if dialect != "events":
-        missing = [n for n in ("eventName", "customerExternalId") if not payload.get(n)]
-        if kind == "sale":
-            missing += [n for n in ("amount", "currency", "invoiceId") if not payload.get(n)]
-        return f"missing: {', '.join(missing)}" if missing else None
-    try:
-        (SalePayload if kind == "sale" else LeadPayload).model_validate(payload)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return None
+        return "the body must be a JSON object"
+    return dialect.problem(kind, payload)
 
 
-def create_blueprint(ledger: Ledger, secret_key: str, dialect: str) -> Blueprint:
+def create_blueprint(ledger: Ledger, secret_key: str, dialect: Dialect) -> Blueprint:
     blueprint = Blueprint("sandbox", __name__)
     token = sandbox_token(secret_key)
 
     @blueprint.post("/sandbox/track/<any(lead, sale):kind>")
-    def track(kind: str) -> Response:
+    def track(kind: Kind) -> Response:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
             raise Unauthorized("the sandbox takes only this bridge's own token")
@@ -87,9 +39,9 @@ def create_blueprint(ledger: Ledger, secret_key: str, dialect: str) -> Blueprint
         key = request.headers.get("Idempotency-Key", "")
         row = (kind, key, problem, text.replace("\x00", "\ufffd"))
 
-        def store(connection: Any) -> None:
+        def store(tx: Tx) -> None:
             columns = ("received_at", "kind", "idempotency_key", "problem", "body")
-            ledger.insert(connection, tables.sandbox_requests, columns, [(ledger.now(connection), *row)])
+            tx.insert(tables.sandbox_requests, columns, [(tx.now(), *row)])
 
         ledger.transact(store)
         if problem:

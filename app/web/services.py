@@ -7,6 +7,7 @@ from flask import flash, redirect, session
 from werkzeug.wrappers import Response
 
 from app.config.settings import Settings
+from app.destinations.formats.base import Dialect
 from app.destinations.http import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
@@ -27,6 +28,10 @@ class Parts:
     sources: Mapping[str, Source]
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
+
+    def dialect(self, destination: str) -> Dialect | None:
+        """The format of the destination of that name; None where it is not configured."""
+        return next((one.dialect for one in self.destinations if one.name == destination), None)
 
 
 def actor() -> str:

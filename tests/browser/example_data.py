@@ -68,9 +68,9 @@ class Shop:
 
     def play(self, per_day: int = 160, days: int = 7) -> None:
         """Fills the ledger; takes some seconds."""
-        with self._ledger.write() as connection:
+        with self._ledger.write() as tx:
             self._now = self._end - 70 * DAY
-            ensure_destination(self._ledger, connection, self._destination, "print")
+            ensure_destination(tx, self._destination, "print")
         for moment in sorted(self._moments(per_day, days), key=lambda moment: moment.at):
             self._work_until(moment.at)
             self._now = moment.at
@@ -81,12 +81,12 @@ class Shop:
             self._now += self._dice.uniform(0.003, 0.02)
             self._forward()
         self._now = self._end
-        with self._ledger.write() as connection:
+        with self._ledger.write() as tx:
             row = ("bridge-1", 4242, "1", int((self._end - 3 * DAY) * 1000), int((self._end + DAY) * 1000))
             columns = ("host", "pid", "pid_started", "started_at", "heartbeat_at")
-            self._ledger.insert(connection, tables.workers, columns, [row, ("bridge-2", 4243, *row[2:])])
+            tx.insert(tables.workers, columns, [row, ("bridge-2", 4243, *row[2:])])
             refused = {("stripe", "wrong"): 3, ("stripe", "too old"): 11, ("typeform", "missing"): 1}
-            add_refusals(self._ledger, connection, refused, int((self._end - DAY) * 1000))
+            add_refusals(tx, refused, int((self._end - DAY) * 1000))
         self._ledger.close()
 
     def _moments(self, per_day: int, days: int) -> Iterator[Moment]:
@@ -122,7 +122,7 @@ class Shop:
         inbound = Inbound(body, content)
         mapped = self._sources[source].map(inbound, RULES)
         arrival = Arrival(source, mapped, inbound, kept_headers(content), datetime.fromtimestamp(self._now, UTC))
-        self._ledger.transact(lambda connection: record(self._ledger, connection, [arrival], self._policy))
+        self._ledger.transact(lambda tx: record(tx, [arrival], self._policy))
 
     def _work_until(self, at: float) -> None:
         """The worker, between two things that happen."""
@@ -135,20 +135,18 @@ class Shop:
         ledger = self._ledger
         while True:
             now = int(self._now * 1000)
-            with ledger.read() as connection:
-                if not has_due(ledger, connection, self._destination, now):
+            with ledger.read() as tx:
+                if not has_due(tx, self._destination, now):
                     return
-            with ledger.write() as connection:
-                claimed = claim(
-                    ledger, connection, self._destination, "1.1", limit=100, now=now, claim_ms=60_000, hold_ms=900_000
-                )
+            with ledger.write() as tx:
+                claimed = claim(tx, self._destination, "1.1", limit=100, now=now, claim_ms=60_000, hold_ms=900_000)
             if not claimed:
                 return
             outcomes = [self._answer(one, now) for one in claimed]
             self._now += 0.05
-            with ledger.write() as connection:
+            with ledger.write() as tx:
                 later = int(self._now * 1000)
-                finish(ledger, connection, self._destination, outcomes, now=later, token_print="print")
+                finish(tx, self._destination, outcomes, now=later, token_print="print")
 
     def _answer(self, one: Claimed, now: int) -> Outcome:
         payload = json.loads(one.payload)
@@ -172,30 +170,30 @@ class Shop:
         return Outcome(one, verdict.result, now, took, status, verdict.error, headers, answer, due_at)
 
     def _pause(self, reason: str) -> None:
-        with self._ledger.write() as connection:
-            breaker.pause(self._ledger, connection, self._destination, reason, actor="grace")
+        with self._ledger.write() as tx:
+            breaker.pause(tx, self._destination, reason, actor="grace")
 
     def _resume(self) -> None:
-        with self._ledger.write() as connection:
-            breaker.resume(self._ledger, connection, self._destination, actor="grace")
+        with self._ledger.write() as tx:
+            breaker.resume(tx, self._destination, actor="grace")
 
     def _mend(self) -> None:
         """Somebody looks at what failed: replays one, edits one and discards some."""
-        with self._ledger.write() as connection:
+        with self._ledger.write() as tx:
             statement = "SELECT id FROM deliveries WHERE status = 'dead' ORDER BY id"
-            dead = list(self._ledger.run(connection, statement).scalars())
-            replay(self._ledger, connection, dead[-1], actor="grace")
-            found = delivery(self._ledger, connection, dead[-2])
+            dead = list(tx.run(statement).scalars())
+            replay(tx, dead[-1], actor="grace")
+            found = delivery(tx, dead[-2])
             payload: dict[str, Any] = found["payload"] | {"clickId": "clk_8sKq2"}
-            edit(self._ledger, connection, found, json.dumps(payload), actor="linus")
-            mark = actions_replay.new_mark(self._ledger, connection)
-            actions_replay.mend(self._ledger, connection, dead[:3], "discard", actor="linus", mark=mark)
+            edit(tx, found, json.dumps(payload), actor="linus")
+            mark = actions_replay.new_mark(tx)
+            actions_replay.mend(tx, dead[:3], "discard", actor="linus", mark=mark)
 
 
 def receive_in_sandbox(ledger_url: str) -> None:
     """What the sandbox would have received of the newest deliveries, one of them with a fault, one twice."""
     ledger = Ledger(ledger_url)
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         statement = (
             "SELECT kind, dedupe_key, payload, delivered_at FROM deliveries WHERE status = 'delivered'"
             " ORDER BY id DESC LIMIT 24"
@@ -203,8 +201,8 @@ def receive_in_sandbox(ledger_url: str) -> None:
         fault = "email: String should match pattern '^[^@ ]+@[^@ ]+$'"
         rows = [
             (at, kind, key, fault if number == 5 else None, payload)
-            for number, (kind, key, payload, at) in enumerate(ledger.run(connection, statement).all())
+            for number, (kind, key, payload, at) in enumerate(tx.run(statement).all())
         ]
         columns = ("received_at", "kind", "idempotency_key", "problem", "body")
-        ledger.insert(connection, tables.sandbox_requests, columns, [rows[8], *reversed(rows)])
+        tx.insert(tables.sandbox_requests, columns, [rows[8], *reversed(rows)])
     ledger.close()

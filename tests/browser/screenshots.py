@@ -36,8 +36,8 @@ def pages(ledger: Ledger) -> dict[str, str]:
     """Where each page is: its name and its path."""
 
     def one(statement: str, *values: object) -> int:
-        with ledger.read() as connection:
-            return int(ledger.run(connection, statement, *values).scalar_one())
+        with ledger.read() as tx:
+            return int(tx.run(statement, *values).scalar_one())
 
     dead = one("SELECT MAX(id) FROM deliveries WHERE status = 'dead'")
     marta = one("SELECT id FROM persons WHERE email = 'marta.reis@lumen.example' ORDER BY id LIMIT 1")

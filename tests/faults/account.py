@@ -96,10 +96,9 @@ def _rows(
     ledger: Ledger, keys: set[str], destination: str, timeout_seconds: float
 ) -> dict[str, tuple[str, int, int, int, int]]:
     """Of each key: status, attempts, and how many of those were lost with their worker, are unknown, and took all their time."""
-    condition, value = ledger.among("d.dedupe_key", sorted(keys))
-    with ledger.read() as connection:
-        found = ledger.run(
-            connection,
+    with ledger.read() as tx:
+        condition, value = tx.among("d.dedupe_key", sorted(keys))
+        found = tx.run(
             "SELECT d.dedupe_key, d.status, d.attempts,"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.error = ?),"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown'),"
@@ -129,10 +128,9 @@ def _one_key_each(by_key: dict[str, list[Asked]], say: object) -> None:
 
 def _leads_first(ledger: Ledger, keys: set[str], by_key: dict[str, list[Asked]], destination: str, say: object) -> None:
     """No Sale was sent before an earlier Lead of its person was answered for good."""
-    condition, value = ledger.among("s.dedupe_key", sorted(keys))
-    with ledger.read() as connection:
-        pairs = ledger.run(
-            connection,
+    with ledger.read() as tx:
+        condition, value = tx.among("s.dedupe_key", sorted(keys))
+        pairs = tx.run(
             "SELECT l.dedupe_key, s.dedupe_key FROM deliveries s JOIN deliveries l ON l.person_id = s.person_id"
             f" WHERE s.kind = 'sale' AND l.kind = 'lead' AND l.id < s.id AND {condition}"
             " AND s.destination = l.destination AND s.destination = ?",

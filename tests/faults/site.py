@@ -95,12 +95,8 @@ class Site:
     def open_deliveries(self) -> int:
         """How many are not closed yet; -1 while the ledger is away."""
         try:
-            with self.stack.ledger.read() as connection:
-                return int(
-                    self.stack.ledger.run(
-                        connection, "SELECT COUNT(*) FROM deliveries WHERE due_at IS NOT NULL"
-                    ).scalar_one()
-                )
+            with self.stack.ledger.read() as tx:
+                return int(tx.run("SELECT COUNT(*) FROM deliveries WHERE due_at IS NOT NULL").scalar_one())
         except LedgerUnavailable:
             return -1
 

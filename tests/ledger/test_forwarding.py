@@ -12,6 +12,7 @@ from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
 
 NOW = 1_800_000_000_000
+HERE = ("here", "boot 1", "pid:[1]")
 HOLD = 900_000
 COLUMNS = (
     "id", "conversion_id", "person_id", "event_id", "source", "kind", "destination", "dedupe_key", "status", "payload",
@@ -25,8 +26,8 @@ class Bench:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._last = 0
-        with ledger.write() as c:
-            ensure_destination(ledger, c, "main", "print")
+        with ledger.write() as tx:
+            ensure_destination(tx, "main", "print")
 
     def add(
         self, person: int, kind: str = "sale", due_at: int | None = NOW, created_at: int = NOW, to: str = "main"
@@ -34,28 +35,28 @@ class Bench:
         self._last += 1
         n = self._last
         row = (n, n, person, n, "stripe", kind, to, f"{kind}:{n}", "pending", "{}", due_at, created_at)
-        with self.ledger.write() as c:
-            self.ledger.insert(c, tables.deliveries, COLUMNS, [row])
+        with self.ledger.write() as tx:
+            tx.insert(tables.deliveries, COLUMNS, [row])
         return n
 
     def claim(self, limit: int = 100, now: int = NOW, token: str = "1.1", **options: float) -> list[Claimed]:
-        with self.ledger.write() as c:
-            return claim(self.ledger, c, "main", token, limit=limit, now=now, claim_ms=60_000, hold_ms=HOLD, **options)
+        with self.ledger.write() as tx:
+            return claim(tx, "main", token, limit=limit, now=now, claim_ms=60_000, hold_ms=HOLD, **options)
 
     def finish(
         self, claimed: list[Claimed], result: str, *, due_at: int | None = None, status: int = 200, now: int = NOW
     ) -> None:
         outcomes = [Outcome(c, result, now, 5, status=status, error="why", due_at=due_at) for c in claimed]  # type: ignore[arg-type]
-        with self.ledger.write() as c:
-            finish(self.ledger, c, "main", outcomes, now=now, token_print="print")
+        with self.ledger.write() as tx:
+            finish(tx, "main", outcomes, now=now, token_print="print")
 
     def rows(self, columns: str) -> list[tuple]:
-        with self.ledger.read() as c:
-            return [tuple(r) for r in self.ledger.run(c, f"SELECT {columns} FROM deliveries ORDER BY id").all()]
+        with self.ledger.read() as tx:
+            return [tuple(r) for r in tx.run(f"SELECT {columns} FROM deliveries ORDER BY id").all()]
 
     def state(self):
-        with self.ledger.read() as c:
-            return destination_state(self.ledger, c, "main")
+        with self.ledger.read() as tx:
+            return destination_state(tx, "main")
 
 
 @pytest.fixture
@@ -118,9 +119,9 @@ def test_a_dead_lead_holds_nothing(bench):
 def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
     bench.add(1)
     slept = bench.claim(token="1.1")
-    with bench.ledger.write() as c:
-        stale = expired_claims(bench.ledger, c, NOW + 60_000)
-        assert take_over(bench.ledger, c, stale, now=NOW + 60_000) == 1
+    with bench.ledger.write() as tx:
+        stale = expired_claims(tx, NOW + 60_000)
+        assert take_over(tx, stale, now=NOW + 60_000) == 1
     again = bench.claim(now=NOW + 60_000, token="2.1")
     assert again[0].attempts == 1, "what the first sender did is unknown, and counts"
     bench.finish(slept, "permanent", status=400)
@@ -130,23 +131,23 @@ def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
 
 
 def test_claims_of_a_dead_worker_are_taken_over_at_once(bench):
-    with bench.ledger.write() as c:
-        dead = register_worker(bench.ledger, c, "here", 1, "1", NOW)
-        alive = register_worker(bench.ledger, c, "here", 2, "2", NOW)
+    with bench.ledger.write() as tx:
+        dead = register_worker(tx, HERE, 1, "1", NOW)
+        alive = register_worker(tx, HERE, 2, "2", NOW)
     bench.add(1)
     bench.add(2)
     assert ids(bench.claim(limit=1, token=f"{dead}.1")) == [1]
     assert ids(bench.claim(limit=1, token=f"{alive}.1")) == [2]
-    with bench.ledger.write() as c:
-        assert take_over(bench.ledger, c, claims_of(bench.ledger, c, [dead]), now=NOW) == 1
+    with bench.ledger.write() as tx:
+        assert take_over(tx, claims_of(tx, [dead]), now=NOW) == 1
     assert ids(bench.claim(token=f"{alive}.2")) == [1]
 
 
 def test_giving_back_spends_no_attempt(bench):
     bench.add(1)
     claimed = bench.claim()
-    with bench.ledger.write() as c:
-        give_back(bench.ledger, c, claimed)
+    with bench.ledger.write() as tx:
+        give_back(tx, claimed)
     assert bench.rows("status, claim, attempts") == [("pending", None, 0)]
     assert ids(bench.claim(token="1.2")) == [1]
 
@@ -155,16 +156,16 @@ def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench):
     bench.add(1)
     bench.add(2)
     bench.finish(bench.claim(limit=1), "unauthorized", due_at=NOW, status=401)
-    assert "DESTINATION_TOKEN" in bench.state().paused_reason
+    assert bench.state().paused_reason == "the destination answered 401: check DESTINATION_TOKEN"
     assert bench.rows("status, attempts") == [("pending", 0), ("pending", 0)]
     assert bench.claim() == []
-    with bench.ledger.read() as c:
-        assert not has_due(bench.ledger, c, "main", NOW)
-    with bench.ledger.write() as c:
-        ensure_destination(bench.ledger, c, "main", "print")
+    with bench.ledger.read() as tx:
+        assert not has_due(tx, "main", NOW)
+    with bench.ledger.write() as tx:
+        ensure_destination(tx, "main", "print")
     assert bench.claim() == [], "the same token stays refused"
-    with bench.ledger.write() as c:
-        ensure_destination(bench.ledger, c, "main", "another print")
+    with bench.ledger.write() as tx:
+        ensure_destination(tx, "main", "another print")
     assert ids(bench.claim()) == [1, 2]
 
 
@@ -226,8 +227,8 @@ def test_attempts_are_kept_with_what_was_answered(bench):
     bench.add(1)
     bench.finish(bench.claim(), "unknown", due_at=NOW, status=500)
     bench.finish(bench.claim(), "delivered")
-    with bench.ledger.read() as c:
-        rows = bench.ledger.run(c, "SELECT number, result, status, error FROM attempts ORDER BY id").all()
+    with bench.ledger.read() as tx:
+        rows = tx.run("SELECT number, result, status, error FROM attempts ORDER BY id").all()
     assert [tuple(r) for r in rows] == [(1, "unknown", 500, "why"), (2, "delivered", 200, "why")]
 
 
@@ -244,15 +245,15 @@ def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for
     assert ids(bench.claim(now=FUTURE - 10, limit=2)) == [tried, 4]
     first = Claimed(tried, "1.1", "sale", "{}", f"sale:{tried}", 0, 0, NOW - 50, False)
     bench.finish([first], "unknown", due_at=FUTURE + 100_000, status=500, now=FUTURE - 10)
-    with bench.ledger.write() as c:
-        give_back(bench.ledger, c, [Claimed(4, "1.1", "sale", "{}", "sale:4", 0, 0, NOW, False)])
-        bench.ledger.run(c, "UPDATE destinations SET rate_next_at = ?, probe_at = ?", FUTURE, FUTURE)
+    with bench.ledger.write() as tx:
+        give_back(tx, [Claimed(4, "1.1", "sale", "{}", "sale:4", 0, 0, NOW, False)])
+        tx.run("UPDATE destinations SET rate_next_at = ?, probe_at = ?", FUTURE, FUTURE)
     assert ids(bench.claim(now=FUTURE, limit=3, token="1.2")) == [1, 4, 5]
-    with bench.ledger.write() as c:
-        give_back(bench.ledger, c, [Claimed(i, "1.2", "sale", "{}", f"sale:{i}", 0, 0, NOW, False) for i in (1, 4)])
+    with bench.ledger.write() as tx:
+        give_back(tx, [Claimed(i, "1.2", "sale", "{}", f"sale:{i}", 0, 0, NOW, False) for i in (1, 4)])
     for moved in (3, 0):
-        with bench.ledger.write() as c:
-            assert set_back(bench.ledger, c, ["main"], now=NOW, longest_claim_ms=60_000) == moved
+        with bench.ledger.write() as tx:
+            assert set_back(tx, ["main"], now=NOW, longest_claim_ms=60_000) == moved
     assert bench.rows("id, due_at, created_at, claimed_until") == [
         (1, NOW, NOW, None),
         (2, NOW + 20_000, NOW, None),
@@ -274,8 +275,8 @@ def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench):
     bench.finish(first, "unknown", due_at=NOW + 5000, status=500)
 
     def put_aside(now: int = NOW) -> int:
-        with bench.ledger.write() as c:
-            return set_aside(bench.ledger, c, "main", now=now, hold_ms=HOLD)
+        with bench.ledger.write() as tx:
+            return set_aside(tx, "main", now=now, hold_ms=HOLD)
 
     assert (put_aside(), put_aside()) == (50, 0), "once"
     assert [due for identity, due in bench.rows("id, due_at") if identity in held] == [NOW + 5000] * 50
@@ -290,7 +291,7 @@ def test_nothing_is_set_aside_for_longer_than_the_hold(bench):
     lead = bench.add(7, "lead")
     bench.add(7)
     bench.finish(bench.claim(limit=1), "unknown", due_at=NOW + 10 * HOLD, status=500)
-    with bench.ledger.write() as c:
-        assert set_aside(bench.ledger, c, "main", now=NOW, hold_ms=HOLD) == 1
+    with bench.ledger.write() as tx:
+        assert set_aside(tx, "main", now=NOW, hold_ms=HOLD) == 1
     assert bench.rows("id, due_at") == [(lead, NOW + 10 * HOLD), (2, NOW + HOLD)]
     assert ids(bench.claim(now=NOW + HOLD)) == [2]

@@ -47,44 +47,43 @@ def event_rows(number: int) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("number", [1, 31, 32, 33, 150])
 def test_rows_come_back_as_they_went_in(ledger: Ledger, number: int) -> None:
     columns, rows = (*EVENT, "headers", "body"), event_rows(number)
-    with ledger.write() as connection:
-        ledger.insert(connection, tables.events, columns, rows)
-    with ledger.read() as connection:
-        found = ledger.run(connection, f"SELECT {', '.join(columns)} FROM events ORDER BY id").all()
+    with ledger.write() as tx:
+        tx.insert(tables.events, columns, rows)
+    with ledger.read() as tx:
+        found = tx.run(f"SELECT {', '.join(columns)} FROM events ORDER BY id").all()
     assert [(*row[:-1], bytes(row[-1])) for row in found] == rows
 
 
 def test_every_odd_text_is_found_by_itself_alone(ledger: Ledger) -> None:
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         keys = [(text, n) for n, text in enumerate(ODD)]
-        ledger.insert(connection, tables.dedupe_keys, ("key", "conversion_id"), keys)
-    with ledger.read() as connection:
+        tx.insert(tables.dedupe_keys, ("key", "conversion_id"), keys)
+    with ledger.read() as tx:
         for n, text in enumerate(ODD):
-            condition, value = ledger.among("key", [text, "no such key"])
-            found = ledger.run(connection, f"SELECT conversion_id FROM dedupe_keys WHERE {condition}", value).all()
+            condition, value = tx.among("key", [text, "no such key"])
+            found = tx.run(f"SELECT conversion_id FROM dedupe_keys WHERE {condition}", value).all()
             assert [tuple(row) for row in found] == [(n,)], text
-        condition, value = ledger.among("conversion_id", [0, 2, 99])
-        found = ledger.run(connection, f"SELECT key FROM dedupe_keys WHERE {condition} ORDER BY key", value).all()
+        condition, value = tx.among("conversion_id", [0, 2, 99])
+        found = tx.run(f"SELECT key FROM dedupe_keys WHERE {condition} ORDER BY key", value).all()
         assert {row[0] for row in found} == {ODD[0], ODD[2]}
-        condition, value = ledger.among("key", [])
-        assert ledger.run(connection, f"SELECT key FROM dedupe_keys WHERE {condition}", value).all() == []
+        condition, value = tx.among("key", [])
+        assert tx.run(f"SELECT key FROM dedupe_keys WHERE {condition}", value).all() == []
 
 
 def test_several_tables_go_together_and_what_is_there_stays(ledger: Ledger) -> None:
     columns = ("kind", "value", "person_id", "seen_at")
-    with ledger.write() as connection:
-        ledger.insert(connection, tables.identifiers, columns, [("email", "a", 1, 1)])
-    with ledger.write() as connection:
-        ledger.insert_all(
-            connection,
+    with ledger.write() as tx:
+        tx.insert(tables.identifiers, columns, [("email", "a", 1, 1)])
+    with ledger.write() as tx:
+        tx.insert_all(
             [
                 Rows(tables.persons, ("id", "created_at"), [(1, 1), (2, 1)]),
                 Rows(tables.conversions, ("id",), []),
                 Rows(tables.identifiers, columns, [("email", "a", 1, 9), ("email", "b", 2, 9)], unless_there=True),
             ],
         )
-    with ledger.read() as connection:
-        found = ledger.run(connection, "SELECT value, seen_at FROM identifiers ORDER BY value").all()
+    with ledger.read() as tx:
+        found = tx.run("SELECT value, seen_at FROM identifiers ORDER BY value").all()
     assert [tuple(row) for row in found] == [("a", 1), ("b", 9)]
     assert count(ledger, "persons") == 2
 
@@ -125,8 +124,8 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
 ) -> None:
     monkeypatch.setattr("app.ledger.engine.RETRIES", 1)  # a look from before the lock would end at a unique column
     policy, (other,) = Policy(Rules(), [Route("main", dialect_of("events"))]), arrivals(1)
-    with ledger.write() as connection:
-        (mine,) = record(ledger, connection, [other], policy)
+    with ledger.write() as tx:
+        (mine,) = record(tx, [other], policy)
         pool = ThreadPoolExecutor(1)
         theirs = pool.submit(writer.record, other)
         with pytest.raises(TimeoutError):
@@ -142,8 +141,8 @@ def test_a_group_that_waits_for_a_lock_holds_up_no_other(ledger: Ledger) -> None
     held, free = arrivals(1, 2)
     two = GroupWriter(ledger, Policy(Rules(), [Route("main", dialect_of("events"))]), lambda receipts: None, writers=2)
     pool = ThreadPoolExecutor(2)
-    with ledger.write() as connection:
-        ledger.lock(connection, [held.event_key])
+    with ledger.write() as tx:
+        tx.lock([held.event_key])
         waits = pool.submit(two.record, held)
         with pytest.raises(TimeoutError):
             waits.result(0.3)
@@ -164,9 +163,9 @@ def test_two_writers_who_know_one_person_by_different_identifiers_both_teach(
     (first,) = arrivals(1)
     by_email = arrival(checkout(2, customer_details={"email": "p1@example.com", "phone": "+351912345678"}, metadata={}))
     by_id = arrival(checkout(3, customer_details={}, metadata={"user_id": "user_1", "clickId": "clk_new"}))
-    ledger.transact(lambda c: record(ledger, c, [first], policy))
-    with ledger.write() as connection:
-        record(ledger, connection, [by_email], policy)
+    ledger.transact(lambda tx: record(tx, [first], policy))
+    with ledger.write() as tx:
+        record(tx, [by_email], policy)
         waits = pool.submit(writer.record, by_id)
         with pytest.raises(TimeoutError):
             waits.result(0.5)

@@ -26,9 +26,10 @@ from app.ledger.forwarding.sweep import (
     is_ahead,
     register_worker,
     set_back,
+    silent_workers,
     stop_worker,
     take_over,
-    workers_here,
+    workers_of,
 )
 from app.ledger.reading import deliveries, events, filters, search, stats
 from app.ledger.reading import overview as reading_overview
@@ -36,6 +37,7 @@ from app.ledger.reading.by_key import known_events, standings
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade
+from app.ledger.transaction import Tx
 from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform import SOURCE as TYPEFORM
@@ -46,6 +48,7 @@ from tests.faults.producer import make_pile
 from tests.support import stripe_world as world
 
 ROWS = 30_000
+HERE = ("here", "boot 1", "pid:[1]")
 LARGE = (
     "events",
     "conversions",
@@ -76,8 +79,8 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ledger = Ledger(url)
     upgrade(ledger)
     year.fill(url, ROWS, due_each=200)
-    with ledger.write() as c:
-        ensure_destination(ledger, c, "main", "print")
+    with ledger.write() as tx:
+        ensure_destination(tx, "main", "print")
     yield ledger
     ledger.close()
     if request.param == "postgresql":
@@ -164,7 +167,7 @@ def take(ledger: Ledger, source: Any, bodies: Sequence[bytes]) -> list[str]:
         inbound = Inbound(body, {"content-type": "application/json"})
         name = "stripe" if source is STRIPE else "typeform"
         arrivals.append(Arrival(name, source.map(inbound, RULES), inbound, {}, datetime.now(UTC)))
-    return [r.outcome for r in ledger.transact(lambda c: record(ledger, c, arrivals, POLICY))]
+    return [r.outcome for r in ledger.transact(lambda tx: record(tx, arrivals, POLICY))]
 
 
 def test_recording_goes_by_index(large):
@@ -188,21 +191,21 @@ def test_a_subscription_and_its_renewal_are_recorded_by_index(large):
             assert take(large, STRIPE, [renewal]) == ["sale"]
 
 
-def claim_all(ledger: Ledger, c: Connection, token: str, limit: int = 32) -> list[Any]:
-    now = ledger.now(c)
-    return claim(ledger, c, "main", token, limit=limit, now=now, claim_ms=50_000, hold_ms=900_000, rate=10_000.0)
+def claim_all(tx: Tx, token: str, limit: int = 32) -> list[Any]:
+    now = tx.now()
+    return claim(tx, "main", token, limit=limit, now=now, claim_ms=50_000, hold_ms=900_000, rate=10_000.0)
 
 
 def test_claiming_and_finishing_go_by_index(large):
     with watched(large):
-        with large.read() as c:
-            now = large.now(c)
-            assert has_due(large, c, "main", now)
-            assert due_since(large, c, "main", now, now=now, hold_ms=900_000)
-        with large.write() as c:
-            claimed = claim_all(large, c, "1.1")
+        with large.read() as tx:
+            now = tx.now()
+            assert has_due(tx, "main", now)
+            assert due_since(tx, "main", now, now=now, hold_ms=900_000)
+        with large.write() as tx:
+            claimed = claim_all(tx, "1.1")
             assert len(claimed) == 32
-            now = large.now(c)
+            now = tx.now()
             outcomes = [
                 Outcome(one, result, now, 5, status, "why", "{}", "{}", due_at)
                 for one, (result, status, due_at) in zip(
@@ -211,71 +214,72 @@ def test_claiming_and_finishing_go_by_index(large):
                     strict=True,
                 )
             ]
-            finish(large, c, "main", outcomes, now=now, token_print="print")
-            give_back(large, c, claimed[24:])
-            release(large, c, ["1.1", "1.2"])
-            set_aside(large, c, "main", now=now, hold_ms=900_000)
-        with large.write() as c:
-            large.run(c, "UPDATE destinations SET failures = 99")
-            assert claim_all(large, c, "1.3") != [], "a probe"
-            assert claim_all(large, c, "1.4") == [], "one at a time"
-            give_back(large, c, [])
-            large.run(c, "UPDATE destinations SET failures = 0")
-            large.run(c, "UPDATE deliveries SET claim = NULL WHERE claim IS NOT NULL")
-            destination_state(large, c, "main")
+            finish(tx, "main", outcomes, now=now, token_print="print")
+            give_back(tx, claimed[24:])
+            release(tx, ["1.1", "1.2"])
+            set_aside(tx, "main", now=now, hold_ms=900_000)
+        with large.write() as tx:
+            tx.run("UPDATE destinations SET failures = 99")
+            assert claim_all(tx, "1.3") != [], "a probe"
+            assert claim_all(tx, "1.4") == [], "one at a time"
+            give_back(tx, [])
+            tx.run("UPDATE destinations SET failures = 0")
+            tx.run("UPDATE deliveries SET claim = NULL WHERE claim IS NOT NULL")
+            destination_state(tx, "main")
 
 
 def test_sweeping_goes_by_index(large):
-    with watched(large), large.write() as c:
-        worker = register_worker(large, c, "here", 1, "1", large.now(c))
-        claim_all(large, c, f"{worker}.1", 8)
-        later = large.now(c) + 100_000
-        assert len(claims_of(large, c, [worker])) == 8
-        stale = expired_claims(large, c, later)
-        assert take_over(large, c, stale, now=later) >= 8
-        heartbeat(large, c, worker, later)
-        workers_here(large, c, "here")
-        assert is_ahead(large, c, "main", large.now(c)), "what was taken over then is of a time to come"
-        set_back(large, c, ["main"], now=large.now(c), longest_claim_ms=50_000)
-        stop_worker(large, c, worker, later)
-        unidentified.has_nameless(large, c, "stripe")
-        unidentified.claim_nameless(large, c, "stripe", 10)
+    with watched(large), large.write() as tx:
+        worker = register_worker(tx, HERE, 1, "1", tx.now())
+        claim_all(tx, f"{worker}.1", 8)
+        later = tx.now() + 100_000
+        assert len(claims_of(tx, [worker])) == 8
+        stale = expired_claims(tx, later)
+        assert take_over(tx, stale, now=later) >= 8
+        heartbeat(tx, worker, later)
+        workers_of(tx, HERE)
+        silent_workers(tx, later)
+        assert is_ahead(tx, "main", tx.now()), "what was taken over then is of a time to come"
+        set_back(tx, ["main"], now=tx.now(), longest_claim_ms=50_000)
+        stop_worker(tx, worker, later)
+        unidentified.has_nameless(tx, "stripe")
+        unidentified.claim_nameless(tx, "stripe", 10)
 
 
-LISTS: dict[str, Callable[[Ledger, Connection], object]] = {
-    "deliveries": lambda ledger, c: [
-        deliveries.deliveries(ledger, c, status=s, before=before, limit=50)
+LISTS: dict[str, Callable[[Tx], object]] = {
+    "deliveries": lambda tx: [
+        deliveries.deliveries(tx, status=s, before=before, limit=50)
         for s in ("pending", "retrying", "delivered", "dead", "discarded")
         for before in (None, 50_000)
     ],
-    "all deliveries": lambda ledger, c: deliveries.deliveries(ledger, c, limit=50),
-    "events": lambda ledger, c: [
-        events.events(ledger, c, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
+    "all deliveries": lambda tx: deliveries.deliveries(tx, limit=50),
+    "events": lambda tx: [
+        events.events(tx, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
     ],
-    "all events": lambda ledger, c: events.events(ledger, c, limit=50),
-    "one delivery": lambda ledger, c: deliveries.delivery(ledger, c, dead(ledger, c)),
-    "one event": lambda ledger, c: [events.event(ledger, c, 2), events.event(ledger, c, "stripe:evt_00000000")],
-    "overview": lambda ledger, c: [
-        reading_overview.counts(ledger, c),
-        reading_overview.has_events(ledger, c),
-        reading_overview.oldest_waiting(ledger, c),
-        reading_overview.timing(ledger, c),
-        reading_overview.last_events(ledger, c, NAMES),
+    "all events": lambda tx: events.events(tx, limit=50),
+    "one delivery": lambda tx: deliveries.delivery(tx, dead(tx)),
+    "one event": lambda tx: [events.event(tx, 2), events.event(tx, "stripe:evt_00000000")],
+    "overview": lambda tx: [
+        reading_overview.counts(tx),
+        reading_overview.has_events(tx),
+        reading_overview.oldest_waiting(tx),
+        reading_overview.timing(tx),
+        reading_overview.last_events(tx, NAMES),
         [
-            reading_overview.bar(ledger, c, start, start + 60_000)
-            for start in reading_overview.bar_starts(ledger.now(c), *reading_overview.SPANS["hour"])
+            reading_overview.bar(tx, start, start + 60_000)
+            for start in reading_overview.bar_starts(tx.now(), *reading_overview.SPANS["hour"])
         ],
     ],
-    "sources": lambda ledger, c: reading_overview.activity(ledger, c, NAMES),
-    "search": lambda ledger, c: [
-        search.deliveries_of(ledger, c, search.find(ledger, c, text, NAMES))
+    "sources": lambda tx: reading_overview.activity(tx, NAMES),
+    "search": lambda tx: [
+        search.deliveries_of(tx, search.find(tx, text, NAMES))
         for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678")
     ],
-    "failed": lambda ledger, c: [
+    "failed": lambda tx: [
         (
-            deliveries.failed(ledger, c, f, NAMES),
-            deliveries.groups(ledger, c, f, NAMES),
-            deliveries.count(ledger, c, f, NAMES),
+            deliveries.failed(tx, f, NAMES),
+            deliveries.groups(tx, f, NAMES),
+            deliveries.count(tx, f, NAMES),
         )
         for f in (
             filters.Filter(),
@@ -283,26 +287,26 @@ LISTS: dict[str, Callable[[Ledger, Connection], object]] = {
             filters.Filter(text="user_0000"),
         )
     ],
-    "bulk replay": lambda ledger, c: [
-        matching(ledger, c, status="dead", source="stripe", since=1),
-        replay(ledger, c, dead(ledger, c), actor="test"),
-        discard(ledger, c, dead(ledger, c), actor="test"),
+    "bulk replay": lambda tx: [
+        matching(tx, status="dead", source="stripe", since=1),
+        replay(tx, dead(tx), actor="test"),
+        discard(tx, dead(tx), actor="test"),
     ],
-    "reconcile and backfill": lambda ledger, c: [
-        standings(ledger, c, ["sale:stripe:pi_00000000", "sale:stripe:none"]),
-        known_events(ledger, c, ["stripe:evt_00000000", "stripe:evt_none"]),
+    "reconcile and backfill": lambda tx: [
+        standings(tx, ["sale:stripe:pi_00000000", "sale:stripe:none"]),
+        known_events(tx, ["stripe:evt_00000000", "stripe:evt_none"]),
     ],
 }
 
 
-def dead(ledger: Ledger, c: Connection) -> int:
-    return int(ledger.run(c, "SELECT id FROM deliveries WHERE status = 'dead' ORDER BY id DESC LIMIT 1").scalar_one())
+def dead(tx: Tx) -> int:
+    return int(tx.run("SELECT id FROM deliveries WHERE status = 'dead' ORDER BY id DESC LIMIT 1").scalar_one())
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_and_searches_go_by_index(large, name):
-    with watched(large), large.write() as c:
-        LISTS[name](large, c)
+    with watched(large), large.write() as tx:
+        LISTS[name](tx)
 
 
 def test_the_counts_of_metrics_read_no_table(large):
@@ -311,8 +315,8 @@ def test_the_counts_of_metrics_read_no_table(large):
     ):  # as autovacuum does: the tests before changed rows, and an index alone says too little of these
         with large.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE deliveries, events")
-    with watched(large, counting=True), large.read() as c:
-        found = stats.stats(large, c)
+    with watched(large, counting=True), large.read() as tx:
+        found = stats.stats(tx)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
 
 
@@ -323,13 +327,17 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     ledger = Ledger(url)
     upgrade(ledger)
     year.fill(url, ROWS)
-    with ledger.write() as c:
-        c.exec_driver_sql("UPDATE deliveries SET status = 'delivered', due_at = NULL WHERE due_at IS NOT NULL")
-        c.exec_driver_sql("ANALYZE")
+    with ledger.write() as tx:
+        tx.connection.exec_driver_sql(
+            "UPDATE deliveries SET status = 'delivered', due_at = NULL WHERE due_at IS NOT NULL"
+        )
+        tx.connection.exec_driver_sql("ANALYZE")
     fill(url, 500)
     used: list[str] = []
 
-    def note(connection: Any, _cursor: object, statement: str, values: Any, _context: object, _many: bool) -> None:
+    def note(
+        connection: Connection, _cursor: object, statement: str, values: Any, _context: object, _many: bool
+    ) -> None:
         if "NOT EXISTS" in statement or "SET due_at = LEAST" in statement:
             cursor = connection.connection.cursor()
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
@@ -338,10 +346,10 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
             )
 
     event.listen(ledger.engine, "before_cursor_execute", note)
-    with ledger.write() as c:
-        ensure_destination(ledger, c, "main", "print")
-        assert len(claim_all(ledger, c, "1.1")) == 32
-        set_aside(ledger, c, "main", now=ledger.now(c), hold_ms=900_000)
+    with ledger.write() as tx:
+        ensure_destination(tx, "main", "print")
+        assert len(claim_all(tx, "1.1")) == 32
+        set_aside(tx, "main", now=tx.now(), hold_ms=900_000)
     ledger.close()
     _execute(postgres, "DROP DATABASE quiet WITH (FORCE)")
     assert set(used) == {"ix_deliveries_person_open"}
@@ -355,5 +363,5 @@ def test_a_statement_that_reads_a_whole_table_is_found(large):
         "SELECT id FROM events WHERE event_type = 'x' ORDER BY received_count",
         "UPDATE deliveries SET held = 0 WHERE last_error = 'x'",
     ):
-        with pytest.raises(AssertionError, match=r"SCAN|Seq Scan"), watched(large), large.write() as c:
-            large.run(c, statement)
+        with pytest.raises(AssertionError, match=r"SCAN|Seq Scan"), watched(large), large.write() as tx:
+            tx.run(statement)

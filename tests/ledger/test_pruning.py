@@ -42,8 +42,8 @@ def post(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Callable
 
 
 def later(ledger: Ledger, days: float = 365) -> int:
-    with ledger.read() as connection:
-        return ledger.now(connection) + int(days * DAY_MS)
+    with ledger.read() as tx:
+        return tx.now() + int(days * DAY_MS)
 
 
 def apply(ledger: Ledger, days: float = 365, *, dry_run: bool = False, **rules: float) -> dict[str, int]:
@@ -108,8 +108,8 @@ def test_what_is_open_dead_or_parked_stays_whatever_its_age(post, ledger):
 
 
 def rows(ledger: Ledger, statement: str) -> list[Any]:
-    with ledger.read() as connection:
-        return list(ledger.run(connection, statement).all())
+    with ledger.read() as tx:
+        return list(tx.run(statement).all())
 
 
 def test_an_attempt_that_ended_unknown_still_forbids_another_body(post, ledger):
@@ -117,8 +117,8 @@ def test_an_attempt_that_ended_unknown_still_forbids_another_body(post, ledger):
     settle(ledger, "unknown", status=None, error="time-out")
     identity = one(ledger, "SELECT id FROM deliveries")[0]
     apply(ledger)
-    with ledger.read() as connection:
-        reason = why_not_editable(ledger, connection, delivery(ledger, connection, identity))
+    with ledger.read() as tx:
+        reason = why_not_editable(tx, delivery(tx, identity))
     assert "unknown" in str(reason)
 
 
@@ -150,8 +150,8 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(post, ledger):
     for number in range(5):
         post(checkout(number))
     settle(ledger, "delivered", answer="fine")
-    with ledger.write() as connection:
-        add_refusals(ledger, connection, {("stripe", "wrong"): 3}, 1)
+    with ledger.write() as tx:
+        add_refusals(tx, {("stripe", "wrong"): 3}, 1)
     before = [count(ledger, t) for t in ("events", "deliveries", "attempts", "refusals")]
     told = apply(ledger, dry_run=True, bodies_days=30, answers_days=30, deliveries_days=30, refusals_days=30)
     assert [count(ledger, t) for t in ("events", "deliveries", "attempts", "refusals")] == before
@@ -163,9 +163,9 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(post, ledger):
 
 
 def test_erasures_stay_in_the_audit_log(ledger):
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         lines = [(1, "cli", action, "x", "") for action in ("forget", "replay")]
-        ledger.insert(connection, tables.audit, ("at", "actor", "action", "subject", "detail"), lines)
+        tx.insert(tables.audit, ("at", "actor", "action", "subject", "detail"), lines)
     assert apply(ledger, audit_days=30) == {"lines of the audit log removed": 1}
     assert one(ledger, "SELECT action FROM audit") == ("forget",)
 
@@ -173,11 +173,11 @@ def test_erasures_stay_in_the_audit_log(ledger):
 def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger):
     columns = ("id", "event_key", "source", "event_id", "event_type", "outcome", "reason", "received_at",
                "last_received_at", "headers", "body")  # fmt: skip
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         old = [
             (n, f"k{n}", "stripe", str(n), "t", "ignored", "", n, n, '{"a":1}', b"x" * 500) for n in range(1, 30_001)
         ]
-        ledger.insert(connection, tables.events, columns, old)
+        tx.insert(tables.events, columns, old)
     batches, waits, stop = [], [], threading.Event()
 
     def note(_connection: object, cursor: Any, statement: str, *_: object) -> None:
@@ -187,8 +187,8 @@ def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger):
     def write() -> None:
         while not stop.is_set():
             before = len(batches)
-            with ledger.write() as connection:
-                ledger.run(connection, "UPDATE counters SET value = value WHERE name = 'ids'")
+            with ledger.write() as tx:
+                tx.run("UPDATE counters SET value = value WHERE name = 'ids'")
             waits.append(len(batches) - before)
             time.sleep(0.001)
 

@@ -5,6 +5,7 @@ import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -135,6 +136,13 @@ def test_sale_for_nobody_is_parked() -> None:
         ("minor", True, "eur", None),
         ("major", [5, 6], "eur", 5),
         ("major", {"a": 1}, "eur", None),
+        ("iso", 500, "isk", 500),
+        ("iso", 5000, "ugx", 5000),
+        ("iso", "19990", "eur", 199.9),
+        ("iso", 12345, "kwd", 12.345),
+        ("iso", 12345, "iqd", 12.345),
+        ("iso", 50020, "mga", None),
+        ("iso", 10.5, "eur", None),
     ],
 )
 def test_units_of_amounts(unit: str, amount: Any, currency: str, sent: float | None) -> None:
@@ -286,3 +294,111 @@ def test_error_names_the_key(table: dict[str, Any], names: str) -> None:
 def test_name_must_fit_a_url_and_a_variable(name: str) -> None:
     with pytest.raises(ConfigurationError):
         build(name, {})
+
+
+# --- what default names could mean, test events, JSON inside a field ---
+
+PAID = {"number": "A1", "total": "5.00", "email": "ada@example.com"}
+
+
+def own(**options: Any) -> Any:
+    fields = {"order_id": "number", "amount": "total", **options.pop("fields", {})}
+    return build("shop", {"kind": "sale", "currency": "EUR", "fields": fields, **options})
+
+
+def map_own(source: Any, body: Any, rules: Rules | None = None) -> dict[str, Any]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    kind = "application/x-www-form-urlencoded" if isinstance(body, bytes) else "application/json"
+    return explain(source, Inbound(raw, {"content-type": kind}), rules or Rules(), NOW)
+
+
+@pytest.mark.parametrize("name", ["user_id", "userId", "User ID", "USER-ID"])
+def test_user_id_at_the_top_of_an_order_is_not_the_buyer(name: str) -> None:
+    line = map_own(own(), {**PAID, name: 799407056, "customer": {"user_id": None}})
+    assert line["payload"]["customerExternalId"] == "ada@example.com"
+    line = map_own(own(), {**PAID, name: 799407056, "metadata": {"user_id": "u_1"}})
+    assert line["payload"]["customerExternalId"] == "u_1"
+    line = map_own(own(), {**PAID, name: 799407056, "note_attributes": [{"name": "user_id", "value": "u_1"}]})
+    assert line["payload"]["customerExternalId"] == "u_1"
+    line = map_own(own(fields={"customer_id": name}), {**PAID, name: 799407056})
+    assert line["payload"]["customerExternalId"] == "799407056"
+    form = build("form", {"kind": "lead"})
+    assert map_own(form, {"email": "ada@example.com", name: "u_1"})["payload"]["customerExternalId"] == "u_1"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("test", True), ("test", 1), ("test", "true"), ("test", "1"), ("mode", "test"), ("mode", "sandbox"), ("=test", True),
+        ("=livemode == `false`", False), ("=mode != 'live'", "test"), (["test", "mode"], "TEST"), ("=event.environment", "SANDBOX"),
+    ],
+)  # fmt: skip
+def test_a_test_event_of_an_own_source_is_ignored_unless_it_is_allowed(option: Any, value: Any) -> None:
+    body = {**PAID, "test": value, "mode": value, "livemode": value, "event": {"environment": value}}
+    for source in (own(test=option), own(fields={"test": option})):
+        line = map_own(source, body)
+        assert (line["outcome"], line["payload"]) == ("ignored", None)
+        assert "SHOP_ALLOW_TEST_EVENTS" in line["reason"]
+        assert map_own(source, body, Rules(test_events={"shop": True}))["outcome"] == "sale"
+        assert map_own(source, body, Rules(accept_test_events=True))["outcome"] == "sale"
+        assert (
+            map_own(source, body, Rules(accept_test_events=True, test_events={"shop": False}))["outcome"] == "ignored"
+        )
+        assert map_own(source, body, Rules(test_events={"stripe": True}))["outcome"] == "ignored"
+
+
+@pytest.mark.parametrize("value", [False, None, 0, "false", "0", "", "live", "prod", "production", "no", {}, []])
+def test_an_event_that_is_not_marked_as_a_test_counts(value: Any) -> None:
+    assert map_own(own(test=["test", "mode"]), {**PAID, "test": value, "mode": value})["outcome"] == "sale"
+    assert map_own(own(test="test"), PAID)["outcome"] == "sale"
+
+
+def test_a_test_lead_is_ignored_as_well() -> None:
+    form = build("form", {"kind": "lead", "test": "is_test"})
+    assert map_own(form, {"email": "ada@example.com", "is_test": True})["outcome"] == "ignored"
+    assert map_own(form, {"email": "ada@example.com", "is_test": False})["outcome"] == "lead"
+
+
+def test_test_said_twice_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match=r"sources\.shop\.fields\.test"):
+        own(test="test", fields={"test": "mode"})
+
+
+def test_json_inside_a_form_field_is_read() -> None:
+    answers = {"email": ["ada@example.com"], "first_name": ["Ada"], "last_name": ["Example"], "clickid": ["clk_1"]}
+    body = urlencode({"page_name": "Offer", "data.json": json.dumps(answers)}).encode()
+    payload = map_own(build("form", {"kind": "lead"}), body)["payload"]
+    assert (payload["email"], payload["name"], payload["clickId"]) == ("ada@example.com", "Ada Example", "clk_1")
+    fields = {"email": '="data.json".email', "click_id": "data.json.clickid", "name": "first_name"}
+    payload = map_own(build("form", {"kind": "lead", "fields": fields}), body)["payload"]
+    assert (payload["email"], payload["name"], payload["clickId"]) == ("ada@example.com", "Ada", "clk_1")
+
+
+@pytest.mark.parametrize(
+    "text", ["{not JSON", "[", "{}", "[]", "{" * 5000, '{"a":' * 3000, "[" + "1," * 200_000 + "1]"]
+)
+def test_text_that_only_looks_like_json_stays_text(text: str) -> None:
+    body = urlencode({"email": "ada@example.com", "message": text}).encode()
+    assert map_own(build("form", {"kind": "lead"}), body)["outcome"] == "lead"
+
+
+def test_woocommerce_s_ping_is_known_where_its_signature_would_be() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    ping = Inbound(b"webhook_id=12", form)
+    signed_by = {"woo": "X-WC-Webhook-Signature", "lower": "x-wc-webhook-signature", "other": "X-Shop-Signature"}
+    sources = {name: build(name, {"signature": {"header": header}}) for name, header in signed_by.items()}
+    assert sources["woo"].setup_request(ping)
+    assert sources["lower"].setup_request(ping)
+    assert sources["other"].setup_request(ping) is None
+    assert build("token", {}).setup_request(ping)
+    for body in (
+        b"webhook_id=",
+        b"webhook_id=12&x=1",
+        b"webhook_id=x",
+        b"webhook_id=12\n",
+        b"",
+        b"webhook_id=" + b"1" * 99,
+    ):
+        assert sources["woo"].setup_request(Inbound(body, form)) is None
+    assert sources["woo"].setup_request(Inbound(b"webhook_id=12", {})) is None
+    assert sources["woo"].setup_request(Inbound(b"webhook_id=12", {**form, "x-wc-webhook-signature": "x"})) is None

@@ -27,7 +27,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
     path.write_text(TOML.format(url=destination.url))
     stack = make_stack(
         BRIDGE_CONFIG=str(path),
-        CRM_TOKEN="token of the crm",
+        CRM_TOKEN="token-of-the-crm",
         DESTINATION_URL=main.url,
         DESTINATION_TIMEOUT="100",
         HOLD_SECONDS="0",
@@ -43,7 +43,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         ended = "SELECT COUNT(*) FROM attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE d.destination = 'main'"
         assert one(stack.ledger, ended) == (0,), "nobody waited for the one that hangs: not one request to it is over"
         assert {r["path"] for r in destination.requests} == {"/track/lead"}
-        assert {r["headers"]["authorization"] for r in destination.requests} == {"Bearer token of the crm"}
+        assert {r["headers"]["authorization"] for r in destination.requests} == {"Bearer token-of-the-crm"}
         assert not any(asked.told for asked in main.asked)
         main.script, main.lets_go = (lambda _key, _before: "ok"), True
         wait_for(lambda: stack.counts() == {"delivered": len(pile.keys) + leads})

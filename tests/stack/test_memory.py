@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["app.stack.run.run", "app.web.server.serve"])
+@pytest.mark.parametrize("module", ["app.stack.run", "app.web.server.serve"])
 def test_what_only_waits_loads_next_to_nothing(module: str) -> None:
     heavy = ("sqlalchemy", "pydantic", "flask", "structlog", "click", "redis", "requests", "stripe")
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"

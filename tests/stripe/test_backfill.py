@@ -99,7 +99,7 @@ def test_what_came_as_a_webhook_is_not_touched(fetch, ledger, stripe):
     inbound = Inbound(json.dumps(event).encode(), {})
     run = fetch()
     arrival = Arrival("stripe", SOURCE.map(inbound, run._policy.rules), inbound, {}, datetime.now(UTC))
-    ledger.transact(lambda c: record(ledger, c, [arrival], run._policy))
+    ledger.transact(lambda tx: record(tx, [arrival], run._policy))
     stripe.lists["/v1/events"] = [event]
     list(run.run())
     assert (run.tally.duplicate, run.tally.new) == (1, 0)

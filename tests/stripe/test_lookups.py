@@ -57,7 +57,7 @@ class Bench:
         inbound = Inbound(world.body(event_type, thing, **envelope), {})
         mapped = SOURCE.map(inbound, self.policy.rules)
         arrival = Arrival("stripe", mapped, inbound, {}, datetime.now(UTC))
-        return self.ledger.transact(lambda c: record(self.ledger, c, [arrival], self.policy))[0]
+        return self.ledger.transact(lambda tx: record(tx, [arrival], self.policy))[0]
 
     def hold(self, old: bool = False, **envelope: Any) -> world.World:
         """The first invoice of a subscription, whose session did not come yet."""
@@ -70,8 +70,8 @@ class Bench:
         return json.loads(one(self.ledger, "SELECT payload FROM deliveries ORDER BY id DESC")[0])
 
     def held(self) -> list[int]:
-        with self.ledger.read() as connection:
-            return list(self.ledger.run(connection, "SELECT held FROM deliveries ORDER BY id").scalars())
+        with self.ledger.read() as tx:
+            return list(tx.run("SELECT held FROM deliveries ORDER BY id").scalars())
 
     @property
     def asked(self) -> list[str]:

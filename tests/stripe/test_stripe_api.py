@@ -251,8 +251,8 @@ def test_backfill_reads_every_page_and_learns_from_the_oldest_first(fetch, ledge
     run = fetch(most_events=60)
     list(run.run())
     assert (run.tally.found, run.tally.sales) == (250, 250)
-    with ledger.read() as connection:
-        ids = ledger.run(connection, "SELECT event_id FROM events ORDER BY id").scalars().all()
+    with ledger.read() as tx:
+        ids = tx.run("SELECT event_id FROM events ORDER BY id").scalars().all()
     assert ids == [f"evt_{n}" for n in range(250)]
 
 

@@ -14,6 +14,8 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim
 from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.recording.arrival import Arrival
+from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import STRIPE_SECRET
 
@@ -58,28 +60,34 @@ def signed(body: bytes) -> dict[str, Any]:
     return {"data": body, "headers": stripe_headers(body)}
 
 
+def arrival_of(number: object) -> Arrival:
+    """The purchase of that number, read as intake would."""
+    inbound = Inbound(checkout(number), {})
+    return Arrival("stripe", STRIPE.map(inbound, Rules(accept_test_events=True)), inbound, {}, datetime.now(UTC))
+
+
 def count(ledger: Ledger, table: str) -> int:
-    with ledger.read() as connection:
-        return int(ledger.run(connection, f"SELECT COUNT(*) FROM {table}").scalar_one())
+    with ledger.read() as tx:
+        return int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one())
 
 
 def one(ledger: Ledger, statement: str, *values: Any) -> Any:
     """The first row of a statement."""
-    with ledger.read() as connection:
-        return ledger.run(connection, statement, *values).first()
+    with ledger.read() as tx:
+        return tx.run(statement, *values).first()
 
 
 def change(ledger: Ledger, statement: str, *values: Any) -> None:
-    with ledger.write() as connection:
-        ledger.run(connection, statement, *values)
+    with ledger.write() as tx:
+        tx.run(statement, *values)
 
 
 def begin(ledger: Ledger, destination: str = "sandbox") -> list[Claimed]:
     """Claims all that is due, as a worker would."""
-    with ledger.write() as connection:
-        ensure_destination(ledger, connection, destination, "print")
-        now = ledger.now(connection)
-        return claim(ledger, connection, destination, "1.1", limit=500, now=now, claim_ms=60_000, hold_ms=0)
+    with ledger.write() as tx:
+        ensure_destination(tx, destination, "print")
+        now = tx.now()
+        return claim(tx, destination, "1.1", limit=500, now=now, claim_ms=60_000, hold_ms=0)
 
 
 def settle(
@@ -101,8 +109,8 @@ def settle(
         Outcome(c, result, now, 7, status, error, json.dumps({"server": "x"}), answer, due_at)  # type: ignore[arg-type]
         for c in claimed
     ]
-    with ledger.write() as connection:
-        finish(ledger, connection, destination, outcomes, now=now, token_print="print")
+    with ledger.write() as tx:
+        finish(tx, destination, outcomes, now=now, token_print="print")
     return [c.id for c in claimed]
 
 

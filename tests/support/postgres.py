@@ -39,13 +39,17 @@ class Postgres:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[arg-type]
 
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's own programs, such as pg_dump."""
+        return str(self._server.bin_path / name)
+
     def close(self) -> None:
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _control(self, *arguments: str) -> None:
         subprocess.run(
-            [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self.folder), *arguments],
+            [self.program("pg_ctl"), "-w", "-D", str(self.folder), *arguments],
             user=self._server.system_user,
             check=True,
             timeout=PATIENCE_SECONDS,

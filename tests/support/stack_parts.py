@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +23,17 @@ from tests.support.ports import Port
 
 SECRET = "whsec_of_the_stack_tests"
 FORM_SECRET = "typeform secret of the stack tests"
+NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["--user", "--map-root-user"])]
+NAMESPACE += ["--pid", "--fork", "--kill-child=SIGTERM", "--mount-proc"]
+"""Runs a command in a PID namespace of its own, as a container would, under this machine's host name."""
+
+
+def can_make_namespaces() -> bool:
+    """Whether this machine lets us do so."""
+    try:
+        return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class Stack:
@@ -48,17 +60,21 @@ class Stack:
             "DASHBOARD_PASSWORD": "password of the tests",
             "SECRET_KEY": "secret key of the tests",
             "DESTINATION_URL": destination_url,
-            "DESTINATION_TOKEN": "token of the tests",
+            "DESTINATION_TOKEN": "token-of-the-tests",
             "DESTINATION_ALLOW_PRIVATE": "1",
             "RETRY_SCHEDULE": "0.2,0.5,1,1,1,1,1,1",
             **variables,
         }
 
-    def start(self, role: str, wait: bool = True) -> "subprocess.Popen[bytes]":
-        """Starts a "web" or a "worker"; `wait`: until the web answers."""
+    def start(self, role: str, wait: bool = True, within: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+        """Starts a "web" or a "worker"; `wait`: until the web answers; `within`: the command that runs it, such as NAMESPACE."""
         arguments = ["-m", "app", "web"] if role == "web" else ["-m", "workers"]
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
+            [*within, sys.executable, *arguments],
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
         )
         self.processes.append(process)
         if role == "web" and wait:
@@ -85,8 +101,8 @@ class Stack:
             return [answer.status_code for answer in pool.map(self.post, bodies)]
 
     def counts(self) -> dict[str, int]:
-        with self.ledger.read() as connection:
-            rows = self.ledger.run(connection, "SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
+        with self.ledger.read() as tx:
+            rows = tx.run("SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
         return {status: int(count) for status, count in rows}
 
     def close(self) -> None:

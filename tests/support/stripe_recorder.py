@@ -22,7 +22,7 @@ class Recorder:
     def take(self, *bodies: bytes) -> list[Receipt]:
         now = datetime.now(UTC)
         arrivals = [self._arrival(body, now) for body in bodies]
-        return self.ledger.transact(lambda c: record(self.ledger, c, arrivals, self.policy))
+        return self.ledger.transact(lambda tx: record(tx, arrivals, self.policy))
 
     def _arrival(self, body: bytes, now: datetime) -> Arrival:
         inbound = Inbound(body, {})
@@ -31,35 +31,33 @@ class Recorder:
     def payloads(self, kind: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Of the deliveries of that kind whose id is beyond `after`, less those that were withdrawn."""
         statement = "SELECT payload FROM deliveries WHERE kind = ? AND id > ? AND status <> 'discarded' ORDER BY id"
-        with self.ledger.read() as c:
-            rows = self.ledger.run(c, statement, kind, after).scalars().all()
+        with self.ledger.read() as tx:
+            rows = tx.run(statement, kind, after).scalars().all()
         return [json.loads(row) for row in rows]
 
     def state_of(self, identity: str) -> str | None:
         """Whether the purchase of that id is counted, pending, released or only linked; None where it is not known."""
         statement = "SELECT state FROM conversions JOIN dedupe_keys ON conversion_id = conversions.id WHERE key = ?"
-        with self.ledger.read() as c:
-            return self.ledger.run(c, statement, f"sale:stripe:{identity}").scalar()
+        with self.ledger.read() as tx:
+            return tx.run(statement, f"sale:stripe:{identity}").scalar()
 
     def newest(self) -> int:
         """The id of the latest delivery."""
-        with self.ledger.read() as c:
-            return int(self.ledger.run(c, "SELECT coalesce(max(id), 0) FROM deliveries").scalar_one())
+        with self.ledger.read() as tx:
+            return int(tx.run("SELECT coalesce(max(id), 0) FROM deliveries").scalar_one())
 
     def send_all(self) -> None:
         """As if the workers had attempted everything that is recorded."""
-        with self.ledger.write() as c:
-            self.ledger.run(
-                c, "UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL WHERE due_at IS NOT NULL"
-            )
+        with self.ledger.write() as tx:
+            tx.run("UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL WHERE due_at IS NOT NULL")
 
     def deliveries(self) -> list[tuple[str, str]]:
         """(dedupe key, status) of each, the oldest first."""
-        with self.ledger.read() as c:
-            rows = self.ledger.run(c, "SELECT dedupe_key, status FROM deliveries ORDER BY id").all()
+        with self.ledger.read() as tx:
+            rows = tx.run("SELECT dedupe_key, status FROM deliveries ORDER BY id").all()
         return [(key, status) for key, status in rows]
 
     def conflicts(self) -> list[str]:
         """What was found to contradict, the oldest first."""
-        with self.ledger.read() as c:
-            return list(self.ledger.run(c, "SELECT reason FROM conflicts ORDER BY id").scalars())
+        with self.ledger.read() as tx:
+            return list(tx.run("SELECT reason FROM conflicts ORDER BY id").scalars())

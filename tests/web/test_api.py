@@ -117,10 +117,9 @@ def test_lists_are_filtered_and_paged_newest_first(api, post, web):
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_page_larger_than_the_largest_still_says_where_to_go_on(api, ledger):
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         rows = [(n, f"k{n}", "stripe", f"e{n}", "t", "ignored", "r", 1, 1, "{}", b"") for n in range(1, 601)]
-        ledger.run_many(
-            connection,
+        tx.run_many(
             "INSERT INTO events (id, event_key, source, event_id, event_type, outcome, reason, received_at,"
             " last_received_at, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,

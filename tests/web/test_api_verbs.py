@@ -36,8 +36,8 @@ def six(post, ledger) -> list[int]:
 
 
 def audit(ledger) -> list[tuple[str, str, str]]:
-    with ledger.read() as connection:
-        return [tuple(r) for r in ledger.run(connection, "SELECT actor, action, subject FROM audit ORDER BY id").all()]
+    with ledger.read() as tx:
+        return [tuple(r) for r in tx.run("SELECT actor, action, subject FROM audit ORDER BY id").all()]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,8 @@ def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeyp
     monkeypatch.setattr("app.ledger.reading.events.SCAN", 100)
     rows = [(n, f"k{n}", "stripe" if n % 301 else "tally", f"e{n}", "t", "ignored" if n % 2 else "sale", "r", n, n, "{}", b"")
             for n in range(1, 1001)]  # fmt: skip
-    with ledger.write() as connection:
-        ledger.run_many(
-            connection,
+    with ledger.write() as tx:
+        tx.run_many(
             "INSERT INTO events (id, event_key, source, event_id, event_type, outcome, reason, received_at,"
             " last_received_at, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,

@@ -228,8 +228,8 @@ def test_the_first_page_says_in_one_sentence_whether_it_works(browser, post, led
         )
 
     assert "No worker is alive" in verdict()
-    with ledger.write() as connection:
-        now = ledger.now(connection)
+    with ledger.write() as tx:
+        now = tx.now()
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
     change(ledger, statement, now, now + 60_000)
     assert "Nothing has come in yet" in verdict()

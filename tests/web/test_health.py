@@ -12,8 +12,8 @@ STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_
 
 def beat(ledger, seconds_ago: float = 0) -> None:
     """A worker that last reported that long ago."""
-    with ledger.read() as connection:
-        now = ledger.now(connection) - int(seconds_ago * 1000)
+    with ledger.read() as tx:
+        now = tx.now() - int(seconds_ago * 1000)
     change(ledger, STATEMENT, now, now)
 
 
@@ -124,9 +124,9 @@ def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(app, web,
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_readme_names_every_metric(web, post):
+def test_the_docs_name_every_metric(web, post):
     post(checkout(1))
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     for family in text_string_to_metric_families(web.get("/metrics").text):
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        assert family.name == "bridge_webhooks_created" or f"`{name}`" in readme, name
+        assert family.name == "bridge_webhooks_created" or f"`{name}`" in page, name

@@ -91,9 +91,9 @@ def fill(app: Flask, ledger: Ledger) -> None:
 
 
 def known_in(ledger: Ledger) -> dict[str, list[Any]]:
-    with ledger.read() as connection:
+    with ledger.read() as tx:
         found: dict[str, list[Any]] = {
-            table: list(ledger.run(connection, f"SELECT id FROM {table} ORDER BY id").scalars())
+            table: list(tx.run(f"SELECT id FROM {table} ORDER BY id").scalars())
             for table in ("deliveries", "events", "persons")
         }
     found["events"] = [str(one) for one in found["events"]] + ["stripe:evt_1"]

@@ -64,8 +64,8 @@ def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
     fail(ledger, post, (4,), status=400, error="answered 400: it will not take this payload")
     post(checkout(5))
     settle(ledger, "transient", retry=True, status=503, error="answered 503")
-    with ledger.read() as connection:
-        groups = deliveries.groups(ledger, connection, filters.Filter(), ["stripe"])
+    with ledger.read() as tx:
+        groups = deliveries.groups(tx, filters.Filter(), ["stripe"])
     assert [(g["status"], g["code"], g["count"]) for g in groups] == [
         ("retrying", 503, 1),
         ("dead", 400, 1),
@@ -101,9 +101,9 @@ def test_an_error_of_any_length_is_recorded_and_grouped(browser, post, ledger):
 def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post, ledger):
     post(checkout(1))
     settle(ledger, "delivered")
-    with ledger.read() as connection:
-        found = deliveries.failed(ledger, connection, filters.Filter(statuses=("delivered",)), ["stripe"])
-        assert deliveries.count(ledger, connection, filters.Filter(statuses=("delivered", "dead")), ["stripe"]) == (
+    with ledger.read() as tx:
+        found = deliveries.failed(tx, filters.Filter(statuses=("delivered",)), ["stripe"])
+        assert deliveries.count(tx, filters.Filter(statuses=("delivered", "dead")), ["stripe"]) == (
             1,
             True,
         )
@@ -114,9 +114,9 @@ def test_both_click_ids_of_a_person_find_them_whole_or_by_their_beginning(post, 
     post(checkout(1))
     post(checkout(2, metadata={"user_id": "user_1", "clickId": "other_2"}))
     (person,) = one(ledger, "SELECT person_id FROM deliveries ORDER BY id")
-    with ledger.read() as connection:
+    with ledger.read() as tx:
         for text in ("clk_1", "clk", "other_2", "oth"):
-            assert list(search.find(ledger, connection, text, ["stripe"]).person_ids) == [person], text
+            assert list(search.find(tx, text, ["stripe"]).person_ids) == [person], text
 
 
 def test_filters_narrow_what_is_shown(browser, post, ledger):

@@ -11,8 +11,8 @@ from tests.support.makers import away, change, checkout, count, stripe_headers
 
 
 def stored(ledger, since: int = 0) -> dict[str, dict[str, int]]:
-    with ledger.read() as connection:
-        return refusals(ledger, connection, ["stripe", "typeform"], since)
+    with ledger.read() as tx:
+        return refusals(tx, ["stripe", "typeform"], since)
 
 
 def test_each_refusal_is_counted_by_its_reason(app, web, ledger):
@@ -68,9 +68,9 @@ def test_stopping_brings_the_rest(ledger):
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_only_those_since_a_time_are_summed(ledger):
-    with ledger.write() as connection:
+    with ledger.write() as tx:
         for hour in range(3):
-            add_refusals(ledger, connection, {("stripe", "wrong"): 1}, hour * HOUR_MS + 5)
+            add_refusals(tx, {("stripe", "wrong"): 1}, hour * HOUR_MS + 5)
     assert stored(ledger, HOUR_MS + 30)["stripe"] == {"wrong": 2}
     change(ledger, "DELETE FROM refusals WHERE hour = 0")
     assert stored(ledger)["stripe"] == {"wrong": 2}

@@ -66,10 +66,10 @@ def test_it_counts_what_came_by_outcome_and_names_the_last(browser, post, ledger
 
 def test_it_counts_what_was_refused_by_reason_over_all_processes(browser, ledger):
     assert ">none<" in row(browser.get("/sources").text, "stripe")
-    with ledger.write() as connection:
-        now = ledger.now(connection)
-        add_refusals(ledger, connection, {("stripe", "too old"): 7, ("stripe", "wrong"): 1200}, now)
-        add_refusals(ledger, connection, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
+    with ledger.write() as tx:
+        now = tx.now()
+        add_refusals(tx, {("stripe", "too old"): 7, ("stripe", "wrong"): 1200}, now)
+        add_refusals(tx, {("stripe", "too old"): 9}, now - 8 * 86_400_000)
     shown = row(browser.get("/sources").text, "stripe")
     assert '<span class="badge dead">too old</span> <span class="num">7</span>' in shown
     assert '<span class="badge dead">wrong signature</span> <span class="num">1,200</span>' in shown
@@ -135,6 +135,28 @@ def test_a_test_event_of_a_source_with_a_token_or_a_handshake_key_is_taken(make_
     for name in ("jotform", "wufoo"):
         browser.get("/sources")
         browser.submit(f"/sources/{name}/test")
-    with ledger.read() as connection:
-        rows = ledger.run(connection, "SELECT source, outcome FROM events ORDER BY id").all()
+    with ledger.read() as tx:
+        rows = tx.run("SELECT source, outcome FROM events ORDER BY id").all()
     assert [tuple(row) for row in rows] == [("jotform", "lead"), ("wufoo", "lead")]
+
+
+def references(number: int) -> dict:
+    return {"client_reference_id": f"order_{number}", "customer_details": {"email": f"buyer{number}@example.com"}}
+
+
+def test_references_that_look_like_order_numbers_are_pointed_out(browser, post, make_app):
+    for number in range(9):
+        post(checkout(number, **references(number)))
+    assert "STRIPE_REFERENCE" not in browser.get("/sources").text
+    post(checkout(9, **references(9)))
+    assert "Each of the newest 10 client_reference_ids was seen once." in browser.get("/sources").text
+    ignoring = Browser(make_app(STRIPE_REFERENCE="ignore").test_client(), "password of the tests")
+    assert "STRIPE_REFERENCE" not in ignoring.get("/sources").text
+    post(checkout(10, **references(9)))
+    assert "STRIPE_REFERENCE" not in browser.get("/sources").text
+
+
+def test_references_that_change_with_each_order_of_a_buyer_are_pointed_out_early(browser, post):
+    for number in range(2):
+        post(checkout(number, **{**references(number), "customer_details": {"email": "one@example.com"}}))
+    assert "one buyer came again (1 did)" in browser.get("/sources").text

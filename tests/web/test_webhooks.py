@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import event, make_url
 
+from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.conftest import STRIPE_SECRET
@@ -100,40 +101,18 @@ def test_addresses_that_take_nothing_say_so_and_never_redirect(web, ledger):
             ("POST", "/webhooks//stripe"),
             ("POST", "/webhooks"),
             ("POST", "/webhooks/"),
+            ("GET", "/webhooks/stripe"),
+            ("HEAD", "/webhooks/stripe"),
             ("PUT", "/webhooks/stripe"),
             ("DELETE", "/webhooks/stripe"),
+            ("GET", "/webhooks/stripe/"),
+            ("GET", "/webhooks/unknown"),
         ]
     }
     wrong_method = {key: status for key, status in answers.items() if key[0] != "POST"}
     assert set(wrong_method.values()) == {405}
     assert {status for key, status in answers.items() if key not in wrong_method} == {404}
     assert count(ledger, "events") == 0
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_webhook_url_says_that_it_is_one_where_it_would_take_a_webhook(make_app, ledger, method):
-    web = make_app(ELEMENTOR_PATH_TOKEN="a-token-of-sixteen-characters").test_client()
-    statuses = {}
-    for path, status, title in [
-        ("/webhooks/stripe", 200, "Stripe"),
-        ("/webhooks/stripe/", 200, "Stripe"),
-        ("/webhooks/elementor/a-token-of-sixteen-characters", 200, "Elementor"),
-        ("/webhooks/elementor", 401, ""),
-        ("/webhooks/elementor/another-token-of-the-same", 401, ""),
-        ("/webhooks/stripe/a-token", 404, ""),
-        ("/webhooks/calendly", 404, ""),
-        ("/webhooks/unknown", 404, ""),
-    ]:
-        answer = web.open(path, method=method)
-        statuses[path] = (answer.status_code, status)
-        if status == 200:
-            assert answer.mimetype == "text/plain"
-            sentence = f"This is Conversion Bridge's webhook address for {title}"
-            assert answer.text.startswith(sentence if method == "GET" else "")
-            assert answer.text.count("\n") == (method == "GET")
-    assert all(given == expected for given, expected in statuses.values()), statuses
-    assert count(ledger, "events") == 0
-    assert "bridge_webhooks_total{" not in web.get("/metrics").text, "it is not counted as a webhook"
 
 
 def test_a_trailing_slash_is_taken_like_none(web):
@@ -174,8 +153,8 @@ def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_
     second = web.post("/webhooks/stripe", **signed(checkout(1, event_id="evt_other"))).json
     assert (first["outcome"], second["outcome"], second["event_id"]) == ("sale", "duplicate", "evt_other")
     assert "sale:stripe:" in second["reason"]
-    with ledger.read() as connection:
-        rows = ledger.run(connection, "SELECT outcome, conversion_id, received_count FROM events ORDER BY id").all()
+    with ledger.read() as tx:
+        rows = tx.run("SELECT outcome, conversion_id, received_count FROM events ORDER BY id").all()
     assert rows == [("sale", rows[0][1], 1), ("duplicate", rows[0][1], 1)]
     assert rows[0][1] is not None
     assert count(ledger, "deliveries") == 1
@@ -242,9 +221,9 @@ def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, cap
     assert count(ledger, "events") == 0
     assert status(f"/webhooks/elementor/{TOKEN}") == 200
     assert status("/webhooks/elementor/another-token-of-16") == 200
-    with ledger.read() as connection:
+    with ledger.read() as tx:
         for table in ("events", "conversions", "deliveries", "persons"):
-            rows = ledger.run(connection, f"SELECT * FROM {table}").all()
+            rows = tx.run(f"SELECT * FROM {table}").all()
             assert rows
             assert TOKEN not in str([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in rows])
     assert TOKEN not in "".join(capfd.readouterr())
@@ -255,8 +234,8 @@ def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(make_app, ledg
     web = make_app(WUFOO_WEBHOOK_SECRET=key).test_client()
     body = urlencode({"Field1": "ada@example.com", "EntryId": "1", "HandshakeKey": key})
     assert web.post("/webhooks/wufoo", data=body, headers=FORM).status_code == 200
-    with ledger.read() as connection:
-        (kept,) = ledger.run(connection, "SELECT body FROM events").scalars()
+    with ledger.read() as tx:
+        (kept,) = tx.run("SELECT body FROM events").scalars()
     assert b"HandshakeKey=***" in bytes(kept)
     assert b"shake" not in bytes(kept).replace(b"HandshakeKey", b"")
 
@@ -270,8 +249,8 @@ def test_a_signed_source_with_a_path_token_needs_both(make_app):
 
 
 def test_a_source_that_cannot_sign_is_not_opened_by_a_secret_alone(make_app):
-    web = make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with").test_client()
-    assert web.post("/webhooks/elementor", data=submission(), headers=FORM).status_code == 404
+    with pytest.raises(ConfigurationError, match="ELEMENTOR_WEBHOOK_SECRET: Elementor does not sign"):
+        make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with")
 
 
 def test_every_secret_of_a_rotation_is_accepted(make_app):
@@ -360,3 +339,42 @@ def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
 def test_a_web_that_is_stopping_sends_the_provider_away_to_come_again(app, web):
     app.extensions["writer"].stop()
     refused(web, checkout())
+
+
+def test_woocommerce_s_unsigned_ping_is_answered_and_not_recorded(make_app, ledger, tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text('[sources.woo.signature]\nheader = "X-WC-Webhook-Signature"\nencoding = "base64"\n')
+    web = make_app(BRIDGE_CONFIG=str(config), WOO_WEBHOOK_SECRET="a-secret-of-the-shop-it-is").test_client()
+    answer = web.post("/webhooks/woo", data=b"webhook_id=12", headers=FORM)
+    assert (answer.status_code, answer.json["outcome"], answer.json["event_id"]) == (200, "ignored", None)
+    assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
+    assert web.post("/webhooks/woo", data=b"webhook_id=12&email=a@b.example", headers=FORM).status_code == 401
+    signed_wrongly = {**FORM, "X-WC-Webhook-Signature": "AAAA"}
+    assert web.post("/webhooks/woo", data=b"webhook_id=12", headers=signed_wrongly).status_code == 401
+
+
+def test_a_ping_of_a_source_with_a_token_needs_the_token(make_app, ledger, tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text('[sources.woo]\nkind = "lead"\n')
+    web = make_app(BRIDGE_CONFIG=str(config), WOO_PATH_TOKEN=TOKEN).test_client()
+    assert web.post("/webhooks/woo/wrong", data=b"webhook_id=12", headers=FORM).status_code == 401
+    assert web.post(f"/webhooks/woo/{TOKEN}", data=b"webhook_id=12", headers=FORM).json["outcome"] == "ignored"
+    assert count(ledger, "events") == 0
+
+
+def test_formbricks_can_be_connected_before_its_secret_is_known(make_app, ledger):
+    test = {"data": b'{"event":"testEndpoint"}', "headers": {"Content-Type": "application/json", "webhook-id": "msg_1"}}
+    for web in (
+        make_app().test_client(),
+        make_app(FORMBRICKS_WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").test_client(),
+    ):
+        answer = web.post("/webhooks/formbricks", **test)
+        assert (answer.status_code, answer.json["outcome"]) == (200, "ignored")
+    assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
+
+
+def test_without_its_secret_formbricks_is_answered_nothing_but_its_test(make_app, ledger):
+    web = make_app().test_client()
+    assert web.post("/webhooks/formbricks", data=b'{"event":"responseFinished"}').status_code == 404
+    assert web.post("/webhooks/clerk", data=b'{"event":"testEndpoint"}').status_code == 404
+    assert count(ledger, "events") == 0

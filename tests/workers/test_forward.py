@@ -42,8 +42,8 @@ class Office:
             (n, n, person or n, n, "stripe", kind, "main", f"{kind}:{n}", "pending", f'{{"n":{n}}}', now - 10, now - 10)
             for n in ids
         ]
-        with self.ledger.write() as c:
-            self.ledger.insert(c, tables.deliveries, COLUMNS, rows)
+        with self.ledger.write() as tx:
+            tx.insert(tables.deliveries, COLUMNS, rows)
         return ids
 
     def work(
@@ -51,9 +51,9 @@ class Office:
     ) -> threading.Event:
         """Starts a worker; returns its stop flag."""
         fields = {"timeout_seconds": 3, "concurrency": 8, "allow_private": True, "url": self.place.url, **options}
-        url = fields.pop("url")
+        url, dialect = fields.pop("url"), fields.pop("dialect", "events")
         stop = threading.Event()
-        destination = Destination("main", url, token, dialect_of("events"), **fields)
+        destination = Destination("main", url, token, dialect_of(dialect), **fields)
         forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop)
         forwarder.worker_id = len(self.workers) + 1
 
@@ -84,15 +84,15 @@ class Office:
         self.place.close()
 
     def all(self, statement: str) -> list[tuple[Any, ...]]:
-        with self.ledger.read() as c:
-            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+        with self.ledger.read() as tx:
+            return [tuple(row) for row in tx.run(statement).all()]
 
     def counts(self) -> dict[str, int]:
         return {status: int(n) for status, n in self.all("SELECT status, COUNT(*) FROM deliveries GROUP BY status")}
 
     def state(self) -> Any:
-        with self.ledger.read() as c:
-            return destination_state(self.ledger, c, "main")
+        with self.ledger.read() as tx:
+            return destination_state(tx, "main")
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
     wait_for(lambda: office.state().paused_at is not None)
     office.stop()
     made = len(office.place.asked)
-    assert made <= 16, "what was in flight"
+    assert made <= 16 + 3, "what was in flight, and three that were tried singly"
     assert office.all("SELECT DISTINCT status, attempts, claim FROM deliveries") == [("pending", 0, None)]
     office.place.script = lambda _key, _before: "ok"
     office.work()
@@ -179,21 +179,58 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
     if status == 401:
         office.work(token="another token")
     else:
-        with office.ledger.write() as c:
-            assert resume(office.ledger, c, "main", actor="Grace")
+        with office.ledger.write() as tx:
+            assert resume(tx, "main", actor="Grace")
         office.work()
     wait_for(lambda: office.counts() == {"delivered": 20})
 
 
+@pytest.mark.parametrize("status", [302, 403])
+def test_one_payload_that_is_refused_for_itself_is_dead_and_all_others_go(office, status):
+    """A firewall that dislikes what somebody wrote into a form answers 403, or leads to its page."""
+    office.place.answers["wall"] = b"HTTP/1.1 %d No\r\nLocation: /blocked\r\nContent-Length: 0\r\n\r\n" % status
+    office.place.script = lambda key, _before: "wall" if key.endswith("0") else "ok"
+    office.add(100)
+    for _ in range(2):
+        office.work()
+    wait_for(lambda: office.counts() == {"delivered": 90, "dead": 10})
+    assert office.state().paused_at is None
+    errors = office.all("SELECT DISTINCT last_error FROM deliveries WHERE status = 'dead'")
+    assert all("the destination rejected this one" in error for (error,) in errors)
+
+
+def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office):
+    office.place.answers["moved"] = (
+        b"HTTP/1.1 308 Moved\r\nLocation: https://new.example/api/track/sale\r\nContent-Length: 0\r\n\r\n"
+    )
+    office.place.script = lambda _key, _before: "moved"
+    office.add(20)
+    office.work()
+    wait_for(lambda: office.state().paused_at is not None)
+    office.stop()
+    assert "https://new.example/api/track/sale" in office.state().paused_reason
+    assert office.all("SELECT DISTINCT status, attempts, claim FROM deliveries") == [("pending", 0, None)]
+    office.place.script = lambda _key, _before: "ok"
+    office.work(url=f"{office.place.url}/moved")
+    wait_for(lambda: office.counts() == {"delivered": 20})
+
+
+def test_good_payloads_flow_beside_many_that_always_fail(office):
+    office.place.script = lambda key, _before: "500" if int(key.split(":")[1]) <= 500 else "ok"
+    office.add(740)
+    office.work(schedule=(0.5, 1.0, 2.0, 600.0))
+    wait_for(lambda: office.counts().get("delivered") == 240)
+
+
 def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
-    with office.ledger.write() as c:
-        assert pause(office.ledger, c, "main", "maintenance", actor="Grace")
+    with office.ledger.write() as tx:
+        assert pause(tx, "main", "maintenance", actor="Grace")
     office.add(5)
     office.work()
     time.sleep(0.4)
     assert office.place.asked == []
-    with office.ledger.write() as c:
-        assert resume(office.ledger, c, "main", actor="Grace")
+    with office.ledger.write() as tx:
+        assert resume(tx, "main", actor="Grace")
     wait_for(lambda: office.counts() == {"delivered": 5})
 
 
@@ -212,6 +249,33 @@ def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(off
     office.place.script = lambda _key, _before: "ok"
     wait_for(lambda: office.counts() == {"delivered": 200})
     assert not office.state().is_open
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office):
+    message = b'{"error":{"code":"not_found","message":"Lead event not found for externalId: user_1"}}'
+    office.place.answers["early"] = answer("404 Not Found", message)
+    office.place.script = lambda _key, before: "ok" if before else "early"
+    ids = office.add(30)
+    office.work(dialect="dub")
+    wait_for(lambda: office.counts() == {"delivered": len(ids)})
+    assert office.all("SELECT DISTINCT attempts FROM deliveries") == [(2,)]
+    assert office.all("SELECT DISTINCT result, status FROM attempts WHERE number = 1") == [("transient", 404)]
+    assert (office.state().failures, office.state().probe_at) == (0, None)
+
+
+@pytest.mark.parametrize("dialect", ["events", "track", "dub"])
+def test_a_success_that_says_no_is_not_delivered(office, dialect):
+    office.place.answers["no"] = answer("200 OK", b'{"success":false,"message":"quota exceeded"}')
+    office.place.script = lambda _key, _before: "no"
+    office.add(1)
+    office.work(dialect=dialect)
+    wait_for(lambda: office.counts() == {"dead": 1})
+    ((error,),) = office.all("SELECT last_error FROM deliveries")
+    assert error == "the destination answered with success false, so nothing was recorded"
 
 
 def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.destinations.formats.base import Refusal
 from workers.retry import due_after, judge, retry_after
 
 NOW = datetime(2026, 4, 10, 12, 0, 0, tzinfo=UTC)
@@ -24,7 +25,7 @@ DAY = 86_400
         ([500, 501, 502, 503, 504, 507, 520, 599], "unknown"),
         ([401, 403], "unauthorized"),
         ([400, 402, 404, 405, 410, 413, 415, 418, 422, 451], "permanent"),
-        ([300, 301, 302, 303, 304, 307, 308], "permanent"),
+        ([300, 301, 302, 303, 304, 307, 308], "redirected"),
         ([199, 103, 0], "unknown"),
     ],
 )
@@ -36,13 +37,11 @@ def test_every_class_of_answer_has_its_verdict(statuses, result):
         assert verdict.error is None or str(status) in verdict.error
 
 
-def test_a_success_that_says_nothing_was_recorded_is_permanent_with_that_reason():
-    assert judge(200, "customer is null").result == "permanent"
-    assert judge(200, "customer is null").error == "customer is null"
-
-
-def test_a_refusal_is_only_read_from_a_success():
-    assert judge(503, "customer is null").result == "unknown"
+def test_what_the_format_says_of_an_answer_goes_before_its_status():
+    refused = judge(200, Refusal("customer is null"))
+    assert (refused.result, refused.error) == ("permanent", "customer is null")
+    early = judge(404, Refusal("not readable yet", is_transient=True))
+    assert (early.result, early.error) == ("transient", "not readable yet")
 
 
 @pytest.mark.parametrize("result", ["transient", "unknown"])
@@ -62,8 +61,9 @@ def test_what_is_over_has_no_next_attempt():
         assert due_after(result, 1, SCHEDULE, now_ms=NOW_MS, dice=0.5, retry_after_seconds=60) is None
 
 
-def test_a_refused_token_costs_no_attempt_and_stays_due():
-    assert due_after("unauthorized", 99, SCHEDULE, now_ms=NOW_MS, dice=0.5) == NOW_MS
+@pytest.mark.parametrize("result", ["unauthorized", "redirected"])
+def test_a_refused_configuration_costs_no_attempt_and_stays_due(result):
+    assert due_after(result, 99, SCHEDULE, now_ms=NOW_MS, dice=0.5) == NOW_MS
 
 
 @given(dice=st.floats(0, 1), tries=st.integers(1, 3))

@@ -47,8 +47,8 @@ class Two:
             rows.append(
                 (n + 1, n // 2, n // 2, n // 2, "stripe", "sale", name, f"sale:{n // 2}", "pending", "{}", now, now)
             )
-        with ledger.write() as c:
-            ledger.insert(c, tables.deliveries, COLUMNS, rows)
+        with ledger.write() as tx:
+            tx.insert(tables.deliveries, COLUMNS, rows)
         self._thread = threading.Thread(target=self.forwarder.run, args=(lambda: None,), daemon=True)
 
     def _destination(self, name: str, url: str, **options: object) -> Destination:
@@ -69,9 +69,9 @@ class Two:
         self.ill.close()
 
     def count(self, name: str, status: str) -> int:
-        with self.ledger.read() as c:
+        with self.ledger.read() as tx:
             statement = "SELECT COUNT(*) FROM deliveries WHERE destination = ? AND status = ?"
-            return int(self.ledger.run(c, statement, name, status).scalar_one())
+            return int(tx.run(statement, name, status).scalar_one())
 
 
 @pytest.fixture
@@ -100,9 +100,9 @@ def test_one_that_fails_opens_its_own_breaker_alone(two):
     two.ill.script = lambda _key, _before: "500"
     serve_the_well_one(two)
     wait_for(lambda: two.count("ill", "retrying") >= 8)
-    with two.ledger.read() as c:
-        assert destination_state(two.ledger, c, "ill").is_open
-        assert not destination_state(two.ledger, c, "well").is_open
+    with two.ledger.read() as tx:
+        assert destination_state(tx, "ill").is_open
+        assert not destination_state(tx, "well").is_open
 
 
 def test_one_without_a_route_to_it_harms_no_other(ledger):

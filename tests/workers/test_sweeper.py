@@ -1,7 +1,10 @@
 """What a worker does beside sending: a heart that beats, claims that nobody will finish, nudges, and clocks that jump."""
 
 import os
+import subprocess
+import sys
 import time
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,15 +13,18 @@ from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import claim
-from app.ledger.forwarding.sweep import register_worker
+from app.ledger.forwarding.sweep import register_worker, stop_worker
+from app.ledger.reading.stats import workers_alive
 from app.ledger.schema import upgrade
 from app.queue import Nudges, connect
-from app.stack.processes import pid_started
+from app.stack.processes import Machine, pid_started, this_machine
 from tests.ledger.test_forwarding import COLUMNS
+from tests.support.stack_parts import NAMESPACE, can_make_namespaces
 from workers.clock_jumps import ClockWatch
 from workers.sweeper import Sweeper
 
 HOUR_MS = 3_600_000
+HERE = Machine("here", "boot 1", "pid:[1]")
 
 
 class Clock:
@@ -45,23 +51,22 @@ class Place:
         upgrade(self.ledger)
         self.nudges = 0
         self.busy = False
-        with self.ledger.write() as c:
-            ensure_destination(self.ledger, c, "main", "print")
+        with self.ledger.write() as tx:
+            ensure_destination(tx, "main", "print")
 
-    def worker(self, host: str = "here") -> int:
-        pid = os.getpid()
-        return self.ledger.transact(
-            lambda c: register_worker(self.ledger, c, host, pid, pid_started(pid), self.ledger.now(c))
-        )
+    def worker(self, machine: Machine = HERE, pid: int | None = None, started: str | None = None) -> int:
+        pid = pid or os.getpid()
+        started = pid_started(pid) if started is None else started
+        return self.ledger.transact(lambda tx: register_worker(tx, machine, pid, started, tx.now()))
 
-    def sweeper(self, worker_id: int, longest_claim_seconds: float = 60) -> Sweeper:
+    def sweeper(self, worker_id: int, longest_claim_seconds: float = 60, machine: Machine = HERE) -> Sweeper:
         def nudge() -> None:
             self.nudges += 1
 
         made = Sweeper(
             self.ledger,
             worker_id,
-            "here",
+            machine,
             ["main"],
             lambda: self.busy,
             nudge,
@@ -71,8 +76,8 @@ class Place:
         return made
 
     def add(self, identity: int, wait_ms: int = 0) -> None:
-        def work(c):
-            now = self.ledger.now(c)
+        def work(tx):
+            now = tx.now()
             row = (
                 identity,
                 identity,
@@ -85,20 +90,20 @@ class Place:
                 "pending",
                 "{}",
             )
-            self.ledger.insert(c, tables.deliveries, COLUMNS, [(*row, now + wait_ms, now)])
+            tx.insert(tables.deliveries, COLUMNS, [(*row, now + wait_ms, now)])
 
         self.ledger.transact(work)
 
     def claim(self, token: str, claim_ms: int = 60_000) -> list[int]:
-        def work(c):
-            now = self.ledger.now(c)
-            return claim(self.ledger, c, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
+        def work(tx):
+            now = tx.now()
+            return claim(tx, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
 
         return [claimed.id for claimed in self.ledger.transact(work)]
 
     def all(self, statement: str) -> list[tuple]:
-        with self.ledger.read() as c:
-            return [tuple(row) for row in self.ledger.run(c, statement).all()]
+        with self.ledger.read() as tx:
+            return [tuple(row) for row in tx.run(statement).all()]
 
 
 @pytest.fixture
@@ -134,7 +139,7 @@ def test_jumps_are_told_and_those_ahead_forgiven_for_a_time():
 
 
 def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(place):
-    mine, other = place.worker(), place.worker("elsewhere")
+    mine, other = place.worker(), place.worker(HERE._replace(host="elsewhere"))
     place.add(1)
     assert place.claim(f"{other}.1", claim_ms=1) == [1]
     time.sleep(0.01)
@@ -148,12 +153,101 @@ def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(p
 
 def test_claims_of_a_worker_of_this_host_that_is_gone_are_taken_over_at_once(place):
     mine = place.worker()
-    gone = place.ledger.transact(lambda c: register_worker(place.ledger, c, "here", os.getpid(), "1", 0))
+    gone = place.worker(started="1")
     place.add(1)
     assert place.claim(f"{gone}.1") == [1]
     place.sweeper(mine).sweep()
     assert place.all("SELECT status, claim FROM deliveries") == [("retrying", None)]
     assert place.all(f"SELECT stopped_at IS NULL FROM workers WHERE id = {gone}") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (HERE._replace(pid_namespace="pid:[2]"), HERE),  # two containers with one host name
+        (
+            HERE._replace(boot_id="boot 2"),
+            HERE,
+        ),  # two machines cloned from one image, or this one before it was restarted
+        (HERE._replace(host="there"), HERE),
+        (HERE._replace(boot_id=""), HERE._replace(boot_id="")),  # the system does not say which machine it is
+        (HERE._replace(pid_namespace=""), HERE._replace(pid_namespace="")),
+    ],
+)
+def test_a_process_that_is_missing_here_says_nothing_about_a_worker_elsewhere(place, theirs, ours):
+    mine, other = place.worker(ours), place.worker(theirs, started="1")
+    place.add(1)
+    assert place.claim(f"{other}.1") == [1]
+    place.sweeper(mine, machine=ours).sweep()
+    assert place.all("SELECT status, claim FROM deliveries") == [("pending", f"{other}.1")]
+    assert place.all("SELECT COUNT(*) FROM workers WHERE stopped_at IS NOT NULL") == [(0,)]
+
+
+def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_dead(place):
+    mine = place.worker()
+    statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?) RETURNING id"
+
+    def add(tx):
+        now = tx.now()
+        return tx.run(statement, now, now).scalar_one()
+
+    other = place.ledger.transact(add)
+    place.add(1)
+    assert place.claim(f"{other}.1") == [1]
+    place.sweeper(mine).sweep()
+    assert place.all("SELECT claim FROM deliveries") == [(f"{other}.1",)]
+
+
+def test_a_heartbeat_clears_a_wrong_stopped_mark(place):
+    mine = place.worker()
+    place.ledger.transact(lambda tx: stop_worker(tx, mine, tx.now()))
+    with place.ledger.read() as tx:
+        assert workers_alive(tx) == []
+    place.sweeper(mine).sweep()
+    with place.ledger.read() as tx:
+        assert len(workers_alive(tx)) == 1
+
+
+def test_a_sweeper_that_was_stopped_does_not_clear_the_mark_of_its_worker(place):
+    mine = place.worker()
+    sweeper = place.sweeper(mine)
+    sweeper._stop.set()
+    place.ledger.transact(lambda tx: stop_worker(tx, mine, tx.now()))
+    sweeper.sweep()
+    assert place.all("SELECT COUNT(*) FROM workers WHERE stopped_at IS NULL") == [(0,)]
+
+
+def test_a_worker_elsewhere_is_marked_stopped_after_ten_silent_minutes_and_its_claims_end_by_time(place):
+    mine, other = place.worker(), place.worker(HERE._replace(host="there"))
+    place.add(1)
+    assert place.claim(f"{other}.1", claim_ms=3_600_000) == [1]
+    sweeper = place.sweeper(mine, longest_claim_seconds=7200)
+    sweeper.sweep()
+    assert place.all(f"SELECT stopped_at IS NULL FROM workers WHERE id = {other}") == [(1,)]
+    place.clock.passed = 601
+    sweeper.sweep()
+    assert place.all(f"SELECT stopped_at IS NULL FROM workers WHERE id = {other}") == [(0,)]
+    assert place.all("SELECT claim FROM deliveries") == [(f"{other}.1",)]
+
+
+def test_this_machine_is_the_same_for_every_process_on_it_and_another_in_another_pid_namespace():
+    ask = "from app.stack.processes import this_machine; print(repr(tuple(this_machine())))"
+    here = this_machine()
+    assert subprocess.check_output([sys.executable, "-c", ask], text=True).strip() == repr(tuple(here))
+    if not can_make_namespaces():
+        pytest.skip("no PID namespace can be made here")
+    elsewhere = subprocess.check_output([*NAMESPACE, sys.executable, "-c", ask], text=True)
+    host, boot_id, namespace = literal_eval(elsewhere)
+    assert (host, boot_id) == (here.host, here.boot_id)
+    assert namespace not in ("", here.pid_namespace)
+
+
+def test_a_proc_of_another_namespace_makes_no_certain_machine():
+    ask = "from app.stack.processes import this_machine; print(this_machine().is_certain)"
+    if not can_make_namespaces():
+        pytest.skip("no PID namespace can be made here")
+    command = [*NAMESPACE[:-1], sys.executable, "-c", ask]  # without --mount-proc
+    assert subprocess.check_output(command, text=True) == "False\n"
 
 
 def test_a_clock_that_jumps_ahead_ends_no_claim_of_a_sender_that_lives(place):

@@ -1,37 +1,84 @@
 """Dialect `events`: the destination's event guide. Amounts are JSON numbers in major units."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from app.destinations.formats.base import without_blanks
-from app.model import Facts
+from pydantic import Field, StrictStr
+
+from app.destinations.formats.base import Body, Draft, Refusal, said_no
+from app.destinations.formats.checks import (
+    LONGEST_METADATA,
+    Currency,
+    Fields,
+    Id,
+    Metadata,
+    Number,
+    Short,
+    Text,
+    Timestamp,
+    major_problem,
+    problem_of,
+)
+from app.model import Facts, Kind
 from app.money import json_number
 from app.times import iso_milliseconds
+
+LONGEST = 255
+"""Of an optional text. The guide names no limit; this is that of the same service's SDKs."""
+
+
+class _Conversion(Fields):
+    """What Lead and Sale share."""
+
+    timestamp: Timestamp
+    customerExternalId: Id  # noqa: N815 - the wire's names
+    clickId: Short = "-"  # noqa: N815
+    email: Annotated[StrictStr, Field(pattern="^[^@ ]+@[^@ ]+$")] = "-@-"
+    name: Short = "-"
+    phone: Short = "-"
+    metadata: Annotated[Metadata, Field(min_length=1)] = Field(default_factory=dict)
+
+
+class _Lead(_Conversion):
+    event: Literal["lead"]
+    mode: Literal["deferred"] = "deferred"
+
+
+class _Sale(_Conversion):
+    event: Literal["sale"]
+    currency: Currency
+    amount: Number
+    invoiceId: Text  # noqa: N815
+    orderId: Short = "-"  # noqa: N815
 
 
 class Events:
     name = "events"
 
-    def render(self, facts: Facts) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "event": facts.kind,
-            "timestamp": iso_milliseconds(facts.occurred_at),
-            "clickId": facts.click_id,
-            "customerExternalId": facts.customer_id,
-            "email": facts.email,
-            "name": facts.name,
-            "phone": facts.phone,
-        }
+    def body(self, facts: Facts) -> Body:
+        draft = Draft()
+        draft.put("event", facts.kind)
+        draft.put("timestamp", iso_milliseconds(facts.occurred_at))
+        draft.within("clickId", facts.click_id, LONGEST)
+        draft.put("customerExternalId", facts.customer_id.strip())
+        draft.within("email", facts.email, LONGEST)
+        draft.cut("name", facts.name, LONGEST)
+        draft.within("phone", facts.phone, LONGEST)
         if facts.sale:
-            fields |= {
-                "currency": facts.sale.money.currency,
-                "amount": json_number(facts.sale.money.major),
-                "invoiceId": facts.sale.invoice_id,
-                "orderId": facts.sale.order_id,
-                "metadata": dict(facts.sale.metadata),
-            }
+            draft.put("currency", facts.sale.money.currency)
+            draft.put("amount", json_number(facts.sale.money.major))
+            draft.put("invoiceId", facts.sale.invoice_id)
+            draft.within("orderId", facts.sale.order_id, LONGEST)
+            draft.metadata(facts.sale.metadata, LONGEST_METADATA)
         elif facts.lead:
-            fields |= {"mode": facts.lead.mode, "metadata": dict(facts.lead.metadata)}
-        return without_blanks(fields)
+            draft.put("mode", facts.lead.mode)
+            draft.metadata(facts.lead.metadata, LONGEST_METADATA)
+        return draft.done()
 
-    def refusal(self, answer: bytes) -> str | None:
-        return None
+    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+        if kind == "lead":
+            return problem_of(_Lead, fields)
+        return problem_of(_Sale, fields) or major_problem(fields)
+
+    def refusal(self, status: int, answer: bytes) -> Refusal | None:
+        return said_no(answer) if 200 <= status <= 299 else None

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Body, Dialect, Refusal
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
 from app.destinations.formats.track import Track
@@ -16,4 +16,4 @@ def dialect_of(name: str, amount_unit: Literal["major", "minor"] = "major") -> D
     return dialects[name]
 
 
-__all__ = ["DIALECTS", "Dialect", "dialect_of"]
+__all__ = ["DIALECTS", "Body", "Dialect", "Refusal", "dialect_of"]

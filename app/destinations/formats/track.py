@@ -1,16 +1,61 @@
 """Dialect `track`: the API reference and SDKs of the destination.
 
 Its pages disagree about the unit of `amount` (the API page's example is 99.99, one SDK says "in cents", another takes whole
-numbers), so the unit is DESTINATION_AMOUNT_UNIT.
+numbers), so the unit is DESTINATION_AMOUNT_UNIT. The limits of fields are those of its TypeScript SDK, cms-ts 1.0.5; what the
+server itself checks is not documented.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from app.destinations.formats.base import without_blanks
-from app.model import Facts
+from app.destinations.formats.base import Body, Draft, Refusal, said_no
+from app.destinations.formats.checks import (
+    Currency,
+    Fields,
+    Id,
+    Number,
+    Short,
+    Timestamp,
+    Whole,
+    accepted,
+    address,
+    at_most,
+    major_problem,
+    problem_of,
+)
+from app.model import Facts, Kind
 from app.money import json_number
 from app.times import iso_milliseconds
+
+LONGEST = 255
+is_accepted = address(local=r"A-Za-z0-9_+\-.,", last=r"A-Za-z0-9_+\-")
+
+
+class _Conversion(Fields):
+    """What Lead and Sale share."""
+
+    eventName: Short  # noqa: N815 - the wire's names
+    customerExternalId: Annotated[Id, at_most(LONGEST)]  # noqa: N815
+    timestamp: Timestamp = "-"
+    clickId: Short = "-"  # noqa: N815
+    customerName: Short = "-"  # noqa: N815
+    customerEmail: Annotated[Short, accepted(is_accepted)] = "-"  # noqa: N815
+    customerAvatar: Short = "-"  # noqa: N815
+
+
+class _Lead(_Conversion):
+    mode: Literal["deferred"] = "deferred"
+
+
+class _Sale(_Conversion):
+    invoiceId: Short  # noqa: N815
+    amount: Number
+    currency: Currency
+
+
+class _MinorSale(_Sale):
+    amount: Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +63,30 @@ class Track:
     amount_unit: Literal["major", "minor"] = "major"
     name: str = "track"
 
-    def render(self, facts: Facts) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "clickId": facts.click_id,
-            "customerExternalId": facts.customer_id,
-            "timestamp": iso_milliseconds(facts.occurred_at),
-            "customerName": facts.name,
-            "customerEmail": facts.email,
-        }
+    def body(self, facts: Facts) -> Body:
+        draft = Draft()
+        draft.within("clickId", facts.click_id, LONGEST)
+        draft.put("customerExternalId", facts.customer_id.strip())
+        draft.put("timestamp", iso_milliseconds(facts.occurred_at))
+        draft.cut("customerName", facts.name, LONGEST)
+        draft.address("customerEmail", facts.email, LONGEST, is_accepted)
         if facts.sale:
             money = facts.sale.money
-            fields |= {
-                "eventName": facts.sale.event_name,
-                "invoiceId": facts.sale.invoice_id,
-                "amount": json_number(money.major) if self.amount_unit == "major" else money.minor,
-                "currency": money.currency,
-            }
+            draft.cut("eventName", facts.sale.event_name, LONGEST)
+            draft.put("invoiceId", facts.sale.invoice_id)
+            draft.put("amount", json_number(money.major) if self.amount_unit == "major" else money.minor)
+            draft.put("currency", money.currency)
         elif facts.lead:
-            fields |= {"eventName": facts.lead.event_name, "mode": facts.lead.mode}
-        return without_blanks(fields)
+            draft.cut("eventName", facts.lead.event_name, LONGEST)
+            draft.put("mode", facts.lead.mode)
+        return draft.done()
 
-    def refusal(self, answer: bytes) -> str | None:
-        return None
+    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+        if kind == "lead":
+            return problem_of(_Lead, fields)
+        if self.amount_unit == "minor":
+            return problem_of(_MinorSale, fields)
+        return problem_of(_Sale, fields) or major_problem(fields)
+
+    def refusal(self, status: int, answer: bytes) -> Refusal | None:
+        return said_no(answer) if 200 <= status <= 299 else None

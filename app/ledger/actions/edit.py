@@ -4,13 +4,12 @@ import json
 import re
 from typing import Any
 
-from sqlalchemy import Connection
-
+from app.destinations.formats.base import Dialect
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.actions.replay import BLANK_PAYLOAD, Mended
 from app.ledger.audit import note
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 STANDING = ("event", "eventName", "invoiceId", "mode")
 """What an edit may not touch: what it is, and the id by which it is counted once."""
@@ -23,7 +22,7 @@ def is_edited(dedupe_key: str) -> bool:
     return _EDIT.match(dedupe_key) is not None
 
 
-def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str, Any]) -> str | None:
+def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
     """Why this delivery (as queries.delivery) must not be edited; None where it may be."""
     if delivery["status"] != "dead":
         return f"it is {delivery['status']}; only a dead delivery can be edited"
@@ -32,62 +31,65 @@ def why_not_editable(ledger: Ledger, connection: Connection, delivery: dict[str,
     if delivery["payload"].get("forgotten"):
         return "its person was forgotten"
     statement = "SELECT 1 FROM attempts WHERE delivery_id = ? AND result = 'unknown' LIMIT 1"
-    if ledger.run(connection, statement, delivery["id"]).first() is not None:
+    if tx.run(statement, delivery["id"]).first() is not None:
         return "an attempt ended unknown, so the destination may have it: another body could count it twice"
     return None
 
 
-def problem_of(before: dict[str, Any], text: str) -> str | None:
-    """What is wrong with an edited payload; None where it can be sent."""
+def problem_of(dialect: Dialect | None, delivery: dict[str, Any], text: str) -> str | None:
+    """What is wrong with an edited payload by its destination's format; None where it can be sent.
+
+    dialect: None where that destination is no longer configured, so that its format is not known.
+    """
+    before = delivery["payload"]
     if len(text) > LONGEST_PAYLOAD:
-        return "it is too long"
+        return f"the payload is longer than {LONGEST_PAYLOAD // 1024} KiB"
     try:
         after = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"it is no JSON: {error}"
+        return f"the payload is not valid JSON: {error}"
     if not isinstance(after, dict):
-        return "it must be a JSON object"
+        return "the payload must be a JSON object"
     changed = [name for name in STANDING if before.get(name) != after.get(name)]
     if changed:
-        return f"these fields must stay as they were, since by them it is counted once: {', '.join(changed)}"
+        return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
     if not isinstance(after.get("customerExternalId"), str) or not after["customerExternalId"]:
         return "customerExternalId must name the customer"
-    if after == before:
-        return "nothing was changed"
     try:
         json.dumps(after, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        return "it holds what JSON cannot carry (NaN, or half an emoji)"
-    return None
+        return "the payload has a value that JSON cannot carry: NaN, Infinity or half of a surrogate pair"
+    if dialect is not None and (problem := dialect.problem(delivery["kind"], after)):
+        return problem
+    return "nothing was changed" if after == before else None
 
 
-def edit(ledger: Ledger, connection: Connection, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
+def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
     """Takes `text` (checked by problem_of) as the payload, and makes the delivery due now under the next edit's key.
 
     The audit log keeps who, when and which fields; not their values, which may be a person's. Raises DeliveryNotFound.
     """
-    identity, lock = delivery["id"], "" if ledger.is_sqlite else " FOR UPDATE"
+    identity, lock = delivery["id"], tx.for_update
     statement = f"SELECT status, claim, dedupe_key, payload FROM deliveries WHERE id = ?{lock}"
-    row = ledger.run(connection, statement, identity).first() if identity <= tables.LARGEST_ID else None
+    row = tx.run(statement, identity).first() if identity <= tables.LARGEST_ID else None
     if row is None:
         raise DeliveryNotFound(identity)
     status, claim, key, kept = row
-    reason = why_not_editable(ledger, connection, delivery | {"status": status, "sending": claim is not None})
+    reason = why_not_editable(tx, delivery | {"status": status, "sending": claim is not None})
     if reason is not None or kept == BLANK_PAYLOAD:
         return Mended(identity, False, f"{reason or 'its person was forgotten'}: left alone")
     before, after = json.loads(kept), json.loads(text)
     found = _EDIT.match(key)
     first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)
     payload = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
-    ledger.run(
-        connection,
-        "UPDATE deliveries SET payload = ?, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
+    tx.run(
+        "UPDATE deliveries SET payload = ?, omitted = NULL, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"
         " schedule_start = attempts WHERE id = ?",
         payload,
         f"{first}:edit-{number}",
-        ledger.now(connection),
+        tx.now(),
         identity,
     )
     fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    note(ledger, connection, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
+    note(tx, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
     return Mended(identity, True, f"it goes out as edited, under the Idempotency-Key of edit {number}")

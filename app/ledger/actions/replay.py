@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection
-
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import let_go
+from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard"]
 
@@ -32,16 +31,15 @@ class Mended:
     message: str
 
 
-def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str, force: bool = False) -> Mended:
+def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mended:
     """Makes a delivery due now. Dead or discarded: pending, with the schedule afresh; open: due now; delivered: only by force.
 
     One that is being sent is left alone. Raises DeliveryNotFound. Doing it twice is harmless.
     """
-    lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = ledger.run(
-        connection,
+    row = tx.run(
         f"SELECT status, claim, payload FROM deliveries WHERE id = ?{lock}",
         delivery_id,
     ).first()
@@ -54,28 +52,26 @@ def replay(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: s
         return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
     if status == "delivered" and not force:
         return Mended(delivery_id, False, "it was delivered: use force to send it again")
-    now = ledger.now(connection)
+    now = tx.now()
     if status in ("pending", "retrying"):
-        ledger.run(connection, "UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", now, delivery_id)
+        tx.run("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", now, delivery_id)
     else:
-        ledger.run(
-            connection,
+        tx.run(
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
             " WHERE id = ?",
             now,
             delivery_id,
         )
-    note(ledger, connection, actor, "replay", f"delivery {delivery_id}", f"was {status}")
+    note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is due now")
 
 
-def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str) -> Mended:
+def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
     """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is left alone."""
-    lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = ledger.run(
-        connection,
+    row = tx.run(
         f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",
         delivery_id,
     ).first()
@@ -86,30 +82,26 @@ def discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: 
         return Mended(delivery_id, False, "it is being sent just now: left alone")
     if status in ("delivered", "discarded"):
         return Mended(delivery_id, False, f"it is {status}: left alone")
-    ledger.run(
-        connection, "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id
-    )
-    let_go(ledger, connection, [delivery_id], now=ledger.now(connection))
-    note(ledger, connection, actor, "discard", f"delivery {delivery_id}", f"was {status}")
+    tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)
+    let_go(tx, [delivery_id], now=tx.now())
+    note(tx, actor, "discard", f"delivery {delivery_id}", f"was {status}")
     return Mended(delivery_id, True, f"it was {status} and is discarded")
 
 
-def withdraw(ledger: Ledger, connection: Connection, conversion_id: int, reason: str) -> None:
+def withdraw(tx: Tx, conversion_id: int, reason: str) -> None:
     """Discards what of a conversion was not tried yet. Idempotent."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "UPDATE deliveries SET last_error = ?"
         " WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL RETURNING id",
         reason,
         conversion_id,
     )
     for delivery_id in rows.scalars().all():
-        discard(ledger, connection, delivery_id, actor="bridge")
+        discard(tx, delivery_id, actor="bridge")
 
 
 def matching(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     *,
     status: str,
     source: str | None = None,
@@ -126,7 +118,7 @@ def matching(
         conditions.append("created_at >= ?")
         values.append(since)
     statement = f"SELECT id FROM deliveries WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?"
-    return list(ledger.run(connection, statement, *values, limit).scalars())
+    return list(tx.run(statement, *values, limit).scalars())
 
 
 def replay_all(
@@ -137,9 +129,9 @@ def replay_all(
     after = 0
     while True:
 
-        def batch(connection: Connection, after: int = after) -> list[Mended]:
-            ids = matching(ledger, connection, status=status, source=source, since=since, after=after)
-            return [replay(ledger, connection, one, actor=actor, force=force) for one in ids]
+        def batch(tx: Tx, after: int = after) -> list[Mended]:
+            ids = matching(tx, status=status, source=source, since=since, after=after)
+            return [replay(tx, one, actor=actor, force=force) for one in ids]
 
         mended = ledger.transact(batch)
         if not mended:
@@ -148,78 +140,73 @@ def replay_all(
         after = mended[-1].delivery_id
 
 
-def mend(
-    ledger: Ledger, connection: Connection, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = ""
-) -> list[int]:
+def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
     """Replays or discards those of `ids` that may be; returns which. What is sent just now, delivered or forgotten is left alone.
 
     mark: names the bulk discard in the audit log. Doing it twice is harmless.
     """
-    condition, value = ledger.among("id", sorted(ids))
+    condition, value = tx.among("id", sorted(ids))
     states = "'dead', 'retrying', 'pending', 'discarded'" if verb == "replay" else "'dead', 'retrying', 'pending'"
-    lock = "" if ledger.is_sqlite else " FOR UPDATE"
-    rows = ledger.run(
-        connection,
+    lock = tx.for_update
+    rows = tx.run(
         f"SELECT id, status FROM deliveries WHERE {condition} AND claim IS NULL AND status IN ({states})"
         f" AND payload <> ? ORDER BY id{lock}",
         value,
         BLANK_PAYLOAD,
     ).all()
-    now = ledger.now(connection)
+    now = tx.now()
     if verb == "replay":
         open_ones = [(now, identity) for identity, status in rows if status in ("pending", "retrying")]
         closed = [(now, identity) for identity, status in rows if status in ("dead", "discarded")]
-        ledger.run_many(connection, "UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
-        ledger.run_many(
-            connection,
+        tx.run_many("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
+        tx.run_many(
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
             " WHERE id = ?",
             closed,
         )
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
-        ledger.run_many(connection, statement, [(identity,) for identity, _ in rows])
-        let_go(ledger, connection, [identity for identity, _ in rows], now=now)
+        tx.run_many(statement, [(identity,) for identity, _ in rows])
+        let_go(tx, [identity for identity, _ in rows], now=now)
     tail = f"; {mark}" if mark else ""
     notes = [(now, actor, verb, f"delivery {identity}", f"was {status}{tail}") for identity, status in rows]
-    ledger.insert(connection, tables.audit, _NOTE, notes)
+    tx.insert(tables.audit, _NOTE, notes)
     return [identity for identity, _ in rows]
 
 
-def undo_discard(ledger: Ledger, connection: Connection, delivery_id: int, *, actor: str) -> Mended:
+def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
     """Makes a discarded delivery what it was: dead, or open and due now. Left alone where it is discarded no longer.
 
     Raises DeliveryNotFound.
     """
-    lock = "" if ledger.is_sqlite else " FOR UPDATE"
+    lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = ledger.run(connection, f"SELECT status, payload FROM deliveries WHERE id = ?{lock}", delivery_id).first()
+    row = tx.run(f"SELECT status, payload FROM deliveries WHERE id = ?{lock}", delivery_id).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
     status, payload = row
-    was = _status_before(ledger, connection, delivery_id)
+    was = _status_before(tx, delivery_id)
     if status != "discarded" or was is None:
         return Mended(delivery_id, False, f"it is {status}: left alone")
     if payload == BLANK_PAYLOAD:
         return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
-    due_at = None if was == "dead" else ledger.now(connection)
+    due_at = None if was == "dead" else tx.now()
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
-    ledger.run(connection, statement, was, due_at, delivery_id)
-    note(ledger, connection, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
+    tx.run(statement, was, due_at, delivery_id)
+    note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
     return Mended(delivery_id, True, f"it is {was} again")
 
 
-def new_mark(ledger: Ledger, connection: Connection) -> str:
+def new_mark(tx: Tx) -> str:
     """A name for a bulk discard that begins now: the newest line of the audit log, after which its lines are, and chance."""
-    line = ledger.run(connection, "SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
+    line = tx.run("SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
     return f"{line}-{secrets.token_hex(4)}"
 
 
-def marked(ledger: Ledger, connection: Connection, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
+def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
     """What the bulk discard `mark` discarded: (line of the audit log, delivery), in order, lines from `after` on."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
         max(after, int(mark.split("-", 1)[0])),
         f"%; {mark}",
@@ -228,10 +215,9 @@ def marked(ledger: Ledger, connection: Connection, mark: str, *, after: int, lim
     return [(line, int(subject.removeprefix("delivery "))) for line, subject in rows]
 
 
-def _status_before(ledger: Ledger, connection: Connection, delivery_id: int) -> str | None:
+def _status_before(tx: Tx, delivery_id: int) -> str | None:
     """What a delivery was before it was last discarded; None where nobody discarded it by hand."""
-    detail = ledger.run(
-        connection,
+    detail = tx.run(
         "SELECT detail FROM audit WHERE subject = ? AND action = 'discard' ORDER BY id DESC LIMIT 1",
         f"delivery {delivery_id}",
     ).scalar()

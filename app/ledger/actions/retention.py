@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from app.config.bridge_toml import RetentionTable
 from app.ledger.engine import Ledger, look
+from app.ledger.transaction import Tx
 
 WINDOW = 2000
 """Ids that are looked at in one read."""
@@ -107,8 +106,8 @@ def prune(
 ) -> Iterator[Pruned]:
     """Applies each rule that is set, one after another. now: ms, by default the database's. Idempotent, and may be interrupted."""
     if now is None:
-        with ledger.read() as connection:
-            now = ledger.now(connection)
+        with ledger.read() as tx:
+            now = tx.now()
     for rule in RULES:
         days: float | None = getattr(retention, rule.name)
         if days is not None:
@@ -129,7 +128,7 @@ def _apply(ledger: Ledger, rule: Rule, cutoff: int, *, dry_run: bool) -> int:
             count += len(ids)
         for start in range(0, 0 if dry_run else len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            count += ledger.transact(lambda c, batch=batch: _change(ledger, c, rule, batch))  # type: ignore[misc]
+            count += ledger.transact(lambda tx, batch=batch: _change(tx, rule, batch))  # type: ignore[misc]
             time.sleep(REST_SECONDS)  # intake and workers ask for the same lock
         after = last
 
@@ -137,36 +136,36 @@ def _apply(ledger: Ledger, rule: Rule, cutoff: int, *, dry_run: bool) -> int:
 def _window(ledger: Ledger, rule: Rule, after: int, cutoff: int) -> tuple[Sequence[int], int | None]:
     """Ids among the next WINDOW that go, and the last one looked at; None where all the rest is younger."""
     rows = f"SELECT id, {rule.at} AS at FROM {rule.table} WHERE id > ? ORDER BY id LIMIT {WINDOW}"
-    with look(ledger) as connection:
-        last, oldest = ledger.run(connection, f"SELECT MAX(id), MIN(at) FROM ({rows}) n", after).one()
+    with look(ledger) as tx:
+        last, oldest = tx.run(f"SELECT MAX(id), MIN(at) FROM ({rows}) n", after).one()
         if last is None or oldest >= cutoff:
             return [], None
         statement = f"SELECT t.id FROM {rule.table} t WHERE t.id > ? AND t.id <= ? AND t.{rule.at} < ? AND {rule.where}"
-        return list(ledger.run(connection, f"{statement} ORDER BY t.id", after, last, cutoff).scalars()), last
+        return list(tx.run(f"{statement} ORDER BY t.id", after, last, cutoff).scalars()), last
 
 
-def _change(ledger: Ledger, connection: Connection, rule: Rule, ids: Sequence[int]) -> int:
+def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
     """What went meanwhile another way (a replay) is left alone: the condition is asked again."""
-    condition, value = ledger.among("t.id", ids)
+    condition, value = tx.among("t.id", ids)
     statement = rule.change.replace(rule.table, f"{rule.table} AS t", 1)
     if rule.table == "deliveries":
-        return _remove_deliveries(ledger, connection, f"{statement} WHERE {condition} AND {rule.where}", value)
-    return int(ledger.run(connection, f"{statement} WHERE {condition} AND {rule.where}", *rule.values, value).rowcount)
+        return _remove_deliveries(tx, f"{statement} WHERE {condition} AND {rule.where}", value)
+    return int(tx.run(f"{statement} WHERE {condition} AND {rule.where}", *rule.values, value).rowcount)
 
 
-def _remove_deliveries(ledger: Ledger, connection: Connection, statement: str, ids: object) -> int:
+def _remove_deliveries(tx: Tx, statement: str, ids: object) -> int:
     """Their attempts go too. That something was sent for their person, and of their conversion, is remembered: both stand."""
-    rows = ledger.run(connection, f"{statement} RETURNING id, person_id, conversion_id, attempts", ids).all()
-    ledger.run_many(connection, "DELETE FROM attempts WHERE delivery_id = ?", [(row[0],) for row in rows])
+    rows = tx.run(f"{statement} RETURNING id, person_id, conversion_id, attempts", ids).all()
+    tx.run_many("DELETE FROM attempts WHERE delivery_id = ?", [(row[0],) for row in rows])
     sent = sorted({row[1] for row in rows if row[3]})
-    ledger.run_many(connection, "UPDATE persons SET sent = 1 WHERE id = ? AND sent = 0", [(one,) for one in sent])
+    tx.run_many("UPDATE persons SET sent = 1 WHERE id = ? AND sent = 0", [(one,) for one in sent])
     conversions = sorted({row[2] for row in rows})
-    ledger.run_many(connection, "UPDATE conversions SET hold = 'none' WHERE id = ?", [(one,) for one in conversions])
+    tx.run_many("UPDATE conversions SET hold = 'none' WHERE id = ?", [(one,) for one in conversions])
     return len(rows)
 
 
 def _refusals(ledger: Ledger, cutoff: int, dry_run: bool) -> int:
     if dry_run:
-        with ledger.read() as connection:
-            return int(ledger.run(connection, "SELECT COUNT(*) FROM refusals WHERE hour < ?", cutoff).scalar_one())
-    return ledger.transact(lambda c: int(ledger.run(c, "DELETE FROM refusals WHERE hour < ?", cutoff).rowcount))
+        with ledger.read() as tx:
+            return int(tx.run("SELECT COUNT(*) FROM refusals WHERE hour < ?", cutoff).scalar_one())
+    return ledger.transact(lambda tx: int(tx.run("DELETE FROM refusals WHERE hour < ?", cutoff).rowcount))

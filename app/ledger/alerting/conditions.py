@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.config.bridge_toml import AlertKind, AlertTable
 from app.ledger.alerting.refusals import HOUR_MS
-from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
 from app.ledger.forwarding.claims import due_since
 from app.ledger.reading.overview import MOST, waiting
 from app.ledger.reading.stats import workers_alive
+from app.ledger.transaction import Tx
 
 LEARNED_DAYS = 28
 
@@ -73,25 +71,25 @@ class Watch:
     """HOLD_SECONDS: what waits for a Lead is not late."""
     _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
-    def troubles(self, ledger: Ledger, connection: Connection, now: int, began: Mapping[str, int]) -> Sequence[Trouble]:
+    def troubles(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Trouble]:
         """All troubles at `now` (ms). began: since when those last that were known before, by topic."""
         found: list[Trouble] = []
         kinds = self.rules.kinds
         if "dead" in kinds:
-            found += [t for name in self.destinations for t in self._dead(ledger, connection, name, now)]
-        stopped = self._stopped(ledger, connection, now)
+            found += [t for name in self.destinations for t in self._dead(tx, name, now)]
+        stopped = self._stopped(tx, now)
         found += [t for t in stopped if t.kind in kinds]
         if "late" in kinds:
             going = set(self.destinations) - {t.subject for t in stopped}
-            found += [t for name in sorted(going) for t in self._late(ledger, connection, name, now)]
+            found += [t for name in sorted(going) for t in self._late(tx, name, now)]
         for source in self.sources:
             if "refused" in kinds:
-                found += self._refused(ledger, connection, source, now, began.get(f"refused:{source}", now))
+                found += self._refused(tx, source, now, began.get(f"refused:{source}", now))
             if "silent" in kinds and source not in self.rules.not_sources:
-                found += self._silent(ledger, connection, source, now)
+                found += self._silent(tx, source, now)
         return found
 
-    def _dead(self, ledger: Ledger, connection: Connection, destination: str, now: int) -> list[Trouble]:
+    def _dead(self, tx: Tx, destination: str, now: int) -> list[Trouble]:
         since = now - int(self.rules.quiet_hours * HOUR_MS)
         newest = (
             "SELECT last_status, dead_at FROM deliveries WHERE status = 'dead' AND destination = ? AND dead_at >= ?"
@@ -99,7 +97,7 @@ class Watch:
         )
         columns = "last_status, COUNT(*), MIN(dead_at), MAX(dead_at)"
         statement = f"SELECT {columns} FROM ({newest}) n GROUP BY last_status ORDER BY 2 DESC"
-        rows = ledger.run(connection, statement, destination, since).all()
+        rows = tx.run(statement, destination, since).all()
         count = sum(row[1] for row in rows)
         if count < self.rules.dead:
             return []
@@ -107,33 +105,34 @@ class Watch:
         detail = {"count": count, "codes": codes, "last_at": max(row[3] for row in rows)}
         return [Trouble("dead", destination, min(row[2] for row in rows), detail)]
 
-    def _stopped(self, ledger: Ledger, connection: Connection, now: int) -> list[Trouble]:
+    def _stopped(self, tx: Tx, now: int) -> list[Trouble]:
         """Destinations that are paused, or whose breaker is open."""
-        condition, value = ledger.among("name", self.destinations)
-        statement = f"SELECT name, paused_at, paused_token, failures FROM destinations WHERE {condition} ORDER BY name"
+        condition, value = tx.among("name", self.destinations)
+        columns = "name, paused_at, paused_token, paused_reason, failures"
+        statement = f"SELECT {columns} FROM destinations WHERE {condition} ORDER BY name"
         found = []
-        for name, paused_at, token, failures in ledger.run(connection, statement, value).all():
-            detail = {"waiting": waiting(ledger, connection, name)} if paused_at or failures >= BREAKER_FAILURES else {}
+        for name, paused_at, token, reason, failures in tx.run(statement, value).all():
+            detail = {"waiting": waiting(tx, name)} if paused_at or failures >= BREAKER_FAILURES else {}
             if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
-                found.append(Trouble("paused", name, paused_at, detail | {"by_hand": token is None}))
+                why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
+                found.append(Trouble("paused", name, paused_at, detail | why))
             elif failures >= BREAKER_FAILURES:
                 found.append(Trouble("down", name, now, detail))
         return found
 
-    def _late(self, ledger: Ledger, connection: Connection, destination: str, now: int) -> list[Trouble]:
+    def _late(self, tx: Tx, destination: str, now: int) -> list[Trouble]:
         """Something could have been sent long since, to a destination that is well as far as we know."""
         hold_ms, late_ms = int(self.hold_seconds * 1000), int(self.rules.late_minutes * 60_000)
-        since = due_since(ledger, connection, destination, now - late_ms, now=now, hold_ms=hold_ms)
+        since = due_since(tx, destination, now - late_ms, now=now, hold_ms=hold_ms)
         if since is None:
             return []
-        workers = len(workers_alive(ledger, connection, now))
-        detail = {"waiting": waiting(ledger, connection, destination), "workers": workers}
+        workers = len(workers_alive(tx, now))
+        detail = {"waiting": waiting(tx, destination), "workers": workers}
         return [Trouble("late", destination, since, detail)]
 
-    def _refused(self, ledger: Ledger, connection: Connection, source: str, now: int, began_at: int) -> list[Trouble]:
+    def _refused(self, tx: Tx, source: str, now: int, began_at: int) -> list[Trouble]:
         """More refused in this hour and the last one than in two usual ones of the week before it began."""
-        recent = ledger.run(
-            connection,
+        recent = tx.run(
             "SELECT reason, SUM(count) FROM refusals WHERE source = ? AND hour >= ? GROUP BY reason ORDER BY 2 DESC, 1",
             source,
             _hour(now) - HOUR_MS,
@@ -142,8 +141,7 @@ class Watch:
         if count < self.rules.refused:
             return []
         until = _hour(began_at) - HOUR_MS
-        usual = ledger.run(
-            connection,
+        usual = tx.run(
             "SELECT COALESCE(SUM(count), 0) FROM refusals WHERE source = ? AND hour >= ? AND hour < ?",
             source,
             until - USUAL_HOURS * HOUR_MS,
@@ -153,14 +151,14 @@ class Watch:
             return []
         return [Trouble("refused", source, now, {"count": count, "reasons": {r: int(n) for r, n in recent}})]
 
-    def _silent(self, ledger: Ledger, connection: Connection, source: str, now: int) -> list[Trouble]:
-        heard, floor_ms = last_heard(ledger, connection, source), int(self.rules.silence_floor_minutes * 60_000)
+    def _silent(self, tx: Tx, source: str, now: int) -> list[Trouble]:
+        heard, floor_ms = last_heard(tx, source), int(self.rules.silence_floor_minutes * 60_000)
         if heard is None or now - heard[1] < self.rules.silence_factor * floor_ms:
             return []
         key = (source, heard[0])
         if key not in self._learned:  # for a source that stays silent its past stays what it was
             self._learned = {k: v for k, v in self._learned.items() if k[0] != source}
-            self._learned[key] = usual_pause(ledger, connection, source, floor_ms)
+            self._learned[key] = usual_pause(tx, source, floor_ms)
         usual = self._learned[key]
         if usual is None or now - heard[1] < self.rules.silence_factor * usual:
             return []
@@ -171,44 +169,42 @@ def _hour(at: int) -> int:
     return at // HOUR_MS * HOUR_MS
 
 
-def last_heard(ledger: Ledger, connection: Connection, source: str) -> tuple[int, int] | None:
+def last_heard(tx: Tx, source: str) -> tuple[int, int] | None:
     """(id, received_at) of the newest event of a source."""
     statement = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
-    row = ledger.run(connection, statement, source).first()
+    row = tx.run(statement, source).first()
     return (row[0], row[1]) if row else None
 
 
-def usual_pause(ledger: Ledger, connection: Connection, source: str, floor_ms: int) -> int | None:
+def usual_pause(tx: Tx, source: str, floor_ms: int) -> int | None:
     """The longest usual pause (ms) before the newest event, at least floor_ms; None where too little is known."""
-    newest = last_heard(ledger, connection, source)
+    newest = last_heard(tx, source)
     if newest is None:
         return None
     end = newest[1]
     since = end - LEARNED_DAYS * _DAY_MS
-    if not _has_history(ledger, connection, source, since, end):
+    if not _has_history(tx, source, since, end):
         return None
-    pauses, began = _pauses(ledger, connection, source, newest[0], since, floor_ms)
+    pauses, began = _pauses(tx, source, newest[0], since, floor_ms)
     longest = sorted([*pauses, floor_ms, floor_ms], reverse=True)
     if end - began >= OUTLIER_DAYS * _DAY_MS and longest[0] > OUTLIER_RATIO * longest[1]:
         return longest[1]
     return longest[0]
 
 
-def _has_history(ledger: Ledger, connection: Connection, source: str, since: int, end: int) -> bool:
-    first_id = int(ledger.run(connection, _ID_AT, since).scalar() or 0)
+def _has_history(tx: Tx, source: str, since: int, end: int) -> bool:
+    first_id = int(tx.run(_ID_AT, since).scalar() or 0)
     statement = f"SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE source = ? AND id > ? LIMIT {LEAST_EVENTS}) n"
-    if ledger.run(connection, statement, source, first_id).scalar_one() < LEAST_EVENTS:
+    if tx.run(statement, source, first_id).scalar_one() < LEAST_EVENTS:
         return False
     oldest = "SELECT received_at FROM events WHERE source = ? AND id > ? ORDER BY id LIMIT 1"
-    return bool(ledger.run(connection, oldest, source, first_id).scalar_one() <= end - LEAST_DAYS * _DAY_MS)
+    return bool(tx.run(oldest, source, first_id).scalar_one() <= end - LEAST_DAYS * _DAY_MS)
 
 
-def _pauses(
-    ledger: Ledger, connection: Connection, source: str, newest_id: int, since: int, floor_ms: int
-) -> tuple[list[int], int]:
+def _pauses(tx: Tx, source: str, newest_id: int, since: int, floor_ms: int) -> tuple[list[int], int]:
     """All pauses longer than floor_ms between `since` and the newest event, and when the oldest event looked at was."""
-    statement = _WALK if ledger.is_sqlite else _WALK.replace("MIN(", "LEAST(")
-    rows = ledger.run(connection, statement, newest_id, source, floor_ms, since, source).all()
+    statement = _WALK if tx.is_sqlite else _WALK.replace("MIN(", "LEAST(")
+    rows = tx.run(statement, newest_id, source, floor_ms, since, source).all()
     found = [(at, following - at) for at, following in rows if following is not None]
     oldest = min((at for at, _ in rows), default=since)
     return [pause for _, pause in found if pause > floor_ms], max(oldest, since)

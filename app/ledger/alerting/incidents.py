@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.config.bridge_toml import AlertKind, AlertTable
 from app.ledger.alerting.conditions import Trouble
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 ROUND = "alerts_round"
 JOIN_MS = 60_000
@@ -66,54 +64,49 @@ class Alarm:
         return until >= other.began_at
 
 
-def alarms(ledger: Ledger, connection: Connection) -> Sequence[Alarm]:
+def alarms(tx: Tx) -> Sequence[Alarm]:
     """All troubles that last or whose all-clear is not sent yet, the oldest first."""
-    return [
-        _alarm(row) for row in ledger.run(connection, f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()
-    ]
+    return [_alarm(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
 
 
-def round_is_due(ledger: Ledger, connection: Connection, now: int, every_ms: int) -> bool:
+def round_is_due(tx: Tx, now: int, every_ms: int) -> bool:
     """Whether no worker has looked for `every_ms`. Cheap, and writes nothing."""
-    looked = ledger.run(connection, "SELECT value FROM counters WHERE name = ?", ROUND).scalar()
+    looked = tx.run("SELECT value FROM counters WHERE name = ?", ROUND).scalar()
     return looked is None or looked <= now - every_ms
 
 
-def take_round(ledger: Ledger, connection: Connection, now: int, every_ms: int) -> bool:
+def take_round(tx: Tx, now: int, every_ms: int) -> bool:
     """Whether this round is ours: of all workers that ask, one gets it."""
-    ledger.run(connection, "INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT DO NOTHING", ROUND)
+    tx.run("INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT DO NOTHING", ROUND)
     statement = "UPDATE counters SET value = ? WHERE name = ? AND value <= ?"
-    return bool(ledger.run(connection, statement, now, ROUND, now - every_ms).rowcount)
+    return bool(tx.run(statement, now, ROUND, now - every_ms).rowcount)
 
 
-def settle(
-    ledger: Ledger, connection: Connection, troubles: Sequence[Trouble], rules: AlertTable, now: int, round_at: int
-) -> bool:
+def settle(tx: Tx, troubles: Sequence[Trouble], rules: AlertTable, now: int, round_at: int) -> bool:
     """Brings the state up to what was found in the round that was taken at `round_at`. Idempotent.
 
     False, and nothing is done, where a later round has begun: what was found is older than what others know.
     """
     lock = "UPDATE counters SET value = value WHERE name = ? AND value = ?"
-    if not ledger.run(connection, lock, ROUND, round_at).rowcount:
+    if not tx.run(lock, ROUND, round_at).rowcount:
         return False
-    known = {one.topic: one for one in alarms(ledger, connection)}
+    known = {one.topic: one for one in alarms(tx)}
     for trouble in troubles:
-        _see(ledger, connection, trouble, known.get(trouble.topic), now)
+        _see(tx, trouble, known.get(trouble.topic), now)
     seen = {trouble.topic for trouble in troubles}
     for alarm in known.values():
         is_known = alarm.told_at is not None or alarm.say is not None
         gone_ms = now - alarm.bad_at
         if alarm.topic not in seen and alarm.over_at is None and (not is_known or gone_ms >= CLEAR_MS[alarm.kind]):
-            _end(ledger, connection, alarm, now)
-    _tell_new(ledger, connection, rules, now)
-    _tell_over(ledger, connection, now)
+            _end(tx, alarm, now)
+    _tell_new(tx, rules, now)
+    _tell_over(tx, now)
     return True
 
 
-def claim_unsaid(ledger: Ledger, connection: Connection, token: str, now: int) -> Sequence[Alarm]:
+def claim_unsaid(tx: Tx, token: str, now: int) -> Sequence[Alarm]:
     """All that is still to be said, for whoever asks first; once its first part is due (a failed try waits longer each time)."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "UPDATE alerts SET claim = ?, claimed_until = ? WHERE say IS NOT NULL AND (claim IS NULL OR claimed_until <= ?)"
         f" AND (SELECT MIN(next_try_at) FROM alerts WHERE say IS NOT NULL) <= ? RETURNING {_COLUMNS}",
         token,
@@ -124,33 +117,31 @@ def claim_unsaid(ledger: Ledger, connection: Connection, token: str, now: int) -
     return sorted((_alarm(row) for row in rows), key=lambda one: (one.began_at, one.topic))
 
 
-def has_unsaid(ledger: Ledger, connection: Connection, now: int) -> bool:
+def has_unsaid(tx: Tx, now: int) -> bool:
     """Whether claim_unsaid would find something."""
     statement = "SELECT 1 FROM alerts WHERE say IS NOT NULL AND next_try_at <= ? AND (claim IS NULL OR claimed_until <= ?) LIMIT 1"
-    return ledger.run(connection, statement, now, now).first() is not None
+    return tx.run(statement, now, now).first() is not None
 
 
-def said(ledger: Ledger, connection: Connection, told: Sequence[Alarm], token: str, now: int) -> None:
+def said(tx: Tx, told: Sequence[Alarm], token: str, now: int) -> None:
     """They were sent. What was told to be over is forgotten, and what an all-clear told to be still dead is QUIET."""
     for alarm in told:
         if alarm.over_at is not None:
-            ledger.run(connection, "DELETE FROM alerts WHERE topic = ? AND claim = ?", alarm.topic, token)
+            tx.run("DELETE FROM alerts WHERE topic = ? AND claim = ?", alarm.topic, token)
         elif alarm.say == "over":
             statement = "UPDATE alerts SET incident = ? WHERE topic = ? AND claim = ?"
-            ledger.run(connection, statement, QUIET, alarm.topic, token)
-    ledger.run(
-        connection,
+            tx.run(statement, QUIET, alarm.topic, token)
+    tx.run(
         "UPDATE alerts SET told_at = ?, say = NULL, claim = NULL, claimed_until = NULL, tries = 0, problem = NULL WHERE claim = ?",
         now,
         token,
     )
 
 
-def unsaid(ledger: Ledger, connection: Connection, token: str, tries: int, problem: str, now: int) -> int:
+def unsaid(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
     """Sending failed, for the `tries`-th time: it is tried again later. Returns when (ms)."""
     again = now + RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1] * 1000
-    ledger.run(
-        connection,
+    tx.run(
         "UPDATE alerts SET tries = ?, next_try_at = ?, problem = ?, claim = NULL, claimed_until = NULL WHERE claim = ?",
         tries,
         again,
@@ -160,12 +151,11 @@ def unsaid(ledger: Ledger, connection: Connection, token: str, tries: int, probl
     return again
 
 
-def _see(ledger: Ledger, connection: Connection, trouble: Trouble, known: Alarm | None, now: int) -> None:
+def _see(tx: Tx, trouble: Trouble, known: Alarm | None, now: int) -> None:
     """Notes that a trouble lasts; one whose all-clear is not on its way yet goes on."""
     detail = json.dumps(trouble.detail, sort_keys=True)
     if known is None:
-        ledger.run(
-            connection,
+        tx.run(
             "INSERT INTO alerts (topic, kind, subject, incident, began_at, bad_at, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
             trouble.topic,
@@ -181,26 +171,26 @@ def _see(ledger: Ledger, connection: Connection, trouble: Trouble, known: Alarm 
         if known.claim is not None:
             return  # its all-clear is being sent: it begins anew after that
         statement = "UPDATE alerts SET say = NULL WHERE incident = ? AND say = 'over' AND claim IS NULL"
-        ledger.run(connection, statement, known.incident)
+        tx.run(statement, known.incident)
     statement = "UPDATE alerts SET bad_at = ?, detail = ?, over_at = NULL WHERE topic = ?"
-    ledger.run(connection, statement, now, detail, trouble.topic)
+    tx.run(statement, now, detail, trouble.topic)
     last_at = trouble.detail.get("last_at", 0)
     if known.incident == QUIET and known.told_at is not None and last_at > known.told_at + JOIN_MS:
         statement = "UPDATE alerts SET began_at = ?, told_at = NULL, incident = topic WHERE topic = ?"
-        ledger.run(connection, statement, last_at, trouble.topic)
+        tx.run(statement, last_at, trouble.topic)
 
 
-def _end(ledger: Ledger, connection: Connection, alarm: Alarm, now: int) -> None:
+def _end(tx: Tx, alarm: Alarm, now: int) -> None:
     """It is over. Nothing is said of what was over before it was worth telling, or was told already."""
     if alarm.say is None and (alarm.told_at is None or alarm.incident == QUIET):
-        ledger.run(connection, "DELETE FROM alerts WHERE topic = ?", alarm.topic)
+        tx.run("DELETE FROM alerts WHERE topic = ?", alarm.topic)
     else:
-        ledger.run(connection, "UPDATE alerts SET over_at = ? WHERE topic = ?", now, alarm.topic)
+        tx.run("UPDATE alerts SET over_at = ? WHERE topic = ?", now, alarm.topic)
 
 
-def _tell_new(ledger: Ledger, connection: Connection, rules: AlertTable, now: int) -> None:
+def _tell_new(tx: Tx, rules: AlertTable, now: int) -> None:
     """What has stood for long enough is to be told, or is part of what was told just before."""
-    everything = alarms(ledger, connection)
+    everything = alarms(tx)
     open_ones = [one for one in everything if one.incident != QUIET and (one.told_at is not None or one.say == "alert")]
     for alarm in everything:
         if alarm.told_at is not None or alarm.say is not None or now - alarm.began_at < _delay_ms(alarm.kind, rules):
@@ -208,17 +198,17 @@ def _tell_new(ledger: Ledger, connection: Connection, rules: AlertTable, now: in
         of = next((one for one in open_ones if one.say != "over" and one.covers(alarm)), None)
         if of is not None:
             statement = "UPDATE alerts SET incident = ?, told_at = ? WHERE topic = ?"
-            ledger.run(connection, statement, of.incident, now, alarm.topic)
+            tx.run(statement, of.incident, now, alarm.topic)
             continue
         statement = "UPDATE alerts SET say = 'alert', incident = topic, next_try_at = ? WHERE topic = ?"
-        ledger.run(connection, statement, now, alarm.topic)
+        tx.run(statement, now, alarm.topic)
         open_ones.append(alarm)
 
 
-def _tell_over(ledger: Ledger, connection: Connection, now: int) -> None:
+def _tell_over(tx: Tx, now: int) -> None:
     """The all-clear of an incident is due when all that it was about is over; of an outage, although some are still dead."""
     incidents: dict[str, list[Alarm]] = {}
-    for alarm in alarms(ledger, connection):
+    for alarm in alarms(tx):
         if alarm.incident != QUIET:
             incidents.setdefault(alarm.incident, []).append(alarm)
     for parts in incidents.values():
@@ -226,7 +216,7 @@ def _tell_over(ledger: Ledger, connection: Connection, now: int) -> None:
         is_told = all(one.told_at is not None and one.say is None for one in parts)
         if is_told and all(one.over_at is not None for one in causes):
             statement = "UPDATE alerts SET say = 'over', next_try_at = ? WHERE topic = ?"
-            ledger.run_many(connection, statement, [(now, one.topic) for one in parts])
+            tx.run_many(statement, [(now, one.topic) for one in parts])
 
 
 def _delay_ms(kind: AlertKind, rules: AlertTable) -> int:

@@ -1,14 +1,14 @@
-"""A destination's brakes as the workers use them: a pause, the breaker that opens after failures in a row, the rate.
+"""A destination's brakes: a pause (by hand, or because it refuses us), the breaker that opens after failures in a row, the rate.
 
-The breaker is judged where outcomes are recorded (outcomes.py); by hand one pauses and resumes (brakes.py).
+What outcomes say of a destination's health is judged in judging.py.
 """
 
-from dataclasses import dataclass
-
-from sqlalchemy import Connection
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from app.ledger.audit import note
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 LONGEST_REASON = 200
 
@@ -17,6 +17,47 @@ BREAKER_FAILURES = 8
 """Transient failures in a row after which a destination is only probed."""
 PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
 """Pause before each further probe."""
+SEVERAL = 3
+"""So many different deliveries must be refused, and nothing be taken meanwhile, before that is held against the destination."""
+FIRST_RECHECK_MS, LONGEST_RECHECK_MS = 30_000, 300_000
+"""How long after a pause for refusals one delivery that was not refused itself is tried, to see whether that is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What a destination refused for its configuration (401, 403, a redirect) since it last took anything."""
+
+    since: int = 0
+    """When the first refused attempt began (ms)."""
+    ids: Sequence[int] = ()
+    """The different deliveries, the first twenty."""
+    doubted_at: int | None = None
+    """Since when there are SEVERAL, so that deliveries are tried one at a time."""
+    probes: int = 0
+    """How many of those single ones were refused as well."""
+
+    @staticmethod
+    def read(text: str | None) -> "Refusals":
+        return Refusals(*json.loads(text)) if text else Refusals()
+
+    def text(self) -> str:
+        return json.dumps([self.since, list(self.ids), self.doubted_at, self.probes])
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Some deliveries fail for themselves, it seems: the breaker was open, and closed by a delivery that was taken. For a while
+    deliveries are chosen at random, so that bad ones in a row do not look like an outage, and more failures open it."""
+
+    until: int = 0
+    failures: int = 0
+
+    @staticmethod
+    def read(text: str | None) -> "Mixed":
+        return Mixed(*json.loads(text)) if text else Mixed()
+
+    def text(self) -> str:
+        return json.dumps([self.until, self.failures])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +70,22 @@ class DestinationState:
     failures: int
     probe_at: int | None
     rate_next_at: int
+    taken_at: int | None = None
+    """When the newest attempt that it took began (ms, to a second)."""
+    taken_print: str | None = None
+    """Under which configuration: see Destination.token_print."""
+    recheck_at: int | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    mixed: Mixed = field(default_factory=Mixed)
+
+    @property
+    def is_doubted(self) -> bool:
+        """It may refuse everything: deliveries go one at a time until one is taken, or it is paused."""
+        return self.refusals.doubted_at is not None
+
+    def may_recheck(self, now: int) -> bool:
+        """Whether a pause for refusals may be tested again. One by hand never is."""
+        return self.paused_token is not None and self.recheck_at is not None and self.recheck_at <= now
 
     @property
     def is_open(self) -> bool:
@@ -36,40 +93,75 @@ class DestinationState:
         return self.failures >= BREAKER_FAILURES
 
 
-def ensure_destination(ledger: Ledger, connection: Connection, name: str, token: str) -> None:
-    """Makes the destination's row; a pause for a refused token ends when the token is another one. Idempotent."""
-    ledger.run(connection, "INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
-    ledger.run(
-        connection,
-        "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL"
-        " WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?",
+def ensure_destination(tx: Tx, name: str, token: str) -> None:
+    """Makes the destination's row; a pause for refusals ends when the configuration is another one. Idempotent."""
+    tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+    if is_refused_for_another(tx, name, token):
+        end_pause(tx, name, now=tx.now())
+
+
+def is_refused_for_another(tx: Tx, name: str, token: str) -> bool:
+    """Whether a destination is paused because it refused what another configuration than this one sent."""
+    statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
+    return tx.run(statement, name, token).first() is not None
+
+
+def destination_state(tx: Tx, name: str) -> DestinationState:
+    row = tx.run(
+        "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at, taken_at, taken_print, recheck_at,"
+        " refused, mixed FROM destinations WHERE name = ?",
         name,
-        token,
+    ).first()
+    if row is None:
+        return DestinationState(None, None, None, 0, None, 0)
+    *_, refused, mixed = row
+    return replace(DestinationState(*row[:-2]), refusals=Refusals.read(refused), mixed=Mixed.read(mixed))
+
+
+def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bool:
+    """Whether one delivery may be tried: none is in flight, and the time for it has come."""
+    if state.paused_at is not None:
+        if not state.may_recheck(now):
+            return False
+    elif state.is_open and state.probe_at is not None and state.probe_at > now:
+        return False
+    flying = tx.run("SELECT 1 FROM deliveries WHERE claim IS NOT NULL AND destination = ? LIMIT 1", destination).first()
+    return flying is None
+
+
+def pause_refused(tx: Tx, name: str, reason: str, token: str, *, now: int) -> None:
+    """Pauses a destination that refuses everything under this configuration. One that is paused already stays as it is."""
+    tx.run(
+        "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ?, recheck_at = ?"
+        " WHERE name = ? AND paused_at IS NULL",
+        *(now, reason, token, now + FIRST_RECHECK_MS, name),
     )
 
 
-def is_refused_for_another(ledger: Ledger, connection: Connection, name: str, token: str) -> bool:
-    """Whether a destination is paused because it refused another token than this one."""
-    statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
-    return ledger.run(connection, statement, name, token).first() is not None
+def note_recheck(tx: Tx, name: str, state: DestinationState, now: int) -> None:
+    """A delivery tests a pause now: the next may do so later, and ever more rarely."""
+    wait = min(max(now - (state.paused_at or now), FIRST_RECHECK_MS), LONGEST_RECHECK_MS)
+    tx.run("UPDATE destinations SET recheck_at = ? WHERE name = ?", now + wait, name)
 
 
-def destination_state(ledger: Ledger, connection: Connection, name: str) -> DestinationState:
-    row = ledger.run(
-        connection,
-        "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at FROM destinations WHERE name = ?",
+def end_pause(tx: Tx, name: str, *, now: int) -> bool:
+    """Ends a pause, by hand or not. What was refused meanwhile is due now, behind what waits longer. False where there is none."""
+    changed = tx.run(
+        "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL, recheck_at = NULL,"
+        " refused = NULL, probe_at = NULL WHERE name = ? AND paused_at IS NOT NULL",
         name,
-    ).first()
-    return DestinationState(*row) if row else DestinationState(None, None, None, 0, None, 0)
+    ).rowcount
+    if changed:
+        tx.run(
+            "UPDATE deliveries SET due_at = ? WHERE destination = ? AND due_at > ? AND claim IS NULL"
+            f" AND ({REFUSED_BEFORE} OR (attempts = 0 AND held = 0))",  # the latter was set aside for a Lead
+            *(now, name, now),
+        )
+    return bool(changed)
 
 
-def may_probe(ledger: Ledger, connection: Connection, destination: str, state: DestinationState, now: int) -> bool:
-    if state.probe_at is not None and state.probe_at > now:
-        return False
-    flying = ledger.run(
-        connection, "SELECT 1 FROM deliveries WHERE claim IS NOT NULL AND destination = ? LIMIT 1", destination
-    ).first()
-    return flying is None
+REFUSED_BEFORE = "(last_status IN (401, 403) OR last_status BETWEEN 300 AND 399)"
+"""Of a delivery that is open: it was refused, without spending an attempt, when it was last tried."""
 
 
 def within_rate(state: DestinationState, limit: int, now: int, rate: float | None) -> tuple[int, int]:
@@ -80,31 +172,25 @@ def within_rate(state: DestinationState, limit: int, now: int, rate: float | Non
     return min(limit, int((now - start) * rate / 1000)), start
 
 
-def pause(ledger: Ledger, connection: Connection, name: str, reason: str, *, actor: str) -> bool:
+def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
     """Stops forwarding to a destination: what is in flight ends, what is due waits. False where it was paused already."""
-    ledger.run(connection, "INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+    tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
     words = " ".join(reason.replace("\x00", " ").split())[:LONGEST_REASON]
     told = f"{actor}: {words}" if words else f"{actor} paused it"
-    changed = ledger.run(
-        connection,
+    changed = tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = NULL WHERE name = ? AND paused_at IS NULL",
-        ledger.now(connection),
+        tx.now(),
         told,
         name,
     ).rowcount
     if changed:
-        note(ledger, connection, actor, "pause", f"destination {name}", words)
+        note(tx, actor, "pause", f"destination {name}", words)
     return bool(changed)
 
 
-def resume(ledger: Ledger, connection: Connection, name: str, *, actor: str) -> bool:
+def resume(tx: Tx, name: str, *, actor: str) -> bool:
     """Ends a pause, whoever began it, and lets a breaker that is open probe at once. False where there is nothing to end."""
-    changed = ledger.run(
-        connection,
-        "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL, probe_at = NULL"
-        " WHERE name = ? AND paused_at IS NOT NULL",
-        name,
-    ).rowcount
+    changed = end_pause(tx, name, now=tx.now())
     if changed:
-        note(ledger, connection, actor, "resume", f"destination {name}")
-    return bool(changed)
+        note(tx, actor, "resume", f"destination {name}")
+    return changed

@@ -1,15 +1,23 @@
 """Claims: the right to send one delivery, for a time. What may be claimed, in which order, and how a claim ends unused."""
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
-from app.ledger.forwarding.breaker import destination_state, may_probe, within_rate
+from app.ledger.forwarding.breaker import (
+    REFUSED_BEFORE,
+    DestinationState,
+    destination_state,
+    may_probe,
+    note_recheck,
+    within_rate,
+)
+from app.ledger.transaction import Tx
 
 SLOW_CLAIM_SECONDS = 0.02
+CANDIDATES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +35,41 @@ class Claimed:
     by_hand: bool
 
 
-def has_due(ledger: Ledger, connection: Connection, destination: str, now: int) -> bool:
+def has_due(tx: Tx, destination: str, now: int) -> bool:
     """Whether a look would find something that may be sent now; cheap, and writes nothing."""
     # Without an order PostgreSQL's plan for any values reads the table from its start, since one row is soon found: unless,
     # as at most times, there is none.
-    found = ledger.run(
-        connection,
+    found = tx.run(
         "SELECT 1 FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL ORDER BY due_at LIMIT 1",
         destination,
         now,
     ).first()
     if found is None:
         return False
-    state = destination_state(ledger, connection, destination)
-    return state.paused_at is None and (not state.is_open or (state.probe_at or 0) <= now)
+    state = destination_state(tx, destination)
+    if state.paused_at is not None:
+        return state.may_recheck(now) and bool(_candidates(tx, destination, now, unrefused=True))
+    return not state.is_open or (state.probe_at or 0) <= now
 
 
-def due_since(
-    ledger: Ledger, connection: Connection, destination: str, before: int, *, now: int, hold_ms: int
-) -> int | None:
+def due_since(tx: Tx, destination: str, before: int, *, now: int, hold_ms: int) -> int | None:
     """Since when (ms), and from before `before`, there is a delivery that could have been sent; None where there is none.
 
     That is one which may be claimed, or whose claim ran out by then and nobody took it over.
     """
-    row = ledger.run(
-        connection,
-        f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1)})",
+    row = tx.run(
+        f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1, among='')})",
         *(destination, before, now, now - hold_ms),
     ).first()
     statement = (
         "SELECT MIN(claimed_until) FROM deliveries WHERE claim IS NOT NULL AND destination = ? AND claimed_until <= ?"
     )
-    left = ledger.run(connection, statement, destination, before).scalar()
+    left = tx.run(statement, destination, before).scalar()
     return min((at for at in (row and row[0], left) if at is not None), default=None)
 
 
 def claim(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     destination: str,
     token: str,
     *,
@@ -77,27 +82,30 @@ def claim(
     """Claims up to `limit` deliveries that are due, none of which has an earlier one of its person that must go first.
 
     A person's deliveries go one at a time and in ledger order; one that waits for its next attempt stops only what comes after
-    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A paused destination gives
-    none, one whose breaker is open at most one. `rate` is in requests a second over all workers.
+    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A destination that is paused
+    by hand gives none. One whose breaker is open, or that refuses what it is sent, gives at most one: the least tried, so that
+    payloads which fail for themselves never hold up the others. `rate` is in requests a second over all workers.
     """
-    ledger.lock(connection, [f"claim:{destination}"])
-    state = destination_state(ledger, connection, destination)
-    if state.paused_at is not None:
+    tx.lock([f"claim:{destination}"])
+    state = destination_state(tx, destination)
+    probes = state.paused_at is not None or state.is_open or state.is_doubted
+    if probes and not may_probe(tx, destination, state, now):
         return []
-    if state.is_open:
-        limit = 1 if may_probe(ledger, connection, destination, state, now) else 0
-    limit, rate_next_at = within_rate(state, limit, now, rate)
+    limit, rate_next_at = within_rate(state, 1 if probes else limit, now, rate)
     if limit <= 0:
         return []
     began = time.perf_counter()
-    statement = (_CLAIM if ledger.is_sqlite else _CLAIM_SKIPPING).format(limit=int(limit))
-    values = (destination, now, now, now - hold_ms, token, now + claim_ms)
-    rows = ledger.run(connection, statement, *values).all()
+    statement = _CLAIM if tx.is_sqlite else _CLAIM_SKIPPING
+    rest = (now, now - hold_ms, token, now + claim_ms)
+    if probes or state.mixed.until > now:
+        rows = _claim_least_tried(tx, destination, state, limit, statement, now, rest)
+    else:
+        rows = tx.run(statement.format(limit=int(limit), among=""), destination, now, *rest).all()
     if time.perf_counter() - began > SLOW_CLAIM_SECONDS:
-        set_aside(ledger, connection, destination, now=now, hold_ms=hold_ms)
+        set_aside(tx, destination, now=now, hold_ms=hold_ms)
     if rows and rate:
         rate_next_at += int(len(rows) * 1000 / rate)
-        ledger.run(connection, "UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
+        tx.run("UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
     claimed = [
         Claimed(identity, token, kind, payload, key, attempts, start, created, bool(attempts) and attempts == start)
         for identity, kind, payload, key, attempts, start, created in rows
@@ -105,32 +113,75 @@ def claim(
     return sorted(claimed, key=lambda c: c.id)
 
 
-def set_aside(ledger: Ledger, connection: Connection, destination: str, *, now: int, hold_ms: int) -> int:
+def _claim_least_tried(
+    tx: Tx,
+    destination: str,
+    state: DestinationState,
+    limit: int,
+    statement: str,
+    now: int,
+    rest: Sequence[Any],
+) -> Sequence[Any]:
+    """Claims those by which to see best whether the destination takes anything."""
+    is_paused = state.paused_at is not None
+    ids = _candidates(tx, destination, now, unrefused=is_paused)
+    few = max(2 * limit, 20)
+    for some in (ids[:limit], ids[limit:few], ids[few:]):
+        if not some:
+            break
+        condition, value = tx.among("d.id", some)
+        chosen = statement.format(limit=int(limit), among=f"AND {condition}")
+        if rows := tx.run(chosen, destination, now, value, *rest).all():
+            if is_paused:
+                note_recheck(tx, destination, state, now)
+            return list(rows)
+    return []
+
+
+def _candidates(tx: Tx, destination: str, now: int, *, unrefused: bool) -> list[int]:
+    """Due deliveries in the order in which to try them: the least tried first, among these at random.
+
+    At random, since what fails for itself may be many, and in a row. Of those that are longest and shortest due, since a backlog
+    may be long. unrefused: only those that were not refused when they were last tried.
+    """
+    condition = f" AND (last_status IS NULL OR NOT {REFUSED_BEFORE})" if unrefused else ""
+    one = (
+        f"SELECT id, attempts - schedule_start + (CASE WHEN {REFUSED_BEFORE} THEN 1 ELSE 0 END) AS tries FROM deliveries"
+        f" WHERE destination = ? AND due_at <= ? AND claim IS NULL{condition} ORDER BY due_at {{}} LIMIT {CANDIDATES}"
+    )
+    both = f"SELECT * FROM ({one.format('')}) a UNION SELECT * FROM ({one.format('DESC')}) b"
+    rows = [(int(tries), int(identity)) for identity, tries in tx.run(both, *(destination, now) * 2).all()]
+    random.shuffle(rows)
+    rows.sort(key=lambda row: row[0])
+    return [identity for _, identity in rows]
+
+
+def set_aside(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
     """Makes what a Lead holds due when that Lead is (or when the hold ends), so that claims need not pass over it each time.
 
     Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. Of the first
     2000 that are due, which are those that claims walk past, and no more: a backlog may be long. Returns how many.
     """
-    statement = _SET_ASIDE if ledger.is_sqlite else _SET_ASIDE_POSTGRES
+    statement = _SET_ASIDE if tx.is_sqlite else _SET_ASIDE_POSTGRES
     values = (hold_ms, now, destination, now, now - hold_ms, now)
-    return int(ledger.run(connection, statement, *values).rowcount)
+    return int(tx.run(statement, *values).rowcount)
 
 
-def let_go(ledger: Ledger, connection: Connection, lead_ids: Sequence[int], *, now: int) -> None:
+def let_go(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
     """These Leads are closed: what was set aside for them is due now. Idempotent."""
-    ledger.run_many(connection, _LET_GO, [(now, lead_id, lead_id, now) for lead_id in lead_ids])
+    tx.run_many(_LET_GO, [(now, lead_id, lead_id, now) for lead_id in lead_ids])
 
 
-def give_back(ledger: Ledger, connection: Connection, claimed: Sequence[Claimed]) -> None:
+def give_back(tx: Tx, claimed: Sequence[Claimed]) -> None:
     """Ends claims under which nothing was sent. Idempotent."""
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE id = ? AND claim = ?"
-    ledger.run_many(connection, statement, [(c.id, c.claim) for c in claimed])
+    tx.run_many(statement, [(c.id, c.claim) for c in claimed])
 
 
-def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> None:
+def release(tx: Tx, tokens: Sequence[str]) -> None:
     """Ends all claims of these tokens. Idempotent; only for tokens under which certainly nothing was sent."""
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE claimed_until > 0 AND claim = ?"
-    ledger.run_many(connection, statement, [(token,) for token in tokens])
+    tx.run_many(statement, [(token,) for token in tokens])
 
 
 # For PostgreSQL's planner: OFFSET keeps it from joining the whole backlog with itself (3 s with 10,000 deliveries of one person);
@@ -138,7 +189,7 @@ def release(ledger: Ledger, connection: Connection, tokens: Sequence[str]) -> No
 # condition's work.
 _CLAIMABLE = """
   SELECT d.id FROM deliveries d
-  WHERE d.destination = ? AND d.due_at <= ? AND d.claim IS NULL
+  WHERE d.destination = ? AND d.due_at <= ? AND d.claim IS NULL {among}
     AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.person_id = d.person_id AND e.destination = d.destination AND e.due_at IS NOT NULL AND e.id <> d.id

@@ -7,9 +7,7 @@ number of workers one does, once. What was found is recorded as an event of its 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +18,27 @@ class Nameless:
     body: bytes
 
 
-def has_nameless(ledger: Ledger, connection: Connection, source: str) -> bool:
+def has_nameless(tx: Tx, source: str) -> bool:
     """Whether `claim_nameless` would find something; cheap, and writes nothing."""
     return (
-        ledger.run(
-            connection,
+        tx.run(
             f"SELECT 1 FROM deliveries d JOIN persons p ON p.id = d.person_id WHERE {_NAMELESS} LIMIT 1",
             source,
-            ledger.now(connection),
+            tx.now(),
         ).first()
         is not None
     )
 
 
-def claim_nameless(ledger: Ledger, connection: Connection, source: str, limit: int) -> list[Nameless]:
+def claim_nameless(tx: Tx, source: str, limit: int) -> list[Nameless]:
     """Up to `limit` of them, those that wait least first; each is given to one caller alone."""
-    skipping = "" if ledger.is_sqlite else " FOR UPDATE OF d SKIP LOCKED"
+    skipping = "" if tx.is_sqlite else " FOR UPDATE OF d SKIP LOCKED"
     ids = (
-        ledger.run(
-            connection,
+        tx.run(
             f"UPDATE deliveries SET held = 2 WHERE id IN (SELECT d.id FROM deliveries d JOIN persons p ON p.id = d.person_id"
             f" WHERE {_NAMELESS} ORDER BY d.due_at, d.id LIMIT ?{skipping}) RETURNING id",
             source,
-            ledger.now(connection),
+            tx.now(),
             limit,
         )
         .scalars()
@@ -50,9 +46,8 @@ def claim_nameless(ledger: Ledger, connection: Connection, source: str, limit: i
     )
     if not ids:
         return []
-    condition, value = ledger.among("d.id", sorted(ids))
-    rows = ledger.run(
-        connection,
+    condition, value = tx.among("d.id", sorted(ids))
+    rows = tx.run(
         "SELECT d.id, e.body FROM deliveries d JOIN conversions c ON c.id = d.conversion_id"
         f" JOIN events e ON e.id = c.event_id WHERE {condition} ORDER BY d.due_at, d.id",
         value,
@@ -60,10 +55,10 @@ def claim_nameless(ledger: Ledger, connection: Connection, source: str, limit: i
     return [Nameless(identity, bytes(body)) for identity, body in rows.all()]
 
 
-def unclaim_nameless(ledger: Ledger, connection: Connection, delivery_ids: Sequence[int]) -> None:
+def unclaim_nameless(tx: Tx, delivery_ids: Sequence[int]) -> None:
     """Nobody could be asked: those that are still held may be claimed again. Idempotent."""
     statement = "UPDATE deliveries SET held = 1 WHERE id = ? AND held = 2"
-    ledger.run_many(connection, statement, [(identity,) for identity in delivery_ids])
+    tx.run_many(statement, [(identity,) for identity in delivery_ids])
 
 
 # "held = 1" stands here as text, so that both databases use the partial index on it.

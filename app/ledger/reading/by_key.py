@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 PAGE = 200
 
@@ -32,12 +31,11 @@ class Unclaimed:
     body: bytes
 
 
-def standings(ledger: Ledger, connection: Connection, keys: Sequence[str]) -> dict[str, Standing]:
+def standings(tx: Tx, keys: Sequence[str]) -> dict[str, Standing]:
     """By key, those of `keys` that a conversion owns."""
-    condition, value = ledger.among("k.key", keys)
+    condition, value = tx.among("k.key", keys)
     found: dict[str, Standing] = {}
-    for key, *conversion, delivery_id, status, destination, error in ledger.run(
-        connection,
+    for key, *conversion, delivery_id, status, destination, error in tx.run(
         "SELECT k.key, c.id, c.state, c.dedupe_key, d.id, d.status, d.destination, d.last_error FROM dedupe_keys k"
         " JOIN conversions c ON c.id = k.conversion_id LEFT JOIN deliveries d ON d.conversion_id = c.id"
         f" WHERE {condition} ORDER BY d.id",
@@ -49,10 +47,9 @@ def standings(ledger: Ledger, connection: Connection, keys: Sequence[str]) -> di
     return found
 
 
-def was_attempted(ledger: Ledger, connection: Connection, person_id: int) -> bool:
+def was_attempted(tx: Tx, person_id: int) -> bool:
     """Whether anything was ever tried to be sent for a person, also where retention removed it since."""
-    row = ledger.run(
-        connection,
+    row = tx.run(
         "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL)"
         " UNION ALL SELECT 1 FROM persons WHERE id = ? AND sent = 1 LIMIT 1",
         person_id,
@@ -61,10 +58,10 @@ def was_attempted(ledger: Ledger, connection: Connection, person_id: int) -> boo
     return row is not None
 
 
-def known_events(ledger: Ledger, connection: Connection, event_keys: Sequence[str]) -> set[str]:
+def known_events(tx: Tx, event_keys: Sequence[str]) -> set[str]:
     """Those of `event_keys` (source:event id) that were received already."""
-    condition, value = ledger.among("event_key", event_keys)
-    return set(ledger.run(connection, f"SELECT event_key FROM events WHERE {condition}", value).scalars())
+    condition, value = tx.among("event_key", event_keys)
+    return set(tx.run(f"SELECT event_key FROM events WHERE {condition}", value).scalars())
 
 
 def unclaimed_events(
@@ -72,12 +69,11 @@ def unclaimed_events(
 ) -> Iterator[Unclaimed]:
     """Events of these types that were only parked or ignored (`outcome`), received at `since` (ms) or later, oldest first; in
     pages, so that no transaction stays open."""
-    condition, types = ledger.among("event_type", event_types)
     after = 0
     while True:
-        with ledger.read() as connection:
-            rows = ledger.run(
-                connection,
+        with ledger.read() as tx:
+            condition, types = tx.among("event_type", event_types)
+            rows = tx.run(
                 "SELECT id, event_id, event_type, outcome, reason, body FROM events"
                 f" WHERE outcome = ? AND id > ? AND source = ? AND received_at >= ? AND {condition} ORDER BY id LIMIT ?",
                 outcome,

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app import times
 from app.errors import DeliveryNotFound
 from app.ledger.actions.edit import why_not_editable
@@ -15,16 +13,16 @@ from app.ledger.engine import Ledger
 from app.ledger.reading import events, stats
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
-from app.ledger.reading.rows import DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
 from app.model import STATUSES
 from app.times import iso
 
 
 def deliveries(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     *,
     status: str | None = None,
     source: str | None = None,
@@ -33,10 +31,8 @@ def deliveries(
 ) -> list[dict[str, Any]]:
     """One page of deliveries, newest first, with ids below `before`; as contract.md describes a delivery."""
     where, values = _where(("d.status = ?", status), ("d.source = ?", source), ("d.id < ?", before))
-    rows = ledger.run(
-        connection,
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id"
-        f" WHERE {where} ORDER BY d.id DESC LIMIT ?",
+    rows = tx.run(
+        f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?",
         *values,
         limit,
     )
@@ -48,42 +44,39 @@ def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> 
     return _pages(
         ledger,
         limit,
-        lambda connection, before, most: deliveries(ledger, connection, status=status, before=before, limit=most),
+        lambda tx, before, most: deliveries(tx, status=status, before=before, limit=most),
     )
 
 
-def delivery(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str, Any]:
+def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
     """One delivery with its attempts, its event, and the other events of its conversion. Raises DeliveryNotFound."""
     if delivery_id > LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    row = ledger.run(
-        connection,
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?",
+    row = tx.run(
+        f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.id = ?",
         delivery_id,
     ).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
     found = delivery_row(row)
-    found["attempt_list"] = attempts(ledger, connection, delivery_id)
+    found["attempt_list"] = attempts(tx, delivery_id)
     found["events"] = [
         event_row(r)
-        for r in ledger.run(
-            connection,
+        for r in tx.run(
             f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100",
             found["conversion_id"],
         ).all()
     ]
-    found["marks"] = marks(ledger, connection, found["conversion_id"])
-    found["waits_for"] = _lead_before(ledger, connection, found)
+    found["marks"] = marks(tx, found["conversion_id"])
+    found["waits_for"] = _lead_before(tx, found)
     return found
 
 
-def _lead_before(ledger: Ledger, connection: Connection, delivery: dict[str, Any]) -> int | None:
+def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
     """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most); None where it waits for none."""
     if delivery["kind"] != "sale" or delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
-    found: int | None = ledger.run(
-        connection,
+    found: int | None = tx.run(
         "SELECT id FROM deliveries WHERE person_id = ? AND destination = ? AND due_at IS NOT NULL AND id < ? AND kind = 'lead'"
         " ORDER BY id LIMIT 1",
         delivery["person_id"],
@@ -93,10 +86,9 @@ def _lead_before(ledger: Ledger, connection: Connection, delivery: dict[str, Any
     return found
 
 
-def attempts(ledger: Ledger, connection: Connection, delivery_id: int) -> list[dict[str, Any]]:
+def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
     """All attempts at a delivery, oldest first."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT number, result, by_hand, started_at, duration_ms, status, error, answer_headers, answer_body"
         " FROM attempts WHERE delivery_id = ? ORDER BY id",
         delivery_id,
@@ -117,10 +109,9 @@ def attempts(ledger: Ledger, connection: Connection, delivery_id: int) -> list[d
     ]
 
 
-def marks(ledger: Ledger, connection: Connection, conversion_id: int) -> list[dict[str, Any]]:
+def marks(tx: Tx, conversion_id: int) -> list[dict[str, Any]]:
     """Refunds and disputes of a conversion, oldest first; amounts in minor units."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT DISTINCT m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM marks m"
         " JOIN dedupe_keys k ON k.key = m.key WHERE k.conversion_id = ? ORDER BY m.at, m.reference",
         conversion_id,
@@ -130,8 +121,7 @@ def marks(ledger: Ledger, connection: Connection, conversion_id: int) -> list[di
 
 
 def deliveries_that_match(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     wanted: Filter,
     sources: Iterable[str],
     *,
@@ -142,22 +132,21 @@ def deliveries_that_match(
     is_plain = wanted == Filter(statuses=wanted.statuses, whole_addresses=wanted.whole_addresses)
     if is_plain and len(wanted.statuses) in (1, len(STATUSES)):
         status = wanted.statuses[0] if len(wanted.statuses) == 1 else None
-        rows = deliveries(ledger, connection, status=status, before=before, limit=limit)
+        rows = deliveries(tx, status=status, before=before, limit=limit)
         return Page(rows, rows[-1]["id"] if len(rows) == limit else None)
-    return failed(ledger, connection, wanted, sources, before=before, limit=limit)
+    return failed(tx, wanted, sources, before=before, limit=limit)
 
 
-def resolve(ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str]) -> Filter:
+def resolve(tx: Tx, wanted: Filter, sources: Iterable[str]) -> Filter:
     """The same filter with what its text leads to, for one who asks several things of it."""
     if not wanted.text or wanted.delivery_ids is not None:
         return wanted
-    found = find(ledger, connection, wanted.text, sources, whole_addresses=wanted.whole_addresses)
-    return replace(wanted, delivery_ids=deliveries_of(ledger, connection, found))
+    found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
+    return replace(wanted, delivery_ids=deliveries_of(tx, found))
 
 
 def failed(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     wanted: Filter,
     sources: Iterable[str],
     *,
@@ -165,13 +154,12 @@ def failed(
     limit: int = 50,
 ) -> Page:
     """One page of deliveries that match, newest first, with ids below `before`."""
-    found, next_before = ids(ledger, connection, wanted, sources, before=before, limit=limit)
-    return Page(reading_rows.deliveries_by_id(ledger, connection, found), next_before)
+    found, next_before = ids(tx, wanted, sources, before=before, limit=limit)
+    return Page(reading_rows.deliveries_by_id(tx, found), next_before)
 
 
 def ids(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     wanted: Filter,
     sources: Iterable[str],
     *,
@@ -179,27 +167,24 @@ def ids(
     limit: int,
 ) -> tuple[list[int], int | None]:
     """Ids that match, newest first, and below which id to go on (None: that was all). The page may be short of `limit`."""
-    rows, values, floor = _rows("d.id", ledger, connection, wanted, sources, before)
-    found = list(ledger.run(connection, f"{rows} ORDER BY 1 DESC LIMIT ?", *values, limit).scalars())
+    rows, values, floor = _rows("d.id", tx, wanted, sources, before)
+    found = list(tx.run(f"{rows} ORDER BY 1 DESC LIMIT ?", *values, limit).scalars())
     return found, found[-1] if len(found) == limit else floor
 
 
-def count(ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str]) -> tuple[int, bool]:
+def count(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[int, bool]:
     """How many match among the newest, and whether that is all there are."""
-    rows, values, floor = _rows("d.id", ledger, connection, wanted, sources, None)
-    counted = ledger.run(connection, f"SELECT COUNT(*) FROM ({rows}) d", *values).scalar_one()
+    rows, values, floor = _rows("d.id", tx, wanted, sources, None)
+    counted = tx.run(f"SELECT COUNT(*) FROM ({rows}) d", *values).scalar_one()
     return int(counted), floor is None
 
 
-def groups(
-    ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str], limit: int = 30
-) -> list[dict[str, Any]]:
+def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
     """The same status and message together, the one that failed last first: {status, code, reason, count, oldest, newest,
     answer}; answer is the body of the destination's last one."""
     columns = "d.status, d.last_status, d.last_error, d.id, d.created_at"
-    rows, values, _ = _rows(columns, ledger, connection, wanted, sources, None)
-    found = ledger.run(
-        connection,
+    rows, values, _ = _rows(columns, tx, wanted, sources, None)
+    found = tx.run(
         "SELECT status, last_status, last_error, COUNT(*), MIN(created_at), MAX(created_at), MAX(id)"
         f" FROM ({rows}) d GROUP BY status, last_status, last_error ORDER BY 7 DESC LIMIT ?",
         *values,
@@ -214,14 +199,14 @@ def groups(
             "count": n,
             "oldest": times.iso(low),
             "newest": times.iso(high),
-            "answer": ledger.run(connection, answer, last).scalar(),
+            "answer": tx.run(answer, last).scalar(),
         }
         for status, code, why, n, low, high, last in found
     ]
 
 
 def _rows(
-    columns: str, ledger: Ledger, connection: Connection, wanted: Filter, sources: Iterable[str], before: int | None
+    columns: str, tx: Tx, wanted: Filter, sources: Iterable[str], before: int | None
 ) -> tuple[str, list[Any], int | None]:
     """A SELECT of all that match among the newest SCAN of each status below `before`, its values, and down to which id that
     is; None where no older ones are left out."""
@@ -229,11 +214,11 @@ def _rows(
     conditions, more = _conditions(wanted)
     floor = None
     if wanted.text:
-        wanted = resolve(ledger, connection, wanted, sources)
-        condition, value = ledger.among("d.id", wanted.delivery_ids or ())
+        wanted = resolve(tx, wanted, sources)
+        condition, value = tx.among("d.id", wanted.delivery_ids or ())
         conditions, more = f"{condition} AND {conditions}", [value, *more]
     else:
-        floor = _floor(ledger, connection, wanted.statuses, below)
+        floor = _floor(tx, wanted.statuses, below)
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
         parts.append(
@@ -243,9 +228,9 @@ def _rows(
     return " UNION ALL ".join(parts), values, floor
 
 
-def _floor(ledger: Ledger, connection: Connection, statuses: Sequence[str], below: int) -> int | None:
+def _floor(tx: Tx, statuses: Sequence[str], below: int) -> int | None:
     statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
-    floors = [ledger.run(connection, statement.format(_of(one)), one, below).scalar() for one in statuses]
+    floors = [tx.run(statement.format(_of(one)), one, below).scalar() for one in statuses]
     return max((floor for floor in floors if floor is not None), default=None)
 
 
@@ -270,7 +255,7 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def story(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str, Any]:
+def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     """A delivery as queries.delivery gives it, and besides:
 
     text (its payload to the byte), origin (its event with headers and body), person (id and name), lines (of the audit
@@ -278,18 +263,18 @@ def story(ledger: Ledger, connection: Connection, delivery_id: int) -> dict[str,
     present schedule), brakes (its destination's, None where no worker served it yet), and elsewhere (the deliveries of the same
     conversion to other destinations). Raises DeliveryNotFound.
     """
-    found = delivery(ledger, connection, delivery_id)
+    found = delivery(tx, delivery_id)
     statement = "SELECT payload, attempts - schedule_start FROM deliveries WHERE id = ?"
-    found["text"], found["tries"] = ledger.run(connection, statement, delivery_id).one()
-    found["origin"] = events.event(ledger, connection, found["event"])
+    found["text"], found["tries"] = tx.run(statement, delivery_id).one()
+    found["origin"] = events.event(tx, found["event"])
     statement = "SELECT id, name, email FROM persons WHERE id = ?"
-    row = ledger.run(connection, statement, found["person_id"]).first()
+    row = tx.run(statement, found["person_id"]).first()
     found["person"] = {"id": row[0], "name": row[1] or row[2]} if row else None
-    found["lines"] = audit(ledger, connection, subject=f"delivery {delivery_id}", limit=50)
-    brakes = {one["name"]: one for one in stats.destinations(ledger, connection)}
+    found["lines"] = audit(tx, subject=f"delivery {delivery_id}", limit=50)
+    brakes = {one["name"]: one for one in stats.destinations(tx)}
     found["brakes"] = brakes.get(found["destination"])
     made = found["origin"]["deliveries"] if found["origin"] else []
     found["elsewhere"] = [one for one in made if one["id"] != delivery_id]
-    found["not_editable"] = why_not_editable(ledger, connection, found)
+    found["not_editable"] = why_not_editable(tx, found)
     found["may_undo"] = found["status"] == "discarded" and any(line["action"] == "discard" for line in found["lines"])
     return found

@@ -4,19 +4,21 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.ledger.engine import Ledger
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import MOST, SCAN, EventFilter, Page
-from app.ledger.reading.rows import DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
 from app.ledger.reading.search import find
 from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
+
+READ_BACK = 1000
+MOST_BODIES = 100
+LONGEST_BODY = 64 * 1024
 
 
 def events_that_match(
-    ledger: Ledger,
-    connection: Connection,
+    tx: Tx,
     wanted: EventFilter,
     sources: Iterable[str],
     *,
@@ -26,10 +28,10 @@ def events_that_match(
     """One page, newest first, with ids below `before`. It may be short of `limit`, or empty, and still not the last."""
     below = LARGEST_ID if before is None else before
     if wanted.text:
-        return _searched(ledger, connection, wanted, sources, below, limit)
+        return _searched(tx, wanted, sources, below, limit)
     if wanted.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
         last_before = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
-        below = min(below, (ledger.run(connection, last_before, wanted.until).scalar() or 0) + 1)
+        below = min(below, (tx.run(last_before, wanted.until).scalar() or 0) + 1)
     conditions: list[str] = ["id < ?"]
     values: list[Any] = [below]
     for column, value in (("source", wanted.source), ("outcome", wanted.outcome)):
@@ -40,15 +42,14 @@ def events_that_match(
     if wanted.since is not None:
         first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
         conditions.append("id >= ?")
-        values.append(ledger.run(connection, first, wanted.since).scalar() or LARGEST_ID)
+        values.append(tx.run(first, wanted.since).scalar() or LARGEST_ID)
     is_plain = wanted.since is None and wanted.until is None and None in (wanted.source, wanted.outcome)
     # ids ascend with time, so nearly all within the bounds are within the times too
     looked_at = limit if is_plain else SCAN if wanted.source and wanted.outcome else min(limit + 500, SCAN)
     where = f"FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC"
     newest = f"SELECT {reading_rows.EVENT} {where} LIMIT {looked_at:d}"
     rest, more = _rest(wanted)
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         f"SELECT {reading_rows.EVENT} FROM ({newest}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
         *values,
         *more,
@@ -57,27 +58,24 @@ def events_that_match(
     found = [reading_rows.event_row(row) for row in rows]
     if len(rows) == limit or is_plain:
         return Page(found, rows[-1][0] if len(rows) == limit else None)
-    last = ledger.run(connection, f"SELECT id {where} LIMIT 1 OFFSET {looked_at - 1:d}", *values).scalar()
+    last = tx.run(f"SELECT id {where} LIMIT 1 OFFSET {looked_at - 1:d}", *values).scalar()
     return Page(found, last)
 
 
-def _searched(
-    ledger: Ledger, connection: Connection, wanted: EventFilter, sources: Iterable[str], below: int, limit: int
-) -> Page:
+def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
     """Of what the text names: events by their id, those of its purchases or submissions, and of its persons."""
-    found = find(ledger, connection, wanted.text, sources, whole_addresses=wanted.whole_addresses)
+    found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
     parts, values = [], []
     for column, ids in (
         ("id", found.event_ids),
         ("conversion_id", found.conversion_ids),
         ("person_id", found.person_ids),
     ):
-        condition, value = ledger.among(column, ids)
+        condition, value = tx.among(column, ids)
         parts.append(f"SELECT id FROM events WHERE {condition}")
         values.append(value)
     rest, more = _rest(wanted)
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         f"SELECT {reading_rows.EVENT} FROM events WHERE id IN ({' UNION '.join(parts)}) AND id < ? AND {rest}"
         " ORDER BY id DESC LIMIT ?",
         *values,
@@ -102,13 +100,10 @@ def _rest(wanted: EventFilter) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def events(
-    ledger: Ledger, connection: Connection, *, outcome: str | None = None, before: int | None = None, limit: int = PAGE
-) -> list[dict[str, Any]]:
+def events(tx: Tx, *, outcome: str | None = None, before: int | None = None, limit: int = PAGE) -> list[dict[str, Any]]:
     """One page of events, newest first, with ids below `before`."""
     where, values = _where(("outcome = ?", outcome), ("id < ?", before))
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         f"SELECT {EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?",
         *values,
         limit,
@@ -116,10 +111,10 @@ def events(
     return [event_row(row) for row in rows.all()]
 
 
-def events_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+def events_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These events, newest first."""
-    condition, value = ledger.among("id", ids)
-    rows = ledger.run(connection, f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all()
+    condition, value = tx.among("id", ids)
+    rows = tx.run(f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all()
     return [event_row(row) for row in rows]
 
 
@@ -128,11 +123,11 @@ def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Ite
     return _pages(
         ledger,
         limit,
-        lambda connection, before, most: events(ledger, connection, outcome=outcome, before=before, limit=most),
+        lambda tx, before, most: events(tx, outcome=outcome, before=before, limit=most),
     )
 
 
-def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[str, Any] | None:
+def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     """One event with its headers, body (text) and the deliveries of its conversion; None where there is none.
 
     event_id: the ledger's id, or source and its own id ("stripe:evt_1").
@@ -140,7 +135,7 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     name = str(event_id).replace("\x00", "\ufffd")
     is_own = name.isascii() and name.isdigit() and len(name) < 19
     condition, value = ("id = ?", int(name)) if is_own else ("event_key = ?", name)
-    row = ledger.run(connection, f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
+    row = tx.run(f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None
     found = event_row(row[:-2])
@@ -148,10 +143,23 @@ def event(ledger: Ledger, connection: Connection, event_id: int | str) -> dict[s
     found["body"] = bytes(row[-1]).decode("utf-8", "replace")
     found["deliveries"] = []
     if found["conversion_id"] is not None:
-        rows = ledger.run(
-            connection,
-            f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.conversion_id = ?",
+        rows = tx.run(
+            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id = ?",
             found["conversion_id"],
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]
     return found
+
+
+def newest_bodies(tx: Tx, source: str, event_type: str) -> list[bytes]:
+    """Bodies of the newest events of one type, of those among the source's newest READ_BACK, at most MOST_BODIES."""
+    rows = tx.run(
+        "SELECT body FROM (SELECT id, event_type, body FROM events WHERE source = ? ORDER BY id DESC LIMIT ?) newest"
+        " WHERE event_type = ? AND length(body) BETWEEN 1 AND ? ORDER BY id DESC LIMIT ?",
+        source,
+        READ_BACK,
+        event_type,
+        LONGEST_BODY,
+        MOST_BODIES,
+    )
+    return [bytes(body) for (body,) in rows]

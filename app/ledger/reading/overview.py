@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app import times
-from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
 from app.model import STATUSES
 from app.times import iso
 
@@ -31,24 +29,24 @@ SPANS = {"hour": (3600, 30), "day": (86_400, 24), "week": (604_800, 28)}
 """Seconds, and bars of the chart."""
 
 
-def counts(ledger: Ledger, connection: Connection) -> dict[str, dict[str, int]]:
+def counts(tx: Tx) -> dict[str, dict[str, int]]:
     """How many deliveries of each status and how many parked events; counting stops at MOST."""
     found: dict[str, dict[str, int]] = {"deliveries": {}, "events": {}}
     for table, column, names in (("deliveries", "status", STATUSES), ("events", "outcome", ("parked",))):
         for name in names:
             statement = f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} WHERE {column} = ? LIMIT {MOST}) n"
-            found[table][name] = int(ledger.run(connection, statement, name).scalar_one())
+            found[table][name] = int(tx.run(statement, name).scalar_one())
     return found
 
 
-def has_events(ledger: Ledger, connection: Connection) -> bool:
-    return ledger.run(connection, "SELECT 1 FROM events LIMIT 1").first() is not None
+def has_events(tx: Tx) -> bool:
+    return tx.run("SELECT 1 FROM events LIMIT 1").first() is not None
 
 
-def oldest_waiting(ledger: Ledger, connection: Connection) -> tuple[int | None, str | None]:
+def oldest_waiting(tx: Tx) -> tuple[int | None, str | None]:
     """The oldest delivery that is still open, and when it was recorded; None where none is."""
     statement = "SELECT created_at, id FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
-    rows = [ledger.run(connection, statement, status).first() for status in ("pending", "retrying")]
+    rows = [tx.run(statement, status).first() for status in ("pending", "retrying")]
     at, oldest = min((tuple(row) for row in rows if row is not None), default=(None, None))
     return oldest, times.iso(at)
 
@@ -58,11 +56,10 @@ def seconds_since(at: str | None, now: int) -> float | None:
     return None if at is None else max(0.0, now / 1000 - datetime.fromisoformat(at).timestamp())
 
 
-def timing(ledger: Ledger, connection: Connection) -> dict[str, Any]:
+def timing(tx: Tx) -> dict[str, Any]:
     """Of the newest SAMPLE deliveries that were delivered: p50 and p95 seconds from recorded to delivered; and of the newest
     SAMPLE that came to an end, the share that was delivered."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT created_at, delivered_at, id FROM deliveries WHERE status = 'delivered' AND delivered_at IS NOT NULL"
         f" ORDER BY id DESC LIMIT {SAMPLE}",
     ).all()
@@ -70,7 +67,7 @@ def timing(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         return {"p50": None, "p95": None, "rate": None, "sample": 0}
     took = sorted((delivered - created) / 1000 for created, delivered, _ in rows)
     statement = f"SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE status = 'dead' AND id >= ? LIMIT {SAMPLE}) n"
-    dead = int(ledger.run(connection, statement, rows[-1][2]).scalar_one())
+    dead = int(tx.run(statement, rows[-1][2]).scalar_one())
     return {
         "p50": took[len(took) // 2],
         "p95": took[min(len(took) - 1, int(len(took) * 0.95))],
@@ -85,57 +82,57 @@ def bar_starts(now: int, seconds: int, bars: int) -> list[int]:
     return [(now // size - bars + 1 + index) * size for index in range(bars)]
 
 
-def bar(ledger: Ledger, connection: Connection, start: int, end: int) -> dict[str, Any]:
+def bar(tx: Tx, start: int, end: int) -> dict[str, Any]:
     """What happened from `start` to before `end` (ms): events that came in, and what became of the deliveries made of them."""
     events = "SELECT COUNT(*) FROM events WHERE received_at >= ? AND received_at < ?"
     done = "SELECT COUNT(*) FROM deliveries WHERE status = ? AND id >= ? AND id < ?"
-    low, high = _first_id_since(ledger, connection, start), _first_id_since(ledger, connection, end)
+    low, high = _first_id_since(tx, start), _first_id_since(tx, end)
     found: dict[str, Any] = {"at": times.iso(start), "events": 0, "delivered": 0, "dead": 0}
     if low < high:
-        found["events"] = ledger.run(connection, events, start, end).scalar_one()
+        found["events"] = tx.run(events, start, end).scalar_one()
         for status in ("delivered", "dead"):
-            found[status] = ledger.run(connection, done, status, low, high).scalar_one()
+            found[status] = tx.run(done, status, low, high).scalar_one()
     return found
 
 
-def _first_id_since(ledger: Ledger, connection: Connection, at: int) -> int:
+def _first_id_since(tx: Tx, at: int) -> int:
     statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-    return int(ledger.run(connection, statement, at).scalar() or LARGEST_ID)
+    return int(tx.run(statement, at).scalar() or LARGEST_ID)
 
 
-def last_events(ledger: Ledger, connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
+def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:
     """The last event of each source that sent something: {source, id, outcome, at}."""
     statement = "SELECT id, outcome, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
     found = []
     for name in names:
-        row = ledger.run(connection, statement, name).first()
+        row = tx.run(statement, name).first()
         if row is not None:
             found.append({"source": name, "id": row[0], "outcome": row[1], "at": times.iso(row[2])})
     return sorted(found, key=lambda one: str(one["at"]), reverse=True)
 
 
-def waiting(ledger: Ledger, connection: Connection, destination: str, most: int = 10_000) -> int:
+def waiting(tx: Tx, destination: str, most: int = 10_000) -> int:
     """How many open deliveries a destination has; counting stops at `most`."""
     statement = "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT ?) n"
-    return int(ledger.run(connection, statement, destination, most).scalar_one())
+    return int(tx.run(statement, destination, most).scalar_one())
 
 
-def activity(ledger: Ledger, connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """For each source of `names`: `last` (its newest event as id, at) or None, and `outcomes` of the last 7 days by name (of
     the newest COUNTED events of all sources, where there are more)."""
     found: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
     # The index on received_at holds source and outcome too, so that no event is read for being counted.
-    since = ledger.now(connection) - LATELY_DAYS * _DAY_MS
+    since = tx.now() - LATELY_DAYS * _DAY_MS
     statement = (
         "SELECT source, outcome, COUNT(*) FROM (SELECT source, outcome FROM events WHERE received_at >= ?"
         f" ORDER BY received_at DESC LIMIT {COUNTED}) e GROUP BY source, outcome"
     )
-    for source, outcome, count in ledger.run(connection, statement, since).all():
+    for source, outcome, count in tx.run(statement, since).all():
         if source in found:
             found[source]["outcomes"][outcome] = count
     newest = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
     for name, known in found.items():
-        row = ledger.run(connection, newest, name).first()
+        row = tx.run(newest, name).first()
         if row is not None:
             known["last"] = {"id": row[0], "at": iso(row[1])}
     return found

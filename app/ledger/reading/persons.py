@@ -5,13 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app import times
 from app.ledger.actions.forget import persons_called
-from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
 from app.money import Money
 from app.persons import normal_email
 from app.text import storable
@@ -34,24 +32,22 @@ _PERSON = (
 )
 
 
-def persons(
-    ledger: Ledger, connection: Connection, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int
-) -> list[dict[str, Any]]:
+def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int) -> list[dict[str, Any]]:
     """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
     values: list[Any] = []
     conditions = ["merged_into IS NULL"]
     if ids is not None:
-        condition, value = ledger.among("id", ids)
+        condition, value = tx.among("id", ids)
         conditions.append(condition)
         values.append(value)
     if before is not None:
         conditions.append("id < ?")
         values.append(before)
     statement = f"SELECT {', '.join(_PERSON)} FROM persons WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"
-    return [_person(row) for row in ledger.run(connection, statement, *values, limit).all()]
+    return [_person(row) for row in tx.run(statement, *values, limit).all()]
 
 
-def person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any] | None:
+def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
     """One person, also one that was merged into another (`merged_into`); None where there is none.
 
     `identifiers` are all that find them, `attempted` says whether anything was ever tried to be sent for them,
@@ -59,29 +55,28 @@ def person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, 
     """
     if person_id > LARGEST_ID:
         return None
-    row = ledger.run(connection, f"SELECT {', '.join(_PERSON)} FROM persons WHERE id = ?", person_id).first()
+    row = tx.run(f"SELECT {', '.join(_PERSON)} FROM persons WHERE id = ?", person_id).first()
     if row is None:
         return None
     found = _person(row)
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT kind, value, seen_at FROM identifiers WHERE person_id = ? ORDER BY kind, seen_at, value",
         person_id,
     )
     found["identifiers"] = [{"kind": k, "value": v, "seen_at": times.iso(at)} for k, v, at in rows.all()]
-    found["attempted"] = was_attempted(ledger, connection, person_id)
+    found["attempted"] = was_attempted(tx, person_id)
     forgotten = "SELECT MAX(at) FROM audit WHERE subject = ? AND action = 'forget'"
-    found["forgotten_at"] = times.iso(ledger.run(connection, forgotten, f"person {person_id}").scalar_one())
+    found["forgotten_at"] = times.iso(tx.run(forgotten, f"person {person_id}").scalar_one())
     return found
 
 
-def named(ledger: Ledger, connection: Connection, name: str) -> list[int]:
+def named(tx: Tx, name: str) -> list[int]:
     """Ids of the persons that `name` (as persons_called takes it) names; where they were merged into another, those."""
     if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
         return []
     found = []
-    for person_id in persons_called(ledger, connection, storable(name)):
-        row = ledger.run(connection, "SELECT merged_into FROM persons WHERE id = ?", person_id).first()
+    for person_id in persons_called(tx, storable(name)):
+        row = tx.run("SELECT merged_into FROM persons WHERE id = ?", person_id).first()
         found.append(person_id if row is None or row[0] is None else row[0])
     return found
 
@@ -103,17 +98,16 @@ def why_this_id(person: dict[str, Any]) -> str:
     )
 
 
-def journey(ledger: Ledger, connection: Connection, person: dict[str, Any]) -> list[dict[str, Any]]:
+def journey(tx: Tx, person: dict[str, Any]) -> list[dict[str, Any]]:
     """What happened to a person, oldest first, each step a dict:
 
     what ("first click", "lead", "sale", "renewal", "refund", …), at (ISO or None), text, tone ("warn", "bad" or ""), amount
     (text or None), event (the ledger's id or None), and deliveries (id, status, held, destination).
     """
-    conversions = _conversions(ledger, connection, person["id"])
+    conversions = _conversions(tx, person["id"])
     steps = [step for one in conversions.values() for step in [_step(one, person)] if step]
-    steps += _marks(ledger, connection, conversions)
-    rows = ledger.run(
-        connection,
+    steps += _marks(tx, conversions)
+    rows = tx.run(
         "SELECT at, event_id, reason FROM conflicts WHERE person_id = ? ORDER BY id DESC LIMIT ?",
         person["id"],
         LONGEST_JOURNEY,
@@ -128,10 +122,9 @@ def journey(ledger: Ledger, connection: Connection, person: dict[str, Any]) -> l
     return steps
 
 
-def events_of(ledger: Ledger, connection: Connection, person_id: int, limit: int = 100) -> list[dict[str, Any]]:
+def events_of(tx: Tx, person_id: int, limit: int = 100) -> list[dict[str, Any]]:
     """The newest events that name a person or speak of a conversion of theirs, newest first; as queries.events."""
-    ids = ledger.run(
-        connection,
+    ids = tx.run(
         "SELECT id FROM (SELECT id FROM events WHERE person_id = ? ORDER BY id DESC LIMIT ?) e UNION"
         " SELECT id FROM events WHERE conversion_id IN (SELECT id FROM conversions WHERE person_id = ? ORDER BY id DESC LIMIT ?)"
         " ORDER BY id DESC LIMIT ?",
@@ -141,19 +134,18 @@ def events_of(ledger: Ledger, connection: Connection, person_id: int, limit: int
         LONGEST_JOURNEY,
         limit,
     )
-    condition, value = ledger.among("id", list(ids.scalars()))
+    condition, value = tx.among("id", list(ids.scalars()))
     names = (
         "id, source, event_id, event_type, outcome, reason, received_at, received_count"  # those that event_table shows
     )
-    rows = ledger.run(connection, f"SELECT {names} FROM events WHERE {condition} ORDER BY id DESC", value).all()
+    rows = tx.run(f"SELECT {names} FROM events WHERE {condition} ORDER BY id DESC", value).all()
     found = [dict(zip(names.split(", "), row, strict=True)) for row in rows]
     return [event | {"received_at": times.iso(event["received_at"])} for event in found]
 
 
-def _conversions(ledger: Ledger, connection: Connection, person_id: int) -> dict[int, dict[str, Any]]:
+def _conversions(tx: Tx, person_id: int) -> dict[int, dict[str, Any]]:
     """The newest conversions of a person with their deliveries, by id."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT c.id, c.state, c.kind, c.source, c.dedupe_key, c.event_id, c.occurred_at, c.facts, e.event_type"
         " FROM conversions c LEFT JOIN events e ON e.id = c.event_id WHERE c.person_id = ? ORDER BY c.id DESC LIMIT ?",
         person_id,
@@ -163,9 +155,9 @@ def _conversions(ledger: Ledger, connection: Connection, person_id: int) -> dict
     found = {row[0]: dict(zip(names, row, strict=True)) | {"deliveries": []} for row in rows}
     for conversion in found.values():
         conversion["facts"] = json.loads(conversion["facts"])
-    condition, value = ledger.among("conversion_id", list(found))
+    condition, value = tx.among("conversion_id", list(found))
     statement = f"SELECT conversion_id, id, status, held, destination FROM deliveries WHERE {condition} ORDER BY id"
-    for conversion_id, delivery_id, status, held, destination in ledger.run(connection, statement, value).all():
+    for conversion_id, delivery_id, status, held, destination in tx.run(statement, value).all():
         delivery = {"id": delivery_id, "status": status, "held": bool(held), "destination": destination}
         found[conversion_id]["deliveries"].append(delivery)
     return found
@@ -211,11 +203,10 @@ def _name_renewals(steps: list[dict[str, Any]]) -> None:
             step["what"] = "renewal"
 
 
-def _marks(ledger: Ledger, connection: Connection, conversions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+def _marks(tx: Tx, conversions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     """Refunds and disputes of these conversions, each once."""
-    condition, value = ledger.among("k.conversion_id", list(conversions))
-    rows = ledger.run(
-        connection,
+    condition, value = tx.among("k.conversion_id", list(conversions))
+    rows = tx.run(
         "SELECT DISTINCT k.conversion_id, m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM dedupe_keys k"
         f" JOIN marks m ON m.key = k.key WHERE {condition}",
         value,

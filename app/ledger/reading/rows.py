@@ -4,16 +4,21 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.ledger.engine import Ledger, look
+from app.ledger.transaction import Tx
+from app.money import Money, json_number
 from app.times import iso
 
 PAGE = 500
 
 DELIVERY = (
     "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
-    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type"
+    " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type,"
+    " c.facts, p.customer_id, p.email, d.omitted, d.note"
+)
+DELIVERIES = (
+    "deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN conversions c ON c.id = d.conversion_id"
+    " LEFT JOIN persons p ON p.id = d.person_id"
 )
 
 EVENT = (
@@ -22,13 +27,11 @@ EVENT = (
 )
 
 
-def deliveries_by_id(ledger: Ledger, connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+def deliveries_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These deliveries, newest first."""
-    condition, value = ledger.among("d.id", ids)
-    statement = (
-        f"SELECT {DELIVERY} FROM deliveries d JOIN events e ON e.id = d.event_id WHERE {condition} ORDER BY d.id DESC"
-    )
-    return [delivery_row(row) for row in ledger.run(connection, statement, value).all()]
+    condition, value = tx.among("d.id", ids)
+    statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {condition} ORDER BY d.id DESC"
+    return [delivery_row(row) for row in tx.run(statement, value).all()]
 
 
 def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
@@ -38,14 +41,14 @@ def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _pages(
-    ledger: Ledger, limit: int | None, page_of: Callable[[Connection, int | None, int], list[dict[str, Any]]]
+    ledger: Ledger, limit: int | None, page_of: Callable[[Tx, int | None, int], list[dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
     """All rows, or `limit` of them, read in pages so that no transaction stays open. page_of(connection, before, most)."""
     before, left = None, limit
     while left is None or left > 0:
         most = PAGE if left is None else min(PAGE, left)
-        with look(ledger) as connection:
-            page = page_of(connection, before, most)
+        with look(ledger) as tx:
+            page = page_of(tx, before, most)
         yield from page
         if len(page) < most:
             return
@@ -54,6 +57,10 @@ def _pages(
 
 
 def delivery_row(row: Any) -> dict[str, Any]:
+    """A row of DELIVERY. What it is about comes from the conversion and its person, not from the payload, whose names and unit
+    of money are those of a format."""
+    facts = json.loads(row[20]) if row[20] else {}
+    sale = facts.get("sale")
     return {
         "id": row[0],
         "status": row[1],
@@ -75,6 +82,13 @@ def delivery_row(row: Any) -> dict[str, Any]:
         "conversion_id": row[15],
         "held": bool(row[16]),
         "sending": row[17] is not None,
+        "amount": json_number(Money(sale["minor"], sale["currency"]).major) if sale else None,
+        "currency": sale["currency"] if sale else None,
+        "invoice_id": sale["invoice_id"] if sale else None,
+        "customer_id": row[21],
+        "email": facts.get("email") or row[22],
+        "omitted": json.loads(row[23]) if row[23] else [],
+        "note": row[24],
     }
 
 

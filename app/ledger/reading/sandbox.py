@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app import times
-from app.ledger.engine import Ledger
+from app.ledger.transaction import Tx
 
 
-def sandbox(ledger: Ledger, connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
+def sandbox(tx: Tx, limit: int = 100) -> list[dict[str, Any]]:
     """What the sandbox received, newest first."""
-    rows = ledger.run(
-        connection,
+    rows = tx.run(
         "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
         " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",
         limit,

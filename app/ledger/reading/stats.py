@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
+from app.ledger.transaction import Tx
 from app.model import OUTCOMES, STATUSES
 from app.times import iso
 
@@ -43,54 +41,48 @@ ALIVE_SECONDS = 20
 """A worker whose heartbeat is older does not count as alive."""
 
 
-def stats(ledger: Ledger, connection: Connection, tallies: Tallies | None = None) -> dict[str, Any]:
+def stats(tx: Tx, tallies: Tallies | None = None) -> dict[str, Any]:
     """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes.
 
     tallies: of one who asks often; counts of a large ledger may then be some seconds old.
     """
-    now, tallies = ledger.now(connection), tallies or Tallies()
-    by_status = tallies.get(
-        "deliveries", lambda: _tally(ledger, connection, "deliveries", "status", STATUSES, "delivered")
-    )
-    tally = tallies.get("events", lambda: _outcomes(ledger, connection))
+    now, tallies = tx.now(), tallies or Tallies()
+    by_status = tallies.get("deliveries", lambda: _tally(tx, "deliveries", "status", STATUSES, "delivered"))
+    tally = tallies.get("events", lambda: _outcomes(tx))
     by_outcome = {name: count for name, count in tally.items() if count}
     statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
-    repeats = ledger.run(connection, statement).scalar_one()
+    repeats = tx.run(statement).scalar_one()
     statement = "SELECT MIN(due_at) FROM deliveries WHERE due_at IS NOT NULL AND claim IS NULL"
-    oldest = ledger.run(connection, statement).scalar_one()
+    oldest = tx.run(statement).scalar_one()
     return {
         "deliveries": by_status,
         "events": by_outcome,
         "repeats": int(repeats),
         "oldest_due_seconds": max(0.0, (now - oldest) / 1000) if oldest is not None else None,
-        "workers_alive": len(workers_alive(ledger, connection)),
-        "destinations": destinations(ledger, connection),
+        "workers_alive": len(workers_alive(tx)),
+        "destinations": destinations(tx),
     }
 
 
-def _outcomes(ledger: Ledger, connection: Connection) -> dict[str, int]:
+def _outcomes(tx: Tx) -> dict[str, int]:
     newest = "SELECT outcome FROM events WHERE id > 0 ORDER BY id DESC LIMIT 500"
     statement = f"SELECT outcome FROM ({newest}) n GROUP BY outcome ORDER BY COUNT(*) DESC LIMIT 1"
-    commonest = ledger.run(connection, statement).scalar() or OUTCOMES[0]
-    return _tally(ledger, connection, "events", "outcome", OUTCOMES, commonest)
+    commonest = tx.run(statement).scalar() or OUTCOMES[0]
+    return _tally(tx, "events", "outcome", OUTCOMES, commonest)
 
 
-def _tally(
-    ledger: Ledger, connection: Connection, table: str, column: str, names: Sequence[str], commonest: str
-) -> dict[str, int]:
+def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str) -> dict[str, int]:
     """How many rows have each of `names` in `column`, exactly. The commonest is what the others leave of all rows, which are
     counted much faster than those of one name."""
     one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
-    found = {name: int(ledger.run(connection, one, name).scalar_one()) for name in names if name != commonest}
-    rest = int(ledger.run(connection, f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
+    found = {name: int(tx.run(one, name).scalar_one()) for name in names if name != commonest}
+    rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
     return {name: found.get(name, rest) for name in names}
 
 
-def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]:
+def destinations(tx: Tx) -> list[dict[str, Any]]:
     """The brakes of each destination."""
-    rows = ledger.run(
-        connection, "SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name"
-    ).all()
+    rows = tx.run("SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name").all()
     return [
         {
             "name": name,
@@ -104,11 +96,10 @@ def destinations(ledger: Ledger, connection: Connection) -> list[dict[str, Any]]
     ]
 
 
-def workers_alive(ledger: Ledger, connection: Connection, now: int | None = None) -> list[tuple[int, str, int]]:
+def workers_alive(tx: Tx, now: int | None = None) -> list[tuple[int, str, int]]:
     """Workers with a fresh heartbeat, `now` (ms) by the database's clock: (id, host, pid)."""
-    since = (ledger.now(connection) if now is None else now) - ALIVE_SECONDS * 1000
-    rows = ledger.run(
-        connection,
+    since = (tx.now() if now is None else now) - ALIVE_SECONDS * 1000
+    rows = tx.run(
         "SELECT id, host, pid FROM workers WHERE stopped_at IS NULL AND heartbeat_at >= ? ORDER BY id",
         since,
     )

@@ -16,7 +16,7 @@ def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
     found = [c for c in snapshot.new_conversions if c.person is person]
     if not person.is_new:
         statement = "SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead'"
-        ids = list(snapshot.ledger.run(snapshot.connection, statement, person.id).scalars())
+        ids = list(snapshot.tx.run(statement, person.id).scalars())
         snapshot.load_conversions(ids)
         found += [snapshot.conversions[identity] for identity in ids]
     return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
@@ -32,9 +32,8 @@ def was_verified(snapshot: Snapshot, person: Person, source: str, verifying: Col
         return True
     if person.is_new:
         return False
-    condition, value = snapshot.ledger.among("source", sorted(verifying))
-    row = snapshot.ledger.run(
-        snapshot.connection,
+    condition, value = snapshot.tx.among("source", sorted(verifying))
+    row = snapshot.tx.run(
         "SELECT 1 FROM events WHERE person_id = ? AND source = ? AND reason = ?"
         f" UNION ALL SELECT 1 FROM conversions WHERE person_id = ? AND state = 'counted' AND {condition} LIMIT 1",
         *(person.id, source, VERIFIED_EARLY, person.id, value),

@@ -3,15 +3,14 @@
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Connection
 
 from app.ledger import tables
 from app.ledger.actions.replay import withdraw
-from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, NewEvent
 from app.ledger.recording.payload import render
 from app.ledger.recording.snapshot import Snapshot
+from app.ledger.transaction import Tx
 from app.persons import Person
 
 
@@ -27,7 +26,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _update_conversions(snapshot, changed_conversions)
     _update_events(snapshot)
     _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
-    snapshot.ledger.run_many(snapshot.connection, _MARK, snapshot.marks)
+    snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)
     _insert(snapshot, changed_conversions, commits)
 
@@ -40,8 +39,7 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
     keys = sorted((key, snapshot.surviving(c).id) for key, c in snapshot.new_keys.items())
     deliveries = [row for c in (*conversions, *changed) if c.deliver_at is not None for row in _deliveries(snapshot, c)]
     events = [_event_row(snapshot, e) for e in snapshot.new_events if e.arrival.recorded_as is None]
-    snapshot.ledger.insert_all(
-        snapshot.connection,
+    snapshot.tx.insert_all(
         (
             Rows(tables.persons, _PERSON, persons),
             Rows(tables.identifiers, _IDENTIFIER, [(*n, snapshot.now) for n in sorted(names)], unless_there=True),
@@ -57,47 +55,47 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
 def _merge_persons(snapshot: Snapshot) -> None:
     for loser in snapshot.merged:
         if not loser.is_new:
-            _merge(snapshot.ledger, snapshot.connection, loser.id, loser.survivor().id)
+            _merge(snapshot.tx, loser.id, loser.survivor().id)
 
 
 def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
     statement = f"UPDATE persons SET {', '.join(f'{c} = ?' for c in _PERSON[1:9])} WHERE id = ?"
     rows = [(*_person_row(p, 0)[1:9], p.id) for p in changed]
-    snapshot.ledger.run_many(snapshot.connection, statement, rows)
+    snapshot.tx.run_many(statement, rows)
     seen = [
         (snapshot.now, kind, value, person.survivor().id)
         for (kind, value, _), person in sorted(snapshot.seen_again.items(), key=lambda item: item[0])
     ]
     statement = "UPDATE identifiers SET seen_at = ? WHERE kind = ? AND value = ? AND person_id = ?"
-    snapshot.ledger.run_many(snapshot.connection, statement, seen)
+    snapshot.tx.run_many(statement, seen)
 
 
 def _join_conversions(snapshot: Snapshot) -> None:
-    ledger, connection = snapshot.ledger, snapshot.connection
+    tx = snapshot.tx
     for loser_id, winner in snapshot.dropped.items():
-        ledger.run(connection, _HAND_OVER, winner.id, loser_id)
-        ledger.run(connection, "UPDATE events SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
-        ledger.run(connection, "DELETE FROM conversions WHERE id = ?", loser_id)
+        tx.run(_HAND_OVER, winner.id, loser_id)
+        tx.run("UPDATE events SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
+        tx.run("DELETE FROM conversions WHERE id = ?", loser_id)
     for loser, winner in snapshot.withdrawn:
-        ledger.run(connection, _HAND_OVER, winner.id, loser.id)
-        withdraw(ledger, connection, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
+        tx.run(_HAND_OVER, winner.id, loser.id)
+        withdraw(tx, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
 
 
 def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
     statement = f"UPDATE conversions SET {', '.join(f'{c} = ?' for c in _CONVERSION[1:])} WHERE id = ?"
-    snapshot.ledger.run_many(snapshot.connection, statement, [(*_conversion_row(c)[1:], c.id) for c in changed])
+    snapshot.tx.run_many(statement, [(*_conversion_row(c)[1:], c.id) for c in changed])
 
 
 def _update_events(snapshot: Snapshot) -> None:
     """Those that were mapped anew, and those that came again."""
-    ledger, connection = snapshot.ledger, snapshot.connection
+    tx = snapshot.tx
     again = [e for e in snapshot.new_events if e.arrival.recorded_as is not None]
     remapped = [(*_event_row(snapshot, e)[5:9], e.id) for e in again]
     statement = "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ? WHERE id = ?"
-    ledger.run_many(connection, statement, remapped)
+    tx.run_many(statement, remapped)
     repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
     statement = "UPDATE events SET received_count = received_count + ?, last_received_at = ? WHERE id = ?"
-    ledger.run_many(connection, statement, repeats)
+    tx.run_many(statement, repeats)
 
 
 def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
@@ -105,57 +103,56 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
     person_ids = {p.survivor().id for p in touched if not p.survivor().is_new}
     if not person_ids:
         return
-    ledger, connection = snapshot.ledger, snapshot.connection
+    tx = snapshot.tx
     released = {p.survivor().id for p in snapshot.released}
-    condition, parameter = ledger.among("person_id", sorted(person_ids))
-    lock = "" if ledger.is_sqlite else " FOR UPDATE"
-    rows = ledger.run(
-        connection,
-        "SELECT id, conversion_id, person_id, destination, payload, due_at, held FROM deliveries"
+    condition, parameter = tx.among("person_id", sorted(person_ids))
+    lock = tx.for_update
+    rows = tx.run(
+        "SELECT id, conversion_id, person_id, destination, payload, omitted, due_at, held FROM deliveries"
         f" WHERE {condition} AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL ORDER BY id{lock}",
         parameter,
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     dialects = {route.name: route.dialect for route in snapshot.routes}
     changes = []
-    for identity, conversion_id, person_id, destination, payload, due_at, held in rows:
+    for identity, conversion_id, person_id, destination, payload, omitted, due_at, held in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
         dialect = dialects.get(destination)
-        text = render(conversion, dialect, first_touch=snapshot.first_touch) if dialect else payload
+        text, left_out = payload, omitted
+        if dialect:
+            text, left_out = render(conversion, dialect, first_touch=snapshot.first_touch)
         goes = held and (conversion in snapshot.claimed or (person_id in released and conversion.hold != "purchase"))
         due = min(due_at, snapshot.now) if goes else due_at
-        if text != payload or due != due_at:
-            changes.append((text, conversion.dedupe_key, due, 0 if goes else held, identity))
-    statement = "UPDATE deliveries SET payload = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
-    ledger.run_many(connection, statement, changes)
+        if (text, left_out, due) != (payload, omitted, due_at):
+            changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
+    statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
+    tx.run_many(statement, changes)
 
 
 def _insert_conflicts(snapshot: Snapshot) -> None:
     """Each is told once of a person."""
-    ledger, connection = snapshot.ledger, snapshot.connection
+    tx = snapshot.tx
     for event_id, person, conversion, reason in snapshot.conflicts:
         person_id = person.survivor().id if person else None
         statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
-        if not ledger.run(connection, statement, person_id, reason).first():
+        if not tx.run(statement, person_id, reason).first():
             row = (snapshot.now, event_id, person_id, conversion.id if conversion else None, reason)
-            ledger.insert(connection, tables.conflicts, _CONFLICT, [row])
+            tx.insert(tables.conflicts, _CONFLICT, [row])
 
 
-def _merge(ledger: Ledger, connection: Connection, loser: int, winner: int) -> None:
+def _merge(tx: Tx, loser: int, winner: int) -> None:
     """Everything of one person becomes another's."""
     for table in ("events", "conversions", "deliveries", "conflicts"):
-        ledger.run(connection, f"UPDATE {table} SET person_id = ? WHERE person_id = ?", winner, loser)
-    ledger.run(
-        connection,
+        tx.run(f"UPDATE {table} SET person_id = ? WHERE person_id = ?", winner, loser)
+    tx.run(
         "INSERT INTO identifiers (kind, value, person_id, seen_at)"
         " SELECT kind, value, CAST(? AS BIGINT), seen_at FROM identifiers WHERE person_id = ? ON CONFLICT DO NOTHING",
         winner,
         loser,
     )
-    ledger.run(connection, "DELETE FROM identifiers WHERE person_id = ?", loser)
-    ledger.run(  # whatever was known of them is the winner's now, and must not outlive it
-        connection,
+    tx.run("DELETE FROM identifiers WHERE person_id = ?", loser)
+    tx.run(  # whatever was known of them is the winner's now, and must not outlive it
         "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
         " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
         winner,
@@ -216,6 +213,7 @@ _DELIVERY = (
     "dedupe_key",
     "status",
     "payload",
+    "omitted",
     "due_at",
     "held",
     "created_at",
@@ -244,7 +242,7 @@ def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, .
             route.name,
             conversion.dedupe_key,
             "pending",
-            render(conversion, route.dialect, first_touch=snapshot.first_touch),
+            *render(conversion, route.dialect, first_touch=snapshot.first_touch),
             conversion.deliver_at,
             int(conversion.deliver_at > snapshot.now),
             snapshot.now,

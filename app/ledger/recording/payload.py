@@ -40,12 +40,13 @@ def facts_of(mapped: Mapped, rules: Rules) -> dict[str, Any]:
     }
 
 
-def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> str:
-    """The exact text to send for `conversion` as things are known now."""
+def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> tuple[str, str | None]:
+    """The exact text to send for `conversion` as things are known now, and what was left out of it (a JSON array of
+    sentences, None where nothing was)."""
     assert conversion.person is not None
     person, facts = conversion.person.survivor(), conversion.facts
     click = person.click_first if first_touch else person.click_last
-    rendered = dialect.render(
+    body = dialect.body(
         Facts(
             kind="lead" if conversion.kind == "lead" else "sale",
             occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
@@ -56,9 +57,10 @@ def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> st
             phone=facts["phone"] or person.phone,
             sale=_sale(facts["sale"]),
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
+            source=conversion.source,
         )
     )
-    return to_json(rendered).decode()
+    return to_json(body.fields).decode(), to_json(body.omitted).decode() if body.omitted else None
 
 
 def _sale(kept: dict[str, Any] | None) -> Sale | None:

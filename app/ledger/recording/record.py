@@ -7,28 +7,24 @@ usual case cheap. Recording the same group again changes nothing but the counts 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
 from app.ledger.recording.deferred_leads import VERIFIED_EARLY, add_second, deferred_leads, was_verified
 from app.ledger.recording.flush import flush
 from app.ledger.recording.payload import facts_of
 from app.ledger.recording.snapshot import Snapshot
+from app.ledger.transaction import Tx
 from app.model import Mark, Outcome, dedupe_key
 from app.money import LARGEST_MINOR
 from app.persons import NOBODY, Person, identifiers_of, resolve
 from app.text import storable
 
 
-def record(
-    ledger: Ledger, connection: Connection, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False
-) -> list[Receipt]:
+def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
     """Records `arrivals` in their order within the caller's write transaction; receipts in the same order.
 
     commits: the caller has nothing else to do in that transaction, which may end with this.
     """
-    snapshot = Snapshot(ledger, connection, policy.routes, policy.first_touch)
+    snapshot = Snapshot(tx, policy.routes, policy.first_touch)
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
     keys = [key for recording in recordings for key in recording.keys]
     identifiers = [identifier for recording in recordings for identifier in recording.identifiers]
@@ -284,7 +280,7 @@ class _Recording:
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append((self.event_id, person, self.conversion, reason))
-        for identifier in identifiers:
+        for identifier in resolution.identifiers:
             snapshot.remember(identifier, person)
         return person
 

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
-
-from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Route, SeenEvent
+from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 
 IDS_AN_EVENT = 4
@@ -23,8 +21,7 @@ IDS_AN_EVENT = 4
 class Snapshot:
     """The state of the ledger as far as a group of events is concerned. Made by `load`."""
 
-    ledger: Ledger
-    connection: Connection
+    tx: Tx
     routes: Sequence[Route]
     first_touch: bool = True
     now: int = 0
@@ -58,15 +55,15 @@ class Snapshot:
         event_keys = [arrival.event_key for arrival in arrivals]
         names = [*event_keys, *keys, *(f"{kind}={value}" for kind, value in identifiers)]
         look, values = self._look(event_keys, keys, [value for _, value in identifiers])
-        self.now, ids, rows = self.ledger.enter(self.connection, names, IDS_AN_EVENT * len(arrivals), look, *values)
+        self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
         self._ids, wanted, held = ids[::-1], set(identifiers), set[int]()
         self._read(rows, wanted)
-        while not self.ledger.is_sqlite and not self.persons.keys() <= held:
+        while not self.tx.is_sqlite and not self.persons.keys() <= held:
             # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
             held |= self.persons.keys()
             for known in (self.events, self.keys, self.found, self.persons, self.conversions):
                 known.clear()
-            self._read(self.ledger.look_again(self.connection, sorted(held), look, *values), wanted)
+            self._read(self.tx.look_again(sorted(held), look, *values), wanted)
 
     def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
         """Takes in what `_look` found."""
@@ -85,9 +82,9 @@ class Snapshot:
     def _look(self, event_keys: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> tuple[str, list[Any]]:
         """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
         JSON, so that one statement serves three tables."""
-        ledger, array = self.ledger, "json_array" if self.ledger.is_sqlite else "json_build_array"
+        array = "json_array" if self.tx.is_sqlite else "json_build_array"
         events, keyed, owned = (
-            ledger.among(column, wanted)
+            self.tx.among(column, wanted)
             for column, wanted in (("event_key", event_keys), ("k.key", keys), ("i.value", values))
         )
         statement = (
@@ -102,7 +99,7 @@ class Snapshot:
     def next_id(self) -> int:
         """A fresh id, ascending within the group."""
         if not self._ids:
-            self._ids = self.ledger.reserve_ids(self.connection, IDS_AN_EVENT)[::-1]
+            self._ids = self.tx.reserve_ids(IDS_AN_EVENT)[::-1]
         return self._ids.pop()
 
     def find(self, identifier: Identifier) -> Sequence[Person]:
@@ -160,14 +157,13 @@ class Snapshot:
         if person.is_new:
             return False
         if person.id not in self._attempted:
-            self._attempted[person.id] = was_attempted(self.ledger, self.connection, person.id)
+            self._attempted[person.id] = was_attempted(self.tx, person.id)
         return self._attempted[person.id]
 
     def by_prefix(self, prefix: str) -> Conversion | None:
         """The conversion that owns the one key beginning with `prefix`; None where there is none, or more than one."""
         found = [conversion for key, conversion in self.new_keys.items() if key.startswith(prefix)]
-        rows = self.ledger.run(
-            self.connection,
+        rows = self.tx.run(
             "SELECT key FROM dedupe_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT 2",
             prefix,
             prefix + "\x7f",
@@ -183,8 +179,7 @@ class Snapshot:
         """Whether a Lead of this person was counted."""
         if any(c.kind == "lead" and c.state == "counted" and c.person is person for c in self.new_conversions):
             return True
-        row = self.ledger.run(
-            self.connection,
+        row = self.tx.run(
             "SELECT 1 FROM conversions WHERE person_id = ? AND kind = 'lead' AND state = 'counted' LIMIT 1",
             person.id,
         ).first()
@@ -200,9 +195,8 @@ class Snapshot:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
         if conversion.is_new:
             return True
-        lock = "" if self.ledger.is_sqlite else " FOR UPDATE"  # so that no worker claims them before this is over
-        rows = self.ledger.run(
-            self.connection,
+        lock = self.tx.for_update  # so that no worker claims them before this is over
+        rows = self.tx.run(
             f"SELECT attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
             conversion.id,
         ).all()
@@ -219,25 +213,24 @@ class Snapshot:
         missing = sorted({identity for identity in ids if identity not in self.conversions})
         if not missing:
             return
-        condition, value = self.ledger.among("c.id", missing)
+        condition, value = self.tx.among("c.id", missing)
         statement = (
             f"SELECT {_CONVERSION}, {_PERSON} FROM conversions c LEFT JOIN persons p ON p.id = c.person_id"
             f" WHERE {condition}"
         )
-        for row in self.ledger.run(self.connection, statement, value).all():
+        for row in self.tx.run(statement, value).all():
             self._conversion(row)
 
     def person(self, person_id: int) -> Person:
         """The person with this id, who is there."""
         if person_id not in self.persons:
             statement = f"SELECT {_PERSON} FROM persons p WHERE p.id = ?"
-            self._person(self.ledger.run(self.connection, statement, person_id).one())
+            self._person(self.tx.run(statement, person_id).one())
         return self.persons[person_id]
 
     def _load_keys(self, keys: Sequence[str]) -> None:
-        condition, value = self.ledger.among("key", keys)
-        rows = self.ledger.run(
-            self.connection,
+        condition, value = self.tx.among("key", keys)
+        rows = self.tx.run(
             f"SELECT key, conversion_id FROM dedupe_keys WHERE {condition}",
             value,
         ).all()

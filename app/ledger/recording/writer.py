@@ -155,9 +155,7 @@ class GroupWriter:
         self._after_commit(receipts)
 
     def _record(self, arrivals: list[Arrival]) -> list[Receipt]:
-        return self._ledger.transact(
-            lambda connection: record(self._ledger, connection, arrivals, self._policy, commits=True)
-        )
+        return self._ledger.transact(lambda tx: record(tx, arrivals, self._policy, commits=True))
 
 
 def _tell_owners(group: list[Submitted]) -> None:

@@ -4,6 +4,6 @@ Signing: https://docs.stripe.com/webhooks#verify-manually
 Events: https://docs.stripe.com/api/events/object and https://docs.stripe.com/api/events/types
 """
 
-from app.sources.stripe.source import SOURCE, Stripe
+from app.sources.stripe.source import SOURCE
 
-__all__ = ["SOURCE", "Stripe"]
+__all__ = ["SOURCE"]

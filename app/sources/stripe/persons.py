@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from app.model import Rules, Who
+from app.sources.placeholders import is_no_name
 from app.sources.reading import email_of, identifier_of, pick, text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, object_of
@@ -30,11 +31,13 @@ def name_person(
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
     email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
+    is_reference = customer_id is None and reference_customer is not None
     customer_id, click_id = customer_id or reference_customer, click_id or reference_click
     is_guest = id_of(customer) is None and bool(customer_id or click_id or email)
     aliases = (id_of(customer), subscription, session, *(purchase if is_guest else ()))
     return Who(
         customer_id=customer_id,
+        is_reference=is_reference,
         click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),
@@ -55,21 +58,22 @@ def find_ids(places: Iterable[object], rules: Rules) -> tuple[str | None, str | 
 
 
 def split_reference(reference: object, rules: Rules) -> tuple[str | None, str | None]:
-    """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither."""
+    """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither, nor is a placeholder,
+    with or without a prefix."""
     if not isinstance(reference, str) or (found := identifier_of(reference)) is None:
         return None, None
     for prefix, keep in rules.reference_click_prefixes:
         if found.startswith(prefix):
-            rest = found[len(prefix) :]
-            return ((found if keep else rest) if rest else None), None
-    return None, found
+            rest = identifier_of(found[len(prefix) :])
+            return (found if keep and rest else rest), None
+    return None, found if rules.reference_names_customer else None
 
 
 def first_name(names: Iterable[object], email: str | None) -> str | None:
     """The first that names anybody: Checkout repeats the e-mail address where the buyer gave no name."""
     for value in names:
         name = text_of(value)
-        if name and (email is None or name.casefold() != email.casefold()):
+        if name and not is_no_name(name) and (email is None or name.casefold() != email.casefold()):
             return name
     return None
 

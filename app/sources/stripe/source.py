@@ -1,13 +1,15 @@
 """Stripe as a source: its signature, and which function maps which type of event."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 
 from app.model import Inbound, Mapped, Rules
-from app.sources.base import Source
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
+from app.sources.stripe.references import notice_order_numbers
+from app.sources.webhook import Webhook
+
+NAME = "stripe"
 
 SCHEME = HmacScheme(header="Stripe-Signature", template="{t}.{body}", pairs=("t", "v1"), tolerance_seconds=300)
 """Only v1 counts; the key is the whole secret, whsec_ included. https://docs.stripe.com/webhooks#verify-manually"""
@@ -40,39 +42,30 @@ MAPPERS: dict[str, Callable[[StripeEvent], Mapped]] = {
 }
 
 
-class Stripe:
-    """The Source called stripe. Stateless."""
-
-    name = "stripe"
-    title = "Stripe"
-    signed = True
-
-    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
-        """While a secret is rolled Stripe sends one v1 for each; each endpoint, live and test, has its own."""
-        SCHEME.verify(inbound, secrets, now)
-
-    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
-        return SCHEME.sign(body, secret, now)
-
-    def stamp(self, body: bytes, secret: str) -> bytes:
-        return body
-
-    def map(self, inbound: Inbound, rules: Rules) -> Mapped:
-        """Raises MalformedEvent where the body is no event; whatever else may be wrong with it is an outcome."""
-        event = read_event(inbound.body, rules)
-        if event.is_thin:
-            reason = (
-                f"{event.type} is a thin event, which tells no amounts: create a snapshot destination in Stripe instead"
-            )
-            return event.ignore(reason)
-        if event.is_test and not rules.accept_test_events:
-            return event.ignore(f"{event.type} is a test event (livemode is false), and these are not accepted here")
-        mapper = MAPPERS.get(event.type)
-        if mapper is None:
-            return event.ignore(f"{event.type} is not a conversion")
-        if not event.object:
-            return event.ignore(f"{event.type} came without its object (data.object): nothing can be read from it")
-        return mapper(event)
+def read(inbound: Inbound, rules: Rules) -> Mapped:
+    """Raises MalformedEvent where the body is no event; whatever else may be wrong with it is an outcome."""
+    event = read_event(inbound.body, rules)
+    if event.is_thin:
+        reason = (
+            f"{event.type} is a thin event, which tells no amounts: create a snapshot destination in Stripe instead"
+        )
+        return event.ignore(reason)
+    if event.is_test and not rules.accepts_test_events(NAME):
+        return event.ignore("Stripe test-mode event. Set STRIPE_ALLOW_TEST_EVENTS=1 to accept these.")
+    mapper = MAPPERS.get(event.type)
+    if mapper is None:
+        return event.ignore(f"{event.type} is not a conversion")
+    if not event.object:
+        return event.ignore(f"{event.type} came without its object (data.object): nothing can be read from it")
+    return mapper(event)
 
 
-SOURCE: Source = Stripe()
+SOURCE = Webhook(
+    NAME,
+    "Stripe",
+    SCHEME,
+    read,
+    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
+    telling_event="checkout.session.completed",
+    notices=notice_order_numbers,
+)

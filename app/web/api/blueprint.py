@@ -29,15 +29,15 @@ def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     @blueprint.get("/stats")
     def stats() -> Response:
         only()
-        with look(ledger) as connection:
-            return jsonify(stats_of(ledger, connection, tallies))
+        with look(ledger) as tx:
+            return jsonify(stats_of(tx, tallies))
 
     @blueprint.get("/audit")
     def audit() -> Response:
         only("before", "limit")
         before, limit = number("before"), page_size()
-        with look(ledger) as connection:
-            lines = list(lines_of(ledger, connection, before=before, limit=limit))
+        with look(ledger) as tx:
+            lines = list(lines_of(tx, before=before, limit=limit))
         return jsonify(audit=lines, next_before=lines[-1]["id"] if len(lines) == limit else None)
 
     @blueprint.get("/openapi.json")

@@ -7,12 +7,11 @@ import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
-from sqlalchemy import Connection
 from werkzeug.exceptions import UnprocessableEntity
 
 from app.ledger.actions import replay
-from app.ledger.engine import plan_by_value
 from app.ledger.reading import deliveries, filters
+from app.ledger.transaction import Tx
 from app.web.api.answers import ACTOR
 from app.web.pages.failed import BATCH, MARK
 from app.web.params import FILTER, filter_of, json_object, only, whole_in
@@ -39,8 +38,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         only()
         wanted, after, mark = asked(DISCARDABLE)
         if mark is None:
-            with ledger.read() as connection:
-                mark = replay.new_mark(ledger, connection)
+            with ledger.read() as tx:
+                mark = replay.new_mark(tx)
         done, left, after = run(parts, wanted, "discard", after, mark=mark)
         return jsonify(discarded=done, left_alone=left, next=after, mark=mark)
 
@@ -54,9 +53,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         done, left, until = 0, 0, time.monotonic() + PATIENCE_SECONDS
         while True:
 
-            def batch(connection: Connection, after: int = after or 0) -> tuple[list[bool], int | None]:
-                lines = replay.marked(ledger, connection, mark, after=after, limit=BATCH)
-                mended = [replay.undo_discard(ledger, connection, one, actor=ACTOR).done for _, one in lines]
+            def batch(tx: Tx, after: int = after or 0) -> tuple[list[bool], int | None]:
+                lines = replay.marked(tx, mark, after=after, limit=BATCH)
+                mended = [replay.undo_discard(tx, one, actor=ACTOR).done for _, one in lines]
                 return mended, lines[-1][0] if len(lines) == BATCH else None
 
             mended, after = ledger.transact(batch)
@@ -84,10 +83,10 @@ def run(
     ledger, done, left, until = parts.ledger, 0, 0, time.monotonic() + PATIENCE_SECONDS
     while True:
 
-        def batch(connection: Connection, before: int | None = after) -> tuple[int, int, int | None]:
-            plan_by_value(ledger, connection)
-            ids, following = deliveries.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
-            count = len(replay.mend(ledger, connection, ids, verb, actor=ACTOR, mark=mark))
+        def batch(tx: Tx, before: int | None = after) -> tuple[int, int, int | None]:
+            tx.plan_by_value()
+            ids, following = deliveries.ids(tx, wanted, parts.sources, before=before, limit=BATCH)
+            count = len(replay.mend(tx, ids, verb, actor=ACTOR, mark=mark))
             return count, len(ids) - count, following
 
         count, alone, after = ledger.transact(batch)

@@ -21,8 +21,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
 
     def page_of(wanted: filters.Filter, before: int | None, limit: int) -> filters.Page:
-        with look(ledger) as connection:
-            return deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+        with look(ledger) as tx:
+            return deliveries_that_match(tx, wanted, parts.sources, before=before, limit=limit)
 
     @blueprint.get("/deliveries")
     def deliveries() -> Response:
@@ -40,26 +40,26 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries/<int:delivery_id>")
     def delivery(delivery_id: int) -> Response:
         only()
-        with look(ledger) as connection:
-            return jsonify(reading_deliveries.delivery(ledger, connection, delivery_id))
+        with look(ledger) as tx:
+            return jsonify(reading_deliveries.delivery(tx, delivery_id))
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     def replay_one(delivery_id: int) -> Response:
         only("force")
         force = one_of("force", ("0", "1", "true", "false")) in ("1", "true")
-        mended = ledger.transact(lambda c: replay(ledger, c, delivery_id, actor=ACTOR, force=force))
+        mended = ledger.transact(lambda tx: replay(tx, delivery_id, actor=ACTOR, force=force))
         parts.nudge()
         return told(mended)
 
     @blueprint.post("/deliveries/<int:delivery_id>/discard")
     def discard_one(delivery_id: int) -> Response:
         only()
-        return told(ledger.transact(lambda c: discard(ledger, c, delivery_id, actor=ACTOR)))
+        return told(ledger.transact(lambda tx: discard(tx, delivery_id, actor=ACTOR)))
 
     @blueprint.post("/deliveries/<int:delivery_id>/undo")
     def undo_one(delivery_id: int) -> Response:
         only()
-        mended = ledger.transact(lambda c: undo_discard(ledger, c, delivery_id, actor=ACTOR))
+        mended = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=ACTOR))
         parts.nudge()
         return told(mended)
 
@@ -70,12 +70,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         if not isinstance(given, dict):
             raise UnprocessableEntity("send the whole edited payload as payload, a JSON object")
         text = json.dumps(given)
-        with look(ledger) as connection:
-            found = reading_deliveries.delivery(ledger, connection, delivery_id)
-            reason = why_not_editable(ledger, connection, found)
-        problem = None if reason else problem_of(found["payload"], text)
+        with look(ledger) as tx:
+            found = reading_deliveries.delivery(tx, delivery_id)
+            reason = why_not_editable(tx, found)
+        problem = None if reason else problem_of(parts.dialect(found["destination"]), found, text)
         if problem:
             raise UnprocessableEntity(problem)
-        mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=ACTOR))
+        mended = ledger.transact(lambda tx: edit(tx, found, text, actor=ACTOR))
         parts.nudge()
         return told(mended)

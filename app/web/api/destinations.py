@@ -20,12 +20,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/destinations")
     def destinations() -> Response:
         only()
-        with look(ledger) as connection:
-            states = {one["name"]: one for one in stats.destinations(ledger, connection)}
-            found = [
-                {**state_of(name, states.get(name)), "waiting": overview.waiting(ledger, connection, name)}
-                for name in known
-            ]
+        with look(ledger) as tx:
+            states = {one["name"]: one for one in stats.destinations(tx)}
+            found = [{**state_of(name, states.get(name)), "waiting": overview.waiting(tx, name)} for name in known]
         return jsonify(destinations=found)
 
     @blueprint.post("/destinations/<name>/pause")
@@ -33,14 +30,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         only()
         must_know(name)
         reason = text_in(json_object("reason"), "reason") if request.get_data() else None
-        done = ledger.transact(lambda c: breaker.pause(ledger, c, name, reason or "", actor=ACTOR))
+        done = ledger.transact(lambda tx: breaker.pause(tx, name, reason or "", actor=ACTOR))
         return jsonify(name=name, done=done, message=f"{name} is paused" if done else f"{name} was paused already")
 
     @blueprint.post("/destinations/<name>/resume")
     def resume(name: str) -> Response:
         only()
         must_know(name)
-        done = ledger.transact(lambda c: breaker.resume(ledger, c, name, actor=ACTOR))
+        done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=ACTOR))
         parts.nudge()
         return jsonify(name=name, done=done, message=f"{name} goes on" if done else f"{name} was not paused")
 

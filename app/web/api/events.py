@@ -19,8 +19,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
 
     def page_of(wanted: EventFilter, before: int | None, limit: int) -> Page:
-        with look(ledger) as connection:
-            return events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+        with look(ledger) as tx:
+            return events_that_match(tx, wanted, parts.sources, before=before, limit=limit)
 
     @blueprint.get("/events")
     def events() -> Response:
@@ -38,8 +38,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/events/<path:event_id>")
     def event(event_id: str) -> Response:
         only()
-        with look(ledger) as connection:
-            found = reading_events.event(ledger, connection, event_id)
+        with look(ledger) as tx:
+            found = reading_events.event(tx, event_id)
         if found is None:
             raise NotFound(f"there is no event {event_id}")
         return jsonify(found)
@@ -48,6 +48,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def remap() -> Response:
         only()
         message = map_parked_anew(parts)
-        ledger.transact(lambda c: note(ledger, c, ACTOR, "remap", "parked events", message))
+        ledger.transact(lambda tx: note(tx, ACTOR, "remap", "parked events", message))
         parts.nudge()
         return jsonify(message=message)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy import Connection
 from werkzeug.exceptions import Conflict, NotFound
 
 from app.ledger.actions.forget import BeingSent, Forgotten, forget
-from app.ledger.engine import Ledger, look
+from app.ledger.engine import look
 from app.ledger.reading import persons as reading_persons
+from app.ledger.transaction import Tx
 from app.web.api.answers import ACTOR
 from app.web.params import number, only, page_size, text_in
 from app.web.services import Parts
@@ -21,18 +21,18 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def persons() -> Response:
         only("q", "before", "limit")
         text, before, limit = text_in(request.args, "q"), number("before"), page_size()
-        with look(ledger) as connection:
-            ids = reading_persons.named(ledger, connection, text) if text else None
-            page = reading_persons.persons(ledger, connection, ids=ids, before=before, limit=limit)
+        with look(ledger) as tx:
+            ids = reading_persons.named(tx, text) if text else None
+            page = reading_persons.persons(tx, ids=ids, before=before, limit=limit)
         return jsonify(persons=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/persons/<int:person_id>")
     def person(person_id: int) -> Response:
         only()
-        with look(ledger) as connection:
-            found = known(ledger, connection, person_id)
-            steps = reading_persons.journey(ledger, connection, found)
-            found["events"] = reading_persons.events_of(ledger, connection, person_id)
+        with look(ledger) as tx:
+            found = known(tx, person_id)
+            steps = reading_persons.journey(tx, found)
+            found["events"] = reading_persons.events_of(tx, person_id)
         found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank")} for step in steps]
         found["why"] = reading_persons.why_this_id(found)
         return jsonify(found)
@@ -41,9 +41,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def forget_one(person_id: int) -> Response:
         only()
 
-        def work(connection: Connection) -> Forgotten:
-            known(ledger, connection, person_id)
-            return forget(ledger, connection, person_id, actor=ACTOR)
+        def work(tx: Tx) -> Forgotten:
+            known(tx, person_id)
+            return forget(tx, person_id, actor=ACTOR)
 
         try:
             done = ledger.transact(work)
@@ -52,9 +52,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return jsonify(id=person_id, events=done.events, deliveries=done.deliveries, discarded=done.discarded)
 
 
-def known(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any]:
+def known(tx: Tx, person_id: int) -> dict[str, Any]:
     """Raises NotFound."""
-    found = reading_persons.person(ledger, connection, person_id)
+    found = reading_persons.person(tx, person_id)
     if found is None:
         raise NotFound(f"there is no person {person_id}")
     return found

@@ -84,10 +84,21 @@ DELIVERY: Schema = {
     "conversion_id": NUMBER,
     "held": YES,
     "sending": YES,
+    "amount": {"type": ["number", "null"], "description": "In major units of `currency`, whatever the format sends."},
+    "currency": BLANK_TEXT,
+    "invoice_id": BLANK_TEXT,
+    "customer_id": BLANK_TEXT,
+    "email": BLANK_TEXT,
+    "omitted": {
+        "type": "array",
+        "items": TEXT,
+        "description": "What the format left out of the payload or shortened.",
+    },
+    "note": {**BLANK_TEXT, "description": "What the destination's answer means beyond its status."},
 }
 ATTEMPT: Schema = {
     "number": NUMBER,
-    "result": {"enum": ["delivered", "transient", "permanent", "unknown", "unauthorized"]},
+    "result": {"enum": ["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected"]},
     "by_hand": YES,
     "started_at": TIME,
     "duration_ms": COUNT,

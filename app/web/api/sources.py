@@ -18,10 +18,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/sources")
     def sources() -> Response:
         only()
-        with look(ledger) as connection:
-            known = activity(ledger, connection, parts.sources)
-            since = ledger.now(connection) - LATELY_DAYS * DAY_MS
-            refused = refusals(ledger, connection, parts.sources, since)
+        with look(ledger) as tx:
+            known = activity(tx, parts.sources)
+            since = tx.now() - LATELY_DAYS * DAY_MS
+            refused = refusals(tx, parts.sources, since)
         base = parts.settings.public_url or parts.settings.own_url
         found = [
             {

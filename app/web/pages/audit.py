@@ -16,6 +16,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def audit() -> str:
         before = number("before")
-        with look(ledger) as connection:
-            lines = lines_of(ledger, connection, before=before, limit=ROWS)
+        with look(ledger) as tx:
+            lines = lines_of(tx, before=before, limit=ROWS)
         return render_template("audit.html", lines=lines, before=before, more=len(lines) == ROWS)

@@ -32,15 +32,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def deliveries() -> str:
         fields, before = filled(FILTER), number("before")
         wanted = replace(filter_of(fields), whole_addresses=not is_operator())
-        with look(ledger) as connection:
-            page = deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+        with look(ledger) as tx:
+            page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
         return render_template("deliveries.html", page=page, fields=fields, before=before, statuses=STATUSES)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required
     def delivery(delivery_id: int) -> str:
-        with look(ledger) as connection:
-            found = story(ledger, connection, delivery_id)
+        with look(ledger) as tx:
+            found = story(tx, delivery_id)
         curl = as_curl(found, destinations.get(found["destination"]), variables.get(found["destination"], VARIABLE))
         left = len(parts.settings.schedule_seconds) - found["tries"]
         return render_template("delivery.html", delivery=found, curl=curl, left=left)
@@ -49,19 +49,19 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def replay_one(delivery_id: int) -> Response:
         force = request.form.get("force") == "1"
-        mended = ledger.transact(lambda c: replay(ledger, c, delivery_id, actor=actor(), force=force))
+        mended = ledger.transact(lambda tx: replay(tx, delivery_id, actor=actor(), force=force))
         parts.nudge()
         return back(mended)
 
     @blueprint.post("/deliveries/<int:delivery_id>/discard")
     @login_required
     def discard_one(delivery_id: int) -> Response:
-        return back(ledger.transact(lambda c: discard(ledger, c, delivery_id, actor=actor())))
+        return back(ledger.transact(lambda tx: discard(tx, delivery_id, actor=actor())))
 
     @blueprint.post("/deliveries/<int:delivery_id>/undo")
     @login_required
     def undo_one(delivery_id: int) -> Response:
-        mended = ledger.transact(lambda c: undo_discard(ledger, c, delivery_id, actor=actor()))
+        mended = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=actor()))
         parts.nudge()
         return back(mended)
 
@@ -69,8 +69,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     @operator_required
     def ask_edit(delivery_id: int) -> Any:
-        with look(ledger) as connection:
-            found = story(ledger, connection, delivery_id)
+        with look(ledger) as tx:
+            found = story(tx, delivery_id)
         if found["not_editable"]:
             return back(Mended(delivery_id, False, found["not_editable"]))
         text = json.dumps(found["payload"], indent=2, ensure_ascii=False)
@@ -80,12 +80,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def edit_one(delivery_id: int) -> Any:
         text = request.form.get("payload", "")
-        with look(ledger) as connection:
-            found = story(ledger, connection, delivery_id)
-        problem = problem_of(found["payload"], text)
+        with look(ledger) as tx:
+            found = story(tx, delivery_id)
+        problem = problem_of(parts.dialect(found["destination"]), found, text)
         if problem and not found["not_editable"]:
             return render_template("edit.html", delivery=found, text=text, problem=problem), 422
-        mended = ledger.transact(lambda c: edit(ledger, c, found, text, actor=actor()))
+        mended = ledger.transact(lambda tx: edit(tx, found, text, actor=actor()))
         parts.nudge()
         return back(mended)
 

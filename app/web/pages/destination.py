@@ -20,12 +20,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/destination")
     @login_required
     def destination() -> str:
-        with look(ledger) as connection:
-            states = {one["name"]: one for one in stats.destinations(ledger, connection)}
-            waiting = {name: overview.waiting(ledger, connection, name) for name in known}
-            lines = [
-                line for name in known for line in audit(ledger, connection, subject=f"destination {name}", limit=10)
-            ]
+        with look(ledger) as tx:
+            states = {one["name"]: one for one in stats.destinations(tx)}
+            waiting = {name: overview.waiting(tx, name) for name in known}
+            lines = [line for name in known for line in audit(tx, subject=f"destination {name}", limit=10)]
         return render_template(
             "destination.html",
             destinations=parts.destinations,
@@ -40,7 +38,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def pause(name: str) -> Response:
         must_know(name)
         reason = request.form.get("reason", "")
-        done = ledger.transact(lambda c: breaker.pause(ledger, c, name, reason, actor=actor()))
+        done = ledger.transact(lambda tx: breaker.pause(tx, name, reason, actor=actor()))
         return told(
             f"{name} is paused" if done else f"{name} was paused already", url_for(".destination"), is_done=done
         )
@@ -49,7 +47,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def resume(name: str) -> Response:
         must_know(name)
-        done = ledger.transact(lambda c: breaker.resume(ledger, c, name, actor=actor()))
+        done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=actor()))
         parts.nudge()
         return told(f"{name} goes on" if done else f"{name} was not paused", url_for(".destination"), is_done=done)
 

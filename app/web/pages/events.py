@@ -31,15 +31,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def events() -> str:
         fields, before = filled(EVENTS_FILTER), number("before")
         wanted = replace(events_asked(fields), whole_addresses=not is_operator())
-        with look(ledger) as connection:
-            page = events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
+        with look(ledger) as tx:
+            page = events_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
         return render_template("events.html", page=page, fields=fields, before=before, outcomes=OUTCOMES)
 
     @blueprint.get("/events/<int:event_id>")
     @login_required
     def event(event_id: int) -> str:
-        with look(ledger) as connection:
-            found = reading_events.event(ledger, connection, event_id)
+        with look(ledger) as tx:
+            found = reading_events.event(tx, event_id)
         if found is None:
             raise NotFound(f"there is no event {event_id}")
         return render_template("event.html", event=found)
@@ -48,15 +48,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def remap() -> Response:
         message = map_parked_anew(parts)
-        ledger.transact(lambda c: note(ledger, c, actor(), "remap", "parked events", message))
+        ledger.transact(lambda tx: note(tx, actor(), "remap", "parked events", message))
         parts.nudge()
         return told(message, url_for(".events", outcome="parked"))
 
     @blueprint.get("/sandbox")
     @login_required
     def sandbox() -> str:
-        with look(ledger) as connection:
-            received = reading_sandbox.sandbox(ledger, connection)
+        with look(ledger) as tx:
+            received = reading_sandbox.sandbox(tx)
         return render_template("sandbox.html", received=received)
 
 

@@ -1,4 +1,4 @@
-"""CSV of deliveries and events, read from the ledger page by page, so that a million rows need no memory."""
+"""CSV of deliveries and events, a page of the ledger after the other, so that a million rows need no memory."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         wanted = replace(filter_of(filled(FILTER)), whole_addresses=not is_operator())
 
         def page_of(before: int | None, limit: int) -> Page:
-            with look(ledger) as connection:
-                return deliveries_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+            with look(ledger) as tx:
+                return deliveries_that_match(tx, wanted, parts.sources, before=before, limit=limit)
 
         return table("deliveries", DELIVERY, every_row(page_of), is_masked=not is_operator())
 
@@ -34,7 +34,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         wanted = replace(events_asked(filled(EVENTS_FILTER)), whole_addresses=not is_operator())
 
         def page_of(before: int | None, limit: int) -> Page:
-            with look(ledger) as connection:
-                return events_that_match(ledger, connection, wanted, parts.sources, before=before, limit=limit)
+            with look(ledger) as tx:
+                return events_that_match(tx, wanted, parts.sources, before=before, limit=limit)
 
         return table("events", EVENT, every_row(page_of), is_masked=not is_operator())

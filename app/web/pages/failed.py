@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
-from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
 from app.ledger.actions import replay
-from app.ledger.engine import look, plan_by_value
+from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
+from app.ledger.transaction import Tx
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
@@ -35,11 +35,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def failed() -> str:
         fields, before = given(request.args), number("before")
         wanted = filter_of(fields)
-        with look(ledger) as connection:
-            wanted = deliveries.resolve(ledger, connection, wanted, parts.sources)
-            page = deliveries.failed(ledger, connection, wanted, parts.sources, before=before, limit=ROWS)
-            groups = deliveries.groups(ledger, connection, wanted, parts.sources)
-            matching, is_all = deliveries.count(ledger, connection, wanted, parts.sources)
+        with look(ledger) as tx:
+            wanted = deliveries.resolve(tx, wanted, parts.sources)
+            page = deliveries.failed(tx, wanted, parts.sources, before=before, limit=ROWS)
+            groups = deliveries.groups(tx, wanted, parts.sources)
+            matching, is_all = deliveries.count(tx, wanted, parts.sources)
         return render_template(
             "failed.html",
             page=page,
@@ -57,8 +57,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         job = job_of(request.form)
         matching, is_all = len(job["ids"]), True
         if job["all"]:
-            with look(ledger) as connection:
-                matching, is_all = deliveries.count(ledger, connection, filter_of(job["fields"]), parts.sources)
+            with look(ledger) as tx:
+                matching, is_all = deliveries.count(tx, filter_of(job["fields"]), parts.sources)
         if not matching:
             text = "nothing was chosen: tick some deliveries, or “all that match”"
             return told(text, url_for(".failed", **job["fields"]), is_done=False)
@@ -112,21 +112,21 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
     """The next batch of a job; the job as it stands then, with `after` None once all is done."""
     ledger = parts.ledger
 
-    def work(connection: Connection) -> dict[str, Any]:
-        mark = job["mark"] or (replay.new_mark(ledger, connection) if job["verb"] == "discard" else "")
+    def work(tx: Tx) -> dict[str, Any]:
+        mark = job["mark"] or (replay.new_mark(tx) if job["verb"] == "discard" else "")
         if job["verb"] == "undo":
-            lines = replay.marked(ledger, connection, mark, after=job["after"] or 0, limit=BATCH)
-            mended = [replay.undo_discard(ledger, connection, one, actor=actor()).done for _, one in lines]
+            lines = replay.marked(tx, mark, after=job["after"] or 0, limit=BATCH)
+            mended = [replay.undo_discard(tx, one, actor=actor()).done for _, one in lines]
             done, chosen = sum(mended), len(mended)
             after = lines[-1][0] if len(lines) == BATCH else None
         else:
             ids, after = job["ids"], None
             if job["all"]:
-                plan_by_value(ledger, connection)
+                tx.plan_by_value()
                 wanted, before = filter_of(job["fields"]), job["after"]
-                ids, after = deliveries.ids(ledger, connection, wanted, parts.sources, before=before, limit=BATCH)
+                ids, after = deliveries.ids(tx, wanted, parts.sources, before=before, limit=BATCH)
             chosen = len(ids)
-            done = len(replay.mend(ledger, connection, ids, job["verb"], actor=actor(), mark=mark))
+            done = len(replay.mend(tx, ids, job["verb"], actor=actor(), mark=mark))
         left = job["left"] + chosen - done
         return {**job, "mark": mark, "after": after, "done": job["done"] + done, "left": left}
 

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from flask import Blueprint, render_template, request
-from sqlalchemy import Connection
 
 from app.ledger.alerting.incidents import alarms
-from app.ledger.engine import Ledger, look
+from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters, stats
 from app.ledger.reading import overview as lately
+from app.ledger.transaction import Tx
 from app.web.auth import login_required
 from app.web.services import Parts
 
@@ -55,12 +55,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def overview() -> str:
         span = request.args.get("span")
         span = span if span in lately.SPANS else "day"
-        with look(ledger) as connection:
-            found = stand(ledger, connection, names)
-            bars = traffic(ledger, connection, span, kept)
-            deliveries = reading_deliveries.deliveries(ledger, connection, limit=LAST_SHOWN)
-            dead = reading_deliveries.groups(ledger, connection, DEAD, parts.sources, REASONS_SHOWN)
-            sources = lately.last_events(ledger, connection, parts.sources)
+        with look(ledger) as tx:
+            found = stand(tx, names)
+            bars = traffic(tx, span, kept)
+            deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
+            dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
+            sources = lately.last_events(tx, parts.sources)
         return render_template(
             "overview.html",
             stand=found,
@@ -77,35 +77,33 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         )
 
 
-def stand(ledger: Ledger, connection: Connection, names: Sequence[str]) -> dict[str, Any]:
+def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
     """How things stand now. names: the destinations there are; `left` are others for which something still waits."""
-    brakes = stats.destinations(ledger, connection)
+    brakes = stats.destinations(tx)
     others = [one["name"] for one in brakes if one["name"] not in names]
-    left = {name: lately.waiting(ledger, connection, name) for name in others}
-    oldest_id, oldest = lately.oldest_waiting(ledger, connection)
+    left = {name: lately.waiting(tx, name) for name in others}
+    oldest_id, oldest = lately.oldest_waiting(tx)
     return {
-        **lately.counts(ledger, connection),
-        "has_events": lately.has_events(ledger, connection),
+        **lately.counts(tx),
+        "has_events": lately.has_events(tx),
         "oldest": oldest,
         "oldest_id": oldest_id,
-        "oldest_seconds": lately.seconds_since(oldest, ledger.now(connection)),
-        "timing": lately.timing(ledger, connection),
-        "workers_alive": len(stats.workers_alive(ledger, connection)),
+        "oldest_seconds": lately.seconds_since(oldest, tx.now()),
+        "timing": lately.timing(tx),
+        "workers_alive": len(stats.workers_alive(tx)),
         "destinations": [one for one in brakes if one["name"] in names],
         "left": {name: count for name, count in left.items() if count},
-        "unsent_alerts": [one for one in alarms(ledger, connection) if one.problem],
+        "unsent_alerts": [one for one in alarms(tx) if one.problem],
     }
 
 
-def traffic(ledger: Ledger, connection: Connection, span: str, kept: Kept) -> list[dict[str, Any]]:
+def traffic(tx: Tx, span: str, kept: Kept) -> list[dict[str, Any]]:
     """The bars of a chart."""
     seconds, count = lately.SPANS[span]
-    starts = lately.bar_starts(ledger.now(connection), seconds, count)
+    starts = lately.bar_starts(tx.now(), seconds, count)
     size = starts[1] - starts[0]
-    over = [
-        kept.get((span, start), partial(lately.bar, ledger, connection, start, start + size)) for start in starts[:-1]
-    ]
-    return [*over, lately.bar(ledger, connection, starts[-1], starts[-1] + size)]
+    over = [kept.get((span, start), partial(lately.bar, tx, start, start + size)) for start in starts[:-1]]
+    return [*over, lately.bar(tx, starts[-1], starts[-1] + size)]
 
 
 def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
-from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response
 
 from app.ledger.actions.forget import BeingSent, forget
 from app.ledger.engine import Ledger, look
 from app.ledger.reading import persons as reading_persons
+from app.ledger.transaction import Tx
 from app.web.auth import is_operator, login_required
 from app.web.params import number
 
@@ -24,9 +24,9 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     @login_required
     def persons() -> Any:
         wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
-        with look(ledger) as connection:
-            ids = reading_persons.named(ledger, connection, wanted) if wanted else None
-            page = reading_persons.persons(ledger, connection, ids=ids, before=before, limit=ROWS)
+        with look(ledger) as tx:
+            ids = reading_persons.named(tx, wanted) if wanted else None
+            page = reading_persons.persons(tx, ids=ids, before=before, limit=ROWS)
         if wanted and len(page) == 1 and before is None:
             return redirect(url_for(".person", person_id=page[0]["id"]))
         return render_template("persons.html", persons=page, wanted=wanted, before=before, more=len(page) == ROWS)
@@ -34,12 +34,12 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     @blueprint.get("/persons/<int:person_id>")
     @login_required
     def person(person_id: int) -> Any:
-        with look(ledger) as connection:
-            found = _person(ledger, connection, person_id)
+        with look(ledger) as tx:
+            found = _person(tx, person_id)
             if found["merged_into"] is not None:
                 return redirect(url_for(".person", person_id=found["merged_into"]))
-            steps = reading_persons.journey(ledger, connection, found)
-            events = reading_persons.events_of(ledger, connection, person_id)
+            steps = reading_persons.journey(tx, found)
+            events = reading_persons.events_of(tx, person_id)
         conflicts = [step for step in steps if step["what"] == "conflict"]
         why = reading_persons.why_this_id(found)
         return render_template("person.html", person=found, steps=steps, events=events, conflicts=conflicts, why=why)
@@ -49,16 +49,16 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     def confirm(person_id: int) -> str:
         if not is_operator():
             raise Forbidden("this login may look, and change nothing")
-        with look(ledger) as connection:
-            found = _person(ledger, connection, person_id)
+        with look(ledger) as tx:
+            found = _person(tx, person_id)
         return render_template("forget.html", person=found)
 
     @blueprint.post("/persons/<int:person_id>/forget")
     @login_required
     def forget_one(person_id: int) -> Response:
-        def work(connection: Connection) -> Any:
-            _person(ledger, connection, person_id)
-            return forget(ledger, connection, person_id, actor=session["name"])
+        def work(tx: Tx) -> Any:
+            _person(tx, person_id)
+            return forget(tx, person_id, actor=session["name"])
 
         try:
             done = ledger.transact(work)
@@ -75,9 +75,9 @@ def create_blueprint(ledger: Ledger) -> Blueprint:
     return blueprint
 
 
-def _person(ledger: Ledger, connection: Connection, person_id: int) -> dict[str, Any]:
+def _person(tx: Tx, person_id: int) -> dict[str, Any]:
     """Raises NotFound."""
-    found = reading_persons.person(ledger, connection, person_id)
+    found = reading_persons.person(tx, person_id)
     if found is None:
         raise NotFound(f"there is no person {person_id}")
     return found

@@ -18,10 +18,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def search_all() -> str:
         text = storable(request.args.get("q", "").strip())
-        with look(ledger) as connection:
-            found = search.find(ledger, connection, text, parts.sources, whole_addresses=not is_operator())
-            ids = search.deliveries_of(ledger, connection, found, ROWS) if text else []
-            deliveries = rows.deliveries_by_id(ledger, connection, ids)
-            persons = reading_persons.persons(ledger, connection, ids=found.person_ids[:ROWS], limit=ROWS)
-            events = reading_events.events_by_id(ledger, connection, found.event_ids[:ROWS])
+        with look(ledger) as tx:
+            found = search.find(tx, text, parts.sources, whole_addresses=not is_operator())
+            ids = search.deliveries_of(tx, found, ROWS) if text else []
+            deliveries = rows.deliveries_by_id(tx, ids)
+            persons = reading_persons.persons(tx, ids=found.person_ids[:ROWS], limit=ROWS)
+            events = reading_events.events_by_id(tx, found.event_ids[:ROWS])
         return render_template("search.html", q=text, deliveries=deliveries, persons=persons, events=events, rows=ROWS)

@@ -13,6 +13,7 @@ from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.alerting.refusals import refusals
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
+from app.ledger.reading.events import newest_bodies
 from app.ledger.reading.overview import COUNTED, LATELY_DAYS, activity
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
@@ -38,7 +39,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             raise
         except BridgeError as error:
             return told(str(error), url_for("sources.index"), is_done=False)
-        ledger.transact(lambda c: note(ledger, c, actor(), "test event", f"source {name}", f"event {receipt.id}"))
+        ledger.transact(lambda tx: note(tx, actor(), "test event", f"source {name}", f"event {receipt.id}"))
         return told(
             f"the test event is here: {receipt.outcome}, {receipt.reason}", url_for(".event", event_id=receipt.id)
         )
@@ -62,10 +63,17 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
 
     def page(asked: str | None = None) -> str:
         """asked: the source whose URL is shown with its token."""
-        with look(ledger) as connection:
-            known = activity(ledger, connection, sources)
-            since = ledger.now(connection) - LATELY_DAYS * DAY_MS
-            refused = refusals(ledger, connection, sources, since)
+        with look(ledger) as tx:
+            known = activity(tx, sources)
+            since = tx.now() - LATELY_DAYS * DAY_MS
+            refused = refusals(tx, sources, since)
+            notices = [
+                (source.title, notice)
+                for source in sources.values()
+                if source.telling_event and settings.opens(source.name)
+                for bodies in [newest_bodies(tx, source.name, source.telling_event)]
+                if (notice := source.setup_notice(bodies, settings.rules))
+            ]
         rows = [
             _row(settings, source, shows_token=source.name == asked)
             | known[source.name]
@@ -78,6 +86,7 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         return render_template(
             "sources.html",
             sources=rows,
+            notices=notices,
             days=LATELY_DAYS,
             over=over,
             base_url=settings.public_url or settings.own_url,
@@ -94,7 +103,7 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
     def show_url(name: str) -> str:
         if not (name in sources and settings.path_tokens_of(name)):
             raise NotFound(f"there is no source called {name} whose URL carries a token")
-        ledger.transact(lambda c: note(ledger, c, session["name"], "show url", f"source {name}"))
+        ledger.transact(lambda tx: note(tx, session["name"], "show url", f"source {name}"))
         return page(name)  # and no redirect: the token must not get into the session, whose cookie anybody can read
 
     return blueprint

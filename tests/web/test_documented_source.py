@@ -1,4 +1,4 @@
-"""The README's source of one's own, copied as it stands, takes an order."""
+"""The short example of a source of your own in docs/sources.md, copied as it stands, takes an order."""
 
 import hashlib
 import hmac
@@ -17,9 +17,9 @@ ORDER = {
 }
 
 
-def test_the_readmes_source_of_ones_own_works(make_settings, tmp_path):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"```toml\n(\[sources\.shop\].*?)```", readme, re.DOTALL)
+def test_the_documented_source_of_your_own_works(make_settings, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    example = re.search(r"```toml\n(\[sources\.shop\].*?)```", page, re.DOTALL)
     assert example
     config = tmp_path / "bridge.toml"
     config.write_text(example.group(1), encoding="utf-8")
@@ -35,8 +35,8 @@ def test_the_readmes_source_of_ones_own_works(make_settings, tmp_path):
     assert refused.status_code == 401
     taken = client.post("/webhooks/shop", data=body, headers={"X-Shop-Signature": signature})
     assert (taken.status_code, taken.get_json()["outcome"]) == (200, "sale")
-    with ledger.read() as c:
-        (delivery,) = deliveries(ledger, c)
+    with ledger.read() as tx:
+        (delivery,) = deliveries(tx)
     payload = delivery["payload"]
     assert (payload["amount"], payload["currency"], payload["clickId"]) == (149.5, "EUR", "clk_9")
     assert payload["customerExternalId"] == "ida@example.com"

@@ -1,0 +1,155 @@
+"""The types of settings: each checks its value when it is read and says in plain words what it has to be."""
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from app.config.shapes import bearer_token, own_token, stripe_api_key
+
+APPENDED = ("/track/sale", "/track/lead")
+SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
+LONGEST_DELAY = 2_592_000
+REGION_HINTS = {"UK": "GB", "EN": "GB", "EL": "GR"}
+
+
+def web_url(value: str) -> str:
+    """`value` without a slash at its end. Raises ValueError unless it is a URL that can be posted to; never shows it."""
+    value = value.strip()
+    if any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("has a space or line break inside")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:  # its text shows what could not be read, which may be a password
+        raise ValueError("its host or port cannot be read") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL that begins with https:// (or http://), without quotes")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    return value.rstrip("/")
+
+
+def base_url(value: str) -> str:
+    """The same, of a URL that paths are appended to."""
+    if "?" in value or "#" in value:
+        raise ValueError("must hold no ? and no #: paths are appended to it")
+    return web_url(value)
+
+
+def destination_url(value: str) -> str:
+    """`value`, a web_url. Raises ValueError where it ends in a path that is appended to every destination's URL."""
+    path = urlsplit(value).path.rstrip("/").lower()
+    ending = next((one for one in APPENDED if path.endswith(one)), None)
+    if ending is not None:
+        raise ValueError(f"must be the base URL: remove {ending} from its end, which is appended by itself")
+    return value
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Raises ValueError."""
+    return tuple(ip_network(name, strict=False) for name in names(text))
+
+
+def names(text: str) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def variable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("must be the name of an environment variable, such as WAREHOUSE_TOKEN")
+    return value
+
+
+def _database_url(value: str) -> str:
+    text = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", value)
+    if not text.startswith(("postgresql://", "sqlite:///")):
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    return text
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ValueError("its host or port cannot be read") from None
+    return value
+
+
+def _networks(value: str) -> str:
+    try:
+        networks(value)
+    except ValueError:
+        raise ValueError("must be addresses or networks separated by commas, such as 10.0.0.0/8") from None
+    return value
+
+
+def _schedule(value: str) -> str:
+    try:
+        delays = [float(part) for part in value.split(",")]
+    except ValueError:
+        raise ValueError("must be seconds separated by commas, such as 5,30,120") from None
+    if not delays or any(not 0 <= delay <= LONGEST_DELAY for delay in delays):
+        raise ValueError(f"each delay must lie between 0 and {LONGEST_DELAY} seconds")
+    return value
+
+
+def _sale_events(value: str) -> str:
+    if not names(value) or any(name not in SALE_EVENTS for name in names(value)):
+        raise ValueError(f"knows only {', '.join(SALE_EVENTS)}")
+    return value
+
+
+def _phone_region(value: str) -> str:
+    import phonenumbers
+
+    region = value.strip().upper()
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        hint = REGION_HINTS.get(region, "DE")
+        raise ValueError(f"must be a two-letter country code, such as {hint}")
+    return region
+
+
+def _host(value: str) -> str:
+    """An address or name to listen on: [::1] as URLs write it is ::1."""
+    host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if re.search(r"[\s/*@\[\]]", host) or re.fullmatch(r"[^:]*:\d*", host) or not host:
+        raise ValueError(
+            "must be an address or host name alone, such as 127.0.0.1, 0.0.0.0 or :: (PORT is a setting of its own)"
+        )
+    return host
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _secret(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
+
+
+WebUrl = Annotated[str, AfterValidator(web_url)]
+BaseUrl = Annotated[str, AfterValidator(base_url)]
+DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url)]
+SecretUrl = Annotated[SecretStr, _secret(web_url)]
+DatabaseUrl = Annotated[SecretStr, _secret(_database_url)]
+RedisUrl = Annotated[SecretStr, _secret(_redis_url)]
+BearerToken = Annotated[SecretStr, _secret(bearer_token)]
+OwnToken = Annotated[SecretStr, _secret(own_token)]
+ApiToken = Annotated[SecretStr, Field(min_length=16), _secret(own_token)]
+StripeApiKey = Annotated[SecretStr, _secret(stripe_api_key)]
+Networks = Annotated[str, AfterValidator(_networks)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+SaleEvents = Annotated[str, AfterValidator(_sale_events)]
+PhoneRegion = Annotated[str, AfterValidator(_phone_region)]
+Host = Annotated[str, AfterValidator(_host)]
+VariableName = Annotated[str, AfterValidator(variable_name)]
+InAnyCase = BeforeValidator(_lower)

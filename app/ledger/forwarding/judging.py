@@ -1,0 +1,231 @@
+"""What outcomes say of a destination, and of the deliveries that it refuses: who is at fault?
+
+One payload can be refused for itself (a firewall that dislikes what somebody wrote into a form) or fail for ever (a payload that
+crashes the destination). That must never stop the others, so a destination is judged by different deliveries, and a single one
+that is refused or fails beside others that are taken is judged by itself.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.ledger.forwarding.breaker import (
+    BREAKER_FAILURES,
+    PROBE_SECONDS,
+    SEVERAL,
+    DestinationState,
+    Mixed,
+    Refusals,
+    end_pause,
+    pause_refused,
+)
+from app.ledger.transaction import Tx
+
+if TYPE_CHECKING:
+    from app.ledger.forwarding.outcomes import Outcome
+
+REFUSED = ("unauthorized", "redirected")
+"""Results that say that the configuration is wrong: they spend no attempt, unless it turns out to be the delivery's own fault."""
+REFUSED_RETRY_SECONDS = (1, 5, 30, 120, 600, 1800)
+"""When a refused delivery is tried again, by how often it was refused."""
+PAUSE_PROBES = 3
+FRESH_MS = 60_000
+"""What was taken no longer ago says that the destination is well."""
+CLOCK_TOLERANCE_MS = 500
+"""started_at is by the worker's clock. What was in flight when the breaker opened began a second before the first probe."""
+MIXED_FAILURES = 64
+"""Failures in a row that open the breaker where some deliveries are known to fail for themselves."""
+MIXED_STEP_MS = 10_000
+MOST_IDS = 20
+LONGEST_LOCATION = 200
+
+
+def settle(
+    tx: Tx,
+    state: DestinationState,
+    outcomes: "Sequence[Outcome]",
+    *,
+    now: int,
+    token_print: str,
+) -> "list[Outcome]":
+    """`outcomes` with those that were refused decided: each waits, or is dead for its own fault."""
+    refused = [o for o in outcomes if o.result in REFUSED]
+    if not refused:
+        return list(outcomes)
+    taken_at = _taken_at(state, outcomes, token_print)
+    earlier = _refused_before(tx, [o.claimed.id for o in refused])
+    several = len({*state.refusals.ids, *(o.claimed.id for o in refused)}) >= SEVERAL
+
+    def decide(outcome: "Outcome") -> "Outcome":
+        if outcome.result not in REFUSED:
+            return outcome
+        what = f"answered {outcome.status}"
+        if location := _location(outcome):
+            what += f", a redirect to {location}"
+        count, before = earlier.get(outcome.claimed.id, (0, 0))
+        if taken_at is None:
+            alone = False
+        elif count:  # since it was refused, others were taken; or shortly before, and nothing else was refused
+            alone = taken_at >= before or (not several and before - taken_at <= FRESH_MS)
+        else:
+            alone = taken_at > outcome.started_at + outcome.duration_ms
+        if alone:
+            error = f"{what} while other deliveries were taken: the destination rejected this one"
+            return replace(outcome, result="permanent", error=error, due_at=None)
+        seconds = REFUSED_RETRY_SECONDS[min(count, len(REFUSED_RETRY_SECONDS) - 1)]
+        return replace(outcome, error=what, due_at=now + seconds * 1000)
+
+    return [decide(outcome) for outcome in outcomes]
+
+
+def judge(
+    tx: Tx,
+    destination: str,
+    state: DestinationState,
+    outcomes: "Sequence[Outcome]",
+    *,
+    now: int,
+    token_print: str,
+) -> None:
+    """What a batch of settled outcomes says of the destination: it takes, it refuses our configuration, or it is ill."""
+    taken_at = _taken_at(state, outcomes, token_print)
+    refusals = state.refusals
+    if any(o.result == "delivered" for o in outcomes):
+        assert taken_at is not None
+        if refusals.ids and taken_at > refusals.since:
+            refusals = Refusals()
+            if state.paused_token is not None:
+                end_pause(tx, destination, now=now)
+        if refusals != state.refusals or state.taken_print != token_print or taken_at - (state.taken_at or 0) > 1000:
+            tx.run(
+                "UPDATE destinations SET taken_at = ?, taken_print = ?, refused = ? WHERE name = ?",
+                *(taken_at, token_print, refusals.text() if refusals.ids else None, destination),
+            )
+    is_proven = taken_at is not None
+    refused = [o for o in outcomes if o.result in REFUSED and (taken_at is None or o.started_at > taken_at)]
+    if refused and state.paused_at is None:
+        _judge_refusals(tx, destination, refusals, refused, is_proven=is_proven, now=now, token=token_print)
+    _judge_failures(tx, destination, state, outcomes, now)
+
+
+def _judge_refusals(
+    tx: Tx,
+    destination: str,
+    refusals: Refusals,
+    refused: "Sequence[Outcome]",
+    *,
+    is_proven: bool,
+    now: int,
+    token: str,
+) -> None:
+    """Pauses where nothing was ever taken under this configuration and the answer is plain, or where several different deliveries
+    are refused, and further ones, tried singly, as well."""
+    doubted_at = refusals.doubted_at
+    probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
+    repeated = any(o.claimed.id in refusals.ids for o in probes)  # nothing is left that was not refused yet
+    plain = next((o for o in refused if o.status != 403), None)
+    ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
+    if (plain and not is_proven) or repeated or refusals.probes + len(probes) >= PAUSE_PROBES:
+        reason = _reason(destination, plain or refused[0])
+        pause_refused(tx, destination, reason, token, now=now)
+    if doubted_at is None and len(ids) >= SEVERAL:
+        doubted_at = now
+    since = min(refusals.since if refusals.ids else refused[0].started_at, *(o.started_at for o in refused))
+    found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(probes))
+    tx.run("UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
+
+
+def _judge_failures(
+    tx: Tx,
+    destination: str,
+    state: DestinationState,
+    outcomes: "Sequence[Outcome]",
+    now: int,
+) -> None:
+    """The breaker. A delivery that failed before says nothing new of a destination that took others lately."""
+    ill = [o for o in outcomes if o.result in ("transient", "unknown") and not _is_about_one(o) and o.status != 429]
+    if state.taken_at is not None and now - state.taken_at < FRESH_MS and not state.is_open:
+        ill = [o for o in ill if o.claimed.attempts == o.claimed.schedule_start]
+    well = any(o.result in ("delivered", "permanent") or _is_about_one(o) for o in outcomes)
+    failures, probe_at, mixed = state.failures, state.probe_at, state.mixed
+    if well:
+        if state.is_open or (ill and mixed.until > now):
+            mixed = Mixed(now + FRESH_MS if mixed.until < now + FRESH_MS - MIXED_STEP_MS else mixed.until)
+        failures, probe_at, mixed = 0, None, replace(mixed, failures=0)
+    elif ill and not state.is_open:
+        count = len(ill)
+        if mixed.until > now:
+            mixed = replace(mixed, failures=mixed.failures + count)
+            count = BREAKER_FAILURES if mixed.failures >= MIXED_FAILURES else 0
+        failures = min(failures + count, BREAKER_FAILURES)
+        probe_at = _next_probe(failures, now)
+    elif any(
+        o.started_at > (state.probe_at or 0) - CLOCK_TOLERANCE_MS for o in ill
+    ):  # else it was in flight when it opened
+        failures = state.failures + 1
+        probe_at = _next_probe(failures, now)
+    if (failures, probe_at, mixed) != (state.failures, state.probe_at, state.mixed):
+        tx.run(
+            "UPDATE destinations SET failures = ?, probe_at = ?, mixed = ? WHERE name = ?",
+            *(failures, probe_at, mixed.text() if mixed.until else None, destination),
+        )
+
+
+def _is_about_one(outcome: "Outcome") -> bool:
+    """A destination that works says that this one delivery is to be tried again: Dub's 404 until a lead event is readable."""
+    status = outcome.status or 0
+    return outcome.result == "transient" and 400 <= status <= 499 and status not in (408, 425, 429)
+
+
+def _next_probe(failures: int, now: int) -> int | None:
+    if failures < BREAKER_FAILURES:
+        return None
+    return now + PROBE_SECONDS[min(failures - BREAKER_FAILURES, len(PROBE_SECONDS) - 1)] * 1000
+
+
+def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str) -> int | None:
+    """When the newest attempt began that the destination took under this configuration; None where it took none."""
+    times = [o.started_at for o in outcomes if o.result == "delivered"]
+    if state.taken_at is not None and state.taken_print == token_print:
+        times.append(state.taken_at)
+    return max(times, default=None)
+
+
+def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """How often each of these deliveries was refused before, and when that began last (ms)."""
+    condition, value = tx.among("delivery_id", sorted(ids))
+    rows = tx.run(
+        f"SELECT delivery_id, COUNT(*), MAX(started_at) FROM attempts WHERE {condition}"
+        " AND result IN ('unauthorized', 'redirected') GROUP BY delivery_id",
+        value,
+    )
+    return {identity: (int(count), last) for identity, count, last in rows.all()}
+
+
+def _location(outcome: "Outcome") -> str:
+    """Where a redirect leads, without what may be secret in it: user, query and fragment."""
+    if outcome.result != "redirected" or not outcome.answer_headers:
+        return ""
+    text = str(json.loads(outcome.answer_headers).get("location", ""))
+    try:
+        parts = urlsplit(text)
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    except ValueError:
+        return ""
+    return "".join(c for c in host + parts.path if c.isprintable() and c != " ")[:LONGEST_LOCATION]
+
+
+def _reason(destination: str, outcome: "Outcome") -> str:
+    """Why it is paused, and what to set."""
+    is_main = destination == "main"
+    token = "DESTINATION_TOKEN" if is_main else f"the token of destination {destination}"
+    if outcome.result == "redirected":
+        url = "DESTINATION_URL" if is_main else f"destinations.{destination}.url"
+        location = _location(outcome)
+        leads = f", a redirect to {location}" if location else ", a redirect"
+        return f"the destination answered {outcome.status}{leads}: redirects are not followed, so correct {url}"
+    if outcome.status == 403:
+        return f"the destination answered 403: check {token}, or a firewall in front of it"
+    return f"the destination answered {outcome.status}: check {token}"

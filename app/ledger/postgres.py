@@ -1,0 +1,213 @@
+"""Connections to PostgreSQL: what DATABASE_URL means, deadlines for a server that stays silent, and poolers such as PgBouncer.
+
+DATABASE_URL is read as libpq does (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), several hosts
+included. `pgbouncer` is a parameter of our own, as in Prisma.
+"""
+
+import re
+import time
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
+
+from app.errors import ConfigurationError
+
+SESSION = "-c statement_timeout=20000 -c lock_timeout=10000"
+"""What each session begins with; options in DATABASE_URL come after these, and win."""
+DEADLINE_SECONDS = 23.0
+"""For one answer. It lies beyond the server's own statement_timeout, so it is only reached where nobody answers at all, or behind a
+pooler, which takes no statement_timeout."""
+FIRST_ANSWER_SECONDS = 5.0
+PING_SECONDS = 3.0
+PING_AFTER_SECONDS = 5.0
+"""A connection that was idle for that long is tried before it is used: its server may have gone without a word."""
+DEFAULTS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "fallback_application_name": "conversion-bridge",
+}
+HINTS = {
+    "schema": "for a schema of its own, give ?options=-csearch_path%3DNAME",
+    "currentschema": "for a schema of its own, give ?options=-csearch_path%3DNAME",
+    "search_path": "for a schema of its own, give ?options=-csearch_path%3DNAME",
+    "ssl": "give ?sslmode=require",
+    "sslaccept": "give ?sslmode=require or ?sslmode=verify-full",
+    "pool_timeout": "leave it out",
+    "connection_limit": "leave it out",
+    "pool_size": "leave it out",
+}
+_UNREADABLE = "DATABASE_URL cannot be read: is a character in its password not encoded?"
+_NOT_PASSED_ON = (
+    "DATABASE_URL has options, and the pooler in front of PostgreSQL (PgBouncer or another) does not pass them on:"
+    " connect to PostgreSQL directly, or give the database user its search_path by ALTER ROLE"
+)
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection on which no answer is waited for longer than `deadline_seconds` (None: as long as it takes)."""
+
+    deadline_seconds: float | None = DEADLINE_SECONDS
+    is_pooled = False
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        limit = self.deadline_seconds if timeout is None else timeout
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, limit)
+        except psycopg.OperationalError:
+            if timeout is not None or limit is None or time.monotonic() - began < limit or self.closed:
+                raise
+            if self.is_pooled:  # the server may be at work all the same, since it knows no statement_timeout
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=PING_SECONDS)
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer from PostgreSQL within {limit:g} s") from None
+
+    def ping(self) -> bool:
+        """Whether the server answers soon. For a connection that is in no transaction."""
+        before, self.deadline_seconds = self.deadline_seconds, PING_SECONDS
+        try:
+            self.autocommit = True
+            self.execute("SELECT 1", prepare=False)
+            self.autocommit = False
+        except psycopg.Error:
+            return False
+        self.deadline_seconds = before
+        return True
+
+
+class Server:
+    """Where DATABASE_URL leads. Raises ConfigurationError where that cannot be told."""
+
+    def __init__(self, url: str) -> None:
+        parameters, own = _read(url)
+        self._options = parameters.pop("options", "")
+        self._parameters = {**DEFAULTS, **parameters}
+        if "," in parameters.get("host", "") and "target_session_attrs" not in parameters:
+            self._parameters["target_session_attrs"] = "read-write"
+        self._is_direct = own.get("pgbouncer") is False
+        self.is_pooled = own.get("pgbouncer", False)
+        """Whether a pooler is known to be between: no startup options of ours, and no prepared statements."""
+
+    def engine(self) -> Engine:
+        """A pool of connections."""
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self.connect,
+            use_native_hstore=False,
+            pool_size=4,
+            max_overflow=16,
+            pool_timeout=5,
+            hide_parameters=True,
+        )
+        event.listen(engine, "checkin", _note_return)
+        event.listen(engine, "checkout", _check_idle)
+        return engine
+
+    def connect(self) -> Session:
+        """A new connection. Raises ConfigurationError where a pooler drops the options that DATABASE_URL has."""
+        session = self._open()
+        session.deadline_seconds = FIRST_ANSWER_SECONDS
+        session.autocommit = True
+        row = session.execute("SELECT pg_backend_pid(), current_setting('search_path')", prepare=False).fetchone()
+        session.autocommit = False
+        session.deadline_seconds = DEADLINE_SECONDS
+        assert row is not None
+        pid, search_path = row
+        if pid != session.info.backend_pid and not self._is_direct:
+            self.is_pooled = True  # the pid at the start of the session was the pooler's own invention
+        if self.is_pooled:
+            session.prepare_threshold = None
+            session.is_pooled = True
+        wanted = _search_path(self._options)
+        if wanted is not None and _plain(search_path) != _plain(wanted):
+            session.close()
+            raise ConfigurationError(_NOT_PASSED_ON)
+        return session
+
+    def _open(self) -> Session:
+        while True:
+            options = self._options if self.is_pooled else f"{SESSION} {self._options}".strip()
+            try:
+                return Session.connect(**self._parameters, options=options)
+            except psycopg.OperationalError as error:
+                if "unsupported startup parameter" not in str(error) or "options" not in str(error):
+                    raise
+                if self.is_pooled:
+                    raise ConfigurationError(_NOT_PASSED_ON) from None
+                self.is_pooled = True
+
+
+def _read(url: str) -> tuple[dict[str, Any], dict[str, bool]]:
+    """The parameters for libpq, and those of our own."""
+    base, _, query = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url).partition("?")
+    try:
+        parameters: dict[str, Any] = {k: v for k, v in conninfo_to_dict(base).items() if v}
+    except psycopg.Error:
+        raise ConfigurationError(_UNREADABLE) from None
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    own: dict[str, bool] = {}
+    hosts: list[str] = []
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "pgbouncer":
+            if value.lower() not in ("true", "false", "1", "0"):
+                raise ConfigurationError("DATABASE_URL: pgbouncer is true or false")
+            own[name] = value.lower() in ("true", "1")
+        elif name not in known:
+            hint = HINTS.get(name.lower(), "PostgreSQL's client library knows no such parameter")
+            raise ConfigurationError(f"DATABASE_URL: the parameter {_shown(name)} cannot be used: {hint}")
+        elif name == "host":
+            hosts.append(value)
+        else:
+            parameters[name] = value
+    if hosts:
+        _set_hosts(parameters, hosts)
+    ports = str(parameters.get("port", "")).split(",")
+    if not all(port == "" or (port.isdigit() and 0 < int(port) < 65536) for port in ports):
+        raise ConfigurationError(_UNREADABLE)
+    return parameters, own
+
+
+def _set_hosts(parameters: dict[str, Any], hosts: list[str]) -> None:
+    """`host` as a parameter, also several of the form name:port, as SQLAlchemy has them."""
+    pairs = [re.fullmatch(r"(.*?)(?::(\d+))?", host) for host in ",".join(hosts).split(",")]
+    parameters["host"] = ",".join(pair[1] for pair in pairs if pair)
+    if any(pair and pair[2] for pair in pairs):
+        parameters["port"] = ",".join((pair and pair[2]) or "5432" for pair in pairs)
+
+
+def _shown(name: str) -> str:
+    return name if re.fullmatch(r"\w{1,40}", name) else "after the ?"
+
+
+def _search_path(options: str) -> str | None:
+    """The search_path that `options` ask for."""
+    found = re.findall(r"(?:-c\s*|--)search[_-]path\s*=\s*((?:\\.|\S)+)", options)
+    return re.sub(r"\\(.)", r"\1", found[-1]) if found else None
+
+
+def _plain(search_path: str) -> str:
+    return re.sub(r'[\s"]', "", search_path).lower()
+
+
+def _note_return(connection: Session | None, record: Any) -> None:
+    record.info["returned_at"] = time.monotonic()
+    if connection is not None:
+        connection.deadline_seconds = DEADLINE_SECONDS
+
+
+def _check_idle(connection: Session, record: Any, _proxy: Any) -> None:
+    if (
+        time.monotonic() - record.info.get("returned_at", time.monotonic()) > PING_AFTER_SECONDS
+        and not connection.ping()
+    ):
+        raise InvalidatePoolError("the connection is dead")

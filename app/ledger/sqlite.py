@@ -1,0 +1,69 @@
+"""Connections to SQLite: how each begins, how long a lock is waited for, and what closing leaves behind."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.ledger.inserts import PREPARED
+
+LOCK_TIMEOUT_SECONDS = 5.0
+LOCK_RETRY_SECONDS = 0.0005
+"""SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
+
+
+def make_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
+        pool_size=4,
+        max_overflow=28,
+        pool_timeout=5,
+        hide_parameters=True,  # an error's text goes to the log, and the parameters are bodies and e-mail addresses
+    )
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+        "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
+    ):
+        patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
+
+
+def begin_immediate(connection: Connection) -> None:
+    raw: Any = connection.connection.driver_connection
+    patiently(lambda: raw.execute("BEGIN IMMEDIATE"))
+
+
+def empty_wal(engine: Engine) -> None:
+    """Moves what is only in the write-ahead log into the database file, so that a copy of that file alone holds everything.
+
+    Where another process reads or writes just now, it is left to the last one that closes.
+    """
+    if engine.pool.checkedin():  # type: ignore[attr-defined]
+        with suppress(SQLAlchemyError, sqlite3.Error), engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def patiently(work: Callable[[], object]) -> None:
+    """Does `work` again and again while the database is locked, for LOCK_TIMEOUT_SECONDS."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            work()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(LOCK_RETRY_SECONDS)

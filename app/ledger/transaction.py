@@ -1,0 +1,172 @@
+"""One transaction on the ledger: statements, locks, clock and ids of either database."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
+
+from app.ledger.inserts import MOST_ROWS, Rows, array, json_insert, json_rows, values_insert
+from app.ledger.placeholders import to_psycopg
+from app.ledger.postgres import Session
+
+_HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
+_LOCK = (
+    "SELECT count(pg_advisory_xact_lock(k)) FROM"
+    " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY 1) AS sorted"
+)
+_ENTER = (
+    f"SELECT ({_LOCK}), extract(epoch FROM clock_timestamp()),"
+    " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s)), set_config('enable_seqscan', 'off', true)"
+)
+"""What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
+
+
+class Tx:
+    """An open transaction. Made by Ledger.read and Ledger.write, and used by the thread that opened it.
+
+    connection: SQLAlchemy's own, for schema work; everything else goes through these methods.
+    """
+
+    __slots__ = ("_clock", "connection", "is_sqlite")
+
+    def __init__(self, connection: Connection, *, is_sqlite: bool, clock: Callable[[], float]) -> None:
+        self.connection = connection
+        self.is_sqlite = is_sqlite
+        self._clock = clock
+
+    @property
+    def for_update(self) -> str:
+        """The end of a SELECT whose rows nobody else may change until the transaction ends. SQLite has one writer anyway."""
+        return "" if self.is_sqlite else " FOR UPDATE"
+
+    def now(self) -> int:
+        """Milliseconds since 1970, by the database's clock, so that all machines agree."""
+        if self.is_sqlite:
+            return int(self._clock() * 1000)
+        seconds = self.connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+        return int(float(seconds) * 1000)
+
+    def reserve_ids(self, count: int) -> list[int]:
+        """`count` fresh ids, ascending, in the order in which writers got here."""
+        if self.is_sqlite:
+            last = self.connection.exec_driver_sql(
+                "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING value", (count,)
+            ).scalar_one()
+            return list(range(last - count + 1, last + 1))
+        rows = self.connection.exec_driver_sql("SELECT nextval('bridge_ids') FROM generate_series(1, %s)", (count,))
+        return sorted(rows.scalars())
+
+    def lock(self, names: Sequence[str]) -> None:
+        """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
+        if not self.is_sqlite and names:
+            self.connection.exec_driver_sql(f"SELECT ({_LOCK})", (array(names),))
+
+    def enter(self, names: Sequence[str], count: int, look: str, *values: Any) -> tuple[int, list[int], Sequence[Any]]:
+        """`lock`, then `now` and `reserve_ids`, then the rows of the statement `look`; all in one round trip.
+
+        From here on PostgreSQL's planner looks things up by index. Its statistics of a young ledger are those of empty
+        tables, for which it reads all of them instead, and keeps to that for as long as a statement stays prepared.
+        """
+        if self.is_sqlite:
+            return self.now(), self.reserve_ids(count), self.run(look, *values).all()
+        with self._driver() as driver:
+            with (
+                driver.pipeline()
+            ):  # two statements: the second one's view of the ledger begins when the locks are held
+                entered = driver.execute(_ENTER, (array(names), count), prepare=True)
+                looked = driver.execute(self._translate(look), values, prepare=True)
+            _, seconds, ids, _ = entered.fetchone()
+            return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
+
+    def look_again(self, person_ids: Sequence[int], look: str, *values: Any) -> Sequence[Any]:
+        """The rows of `look` once nobody else can change these persons until the transaction ends. For PostgreSQL."""
+        with self._driver() as driver:
+            with driver.pipeline():
+                driver.execute(_HOLD_PERSONS, (array(person_ids),), prepare=True)
+                looked = driver.execute(self._translate(look), values, prepare=True)
+            rows: Sequence[Any] = looked.fetchall()
+            return rows
+
+    def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Inserts `rows` (values in the order of `columns`)."""
+        self.insert_all([Rows(table, columns, rows)])
+
+    def insert_all(self, batches: Sequence[Rows], *, commits: bool = False) -> None:
+        """Inserts the rows of all `batches` in as few statements as the database allows.
+
+        commits: this ends the transaction; PostgreSQL is told so in the same round trip.
+        """
+        batches = [batch for batch in batches if batch.rows]
+        if not self.is_sqlite:
+            self._insert_json(batches, commits=commits)
+            return
+        for batch in batches:
+            for start in range(0, len(batch.rows), MOST_ROWS):
+                chunk = batch.rows[start : start + MOST_ROWS]
+                statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
+                self.connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
+
+    def _insert_json(self, batches: Sequence[Rows], *, commits: bool) -> None:
+        if not batches:
+            return
+        statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
+        values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
+        with self._driver() as driver:
+            if not commits:
+                driver.execute(statement, values)
+                return
+            with driver.pipeline():
+                driver.execute(statement, values, prepare=True)
+                driver.commit()
+
+    def run(self, statement: str, *values: Any) -> Any:
+        """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
+        return self.connection.exec_driver_sql(self._translate(statement), values)
+
+    def run_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """`run` for each of `rows`, in one call of the driver."""
+        if rows:
+            self.connection.exec_driver_sql(self._translate(statement), list(rows))
+
+    def among(self, column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, str]:
+        """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
+        if self.is_sqlite:
+            return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
+        return f"{column} = ANY(?)", array(values)  # a text of no declared type: it becomes an array of the column's
+
+    def _translate(self, statement: str) -> str:
+        return statement if self.is_sqlite else to_psycopg(statement)
+
+    @contextmanager
+    def _driver(self) -> Iterator[Any]:
+        """psycopg's own connection beneath this one; its errors are those that SQLAlchemy would have raised."""
+        driver, dialect = self.connection.connection.driver_connection, self.connection.dialect
+        assert driver is not None
+        assert dialect.loaded_dbapi is not None
+        try:
+            yield driver
+        except dialect.loaded_dbapi.Error as error:
+            lost = bool(driver.closed)
+            if lost:  # and so will be the others, where a server went away
+                self.connection.invalidate(error)
+                self.connection.engine.dispose()
+            kind = dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(
+                None, None, error, kind, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+            ) from error
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """How long an answer to each statement of this transaction is waited for; None: as long as it takes (PostgreSQL)."""
+        driver = self.connection.connection.driver_connection
+        if isinstance(driver, Session):
+            driver.deadline_seconds = seconds
+
+    def plan_by_value(self) -> None:
+        """PostgreSQL, until the transaction ends: a plan that must do for every value walks down the ids of all events to find
+        the newest one of a source, which takes seconds where that source is rare."""
+        if not self.is_sqlite:
+            self.connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")

@@ -1,0 +1,102 @@
+"""Text that stands where an id or a name would be, and is neither: what shops write for a guest, what scripts make of a missing
+value, and templates that their tool did not fill. Every reader of ids goes through `identifier_of`, which asks here.
+
+As customer ids, placeholders would make one person of all strangers; as submission ids, one submission of all.
+"""
+
+import html
+import re
+from urllib.parse import unquote
+
+from app.sources.labels import words
+
+NOTHING = words(
+    "null nul nil none undefined nan inf infinity void empty blank missing unset notset unspecified notdefined "
+    "novalue noid notavailable notapplicable notprovided na n/a hiddenvalue true false yes no"
+)
+"""What programs and people write for a missing value. Compared without case, quotes, brackets, spaces, - and _."""
+NOBODY = words(
+    "guest guestuser guestcustomer anonymous anonymoususer anon anonym unknown unknownuser visitor nobody notloggedin "
+    "loggedout"
+)
+"""What shops and content management systems write where nobody is logged in."""
+NOT_A_NAME = words(
+    "undefined notset notprovided notavailable n/a hiddenvalue anonymous anonymoususer unknown unknownuser guestuser "
+    "guestcustomer"
+)
+OWN_NAMES = words(
+    "clickid cmsclickid dubclickid dubid cmsrf userid customerid externalid customerexternalid dubcustomerid "
+    "dubcustomerexternalid"
+)
+"""A field's own name, copied into its value: clickId=click_id, YOUR_CLICK_ID."""
+
+MOST_LAYERS = 3
+"""Of HTML entities or percent-encoding around a template."""
+BARE = re.compile(r"[\s\-_.\"'`()\[\]<>]+")
+TEMPLATE = re.compile(
+    r"""
+      .*(?:\{\{|\}\}|\$\{|\*\||\|\*|<%|%>|<\?|\?>|\[object).*   # {{x}}, ${x}, *|x|*, <%= x %>, [object Object]
+    | \{.* | \[.*\] | <.*>                                       # {x}, [x], <x>
+    | ([%\#|])\1*\w[\w.\- ]*\1+                                  # %x%, %%x%%, #x#, |x|
+    | [:@$]\w[\w.]*@?                                           # :x, @x.y, @x@, $x
+    | __\w+__
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+ID_TEMPLATE = re.compile(
+    r"""
+      [{<\[].* | [^{<\[]*[}>\]]                            # half open: its end or its beginning was cut off
+    | ([~!^:@*«])\1*\w[\w.\- ]*[~!^:@*»]+
+    | \$.*                                                # $RCAnonymousID:…
+    | %[sd]
+    | \(.*\)                                              # (none), (not set)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Besides, for ids only: a person may well be called (Bob) or *Bob*."""
+ZERO = re.compile(r"[+\-]?(?:0x)?[0.,:_\-\s]*", re.IGNORECASE)
+MINUS_ONE = re.compile(r"-1(?:\.0*)?")
+CROSSED = re.compile(r"x{3,}|\*{2,}|x{2,}(?:[-_.]x{2,})+", re.IGNORECASE)
+"""xxxxx of previews, xxxx-xxxx."""
+WITH_NOTHING_INSIDE = re.compile(r".*[_:\-/.=](?:undefined|null|nan|none)", re.IGNORECASE | re.DOTALL)
+"""A prefix with a missing value behind it: user_undefined, clk_null."""
+SURELY_AN_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]*[0-9][A-Za-z0-9]*|[1-9][0-9]*")
+"""The usual shape, told without the rest: clk_8f3a, user_42, 1001."""
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether `text` is not an id: a stand-in for a missing one, or a template that was not filled."""
+    if SURELY_AN_ID.fullmatch(text):
+        return False
+    return any(_stands_for_nothing(layer) for layer in _layers(text.strip()))
+
+
+def is_no_name(text: str) -> bool:
+    """Whether `text` stands where a person's name would be. It leaves more words alone than is_placeholder: Guest is a surname."""
+    return any(TEMPLATE.fullmatch(layer) for layer in _layers(text.strip())) or _bare(text) in NOT_A_NAME
+
+
+def _stands_for_nothing(text: str) -> bool:
+    if any(pattern.fullmatch(text) for pattern in (ZERO, MINUS_ONE, CROSSED, TEMPLATE, ID_TEMPLATE)):
+        return True
+    if not any(character.isalnum() for character in text):
+        return True
+    bare = _bare(text)
+    own = bare.removeprefix("your").removeprefix("my").removeprefix("the")
+    return bare in NOTHING or bare in NOBODY or own in OWN_NAMES or WITH_NOTHING_INSIDE.fullmatch(text) is not None
+
+
+def _bare(text: str) -> str:
+    return BARE.sub("", text).casefold()
+
+
+def _layers(text: str) -> list[str]:
+    """`text`, and what it is once its HTML entities and percent-encoding are undone."""
+    layers = [text]
+    while len(layers) <= MOST_LAYERS and ("&" in text or "%" in text):
+        plain = unquote(html.unescape(text)).strip()
+        if plain == text:
+            break
+        layers.append(plain)
+        text = plain
+    return layers
