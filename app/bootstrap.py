@@ -8,7 +8,7 @@ from app.config.destinations import MAIN, SANDBOX
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings
 from app.destinations.formats.registry import dialect_of
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from app.intake.verify_and_map import Intake, configured_sources
 from app.ledger.engine import Ledger
@@ -27,7 +27,7 @@ def check_configuration(settings: Settings) -> None:
     configured_sources(settings, all_sources(settings.config, settings.config_path))
     make_policy(settings)
     destinations_of(settings)
-    _ = settings.retention, settings.alert_url
+    _ = settings.retention, settings.alert_url, settings.proxies
 
 
 def make_ledger(settings: Settings) -> Ledger:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from app.alerts.post import AlertUnsent, post
 from app.alerts.thread import make_alarm
 from app.cli import main
+from app.config.proxies import Proxies
 from app.errors import ConfigurationError
 from app.web.factory import create_app
 from tests.support.makers import change
@@ -74,7 +75,7 @@ def test_the_url_may_be_in_another_variable(bridge, config, destination):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/T0/secret", "http://no host/T0/secret", "http://[::1/secret"])
 def test_what_fails_never_shows_the_url(url):
     with pytest.raises(AlertUnsent) as caught:
-        post(url, "x")
+        post(url, "x", Proxies(None, {}))
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
 

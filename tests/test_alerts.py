@@ -10,6 +10,7 @@ import pytest
 
 from app.alerts.thread import AlarmThread
 from app.config.bridge_toml import AlertTable
+from app.config.proxies import Proxies
 from app.ledger import tables
 from app.ledger.alerting.conditions import Watch, usual_pause
 from app.ledger.alerting.incidents import alarms, claim_unsaid
@@ -44,6 +45,7 @@ class Fleet:
                 Watch(AlertTable(**rules), ["main"], ["stripe", "tally"], HOLD_SECONDS),
                 webhook,
                 "https://bridge.example",
+                Proxies(None, {}),
                 lambda _connection: self.now,
             )
             for ledger in self.ledgers
@@ -431,7 +433,9 @@ def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
         return 200, {}, b"{}"
 
     webhook.answer = answer_late
-    thread = AlarmThread(ledger, Watch(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None)
+    thread = AlarmThread(
+        ledger, Watch(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None, Proxies(None, {})
+    )
     with ledger.read() as tx:
         die(ledger, range(1, 4), tx.now())
     thread.start()

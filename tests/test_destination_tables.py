@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.bootstrap import make_policy, make_routes
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.record import record

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-from types import FrameType
 from typing import Any
 
 import click
@@ -17,14 +16,23 @@ from rq.worker.base import StopRequested
 from app.alerts.thread import make_alarm
 from app.bootstrap import check_configuration, make_ledger, make_nudges
 from app.config.settings import Settings, load_settings
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import QUEUE_NAME, connect, worker_serializer
-from app.stack.processes import Machine, end_with_parent, pid_started, this_machine
+from app.stack.processes import (
+    STOP_MARGIN_SECONDS,
+    STOP_SIGNALS,
+    Machine,
+    end_with_parent,
+    on_stop_signals,
+    pid_started,
+    raise_file_limit,
+    this_machine,
+)
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.nudge_job import NudgeJob
@@ -58,7 +66,7 @@ class BridgeWorker(SimpleWorker):
 
 
 def run(settings: Settings, concurrency: int | None) -> None:
-    """Works until SIGTERM or SIGINT. Raises BridgeError where it cannot start."""
+    """Works until SIGTERM, SIGINT or SIGHUP. Raises BridgeError where it cannot start."""
     check_configuration(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
@@ -67,7 +75,15 @@ def run(settings: Settings, concurrency: int | None) -> None:
     machine = this_machine()
     worker_id = _register(ledger, machine)
     stop = threading.Event()
-    forwarder = Forwarder(ledger, destinations, settings.schedule_seconds, settings.hold_seconds, stop, concurrency)
+    forwarder = Forwarder(
+        ledger,
+        destinations,
+        settings.schedule_seconds,
+        settings.hold_seconds,
+        stop,
+        concurrency,
+        stop_seconds_of(settings),
+    )
     forwarder.worker_id = worker_id
     forwarder.begin()
     install(forwarder, nudges.clear)
@@ -91,15 +107,14 @@ def run(settings: Settings, concurrency: int | None) -> None:
     )
     current: list[BridgeWorker] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
+    def on_signal() -> None:
         stop.set()
         for worker in current:
             worker.ask_to_stop()
         if not forwarder.is_running:
             raise StopRequested
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    on_stop_signals(on_signal)
     log.info("worker.started", worker=worker_id, destinations=names)
     if not machine.is_certain:
         log.info("worker.machine_unknown", effect="claims of a killed worker end by time, not at once")
@@ -111,8 +126,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     except StopRequested:
         pass
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         sweeper.stop()
         for helper in helpers:
             helper.stop()
@@ -162,14 +177,17 @@ def _unregister(ledger: Ledger, worker_id: int) -> None:
 
 
 @click.command()
-@click.option("--concurrency", type=click.IntRange(1, 512), help="Requests in flight; default DESTINATION_CONCURRENCY.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), help="Requests in flight; default DESTINATION_CONCURRENCY."
+)
 def main(concurrency: int | None) -> None:
     """One worker: sends what is due to the destination."""
     try:
         settings = load_settings()
         configure_logs(settings.log_level)
         if os.environ.get("BRIDGE_SUPERVISED"):
-            end_with_parent()
+            end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
+        raise_file_limit()
         run(settings, concurrency)
     except BridgeError as error:
         click.echo(f"bridge worker: {error}", err=True)

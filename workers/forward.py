@@ -9,20 +9,19 @@ from dataclasses import replace
 
 import structlog
 
-from app.destinations.http import Destination
+from app.destinations.target import STOP_MARGIN_SECONDS, Destination, default_stop_seconds
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
 from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, release
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.transaction import Tx
-from workers.senders import Lane
+from workers.senders import EventLoop, SenderPool
 
 TURN_SECONDS = 0.01
 LINGER_SECONDS = 0.5
 REST_SECONDS = 0.1
 LONGEST_JOB_SECONDS = 600.0
-STOP_SECONDS = 9.0
 CLAIM_MARGIN_SECONDS = 20.0
 CLOCK_TOLERANCE_MS = 200
 
@@ -32,7 +31,7 @@ log = structlog.get_logger(__name__)
 class Forwarder:
     """Sends what is due, for every destination, until nothing is. One per worker process.
 
-    stop: set when the process should end; what is in flight gets 9 s, and is an unknown attempt after that.
+    stop: set when the process should end; what is in flight gets stop_seconds, and is an unknown attempt after that.
     """
 
     def __init__(
@@ -43,11 +42,14 @@ class Forwarder:
         hold_seconds: float,
         stop: threading.Event,
         concurrency: int | None = None,
+        stop_seconds: float | None = None,
     ) -> None:
         self._ledger = ledger
         self._hold_ms = int(hold_seconds * 1000)
         self._stop = stop
-        self._lanes = [Lane(d, schedule_seconds, concurrency or d.concurrency) for d in destinations]
+        self._stop_seconds = default_stop_seconds(destinations) if stop_seconds is None else stop_seconds
+        self._loop = EventLoop()
+        self._pools = [SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop) for d in destinations]
         self._claims = 0
         self._ready = False
         self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
@@ -65,15 +67,15 @@ class Forwarder:
         """
         with self._ledger.read() as tx:
             refused = any(
-                is_refused_for_another(tx, lane.destination.name, lane.destination.token_print) for lane in self._lanes
+                is_refused_for_another(tx, pool.destination.name, pool.destination.token_print) for pool in self._pools
             )
         if refused or not self._ready:
             self._ledger.transact(self._ensure)
             self._ready = True
 
     def _ensure(self, tx: Tx) -> None:
-        for lane in self._lanes:
-            ensure_destination(tx, lane.destination.name, lane.destination.token_print)
+        for pool in self._pools:
+            ensure_destination(tx, pool.destination.name, pool.destination.token_print)
 
     def run(self, before_look: Callable[[], None]) -> int:
         """Sends until there was nothing to do for half a second. Returns how many attempts were made.
@@ -94,8 +96,8 @@ class Forwarder:
                 if not self._ready:
                     self.begin()
                 busy = False
-                for lane in self._lanes:
-                    count, active = self._turn(lane)
+                for pool in self._pools:
+                    count, active = self._turn(pool)
                     made += count
                     busy = busy or active
                 pause = 0.1
@@ -113,25 +115,27 @@ class Forwarder:
         return made + self._wind_down()
 
     def close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
+        """Ends the senders, whatever they are doing. Idempotent."""
+        for pool in self._pools:
+            pool.close()
+        self._loop.close()
 
-    def _turn(self, lane: Lane) -> tuple[int, bool]:
+    def _turn(self, pool: SenderPool) -> tuple[int, bool]:
         """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
-        outcomes, unsent = self._pending(lane)
-        self._unrecorded[lane.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
-        rested = bool(outcomes) or time.monotonic() >= lane.rest_until
-        wants = rested and lane.room() >= min(lane.concurrency, 8) and self._has_due(lane)
+        outcomes, unsent = self._pending(pool)
+        self._unrecorded[pool.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
+        rested = bool(outcomes) or time.monotonic() >= pool.rest_until
+        wants = rested and pool.free_slots() >= min(pool.concurrency, 8) and self._has_due(pool)
         if not outcomes and not unsent and not wants:
-            return 0, bool(lane.open_tasks)
+            return 0, bool(pool.open_tasks)
         self._claims += 1
         token = f"{self.worker_id}.{self._claims}"
-        room = lane.room() if wants else 0
-        seconds = claim_seconds(lane.destination)
+        room = pool.free_slots() if wants else 0
+        seconds = claim_seconds(pool.destination)
 
         def work(tx: Tx) -> list[Claimed]:
             now = tx.now()
-            destination = lane.destination
+            destination = pool.destination
             told = _by_clock(outcomes, now)
             finish(tx, destination.name, told, now=now, token_print=destination.token_print)
             give_back(tx, unsent)
@@ -155,52 +159,58 @@ class Forwarder:
         except LedgerUnavailable:
             self._doubtful.append(token)  # it may have been committed all the same
             raise
-        del self._unrecorded[lane.destination.name]
+        del self._unrecorded[pool.destination.name]
         self._doubtful.clear()
         if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
-            lane.rest_until = time.monotonic() + REST_SECONDS
-        lane.submit(claimed, asked + seconds - lane.destination.timeout_seconds - 2)
+            pool.rest_until = time.monotonic() + REST_SECONDS
+        pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
         for outcome in outcomes:
-            _report(outcome, lane.destination.name)
-        return len(outcomes), bool(claimed or lane.open_tasks or outcomes)
+            _report(outcome, pool.destination.name)
+        return len(outcomes), bool(claimed or pool.open_tasks or outcomes)
 
-    def _pending(self, lane: Lane) -> tuple[list[Outcome], list[Claimed]]:
+    def _pending(self, pool: SenderPool) -> tuple[list[Outcome], list[Claimed]]:
         """Outcomes to record: new ones, and those the ledger did not take before."""
-        outcomes, unsent = lane.collect()
-        kept = self._unrecorded.pop(lane.destination.name, None)
+        outcomes, unsent = pool.collect()
+        kept = self._unrecorded.pop(pool.destination.name, None)
         if kept:
             return kept[0] + outcomes, kept[1] + unsent
         return outcomes, unsent
 
-    def _has_due(self, lane: Lane) -> bool:
+    def _has_due(self, pool: SenderPool) -> bool:
         with self._ledger.read() as tx:
-            return has_due(tx, lane.destination.name, tx.now())
+            return has_due(tx, pool.destination.name, tx.now())
 
     def _wind_down(self) -> int:
         """Gives back what was not begun, waits for what is in flight, and records what is still open as unknown."""
-        deadline = time.monotonic() + (STOP_SECONDS if self._stop.is_set() else 60.0)
-        unsent = {lane.destination.name: lane.withdraw() for lane in self._lanes}
+        began, stopping_since = time.monotonic(), 0.0
+        longest = max(pool.destination.timeout_seconds for pool in self._pools) + STOP_MARGIN_SECONDS
+        unsent = {pool.destination.name: pool.withdraw() for pool in self._pools}
         made = 0
         while True:
-            late = time.monotonic() > deadline
+            now = time.monotonic()
+            if self._stop.is_set():
+                stopping_since = stopping_since or now
+                late = now - stopping_since > self._stop_seconds
+            else:
+                late = now - began > longest
             done = True
-            for lane in self._lanes:
-                outcomes, too_old = self._pending(lane)
+            for pool in self._pools:
+                outcomes, too_old = self._pending(pool)
                 if late:
-                    outcomes += lane.give_up()
-                back = too_old + unsent.pop(lane.destination.name, [])
+                    outcomes += pool.give_up()
+                back = too_old + unsent.pop(pool.destination.name, [])
                 if outcomes or back:
-                    made += self._record_last(lane, outcomes, back)
-                done = done and not lane.open_tasks and lane.destination.name not in self._unrecorded
+                    made += self._record_last(pool, outcomes, back)
+                done = done and not pool.open_tasks and pool.destination.name not in self._unrecorded
             if done or late:
                 return made
             time.sleep(TURN_SECONDS)
 
-    def _record_last(self, lane: Lane, outcomes: list[Outcome], back: list[Claimed]) -> int:
+    def _record_last(self, pool: SenderPool, outcomes: list[Outcome], back: list[Claimed]) -> int:
         def work(tx: Tx) -> None:
-            now, name = tx.now(), lane.destination.name
+            now, name = tx.now(), pool.destination.name
             told = _by_clock(outcomes, now)
-            finish(tx, name, told, now=now, token_print=lane.destination.token_print)
+            finish(tx, name, told, now=now, token_print=pool.destination.token_print)
             give_back(tx, back)
             release(tx, self._doubtful)
 
@@ -208,11 +218,11 @@ class Forwarder:
             self._ledger.transact(work)
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", error=str(error), unrecorded=len(outcomes))
-            self._unrecorded[lane.destination.name] = (outcomes, back)
+            self._unrecorded[pool.destination.name] = (outcomes, back)
             return 0
         self._doubtful.clear()
         for outcome in outcomes:
-            _report(outcome, lane.destination.name)
+            _report(outcome, pool.destination.name)
         return len(outcomes)
 
 

@@ -1,15 +1,25 @@
-"""One destination's senders in this worker: their threads, what they are to send, and what came of it."""
+"""The senders of one destination in this worker: what they are to send, and what came of it.
 
+All requests of a worker run on one event loop in one thread; the job's thread hands claims over and collects outcomes.
+"""
+
+import asyncio
 import json
-import queue
 import random
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+
+import uvloop
 
 from app.destinations.connect import Resolver
-from app.destinations.http import Answer, AnswerLost, Destination, Line
+from app.destinations.http import Answer, AnswerLost
+from app.destinations.target import Destination, DestinationClient
 from app.errors import TransientDeliveryError
 from app.ledger.actions.edit import is_edited
 from app.ledger.forwarding.claims import Claimed
@@ -28,65 +38,92 @@ class Task:
     send_before: float
 
 
-class Lane:
-    """Sends for one destination, up to `concurrency` at once; one lane that hangs never delays another."""
+class EventLoop:
+    """An event loop in a thread of its own, started with the first call."""
 
-    def __init__(self, destination: Destination, schedule_seconds: tuple[float, ...], concurrency: int) -> None:
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self.resolver = Resolver()
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Runs `function` on the loop, soon. From one thread only."""
+        if self._thread is None and not self._loop.is_closed():
+            self._thread = threading.Thread(target=self._run, name="senders", daemon=True)
+            self._thread.start()
+        with suppress(RuntimeError):  # it was closed
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def close(self) -> None:
+        """Ends the thread once what was called before has run. Idempotent."""
+        if self._thread is not None:
+            self.call(self._loop.stop)
+            self._thread.join(5)
+            self._thread = None
+        if not self._loop.is_running():
+            self._loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+
+class SenderPool:
+    """Sends to one destination, up to `concurrency` at once; a pool that hangs never delays another."""
+
+    def __init__(
+        self, destination: Destination, schedule_seconds: tuple[float, ...], concurrency: int, loop: EventLoop
+    ) -> None:
         self.destination = destination
         self.concurrency = concurrency
         self._schedule = schedule_seconds
-        self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[tuple[Task, Outcome | None]] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._resolver = Resolver()
+        self._loop = loop
+        self._client = DestinationClient(destination, loop.resolver)
+        self._waiting: deque[Task] = deque()
+        self._done: deque[tuple[Task, Outcome | None]] = deque()
+        self._senders: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        """How many senders have work. Both are touched by the loop's thread alone."""
         self.open_tasks: dict[int, Task] = {}
         """Claimed and not yet collected, by delivery id. Touched by the job's thread alone."""
         self.rest_until = 0.0
         """Until when (monotonic) there is no use in claiming."""
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """How many more may be claimed: enough that no sender waits for the next turn."""
         return 2 * self.concurrency - len(self.open_tasks)
 
     def submit(self, claimed: list[Claimed], send_before: float) -> None:
-        for one in claimed:
-            task = Task(one, send_before)
-            self.open_tasks[one.id] = task
-            self._inbox.put(task)
-        while len(self._threads) < min(self.concurrency, len(self.open_tasks)):
-            line = Line(self.destination, self._resolver)
-            thread = threading.Thread(
-                target=self._send_all, args=(line,), name=f"send-{self.destination.name}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        if not claimed:
+            return
+        tasks = [Task(one, send_before) for one in claimed]
+        self.open_tasks.update((task.claimed.id, task) for task in tasks)
+        self._waiting.extend(tasks)
+        self._loop.call(self._start)
 
     def collect(self) -> tuple[list[Outcome], list[Claimed]]:
         """What came of tasks since the last call: outcomes, and claims that grew too old to send under."""
         outcomes: list[Outcome] = []
         unsent: list[Claimed] = []
-        while True:
-            try:
-                task, outcome = self._outbox.get_nowait()
-            except queue.Empty:
-                return outcomes, unsent
+        while self._done:
+            task, outcome = self._done.popleft()
             if self.open_tasks.pop(task.claimed.id, None) is None:
                 continue  # given up as unknown meanwhile
             if outcome is None:
                 unsent.append(task.claimed)
             else:
                 outcomes.append(outcome)
+        return outcomes, unsent
 
     def withdraw(self) -> list[Claimed]:
         """Takes back what no sender has begun."""
         unsent: list[Claimed] = []
         while True:
             try:
-                task = self._inbox.get_nowait()
-            except queue.Empty:
+                task = self._waiting.popleft()
+            except IndexError:  # a sender may take the last one meanwhile
                 return unsent
-            if task is not None and task.claimed.id in self.open_tasks:
-                del self.open_tasks[task.claimed.id]
+            if self.open_tasks.pop(task.claimed.id, None) is not None:
                 unsent.append(task.claimed)
 
     def give_up(self) -> list[Outcome]:
@@ -102,34 +139,45 @@ class Lane:
         return outcomes
 
     def close(self) -> None:
-        """Ends the threads once they are free. Idempotent."""
-        for _ in self._threads:
-            self._inbox.put(None)
-        self._threads.clear()
+        """Ends what is in flight and closes the connections. Idempotent."""
+        self._loop.call(self._end)
 
-    def _send_all(self, line: Line) -> None:
+    # -- on the loop
+
+    def _start(self) -> None:
+        for _ in range(min(len(self._waiting), self.concurrency - self._busy)):
+            self._busy += 1
+            sender = asyncio.get_running_loop().create_task(self._send_all())
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+
+    async def _send_all(self) -> None:
         while True:
-            task = self._inbox.get()
-            if task is None:
-                line.close()
+            try:
+                task = self._waiting.popleft()
+            except IndexError:
+                self._busy -= 1
                 return
-            if time.monotonic() > task.send_before:
-                self._outbox.put((task, None))
-                continue
-            self._outbox.put((task, self._attempt(line, task.claimed)))
+            outcome = await self._attempt(task.claimed) if time.monotonic() <= task.send_before else None
+            self._done.append((task, outcome))
 
-    def _attempt(self, line: Line, claimed: Claimed) -> Outcome:
+    def _end(self) -> None:
+        for sender in self._senders:
+            sender.cancel()
+        self._client.close()
+
+    async def _attempt(self, claimed: Claimed) -> Outcome:
         started_at, started = time.time(), time.perf_counter()
         answer: Answer | None = None
         result: Result
         error: str | None
         try:
-            answer = line.send(claimed.kind, claimed.payload.encode(), claimed.dedupe_key)
+            answer = await self._client.send(claimed.kind, claimed.payload.encode(), claimed.dedupe_key)
         except AnswerLost as lost:
             result, error = "unknown", str(lost)
         except TransientDeliveryError as failed:
             result, error = "transient", str(failed)
-        except Exception as bug:  # noqa: BLE001 - a bug here must cost an attempt, not a thread
+        except Exception as bug:  # noqa: BLE001 - a bug here must cost an attempt, not a sender
             result, error = "unknown", f"the bridge failed: {type(bug).__name__}"
         else:
             verdict = judge(answer.status, self.destination.dialect.refusal(answer.status, answer.body))

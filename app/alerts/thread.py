@@ -12,8 +12,9 @@ import structlog
 
 from app.alerts.messages import text_of
 from app.alerts.post import AlertUnsent, post
+from app.config.proxies import Proxies
 from app.config.settings import Settings
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of
 from app.errors import LedgerUnavailable
 from app.ledger.alerting import incidents
 from app.ledger.alerting.conditions import Watch
@@ -40,12 +41,14 @@ class AlarmThread:
         watch: Watch,
         url: str,
         public_url: str | None,
+        proxies: Proxies,
         clock: Callable[[Tx], int] | None = None,
     ) -> None:
         self._ledger = ledger
         self._watch = watch
         self._url = url
         self._public_url = public_url
+        self._proxies = proxies
         self._clock = clock or Tx.now
         self._asked = threading.Event()
         self._stopping = False
@@ -90,7 +93,7 @@ class AlarmThread:
         try:
             with ledger.read() as tx:
                 text = text_of(claimed, self._public_url, self._clock(tx))
-            post(self._url, text)
+            post(self._url, text, self._proxies)
         except AlertUnsent as error:
             tries, problem = max(one.tries for one in claimed) + 1, str(error)
             ledger.transact(lambda tx: incidents.unsaid(tx, token, tries, problem, self._clock(tx)))
@@ -120,4 +123,4 @@ def make_alarm(settings: Settings, ledger: Ledger) -> AlarmThread | None:
     sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
     destinations = [destination.name for destination in destinations_of(settings)]
     watch = Watch(settings.alerts, destinations, sources, settings.hold_seconds)
-    return AlarmThread(ledger, watch, settings.alert_url, settings.public_url)
+    return AlarmThread(ledger, watch, settings.alert_url, settings.public_url, settings.proxies)

@@ -51,7 +51,7 @@ def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, dup
     target = base + path
     signed_url = (url or settings.public_url or settings.own_url).rstrip("/") + path  # as the bridge there knows itself
     failed = False
-    with requests.Session() as http:
+    with settings.proxies.session(target) as http:
         for _ in range(count):
             for name, body, kind in [_from_file(p) for p in bodies] or [_example(source)]:
                 for _ in range(duplicate):

@@ -18,7 +18,7 @@ def alert_test() -> None:
         )
     link = f" {settings.public_url}/" if settings.public_url else ""
     try:
-        post(url, TEST + link)
+        post(url, TEST + link, settings.proxies)
     except AlertUnsent as error:
         raise click.ClickException(str(error)) from None
     click.echo("The webhook took a test alert: look whether it is there.")

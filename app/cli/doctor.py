@@ -2,18 +2,18 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-import requests
 
 from app.bootstrap import free_bytes, make_nudges, open_ledger
 from app.config.settings import Settings, load_settings, variable_of
-from app.destinations.http import destinations_of
+from app.destinations.probe import probe
+from app.destinations.target import destinations_of
 from app.errors import BridgeError
 from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import Ledger
@@ -132,16 +132,14 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 def _check_destination(settings: Settings) -> Iterator[Finding]:
     for destination in destinations_of(settings):
         where = f"destination {destination.name} at {destination.url}"
-        get: Callable[..., requests.Response] = requests.head
-        try:
-            answer = get(destination.url, timeout=5, allow_redirects=False)
-        except requests.RequestException as error:
-            yield "wrong", f"{where} does not answer ({type(error).__name__})"
+        found = probe(destination)
+        if not found.answers:
+            yield "wrong", f"{where} {found.text}"
             continue
         yield "ok", f"{where} answers"
         try:
-            skew = abs(parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time())
-        except (KeyError, ValueError, TypeError):
+            skew = abs(parsedate_to_datetime(found.date or "").timestamp() - time.time())
+        except (ValueError, TypeError):
             continue
         if skew > SKEW_SECONDS:
             yield (

@@ -28,7 +28,7 @@ class DestinationTable(BaseModel):
     token_env: VariableName
     format: Literal["events", "track", "dub"] = "events"
     amount_unit: Literal["major", "minor"] = "major"
-    concurrency: int = Field(32, ge=1, le=512)
+    concurrency: int = Field(32, ge=1, le=1000)
     rate: float | None = Field(None, gt=0, le=1_000_000)
     timeout: float = Field(10, gt=0, le=120)
     allow_private: bool = False

@@ -24,6 +24,7 @@ from app.config.bridge_toml import (
 from app.config.destinations import DestinationTable, read_tables
 from app.config.env_file import load_env_file
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
+from app.config.proxies import Proxies
 from app.config.secret_files import read_secret, read_secrets, source_secret_names
 from app.config.setting_types import (
     ApiToken,
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     destination_token: BearerToken | None = None
     destination_format: Literal["events", "track", "dub"] = "events"
     destination_amount_unit: Literal["major", "minor"] = "major"
-    destination_concurrency: int = Field(32, ge=1, le=512)
+    destination_concurrency: int = Field(32, ge=1, le=1000)
     destination_rate: float | None = Field(None, gt=0, le=1_000_000)
     destination_timeout: float = Field(10, gt=0, le=120)
     destination_allow_private: bool = False
@@ -125,6 +126,15 @@ class Settings(BaseSettings):
             return bearer_token(token)
         except ValueError as error:
             raise ConfigurationError(f"{where} {error}") from None
+
+    @cached_property
+    def proxies(self) -> Proxies:
+        """Which outgoing connections use a proxy (OUTBOUND_PROXY). Raises ConfigurationError."""
+        setting = None if self.outbound_proxy is None else self.outbound_proxy.get_secret_value().strip()
+        try:
+            return Proxies(setting, self._environment)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
 
     @property
     def ledger_url(self) -> str:

@@ -1,103 +1,192 @@
-"""Getting to a host within a deadline: the look-up of its name, the addresses tried in turn, and the check of each of them.
+"""Opens a connection to a host by a deadline: name resolution, a check of each address, an optional proxy, and TLS.
 
-The system's look-up of a name cannot be interrupted, so it runs on a thread of its own and only the wait for it ends. All who
-ask for one name at once share one look-up, so that a resolver that hangs costs one thread, however many senders there are.
+The system's resolver cannot be interrupted, so it runs in a thread of its own and only the wait for it ends. Concurrent look-ups
+of one name share a thread, so a resolver that hangs costs one thread, however many requests wait for it.
 """
 
+import asyncio
+import base64
 import ipaddress
 import socket
+import ssl
 import threading
 import time
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import certifi
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+P = TypeVar("P", bound=asyncio.Protocol)
+LONGEST_PROXY_ANSWER = 16 * 1024
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PrivateAddress(Exception):
-    """A host that is nowhere on the public internet, and need be."""
-
-
-class Deadline:
-    """A moment (monotonic) by which something has to be over."""
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._at
-
-    def left(self) -> float:
-        """Seconds until then, more than 0. Raises TimeoutError where it is over."""
-        seconds = self._at - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError("the deadline is over")
-        return seconds
+    """A host that has no address on the public internet, and needs one."""
 
 
 class Resolver:
-    """Looks names up. Safe to share between threads; what was found is not kept, so a name may move at any time."""
+    """Resolves names for one event loop. Results are not cached, so a name may move at any time."""
 
     def __init__(self) -> None:
-        self._flying: dict[tuple[str, int], Future[list[Address]]] = {}
-        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
 
-    def look_up(self, host: str, port: int, deadline: Deadline) -> list[Address]:
-        """Where `host` is, at least one address. Raises OSError, and TimeoutError where that is not known in time."""
-        if _is_address(host):
+    async def look_up(self, host: str, port: int) -> list[Address]:
+        """The addresses of `host`, at least one. Raises OSError."""
+        if _ip_address(host) is not None:
             return self._ask(host, port, socket.AI_NUMERICHOST)
-        with self._lock:
-            found = self._flying.get((host, port))
-            if found is None:
-                found = self._flying[host, port] = Future()
-                threading.Thread(target=self._run, args=(host, port, found), name="look-up", daemon=True).start()
-        try:
-            return found.result(deadline.left())
-        except TimeoutError:
-            raise TimeoutError(f"the name {host} was not resolved in time") from None
+        running = self._running.get((host, port))
+        if running is None:
+            loop = asyncio.get_running_loop()
+            running = self._running[host, port] = loop.create_future()
+            running.add_done_callback(lambda future: future.cancelled() or future.exception())  # all may have left
+            threading.Thread(target=self._run, args=(loop, host, port), name="look-up", daemon=True).start()
+        return await asyncio.shield(running)
 
-    def _run(self, host: str, port: int, found: "Future[list[Address]]") -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        found: list[Address] | Exception
         try:
-            addresses = self._ask(host, port)
-        except Exception as error:  # noqa: BLE001 - it is raised again, in every thread that waits
-            outcome: list[Address] | Exception = error
+            found = self._ask(host, port)
+        except Exception as error:  # noqa: BLE001 - raised again, in every request that waits
+            found = error
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(self._settle, host, port, found)
+
+    def _settle(self, host: str, port: int, found: list[Address] | Exception) -> None:
+        running = self._running.pop((host, port))
+        if isinstance(found, Exception):
+            running.set_exception(found)
         else:
-            outcome = addresses
-        with self._lock:
-            del self._flying[host, port]
-        if isinstance(outcome, Exception):
-            found.set_exception(outcome)
-        else:
-            found.set_result(outcome)
+            running.set_result(found)
 
     def _ask(self, host: str, port: int, flags: int = 0) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
         return [(family, address) for family, _, _, _, address in found]
 
 
-def connect(host: str, port: int, deadline: Deadline, resolver: Resolver, *, allow_private: bool) -> socket.socket:
-    """A connection to the first address of `host` that takes one; each gets its share of the time that is left.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to connect. `hint` says what to do where the address is private and must not be.
 
-    An address is checked before anything is sent to it, and it is the very one that is connected to, so no second look-up can
-    differ. Raises OSError, and PrivateAddress where `host` has no other and they are not allowed.
+    `proxy` is the URL of an HTTP proxy; it resolves the host itself, so only its own address is looked up here, and may be
+    private.
     """
-    usable = resolver.look_up(host, port, deadline)
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    allow_private: bool = False
+    hint: str = ""
+    proxy: str | None = None
+
+
+async def open_connection(endpoint: Endpoint, make: Callable[[], P], resolver: Resolver, deadline: float) -> P:
+    """A protocol of `make` on a new connection, with TLS where the endpoint has it, by `deadline` (monotonic).
+
+    Raises OSError (also TimeoutError, and ssl.SSLError where the certificate is refused), and PrivateAddress.
+    """
+    loop = asyncio.get_running_loop()
+    if endpoint.proxy is None:
+        sock = await connect(endpoint.host, endpoint.port, resolver, deadline, endpoint.allow_private)
+    else:
+        sock = await _connect_by_proxy(endpoint, endpoint.proxy, resolver, deadline)
+    name = endpoint.host if endpoint.tls else None
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        sock.close()
+        raise TimeoutError("the deadline is over")
+    try:
+        async with asyncio.timeout(seconds):
+            _, protocol = await loop.create_connection(make, sock=sock, ssl=endpoint.tls, server_hostname=name)
+            return protocol
+    except TimeoutError:
+        raise TimeoutError("TLS was not established in time") from None
+
+
+async def connect(
+    host: str, port: int, resolver: Resolver, deadline: float, allow_private: bool = False
+) -> socket.socket:
+    """A socket connected to the first address of `host` that accepts; each gets its share of the time that is left.
+
+    Addresses are checked, and what was checked is what is connected to: no second look-up can give another one. Raises OSError,
+    and PrivateAddress where `host` has no public address and `allow_private` is false.
+    """
+    try:
+        async with asyncio.timeout(_left(deadline)):
+            usable = await resolver.look_up(host, port)
+    except TimeoutError:
+        raise TimeoutError(f"the name {host} was not resolved in time") from None
     if not allow_private:
         usable = public(host, usable)
     failure: OSError | None = None
     for number, (family, address) in enumerate(usable):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(deadline.left() / (len(usable) - number))
-            sock.connect(address)
+            sock.setblocking(False)
+            async with asyncio.timeout(_left(deadline) / (len(usable) - number)):
+                await asyncio.get_running_loop().sock_connect(sock, address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         except OSError as error:
             sock.close()
             failure = error
+        except BaseException:
+            sock.close()
+            raise
     assert failure is not None
     raise failure
+
+
+async def _connect_by_proxy(endpoint: Endpoint, proxy: str, resolver: Resolver, deadline: float) -> socket.socket:
+    """A socket to the proxy; where the endpoint has TLS, to the endpoint itself through a tunnel (CONNECT)."""
+    parts = urlsplit(proxy)
+    assert parts.hostname is not None
+    sock = await connect(parts.hostname, parts.port or 80, resolver, deadline, allow_private=True)
+    if endpoint.tls is None:
+        return sock
+    try:
+        async with asyncio.timeout(_left(deadline)):
+            await _tunnel(sock, f"{bracketed(endpoint.host)}:{endpoint.port}", proxy_authorization(proxy))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _tunnel(sock: socket.socket, target: str, authorization: str | None) -> None:
+    loop = asyncio.get_running_loop()
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if authorization:
+        lines.append(f"Proxy-Authorization: {authorization}")
+    await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode("latin-1"))
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        more = await loop.sock_recv(sock, 4096)
+        answer += more
+        if not more or len(answer) > LONGEST_PROXY_ANSWER:
+            raise ConnectionError("the proxy did not open a tunnel")
+    status = answer.split(b"\r\n", 1)[0].split(b" ")[1:2]
+    if status != [b"200"]:
+        code = status[0][:3].decode("latin-1") if status else "nothing"
+        raise ConnectionError(f"the proxy answered {code} to CONNECT")
+
+
+def proxy_authorization(proxy: str) -> str | None:
+    """The Proxy-Authorization header for the user and password in a proxy's URL; None where it has none."""
+    parts = urlsplit(proxy)
+    if not parts.username:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def tls_context() -> ssl.SSLContext:
+    """Verifies certificates against the list that certifi ships, not the machine's."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def public(host: str, addresses: list[Address]) -> list[Address]:
@@ -110,15 +199,37 @@ def public(host: str, addresses: list[Address]) -> list[Address]:
 
 def is_private(address: str) -> bool:
     """Whether `address` is an IP address that is not on the public internet; False for names."""
-    try:
-        return not ipaddress.ip_address(address.split("%", 1)[0]).is_global
-    except ValueError:
+    found = _ip_address(address)
+    if found is None:
         return False
+    inner = _embedded(found)
+    return not found.is_global or found.is_multicast or (inner is not None and not inner.is_global)
 
 
-def _is_address(host: str) -> bool:
+def bracketed(host: str) -> str:
+    """`host` as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to (mapped, 6to4, NAT64)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(host.split("%", 1)[0])
+        return ipaddress.ip_address(host.split("%", 1)[0])
     except ValueError:
-        return False
-    return True
+        return None
+
+
+def _left(deadline: float) -> float:
+    """Seconds until `deadline`, more than 0. Raises TimeoutError where it is over."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline is over")
+    return seconds

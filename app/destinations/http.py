@@ -1,291 +1,321 @@
-"""Sending one payload to a destination over HTTP: a kept-alive connection per sender, a deadline for the whole request.
+"""HTTP/1.1 requests on kept-alive connections of an event loop, bounded in time and size.
 
-http.client is used directly: each sender has one connection of its own, so no pool is shared, and every wait, from the look-up
-of the name to the last byte of an answer that drips, is bounded by what is left of the deadline. (Measured: three times the rate
-of requests, half as much again as urllib3.)
+httptools (Node's llhttp) parses the answers; the rest is here because general clients do not promise what a delivery needs: to
+know whether a request left at all, and never to take a late answer of one request for the answer of the next. (aiohttp 3.14
+does that, since its pool does not look at what a waiting connection received; it also takes five times the processor time.)
 """
 
-import functools
-import hashlib
-import http.client
-import io
+import asyncio
 import select
-import socket
-import ssl
 import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import cast
 
-import certifi
-import requests
+import httptools
 
-from app.config.destinations import MAIN, SANDBOX
-from app.config.settings import Settings
-from app.destinations.connect import Deadline, PrivateAddress, Resolver, connect, is_private
-from app.destinations.formats.base import Dialect
-from app.destinations.formats.registry import dialect_of
-from app.errors import ConfigurationError, TransientDeliveryError
+from app.destinations.connect import (
+    Endpoint,
+    PrivateAddress,
+    Resolver,
+    bracketed,
+    open_connection,
+    proxy_authorization,
+)
+from app.errors import TransientDeliveryError
+from app.ledger.transaction import Tx
 
 LONGEST_ANSWER = 64 * 1024
-USER_AGENT = "conversion-bridge/0.1"
-LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
+LONGEST_HEAD = 64 * 1024
+MOST_RECEIVED = 1024 * 1024
+"""Bytes that are read of an answer in all, with the framing of its chunks and its trailers."""
+MOST_HEADERS = 100
+MOST_INTERIM_ANSWERS = 20
+IDLE_SECONDS = 4.0
+"""Longer than that no connection is kept without a request: most servers close theirs after 5 s or more, and a request that
+crosses that on its way is lost without anybody knowing whether it was taken."""
 HIDDEN_HEADERS = frozenset({"set-cookie", "authorization", "www-authenticate", "proxy-authenticate"})
+SWITCHING_PROTOCOLS = 101
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the destination said. `body` is at most 64 KiB of it."""
+    """What was answered. `body` is at most 64 KiB of it."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Who we send to. `url` is the base to which /track/<kind> is appended; timeout_seconds bounds a whole request."""
-
-    name: str
-    url: str
-    token: str
-    dialect: Dialect
-    timeout_seconds: float = 10
-    concurrency: int = 32
-    rate: float | None = None
-    allow_private: bool = False
-    leave: str = LEAVE
-    """What to set where a private address is meant."""
-
-    @property
-    def token_print(self) -> str:
-        """A fingerprint of URL and token: says whether either changed, and nothing else."""
-        return hashlib.sha256(f"{self.url}\n{self.token}".encode()).hexdigest()[:16]
-
-
 class AnswerLost(TransientDeliveryError):
     """The request may have been taken: it was sent, and no whole answer came."""
 
 
-class _Timely(io.RawIOBase):
-    """What comes over a socket, each wait bounded by the deadline of the whole request."""
+class _Late(AnswerLost):
+    """The deadline passed."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Deadline) -> None:
-        self._raw, self._sock, self._deadline = raw, sock, deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._deadline.left())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+    def __init__(self) -> None:
+        super().__init__("no whole answer in time")
 
 
-class _Lines(io.BufferedReader):
-    """Lines of an answer; one that the end of the connection cut off is an error, and not the end of the headers."""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if line[-1:] != b"\n" and len(line) != size:
-            raise ConnectionResetError("the answer ended early")
-        return line
+class _Refused(Exception):
+    """An answer that is not read any further; the text says why."""
 
 
-class _Response(http.client.HTTPResponse):
-    """http.client's own takes an answer that breaks off within its headers for one with fewer headers, and thus for a success,
-    and waits anew for each byte."""
+class Connection(asyncio.Protocol):
+    """One connection that carries one request at a time. What comes while none waits for it closes the connection."""
 
-    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        self.fp = _Lines(_Timely(self.fp.detach(), sock, deadline))
+    def __init__(self) -> None:
+        self.idle_since = 0.0
+        self.is_over = False
+        """Nothing more may be sent over it."""
+        self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
+        self._parser = httptools.HttpResponseParser(self)
+        # What older servers send and every client takes; there is nobody behind us who could read it in another way.
+        self._parser.set_dangerous_leniencies(lenient_headers=True, lenient_optional_cr_before_lf=True)
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._expects_body = True
+        self._received = self._interim = 0
+        self._begin()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of another class
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-class Line:
-    """One connection of one sender to a destination. Not thread-safe; `resolver` may be shared."""
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent: the other side did not close it, nor send what nobody asked for."""
+        return not (self.is_over or self._poll.poll(0))
 
-    def __init__(self, destination: Destination, resolver: Resolver | None = None) -> None:
-        parts = urlsplit(destination.url)
-        assert parts.hostname is not None
-        self._destination = destination
-        self._resolver = resolver or Resolver()
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._path = parts.path.rstrip("/")
-        self._tls = _tls_context() if parts.scheme == "https" else None
-        self._headers = {
-            "Authorization": f"Bearer {destination.token}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": USER_AGENT,
-        }
-        self._connection: http.client.HTTPConnection | None = None
+    async def ask(self, request: bytes, deadline: float, *, expects_body: bool = True) -> Answer:
+        """Sends `request` and reads the answer, with any status; interim answers (1xx) are skipped.
 
-    def send(self, kind: str, payload: bytes, key: str) -> Answer:
-        """Posts `payload` to /track/<kind>. Any status is an Answer.
-
-        Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
+        Raises AnswerLost where no whole answer came by `deadline` (monotonic), and TimeoutError where it had passed before
+        anything was sent.
         """
-        deadline = Deadline(self._destination.timeout_seconds)
-        connection = self._open(deadline)
+        assert self._transport is not None
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the deadline is over")
+        loop = asyncio.get_running_loop()
+        self._begin()
+        self._expects_body = expects_body
+        self._received = self._interim = 0
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        self._waiting = waiting
+        timer = loop.call_later(seconds, self._lose, _Late())
+        self._transport.write(request)
         try:
-            connection.sock.settimeout(deadline.left())
-            connection.request(
-                "POST",
-                f"{self._path}/track/{kind}",
-                payload,
-                {**self._headers, "Idempotency-Key": idempotency_key(key)},
-            )
-            response = connection.getresponse()
-            body = response.read(LONGEST_ANSWER)
-            _check_whole(response, body)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            late = isinstance(error, TimeoutError) or deadline.is_over
-            text = f"no whole answer within {self._destination.timeout_seconds:g} s" if late else _plain(error)
-            raise AnswerLost(text) from error
-        if response.will_close or not response.isclosed():
-            self.close()
-        headers = {name.lower(): value for name, value in response.getheaders() if name.lower() not in HIDDEN_HEADERS}
-        return Answer(response.status, headers, body)
+            return await waiting
+        finally:
+            timer.cancel()
+            self._waiting = None
+            if not waiting.done() or waiting.cancelled():
+                self.close()
 
     def close(self) -> None:
-        """Closes the connection; the next send opens another. Idempotent."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """At once. Idempotent."""
+        self.is_over = True
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _open(self, deadline: Deadline) -> http.client.HTTPConnection:
-        """The connection, made unless it still stands; its answer is read within `deadline`."""
-        connection = self._connection
-        if connection is None or connection.sock is None or _was_closed(connection.sock):
+    # -- what the event loop calls
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None or self._waiting.done():
             self.close()
-            connection = self._connection = self._connect(deadline)
-        connection.response_class = functools.partial(_Response, deadline=deadline)  # type: ignore[assignment] # it is only called
-        return connection
-
-    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
-        allow = self._destination.allow_private
+            return
         try:
-            sock = connect(self._host, self._port, deadline, self._resolver, allow_private=allow)
-            if self._tls is None:
-                connection = http.client.HTTPConnection(self._host, self._port)
-            else:
-                connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
-                sock = self._wrap(self._tls, sock, deadline)
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._finish(closes=True)
+        except httptools.HttpParserCallbackError as error:
+            self._lose(AnswerLost(str(error.__context__ or error)))
+        except httptools.HttpParserError as error:
+            self._lose(AnswerLost(f"the answer is not HTTP ({error})"))
+        else:
+            self._received += len(data)
+            if self._received > (MOST_RECEIVED if self._is_in_body else LONGEST_HEAD):
+                self._lose(AnswerLost("the answer is too long"))
+
+    def eof_received(self) -> None:
+        self._end()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is None:
+            self._end()
+        else:
+            self._lose(AnswerLost(plain(error)))
+        self.is_over = True
+
+    # -- what the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            self.is_over = True  # a second answer to one request
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count += 1
+        self._head_bytes += len(name) + len(value)
+        if self._count > MOST_HEADERS or self._head_bytes > LONGEST_HEAD:
+            raise _Refused("the headers of the answer are too long")
+        if not self._is_in_body:  # else it is a trailer
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        self._status = self._parser.get_status_code()
+        if not self._expects_body and not self._is_interim:
+            self._finish(closes=True)
+
+    def on_body(self, data: bytes) -> None:
+        if self._waiting is None or self._waiting.done():
+            return
+        self._body.append(data)
+        self._length += len(data)
+        if self._length >= LONGEST_ANSWER:
+            self._finish(closes=True)
+
+    def on_message_complete(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            return
+        if self._is_interim:
+            self._interim += 1
+            if self._interim > MOST_INTERIM_ANSWERS:
+                raise _Refused("too many interim answers")
+            self._begin()
+        else:
+            self._finish(closes=not self._parser.should_keep_alive())
+
+    # --
+
+    def _begin(self) -> None:
+        """Nothing of an answer was read yet."""
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._count = self._head_bytes = self._length = 0
+        self._is_in_body = False
+
+    @property
+    def _is_interim(self) -> bool:
+        return 100 <= self._status <= 199 and self._status != SWITCHING_PROTOCOLS
+
+    def _finish(self, *, closes: bool) -> None:
+        """The answer is whole, or as much of it as is read."""
+        waiting = self._waiting
+        if waiting is not None and not waiting.done():
+            headers = {name: value for name, value in self._headers.items() if name not in HIDDEN_HEADERS}
+            waiting.set_result(Answer(self._status, headers, b"".join(self._body)[:LONGEST_ANSWER]))
+        if closes:
+            self.close()
+
+    def _end(self) -> None:
+        """The other side sends nothing more, which is how an answer without a length ends."""
+        ends_so = "content-length" not in self._headers and not self._headers.get(
+            "transfer-encoding", ""
+        ).lower().endswith("chunked")
+        if self._is_in_body and ends_so and not self._is_interim:
+            self._finish(closes=True)
+        else:
+            self._lose(AnswerLost("the connection was closed before the whole answer came"))
+
+    def _lose(self, error: AnswerLost) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+        self.close()
+
+
+class Client:
+    """Requests to one endpoint, each within `timeout_seconds` in all. As many connections as there are requests at once.
+
+    For one event loop; `resolver` may be shared.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout_seconds: float, resolver: Resolver | None = None) -> None:
+        self._endpoint = endpoint
+        self._timeout_seconds = timeout_seconds
+        self._resolver = resolver or Resolver()
+        host, port = bracketed(endpoint.host), endpoint.port
+        host = host if port == (443 if endpoint.tls else 80) else f"{host}:{port}"
+        self._headers = {"Host": host}
+        self._prefix = ""
+        if endpoint.proxy is not None and endpoint.tls is None:
+            self._prefix = f"http://{host}"
+            if authorization := proxy_authorization(endpoint.proxy):
+                self._headers["Proxy-Authorization"] = authorization
+        self._idle: deque[Connection] = deque()
+        """By how long they have been idle, the longest first."""
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def request(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, expects_body: bool = True
+    ) -> Answer:
+        """Any status is an Answer; redirects are not followed. Raises AnswerLost where the request may have been taken,
+        TransientDeliveryError where it certainly was not."""
+        deadline = time.monotonic() + self._timeout_seconds
+        tx: Tx | None = None
+        try:
+            content = _head(method, self._prefix + target, {**self._headers, **headers}, len(body)) + body
+            connection = self._take() or await open_connection(self._endpoint, Connection, self._resolver, deadline)
+            answer = await connection.ask(content, deadline, expects_body=expects_body)
+        except _Late:
+            raise AnswerLost(f"no whole answer within {self._timeout_seconds:g} s") from None
         except PrivateAddress as error:
-            raise TransientDeliveryError(f"cannot connect: {error}: {self._destination.leave}") from error
+            raise TransientDeliveryError(f"cannot connect: {error}: {self._endpoint.hint}") from error
         except (OSError, ValueError) as error:
-            raise TransientDeliveryError(f"cannot connect: {_plain(error)}") from error
-        connection.sock = sock
-        return connection
+            if connection is not None:
+                connection.close()
+            raise TransientDeliveryError(f"cannot connect: {plain(error)}") from error
+        self._keep(connection)
+        return answer
 
-    def _wrap(self, tls: ssl.SSLContext, sock: socket.socket, deadline: Deadline) -> ssl.SSLSocket:
-        """TLS over `sock`, which is closed where that fails."""
-        try:
-            sock.settimeout(deadline.left())
-            return tls.wrap_socket(sock, server_hostname=self._host)
-        except (OSError, ValueError):
-            sock.close()
-            raise
+    def close(self) -> None:
+        """Closes what waits for a request; the next one opens another. Idempotent."""
+        while self._idle:
+            self._idle.pop().close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
 
+    def _take(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable:
+                return connection
+            connection.close()
+        return None
 
-def destinations_of(settings: Settings) -> list[Destination]:
-    """Who receives conversions: the one of DESTINATION_URL and those of bridge.toml; with none of either, the bridge's own
-    sandbox. Raises ConfigurationError."""
-    found = []
-    if settings.is_sandbox:
-        if settings.secret_key is None:
-            raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` makes one up)")
-        token = sandbox_token(settings.secret_key.get_secret_value())
-        found.append(_of_variables(settings, SANDBOX, f"{settings.own_url}/sandbox", token, allow_private=True))
-    elif settings.destination_url is not None:
-        assert settings.destination_token is not None
-        allow = settings.destination_allow_private
-        _check_public(settings.destination_url, allow, "DESTINATION_URL", LEAVE)
-        token = settings.destination_token.get_secret_value()
-        found.append(_of_variables(settings, MAIN, settings.destination_url, token, allow_private=allow))
-    for name, table in settings.destination_tables.items():
-        where = f"{settings.config_path}: destinations.{name}"
-        leave = f"set destinations.{name}.allow_private = true if that is meant"
-        _check_public(table.url, table.allow_private, f"{where}.url", leave)
-        found.append(
-            Destination(
-                name,
-                table.url,
-                settings.token_of(name),
-                dialect_of(table.format, table.amount_unit),
-                table.timeout,
-                table.concurrency,
-                table.rate,
-                table.allow_private,
-                leave,
-            )
-        )
-    return found
+    def _keep(self, tx: Tx) -> None:
+        if tx.connection.is_over:
+            return
+        tx.connection.idle_since = time.monotonic()
+        self._idle.append(tx)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
+
+    def _close_idle(self) -> None:
+        oldest = time.monotonic() - IDLE_SECONDS
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().close()
+        self._sweep = None
+        if self._idle:
+            wait = self._idle[0].idle_since - oldest
+            self._sweep = asyncio.get_running_loop().call_later(wait, self._close_idle)
 
 
-def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_private: bool) -> Destination:
-    """The one destination that the variables DESTINATION_… describe."""
-    return Destination(
-        name,
-        url,
-        token,
-        dialect_of(settings.destination_format, settings.destination_amount_unit),
-        settings.destination_timeout,
-        settings.destination_concurrency,
-        settings.destination_rate,
-        allow_private,
-    )
+def _head(method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:
+    """Raises ValueError where a part of it cannot stand in a header."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    text = f"{method} {target} HTTP/1.1\r\n{lines}Content-Length: {length}\r\n\r\n"
+    if text.count("\r") != len(headers) + 3 or text.count("\n") != len(headers) + 3 or " " in target:
+        raise ValueError("a header holds a line break")
+    return text.encode("latin-1")
 
 
-def _check_public(url: str, allow_private: bool, where: str, leave: str) -> None:
-    host = urlsplit(url).hostname or ""
-    if not allow_private and (host == "localhost" or is_private(host)):
-        raise ConfigurationError(f"{where} points at {host}, a private address: {leave}")
-
-
-def sandbox_token(secret_key: str) -> str:
-    """The bearer token of the bridge's own sandbox: web and workers both derive it."""
-    return hashlib.sha256(b"sandbox:" + secret_key.encode()).hexdigest()
-
-
-def idempotency_key(key: str) -> str:
-    """`key` with everything but A-Z a-z 0-9 . _ : - percent-encoded, as a header can carry it."""
-    return quote(key, safe=":").replace("~", "%7E")
-
-
-def _check_whole(response: http.client.HTTPResponse, body: bytes) -> None:
-    """Raises IncompleteRead where the rest of an answer never came, for which read(n) does not raise."""
-    if response.length and len(body) < LONGEST_ANSWER:
-        raise http.client.IncompleteRead(body, response.length)
-
-
-def _was_closed(sock: socket.socket) -> bool:
-    """An idle connection that has something to read was closed by the other side (or is out of step)."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _tls_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
+    """What went wrong, with the kind of error."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def reach(url: str, timeout_seconds: float) -> tuple[bool, str]:
-    """(whether it answers, in words for whoever asked). Any status is an answer."""
-    began = time.perf_counter()
-    try:
-        answer = requests.head(url, timeout=min(timeout_seconds, 5), allow_redirects=False)
-    except requests.RequestException as error:
-        return False, f"does not answer ({type(error).__name__})"
-    took_ms = (time.perf_counter() - began) * 1000
-    return True, f"answers: {answer.status_code} to a HEAD request, after {took_ms:.0f} ms"

@@ -1,16 +1,23 @@
-"""Processes as the operating system sees them: which machine this is, which process still runs, and ending with one's parent."""
+"""Processes as the operating system sees them: which machine this is, which process still runs, and how one is ended."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_MARGIN_SECONDS = 10.0
+"""How much longer than STOP_SECONDS a worker may take to end: it records outcomes and signs off at Redis and the ledger."""
+OPEN_FILES = 8192
 
 
 class Machine(NamedTuple):
@@ -84,6 +91,22 @@ def is_alive(pid: int, started: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def on_stop_signals(stop: Callable[[], object]) -> None:
+    """SIGTERM, SIGINT and SIGHUP ask for an orderly stop. A SIGHUP that is ignored (nohup) stays ignored."""
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: stop())
+
+
+def raise_file_limit() -> None:
+    """Lets this process open as many files as its system allows, up to what a great number of connections needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def end(pid: int, started: str, patience_seconds: float) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.config.proxies import Proxies
 from app.config.settings import Settings
 from app.errors import BridgeError, ConfigurationError
 
@@ -62,6 +63,7 @@ class StripeApi:
         retries: int = RETRIES,
         rate_limit_pauses: Sequence[float] = RATE_LIMIT_PAUSES,
         sleep: Callable[[float], object] = time.sleep,
+        proxies: Proxies | None = None,
     ) -> None:
         self._key = _checked(key)
         self.base = _safe(base or PUBLIC_BASE)
@@ -69,6 +71,7 @@ class StripeApi:
         self._retries = retries
         self._pauses = tuple(rate_limit_pauses)
         self._sleep = sleep
+        self._proxies = proxies or Proxies(None, {})
 
     @property
     def is_test(self) -> bool:
@@ -104,7 +107,8 @@ class StripeApi:
     def _client(self) -> Any:
         import stripe
 
-        http = stripe.RequestsClient(timeout=(CONNECT_SECONDS, self._timeout_seconds))
+        timeout = (CONNECT_SECONDS, self._timeout_seconds)
+        http = stripe.RequestsClient(timeout=timeout, session=self._proxies.session(self.base))
         return stripe.StripeClient(
             self._key,
             base_addresses={"api": self.base},
@@ -169,12 +173,19 @@ class StripeApi:
 
 def make_api(settings: Settings) -> StripeApi:
     """The API under STRIPE_API_KEY, for a command. Raises ConfigurationError where that is missing or no key."""
-    return StripeApi(_key_of(settings), settings.stripe_api_base)
+    return StripeApi(_key_of(settings), settings.stripe_api_base, proxies=settings.proxies)
 
 
 def make_hasty_api(settings: Settings) -> StripeApi:
     """The same for a worker, whose question is worth nothing later: it gives up soon."""
-    return StripeApi(_key_of(settings), settings.stripe_api_base, timeout_seconds=8, retries=1, rate_limit_pauses=())
+    return StripeApi(
+        _key_of(settings),
+        settings.stripe_api_base,
+        timeout_seconds=8,
+        retries=1,
+        rate_limit_pauses=(),
+        proxies=settings.proxies,
+    )
 
 
 def _key_of(settings: Settings) -> str:

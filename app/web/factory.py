@@ -6,7 +6,7 @@ from app.alerts.thread import make_alarm
 from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import Unauthorized
 
 from app.destinations.formats.base import Dialect
-from app.destinations.http import sandbox_token
+from app.destinations.target import sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.transaction import Tx

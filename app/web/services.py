@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from app.config.settings import Settings
 from app.destinations.formats.base import Dialect
-from app.destinations.http import Destination
+from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Policy

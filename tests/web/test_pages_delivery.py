@@ -12,6 +12,8 @@ from app.ledger.forwarding.claims import Claimed
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import Browser
 
+sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def dead(post, ledger):
@@ -46,6 +48,7 @@ def test_the_page_tells_the_whole_story(browser, dead):
     assert re.search(r'href="/events/\d+"', text)
 
 
+@sqlite_alone
 def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_token(make_app, post, ledger, browser):
     body = checkout(1, customer_details={"email": "p1@example.com", "name": 'O\'Brien $(reboot) `x` \\ "q"'})
     post(body)
@@ -83,6 +86,7 @@ def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
     assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in told()
 
 
+@sqlite_alone
 def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations(make_app, ledger, tmp_path):
     table = '[destinations.{0}]\nurl = "https://{0}.example"\ntoken_env = "TOKEN_OF_{0}"\n'
     (tmp_path / "two.toml").write_text(table.format("one") + table.format("other"))
@@ -117,6 +121,7 @@ def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger
     assert claimed.attempts == 2
 
 
+@sqlite_alone
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -134,6 +139,7 @@ def test_what_an_edit_must_not_touch(browser, dead, ledger, changes, why):
     assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
 
 
+@sqlite_alone
 @pytest.mark.parametrize(
     "text",
     [
@@ -178,21 +184,22 @@ def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
 
 def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
     from app.destinations.formats.registry import dialect_of
-    from app.destinations.http import Destination
-    from workers.senders import Lane
+    from app.destinations.target import Destination
+    from workers.senders import EventLoop, SenderPool
 
     destination.answer = lambda _request: (409, {}, b"{}")
-    lane = Lane(
-        Destination("main", destination.url, "token", dialect_of("events", "major"), allow_private=True), (5.0,), 1
-    )
+    target = Destination("main", destination.url, "token", dialect_of("events", "major"), allow_private=True)
+    loop = EventLoop()
+    pool = SenderPool(target, (5.0,), 1, loop)
     results = {}
     for number, key in enumerate(("sale:stripe:pi_1", "sale:stripe:pi_1:edit-1", "sale:stripe:pi_1:edit-12"), 1):
-        lane.submit([Claimed(number, "1.1", "sale", "{}", key, 0, 0, 0, False)], 1e12)
+        pool.submit([Claimed(number, "1.1", "sale", "{}", key, 0, 0, 0, False)], 1e12)
         outcomes = []
         while not outcomes:
-            outcomes, _ = lane.collect()
+            outcomes, _ = pool.collect()
         results[key] = (outcomes[0].result, outcomes[0].due_at)
-    lane.close()
+    pool.close()
+    loop.close()
     assert results["sale:stripe:pi_1"] == ("delivered", None)
     assert results["sale:stripe:pi_1:edit-1"] == results["sale:stripe:pi_1:edit-12"] == ("permanent", None)
     assert not is_edited("sale:stripe:edit-1")
@@ -207,6 +214,7 @@ def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
     assert "It is dead: left alone." in browser.get(f"/deliveries/{dead}").text
 
 
+@sqlite_alone
 def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_app, dead, ledger):
     viewer = Browser(make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look").test_client(), "viewers may look")
     assert "Edit and send" not in viewer.get(f"/deliveries/{dead}").text

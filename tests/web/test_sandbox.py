@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.destinations.http import destinations_of, sandbox_token
+from app.destinations.target import destinations_of, sandbox_token
 from tests.support.makers import checkout, count, one
 
 TOKEN = sandbox_token("secret key of the tests")

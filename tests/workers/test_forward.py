@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.destinations.formats.registry import dialect_of
-from app.destinations.http import Destination
+from app.destinations.target import Destination
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
@@ -19,8 +19,8 @@ from app.ledger.forwarding.claims import Claimed
 from tests.conftest import wait_for
 from tests.ledger.test_forwarding import COLUMNS
 from tests.support.scripted import ScriptedDestination
-from workers.forward import STOP_SECONDS, Forwarder
-from workers.senders import Lane
+from workers.forward import Forwarder
+from workers.senders import EventLoop, SenderPool
 
 TOKEN = "a token that nobody may read"
 
@@ -50,11 +50,12 @@ class Office:
         self, *, schedule: tuple[float, ...] = (0.05, 0.1, 60), token: str = TOKEN, **options: Any
     ) -> threading.Event:
         """Starts a worker; returns its stop flag."""
+        stop_seconds = options.pop("stop_seconds", None)
         fields = {"timeout_seconds": 3, "concurrency": 8, "allow_private": True, "url": self.place.url, **options}
         url, dialect = fields.pop("url"), fields.pop("dialect", "events")
         stop = threading.Event()
         destination = Destination("main", url, token, dialect_of(dialect), **fields)
-        forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop)
+        forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop, stop_seconds=stop_seconds)
         forwarder.worker_id = len(self.workers) + 1
 
         def run() -> None:
@@ -318,12 +319,10 @@ def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
     assert office.all("SELECT result, error FROM attempts") == [("unknown", "no whole answer within 0.5 s")]
 
 
-def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office, monkeypatch):
-    assert STOP_SECONDS < 10
-    monkeypatch.setattr("workers.forward.STOP_SECONDS", 2.0)
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office):
     office.place.script = lambda _key, _before: "hang"
     office.add(40)
-    office.work(concurrency=4, timeout_seconds=30)
+    office.work(concurrency=4, timeout_seconds=30, stop_seconds=2.0)
     wait_for(lambda: office.place.open_requests == 4)
     assert 2 <= office.stop() < 10
     assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
@@ -334,22 +333,24 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends
 def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
     """A machine that slept: its claims were taken over meanwhile."""
     place = ScriptedDestination()
-    lane = Lane(Destination("main", place.url, "t", dialect_of("events"), allow_private=True), (1.0,), 4)
+    loop = EventLoop()
+    pool = SenderPool(Destination("main", place.url, "t", dialect_of("events"), allow_private=True), (1.0,), 4, loop)
     old = Claimed(1, "1.1", "sale", "{}", "sale:1", 0, 0, 0, False)
     fresh = Claimed(2, "1.1", "sale", "{}", "sale:2", 0, 0, 0, False)
-    lane.submit([old], time.monotonic() - 1)
-    lane.submit([fresh], time.monotonic() + 30)
+    pool.submit([old], time.monotonic() - 1)
+    pool.submit([fresh], time.monotonic() + 30)
     got: list[Any] = []
     unsent: list[Claimed] = []
 
     def collect() -> bool:
-        outcomes, too_old = lane.collect()
+        outcomes, too_old = pool.collect()
         got.extend(outcomes)
         unsent.extend(too_old)
         return bool(got and unsent)
 
     wait_for(collect)
-    lane.close()
+    pool.close()
+    loop.close()
     place.close()
     assert [o.claimed.id for o in got] == [2]
     assert [c.id for c in unsent] == [1]

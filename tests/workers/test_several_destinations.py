@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.destinations.formats.registry import dialect_of
-from app.destinations.http import Destination
+from app.destinations.target import Destination
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import destination_state
@@ -118,7 +118,7 @@ def test_one_without_a_route_to_it_harms_no_other(ledger):
 
 def test_a_rate_holds_back_the_one_that_has_it(ledger):
     two = Two(ledger, rate=5)
-    two.forwarder._lanes[1].destination = two._destination("well", two.well.url)
+    two.forwarder._pools[1].destination = two._destination("well", two.well.url)
     try:
         serve_the_well_one(two)
         assert two.count("ill", "delivered") < COUNT

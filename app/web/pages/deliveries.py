@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app.destinations.http import Destination, idempotency_key
+from app.destinations.target import Destination, idempotency_key
 from app.ledger.actions.edit import edit, problem_of
 from app.ledger.actions.replay import Mended, discard, replay, undo_discard
 from app.ledger.engine import look

@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.destinations.http import reach
+from app.destinations.probe import probe
 from app.ledger.audit import audit
 from app.ledger.engine import look
 from app.ledger.forwarding import breaker
@@ -55,8 +55,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def test_call(name: str) -> Response:
         must_know(name)
-        answers, text = reach(known[name].url, known[name].timeout_seconds)
-        return told(f"{name} {text}", url_for(".destination"), is_done=answers)
+        found = probe(known[name])
+        return told(f"{name} {found.text}", url_for(".destination"), is_done=found.answers)
 
     def must_know(name: str) -> None:
         if name not in known:

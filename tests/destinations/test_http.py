@@ -1,95 +1,85 @@
-"""One connection of one sender, against real servers that behave as badly as real ones do."""
+"""Requests of one sender, against real servers that behave as badly as real ones do."""
 
+import asyncio
 import socket
 import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
-from app.destinations.connect import Deadline, PrivateAddress, Resolver, connect, is_private, public
+from app.destinations.connect import Endpoint, PrivateAddress, Resolver, connect, is_private, open_connection, public
 from app.destinations.formats.registry import dialect_of
-from app.destinations.http import LONGEST_ANSWER, AnswerLost, Destination, Line, destinations_of, idempotency_key
+from app.destinations.http import LONGEST_ANSWER, Answer, AnswerLost, Client, Connection
+from app.destinations.target import Destination, DestinationClient, destinations_of, idempotency_key
 from app.errors import ConfigurationError, TransientDeliveryError
 from tests.conftest import wait_for
 from tests.support.ports import Port
+from tests.support.raw_server import OK, read_request, serving
 
 LONG_SECONDS = 40
 """For how long a server hangs or drips: who waits for it, and not for a deadline, is found out on a slow machine too."""
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class Server:
-    """A listening socket; `serve(connection)` is run for each that is accepted."""
+def run_on_uvloop(work):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
-        self._serve = serve
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.connections = 0
-        self.requests = 0
-        self.stopping = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+class Line:
+    """A client of a destination on an event loop that runs in a thread, as a worker has it; each send waits for its answer."""
 
-    def _run(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            self._serve(connection)
+    def __init__(
+        self, destination: Destination, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.client = DestinationClient(destination, resolver)
+        if tls is not None:
+            self.client._client._endpoint = replace(self.client._client._endpoint, tls=tls)
+
+    def send(self, kind: str, payload: bytes, key: str) -> Answer:
+        return asyncio.run_coroutine_threadsafe(self.client.send(kind, payload, key), self.loop).result(100)
 
     def close(self) -> None:
-        self.stopping.set()
-        self._socket.close()
+        self.loop.call_soon_threadsafe(self.client.close)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
 
 
-def read_request(connection: socket.socket) -> bytes:
-    """One whole request; b"" where the connection was closed."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        more = connection.recv(65536)
-        if not more:
-            return b""
-        received += more
-    head, _, body = received.partition(b"\r\n\r\n")
-    (length,) = (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
+@pytest.fixture
+def line_to() -> Iterator[Callable[..., Line]]:
+    made: list[Line] = []
+
+    def make(
+        url: str,
+        timeout: float = 30,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> Line:
+        options = {"allow_private": True, **options}
+        destination = Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, **options)
+        made.append(Line(destination, resolver, tls))
+        return made[-1]
+
+    yield make
+    for line in made:
+        line.close()
 
 
-@contextmanager
-def serving(serve: Callable[[socket.socket], None]) -> Iterator[Server]:
-    server = Server(serve)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def line_to(url: str, timeout: float = 30, **options: Any) -> Line:
-    options = {"allow_private": True, **options}
-    return Line(Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, **options))
-
-
-def test_a_request_carries_token_key_and_the_payload_to_the_byte(destination):
+def test_a_request_carries_token_key_and_the_payload_to_the_byte(line_to, destination):
     destination.answer = lambda _r: (201, {"X-Request-Id": "r1", "Set-Cookie": "secret=1"}, b'{"ok": true}')
     line = line_to(destination.url + "/base/")
     answer = line.send("sale", b'{"a":"\xc3\xa9"}', "sale:stripe:in_1")
-    line.close()
     (request,) = destination.requests
     assert request["path"] == "/base/track/sale"
     assert request["body"] == b'{"a":"\xc3\xa9"}'
@@ -115,7 +105,7 @@ def test_a_key_is_percent_encoded_where_a_header_could_not_carry_it(key, sent):
     assert idempotency_key(key) == sent
 
 
-def test_one_connection_serves_many_requests():
+def test_one_connection_serves_many_requests(line_to):
     def serve(connection: socket.socket) -> None:
         while read_request(connection):
             server.requests += 1
@@ -124,11 +114,10 @@ def test_one_connection_serves_many_requests():
     with serving(serve) as server:
         line = line_to(server.url)
         assert [line.send("lead", b"{}", "k").status for _ in range(20)] == [200] * 20
-        line.close()
         assert (server.connections, server.requests) == (1, 20)
 
 
-def test_answers_without_a_body_or_with_chunks_keep_the_connection_too():
+def test_answers_without_a_body_or_with_chunks_keep_the_connection_too(line_to):
     answers = [
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
@@ -145,12 +134,146 @@ def test_answers_without_a_body_or_with_chunks_keep_the_connection_too():
     with serving(serve) as server:
         line = line_to(server.url)
         found = [line.send("lead", b"{}", "k") for _ in answers]
-        line.close()
         assert [(a.status, a.body) for a in found] == [(204, b""), (200, b"abc"), (200, b""), (200, b"{}")]
         assert server.connections == 1
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_failure():
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"]
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_interim_answer_is_skipped_and_the_one_behind_it_is_that_of_its_own_request(line_to, interim, count):
+    """The delivery was retried though it had been taken, and the next one read its late answer: a refusal counted as taken."""
+    answers = [OK, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad", OK]
+
+    def serve(connection: socket.socket) -> None:
+        while read_request(connection):
+            for _ in range(count):
+                connection.sendall(interim)
+                time.sleep(0.1)
+            server.requests += 1
+            connection.sendall(answers[server.requests - 1])
+
+    with serving(serve) as server:
+        line = line_to(server.url)
+        assert [line.send("lead", b"{}", f"k{n}").status for n in range(3)] == [200, 400, 200]
+        assert server.connections == 1
+
+
+def test_interim_answers_without_end_are_no_answer(line_to):
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        while not server.stopping.is_set():
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    with serving(serve) as server, pytest.raises(AnswerLost, match="too many interim answers"):
+        line_to(server.url).send("lead", b"{}", "k")
+
+
+SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+
+
+@pytest.mark.parametrize("pause", [0, 0.05, 0.2])
+def test_a_second_answer_to_one_request_is_never_taken_for_that_of_the_next(line_to, pause):
+    refused = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"
+
+    def serve(connection: socket.socket) -> None:
+        while read_request(connection):
+            if pause:
+                connection.sendall(refused)
+                time.sleep(pause)
+                connection.sendall(SECOND)
+            else:
+                connection.sendall(refused + SECOND)
+            server.requests += 1
+
+    with serving(serve) as server:
+        line = line_to(server.url)
+        for number in range(1, 4):
+            assert line.send("lead", b"{}", "k").body == b"bad"
+            wait_for(lambda number=number: server.requests == number)
+            time.sleep(0.02)
+        assert server.connections == 3
+
+
+def test_what_came_while_the_loop_was_busy_is_seen_before_the_next_request_is_sent():
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        number = server.connections
+        if number == 1:
+            connection.sendall(SECOND)
+        elif number == 2:
+            connection.shutdown(socket.SHUT_RDWR)
+        server.requests += 1
+        if number == 1:
+            server.stopping.wait(LONG_SECONDS)
+
+    async def send() -> list[bytes]:
+        client = Client(Endpoint("127.0.0.1", server.port, allow_private=True), LONG_SECONDS)
+        bodies = []
+        for number in range(1, 4):
+            bodies.append((await client.request("POST", "/", {}, b"{}")).body)
+            wait_for(lambda number=number: server.requests == number)  # the event loop does not run meanwhile
+            time.sleep(0.05)
+        client.close()
+        return bodies
+
+    with serving(serve) as server:
+        assert run_on_uvloop(send()) == [b"{}"] * 3
+        assert server.connections == 3
+
+
+def test_nothing_is_sent_when_the_deadline_passed_while_connecting():
+    """A machine that slept, or a loop that was held up: the claim may be somebody else's by now."""
+
+    def serve(connection: socket.socket) -> None:
+        if read_request(connection):
+            server.requests += 1
+
+    async def send() -> None:
+        endpoint, deadline = Endpoint("127.0.0.1", server.port, allow_private=True), time.monotonic() + 1
+        connection = await open_connection(endpoint, Connection, Resolver(), deadline)
+        time.sleep(1.1)
+        with pytest.raises(TimeoutError):
+            await connection.ask(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", deadline)
+        connection.close()
+
+    with serving(serve) as server:
+        run_on_uvloop(send())
+        wait_for(lambda: server.connections == 1)
+        time.sleep(0.1)
+        assert server.requests == 0
+
+
+def test_headers_end_with_line_feeds_alone_at_some_servers(line_to):
+    def serve(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\nContent-Length: 2\nX-Name: Zo\xeb\n\n{}")
+
+    with serving(serve) as server:
+        line = line_to(server.url)
+        assert [line.send("lead", b"{}", "k").headers["x-name"] for _ in range(2)] == ["Zo\xeb"] * 2
+        assert server.connections == 1
+
+
+def test_a_connection_that_waited_for_long_is_closed_and_not_used_again(line_to, monkeypatch):
+    monkeypatch.setattr("app.destinations.http.IDLE_SECONDS", 0.3)
+
+    def serve(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(OK)
+        server.requests += 1
+
+    with serving(serve) as server:
+        line = line_to(server.url)
+        assert line.send("lead", b"{}", "k").status == 200
+        wait_for(lambda: server.requests == 1)
+        assert line.send("lead", b"{}", "k").status == 200
+        assert server.connections == 2
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_failure(line_to):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
@@ -163,11 +286,10 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_fai
             assert line.send("lead", b"{}", "k").status == 200
             wait_for(lambda number=number: server.requests == number)
             time.sleep(0.02)
-        line.close()
         assert server.connections == 3
 
 
-def test_an_answer_that_says_close_and_one_without_length_end_their_connection():
+def test_an_answer_that_says_close_and_one_without_length_end_their_connection(line_to):
     answers = iter(
         [
             b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
@@ -183,10 +305,9 @@ def test_an_answer_that_says_close_and_one_without_length_end_their_connection()
     with serving(serve) as server:
         line = line_to(server.url)
         assert [line.send("lead", b"{}", "k").body for _ in range(3)] == [b"{}", b"until the end", b"{}"]
-        line.close()
 
 
-def test_a_server_that_never_answers_costs_no_more_than_the_deadline():
+def test_a_server_that_never_answers_costs_no_more_than_the_deadline(line_to):
     with serving(lambda tx: server.stopping.wait(LONG_SECONDS) and None) as server:
         line = line_to(server.url, timeout=0.3)
         began = time.monotonic()
@@ -206,7 +327,7 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("text", DRIPS.values(), ids=DRIPS.keys())
-def test_an_answer_that_drips_is_cut_at_the_deadline(text):
+def test_an_answer_that_drips_is_cut_at_the_deadline(line_to, text):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         start = text.find(b"x") if b"x" in text else 12
@@ -224,7 +345,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(text):
         assert time.monotonic() - began < LONG_SECONDS / 4
 
 
-def test_after_a_cut_the_next_request_is_whole():
+def test_after_a_cut_the_next_request_is_whole(line_to):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         server.requests += 1
@@ -236,17 +357,15 @@ def test_after_a_cut_the_next_request_is_whole():
         line = line_to(server.url, timeout=0.2)
         with pytest.raises(AnswerLost):
             line.send("sale", b"{}", "k")
-        line._destination = replace(line._destination, timeout_seconds=LONG_SECONDS)
+        line.client._client._timeout_seconds = LONG_SECONDS
         assert line.send("sale", b"{}", "k").status == 200
-        line.close()
 
 
-def test_a_line_may_be_idle_for_longer_than_a_request_may_take(destination):
+def test_a_line_may_be_idle_for_longer_than_a_request_may_take(line_to, destination):
     line = line_to(destination.url, timeout=2)
     assert line.send("sale", b"{}", "k").status == 200
     time.sleep(2.2)
     assert line.send("sale", b"{}", "k").status == 200
-    line.close()
     assert len(destination.requests) == 2
 
 
@@ -263,12 +382,16 @@ BROKEN = {
     "a status that is no number": b"HTTP/1.1 abc OK\r\n\r\n",
     "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     "a header of 100 kB": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    "a trailer without end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 2_000_000,
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "a switch to another protocol that breaks off": b"HTTP/1.1 101 Switch",
+    "interim answers alone": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3,
     "a chunk of no size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
 }
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
-def test_an_answer_that_is_broken_is_lost_and_no_success(answer):
+def test_an_answer_that_is_broken_is_lost_and_no_success(line_to, answer):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(answer)
@@ -282,7 +405,7 @@ def test_an_answer_that_is_broken_is_lost_and_no_success(answer):
         assert server.connections == 2
 
 
-def test_a_reset_after_the_request_is_lost():
+def test_a_reset_after_the_request_is_lost(line_to):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -293,7 +416,7 @@ def test_a_reset_after_the_request_is_lost():
         assert "token" not in str(caught.value)
 
 
-def test_no_connection_is_transient_and_certainly_not_taken():
+def test_no_connection_is_transient_and_certainly_not_taken(line_to):
     with Port() as port:
         for url in (port.url, "http://name.invalid"):
             with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
@@ -301,22 +424,21 @@ def test_no_connection_is_transient_and_certainly_not_taken():
             assert not isinstance(caught.value, AnswerLost)
 
 
-def test_tls_to_a_server_that_has_none_is_transient(destination):
+def test_tls_to_a_server_that_has_none_is_transient(line_to, destination):
     with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
         line_to(destination.url.replace("http://", "https://")).send("sale", b"{}", "k")
     assert not isinstance(caught.value, AnswerLost)
     assert destination.requests == []
 
 
-def test_redirects_are_not_followed(destination):
+def test_redirects_are_not_followed(line_to, destination):
     destination.answer = lambda _r: (307, {"Location": f"{destination.url}/elsewhere"}, b"")
     line = line_to(destination.url)
     assert line.send("sale", b"{}", "k").status == 307
-    line.close()
     assert [r["path"] for r in destination.requests] == ["/track/sale"]
 
 
-def test_of_an_endless_answer_only_the_beginning_is_read():
+def test_of_an_endless_answer_only_the_beginning_is_read(line_to):
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -328,11 +450,10 @@ def test_of_an_endless_answer_only_the_beginning_is_read():
         for _ in range(2):
             answer = line.send("sale", b"{}", "k")
             assert (answer.status, len(answer.body)) == (200, LONGEST_ANSWER)
-        line.close()
         assert server.connections == 2
 
 
-def test_a_private_address_is_refused_before_a_connection_is_made():
+def test_a_private_address_is_refused_before_a_connection_is_made(line_to):
     with serving(lambda _connection: None) as server:
         for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
             line = line_to(url, allow_private=False)
@@ -350,7 +471,7 @@ class Names(Resolver):
         super().__init__()
         self.addresses = addresses
 
-    def look_up(self, host, port, deadline):
+    async def look_up(self, host, port):
         return [(socket.AF_INET, address) for address in self.addresses]
 
 
@@ -358,7 +479,7 @@ def test_a_name_that_resolves_to_a_private_address_is_refused():
     with serving(lambda _connection: None) as server:
         names = Names(("127.0.0.1", server.port), ("10.0.0.1", 443))
         with pytest.raises(PrivateAddress, match=r"rebound\.example is at 127\.0\.0\.1, a private address"):
-            connect("rebound.example", 443, Deadline(1), names, allow_private=False)
+            asyncio.run(connect("rebound.example", 443, names, time.monotonic() + 1, allow_private=False))
         assert server.connections == 0
 
 
@@ -374,9 +495,8 @@ def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_
         for each in crowd:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        sock = connect(
-            "two.example", 80, Deadline(3), Names(full.getsockname(), ("127.0.0.1", server.port)), allow_private=True
-        )
+        names = Names(full.getsockname(), ("127.0.0.1", server.port))
+        sock = run_on_uvloop(connect("two.example", 80, names, time.monotonic() + 3, allow_private=True))
         assert sock.getpeername()[1] == server.port
         for each in (sock, full, *crowd):
             each.close()
@@ -396,71 +516,59 @@ class SlowResolver(Resolver):
         return super()._ask(host, port, flags)
 
 
-def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(destination):
+def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(line_to, destination):
     resolver = SlowResolver()
     url = destination.url.replace("127.0.0.1", "localhost")
-
-    def line(timeout: float) -> Line:
-        return Line(
-            Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, allow_private=True),
-            resolver,
-        )
-
-    failures: list[str] = []
-
-    def send() -> None:
-        try:
-            line(0.3).send("sale", b"{}", "k")
-        except TransientDeliveryError as error:
-            failures.append(f"{type(error).__name__}: {error}")
-
+    line = line_to(url, timeout=0.3, resolver=resolver)
     began = time.monotonic()
-    threads = [threading.Thread(target=send) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    running = [asyncio.run_coroutine_threadsafe(line.client.send("sale", b"{}", "k"), line.loop) for _ in range(5)]
+    failures = [repr(future.exception(100)) for future in running]
     assert time.monotonic() - began < LONG_SECONDS / 4
-    assert (
-        failures
-        == ["TransientDeliveryError: cannot connect: TimeoutError: the name localhost was not resolved in time"] * 5
-    )
+    text = "cannot connect: TimeoutError: the name localhost was not resolved in time"
+    assert failures == [repr(TransientDeliveryError(text))] * 5
     assert resolver.asked == 1
     resolver.let_go.set()
-    wait_for(lambda: not resolver._flying)
-    last = line(LONG_SECONDS)
-    assert last.send("sale", b"{}", "k").status == 200
-    last.close()
+    wait_for(lambda: not resolver._running)
+    line.client._client._timeout_seconds = LONG_SECONDS
+    assert line.send("sale", b"{}", "k").status == 200
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(destination):
-    folder = Path(__file__).parent / "certificate"
+CERTIFICATE = Path(__file__).parents[1] / "certificate"
+
+
+def tls_server(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """`serve` over TLS, with a certificate for localhost that no authority vouches for."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(folder / "localhost.pem", folder / "localhost.key")
+    tls.load_cert_chain(CERTIFICATE / "localhost.pem", CERTIFICATE / "localhost.key")
 
-    def serve(connection: socket.socket) -> None:
+    def serve_wrapped(connection: socket.socket) -> None:
         with tls.wrap_socket(connection, server_side=True) as wrapped:
-            while read_request(wrapped):
-                server.requests += 1
-                wrapped.sendall(OK)
+            serve(wrapped)
 
-    with serving(serve) as server:
+    return serve_wrapped
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(line_to):
+    def serve(connection: socket.socket) -> None:
+        while read_request(connection):
+            server.requests += 1
+            connection.sendall(OK)
+
+    trusted = ssl.create_default_context(cafile=str(CERTIFICATE / "localhost.pem"))
+    with serving(tls_server(serve)) as server:
         line = line_to(f"https://localhost:{server.port}")
         with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED") as caught:
             line.send("sale", b"{}", "k")
         assert not isinstance(caught.value, AnswerLost)
         assert server.requests == 0
-        line._tls = ssl.create_default_context(cafile=str(folder / "localhost.pem"))
+        line = line_to(f"https://localhost:{server.port}", tls=trusted)
         assert [line.send("sale", b"{}", "k").status for _ in range(5)] == [200] * 5
-        line.close()
         assert server.connections == 2, "one was refused, one served five requests"
-        other = line_to(f"https://127.0.0.1:{server.port}")
-        other._tls = line._tls
         with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
-            other.send("sale", b"{}", "k")
+            line_to(f"https://127.0.0.1:{server.port}", tls=trusted).send("sale", b"{}", "k")
 
 
-def test_tls_that_hangs_costs_no_more_than_the_deadline():
+def test_tls_that_hangs_costs_no_more_than_the_deadline(line_to):
     with serving(lambda tx: server.stopping.wait(LONG_SECONDS) and None) as server:
         began = time.monotonic()
         with pytest.raises(TransientDeliveryError, match="cannot connect"):
@@ -484,6 +592,10 @@ def test_tls_that_hangs_costs_no_more_than_the_deadline():
         ("fd00::1", True),
         ("::ffff:127.0.0.1", True),
         ("::ffff:10.0.0.1", True),
+        ("64:ff9b::a00:1", True),
+        ("2002:7f00:1::1", True),
+        ("224.0.0.1", True),
+        ("ff02::1", True),
         ("8.8.8.8", False),
         ("2606:4700:4700::1111", False),
         ("destination.example", False),
@@ -508,6 +620,6 @@ def test_a_private_destination_is_refused_at_the_start_unless_allowed(make_setti
 
 
 def test_the_print_of_a_token_changes_with_it_and_tells_nothing_of_it():
-    prints = {line_to("http://x.example")._destination.token_print for _ in range(2)}
+    prints = {Destination("main", "http://x.example", "token", dialect_of("events")).token_print for _ in range(2)}
     assert len(prints) == 1
     assert "token" not in prints.pop()

@@ -1,0 +1,167 @@
+"""The destinations that the settings name, and sending conversions to one of them."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from app.config.destinations import MAIN, SANDBOX
+from app.config.settings import Settings
+from app.destinations.connect import Endpoint, Resolver, is_private, tls_context
+from app.destinations.formats.base import Dialect
+from app.destinations.formats.registry import dialect_of
+from app.destinations.http import Answer, Client
+from app.errors import ConfigurationError
+
+USER_AGENT = "conversion-bridge/0.1"
+STOP_MARGIN_SECONDS = 2.0
+LONGEST_STOP_SECONDS = 60.0
+LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Who we send to. `url` is the base to which /track/<kind> is appended; timeout_seconds bounds a whole request."""
+
+    name: str
+    url: str
+    token: str
+    dialect: Dialect
+    timeout_seconds: float = 10
+    concurrency: int = 32
+    rate: float | None = None
+    allow_private: bool = False
+    leave: str = LEAVE
+    """What to set where a private address is meant."""
+    proxy: str | None = None
+    """The URL of the HTTP proxy that leads to it."""
+
+    @property
+    def token_print(self) -> str:
+        """A fingerprint of URL and token: says whether either changed, and nothing else."""
+        return hashlib.sha256(f"{self.url}\n{self.token}".encode()).hexdigest()[:16]
+
+    @property
+    def path(self) -> str:
+        """The path of `url`, as a request line can carry it, without a slash at its end."""
+        return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+
+    def endpoint(self) -> Endpoint:
+        """Where to connect. Loads the list of certificates where it is https."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        host = parts.hostname
+        with suppress(
+            UnicodeError
+        ):  # a name that cannot be encoded cannot be resolved either, which says what is wrong
+            host = host if host.isascii() else host.encode("idna").decode()
+        is_tls = parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        return Endpoint(host, port, tls_context() if is_tls else None, self.allow_private, self.leave, self.proxy)
+
+
+class DestinationClient:
+    """Sends payloads to one destination over kept-alive connections. For one event loop; `resolver` may be shared."""
+
+    def __init__(self, destination: Destination, resolver: Resolver | None = None) -> None:
+        self._destination = destination
+        self._client = Client(destination.endpoint(), destination.timeout_seconds, resolver)
+        self._headers = {
+            "Authorization": f"Bearer {destination.token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+        }
+
+    async def send(self, kind: str, payload: bytes, key: str) -> Answer:
+        """Posts `payload`, to the byte, to /track/<kind>. Any status is an Answer.
+
+        Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
+        """
+        path = f"{self._destination.path}/track/{kind}"
+        headers = {**self._headers, "Idempotency-Key": idempotency_key(key)}
+        return await self._client.request("POST", path, headers, payload)
+
+    def close(self) -> None:
+        """Closes idle connections. Idempotent."""
+        self._client.close()
+
+
+def destinations_of(settings: Settings) -> list[Destination]:
+    """Who receives conversions: the one of DESTINATION_URL and those of bridge.toml; with none of either, the bridge's own
+    sandbox. Raises ConfigurationError."""
+    found = []
+    if settings.is_sandbox:
+        if settings.secret_key is None:
+            raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` generates one)")
+        token = sandbox_token(settings.secret_key.get_secret_value())
+        found.append(_of_variables(settings, SANDBOX, f"{settings.own_url}/sandbox", token, allow_private=True))
+    elif settings.destination_url is not None:
+        assert settings.destination_token is not None
+        allow = settings.destination_allow_private
+        _check_public(settings.destination_url, allow, "DESTINATION_URL", LEAVE)
+        token = settings.destination_token.get_secret_value()
+        found.append(_of_variables(settings, MAIN, settings.destination_url, token, allow_private=allow))
+    for name, table in settings.destination_tables.items():
+        where = f"{settings.config_path}: destinations.{name}"
+        leave = f"set destinations.{name}.allow_private = true if that is meant"
+        _check_public(table.url, table.allow_private, f"{where}.url", leave)
+        found.append(
+            Destination(
+                name,
+                table.url,
+                settings.token_of(name),
+                dialect_of(table.format, table.amount_unit),
+                table.timeout,
+                table.concurrency,
+                table.rate,
+                table.allow_private,
+                leave,
+                settings.proxies.of(table.url),
+            )
+        )
+    return found
+
+
+def default_stop_seconds(destinations: Sequence[Destination]) -> float:
+    """How long a stop waits for what is in flight, unless STOP_SECONDS says so: as long as a request may take, and a bit."""
+    longest = max((destination.timeout_seconds for destination in destinations), default=0.0)
+    return min(longest + STOP_MARGIN_SECONDS, LONGEST_STOP_SECONDS)
+
+
+def stop_seconds_of(settings: Settings) -> float:
+    """STOP_SECONDS or its default. Raises ConfigurationError."""
+    given = settings.stop_seconds
+    return default_stop_seconds(destinations_of(settings)) if given is None else given
+
+
+def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_private: bool) -> Destination:
+    """The one destination that the variables DESTINATION_… describe."""
+    return Destination(
+        name,
+        url,
+        token,
+        dialect_of(settings.destination_format, settings.destination_amount_unit),
+        settings.destination_timeout,
+        settings.destination_concurrency,
+        settings.destination_rate,
+        allow_private,
+        proxy=settings.proxies.of(url),
+    )
+
+
+def _check_public(url: str, allow_private: bool, where: str, leave: str) -> None:
+    host = urlsplit(url).hostname or ""
+    if not allow_private and (host == "localhost" or is_private(host)):
+        raise ConfigurationError(f"{where} points at {host}, a private address: {leave}")
+
+
+def sandbox_token(secret_key: str) -> str:
+    """The bearer token of the bridge's own sandbox: web and workers both derive it."""
+    return hashlib.sha256(b"sandbox:" + secret_key.encode()).hexdigest()
+
+
+def idempotency_key(key: str) -> str:
+    """`key` with everything but A-Z a-z 0-9 . _ : - percent-encoded, as a header can carry it."""
+    return quote(key, safe=":").replace("~", "%7E")
