@@ -9,10 +9,11 @@ import click
 from app.bootstrap import check_configuration, make_ledger
 from app.config.generated_secrets import SANDBOX_SOURCES, make_up_secrets
 from app.config.settings import Settings, load_settings
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.logs import configure_logs
+from app.stack.processes import STOP_MARGIN_SECONDS
 from app.stack.run import Plan, become
 from app.stack.supervisor import end_leftovers, why_not_listen
 from app.stack.valkey import valkey_binary
@@ -33,8 +34,9 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     home = settings.bridge_home
     given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
     make_up_secrets(home)
-    replaced = end_leftovers(home)
     settings = load_settings()
+    stop_seconds = stop_seconds_of(settings)
+    replaced = end_leftovers(home, stop_seconds + STOP_MARGIN_SECONDS)
     check_configuration(settings)
     if problem := why_not_listen(settings.host, settings.port):
         raise ConfigurationError(problem)
@@ -48,6 +50,7 @@ def up(host: str | None, port: int | None, workers: int) -> None:
             host=settings.own_host,
             port=settings.port,
             workers=workers,
+            stop_seconds=stop_seconds,
             valkey=valkey_binary() if settings.redis_url is None else None,
             greeting=_greeting(settings, replaced=replaced, password_given=given),
         )
@@ -109,7 +112,9 @@ def web() -> None:
 
 
 @click.command()
-@click.option("--concurrency", type=click.IntRange(1, 512), help="Requests in flight; default DESTINATION_CONCURRENCY.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), help="Requests in flight; default DESTINATION_CONCURRENCY."
+)
 def worker(concurrency: int | None) -> None:
     """Run one worker (for a Procfile). Needs REDIS_URL. As many as you like, on as many machines."""
     arguments = [sys.executable, "-m", "workers"]

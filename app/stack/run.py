@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.stack.supervisor import Supervisor, child, is_answering, on_stop_signals
+from app.stack.processes import STOP_MARGIN_SECONDS, on_stop_signals
+from app.stack.supervisor import Supervisor, child, is_answering
 from app.stack.valkey import EmbeddedValkey
 
 START_SECONDS = 30
@@ -18,14 +19,15 @@ START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. valkey: the program of the embedded one, None where REDIS_URL names another; greeting: the lines that are
-    shown once the web answers at (host, port)."""
+    """What to run. stop_seconds: how long a worker that stops waits for what is in flight; valkey: the program of the embedded
+    one, None where REDIS_URL names another; greeting: the lines that are shown once the web answers at (host, port)."""
 
     home: str
     log_level: str
     host: str
     port: int
     workers: int
+    stop_seconds: float
     valkey: str | None
     greeting: Sequence[str]
 
@@ -56,9 +58,10 @@ def run(plan: Plan) -> None:
             valkey = EmbeddedValkey(home, plan.valkey)
             environment["REDIS_URL"] = valkey.url
             supervisor.add("valkey", valkey.start)
+        patience = plan.stop_seconds + STOP_MARGIN_SECONDS
         supervisor.add("web", lambda: child(["-m", "app", "web"], environment))
         for number in range(1, plan.workers + 1):
-            supervisor.add(f"worker {number}", lambda: child(["-m", "workers"], environment))
+            supervisor.add(f"worker {number}", lambda: child(["-m", "workers"], environment), patience)
         is_up = supervisor.watch(answers, START_SECONDS)
         if not is_up and not supervisor.is_stopping:
             _say(sys.stderr.fileno(), ["The web does not answer yet: what is above says why. Ctrl-C stops everything."])
@@ -67,7 +70,7 @@ def run(plan: Plan) -> None:
             _say(sys.stdout.fileno(), plan.greeting)
             supervisor.watch()
     finally:
-        _say(sys.stdout.fileno(), ["Stopping: what is in flight gets a few seconds."])
+        _say(sys.stdout.fileno(), [f"Stopping: what is in flight gets up to {plan.stop_seconds:g} s."])
         supervisor.stop()
 
 

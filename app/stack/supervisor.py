@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from app.errors import ConfigurationError
@@ -19,6 +19,7 @@ from app.stack.processes import end, pid_started
 
 PIDS_FILE = "running.json"
 STOP_PATIENCE_SECONDS = 12.0
+"""For what does not say that it takes longer."""
 LONGEST_BACKOFF_SECONDS = 20.0
 STEADY_SECONDS = 30.0
 LONGEST_SOCKET_PATH = 100
@@ -35,6 +36,8 @@ class Part:
     started: float = 0.0
     failures: int = 0
     start_at: float = field(default=0.0)
+    patience_seconds: float = STOP_PATIENCE_SECONDS
+    """How long it may take to stop."""
 
 
 class Supervisor:
@@ -46,8 +49,13 @@ class Supervisor:
         self._parts: list[Part] = []
         self._stop = threading.Event()
 
-    def add(self, name: str, start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
-        part = Part(name, start)
+    def add(
+        self,
+        name: str,
+        start: Callable[[], "subprocess.Popen[bytes]"],
+        patience_seconds: float = STOP_PATIENCE_SECONDS,
+    ) -> None:
+        part = Part(name, start, patience_seconds=patience_seconds)
         self._parts.append(part)
         self._launch(part)
 
@@ -73,18 +81,28 @@ class Supervisor:
         return False
 
     def stop(self) -> None:
-        """Asks all parts to end, newest first, and sees to it that they do. Idempotent."""
-        for part in reversed(self._parts):
-            if part.process is None or part.process.poll() is not None:
-                continue
-            part.process.terminate()
-            try:
-                part.process.wait(STOP_PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._warn("part.killed", part=part.name)
-                part.process.kill()
-                part.process.wait()
+        """Asks all parts to end, newest first and those of one kind (worker 1, worker 2) at once, and kills what does not.
+
+        Idempotent.
+        """
+        for _, group in groupby(reversed(self._parts), lambda part: part.name.split(" ")[0]):
+            running = [part for part in group if part.process is not None and part.process.poll() is None]
+            for part in running:
+                assert part.process is not None
+                part.process.terminate()
+            asked = time.monotonic()
+            for part in running:
+                self._await(part, max(0.0, asked + part.patience_seconds - time.monotonic()))
         (self._home / PIDS_FILE).unlink(missing_ok=True)
+
+    def _await(self, part: Part, seconds: float) -> None:
+        assert part.process is not None
+        try:
+            part.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._warn("part.killed", part=part.name)
+            part.process.kill()
+            part.process.wait()
 
     def _warn(self, event: str, **fields: object) -> None:
         """The libraries of the log take 10 MB, for a process that mostly has nothing to say: they come when it has."""
@@ -114,7 +132,7 @@ class Supervisor:
         part.start_at = time.monotonic() + pause
 
 
-def end_leftovers(home: Path) -> int:
+def end_leftovers(home: Path, patience_seconds: float) -> int:
     """Ends what an earlier `bridge up` on the same BRIDGE_HOME left when it was killed. Returns how many processes.
 
     Raises ConfigurationError where that one still runs: two on one home would fight over the port and the files.
@@ -129,7 +147,7 @@ def end_leftovers(home: Path) -> int:
         raise ConfigurationError(f"`bridge up` runs already on {home} (process {supervisor[0]}); stop it first")
     left = [(pid, started) for pid, started in parts if started and pid_started(pid) == started]
     for pid, started in reversed(left):
-        end(pid, started, 5.0)
+        end(pid, started, patience_seconds)
     path.unlink(missing_ok=True)
     return len(left)
 
@@ -166,9 +184,3 @@ def why_not_listen(host: str, port: int) -> str | None:
             return f"port {port} is not open to this user: choose one above 1023 with --port or PORT"
         return f"HOST: {host} is no address of this machine ({error.strerror})"
     return None
-
-
-def on_stop_signals(stop: Callable[[], None]) -> None:
-    """SIGTERM, SIGINT and SIGHUP ask for an orderly stop."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda _number, _frame: stop())

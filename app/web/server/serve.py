@@ -5,7 +5,9 @@ them, so it loads nothing of the project: 17 MB instead of 52.
 """
 
 import os
+import signal
 import sys
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -18,9 +20,21 @@ MOST_OPEN = 4096
 """Requests at once, those included that wait for their bodies."""
 
 
+class StoppableServer(Server):
+    """Stops in good order on SIGHUP too, on which granian would replace its processes. One that is ignored (nohup) stays so."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+    def signal_handler_reload(self, *args: Any, **options: Any) -> None:
+        if not self._ignores_hangup:
+            self.signal_handler_interrupt(*args, **options)
+
+
 def serve(host: str, port: int, processes: int) -> None:
-    """Serves until SIGTERM or SIGINT."""
-    server = Server(
+    """Serves until SIGTERM, SIGINT or SIGHUP."""
+    server = StoppableServer(
         "app.web.factory:gateway",
         factory=True,
         address=host,

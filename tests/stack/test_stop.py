@@ -1,0 +1,172 @@
+"""An orderly stop: what is in flight is waited for, and nothing is sent twice because of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.destinations.target import stop_seconds_of
+from app.errors import ConfigurationError
+from app.stack.supervisor import Supervisor, child
+from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.stack.test_up import Up
+from tests.support.scripted import ScriptedDestination
+from tests.support.stack_parts import Stack
+
+stack_alone = pytest.mark.stack
+
+
+@pytest.fixture
+def place() -> Iterator[ScriptedDestination]:
+    made = ScriptedDestination()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stack(ledger_url, valkey, place, tmp_path) -> Iterator[Stack]:
+    made = Stack(tmp_path, ledger_url, valkey.url, place.url)
+    yield made
+    made.close()
+
+
+@stack_alone
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sent_twice(
+    stack, place, make_purchase, number
+):
+    """SIGHUP killed it outright, with its claims left open."""
+    place.delay_seconds = 1.5
+    stack.start("web")
+    worker = stack.start("worker")
+    assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
+    wait_for(lambda: place.open_requests)
+    worker.send_signal(number)
+    assert worker.wait(PATIENCE_SECONDS) == 0
+    with stack.ledger.read() as tx:
+        assert tx.run("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one() == 0
+    sent = len(place.asked)
+    assert sent > 0
+    assert stack.counts().get("delivered") == sent, "each answer was waited for"
+    stack.start("worker")
+    wait_for(lambda: stack.counts() == {"delivered": 20})
+    assert len(place.asked) == 20 == len({asked.key for asked in place.asked})
+
+
+@stack_alone
+def test_sighup_ends_the_web_in_good_order(stack, ledger_url):
+    if not ledger_url.startswith("sqlite"):
+        pytest.skip("the database makes no difference")
+    web = stack.start("web")
+    web.send_signal(signal.SIGHUP)
+    assert web.wait(PATIENCE_SECONDS) == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{stack.url}/healthz", timeout=5)
+
+
+@stack_alone
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(tmp_path, place, number):
+    """Its worker gave up after 9 s, and it killed the worker after 12 s, whatever DESTINATION_TIMEOUT was."""
+    place.delay_seconds = 12.5
+    up = Up(tmp_path / "up", tmp_path / "up" / "var")
+    up.environment |= {
+        "DESTINATION_URL": place.url,
+        "DESTINATION_TOKEN": "token",
+        "DESTINATION_ALLOW_PRIVATE": "1",
+        "DESTINATION_TIMEOUT": "40",
+        "STRIPE_WEBHOOK_SECRET": "whsec_of_this_test",
+        "STRIPE_ALLOW_TEST_EVENTS": "1",
+    }
+    up.start()
+    try:
+        up.bridge("send", "stripe")
+        wait_for(lambda: place.open_requests)
+        assert up.process is not None
+        up.process.send_signal(number)
+        assert up.process.wait(PATIENCE_SECONDS) == 0
+        assert "part.killed" not in up.said()
+        assert len(place.asked) == 1
+        assert [(d["status"], d["attempts"]) for d in up.deliveries()] == [("delivered", 1)]
+    finally:
+        up.close()
+
+
+@stack_alone
+def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
+    """As under nohup."""
+    code = (
+        "import signal, sys, threading\n"
+        "from app.stack.processes import on_stop_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "stop = threading.Event()\n"
+        "on_stop_signals(stop.set)\n"
+        "print('ready', flush=True)\n"
+        "while not stop.wait(0.05): pass\n"
+        "print('stopped')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "stopped\n"
+
+
+def test_workers_are_stopped_all_at_once(tmp_path):
+    """Each of them may take STOP_SECONDS; one after the other they took that many times as long."""
+    code = (
+        "import signal, sys, time\nfrom pathlib import Path\n"
+        "mine, other = map(Path, sys.argv[1:])\n"
+        "def stop(*_):\n"
+        "    mine.write_text('asked')\n"
+        "    while not other.exists(): time.sleep(0.01)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "Path(str(mine) + '.ready').touch()\n"
+        "while True: time.sleep(1)\n"
+    )
+    supervisor = Supervisor(tmp_path)
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = dict(os.environ)
+    supervisor.add("worker 1", lambda: child(["-c", code, str(one), str(two)], environment), PATIENCE_SECONDS)
+    supervisor.add("worker 2", lambda: child(["-c", code, str(two), str(one)], environment), PATIENCE_SECONDS)
+    processes = [part.process for part in supervisor._parts]
+    wait_for(lambda: Path(f"{one}.ready").exists() and Path(f"{two}.ready").exists())
+    supervisor.stop()
+    assert [process and process.poll() for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "tables", "seconds"),
+    [
+        ({}, "", 12),
+        ({"DESTINATION_TIMEOUT": "2.5"}, "", 4.5),
+        ({"DESTINATION_TIMEOUT": "120"}, "", 60),
+        ({"STOP_SECONDS": "5", "DESTINATION_TIMEOUT": "120"}, "", 5),
+        ({"STOP_SECONDS": "0"}, "", 0),
+        ({}, "timeout = 30", 32),
+    ],
+)
+def test_a_stop_waits_as_long_as_a_request_may_take_unless_told_otherwise(
+    make_settings, tmp_path, monkeypatch, variables, tables, seconds
+):
+    if tables:
+        path = tmp_path / "bridge.toml"
+        path.write_text(f'[destinations.crm]\nurl = "https://crm.example"\ntoken_env = "CRM_TOKEN"\n{tables}\n')
+        variables = {**variables, "BRIDGE_CONFIG": str(path), "CRM_TOKEN": "token"}
+    settings = make_settings(DESTINATION_URL="https://main.example", DESTINATION_TOKEN="token", **variables)
+    assert stop_seconds_of(settings) == seconds
+
+
+def test_stop_seconds_are_at_most_60(make_settings):
+    with pytest.raises(ConfigurationError, match="STOP_SECONDS"):
+        make_settings(STOP_SECONDS="61")
