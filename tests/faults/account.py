@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import LOST
-from tests.support.scripted import Asked, invoice_of
+from tests.support.scripted import FINAL, TAKEN, Asked, invoice_of
 
 HEAD = (
     "ledger",
@@ -65,7 +65,7 @@ def books(
     for key in sorted(acknowledged):
         status, attempts, lost_claims, unknown, timed_out = rows.get(key, ("missing", 0, 0, 0, 0))
         requests = by_key[key]
-        told = sum(1 for r in requests if r.told and r.what == "ok")
+        told = sum(1 for r in requests if r.told and r.what in TAKEN)
         taken = sum(1 for r in requests if r.taken)
         account.delivered += status == "delivered"
         account.dead += status == "dead"
@@ -138,7 +138,7 @@ def _leads_first(ledger: Ledger, keys: set[str], by_key: dict[str, list[Asked]],
             destination,
         ).all()
     for lead, sale in pairs:
-        ended = [r.at for r in by_key.get(lead, []) if r.told and r.what in ("ok", "refused", "redirect")]
+        ended = [r.at for r in by_key.get(lead, []) if r.told and r.what in TAKEN | FINAL]
         began = [r.at for r in by_key.get(sale, [])]
         if began and (not ended or min(began) < min(ended)):
             say(f"{sale} overtook {lead}")  # type: ignore[operator]

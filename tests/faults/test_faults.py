@@ -15,7 +15,7 @@ from tests.faults.account import books
 from tests.faults.conftest import LONG, ROWS, SEED
 from tests.faults.producer import Pile, Producer, make_pile
 from tests.faults.site import TIMEOUT_SECONDS, Site, now_and_then
-from tests.support.scripted import FINAL, SILENT, Script, for_good, sometimes
+from tests.support.scripted import FINAL, SILENT, Script, for_good, share_of, sometimes
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -71,6 +71,7 @@ ROUNDS = [
     Round("clock jumps", "jump_clock", script=sometimes(("500",), 0.2, SEED), short=BOTH),
     Round("answers ill", script=sometimes(ILL, 0.3, SEED), short=LITE),
     *[Round(f"answers {what}", script=sometimes((what,), 0.3, SEED)) for what in ILL],
+    Round("answers 1xx", script=share_of(refused=0.2, **{"1xx": 0.4}), dead_share=0.2, short=LITE),
     *[Round(f"answers {what}", script=for_good(what, 0.3), dead_share=0.3, short=LITE) for what in sorted(FINAL)],
     Round("everything at once", *EVERYTHING, script=sometimes(ILL, 0.2, SEED), delay_seconds=0.02,
         most=1000 if LONG else 4, short=GRES),
@@ -142,7 +143,7 @@ def test_what_was_acknowledged_is_delivered_or_shown_dead(
     assert 500 not in producer.answers
     assert set(producer.answers) - {200, 503} == {a for a in producer.answers if isinstance(a, str)}
     if kind.dead_share:
-        assert account.dead == sum(1 for key in pile.keys if kind.script(key, 0) != "ok") > 0
+        assert account.dead == sum(1 for key in pile.keys if kind.script(key, 0) in FINAL) > 0
     elif "kill_worker" not in kind.breaks:
         assert account.dead == 0
 

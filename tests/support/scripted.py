@@ -23,9 +23,13 @@ ANSWERS = {
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n",
 }
 
+TAKEN = frozenset({"ok", "1xx"})
+"""The destination acted on these, and says so. "1xx": after an interim answer, and a moment later."""
+INTERIM_SECONDS = 0.3
+
 Script = Callable[[str, int], str]
-"""(Idempotency-Key, how many requests of that key came before) -> ok, 500, 429, refused, redirect, half, nothing, reset, hang
-or drip."""
+"""(Idempotency-Key, how many requests of that key came before) -> ok, 1xx, 500, 429, refused, redirect, half, nothing, reset,
+hang or drip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,10 @@ class _Conversation(asyncio.Protocol):
         try:
             if destination.delay_seconds:
                 await asyncio.sleep(destination.delay_seconds)
-            taken = what == "ok" or (what in SILENT and destination.dice.random() < 0.5)
+            if what == "1xx":
+                transport.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+                await asyncio.sleep(INTERIM_SECONDS)
+            taken = what in TAKEN or (what in SILENT and destination.dice.random() < 0.5)
             told = what not in SILENT and not transport.is_closing()
             destination.asked.append(Asked(key, body, at, what, taken, told))
             await self._say(what)
@@ -132,7 +139,9 @@ class _Conversation(asyncio.Protocol):
 
     async def _say(self, what: str) -> None:
         transport = self._transport
-        if what in self._destination.answers:
+        if what == "1xx":
+            transport.write(WELL)
+        elif what in self._destination.answers:
             transport.write(self._destination.answers[what])
         elif what == "half":
             transport.write(WELL[:-6])
@@ -169,6 +178,20 @@ def sometimes(what: Sequence[str], share: float, seed: int) -> Script:
 def for_good(what: str, share: float) -> Script:
     """`what` for a share of the keys, whenever they come."""
     return lambda key, _before: what if random.Random(key).random() < share else "ok"
+
+
+def share_of(**shares: float) -> Script:
+    """Each answer for its share of the keys, whenever they come, and "ok" for the others."""
+
+    def script(key: str, _before: int) -> str:
+        dice = random.Random(key).random()
+        for what, share in shares.items():
+            dice -= share
+            if dice < 0:
+                return what
+        return "ok"
+
+    return script
 
 
 def invoice_of(body: bytes) -> str | None:
