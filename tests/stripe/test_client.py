@@ -115,7 +115,7 @@ def test_a_list_that_never_ends_is_left(api, stripe):
     ("key", "said"),
     [
         ("pk_live_public", "publishable key"),
-        ("whsec_secret", "STRIPE_WEBHOOK_SECRET"),
+        ("whsec_secret", "signing secret"),
         ("sk_live_with space", "holds characters"),
         ("sk_live_é", "holds characters"),
     ],

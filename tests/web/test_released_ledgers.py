@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.destinations.http import destinations_of
+from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
