@@ -116,8 +116,8 @@ def test_a_list_that_never_ends_is_left(api, stripe):
     [
         ("pk_live_public", "publishable key"),
         ("whsec_secret", "signing secret"),
-        ("sk_live_with space", "holds characters"),
-        ("sk_live_é", "holds characters"),
+        ("sk_live_with space", "without a space"),
+        ("sk_live_é", "printable ASCII"),
     ],
 )
 def test_what_is_no_key_is_said_without_showing_it(make_settings, key, said):
