@@ -24,7 +24,6 @@ from app.destinations.connect import (
     proxy_authorization,
 )
 from app.errors import TransientDeliveryError
-from app.ledger.transaction import Tx
 
 LONGEST_ANSWER = 64 * 1024
 LONGEST_HEAD = 64 * 1024
@@ -256,7 +255,7 @@ class Client:
         """Any status is an Answer; redirects are not followed. Raises AnswerLost where the request may have been taken,
         TransientDeliveryError where it certainly was not."""
         deadline = time.monotonic() + self._timeout_seconds
-        tx: Tx | None = None
+        connection: Connection | None = None
         try:
             content = _head(method, self._prefix + target, {**self._headers, **headers}, len(body)) + body
             connection = self._take() or await open_connection(self._endpoint, Connection, self._resolver, deadline)
@@ -288,11 +287,11 @@ class Client:
             connection.close()
         return None
 
-    def _keep(self, tx: Tx) -> None:
-        if tx.connection.is_over:
+    def _keep(self, connection: Connection) -> None:
+        if connection.is_over:
             return
-        tx.connection.idle_since = time.monotonic()
-        self._idle.append(tx)
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
 

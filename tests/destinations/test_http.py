@@ -308,7 +308,7 @@ def test_an_answer_that_says_close_and_one_without_length_end_their_connection(l
 
 
 def test_a_server_that_never_answers_costs_no_more_than_the_deadline(line_to):
-    with serving(lambda tx: server.stopping.wait(LONG_SECONDS) and None) as server:
+    with serving(lambda _connection: server.stopping.wait(LONG_SECONDS) and None) as server:
         line = line_to(server.url, timeout=0.3)
         began = time.monotonic()
         with pytest.raises(AnswerLost, match=r"no whole answer within 0\.3 s"):
@@ -569,7 +569,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_truste
 
 
 def test_tls_that_hangs_costs_no_more_than_the_deadline(line_to):
-    with serving(lambda tx: server.stopping.wait(LONG_SECONDS) and None) as server:
+    with serving(lambda _connection: server.stopping.wait(LONG_SECONDS) and None) as server:
         began = time.monotonic()
         with pytest.raises(TransientDeliveryError, match="cannot connect"):
             line_to(f"https://localhost:{server.port}", timeout=0.3).send("sale", b"{}", "k")
