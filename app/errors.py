@@ -6,6 +6,11 @@ from typing import Literal
 class BridgeError(Exception):
     """Root of every error that the bridge raises on purpose."""
 
+    @property
+    def public(self) -> str:
+        """What anybody may be told of it."""
+        return str(self)
+
 
 class ConfigurationError(BridgeError):
     """A setting is missing or wrong; the text names it and says what to do."""

@@ -90,13 +90,13 @@ class Intake:
         """Names of the sources that are accepted."""
         return tuple(self._sources)
 
-    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
-        """The source of this request, if it is authentic. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
-        found = self._sources.get(name)
-        if found is None:
-            self._answer_early(name, inbound)
+    def admit(self, name: str, token: str | None) -> Source:
+        """The source of a request, as far as its URL tells. Raises UnknownSource, or SignatureError where the URL's token is
+        missing or wrong."""
+        configured = self._sources.get(name)
+        if configured is None:
             raise UnknownSource(f"no source called {name} is configured here", source=name)
-        source, secrets, tokens = found
+        source, secrets, tokens = configured
         if tokens:
             given = (token or "").encode("utf-8", "backslashreplace")
             if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
@@ -105,13 +105,26 @@ class Intake:
                 )
         elif token is not None:
             raise UnknownSource(f"{name} signs: its URL has no token", source=name)
+        elif not (source.signed and secrets):
+            raise UnknownSource(f"{name} does not sign: set {variable_of(name)}_PATH_TOKEN", source=name)
+        return source
+
+    def admit_body(self, name: str, token: str | None) -> None:
+        """Raises, as `admit` does, where no body could make a request with this URL acceptable."""
+        if name not in self._tested_before_setup:
+            self.admit(name, token)
+
+    def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
+        """The source of this request, if it is authentic. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
+        if name not in self._sources:
+            self._answer_early(name, inbound)
+        source = self.admit(name, token)
         ping = source.setup_request(inbound)
         if ping:
             raise SetupRequest(ping, source=name)
+        secrets = self._sources[name][1]
         if source.signed and secrets:
             source.verify(inbound, secrets, now)
-        elif not tokens:
-            raise UnknownSource(f"{name} does not sign: set {variable_of(name)}_PATH_TOKEN", source=name)
         return source
 
     def _answer_early(self, name: str, inbound: Inbound) -> None:

@@ -32,7 +32,7 @@ TITLES = {
 }
 PLAIN = {
     404: "there is nothing at this address",
-    405: "this address is not asked like that",
+    405: "this address does not take that method",
     413: "the body is larger than 1 MiB",
 }
 """Where the library's own text would stand."""
@@ -73,7 +73,9 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(BridgeError)
     def on_bridge_error(error: BridgeError) -> Any:
-        return told(str(error), status_of(error))
+        if isinstance(error, LedgerUnavailable):
+            log.warning("ledger.unavailable", error=str(error))
+        return told(error.public, status_of(error))
 
     @app.errorhandler(HTTPException)
     def on_http_error(error: HTTPException) -> Any:

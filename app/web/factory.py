@@ -17,11 +17,13 @@ from app.stack.processes import end_with_parent
 from app.web import auth, dashboard, errors, health, sandbox, webhooks
 from app.web.api import blueprint
 from app.web.filters import finish
+from app.web.head import HeadAsGet
 from app.web.pages import persons, sources
 from app.web.refusal_counter import RefusalCounter
 from app.web.server.gateway import Gateway
+from app.web.server.peers import SilentConnections
 from app.web.services import Parts
-from app.web.webhooks import LARGEST_BODY
+from app.web.webhooks import LARGEST_BODY, Answers
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
@@ -53,7 +55,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.extensions["refusals"] = refusals
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, metrics.count, refusals.count))
+    answers = Answers(metrics.count, refusals.count)
+    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
     app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
     parts = Parts(
         ledger,
@@ -74,14 +77,19 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         app.register_blueprint(pages)
     if (dialect := parts.dialect(SANDBOX)) is not None:
         app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), dialect))
-    app.extensions["gateway"] = Gateway(app, intake, writer, settings.public_url, metrics.count, settings.web_threads)
+    app.wsgi_app = HeadAsGet(app.wsgi_app)  # type: ignore[method-assign]
+    app.extensions["gateway"] = Gateway(
+        app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks
+    )
     return app
 
 
 def gateway() -> Gateway:
     """For granian --interface rsgi --factory."""
-    found: Gateway = wsgi().extensions["gateway"]
-    return found
+    made: Gateway = wsgi().extensions["gateway"]
+    settings = load_settings()
+    SilentConnections(settings.port, made.busy, settings.proxy_networks).start()
+    return made
 
 
 def wsgi() -> Flask:

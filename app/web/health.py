@@ -125,7 +125,7 @@ def not_ready(ledger: Ledger, nudges: Nudges | None) -> list[str]:
             if not workers_alive(tx):
                 problems.append("no worker has a fresh heartbeat: start `bridge worker`")
     except LedgerUnavailable as error:
-        problems.append(str(error))
+        problems.append(error.public)
     if nudges is None:
         problems.append("REDIS_URL is not set")
     else:

@@ -1,4 +1,8 @@
-"""Mask addresses on the pages of a read-only viewer."""
+"""E-mail addresses hidden from a read-only login, in whatever text they stand and however they are encoded there.
+
+It works on the finished text of an answer, so that no page, field or format can be forgotten. It looks for every way of writing
+an @, and hides what stands before it: a little too much rather than too little.
+"""
 
 import html
 import re
@@ -8,15 +12,36 @@ from flask import Response, request
 
 from app.persons import normal_email
 
-# Words, and those of them that an address's @ follows, as they stand in text, in HTML (&#64;), in a URL or form (%40) or in
-# JSON (\u0040). Possessive, and words without an @ are taken too, so that a megabyte costs no more than reading it.
-LETTER = r"(?:[\w.+~!#$*'-]|%(?:2[1347ABab]|7[Ee]|[89A-Fa-f][0-9A-Fa-f])|&#39;|\\u(?!0040)[0-9A-Fa-f]{4})"
-
-ADDRESS = re.compile(rf"({LETTER}){LETTER}*+(?:(@|%40|&#64;|\\u0040)([\w-][\w.-]*))?")
-
-AT = re.compile(r"@|%40|&#64;|\\u0040")
-
 MASKED_TYPES = ("text/html", "text/csv", "application/json")
+HIDDEN = "•••"
+
+AT = re.compile(
+    r"""[@＠﹫]
+      | (?P<url>%(?:25)*(?:40|u0040))              # in URLs and forms, encoded once or more often
+      | %(?:25)*EF%(?:25)*BC%(?:25)*A0             # the full-width @, in UTF-8
+      | &(?:amp;)*(?:\#0*64|\#x0*40|commat);       # in HTML
+      | (?<!\\)\\++(?:u0040|u\{0*40\}|U00000040|x40|100)   # in JSON and program text, escaped once or more often
+      | =40(?=[\w.\[-])                            # in quoted-printable
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+# Read from the @ to the left, so written backwards: letters in some encoding, and plain ones.
+_LETTERS = re.compile(
+    r"""(?: ;(?!(?:tl|tg|touq|43\#|0?6[02]\#)&)\w{1,8}\#?(?:;pma)*&   # a letter in HTML: &#39;, but no quote and no bracket
+          | \)[^()]{0,64}\(                                            # a comment
+          | [0-9a-f]{4}u\\++ | [0-9a-f]{2}x\\++                        # a letter in JSON or program text
+          | [^\s"“”„«»<>(),:;\\•]                                           # a plain one; % may begin an encoded one
+        )*+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_URL_LETTERS = re.compile(r"""[^\s"“”„«»<>(),:;\\•=&?/]*+""")
+"""In a URL or form these would be encoded themselves, so what they separate is kept."""
+_PARAMETER = re.compile(r"(?:[?&]|&amp;)[\w.\[\]-]{1,64}=")
+"""A URL's, whose @ need not be encoded."""
+_QUOTE = re.compile(r"""(?:\\*+"|&quot;|&#34;|&#x22;|%(?:25)*22)\Z""")
+LONGEST_QUOTE = 16
+_DOMAIN = re.compile(r"(?:[\w-]|\.(?=[\w-]))+")
 
 
 def masked(response: Response, *, is_viewer: bool) -> Response:
@@ -28,17 +53,53 @@ def masked(response: Response, *, is_viewer: bool) -> Response:
 
 
 def mask(text: str, known: str = "") -> str:
-    """known: an address that is left as it is."""
+    """known: an address that is left as it is. Takes time in proportion to the text, whatever it holds."""
     spared = normal_email(known)
+    shown: list[str] = []
+    done = floor = 0
+    for at in AT.finditer(text):
+        start, end = _before(text, floor, at)
+        floor = at.end()
+        if start == end:
+            continue
+        shown.append(text[done:start])
+        domain = _DOMAIN.match(text, at.end())
+        address = text[start : domain.end()] if domain else ""
+        if spared and address and _decoded(address) == spared:
+            shown.append(text[start : at.start()])
+        else:
+            first = text[start]
+            shown.append((first if first.isalnum() else "") + HIDDEN + text[end : at.start()])
+        done = at.start()
+    shown.append(text[done:])
+    return "".join(shown)
 
-    def hidden(found: re.Match[str]) -> str:
-        first, at, domain = found.groups()
-        if at is None or (spared and _spelt_out(found[0]) == spared):
-            return found[0]
-        return f"{first if len(first) == 1 else ''}•••{at}{domain}"
 
-    return ADDRESS.sub(hidden, text) if AT.search(text) else text
+def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
+    """Where the part before the @ begins and ends, not before `floor`. A quoted one may hold anything but its quote."""
+    end = at.start()
+    if end == floor or (last := text[end - 1]).isspace():
+        return end, end
+    closing = _QUOTE.search(text, max(floor, end - LONGEST_QUOTE), end) if last in '";2' else None
+    if closing is not None:
+        inner_end = end - len(closing[0])
+        opening = text.rfind(closing[0], floor, inner_end)
+        if opening > text.rfind("\n", floor, inner_end):
+            return opening + len(closing[0]), inner_end
+        end = inner_end  # there is another @ between the quotes: what stands before that one is hidden already
+    letters = (_URL_LETTERS if at["url"] else _LETTERS).match(text[floor:end][::-1])
+    assert letters is not None
+    start = end - letters.end()
+    for parameter in _PARAMETER.finditer(text, start, end):
+        start = parameter.end()
+    if start > floor and text[start - 1] == "\\" and start < end:
+        start += 1  # the letter is that of an escape such as \\n
+    return start, end
 
 
-def _spelt_out(address: str) -> str:
-    return normal_email(unquote(html.unescape(address.replace("\\u0040", "@"))).rstrip("."))
+def _decoded(address: str) -> str:
+    """As somebody would type it, whatever it was encoded as."""
+    text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), address)
+    for _ in range(3):
+        text = unquote(html.unescape(text))
+    return normal_email(text)

@@ -80,7 +80,7 @@ def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:
     asks can write what they like into that header; only what our own proxies added at its end is believed."""
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = remote
-    while hops and _is_in(address, trusted):
+    while hops and is_in(address, trusted):
         address = _bare(hops.pop())
     return address
 
@@ -92,7 +92,7 @@ def _bare(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+def is_in(address: str, networks: Sequence[Network]) -> bool:
     try:
         found = ip_address(address)
     except ValueError:

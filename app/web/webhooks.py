@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from app.errors import MalformedEvent, SetupRequest, SignatureError, UnknownSource
+from app.errors import MalformedEvent, SetupRequest, SignatureError, SourceError
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
@@ -18,50 +18,73 @@ LARGEST_BODY = 1024 * 1024
 log = structlog.get_logger(__name__)
 
 
-def create_blueprint(
-    intake: Intake, public_url: str | None, count: Callable[[str, str], None], refused: Callable[[str, str], None]
-) -> Blueprint:
-    """count(source, result) is told of every answer, for /metrics; refused(source, reason) of each that was refused."""
+class Answers:
+    """What webhooks are answered, and what is counted and logged of them; for the view below and for the gateway.
+
+    count(source, result) is called for every answer, for /metrics; refused(source, reason) for each refused request.
+    """
+
+    def __init__(self, count: Callable[[str, str], None], refused: Callable[[str, str], None]) -> None:
+        self._count = count
+        self._refused = refused
+
+    def accepted(self, source: str, receipt: Receipt) -> bytes:
+        """The body of the 200 for an event that was recorded."""
+        self._count(source, receipt.outcome)
+        return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
+
+    def pinged(self, source: str, ping: SetupRequest) -> bytes:
+        """The body of the 200 for a provider that tests the URL. Nothing is recorded."""
+        self._count(source, "ping")
+        log.info("event.ping", source=source, reason=str(ping))
+        return to_json({"outcome": "ignored", "event_id": None, "reason": str(ping)})
+
+    def refuse(self, source: str, error: SourceError, size: int) -> None:
+        """Notes that a request was refused. size: of its body."""
+        if isinstance(error, SignatureError):
+            self._count(source, "refused")
+            self._refused(source, error.reason)
+            log.warning("event.refused", source=source, reason=str(error), bytes=size)
+        elif isinstance(error, MalformedEvent):
+            self._count(source, "unreadable")
+            self._refused(source, "unreadable")
+            log.warning("event.unreadable", source=source, reason=str(error), bytes=size)
+        else:
+            self._count("unknown", "unknown")
+
+
+def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -> Blueprint:
     blueprint = Blueprint("webhooks", __name__)
     base = public_url or ""
 
     @blueprint.post("/webhooks/<source>")
     @blueprint.post("/webhooks/<source>/<token>")
     def receive(source: str, token: str | None = None) -> Response:
-        body = whole_body()
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        size = request.content_length or 0
         path = request.full_path.removesuffix("?")
-        inbound = Inbound(body, headers, base + path if base else "")
         try:
+            intake.admit_body(source, token)
+            body = whole_body()
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            inbound = Inbound(body, headers, base + path if base else "")
             receipt = intake.take(source, inbound, token, datetime.now(UTC))
         except SetupRequest as ping:
-            count(source, "ping")
-            log.info("event.ping", source=source, reason=str(ping))
-            answer = {"outcome": "ignored", "event_id": None, "reason": str(ping)}
-            return Response(to_json(answer), 200, content_type="application/json")
-        except SignatureError as error:
-            count(source, "refused")
-            refused(source, error.reason)
-            log.warning("event.refused", source=source, reason=str(error), bytes=len(body))
+            return Response(answers.pinged(source, ping), 200, content_type="application/json")
+        except SourceError as error:
+            answers.refuse(source, error, size)
             raise
-        except MalformedEvent as error:
-            count(source, "unreadable")
-            refused(source, "unreadable")
-            log.warning("event.unreadable", source=source, reason=str(error), bytes=len(body))
-            raise
-        except UnknownSource:
-            count("unknown", "unknown")
-            raise
-        count(source, receipt.outcome)
         log.debug("event.received", source=source, id=receipt.id, outcome=receipt.outcome)
-        return Response(told(receipt), 200, content_type="application/json")
+        return Response(answers.accepted(source, receipt), 200, content_type="application/json")
+
+    @blueprint.get("/webhooks/<source>")
+    @blueprint.get("/webhooks/<source>/<token>")
+    def describe(source: str, token: str | None = None) -> Response:
+        """For people who open the URL in a browser, and providers that check whether it exists. Counts as nothing."""
+        title = intake.admit(source, token).title
+        text = f"This is Conversion Bridge's webhook address for {title}. It is configured and takes POST only.\n"
+        return Response(text, 200, content_type="text/plain; charset=utf-8")
 
     return blueprint
-
-
-def told(receipt: Receipt) -> bytes:
-    """What an authentic webhook is answered."""
-    return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
 
 def whole_body() -> bytes:

@@ -1,15 +1,15 @@
-"""Waiting, and answers in pieces, on a loop of the test; the real server's part is in tests/stack/test_gateway.py."""
+"""Waiting, on a loop of the test; the real server's part is in tests/stack/test_gateway.py."""
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from app.web.server import wsgi
+from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
+from app.web.webhooks import Answers
 from tests.support.makers import checkout, count, stripe_headers
 
 
@@ -33,16 +33,6 @@ class Proto:
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.status, self.headers, self.sent = status, dict(headers), [body]
 
-    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
-        self.response_bytes(status, headers, body.encode())
-
-    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> "Proto":
-        self.status, self.headers = status, dict(headers)
-        return self
-
-    async def send_bytes(self, data: bytes) -> None:
-        self.sent.append(data)
-
 
 def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str = "POST", **headers: str) -> Proto:
     async def one() -> None:
@@ -60,11 +50,12 @@ def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str 
 
 
 def over(application: Any, intake: Any = None, writer: Any = None, **options: Any) -> Gateway:
-    return Gateway(application, intake or SimpleNamespace(configured=()), writer, None, lambda *_: None, 2, **options)
+    intake = intake or SimpleNamespace(admit_body=lambda *_: None)
+    return Gateway(application, intake, writer, None, Answers(lambda *_: None, lambda *_: None), 2, **options)
 
 
 def test_a_body_that_does_not_come_is_given_up():
-    gateway = over(None, body_seconds=0.05)
+    gateway = over(None, bodies=Bodies(seconds=0.05))
     proto = run(gateway, Proto(b"{", b"}", pause=1), **{"content-length": "2"})
     assert proto.status == 408
     assert b"no whole body" in proto.sent[0]
@@ -89,28 +80,6 @@ def test_a_bug_in_taking_a_webhook_is_no_500(app, ledger):
     answer = run(gateway, Proto(body), **headers, **{"content-length": str(len(body))})
     assert answer.status == 200, "the view had the last word"
     assert count(ledger, "events") == 1
-
-
-def test_a_long_answer_goes_out_as_it_is_made(monkeypatch):
-    monkeypatch.setattr(wsgi, "WHOLE_BYTES", 10)
-    closed = []
-
-    class Chunks:
-        def __iter__(self) -> Iterator[bytes]:
-            yield from (b"12345678", b"", b"abc", b"end")
-
-        def close(self) -> None:
-            closed.append(True)
-
-    def application(environ: Any, start_response: Any) -> Chunks:
-        assert environ["REMOTE_ADDR"] == "::1"
-        start_response("200 OK", [("Content-Type", "text/csv")])
-        return Chunks()
-
-    proto = run(over(application), Proto(), "/x.csv", "GET")
-    assert (proto.status, proto.headers) == (200, {"content-type": "text/csv"})
-    assert proto.sent == [b"12345678", b"abc", b"end"]
-    assert closed == [True]
 
 
 @pytest.mark.parametrize(

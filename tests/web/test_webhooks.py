@@ -101,18 +101,40 @@ def test_addresses_that_take_nothing_say_so_and_never_redirect(web, ledger):
             ("POST", "/webhooks//stripe"),
             ("POST", "/webhooks"),
             ("POST", "/webhooks/"),
-            ("GET", "/webhooks/stripe"),
-            ("HEAD", "/webhooks/stripe"),
             ("PUT", "/webhooks/stripe"),
             ("DELETE", "/webhooks/stripe"),
-            ("GET", "/webhooks/stripe/"),
-            ("GET", "/webhooks/unknown"),
         ]
     }
     wrong_method = {key: status for key, status in answers.items() if key[0] != "POST"}
     assert set(wrong_method.values()) == {405}
     assert {status for key, status in answers.items() if key not in wrong_method} == {404}
     assert count(ledger, "events") == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_webhook_url_says_that_it_is_one_where_it_would_take_a_webhook(make_app, ledger, method):
+    web = make_app(ELEMENTOR_PATH_TOKEN="a-token-of-sixteen-characters").test_client()
+    statuses = {}
+    for path, status, title in [
+        ("/webhooks/stripe", 200, "Stripe"),
+        ("/webhooks/stripe/", 200, "Stripe"),
+        ("/webhooks/elementor/a-token-of-sixteen-characters", 200, "Elementor"),
+        ("/webhooks/elementor", 401, ""),
+        ("/webhooks/elementor/another-token-of-the-same", 401, ""),
+        ("/webhooks/stripe/a-token", 404, ""),
+        ("/webhooks/calendly", 404, ""),
+        ("/webhooks/unknown", 404, ""),
+    ]:
+        answer = web.open(path, method=method)
+        statuses[path] = (answer.status_code, status)
+        if status == 200:
+            assert answer.mimetype == "text/plain"
+            sentence = f"This is Conversion Bridge's webhook address for {title}"
+            assert answer.text.startswith(sentence if method == "GET" else "")
+            assert answer.text.count("\n") == (method == "GET")
+    assert all(given == expected for given, expected in statuses.values()), statuses
+    assert count(ledger, "events") == 0
+    assert "bridge_webhooks_total{" not in web.get("/metrics").text, "it is not counted as a webhook"
 
 
 def test_a_trailing_slash_is_taken_like_none(web):

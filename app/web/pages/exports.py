@@ -1,4 +1,4 @@
-"""CSV of deliveries and events, a page of the ledger after the other, so that a million rows need no memory."""
+"""CSV of deliveries and events, read from the ledger page by page, so that a million rows need no memory."""
 
 from dataclasses import replace
 

@@ -1,46 +1,56 @@
-"""The front door, on the server's event loop: it waits for bodies, takes the usual webhook, and hands all else to Flask.
+"""The front door, on the server's event loop: it reads bodies, takes webhooks, and hands everything else to Flask.
 
-A thread is asked only once a request has come whole. (While Flask's threads read bodies themselves, as many clients as there
-were threads, each sending half a body and no more, stopped the web for everybody; none of them needed a secret.) And a whole,
-authentic webhook is verified, mapped and given to the ledger's writer right here, since 32 threads that fight for the
-interpreter's lock cost more than the work itself. It answers only what was recorded; everything else, every refusal
-included, goes on to the Flask view with the same bytes, which is the one place that knows what to say.
+A thread is asked only once a request has arrived whole. (While Flask's threads read bodies themselves, as many clients as there
+were threads, each sending half a body and no more, stopped the web for everybody; none of them needed a secret.) And a small
+JSON webhook is verified, mapped and given to the ledger's writer right here, since 32 threads that compete for the interpreter's
+lock cost more than the work itself. Whatever takes longer, a large body or a form, has a thread of its own pool.
+
+A request is refused as early as possible: by its URL before its body is read, and by its signature before its body is parsed.
 
 RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md. The Flask application alone also runs under
-any WSGI server (app.web.factory:wsgi), where both of this must be somebody else's care.
+any WSGI server (app.web.factory:wsgi), where all of this must be somebody else's care.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from granian.rsgi import ProtocolClosed
 
-from app.errors import BridgeError, LedgerUnavailable
+from app.errors import BridgeError, LedgerUnavailable, SetupRequest, SourceError
 from app.intake.verify_and_map import Intake
+from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.writer import GroupWriter, Submitted
 from app.model import Inbound
-from app.web.errors import RETRY_AFTER_SECONDS
+from app.web.errors import RETRY_AFTER_SECONDS, status_of
+from app.web.server.bodies import Bodies, BodyRefused, HeldBody, is_whole
 from app.web.server.wsgi import Threads
-from app.web.webhooks import LARGEST_BODY, told
+from app.web.throttle import Network, client_of, group_of
+from app.web.webhooks import Answers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 PREFIX = "/webhooks/"
-BODY_SECONDS = 30.0
-"""For a whole body. Providers give up sooner."""
+SMALL = 32 * 1024
+"""A JSON body of up to this size is verified and mapped on the event loop."""
+FORMS = ("application/x-www-form-urlencoded", "multipart/")
+"""Content types that some sources can verify only by parsing the body."""
+SLOW_THREADS = 2
 JSON = ("content-type", "application/json")
+RETRY_AFTER = ("retry-after", RETRY_AFTER_SECONDS)
 
 log = structlog.get_logger(__name__)
 
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
 
 class Gateway:
-    """An RSGI application in front of `flask`. count(source, outcome) is told of each webhook that was recorded here."""
+    """An RSGI application in front of `flask`. proxies: whose X-Forwarded-For is believed."""
 
     def __init__(
         self,
@@ -48,55 +58,66 @@ class Gateway:
         intake: Intake,
         writer: GroupWriter,
         public_url: str | None,
-        count: Callable[[str, str], None],
+        answers: Answers,
         threads: int,
-        body_seconds: float = BODY_SECONDS,
+        proxies: Sequence[Network] = (),
+        bodies: Bodies | None = None,
     ) -> None:
         self._intake = intake
         self._writer = writer
-        self._sources = frozenset(intake.configured)
         self._base = public_url
-        self._count = count
-        self._threads = Threads(flask, ThreadPoolExecutor(threads, thread_name_prefix="flask"))
-        self._body_seconds = body_seconds
+        self._answers = answers
+        self._pages = ThreadPoolExecutor(threads, thread_name_prefix="flask")
+        self._slow = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="webhook")
+        self._threads = Threads(flask, self._pages)
+        self._proxies = proxies
+        self._bodies = bodies or Bodies()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.busy: set[str] = set()
+        """The clients ("address:port") of requests that are not answered yet."""
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         """One request."""
-        headers = read_headers(scope.headers.items())
-        limit = _Limit(self._body_seconds)
+        self.busy.add(scope.client)
         try:
-            body = await read_body(proto, headers)
-        except asyncio.CancelledError:
-            if not limit.is_over:
-                raise
-            proto.response_str(408, [JSON], json.dumps({"error": f"no whole body within {self._body_seconds:g} s"}))
-            return
-        except ProtocolClosed:  # the client went away amid it, or at least sends no more
-            proto.response_str(400, [JSON], json.dumps({"error": "the body ended early"}))
-            return
+            await self._serve(scope, proto)
         finally:
-            limit.lift()
-        if scope.method == "POST" and scope.path.startswith(PREFIX) and not scope.query_string:
-            answer = await self._take(scope.path, headers, body)
-            if answer is not None:
-                proto.response_bytes(*answer)
+            self.busy.discard(scope.client)
+
+    async def _serve(self, scope: Any, proto: Any) -> None:
+        headers = read_headers(scope.headers.items())
+        webhook = webhook_of(scope) if scope.method == "POST" else None
+        if webhook is not None:
+            try:
+                self._intake.admit_body(*webhook)
+            except SourceError as error:
+                proto.response_bytes(*await self._refuse(webhook[0], error, 0))
                 return
-        await self._threads.ask(scope, proto, headers, body)
+        try:
+            body = await self._bodies.read(proto, headers, self._client(scope, headers))
+        except BodyRefused as refusal:
+            proto.response_bytes(*error_answer(refusal.status, str(refusal)))
+            return
+        try:
+            if webhook is not None and is_whole(headers, body.data):
+                answer = await self._take(*webhook, scope.path, headers, body)
+                if answer is not None:
+                    proto.response_bytes(*answer)
+                    return
+            await self._threads.ask(scope, proto, headers, body.data)
+        finally:
+            self._bodies.release(body)
 
     async def _take(
-        self, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes] | None:
-        """The answer to a webhook that was recorded (or that the ledger cannot take now); None where Flask is to say."""
-        source, slash, token = path[len(PREFIX) :].partition("/")
-        if source not in self._sources or (slash and not token) or not is_whole(headers, body):
-            return None
-        inbound = Inbound(body, headers, f"{self._base}{path}" if self._base else "")
+        self, source: str, token: str | None, path: str, headers: dict[str, str], body: HeldBody
+    ) -> Answer | None:
+        """The answer to a webhook. None where something unexpected failed: the Flask view has the last word then."""
+        inbound = Inbound(body.data, headers, f"{self._base}{path}" if self._base else "")
         try:
-            arrival = self._intake.read(source, inbound, token or None, datetime.now(UTC))
+            arrival = await self._read(source, token, inbound)
             assert self._loop is not None
             future: asyncio.Future[Submitted] = self._loop.create_future()
             self._writer.submit(arrival, self._tell, future)
@@ -104,16 +125,42 @@ class Gateway:
             settled = await future
             limit.cancel()
             receipt = settled.result()
-        except (LedgerUnavailable, TimeoutError) as error:  # asking the view would only make it wait twice
-            text = str(error) or "the ledger took no event in time"
-            return 503, [JSON, ("retry-after", RETRY_AFTER_SECONDS)], json.dumps({"error": text}).encode()
+        except SetupRequest as ping:
+            return 200, [JSON], self._answers.pinged(source, ping)
+        except SourceError as error:
+            size = len(body.data)
+            self._bodies.release(body)
+            return await self._refuse(source, error, size)
+        except (LedgerUnavailable, TimeoutError) as error:
+            if isinstance(error, LedgerUnavailable):
+                log.warning("ledger.unavailable", error=str(error))
+                return error_answer(503, error.public)
+            return error_answer(503, "the ledger took no event in time")
         except BridgeError:
             return None
         except Exception as error:
             log.error("request.failed", path="/webhooks/…", exc_info=error)
             return None
-        self._count(source, receipt.outcome)
-        return 200, [JSON], told(receipt)
+        return 200, [JSON], self._answers.accepted(source, receipt)
+
+    async def _read(self, source: str, token: str | None, inbound: Inbound) -> Arrival:
+        now = datetime.now(UTC)
+        if len(inbound.body) <= SMALL and not inbound.content_type.casefold().startswith(FORMS):
+            return self._intake.read(source, inbound, token, now)
+        assert self._loop is not None
+        return await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
+
+    async def _refuse(self, source: str, error: SourceError, size: int) -> Answer:
+        """Notes the refusal on a thread: writing a log line may have to wait for whoever reads the log."""
+        assert self._loop is not None
+        await self._loop.run_in_executor(self._pages, self._answers.refuse, source, error, size)
+        return error_answer(status_of(error), error.public)
+
+    def _client(self, scope: Any, headers: dict[str, str]) -> str:
+        address = _address(scope.client)
+        if self._proxies:
+            address = client_of(address, headers.get("x-forwarded-for", ""), self._proxies)
+        return _group(address)
 
     def _tell(self, done: Sequence[Submitted]) -> None:
         """Called by the writer, on its thread, with all that one commit settled: one wake-up of the loop for many requests."""
@@ -124,24 +171,27 @@ class Gateway:
             return
 
 
-class _Limit:
-    """Cancels the task that made it after `seconds`, unless it is lifted before. As asyncio.timeout does, which took a tenth of
-    a webhook's time for its bookkeeping."""
+_group = lru_cache(maxsize=4096)(group_of)
 
-    __slots__ = ("_handle", "_task", "is_over")
 
-    def __init__(self, seconds: float) -> None:
-        self._task = asyncio.current_task()
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._end)
-        self.is_over = False
+def _address(client: str) -> str:
+    return client.rpartition(":")[0].strip("[]")
 
-    def _end(self) -> None:
-        self.is_over = True
-        if self._task is not None:
-            self._task.cancel()
 
-    def lift(self) -> None:
-        self._handle.cancel()
+def webhook_of(scope: Any) -> tuple[str, str | None] | None:
+    """The source and the token in the path of a webhook; None for any other path, and where there is a query (some sources
+    sign their whole URL, which Flask puts together again)."""
+    if not scope.path.startswith(PREFIX) or scope.query_string:
+        return None
+    source, slash, token = scope.path[len(PREFIX) :].partition("/")
+    if not source or (slash and not token) or "/" in token:
+        return None
+    return source, token or None
+
+
+def error_answer(status: int, message: str) -> Answer:
+    headers = [JSON, RETRY_AFTER] if status == 503 else [JSON]
+    return status, headers, json.dumps({"error": message}).encode()
 
 
 def _give_up(future: "asyncio.Future[Submitted]") -> None:
@@ -150,9 +200,9 @@ def _give_up(future: "asyncio.Future[Submitted]") -> None:
 
 
 def _resolve(done: Sequence[Submitted]) -> None:
-    for one in done:
-        if not one.context.done():
-            one.context.set_result(one)
+    for submitted in done:
+        if not submitted.context.done():
+            submitted.context.set_result(submitted)
 
 
 def read_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -163,26 +213,3 @@ def read_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
     return headers
-
-
-async def read_body(proto: Any, headers: dict[str, str]) -> bytes:
-    """The body. One that is too large is not read: what is returned, or told by content-length, then exceeds LARGEST_BODY."""
-    length = headers.get("content-length")
-    if length is not None:
-        if not length.isdigit() or int(length[:18]) > LARGEST_BODY:
-            return b""
-        return bytes(await proto())
-    if "transfer-encoding" not in headers:
-        return b""
-    body = bytearray()
-    async for chunk in proto:
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            break
-    return bytes(body)
-
-
-def is_whole(headers: dict[str, str], body: bytes) -> bool:
-    """Whether all came that was announced, and no more than may come."""
-    length = headers.get("content-length")
-    return len(body) <= LARGEST_BODY and (length is None or length == str(len(body)))

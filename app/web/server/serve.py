@@ -5,6 +5,7 @@ them, so it loads nothing of the project: 17 MB instead of 52.
 """
 
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -17,7 +18,11 @@ from granian.server import Server
 from app.stack.processes import end_with_parent
 
 MOST_OPEN = 4096
-"""Requests at once, those included that wait for their bodies."""
+"""Connections at once, those included that are silent."""
+READ_BUFFER = 64 * 1024
+"""Of each connection, and the most that its headers may take."""
+OTHER_FILES = 512
+"""Files and sockets of a process that are not connections."""
 
 
 class StoppableServer(Server):
@@ -41,18 +46,28 @@ def serve(host: str, port: int, processes: int) -> None:
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=30000),
+        http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=30000, max_buffer_size=READ_BUFFER),
         websockets=False,
         workers=processes,
         loop=Loops.uvloop,
         backlog=2048,
-        backpressure=MOST_OPEN,
+        backpressure=allow_files(),
         respawn_failed_workers=True,
         workers_kill_timeout=10,
         log_level=LogLevels.error,
         process_name=None,
     )
     server.serve()
+
+
+def allow_files() -> int:
+    """Raises the limit of open files as far as it may be needed; returns how many connections it has room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MOST_OPEN if soft == resource.RLIM_INFINITY else max(64, min(MOST_OPEN, soft - OTHER_FILES))
 
 
 def main() -> None:

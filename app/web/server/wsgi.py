@@ -1,73 +1,81 @@
-"""Flask behind an event loop: a request that has come whole becomes a WSGI call on a thread of a pool."""
+"""Flask behind an event loop: a request that has come whole becomes a WSGI call on a thread of a pool.
+
+An answer is made whole on its thread, and the server sends it at the client's pace without one. A long answer (a download) is
+a temporary file: a client that does not read costs room on the disk, and neither a thread nor memory.
+"""
 
 import asyncio
 import io
 import sys
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from app.web.server.peers import DESCRIPTORS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-WHOLE_BYTES = 512 * 1024
-"""An answer of up to so many bytes goes out in one piece; a longer one (an export) as it is made."""
-STALLED_SECONDS = 30.0
-"""A reader who takes nothing of a long answer for that long has gone."""
+EXPORT_THREADS = 4
+"""Downloads that are written at once; others wait their turn."""
+OPENING_SECONDS = 60.0
+"""How long a file is kept for the server to open. It reads through a descriptor of its own from then on."""
+
+
+class FileAnswer:
+    """What PEP 3333 calls a file wrapper. `file` is a real file, positioned at its beginning, and has no name any more."""
+
+    def __init__(self, file: IO[bytes], block_size: int = 64 * 1024) -> None:
+        self.file = file
+        self._block_size = block_size
+
+    def __iter__(self) -> "FileAnswer":
+        return self
+
+    def __next__(self) -> bytes:
+        block = self.file.read(self._block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+    def close(self) -> None:
+        self.file.close()
 
 
 class Threads:
-    """Asks a WSGI application on threads of `pool`."""
+    """Asks a WSGI application on threads of `pool`; for downloads (.csv), on a few of its own."""
 
     def __init__(self, application: "WSGIApplication", pool: ThreadPoolExecutor) -> None:
         self._application = application
         self._pool = pool
+        self._exports = ThreadPoolExecutor(EXPORT_THREADS, thread_name_prefix="export")
 
     async def ask(self, scope: Any, proto: Any, headers: dict[str, str], body: bytes) -> None:
         """Answers one request; `scope` and `proto` are RSGI's."""
         loop = asyncio.get_running_loop()
         environ = make_environ(scope, headers, body)
-        await loop.run_in_executor(self._pool, self._run, environ, proto, loop)
+        pool = self._exports if scope.path.endswith(".csv") else self._pool
+        status, answer_headers, answer = await loop.run_in_executor(pool, self._run, environ)
+        if isinstance(answer, FileAnswer):
+            proto.response_file(status, answer_headers, f"{DESCRIPTORS}/{answer.file.fileno()}")
+            loop.call_later(OPENING_SECONDS, answer.close)
+        else:
+            proto.response_bytes(status, answer_headers, answer)
 
-    def _run(self, environ: "WSGIEnvironment", proto: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, environ: "WSGIEnvironment") -> tuple[int, list[tuple[str, str]], bytes | FileAnswer]:
         head: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
             head[:] = [int(status[:3]), [(name.lower(), value) for name, value in headers]]
 
         answer = self._application(environ, start_response)
+        if isinstance(answer, FileAnswer):
+            return head[0], head[1], answer
         try:
-            chunks = iter(answer)
-            begun, is_all = _take(chunks, WHOLE_BYTES)
-            if is_all:
-                loop.call_soon_threadsafe(proto.response_bytes, *head, b"".join(begun))
-            else:
-                self._stream(proto, loop, head, chain(begun, chunks))
+            return head[0], head[1], b"".join(answer)
         finally:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
-
-    def _stream(self, proto: Any, loop: asyncio.AbstractEventLoop, head: list[Any], chunks: Iterable[bytes]) -> None:
-        async def begin() -> Any:
-            return proto.response_stream(*head)
-
-        transport = asyncio.run_coroutine_threadsafe(begin(), loop).result(STALLED_SECONDS)
-        for chunk in chunks:
-            if chunk:
-                asyncio.run_coroutine_threadsafe(transport.send_bytes(chunk), loop).result(STALLED_SECONDS)
-
-
-def _take(chunks: Iterator[bytes], most: int) -> tuple[list[bytes], bool]:
-    """The first chunks, up to some `most` bytes, and whether they are all."""
-    taken, size = [], 0
-    for chunk in chunks:
-        taken.append(chunk)
-        size += len(chunk)
-        if size > most:
-            return taken, False
-    return taken, True
 
 
 def make_environ(scope: Any, headers: dict[str, str], body: bytes) -> "WSGIEnvironment":
@@ -87,6 +95,7 @@ def make_environ(scope: Any, headers: dict[str, str], body: bytes) -> "WSGIEnvir
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
+        "wsgi.file_wrapper": FileAnswer,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,

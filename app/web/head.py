@@ -1,0 +1,23 @@
+"""HEAD answers as GET does, less the body: for every view at once, so that none has to think of it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class HeadAsGet:
+    """A WSGI application around another one, which never sees HEAD."""
+
+    def __init__(self, application: "WSGIApplication") -> None:
+        self._application = application
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return self._application(environ, start_response)
+        answer = self._application({**environ, "REQUEST_METHOD": "GET"}, start_response)
+        close = getattr(answer, "close", None)
+        if close is not None:
+            close()
+        return []

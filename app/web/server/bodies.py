@@ -1,0 +1,176 @@
+"""Reading request bodies on the event loop, within bounds: of each body, of all bodies together, and of each client.
+
+Nobody has proved who they are while their body is read, so the memory that bodies take is bounded over all connections, and a
+client may have only so many unfinished ones. Where a bound is reached, the request that has waited longest gives way, of the
+client that holds the most: an honest body arrives within milliseconds and is hardly ever the oldest.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from granian.rsgi import ProtocolClosed
+
+from app.web.webhooks import LARGEST_BODY
+
+BODY_SECONDS = 30.0
+"""For a whole body. Providers give up sooner."""
+MOST_BYTES = 32 * LARGEST_BODY
+"""Of all bodies that a process holds, from their first byte until their request is answered."""
+MOST_UNFINISHED = 256
+"""Bodies of one client that have not arrived whole."""
+READ_AT_ONCE = 64 * 1024
+"""A body of up to this size is read in one call, and counts in full from the start."""
+
+
+class BodyRefused(Exception):
+    """The body was not read whole: `status` is 400, 408 or 503, and the text says why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class HeldBody:
+    """The body of one request. `data` is set once it has arrived; b"" where it is too large to be read."""
+
+    __slots__ = ("_refusal", "_task", "client", "data", "size")
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.data = b""
+        self.size = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._refusal: tuple[int, str] | None = None
+
+    def refuse(self, status: int, message: str) -> None:
+        """Ends the reading. Raises BodyRefused where it is this body's own task that asks."""
+        if self._task is None or self._refusal is not None:
+            return
+        self._refusal = (status, message)
+        if self._task is asyncio.current_task():
+            raise BodyRefused(status, message)
+        self._task.cancel()
+
+    async def _read(self, proto: Any, headers: Mapping[str, str], seconds: float, grow: Callable[[int], None]) -> None:
+        # As asyncio.timeout does, which took a tenth of a webhook's time for its bookkeeping.
+        self._task = asyncio.current_task()
+        limit = asyncio.get_running_loop().call_later(seconds, self.refuse, 408, f"no whole body within {seconds:g} s")
+        try:
+            self.data = await read_body(proto, headers, grow)
+            return
+        except asyncio.CancelledError:
+            if self._refusal is None:
+                raise
+            status, message = self._refusal
+        except ProtocolClosed:  # the client went away, or sends no more
+            status, message = 400, "the body ended early"
+        finally:
+            limit.cancel()
+            self._task = None
+        raise BodyRefused(status, message)  # out here it holds on to no other error, and so to no part of the body
+
+
+class Bodies:
+    """All bodies of one process. For the event loop's thread only."""
+
+    def __init__(
+        self,
+        seconds: float = BODY_SECONDS,
+        most_bytes: int = MOST_BYTES,
+        most_unfinished: int = MOST_UNFINISHED,
+    ) -> None:
+        self._seconds = seconds
+        self._most_bytes = most_bytes
+        self._most_unfinished = most_unfinished
+        self._bytes = 0
+        self._unfinished: dict[HeldBody, None] = {}
+        """Oldest first."""
+        self._bytes_of: Counter[str] = Counter()
+        self._unfinished_of: Counter[str] = Counter()
+
+    async def read(self, proto: Any, headers: Mapping[str, str], client: str) -> HeldBody:
+        """The body of a request; `release` it once the request is answered. Raises BodyRefused."""
+        held = HeldBody(client)
+        if self._unfinished_of[client] >= self._most_unfinished:
+            self._give_way(client)
+        self._unfinished[held] = None
+        self._unfinished_of[client] += 1
+        try:
+            await held._read(proto, headers, self._seconds, lambda size: self._grow(held, size))
+        except BaseException:
+            self.release(held)
+            raise
+        finally:
+            self._finish(held)
+        return held
+
+    def release(self, held: HeldBody) -> None:
+        """Its memory is free again. Idempotent."""
+        self._bytes -= held.size
+        _count_down(self._bytes_of, held.client, held.size)
+        held.size = 0
+        held.data = b""
+
+    def _grow(self, held: HeldBody, size: int) -> None:
+        held.size += size
+        self._bytes += size
+        self._bytes_of[held.client] += size
+        if self._bytes > self._most_bytes:
+            clients = {unfinished.client for unfinished in self._unfinished}
+            self._give_way(max(clients, key=self._bytes_of.__getitem__))
+
+    def _give_way(self, client: str) -> None:
+        oldest = next(held for held in self._unfinished if held.client == client)
+        self._finish(oldest)
+        oldest.refuse(503, "too many request bodies at once; please send it again")
+
+    def _finish(self, held: HeldBody) -> None:
+        if held in self._unfinished:
+            del self._unfinished[held]
+            _count_down(self._unfinished_of, held.client, 1)
+
+
+def _count_down(counter: "Counter[str]", name: str, by: int) -> None:
+    counter[name] -= by
+    if counter[name] <= 0:
+        del counter[name]
+
+
+async def read_body(proto: Any, headers: Mapping[str, str], grow: Callable[[int], None]) -> bytes:
+    """The body; b"" where it is too large to be read (see `is_whole`). grow(n): n more bytes are held.
+
+    Raises ProtocolClosed where the connection ended before the body did.
+    """
+    length = headers.get("content-length")
+    if "transfer-encoding" in headers:
+        length = None
+    elif length is None or not length.isdigit() or int(length[:18]) > LARGEST_BODY:
+        return b""
+    elif int(length) <= READ_AT_ONCE:
+        grow(int(length))
+        whole: Awaitable[bytes] = proto()
+        return bytes(await whole)
+    chunks: list[bytes] = []
+    size = ends = 0
+    async for chunk in proto:
+        if not chunk:
+            ends += 1
+            continue
+        grow(len(chunk))
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            return b"".join(chunks)
+    # The server yields an empty chunk at the end of a body, and another one where the body broke off before (or carried
+    # trailers, which nobody sends). It raises nothing. Anything but exactly one is therefore no whole body.
+    if ends != 1:
+        raise ProtocolClosed
+    return b"".join(chunks)
+
+
+def is_whole(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether as much came as was announced, and no more than may come."""
+    length = None if "transfer-encoding" in headers else headers.get("content-length")
+    return len(body) <= LARGEST_BODY and (length is None or length == str(len(body)))
