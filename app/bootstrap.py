@@ -30,6 +30,18 @@ def check_configuration(settings: Settings) -> None:
     _ = settings.retention, settings.alert_url, settings.proxies
 
 
+def check_has_destination(settings: Settings) -> None:
+    """Raises ConfigurationError where nothing says where a web or worker of its own should send.
+
+    Else a variable that is forgotten, or misspelled, would send real conversions to the bridge's own sandbox.
+    """
+    if settings.is_sandbox and not settings.sandbox:
+        raise ConfigurationError(
+            "no destination is set: set DESTINATION_URL and DESTINATION_TOKEN (or [destinations] in bridge.toml), or SANDBOX=1"
+            " to send to the bridge's own sandbox"
+        )
+
+
 def make_ledger(settings: Settings) -> Ledger:
     """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:

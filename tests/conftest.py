@@ -271,6 +271,7 @@ def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[.
             "SECRET_KEY": "secret key of the tests",
             "API_TOKEN": "api token of the tests",
             "STRIPE_HOLD": "0",
+            "SANDBOX": "1",
         }
         for name, value in (defaults | variables).items():
             monkeypatch.setenv(name, value)

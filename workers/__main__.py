@@ -14,7 +14,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import check_configuration, make_ledger, make_nudges
+from app.bootstrap import check_configuration, check_has_destination, make_ledger, make_nudges
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import BridgeError
@@ -68,6 +68,7 @@ class BridgeWorker(SimpleWorker):
 def run(settings: Settings, concurrency: int | None) -> None:
     """Works until SIGTERM, SIGINT or SIGHUP. Raises BridgeError where it cannot start."""
     check_configuration(settings)
+    check_has_destination(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
     destinations = destinations_of(settings)

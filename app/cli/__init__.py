@@ -8,6 +8,7 @@ import click
 
 from app.cli import act, alert, look, run, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
+from app.cli.replay import replay
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
 from app.errors import BridgeError, LedgerUnavailable
 
@@ -57,7 +58,7 @@ for command in (
     look.deliveries,
     look.events,
     act.send,
-    act.replay,
+    replay,
     act.forget,
     act.prune,
     stripe_endpoint.stripe_endpoint,

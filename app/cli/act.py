@@ -1,4 +1,4 @@
-"""send and replay: the commands that change something."""
+"""send, forget and prune: the commands that change something."""
 
 import sys
 from datetime import UTC, datetime
@@ -8,22 +8,17 @@ import click
 import requests
 from redis.exceptions import RedisError
 
-from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.bootstrap import make_nudges, open_ledger
 from app.config.setting_types import web_url
 from app.config.settings import Settings, load_settings, variable_of
-from app.errors import ConfigurationError, DeliveryNotFound
-from app.intake.remap import remap_parked
+from app.errors import ConfigurationError
 from app.intake.verify_and_map import source_problems
 from app.ledger.actions.forget import BeingSent, persons_called
 from app.ledger.actions.forget import forget as forget_one
-from app.ledger.actions.replay import Mended, replay_all
-from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.retention import prune as prune_ledger
-from app.ledger.engine import Ledger
 from app.sources.base import Source
 from app.sources.examples import content_type_of, example
-from app.sources.lookup import all_sources, source_called
-from app.times import read_since
+from app.sources.lookup import source_called
 
 
 @click.command()
@@ -112,56 +107,6 @@ def _example(source: str) -> tuple[str, bytes, str]:
 
 
 @click.command()
-@click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="These deliveries.")
-@click.argument("more", nargs=-1, type=int, metavar="")
-@click.option("--status", type=click.Choice(["dead", "discarded", "retrying", "pending"]), help="All of this status.")
-@click.option("--since", help="With --status: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
-@click.option("--source", help="With --status: from this source alone.")
-@click.option("--force", is_flag=True, help="With --id: send what was delivered once more.")
-@click.option("--parked", is_flag=True, help="Map parked events anew instead (after a change of configuration).")
-def replay(
-    ids: tuple[int, ...],
-    more: tuple[int, ...],
-    status: str | None,
-    since: str | None,
-    source: str | None,
-    force: bool,
-    parked: bool,
-) -> None:
-    """Send deliveries again. What is dead or discarded starts its schedule afresh, what waits is due now."""
-    if bool(ids) + bool(status) + parked != 1 or (more and not ids):
-        raise click.UsageError("name deliveries by --id, or choose them by --status, or map events anew with --parked")
-    if (since or source) and not status:
-        raise click.UsageError("--since and --source go with --status")
-    if force and not ids:
-        raise click.UsageError("--force goes with --id")
-    try:
-        since_ms = read_since(since) if since else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--since") from None
-    settings = load_settings()
-    ledger = open_ledger(settings)
-    if parked:
-        _remap(settings, ledger)
-        return
-    mended: list[Mended] = []
-    if status:
-        mended = replay_all(ledger, status=status, source=source, since=since_ms, actor="cli")
-    for one in ids + more:
-        try:
-            mended.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=force)))  # type: ignore[misc]
-        except DeliveryNotFound as error:
-            mended.append(Mended(one, False, str(error)))
-    for each in mended:
-        click.echo(f"delivery {each.delivery_id}: {each.message}")
-    done = sum(each.done for each in mended)
-    click.echo(f"{done} due now, {len(mended) - done} left alone." if mended else "Nothing matches.")
-    if done:
-        _nudge(settings)
-    sys.exit(0 if done == len(mended) else 1)
-
-
-@click.command()
 @click.argument("person")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(person: str, yes: bool) -> None:
@@ -202,19 +147,7 @@ def prune(dry_run: bool) -> None:
         click.echo("Events go once no delivery is left of them, so those of the deliveries above come on top.")
 
 
-def _remap(settings: Settings, ledger: Ledger) -> None:
-    counts: dict[str, int] = {}
-    for one in remap_parked(ledger, all_sources(settings.config, settings.config_path), make_policy(settings)):
-        outcome = one.receipt.outcome if one.receipt else "unreadable"
-        reason = one.receipt.reason if one.receipt else one.problem
-        counts[outcome] = counts.get(outcome, 0) + 1
-        click.echo(f"event {one.event_id}: {outcome}: {reason}")
-    click.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
-    if counts:
-        _nudge(settings)
-
-
-def _nudge(settings: Settings) -> None:
+def nudge(settings: Settings) -> None:
     """Wakes the workers where Redis can be reached; else their sweepers find it within two seconds."""
     if settings.redis_url is None:
         return

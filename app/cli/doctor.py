@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from app.destinations.target import destinations_of
 from app.errors import BridgeError
 from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import Ledger
+from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.stats import stats
 from app.sources.base import Source
 from app.sources.lookup import all_sources
@@ -63,7 +65,7 @@ def examine() -> Iterator[Finding]:
     else:
         yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
     yield from _check_sources(settings, sources, configured)
-    for check in (_check_ledger, _check_redis, _check_destination, _check_alerts, _check_stripe):
+    for check in (_check_ledger, _check_sandbox, _check_redis, _check_destination, _check_alerts, _check_stripe):
         try:
             yield from check(settings)
         except BridgeError as error:
@@ -107,6 +109,21 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     stranded = _stranded(ledger, configured)
     if stranded:
         yield "warn", f"{stranded} open deliveries are for a destination that is not configured now; nobody sends them"
+
+
+def _check_sandbox(settings: Settings) -> Iterator[Finding]:
+    """Real conversions that went to the bridge's own sandbox, since no destination was set."""
+    with open_ledger(settings).read() as tx:
+        count, first = live_conversions(tx)
+    if count and first is not None:
+        since = datetime.fromtimestamp(first // 1000, UTC)
+        ahead = "set DESTINATION_URL and DESTINATION_TOKEN, then " if settings.is_sandbox else ""
+        name = "main" if settings.is_sandbox else next(one.name for one in destinations_of(settings))
+        yield (
+            "wrong",
+            f"{count} conversions of live Stripe events went to the bridge's own sandbox and nowhere else:"
+            f" {ahead}send them with `bridge replay --to {name} --since {since:%Y-%m-%dT%H:%M:%SZ}`",
+        )
 
 
 def _stranded(ledger: Ledger, names: list[str]) -> int:

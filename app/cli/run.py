@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.bootstrap import check_configuration, make_ledger
+from app.bootstrap import check_configuration, check_has_destination, make_ledger
 from app.config.generated_secrets import SANDBOX_SOURCES, make_up_secrets
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
@@ -38,6 +38,8 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     stop_seconds = stop_seconds_of(settings)
     replaced = end_leftovers(home, stop_seconds + STOP_MARGIN_SECONDS)
     check_configuration(settings)
+    if settings.is_sandbox:
+        os.environ["SANDBOX"] = "1"  # for the web and the workers, which refuse without it
     if problem := why_not_listen(settings.host, settings.port):
         raise ConfigurationError(problem)
     ledger = make_ledger(settings)
@@ -104,6 +106,7 @@ def web() -> None:
     if missing:
         raise ConfigurationError(f"set {', '.join(missing)} (`bridge up` makes them up and brings its own Valkey)")
     check_configuration(settings)
+    check_has_destination(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
     ledger.close()

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     destination_allow_private: bool = False
     stop_seconds: float | None = Field(None, ge=0, le=60)
     outbound_proxy: SecretStr | None = None
+    sandbox: bool = False
     retry_schedule: Schedule = "5,30,120,600,3600,10800,21600,43200,86400"
     hold_seconds: float = Field(900, ge=0, le=2_592_000)
     dashboard_password: SecretStr | None = Field(None, min_length=8)

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import make_intake, make_ledger, make_nudges, make_policy
+from app.bootstrap import check_has_destination, make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
@@ -97,6 +97,7 @@ def wsgi() -> Flask:
     settings = load_settings()
     configure_logs(settings.log_level)
     end_with_parent()
+    check_has_destination(settings)
     application = create_app(settings)
     alarm = make_alarm(settings, application.extensions["ledger"])
     if alarm is not None:

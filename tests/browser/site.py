@@ -31,6 +31,7 @@ class Web:
             "PORT": str(self._reserved.number),
             "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
             "STRIPE_HOLD": "0",
+            "SANDBOX": "1",
             "DASHBOARD_PASSWORD": PASSWORD,
             "DASHBOARD_VIEWER_PASSWORD": VIEWER_PASSWORD,
             "SECRET_KEY": "secret key of the tests",

@@ -38,6 +38,7 @@ class Live:
             "ELEMENTOR_PATH_TOKEN": TOKEN,
             "DASHBOARD_PASSWORD": "password of the tests",
             "SECRET_KEY": "secret key of the tests",
+            "SANDBOX": "1",
             "LOG_LEVEL": "debug",
         }
         with self.log.open("wb") as log:

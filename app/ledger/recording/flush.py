@@ -7,7 +7,7 @@ from pydantic_core import to_json
 from app.ledger import tables
 from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
-from app.ledger.recording.arrival import Conversion, NewEvent
+from app.ledger.recording.arrival import Conversion, NewEvent, Route
 from app.ledger.recording.payload import render
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
@@ -45,7 +45,7 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
             Rows(tables.identifiers, _IDENTIFIER, [(*n, snapshot.now) for n in sorted(names)], unless_there=True),
             Rows(tables.conversions, _CONVERSION, [_conversion_row(c) for c in conversions]),
             Rows(tables.dedupe_keys, ("key", "conversion_id"), keys),
-            Rows(tables.deliveries, _DELIVERY, deliveries),
+            Rows(tables.deliveries, DELIVERY, deliveries),
             Rows(tables.events, _EVENT, events),
         ),
         commits=commits,
@@ -202,7 +202,7 @@ _EVENT = (
     "headers",
     "body",
 )
-_DELIVERY = (
+DELIVERY = (
     "id",
     "conversion_id",
     "person_id",
@@ -229,27 +229,32 @@ _CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason")
 
 def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, ...]]:
     """One row for each route that takes `conversion`."""
-    assert conversion.person is not None
-    assert conversion.deliver_at is not None
     return [
-        (
-            snapshot.next_id(),
-            conversion.id,
-            conversion.person.survivor().id,
-            conversion.event_id,
-            conversion.source,
-            conversion.kind,
-            route.name,
-            conversion.dedupe_key,
-            "pending",
-            *render(conversion, route.dialect, first_touch=snapshot.first_touch),
-            conversion.deliver_at,
-            int(conversion.deliver_at > snapshot.now),
-            snapshot.now,
-        )
+        delivery_row(snapshot, conversion, route)
         for route in snapshot.routes
         if route.takes(conversion.kind, conversion.source)
     ]
+
+
+def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> tuple[Any, ...]:
+    """A delivery of `conversion` to one destination, values in the order of DELIVERY."""
+    assert conversion.person is not None
+    assert conversion.deliver_at is not None
+    return (
+        snapshot.next_id(),
+        conversion.id,
+        conversion.person.survivor().id,
+        conversion.event_id,
+        conversion.source,
+        conversion.kind,
+        route.name,
+        conversion.dedupe_key,
+        "pending",
+        *render(conversion, route.dialect, first_touch=snapshot.first_touch),
+        conversion.deliver_at,
+        int(conversion.deliver_at > snapshot.now),
+        snapshot.now,
+    )
 
 
 def _event_row(snapshot: Snapshot, event: NewEvent) -> tuple[Any, ...]:

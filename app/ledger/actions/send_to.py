@@ -1,0 +1,147 @@
+"""Sends conversions to a destination that did not get them: one that was added later, or was not configured when they came."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.ledger import tables
+from app.ledger.actions.replay import BATCH, Mended, replay
+from app.ledger.audit import note
+from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Conversion, Route
+from app.ledger.recording.flush import DELIVERY, delivery_row
+from app.ledger.recording.snapshot import Snapshot
+from app.ledger.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Conversions that were recorded at or after `since` and before `until` (ms), of one kind and source where these are set."""
+
+    since: int
+    until: int | None = None
+    kind: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to send. known_since: before then (ms) retention may have removed deliveries, so what is missing may have been sent."""
+
+    route: Route
+    first_touch: bool
+    known_since: int = 0
+    force: bool = False
+
+
+def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor: str) -> list[Mended]:
+    """Sends all that match, in batches of their own transactions; what was done stays done if it is interrupted. Idempotent."""
+    done: list[Mended] = []
+    after = 0
+    while True:
+
+        def batch(tx: Tx, after: int = after) -> tuple[list[Mended], int]:
+            ids = _matching(tx, selection, after)
+            return _send(tx, ids, target, actor=actor), ids[-1] if ids else 0
+
+        made, last = ledger.transact(batch)
+        done += made
+        if not last:
+            return done
+        after = last
+
+
+def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[Mended]:
+    """Sends the conversions of these deliveries, whatever became of them elsewhere. Idempotent."""
+    known = [one for one in delivery_ids if one <= tables.LARGEST_ID]
+    condition, value = tx.among("id", known)
+    rows = tx.run(f"SELECT id, conversion_id FROM deliveries WHERE {condition}", value).all()
+    conversions = {int(identity): int(conversion) for identity, conversion in rows}
+    missing = [Mended(one, False, f"there is no delivery {one}") for one in delivery_ids if one not in conversions]
+    ids = sorted(set(conversions.values()))
+    return missing + _send(tx, ids, target, actor=actor, asked_for=True)
+
+
+def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
+    """The next BATCH of conversions that match, in the order in which they were recorded."""
+    conditions, values = ["state = 'counted'", "id > ?", "created_at >= ?"], [after, selection.since]
+    for column, wanted in (("kind", selection.kind), ("source", selection.source)):
+        if wanted is not None:
+            conditions.append(f"{column} = ?")
+            values.append(wanted)  # type: ignore[arg-type]
+    if selection.until is not None:
+        conditions.append("created_at < ?")
+        values.append(selection.until)
+    statement = f"SELECT id FROM conversions WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {BATCH}"
+    return list(tx.run(statement, *values).scalars())
+
+
+def _send(
+    tx: Tx,
+    conversion_ids: Sequence[int],
+    target: Target,
+    *,
+    actor: str,
+    asked_for: bool = False,
+) -> list[Mended]:
+    if not conversion_ids:
+        return []
+    snapshot = Snapshot(tx, [target.route], target.first_touch)
+    snapshot.now = tx.now()
+    condition, value = tx.among("id", conversion_ids)
+    tx.run(  # so that nothing is learned of them before these deliveries are there to be told
+        f"SELECT id FROM persons WHERE id IN (SELECT person_id FROM conversions WHERE {condition}) ORDER BY id{tx.for_update}",
+        value,
+    ).all()
+    snapshot.load_conversions(conversion_ids)
+    condition, value = tx.among("conversion_id", conversion_ids)
+    rows = tx.run(
+        f"SELECT conversion_id, destination, id, status FROM deliveries WHERE {condition} ORDER BY id{tx.for_update}",
+        value,
+    ).all()
+    found: list[Mended] = []
+    made = []
+    for identity in conversion_ids:
+        conversion = snapshot.conversions[identity]
+        others = [(delivery, status) for owner, _, delivery, status in rows if owner == identity]
+        there = [(d, status) for owner, name, d, status in rows if owner == identity and name == target.route.name]
+        if there:
+            delivery, status = there[0]
+            found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for))
+        elif problem := _why_not(conversion, others, target, asked_for=asked_for):
+            found.append(Mended(others[0][0] if others else 0, False, problem))
+        else:
+            row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
+            made.append(row)
+            note(tx, actor, "replay", f"delivery {row[0]}", f"made for {target.route.name}")
+            found.append(Mended(row[0], True, f"it was made for {target.route.name} and is due now"))
+    tx.insert(tables.deliveries, DELIVERY, made)
+    return found
+
+
+def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> Mended:
+    """The destination has a delivery of this conversion."""
+    if status in ("pending", "retrying"):
+        return Mended(delivery, False, f"{target.route.name} gets it already: skipped")
+    if status == "delivered" and not target.force:
+        return Mended(delivery, False, f"{target.route.name} got it already: use --force to send it again")
+    if status == "discarded" and not asked_for:
+        return Mended(delivery, False, "it is discarded: skipped")
+    return replay(tx, delivery, actor=actor, force=target.force)
+
+
+def _why_not(
+    conversion: Conversion, others: Sequence[tuple[int, str]], target: Target, *, asked_for: bool
+) -> str | None:
+    """Why a conversion of which the destination has no delivery gets none; None where it does."""
+    name = target.route.name
+    if conversion.facts["sale"] is None and conversion.facts["lead"] is None:
+        return "its person was forgotten, so there is nothing left to send: skipped"
+    if conversion.person is None or not conversion.person.survivor().customer_id:
+        return "it names no customer: skipped"
+    if not target.route.takes(conversion.kind, conversion.source):
+        return f"{name} does not take a {conversion.kind} of {conversion.source}: skipped"
+    if others and all(status == "discarded" for _, status in others) and not asked_for:
+        return "it is discarded: skipped"
+    if (not others or conversion.created_at < target.known_since) and not target.force:
+        return f"retention may have removed its delivery to {name}: use --force to send it all the same"
+    return None
