@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 100
 
 # A machine's own configuration must reach neither the tests nor the processes that they start: settings of the bridge and of the
 # libraries beneath it, proxies (which would be asked for 127.0.0.1), and how wide and colourful a terminal is.
-_NAMES = {name.upper() for name in Settings.model_fields} | {"BRIDGE_SUPERVISED", "CRM_TOKEN", "OUR_HOOK"}
+_NAMES = {name.upper() for name in Settings.model_fields} | {"BRIDGE_PARENT", "CRM_TOKEN", "OUR_HOOK"}
 _NAMES |= {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
 _NAMES |= {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 for _name in list(os.environ):

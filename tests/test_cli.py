@@ -659,10 +659,14 @@ def test_up_says_why_it_cannot_listen(bridge):
         result = bridge("up", "--port", port, **options)
         assert (result.exit_code, result.stderr) == (
             1,
-            f"bridge: port {port} on 127.0.0.1 is taken: choose another with --port or PORT\n",
+            f"bridge: port {port} on 127.0.0.1 is taken by another process: choose another with --port or PORT\n",
         )
-        assert "HOST: 192.0.2.1 is no address of this machine" in bridge("up", "--host", "192.0.2.1", **options).stderr
-        assert "HOST: a name.invalid is no address" in bridge("up", "--host", "a name.invalid", **options).stderr
+        assert (
+            "HOST: 192.0.2.1 is not an address of this machine" in bridge("up", "--host", "192.0.2.1", **options).stderr
+        )
+        assert (
+            "HOST: must be an address or host name alone" in bridge("up", "--host", "a name.invalid", **options).stderr
+        )
 
 
 def test_up_says_which_home_it_cannot_use(bridge, tmp_path):

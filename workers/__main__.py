@@ -27,7 +27,9 @@ from app.stack.processes import (
     STOP_MARGIN_SECONDS,
     STOP_SIGNALS,
     Machine,
+    end_if_orphaned,
     end_with_parent,
+    keep_files_private,
     on_stop_signals,
     pid_started,
     raise_file_limit,
@@ -183,11 +185,12 @@ def _unregister(ledger: Ledger, worker_id: int) -> None:
 )
 def main(concurrency: int | None) -> None:
     """One worker: sends what is due to the destination."""
+    keep_files_private()
+    end_if_orphaned()
     try:
         settings = load_settings()
         configure_logs(settings.log_level)
-        if os.environ.get("BRIDGE_SUPERVISED"):
-            end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
+        end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
         raise_file_limit()
         run(settings, concurrency)
     except BridgeError as error:

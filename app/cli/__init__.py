@@ -11,6 +11,7 @@ from app.cli.doctor import doctor
 from app.cli.replay import replay
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
 from app.errors import BridgeError, LedgerUnavailable
+from app.stack.processes import keep_files_private
 
 
 class BridgeGroup(click.Group):
@@ -45,6 +46,7 @@ def main(env_file: Path | None) -> None:
 
     `bridge up` runs everything. `bridge send stripe` sends it an example. `bridge doctor` says what is wrong.
     """
+    keep_files_private()
     if env_file is not None:
         os.environ[ENV_FILE_VARIABLE] = str(env_file.absolute())
 

@@ -2,20 +2,24 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from app.bootstrap import check_configuration, check_has_destination, make_ledger
-from app.config.generated_secrets import SANDBOX_SOURCES, make_up_secrets
+from app.config.comparison import compared_values
+from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.logs import configure_logs
-from app.stack.processes import STOP_MARGIN_SECONDS
+from app.stack.home import as_json, describe_run, end_leftovers, keep_private, lock_home
+from app.stack.listening import address_of, why_not_listen
+from app.stack.processes import PARENT_VARIABLE, STOP_MARGIN_SECONDS
+from app.stack.processes import become as become_module
 from app.stack.run import Plan, become
-from app.stack.supervisor import end_leftovers, why_not_listen
 from app.stack.valkey import valkey_binary
 
 
@@ -33,6 +37,18 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     configure_logs(settings.log_level)
     home = settings.bridge_home
     given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
+    make_home(home)
+    lock = lock_home(home)
+    try:
+        become(_prepare(home, workers, lock, password_given=given))
+    finally:  # it did not: where this process lives on, another may start
+        if lock is not None:
+            os.close(lock)
+
+
+def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool) -> Plan:
+    """Makes everything ready, and says what is to run. Raises BridgeError."""
+    keep_private(home)
     make_up_secrets(home)
     settings = load_settings()
     stop_seconds = stop_seconds_of(settings)
@@ -45,17 +61,17 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     ledger = make_ledger(settings)
     upgrade(ledger)
     ledger.close()
-    become(
-        Plan(
-            home=str(home),
-            log_level=settings.log_level,
-            host=settings.own_host,
-            port=settings.port,
-            workers=workers,
-            stop_seconds=stop_seconds,
-            valkey=valkey_binary() if settings.redis_url is None else None,
-            greeting=_greeting(settings, replaced=replaced, password_given=given),
-        )
+    return Plan(
+        home=str(home),
+        log_level=settings.log_level,
+        host=settings.own_host,
+        port=settings.port,
+        workers=workers,
+        stop_seconds=stop_seconds,
+        valkey=valkey_binary() if settings.redis_url is None else None,
+        greeting=_greeting(settings, replaced=replaced, password_given=password_given),
+        running=as_json(describe_run(settings.own_url, version("conversion-bridge"), compared_values(settings))),
+        lock=lock,
     )
 
 
@@ -96,7 +112,12 @@ def _command() -> str:
 
 
 @click.command()
-def web() -> None:
+@click.option(
+    "--share-port",
+    is_flag=True,
+    help="Listen beside another `bridge web` on the same port: for a restart without a gap, the new one first.",
+)
+def web(share_port: bool) -> None:
     """Run the web alone (for a Procfile). Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
     settings = load_settings()
     configure_logs(settings.log_level)
@@ -110,8 +131,13 @@ def web() -> None:
     ledger = make_ledger(settings)
     check_schema(ledger)
     ledger.close()
-    served = (settings.host, settings.port, settings.web_processes)
-    os.execv(sys.executable, [sys.executable, "-m", "app.web.server.serve", *map(str, served)])  # noqa: S606 - our own interpreter
+    shared = (
+        share_port or PARENT_VARIABLE in os.environ
+    )  # under `bridge up`, children of the one that died may still answer
+    if problem := why_not_listen(settings.host, settings.port, shared=shared):
+        raise ConfigurationError(problem)
+    address = address_of(settings.host, settings.port)
+    become_module("app.web.server.serve", address, str(settings.port), str(settings.web_processes))
 
 
 @click.command()
@@ -120,10 +146,7 @@ def web() -> None:
 )
 def worker(concurrency: int | None) -> None:
     """Run one worker (for a Procfile). Needs REDIS_URL. As many as you like, on as many machines."""
-    arguments = [sys.executable, "-m", "workers"]
-    if concurrency:
-        arguments += ["--concurrency", str(concurrency)]
-    os.execv(sys.executable, arguments)  # noqa: S606 - app must not import workers
+    become_module("workers", *(["--concurrency", str(concurrency)] if concurrency else []))
 
 
 @click.group()

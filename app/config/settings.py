@@ -122,7 +122,7 @@ class Settings(BaseSettings):
         """The bearer token of a destination of bridge.toml, out of the variable that it names. Raises ConfigurationError."""
         variable = self.destination_tables[name].token_env
         where = f"{self.config_path}: destinations.{name}.token_env: the variable {variable}"
-        token = read_secret(self._environment, variable).strip()
+        token = self.secret(variable)
         if not token:
             raise ConfigurationError(f"{where} is not set")
         try:
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     @property
     def own_host(self) -> str:
         """The address under which this machine reaches what listens on HOST."""
-        return "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
 
     @property
     def config_path(self) -> Path:
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         """Where alerts are posted; None where no such URL is set. Raises ConfigurationError where it is none."""
         variable = self.alerts.url_env
         given = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
-        url = (given if variable == "ALERT_WEBHOOK_URL" else read_secret(self._environment, variable)).strip()
+        url = given if variable == "ALERT_WEBHOOK_URL" else self.secret(variable)
         try:
             return web_url(url) if url else None
         except ValueError as error:
@@ -223,6 +223,15 @@ class Settings(BaseSettings):
     def deferred(self) -> Mapping[str, frozenset[str]]:
         """Sources with lead_mode = "deferred" in bridge.toml, each with those whose conversions verify it (verified_by)."""
         return deferred_leads(self.config, self.config_path)
+
+    def secret(self, variable: str) -> str:
+        """The secret of a variable that bridge.toml names, or of its file; "" where neither is set. Raises ConfigurationError."""
+        return read_secret(self._environment, variable).strip()
+
+    @property
+    def source_secrets(self) -> Mapping[str, str]:
+        """The variables <SOURCE>_WEBHOOK_SECRET and <SOURCE>_PATH_TOKEN as they are set."""
+        return self._source_secrets
 
     def secrets_of(self, source: str) -> tuple[str, ...]:
         """The signing secrets of a source (<SOURCE>_WEBHOOK_SECRET), several while rotating; () where none is configured."""

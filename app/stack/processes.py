@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 PROC = Path("/proc")
+PARENT_VARIABLE = "BRIDGE_PARENT"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_MARGIN_SECONDS = 10.0
 """How much longer than STOP_SECONDS a worker may take to end: it records outcomes and signs off at Redis and the ledger."""
@@ -123,9 +124,45 @@ def end(pid: int, started: str, patience_seconds: float) -> None:
             time.sleep(0.02)
 
 
+def command(module: str, *arguments: str) -> list[str]:
+    """How a process of ours is started: with our interpreter, and with nothing imported from the current folder (-P), which may
+    hold an app.py of somebody else's."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def isolated(environment: Mapping[str, str], parent: int | None = None) -> dict[str, str]:
+    """The environment of a process of ours. parent: the process that it is to end with (see end_with_parent)."""
+    made = dict(environment)
+    if parent is not None:
+        made[PARENT_VARIABLE] = str(parent)
+    folder = str(Path(__file__).parents[2])
+    if sys.path[:1] == [folder]:  # `python -m app` in a checkout that is not installed: -P would not find it
+        made["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, made.get("PYTHONPATH"))))
+    return made
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Replaces this process by one that runs `module`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, command(module, *arguments), isolated(os.environ))  # noqa: S606 - our own interpreter
+
+
+def keep_files_private() -> None:
+    """What this process and those that it starts write is readable by their user alone, and never by less."""
+    os.umask(os.umask(0o077) | 0o077)
+
+
 def end_with_parent(patience_seconds: float = 12.0) -> None:
-    """Starts a thread that ends this process when the one that started it is gone (killed outright)."""
-    parent = os.getppid()
+    """Starts a thread that ends this process when the one that started it is gone (killed outright); ends at once where it is
+    gone already.
+
+    Which one that is comes from the environment: asking the system for it would miss a parent that was killed before this call.
+    Does nothing where the environment names none, as for a worker that an operator starts.
+    """
+    parent = _named_parent()
+    if parent is None:
+        return
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -134,4 +171,17 @@ def end_with_parent(patience_seconds: float = 12.0) -> None:
         time.sleep(patience_seconds)
         os._exit(1)
 
+    end_if_orphaned()
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def end_if_orphaned() -> None:
+    """Ends this process where the one that started it is gone already: before anything else is done."""
+    parent = _named_parent()
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def _named_parent() -> int | None:
+    named = os.environ.get(PARENT_VARIABLE, "")
+    return int(named) if named.isdigit() else None

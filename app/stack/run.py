@@ -1,4 +1,4 @@
-"""python -m app.stack FD: the part of `bridge up` that waits, in place of the command that prepared everything.
+"""python -m app.stack.run FD: the part of `bridge up` that waits, in place of the command that prepared everything.
 
 It lives as long as the stack does and needs next to nothing of the project, so it imports next to nothing: 7 MB instead of 62.
 """
@@ -6,12 +6,14 @@ It lives as long as the stack does and needs next to nothing of the project, so 
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.stack.processes import STOP_MARGIN_SECONDS, on_stop_signals
-from app.stack.supervisor import Supervisor, child, is_answering
+from app.stack.listening import is_answering
+from app.stack.processes import STOP_MARGIN_SECONDS, keep_files_private, on_stop_signals
+from app.stack.processes import become as become_module
+from app.stack.supervisor import Supervisor, child
 from app.stack.valkey import EmbeddedValkey
 
 START_SECONDS = 30
@@ -19,8 +21,12 @@ START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. stop_seconds: how long a worker that stops waits for what is in flight; valkey: the program of the embedded
-    one, None where REDIS_URL names another; greeting: the lines that are shown once the web answers at (host, port)."""
+    """What to run.
+
+    stop_seconds: how long a worker that stops waits for what is in flight; valkey: the program of the embedded one, None where
+    REDIS_URL names another; greeting: the lines that are shown once the web answers at (host, port); running: what the run file
+    says; lock: the descriptor that holds the lock of BRIDGE_HOME.
+    """
 
     home: str
     log_level: str
@@ -30,6 +36,8 @@ class Plan:
     stop_seconds: float
     valkey: str | None
     greeting: Sequence[str]
+    running: Mapping[str, object]
+    lock: int | None
 
 
 def become(plan: Plan) -> None:
@@ -37,40 +45,47 @@ def become(plan: Plan) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as sending:
         json.dump(asdict(plan), sending)
-    os.set_inheritable(reading, True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "app.stack.run", str(reading)])  # noqa: S606 - our own interpreter
+    for descriptor in filter(None, (reading, plan.lock)):
+        os.set_inheritable(descriptor, True)
+    become_module("app.stack.run", str(reading))
 
 
 def run(plan: Plan) -> None:
     """Until it is asked to stop."""
     home = Path(plan.home)
-    supervisor = Supervisor(home, plan.log_level)
+    if plan.lock is not None:
+        os.set_inheritable(
+            plan.lock, False
+        )  # a part that outlives this process must not keep the next `bridge up` from starting
+    keep_files_private()
+    supervisor = Supervisor(home, plan.log_level, {**plan.running, "pid": os.getpid()})
     on_stop_signals(supervisor.ask_to_stop)
 
     def answers() -> bool:
         return is_answering(plan.host, plan.port)
 
-    environment = dict(os.environ, BRIDGE_SUPERVISED="1")
+    environment = dict(os.environ)
     try:
         if plan.valkey is not None:
             valkey = EmbeddedValkey(home, plan.valkey)
             environment["REDIS_URL"] = valkey.url
             supervisor.add("valkey", valkey.start)
         patience = plan.stop_seconds + STOP_MARGIN_SECONDS
-        supervisor.add("web", lambda: child(["-m", "app", "web"], environment))
+        supervisor.add("web", lambda: child("app", ["web"], environment))
         for number in range(1, plan.workers + 1):
-            supervisor.add(f"worker {number}", lambda: child(["-m", "workers"], environment), patience)
+            supervisor.add(f"worker {number}", lambda: child("workers", [], environment), patience)
         is_up = supervisor.watch(answers, START_SECONDS)
         if not is_up and not supervisor.is_stopping:
-            _say(sys.stderr.fileno(), ["The web does not answer yet: what is above says why. Ctrl-C stops everything."])
+            _say(
+                sys.stderr.fileno(),
+                ["The web process does not answer yet; the lines above say why. Ctrl-C stops everything."],
+            )
             is_up = supervisor.watch(answers)
         if is_up:
             _say(sys.stdout.fileno(), plan.greeting)
             supervisor.watch()
     finally:
-        _say(sys.stdout.fileno(), [f"Stopping: what is in flight gets up to {plan.stop_seconds:g} s."])
+        _say(sys.stdout.fileno(), [f"Stopping. Requests in flight get up to {plan.stop_seconds:g} s to finish."])
         supervisor.stop()
 
 
@@ -83,8 +98,8 @@ def _say(to: int, lines: Sequence[str]) -> None:
 
 
 def main() -> None:
-    with os.fdopen(int(sys.argv[1]), encoding="utf-8") as told:
-        plan = Plan(**json.load(told))
+    with os.fdopen(int(sys.argv[1]), encoding="utf-8") as receiving:
+        plan = Plan(**json.load(receiving))
     run(plan)
 
 

@@ -1,23 +1,22 @@
 """`bridge up`: the whole stack in one foreground process. A part that dies is started again, with back-off."""
 
-import errno
 import json
 import math
 import os
-import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from app.errors import ConfigurationError
-from app.stack.processes import end, pid_started
+from app.stack.home import PIDS_FILE, RUN_FILE, replace_file, write_run_file
+from app.stack.processes import command, isolated, pid_started
 
-PIDS_FILE = "running.json"
+RUNS_AGAIN_SECONDS = 1.0
+"""How often the files are tried again that could not be written."""
 STOP_PATIENCE_SECONDS = 12.0
 """For what does not say that it takes longer."""
 LONGEST_BACKOFF_SECONDS = 20.0
@@ -43,11 +42,15 @@ class Part:
 class Supervisor:
     """Starts parts, watches them, and ends them in the reverse order."""
 
-    def __init__(self, home: Path, log_level: str = "info") -> None:
+    def __init__(self, home: Path, log_level: str = "info", running: Mapping[str, object] | None = None) -> None:
+        """running: what the run file is to say."""
         self._home = home
         self._log_level = log_level
+        self._running = running
         self._parts: list[Part] = []
         self._stop = threading.Event()
+        self._unwritten = True
+        self._write_again_at = 0.0
 
     def add(
         self,
@@ -76,6 +79,8 @@ class Supervisor:
                     self._bury(part)
                 if part.process is None and time.monotonic() >= part.start_at:
                     self._launch(part)
+            if self._unwritten and time.monotonic() >= self._write_again_at:
+                self._write_files()
             if until is not None and until():
                 return True
         return False
@@ -93,7 +98,9 @@ class Supervisor:
             asked = time.monotonic()
             for part in running:
                 self._await(part, max(0.0, asked + part.patience_seconds - time.monotonic()))
-        (self._home / PIDS_FILE).unlink(missing_ok=True)
+        for name in (RUN_FILE, PIDS_FILE):
+            with suppress(OSError):
+                (self._home / name).unlink(missing_ok=True)
 
     def _await(self, part: Part, seconds: float) -> None:
         assert part.process is not None
@@ -114,73 +121,49 @@ class Supervisor:
         structlog.get_logger(__name__).warning(event, **fields)
 
     def _launch(self, part: Part) -> None:
-        part.process = part.start()
+        """Starts a part. Where that fails (no memory, a full disk) it is tried again, like a part that died at once."""
         part.started = time.monotonic()
+        try:
+            part.process = part.start()
+        except OSError as error:
+            part.failures += 1
+            self._pause(part, error=error.strerror)
+            return
+        self._write_files()
+
+    def _write_files(self) -> None:
+        """What runs, for the other commands and for the next start. A BRIDGE_HOME that is full ends nothing: it is tried again."""
         pids = [(p.process.pid, pid_started(p.process.pid)) for p in self._parts if p.process is not None]
         pids.append((os.getpid(), pid_started(os.getpid())))
-        fresh = self._home / (PIDS_FILE + ".new")
-        fresh.write_text(json.dumps(pids), encoding="utf-8")
-        fresh.replace(self._home / PIDS_FILE)
+        try:
+            replace_file(self._home / PIDS_FILE, json.dumps(pids))
+            if self._running is not None:
+                write_run_file(self._home, self._running)
+        except OSError as error:
+            if not self._unwritten or self._write_again_at == 0.0:
+                self._warn("home.unwritable", folder=str(self._home), error=error.strerror)
+            self._unwritten, self._write_again_at = True, time.monotonic() + RUNS_AGAIN_SECONDS
+        else:
+            self._unwritten = False
 
     def _bury(self, part: Part) -> None:
         assert part.process is not None
         lived = time.monotonic() - part.started
         part.failures = 1 if lived > STEADY_SECONDS else part.failures + 1
+        status, part.process = part.process.returncode, None
+        self._pause(part, status=status)
+
+    def _pause(self, part: Part, **why: object) -> None:
         pause = min(0.2 * 2 ** (part.failures - 1), LONGEST_BACKOFF_SECONDS)
-        self._warn("part.died", part=part.name, status=part.process.returncode, restart_in_seconds=pause)
-        part.process = None
+        self._warn("part.died", part=part.name, **why, restart_in_seconds=pause)
         part.start_at = time.monotonic() + pause
 
 
-def end_leftovers(home: Path, patience_seconds: float) -> int:
-    """Ends what an earlier `bridge up` on the same BRIDGE_HOME left when it was killed. Returns how many processes.
-
-    Raises ConfigurationError where that one still runs: two on one home would fight over the port and the files.
-    """
-    path = home / PIDS_FILE
-    try:
-        pids = json.loads(path.read_text(encoding="utf-8"))
-        *parts, supervisor = [(int(pid), str(started)) for pid, started in pids]
-    except (OSError, ValueError, TypeError):
-        return 0
-    if supervisor[1] and pid_started(supervisor[0]) == supervisor[1]:
-        raise ConfigurationError(f"`bridge up` runs already on {home} (process {supervisor[0]}); stop it first")
-    left = [(pid, started) for pid, started in parts if started and pid_started(pid) == started]
-    for pid, started in reversed(left):
-        end(pid, started, patience_seconds)
-    path.unlink(missing_ok=True)
-    return len(left)
-
-
-def child(arguments: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """A part of ours, in this process's session but not its foreground: Ctrl-C reaches the supervisor alone."""
+def child(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """A part of ours, in a session of its own: Ctrl-C reaches the supervisor alone. It ends with this process."""
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-        [sys.executable, *arguments], env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True
+        command(module, *arguments),
+        env=isolated(environment, parent=os.getpid()),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
-
-
-def is_answering(host: str, port: int) -> bool:
-    """Whether something listens there."""
-    try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def why_not_listen(host: str, port: int) -> str | None:
-    """What keeps us from listening there, and what to do about it; None where nothing does."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return f"port {port} on {host} is taken: choose another with --port or PORT"
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return f"port {port} is not open to this user: choose one above 1023 with --port or PORT"
-        return f"HOST: {host} is no address of this machine ({error.strerror})"
-    return None

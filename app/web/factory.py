@@ -13,7 +13,6 @@ from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import Nudger
 from app.sources.lookup import all_sources
-from app.stack.processes import end_with_parent
 from app.web import auth, dashboard, errors, health, sandbox, webhooks
 from app.web.api import blueprint
 from app.web.filters import finish
@@ -85,7 +84,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
 
 def gateway() -> Gateway:
-    """For granian --interface rsgi --factory."""
+    """For granian (app/web/server/serve.py)."""
     made: Gateway = wsgi().extensions["gateway"]
     settings = load_settings()
     SilentConnections(settings.port, made.busy, settings.proxy_networks).start()
@@ -96,7 +95,6 @@ def wsgi() -> Flask:
     """For any WSGI server behind a proxy that sends whole requests: gunicorn "app.web.factory:wsgi()"."""
     settings = load_settings()
     configure_logs(settings.log_level)
-    end_with_parent()
     check_has_destination(settings)
     application = create_app(settings)
     alarm = make_alarm(settings, application.extensions["ledger"])

@@ -16,7 +16,7 @@ from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.queue import connect
-from app.stack.supervisor import is_answering
+from app.stack.listening import is_answering
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.support.postgres import Postgres

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.stack_parts import Stack, purchase
+from tests.support.up import Up
 
 
 @pytest.fixture
@@ -26,3 +27,17 @@ def make_stack(ledger_url: str, valkey: Any, destination: Any, tmp_path: Path) -
     yield make
     for stack in made:
         stack.close()
+
+
+@pytest.fixture
+def make_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    made: list[Up] = []
+
+    def make(folder: str = "plain", home: str = "var") -> Up:
+        up = Up(tmp_path / folder, tmp_path / folder / home)
+        made.append(up)
+        return up
+
+    yield make
+    for up in made:
+        up.close()

@@ -66,9 +66,11 @@ class Stack:
             **variables,
         }
 
-    def start(self, role: str, wait: bool = True, within: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    def start(
+        self, role: str, *options: str, wait: bool = True, within: Sequence[str] = ()
+    ) -> "subprocess.Popen[bytes]":
         """Starts a "web" or a "worker"; `wait`: until the web answers; `within`: the command that runs it, such as NAMESPACE."""
-        arguments = ["-m", "app", "web"] if role == "web" else ["-m", "workers"]
+        arguments = ["-m", "app", "web", *options] if role == "web" else ["-m", "workers", *options]
         process = subprocess.Popen(
             [*within, sys.executable, *arguments],
             env=self.environment,

@@ -1,4 +1,4 @@
-"""python -m app.web.serve HOST PORT PROCESSES: the web under granian, in place of the `bridge web` that checked everything.
+"""python -m app.web.server.serve ADDRESS PORT PROCESSES: the web under granian, in place of the `bridge web` that checked all.
 
 One process by default, since SQLite has one writer (WEB_PROCESSES). This one is their parent, which does nothing but restart
 them, so it loads nothing of the project: 17 MB instead of 52.
@@ -15,7 +15,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from app.stack.processes import end_with_parent
+from app.stack.processes import PARENT_VARIABLE, end_with_parent, keep_files_private
 
 MOST_OPEN = 4096
 """Connections at once, those included that are silent."""
@@ -37,12 +37,11 @@ class StoppableServer(Server):
             self.signal_handler_interrupt(*args, **options)
 
 
-def serve(host: str, port: int, processes: int) -> None:
+def serve(address: str, port: int, processes: int) -> None:
     """Serves until SIGTERM, SIGINT or SIGHUP."""
     server = StoppableServer(
         "app.web.factory:gateway",
-        factory=True,
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
@@ -57,7 +56,15 @@ def serve(host: str, port: int, processes: int) -> None:
         log_level=LogLevels.error,
         process_name=None,
     )
-    server.serve()
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+def load() -> object:
+    """The application, in the child that serves. The server's own loader would import from the current folder first."""
+    end_with_parent()
+    from app.web.factory import gateway
+
+    return gateway()
 
 
 def allow_files() -> int:
@@ -71,10 +78,11 @@ def allow_files() -> int:
 
 
 def main() -> None:
-    host, port, processes = sys.argv[1:]
-    if os.environ.get("BRIDGE_SUPERVISED"):
-        end_with_parent()
-    serve(host, int(port), int(processes))
+    address, port, processes = sys.argv[1:]
+    keep_files_private()
+    end_with_parent()
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    serve(address, int(port), int(processes))
 
 
 if __name__ == "__main__":

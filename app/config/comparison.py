@@ -1,0 +1,20 @@
+"""Whether two processes run with the same settings: `bridge up` and the commands that are called beside it."""
+
+from app.config.settings import Settings
+
+ITS_OWN = frozenset({"bridge_home", "host", "port", "log_level", "log_format"})
+"""Settings in which a command in another terminal may differ and still look at the same bridge."""
+
+
+def compared_values(settings: Settings) -> dict[str, str]:
+    """The values that count, by the names that people know them by. They hold secrets: only fingerprints of them may be kept."""
+    values = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value is not None and name not in ITS_OWN:
+            values[name.upper()] = str(getattr(value, "get_secret_value", lambda value=value: value)())
+    values |= settings.source_secrets
+    for table in settings.destination_tables.values():
+        values[table.token_env] = settings.secret(table.token_env)
+    values[settings.config_path.name] = repr(settings.config)
+    return values
