@@ -8,6 +8,11 @@ from typing import Any, Literal
 from app.money import Money
 
 Kind = Literal["sale", "lead"]
+Hold = Literal["none", "person", "details", "link", "purchase"]
+"""What the first attempt of a conversion waits for, unless it is known already. person: an event that names the customer
+(STRIPE_HOLD, 20 s); details: another event of the same purchase, which may carry the click id or the customer id (20 s); link: the
+event that says which payment an invoice belongs to, since that payment may be counted already (20 s); purchase: an event that
+should be the Sale instead of this one (opt-in events, 90 s)."""
 Outcome = Literal["sale", "lead", "pending", "ignored", "parked", "duplicate"]
 Status = Literal["pending", "retrying", "delivered", "dead", "discarded"]
 
@@ -145,12 +150,13 @@ class Mapped:
     occurred_at: datetime | None = None
     """When it happened, aware; None: when it was received."""
     who: Who = Who()
+    mentions: tuple[str, ...] = ()
+    """Further ids by which people look for this event: of a refund, of a subscription."""
     sale: Sale | None = None
     lead: Lead | None = None
     mark: Mark | None = None
-    hold: Literal["none", "person", "purchase"] = "none"
-    """May the first attempt wait? "person": an event that names the customer may still come (STRIPE_HOLD, 20 s);
-    "purchase": besides, another event of the same purchase should be the Sale (opt-in sources, 90 s)."""
+    hold: Hold = "none"
+    """May the first attempt wait, and for which event?"""
     releases: bool = False
     """This event names the person for good: a conversion of the same person that was held may go."""
     links: bool = False
@@ -160,12 +166,16 @@ class Mapped:
     yet is remembered as such."""
     verifies: bool = False
     """It shows that the person's address is verified: the second event of a deferred Lead may go."""
+    completes_details: bool = False
+    """No other event of this purchase says more of its person: a conversion held for `details` may go."""
+    about: Kind | None = None
+    """What `keys` name where that does not follow from `lead`: an ignored event of a booking is about a Lead."""
     teaches: bool = False
     """`who` is worth remembering although this event is no conversion (customer.created names an e-mail)."""
 
     @property
     def kind(self) -> Kind:
-        return "lead" if self.lead is not None else "sale"
+        return self.about or ("lead" if self.lead is not None else "sale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +196,10 @@ class Facts:
 
 def dedupe_key(source: str, mapped: Mapped, key: str) -> str:
     """`sale:stripe:in_1`, or `sale:stripe:acct_1:in_1` for a connected account."""
+    return f"{mapped.kind}:{fact_key(source, mapped, key)}"
+
+
+def fact_key(source: str, mapped: Mapped, key: str) -> str:
+    """`stripe:in_1`: a dedupe key without the kind, under which events of either kind leave what they say of a person."""
     scope = f"{mapped.account}:" if mapped.account else ""
-    return f"{mapped.kind}:{source}:{scope}{key}"
+    return f"{source}:{scope}{key}"

@@ -5,12 +5,16 @@ stands for ever: a fact that would join two persons already sent under different
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app.model import Who
 
 NOBODY = "nobody is identified: it carries no e-mail address, no phone number with its country code and no customer id"
+PURCHASE = "purchase"
+"""Kind of a candidate: whose the purchase is that the event is about. Its value is the ledger's id of the conversion, or of the
+event, that says so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +76,29 @@ def identifiers_of(who: Who, phone_region: str | None) -> list[Identifier]:
     return found
 
 
+def completed(who: Who, told: Iterable[Who]) -> Who:
+    """`who`, with what it does not say itself taken from `told`, the first of which counts. `who` itself where nothing is added."""
+    for other in told:
+        missing: dict[str, Any] = {
+            name: value
+            for name in ("customer_id", "click_id", "email", "name", "phone")
+            if getattr(who, name) is None and (value := getattr(other, name)) is not None
+        }
+        if other.customer_id and ("customer_id" in missing or (who.is_reference and not other.is_reference)):
+            missing |= {"customer_id": other.customer_id, "is_reference": other.is_reference}
+        aliases = tuple(alias for alias in other.aliases if alias not in who.aliases)
+        if missing or aliases:
+            who = replace(who, aliases=(*who.aliases, *aliases), **missing)
+    return who
+
+
+def candidates_of(identifiers: Sequence[Identifier], purchases: Iterable[int]) -> list[Identifier]:
+    """`identifiers` with the conversions that the event is about: weaker than ids, stronger than a mailbox."""
+    known = [(PURCHASE, str(conversion_id)) for conversion_id in purchases]
+    ids = [identifier for identifier in identifiers if identifier[0] in ("id", "alias")]
+    return [*ids, *known, *(identifier for identifier in identifiers if identifier[0] not in ("id", "alias"))]
+
+
 def resolve(
     who: Who,
     identifiers: Sequence[Identifier],
@@ -103,7 +130,7 @@ def _is_outranked(who: Who, identifiers: Sequence[Identifier], find: Find, attem
     order number would make another person of them at each order."""
     if find(("id", who.customer_id or "")):
         return False
-    known = (find(identifier) for identifier in identifiers if identifier[0] in ("alias", "email"))
+    known = (find(identifier) for identifier in identifiers if identifier[0] in ("alias", PURCHASE, "email"))
     return any(
         person.explicit_id is not None or attempted(person)
         for persons in known
@@ -128,16 +155,17 @@ def _candidates(who: Who, identifiers: Sequence[Identifier], find: Find) -> Iter
 def _join(resolution: Resolution, other: Person, identifier: Identifier, attempted: Callable[[Person], bool]) -> None:
     person = resolution.person
     if person.explicit_id and other.explicit_id and person.explicit_id != other.explicit_id:
-        if identifier[0] == "alias":
+        if identifier[0] in ("alias", PURCHASE):
+            what = identifier[1] if identifier[0] == "alias" else "this purchase"
             resolution.conflicts.append(
-                f"{identifier[1]} belongs to customer {other.explicit_id} and came with customer {person.explicit_id}"
+                f"{what} belongs to customer {other.explicit_id} and came with customer {person.explicit_id}"
             )
         return
     other_stands = attempted(other)
     if other_stands and attempted(person):
         if person.customer_id != other.customer_id:
             resolution.conflicts.append(
-                f"{identifier[1] if identifier[0] == 'alias' else 'an e-mail address or phone number'} joins two persons that "
+                f"{_shown(identifier)} joins two persons that "
                 f"were already sent as {person.customer_id} and {other.customer_id}; they stay two"
             )
             return
@@ -151,6 +179,11 @@ def _join(resolution: Resolution, other: Person, identifier: Identifier, attempt
     winner.is_changed = True
     resolution.merged.append(loser)
     resolution.person = winner
+
+
+def _shown(identifier: Identifier) -> str:
+    kind, value = identifier
+    return value if kind == "alias" else "one purchase" if kind == PURCHASE else "an e-mail address or phone number"
 
 
 def _keep_clicks(winner: Person, loser: Person, *, stands: bool) -> None:

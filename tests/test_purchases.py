@@ -185,14 +185,16 @@ def test_an_opted_in_intent_is_claimed_by_the_session_of_its_purchase(ledger, se
     assert _delivery(ledger)[1] == 0
 
 
-def test_two_opted_in_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict(ledger):
+def test_two_sent_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict(ledger):
     recorder = Recorder(ledger, sale_events=frozenset({"invoice", "payment_intent"}))
     w = world.World(old=False)
     recorder.take(world.body("payment_intent.succeeded", w.intent()))
     recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
+    recorder.send_all()
     recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
     with ledger.read() as tx:
-        reason = tx.run("SELECT reason FROM conflicts").scalar_one()
+        kind, reason = tx.run("SELECT kind, reason FROM conflicts").one()
+    assert kind == "counted_twice"
     assert w.pi in reason
     assert w.invoice_id in reason
 

@@ -35,6 +35,7 @@ are from a time when nothing was open, both look empty to it."""
 DEAD = text("status = 'dead'")
 REPEATED = text("received_count > 1")
 FAILED = text("status IN ('dead', 'retrying')")
+KIND = text("kind IS NOT NULL")
 CLICKED = text("click_first IS NOT NULL")
 CLICKED_AGAIN = text("click_last <> click_first")
 LARGEST_ID = 2**63 - 1
@@ -73,6 +74,20 @@ events = Table(
     Index("ix_events_repeated", "received_count", postgresql_where=REPEATED, sqlite_where=REPEATED),
 )
 
+event_facts = Table(
+    "event_facts",
+    metadata,
+    Column("value", KEY, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("given", Text),
+    Index("ix_event_facts_event", "event_id"),
+)
+"""What could be read from events that counted nothing, for the search and for the event that counts the same purchase later. kind:
+"key", "sale" or "lead" (an id of a purchase or submission, as source:id), "email", "phone", "id", "reference", "alias", "click",
+"name" or "text" (any other id). value is the form that is compared, given the text as received where it differs. The name
+of a person whom a counted event brought is here as well."""
+
 conversions = Table(
     "conversions",
     metadata,
@@ -90,7 +105,8 @@ conversions = Table(
     Index("ix_conversions_person", "person_id"),
 )
 """state: "counted" (it is a Sale or Lead and has deliveries), "pending" (money promised), "released" (promised and not paid),
-"linked" (ids known to belong together, no conversion yet)."""
+"linked" (ids known to belong together, no conversion yet). facts of one that is not counted also say what was learned of its
+person (customer_id, aliases), which parked events it will settle (parked), and whether nothing more is to be learned (told)."""
 
 dedupe_keys = Table(
     "dedupe_keys",
@@ -155,8 +171,11 @@ conflicts = Table(
     Column("person_id", BigInteger),
     Column("conversion_id", BigInteger),
     Column("reason", Text, nullable=False),
+    Column("kind", String),
     Index("ix_conflicts_person", "person_id"),
+    Index("ix_conflicts_kind", "kind", "at", postgresql_where=KIND, sqlite_where=KIND),
 )
+"""kind: "counted_twice" where one purchase was sent as two Sales (or one submission as two Leads); NULL for all others."""
 
 deliveries = Table(
     "deliveries",

@@ -15,6 +15,7 @@ from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
 from app.model import Inbound
 from app.sources.stripe.source import SOURCE
+from app.stack.processes import Machine
 from app.stripe_api.client import StripeApi
 from app.stripe_api.lookup import REFUSAL_PAUSE_SECONDS, Lookups
 from tests.conftest import wait_for
@@ -226,7 +227,15 @@ def test_a_workers_sweep_asks_and_waits_for_nothing(make_settings, ledger, polic
     assert isinstance(lookups, LookupThreads)
     lookups.start()
     nudges: list[int] = []
-    sweeper = Sweeper(ledger, 1, "here", ["sandbox"], lambda: False, lambda: nudges.append(1), lookups.ask)
+    sweeper = Sweeper(
+        ledger,
+        1,
+        Machine("here", "boot 1", "pid:[1]"),
+        ["sandbox"],
+        lambda: False,
+        lambda: nudges.append(1),
+        lookups.ask,
+    )
     sweeper.sweep()
     wait_for(lambda: bench.held() == [0])
     assert nudges == []

@@ -51,6 +51,16 @@ class Recorder:
         with self.ledger.write() as tx:
             tx.run("UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL WHERE due_at IS NOT NULL")
 
+    def send_due(self) -> None:
+        """As if the workers had attempted what is due by now."""
+        statement = "UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL WHERE due_at <= ?"
+        with self.ledger.write() as tx:
+            tx.run(statement, tx.now())
+
+    def open_or_sent(self) -> list[str]:
+        """Dedupe keys of all deliveries that were not withdrawn."""
+        return [key for key, status in self.deliveries() if status != "discarded"]
+
     def deliveries(self) -> list[tuple[str, str]]:
         """(dedupe key, status) of each, the oldest first."""
         with self.ledger.read() as tx:

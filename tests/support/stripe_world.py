@@ -285,6 +285,44 @@ def delayed_failed(old: bool, number: int | None = None) -> Purchase:
     return w.purchase("delayed, failed", events=events)
 
 
+def guest_with_metadata_on_the_intent(old: bool, number: int | None = None) -> Purchase:
+    """payment_intent_data.metadata stands on the intent and its charge, and on nothing else."""
+    w = World(old, number)
+    names = {"metadata": {"user_id": w.customer, "clickId": w.click}, "customer": None, "receipt_email": None}
+    session = w.session(customer=None, client_reference_id=None, metadata={})
+    events = [
+        ("payment_intent.created", w.intent(0, **names, amount_received=0)),
+        ("payment_intent.succeeded", w.intent(**names)),
+        ("charge.succeeded", w.charge(customer=None, metadata=names["metadata"])),
+        ("checkout.session.completed", session),
+    ]
+    return w.purchase(
+        "guest, metadata on the intent",
+        events=events,
+        sales=[(4900, "USD", {w.pi})],
+        names_who="payment_intent.succeeded",
+    )
+
+
+def delayed_guest_with_metadata_on_the_intent(old: bool, number: int | None = None) -> Purchase:
+    found = guest_with_metadata_on_the_intent(old, number)
+    found.kind = "delayed guest, metadata on the intent"
+    session = dict(found.events)["checkout.session.completed"]
+    found.events[-1] = ("checkout.session.completed", {**session, "payment_status": "unpaid"})
+    found.events.append(("checkout.session.async_payment_succeeded", session))
+    return found
+
+
+def invoice_after_session(old: bool, number: int | None = None) -> Purchase:
+    """A session that names no invoice; an invoice that, since basil, names no payment; and the event that ties the two."""
+    w = World(old, number)
+    events = [("checkout.session.completed", w.session()), *w.paid_by_invoice(4900, "manual")]
+    ids = {w.invoice_id, w.pi}
+    return w.purchase(
+        "invoice after session", events=events, sales=[(4900, "USD", ids)], names_who="checkout.session.completed"
+    )
+
+
 def manual_capture(old: bool, number: int | None = None, captured: int = 4900) -> Purchase:
     w = World(old, number)
     intent = w.intent(
@@ -335,8 +373,13 @@ KINDS = (
     trial_to_paid,
     delayed_paid,
     delayed_failed,
+    guest_with_metadata_on_the_intent,
+    delayed_guest_with_metadata_on_the_intent,
     manual_capture,
     partial_capture,
     proration,
     renewal,
 )
+
+TIED_LATE = (invoice_after_session,)
+"""Those that are two Sales where the hold runs out before the event that ties them."""

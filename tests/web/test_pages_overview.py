@@ -438,3 +438,26 @@ def test_an_address_in_a_body_is_masked_however_it_is_written(viewer, ledger, sp
         text = viewer.get(f"/events/{identity}").text
         assert "•••" in text
         assert "lovelace" not in html.unescape(text).replace("Ada Lovelace", "").lower()
+
+
+def test_a_purchase_that_was_sent_twice_is_shown_with_the_event_that_tells_it(browser, ledger):
+    def post(kind, **thing):
+        event = {"id": f"evt_{kind}", "object": "event", "created": 1_780_000_000, "livemode": False, "type": kind}
+        body = json.dumps({**event, "data": {"object": thing}}).encode()
+        assert browser.client.post("/webhooks/stripe", **signed(body)).status_code == 200
+
+    worker = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?)"
+    change(ledger, worker, *[int(time.time() * 1000)] * 2)
+    browser.client.post("/webhooks/stripe", **signed(checkout(1)))
+    paid = {"amount_paid": 1999, "currency": "usd", "billing_reason": "manual", "customer_email": "p1@example.com"}
+    post("invoice.paid", id="in_1", object="invoice", **paid)
+    for _ in range(2):  # one delivery of a person at a time
+        settle(ledger, "delivered")
+    assert "sent twice" not in browser.get("/").text
+    payment = {"type": "payment_intent", "payment_intent": "pi_1"}
+    post("invoice_payment.paid", id="inpay_1", object="invoice_payment", invoice="in_1", payment=payment)
+    page = browser.get("/").text
+    assert "1 purchase was sent twice" in page
+    event_id, conflict = one(ledger, "SELECT event_id, reason FROM conflicts")
+    assert f'href="/events/{event_id}"' in page
+    assert html.escape(conflict) in browser.get(f"/events/{event_id}").text

@@ -88,13 +88,21 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
     return Mended(delivery_id, True, f"it was {status} and is discarded")
 
 
-def withdraw(tx: Tx, conversion_id: int, reason: str) -> None:
-    """Discards what of a conversion was not tried yet. Idempotent."""
+def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = None) -> None:
+    """Discards what of a conversion was not tried yet; `tried`: only where that other conversion was. Idempotent."""
+    where, values = "", []
+    if tried is not None:
+        where = (
+            " AND destination IN (SELECT destination FROM deliveries WHERE conversion_id = ?"
+            " AND (attempts > 0 OR claim IS NOT NULL))"
+        )
+        values.append(tried)
     rows = tx.run(
         "UPDATE deliveries SET last_error = ?"
-        " WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL RETURNING id",
+        f" WHERE conversion_id = ? AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL{where} RETURNING id",
         reason,
         conversion_id,
+        *values,
     )
     for delivery_id in rows.scalars().all():
         discard(tx, delivery_id, actor="bridge")

@@ -150,6 +150,10 @@ def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
     statement = rule.change.replace(rule.table, f"{rule.table} AS t", 1)
     if rule.table == "deliveries":
         return _remove_deliveries(tx, f"{statement} WHERE {condition} AND {rule.where}", value)
+    if rule.table == "events":  # what was read from a body goes with it
+        rows = tx.run(f"{statement} WHERE {condition} AND {rule.where} RETURNING id", *rule.values, value).all()
+        tx.run_many("DELETE FROM event_facts WHERE event_id = ?", [tuple(row) for row in rows])
+        return len(rows)
     return int(tx.run(f"{statement} WHERE {condition} AND {rule.where}", *rule.values, value).rowcount)
 
 

@@ -39,6 +39,12 @@ def counts(tx: Tx) -> dict[str, dict[str, int]]:
     return found
 
 
+def counted_twice(tx: Tx, since: int) -> list[int]:
+    """Events, since that time (ms), that showed two Sales (or Leads) that were both sent to be one; newest first, MOST at most."""
+    statement = f"SELECT event_id FROM conflicts WHERE kind = 'counted_twice' AND at >= ? ORDER BY at DESC LIMIT {MOST}"
+    return list(tx.run(statement, since).scalars())
+
+
 def has_events(tx: Tx) -> bool:
     return tx.run("SELECT 1 FROM events LIMIT 1").first() is not None
 

@@ -48,6 +48,18 @@ class Conversion:
     deliver_at: int | None = None
     """Set where deliveries are to be made of it: when they are due."""
 
+    @property
+    def is_named(self) -> bool:
+        """A click id or an explicit customer id is known of its person."""
+        person = self.person.survivor() if self.person is not None else None
+        known = person is not None and bool(person.click_first or person.explicit_id)
+        return known or bool(self.facts.get("click_id"))
+
+    @property
+    def settled_reason(self) -> str:
+        """What to say of a parked event that wanted to count the same."""
+        return f"another event counted it, as {self.dedupe_key}"
+
     def contradicts(self, key: str) -> bool:
         """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
         return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)

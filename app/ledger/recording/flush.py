@@ -25,6 +25,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _join_conversions(snapshot)
     _update_conversions(snapshot, changed_conversions)
     _update_events(snapshot)
+    _settle_parked(snapshot)
     _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
     snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)
@@ -37,8 +38,10 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
     conversions = [c for c in snapshot.new_conversions if c.id not in snapshot.dropped]
     keys = sorted((key, snapshot.surviving(c).id) for key, c in snapshot.new_keys.items())
-    deliveries = [row for c in (*conversions, *changed) if c.deliver_at is not None for row in _deliveries(snapshot, c)]
+    due = sorted((c for c in (*conversions, *changed) if c.deliver_at is not None), key=lambda c: (c.event_id, c.id))
+    deliveries = [row for conversion in due for row in _deliveries(snapshot, conversion)]
     events = [_event_row(snapshot, e) for e in snapshot.new_events if e.arrival.recorded_as is None]
+    facts = sorted((value, kind, event_id, given) for event_id, (value, kind, given) in snapshot.new_facts)
     snapshot.tx.insert_all(
         (
             Rows(tables.persons, _PERSON, persons),
@@ -47,6 +50,7 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
             Rows(tables.dedupe_keys, ("key", "conversion_id"), keys),
             Rows(tables.deliveries, DELIVERY, deliveries),
             Rows(tables.events, _EVENT, events),
+            Rows(tables.event_facts, _FACT, facts, unless_there=True),
         ),
         commits=commits,
     )
@@ -79,6 +83,9 @@ def _join_conversions(snapshot: Snapshot) -> None:
     for loser, winner in snapshot.withdrawn:
         tx.run(_HAND_OVER, winner.id, loser.id)
         withdraw(tx, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
+    for other, first in snapshot.sent_twice:
+        withdraw(tx, first.id, f"it is one purchase with {other.dedupe_key}", tried=other.id)
+        withdraw(tx, other.id, f"it is one purchase with {first.dedupe_key}, which is sent")
 
 
 def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
@@ -96,6 +103,20 @@ def _update_events(snapshot: Snapshot) -> None:
     repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
     statement = "UPDATE events SET received_count = received_count + ?, last_received_at = ? WHERE id = ?"
     tx.run_many(statement, repeats)
+
+
+def _settle_parked(snapshot: Snapshot) -> None:
+    """What they wanted to count is counted: nothing is left to do about them."""
+    rows = []
+    for event_id, conversion in sorted(snapshot.settled.items()):
+        counted = snapshot.surviving(conversion)
+        person_id = counted.person.survivor().id if counted.person else None
+        rows.append((counted.settled_reason, counted.id, person_id, event_id))
+    statement = (
+        "UPDATE events SET outcome = 'duplicate', reason = ?, conversion_id = ?, person_id = ?"
+        " WHERE id = ? AND outcome = 'parked'"
+    )
+    snapshot.tx.run_many(statement, rows)
 
 
 def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
@@ -122,7 +143,9 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
         text, left_out = payload, omitted
         if dialect:
             text, left_out = render(conversion, dialect, first_touch=snapshot.first_touch)
-        goes = held and (conversion in snapshot.claimed or (person_id in released and conversion.hold != "purchase"))
+        is_named = conversion.hold == "details" and conversion.is_named
+        is_released = person_id in released and conversion.hold in ("none", "person")
+        goes = held and (conversion in snapshot.claimed or is_released or is_named)
         due = min(due_at, snapshot.now) if goes else due_at
         if (text, left_out, due) != (payload, omitted, due_at):
             changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
@@ -131,13 +154,13 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
 
 
 def _insert_conflicts(snapshot: Snapshot) -> None:
-    """Each is told once of a person."""
+    """Each is noted once for a person."""
     tx = snapshot.tx
-    for event_id, person, conversion, reason in snapshot.conflicts:
+    for event_id, person, conversion, reason, kind in snapshot.conflicts:
         person_id = person.survivor().id if person else None
         statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
         if not tx.run(statement, person_id, reason).first():
-            row = (snapshot.now, event_id, person_id, conversion.id if conversion else None, reason)
+            row = (snapshot.now, event_id, person_id, conversion.id if conversion else None, reason, kind)
             tx.insert(tables.conflicts, _CONFLICT, [row])
 
 
@@ -224,7 +247,8 @@ _MARK = (
     " WHERE excluded.at >= marks.at"
 )
 _HAND_OVER = "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?"
-_CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason")
+_CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason", "kind")
+_FACT = ("value", "kind", "event_id", "given")
 
 
 def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, ...]]:

@@ -7,20 +7,21 @@ from pydantic_core import to_json
 
 from app.destinations.formats.base import Dialect
 from app.ledger.recording.arrival import Conversion
-from app.model import Facts, Lead, Mapped, Rules, Sale
+from app.model import Facts, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 from app.persons import shown_phone
 
 
-def facts_of(mapped: Mapped, rules: Rules) -> dict[str, Any]:
-    """What an event says of its conversion, as it is kept (JSON) until the payload is rendered."""
+def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
+    """What is known of a conversion, as it is kept (JSON) until the payload is rendered. who: what its event says of its person,
+    completed by what other events of the same purchase said."""
     sale = mapped.sale
     lead = mapped.lead
     return {
-        "click_id": mapped.who.click_id,
-        "email": mapped.who.email,
-        "name": mapped.who.name,
-        "phone": shown_phone(mapped.who.phone, rules.phone_region),
+        "click_id": who.click_id,
+        "email": who.email,
+        "name": who.name,
+        "phone": shown_phone(who.phone, rules.phone_region),
         "sale": sale
         and {
             "invoice_id": sale.invoice_id,

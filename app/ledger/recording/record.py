@@ -9,14 +9,21 @@ from typing import Any
 
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
 from app.ledger.recording.deferred_leads import VERIFIED_EARLY, add_second, deferred_leads, was_verified
+from app.ledger.recording.event_facts import EventFacts
 from app.ledger.recording.flush import flush
+from app.ledger.recording.holds import due_at, free, hold_of
+from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
 from app.ledger.recording.payload import facts_of
+from app.ledger.recording.purchase_facts import leave_for_others, leave_name, leave_with_conversion, told_of, who_with
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
-from app.model import Mark, Outcome, dedupe_key
+from app.model import Mark, Outcome, dedupe_key, fact_key
 from app.money import LARGEST_MINOR
-from app.persons import NOBODY, Person, identifiers_of, resolve
+from app.persons import NOBODY, PURCHASE, Identifier, Person, candidates_of, identifiers_of, resolve
 from app.text import storable
+
+LENGTH_OF_A_BEGINNING = 25
+"""Of an id that is known cut off: so many characters are the same in it and in the whole one."""
 
 
 def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
@@ -26,9 +33,13 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
     """
     snapshot = Snapshot(tx, policy.routes, policy.first_touch)
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
-    keys = [key for recording in recordings for key in recording.keys]
-    identifiers = [identifier for recording in recordings for identifier in recording.identifiers]
-    snapshot.load(arrivals, keys, identifiers)
+    snapshot.load(
+        arrivals,
+        [key for recording in recordings for key in recording.keys],
+        [key for recording in recordings for key in recording.fact_keys],
+        [identifier for recording in recordings for identifier in recording.identifiers],
+        [beginning for recording in recordings for beginning in recording.beginnings()],
+    )
     receipts = [recording.run() for recording in recordings]
     flush(snapshot, commits=commits)
     return receipts
@@ -44,10 +55,22 @@ class _Recording:
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
         self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.loose_keys]
-        self.identifiers = identifiers_of(self.mapped.who, policy.rules.phone_region)
+        own_keys = (key for key in self.mapped.keys if key not in self.mapped.loose_keys)
+        self.fact_keys = [storable(fact_key(arrival.source, self.mapped, key)) for key in own_keys]
+        self.who = self.mapped.who
+        self.identifiers = identifiers_of(self.who, policy.rules.phone_region)
         self.event_id = 0
         self.person: Person | None = None
         self.conversion: Conversion | None = None
+        self.known: list[Conversion] = []
+        """`conversion`, and those that turned out to be it."""
+
+    def beginnings(self) -> list[str]:
+        """Of keys that other events may know cut off, and of those that this one does."""
+        if not self.mapped.links and not self.mapped.key_prefixes and self.mapped.outcome != "sale":
+            return []
+        cut = [key[:LENGTH_OF_A_BEGINNING] for key in (*self.mapped.keys, *self.mapped.key_prefixes)]
+        return [f"begins={dedupe_key(self.arrival.source, self.mapped, key)}" for key in dict.fromkeys(cut)]
 
     def run(self) -> Receipt:
         event_id = self.mapped.event_id
@@ -58,7 +81,8 @@ class _Recording:
                 seen.id, event_id, "duplicate", f"this event was received before, and then was: {seen.outcome}"
             )
         self.event_id = self.arrival.recorded_as or self.snapshot.next_id()
-        self.conversion = self._known_conversion()
+        notes = self._find_conversion()
+        self._learn_from_purchase()
         if self._concerns_somebody():
             self.person = self._resolve_person()
         leads = deferred_leads(self.snapshot, self.person) if self.policy.deferred and self.person is not None else []
@@ -69,6 +93,8 @@ class _Recording:
         elif outcome == "ignored" and self._is_verified_early(leads):
             reason = VERIFIED_EARLY
         delivers = delivers or bool(verified)
+        reason = "; ".join((reason, *notes))
+        self._leave_facts(outcome)
         self.snapshot.new_events.append(
             NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person or self._named())
         )
@@ -110,12 +136,16 @@ class _Recording:
             self._mark(mapped.mark)
             return mapped.outcome, mapped.reason, False
         if conversion is not None and conversion.state == "counted":
-            self.snapshot.claim_keys(self.keys, conversion)
+            is_linked = any(key not in self.loose for key in self.snapshot.claim_keys(self.keys, conversion))
+            freed = free(self.snapshot, conversion, is_linked=is_linked, completes=mapped.completes_details)
+            freed = freed or mapped.releases
+            self._settle_parked(conversion)
             if mapped.outcome in ("sale", "lead"):
-                return self._another_word(conversion)
+                return self._another_word(conversion, freed)
             if mapped.outcome == "pending" or (mapped.links and not mapped.cancels):
-                return "duplicate", f"this purchase is counted already, as {conversion.dedupe_key}", mapped.releases
-            return mapped.outcome, mapped.reason, mapped.releases
+                what = "purchase" if mapped.kind == "sale" else "submission"
+                return "duplicate", f"this {what} is counted already, as {conversion.dedupe_key}", freed
+            return mapped.outcome, mapped.reason, freed
         if mapped.outcome in ("sale", "lead"):
             return (
                 self._count() if self.keys else ("parked", "it carries no id by which it could be counted once", False)
@@ -125,11 +155,18 @@ class _Recording:
         elif mapped.cancels:
             if self.keys and (mapped.links or (conversion is not None and conversion.state == "pending")):
                 self._keep_open("released")
-        elif mapped.links and len(self.keys) > 1:
+        elif (mapped.links and len(self.keys) > 1) or (mapped.completes_details and self.keys):
             self._keep_open("linked")
         return mapped.outcome, mapped.reason, mapped.releases
 
-    def _another_word(self, conversion: Conversion) -> tuple[Outcome, str, bool]:
+    def _settle_parked(self, conversion: Conversion) -> None:
+        """Parked events of this purchase have nothing left to count."""
+        for facts in self._told():
+            if facts.outcome == "parked" and facts.key_kind == conversion.kind and facts.event_id != self.event_id:
+                facts.outcome = "duplicate"
+                self.snapshot.settle(facts.event_id, conversion)
+
+    def _another_word(self, conversion: Conversion, freed: bool) -> tuple[Outcome, str, bool]:
         """The purchase is counted. An event that knows it better than the opt-in one that was held replaces its facts."""
         better = conversion.hold == "purchase" and self.mapped.hold != "purchase"
         if better and self.snapshot.unattempted(conversion):
@@ -137,10 +174,9 @@ class _Recording:
             conversion.is_changed = True
             self.snapshot.claimed.append(conversion)
             if conversion.is_new:
-                conversion.deliver_at = self._due_at()
+                conversion.deliver_at = due_at(conversion, self.policy, self.snapshot.now)
             return "duplicate", f"this purchase was waiting for this event, and goes as {conversion.dedupe_key}", True
-        released = self.mapped.releases
-        return "duplicate", f"this {conversion.kind} is counted already, as {conversion.dedupe_key}", released
+        return "duplicate", f"this {conversion.kind} is counted already, as {conversion.dedupe_key}", freed
 
     def _count(self) -> tuple[Outcome, str, bool]:
         """It is the first word of this purchase or submission that counts."""
@@ -162,9 +198,13 @@ class _Recording:
             conversion.is_changed = not conversion.is_new
             conversion.event_id = self.event_id
             conversion.person = person
+            for event_id in conversion.facts.get("parked", ()):
+                if event_id != self.event_id:
+                    self.snapshot.settle(event_id, conversion)
             self._take_facts(conversion)
         self.snapshot.claim_keys(self.keys, conversion)
-        conversion.deliver_at = self._due_at()
+        self._settle_parked(conversion)
+        conversion.deliver_at = due_at(conversion, self.policy, self.snapshot.now)
         return self.mapped.kind, self.mapped.reason, True
 
     def _is_known_lead(self, person: Person) -> bool:
@@ -172,14 +212,14 @@ class _Recording:
         return wanted and self.snapshot.has_lead(person)
 
     def _take_facts(self, conversion: Conversion) -> None:
-        conversion.hold = self.mapped.hold
+        conversion.hold = hold_of(self.mapped.hold, conversion)
         conversion.kind = self.mapped.kind
         conversion.facts = self._facts()
         conversion.dedupe_key = self.keys[0]
         conversion.occurred_at = self._occurred_at()
 
     def _facts(self) -> dict[str, Any]:
-        facts = facts_of(self.mapped, self.policy.rules)
+        facts = facts_of(self.mapped, self.policy.rules, self.who)
         if self.mapped.lead is not None and self._waits_for_verification():
             facts["lead"]["mode"] = "deferred"
         return facts
@@ -191,42 +231,47 @@ class _Recording:
             return False
         return self.person is None or not was_verified(self.snapshot, self.person, source, deferred[source])
 
-    def _due_at(self) -> int:
-        """Now, or after the hold where an event that names the person (or a better one of the purchase) may still come."""
-        now, mapped, person = self.snapshot.now, self.mapped, self.person
-        assert person is not None
-        if mapped.hold == "purchase":
-            return now + int(self.policy.purchase_hold_seconds * 1000)
-        if mapped.hold == "person" and not (person.click_first or person.explicit_id):
-            return now + int(self.policy.person_hold_seconds * 1000)
-        return now
-
-    def _known_conversion(self) -> Conversion | None:
-        """The conversion that owns one of the keys. Sets that this event shows to be one purchase are joined."""
+    def _find_conversion(self) -> list[str]:
+        """Finds the conversion that owns one of the keys. Those that this event shows to be one purchase are joined. Returns what
+        there is to say of that."""
         source, mapped = self.arrival.source, self.mapped
         prefixes = [dedupe_key(source, mapped, prefix) for prefix in mapped.key_prefixes]
-        known = self.snapshot.owners([key for key in self.keys if key not in self.loose], prefixes)
-        for conversion in self.snapshot.owners(self.loose, ()):
-            if conversion not in known and not conversion.contradicts(self.keys[0]):
-                known.append(conversion)
-        if not known:
-            return None
-        known.sort(key=lambda c: (c.state != "counted", c.hold == "purchase", c.state != "pending", c.id))
-        first = known[0]
-        for other in known[1:]:
-            if other.state == "counted":
-                self._was_counted_twice(first, other)
-            else:
-                self.snapshot.absorb(first, other)
-        return first
+        joined = join(self.snapshot, known_conversions(self.snapshot, self.keys, self.loose, prefixes), self.keys)
+        if joined is None:
+            return []
+        self.conversion, self.known = joined.first, joined.known
+        for reason in joined.sent_twice:
+            self.snapshot.conflicts.append((self.event_id, joined.first.person, joined.first, reason, COUNTED_TWICE))
+        if joined.withdrawn:
+            free(self.snapshot, joined.first, is_linked=True, completes=False)
+        notes = [f"{one.dedupe_key} was not sent yet, and is withdrawn" for one in joined.withdrawn]
+        return [*notes, *joined.sent_twice]
 
-    def _was_counted_twice(self, first: Conversion, other: Conversion) -> None:
-        """Possible with opt-in events alone: what was not known to be one is. One that is still held for that is not sent."""
-        reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
-        if other.hold == "purchase" and self.snapshot.unattempted(other):
-            self.snapshot.withdraw(first, other)
-            reason += f"; {other.dedupe_key} was not sent yet, and is withdrawn"
-        self.snapshot.conflicts.append((self.event_id, first.person, first, reason))
+    def _told(self) -> list[EventFacts]:
+        """What events that counted nothing say of this purchase, the latest first."""
+        return told_of(self.snapshot, self.fact_keys)
+
+    def _learn_from_purchase(self) -> None:
+        """Completes what this event says of its person by what other events of the same purchase said."""
+        self.who = who_with(self.mapped.who, self._told(), self.conversion)
+        if self.who is not self.mapped.who:
+            self.identifiers = identifiers_of(self.who, self.policy.rules.phone_region)
+            self.snapshot.load_identifiers(self.identifiers)
+
+    def _leave_facts(self, outcome: Outcome) -> None:
+        """Leaves what this event says for the event that counts its purchase, and for the search."""
+        mapped, conversion = self.mapped, self.conversion
+        if outcome not in ("ignored", "parked", "pending"):
+            leave_name(self.snapshot, self.event_id, self.person)
+            return
+        if conversion is not None and conversion.state != "counted":
+            parked = self.event_id if outcome == "parked" and mapped.kind == conversion.kind else None
+            completes = mapped.completes_details
+            leave_with_conversion(conversion, self.who, self._told(), parked=parked, completes=completes)
+        known = self.person or self._named() or (conversion.person if conversion is not None else None)
+        said = identifiers_of(mapped.who, self.policy.rules.phone_region) if self.person is None else ()
+        keys = self.fact_keys if conversion is None else ()
+        leave_for_others(self.snapshot, self.event_id, mapped, outcome, keys, said, known.survivor() if known else None)
 
     def _keep_open(self, state: str) -> None:
         """Remembers that these ids belong together, for the event that will count them."""
@@ -262,8 +307,11 @@ class _Recording:
         return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)
 
     def _concerns_somebody(self) -> bool:
-        mapped = self.mapped
-        return mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies
+        mapped, who = self.mapped, self.who
+        if mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies:
+            return True
+        known = {one.person.survivor().id for one in self.known if one.person is not None}
+        return len(known) > 1 or bool(known and (who.click_id or who.customer_id))
 
     def _named(self) -> Person | None:
         """Whom an event that teaches nothing (a cancellation, a parked one) speaks of, where they are known: it is shown beside
@@ -272,15 +320,23 @@ class _Recording:
         return next((persons[0].survivor() for persons in found if persons), None)
 
     def _resolve_person(self) -> Person | None:
-        snapshot, who, identifiers = self.snapshot, self.mapped.who, self.identifiers
-        if not identifiers:
-            return self.conversion.person.survivor() if self.conversion and self.conversion.person else None
-        resolution = resolve(who, identifiers, snapshot.find, snapshot.add_person, snapshot.attempted)
+        snapshot, who = self.snapshot, self.who
+        of_purchase = {one.id: one.person for one in self.known if one.person is not None}
+        of_purchase |= {facts.event_id: facts.person for facts in self._told() if facts.person is not None}
+        if not self.identifiers and not of_purchase:
+            return None
+
+        def find(candidate: Identifier) -> Sequence[Person]:
+            kind, value = candidate
+            return [of_purchase[int(value)]] if kind == PURCHASE else snapshot.find(candidate)
+
+        candidates = candidates_of(self.identifiers, of_purchase)
+        resolution = resolve(who, candidates, find, snapshot.add_person, snapshot.attempted)
         person = resolution.person
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
-            snapshot.conflicts.append((self.event_id, person, self.conversion, reason))
-        for identifier in resolution.identifiers:
+            snapshot.conflicts.append((self.event_id, person, self.conversion, reason, None))
+        for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
             snapshot.remember(identifier, person)
         return person
 

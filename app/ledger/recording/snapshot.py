@@ -10,6 +10,7 @@ from typing import Any
 
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Route, SeenEvent
+from app.ledger.recording.event_facts import KEY_KINDS, EventFacts, Row
 from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 
@@ -30,38 +31,56 @@ class Snapshot:
     found: dict[Identifier, list[Person]] = field(default_factory=dict)
     persons: dict[int, Person] = field(default_factory=dict)
     conversions: dict[int, Conversion] = field(default_factory=dict)
+    facts: dict[str, list[EventFacts]] = field(default_factory=dict)
+    """What events that counted nothing say under these keys (as fact_key makes them), the oldest first."""
     new_events: list[NewEvent] = field(default_factory=list)
+    new_facts: list[tuple[int, Row]] = field(default_factory=list)
+    settled: dict[int, Conversion] = field(default_factory=dict)
+    """Parked events, by their ids in the ledger, whose purchase or submission was counted by another event."""
     new_keys: dict[str, Conversion] = field(default_factory=dict)
     new_conversions: list[Conversion] = field(default_factory=list)
     new_persons: list[Person] = field(default_factory=list)
     new_identifiers: dict[tuple[str, str, int], Person] = field(default_factory=dict)
     seen_again: dict[tuple[str, str, int], Person] = field(default_factory=dict)
     merged: list[Person] = field(default_factory=list)
-    conflicts: list[tuple[int, Person | None, Conversion | None, str]] = field(default_factory=list)
+    conflicts: list[tuple[int, Person | None, Conversion | None, str, str | None]] = field(default_factory=list)
     marks: list[tuple[Any, ...]] = field(default_factory=list)
     released: list[Person] = field(default_factory=list)
     """Persons who are named for good now: what is held for want of that may go."""
     claimed: list[Conversion] = field(default_factory=list)
-    """Held conversions of an opt-in event whose purchase a better event named."""
+    """Held conversions for which the event came that they were waiting for."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
     """Conversions that turned out to be another one, by their ids."""
     withdrawn: list[tuple[Conversion, Conversion]] = field(default_factory=list)
     """Counted conversions that turned out to be another counted one before they were sent, each with that one."""
+    sent_twice: list[tuple[Conversion, Conversion]] = field(default_factory=list)
+    """Those that turned out to be another one after both were sent somewhere: both keep their keys."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
 
-    def load(self, arrivals: Sequence[Arrival], keys: Sequence[str], identifiers: Sequence[Identifier]) -> None:
-        """Reads all that `arrivals` may meet. Locks it, on PostgreSQL, until the transaction ends."""
+    def load(
+        self,
+        arrivals: Sequence[Arrival],
+        keys: Sequence[str],
+        fact_keys: Sequence[str],
+        identifiers: Sequence[Identifier],
+        beginnings: Sequence[str] = (),
+    ) -> None:
+        """Reads all that `arrivals` may meet. Locks it, on PostgreSQL, until the transaction ends.
+
+        beginnings: of keys that are known cut off, and of whole keys of that kind; locked only, so that both are not recorded at
+        the same moment by two writers that do not see each other.
+        """
         event_keys = [arrival.event_key for arrival in arrivals]
-        names = [*event_keys, *keys, *(f"{kind}={value}" for kind, value in identifiers)]
-        look, values = self._look(event_keys, keys, [value for _, value in identifiers])
+        names = [*event_keys, *keys, *fact_keys, *beginnings, *(f"{kind}={value}" for kind, value in identifiers)]
+        look, values = self._look(event_keys, keys, fact_keys, [value for _, value in identifiers])
         self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
         self._ids, wanted, held = ids[::-1], set(identifiers), set[int]()
         self._read(rows, wanted)
         while not self.tx.is_sqlite and not self.persons.keys() <= held:
             # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
             held |= self.persons.keys()
-            for known in (self.events, self.keys, self.found, self.persons, self.conversions):
+            for known in (self.events, self.keys, self.facts, self.found, self.persons, self.conversions):
                 known.clear()
             self._read(self.tx.look_again(sorted(held), look, *values), wanted)
 
@@ -74,27 +93,69 @@ class Snapshot:
                 self.events[name] = SeenEvent(*fields)
             elif what == "key":
                 self.keys[name] = self._conversion(fields)
+            elif what == "fact":
+                self._add_fact(name, *fields)
             elif (identifier := (fields[0], name)) in wanted:
                 owners.append((fields[1], identifier, fields[2:]))
         for _, identifier, row in sorted(owners, key=lambda owner: -owner[0]):  # the one last seen with it first
             self.found.setdefault(identifier, []).append(self._person(row))
 
-    def _look(self, event_keys: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> tuple[str, list[Any]]:
+    def _add_fact(
+        self, key: str, event_id: int, outcome: str, key_kind: str, value: str, kind: str, *rest: Any
+    ) -> None:
+        known = self.facts.setdefault(key, [])
+        facts = next((one for one in known if one.event_id == event_id), None)
+        if facts is None:
+            person = self._person(rest[1:]) if rest[1] is not None else None
+            facts = EventFacts(event_id, outcome, key_kind, person)
+            known.append(facts)
+            known.sort(key=lambda one: one.event_id)
+        facts.rows.append((value, kind, rest[0]))
+
+    def _look(
+        self, event_keys: Sequence[str], keys: Sequence[str], fact_keys: Sequence[str], values: Sequence[str]
+    ) -> tuple[str, list[Any]]:
         """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
         JSON, so that one statement serves three tables."""
         array = "json_array" if self.tx.is_sqlite else "json_build_array"
-        events, keyed, owned = (
+        events, keyed, told, owned = (
             self.tx.among(column, wanted)
-            for column, wanted in (("event_key", event_keys), ("k.key", keys), ("i.value", values))
+            for column, wanted in (
+                ("event_key", event_keys),
+                ("k.key", keys),
+                ("n.value", fact_keys),
+                ("i.value", values),
+            )
         )
+        kinds = ", ".join(f"'{kind}'" for kind in KEY_KINDS)
         statement = (
             f"SELECT 'event', event_key, {array}(id, outcome, conversion_id) FROM events WHERE {events[0]}"
             f" UNION ALL SELECT 'key', k.key, {array}({_CONVERSION}, {_PERSON}) FROM dedupe_keys k"
             f" JOIN conversions c ON c.id = k.conversion_id LEFT JOIN persons p ON p.id = c.person_id WHERE {keyed[0]}"
+            f" UNION ALL SELECT 'fact', n.value, {array}(n.event_id, e.outcome, n.kind, f.value, f.kind, f.given, {_PERSON})"
+            f" FROM event_facts n JOIN event_facts f ON f.event_id = n.event_id JOIN events e ON e.id = n.event_id"
+            f" LEFT JOIN persons p ON p.id = e.person_id WHERE {told[0]} AND n.kind IN ({kinds})"
             f" UNION ALL SELECT 'identifier', i.value, {array}(i.kind, i.seen_at, {_PERSON}) FROM identifiers i"
             f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}"
         )
-        return statement, [events[1], keyed[1], owned[1]]
+        return statement, [events[1], keyed[1], told[1], owned[1]]
+
+    def load_identifiers(self, identifiers: Sequence[Identifier]) -> None:
+        """Reads, and locks, the persons of identifiers that became known only after `load`."""
+        missing = [identifier for identifier in identifiers if identifier not in self.found]
+        if not missing:
+            return
+        self.tx.lock([f"{kind}={value}" for kind, value in missing])
+        condition, values = self.tx.among("i.value", [value for _, value in missing])
+        lock = "" if self.tx.is_sqlite else " FOR UPDATE OF p"
+        rows = self.tx.run(
+            f"SELECT i.kind, i.value, {_PERSON} FROM identifiers i JOIN persons p ON p.id = i.person_id"
+            f" WHERE {condition} ORDER BY i.seen_at DESC{lock}",
+            values,
+        ).all()
+        for kind, value, *row in rows:
+            if (kind, value) in missing:
+                self.found.setdefault((kind, value), []).append(self._person(row))
 
     def next_id(self) -> int:
         """A fresh id, ascending within the group."""
@@ -111,11 +172,20 @@ class Snapshot:
         found += [self.by_prefix(prefix) for prefix in prefixes]
         return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
 
-    def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> None:
-        """Those of `keys` that nobody owns become those of `conversion`."""
-        for key in keys:
-            if key not in self.keys and key not in self.new_keys:
-                self.new_keys[key] = conversion
+    def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> list[str]:
+        """Those of `keys` that nobody owns become those of `conversion`. Returns them."""
+        free = [key for key in keys if key not in self.keys and key not in self.new_keys]
+        self.new_keys.update(dict.fromkeys(free, conversion))
+        return free
+
+    def settle(self, event_id: int, conversion: Conversion) -> None:
+        """What a parked event wanted to count was counted by another one."""
+        staged = next((one for one in self.new_events if one.id == event_id), None)
+        if staged is None:
+            self.settled[event_id] = conversion
+        elif staged.outcome == "parked":
+            staged.outcome, staged.reason = "duplicate", conversion.settled_reason
+            staged.conversion, staged.person = conversion, conversion.person
 
     def absorb(self, first: Conversion, other: Conversion) -> None:
         """`other` turned out to be `first`, who gets its keys."""
@@ -191,16 +261,23 @@ class Snapshot:
             self._load_keys([key])
         return key in self.keys or key in self.new_keys
 
-    def unattempted(self, conversion: Conversion) -> bool:
-        """Whether none of its deliveries was tried yet, so that its facts may still change."""
+    def sent_to(self, conversion: Conversion) -> frozenset[str] | None:
+        """The destinations for which it is too late to withdraw it: it was tried there, or closed by somebody. None where it has
+        no deliveries (retention removed them), so that nobody knows."""
         if conversion.is_new:
-            return True
+            return frozenset()
         lock = self.tx.for_update  # so that no worker claims them before this is over
         rows = self.tx.run(
-            f"SELECT attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
+            f"SELECT destination, attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
             conversion.id,
         ).all()
-        return all(attempts == 0 and claim is None and due_at is not None for attempts, claim, due_at in rows)
+        if not rows:
+            return None
+        return frozenset(row[0] for row in rows if row[1] > 0 or row[2] is not None or row[3] is None)
+
+    def unattempted(self, conversion: Conversion) -> bool:
+        """Whether none of its deliveries was tried yet, so that its facts may still change."""
+        return self.sent_to(conversion) == frozenset()
 
     def surviving(self, conversion: Conversion) -> Conversion:
         """What became of `conversion`: itself, unless it turned out to be another one."""

@@ -72,6 +72,7 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
         reason="a paid checkout session",
         event_name="subscription_created" if is_subscription(session) else "checkout_completed",
         lines=session.get("line_items"),
+        hold="details" if who.customer_id is None and who.click_id is None else "none",
         releases=True,
     )
 

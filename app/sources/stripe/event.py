@@ -36,7 +36,8 @@ class StripeEvent:
     def ignore(self, reason: str, *, who: Who = NOBODY, **fields: Any) -> Mapped:
         """No conversion. `who` is kept where it is worth remembering; two keys or more belong together."""
         fields.setdefault("links", len(fields.get("keys", ())) + len(fields.get("key_prefixes", ())) > 1)
-        return self.answer(outcome="ignored", reason=reason, who=who, teaches=is_worth_remembering(who), **fields)
+        fields.setdefault("teaches", is_worth_remembering(who))
+        return self.answer(outcome="ignored", reason=reason, who=who, **fields)
 
     def alias(self, identifier: str) -> str:
         """`identifier` as one of Who.aliases."""

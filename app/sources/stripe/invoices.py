@@ -28,6 +28,9 @@ def map_paid(event: StripeEvent) -> Mapped:
         return event.ignore("invoices are not among the Sale events (STRIPE_SALE_EVENTS)", who=who, keys=keys)
     billing_reason = invoice.get("billing_reason")
     is_unnamed = who.customer_id is None and who.click_id is None
+    waits = is_unnamed and (billing_reason in NAMED_LATER or event.rules.looks_up_persons)
+    # A session of a single payment may have been counted by its pi_, which since basil invoice_payment.paid alone ties to this.
+    is_unlinked = subscription_of(invoice) is None and len(keys) == 1
     minor, currency = invoice_money(invoice, event.rules)
     return make_sale(
         event,
@@ -39,7 +42,8 @@ def map_paid(event: StripeEvent) -> Mapped:
         event_name="subscription_created" if billing_reason == "subscription_create" else "order_paid",
         lines=invoice.get("lines"),
         occurred_at=moment_of(object_of(invoice.get("status_transitions")).get("paid_at")),
-        hold="person" if is_unnamed and (billing_reason in NAMED_LATER or event.rules.looks_up_persons) else "none",
+        hold="link" if is_unlinked else "person" if waits else "none",
+        completes_details=subscription_of(invoice) is not None,
     )
 
 

@@ -23,16 +23,16 @@ def map_intent_succeeded(event: StripeEvent) -> Mapped:
     keys = gather_keys(invoice=invoice, intent=id_of(intent), charge=charge_of(intent))
     received = intent.get("amount_received")
     if received is None or integer_of(received) == 0:
-        return event.ignore("no money was received with this payment intent (amount_received)", who=who)
+        return event.ignore("no money was received with this payment intent (amount_received)", who=who, keys=keys)
     if (invoice or prefixes) and "invoice" in rules.sale_events:
         reason = "the payment intent belongs to an invoice, which is the Sale"
-        return event.ignore(reason, who=who, keys=keys, key_prefixes=prefixes)
+        return event.ignore(reason, who=who, keys=keys, key_prefixes=prefixes, completes_details=True)
     is_manual, is_wanted = is_captured_by_hand(intent), "payment_intent" in rules.sale_events
     if not is_wanted and (invoice or prefixes or not is_manual):
         reason = (
             "a payment intent is counted by its session or invoice; to count it by itself add it to STRIPE_SALE_EVENTS"
         )
-        return event.ignore(reason, who=who, keys=keys, key_prefixes=prefixes)
+        return event.ignore(reason, who=who, keys=keys, key_prefixes=prefixes, completes_details=True)
     return make_sale(
         event,
         minor=received,
@@ -43,6 +43,7 @@ def map_intent_succeeded(event: StripeEvent) -> Mapped:
         event_name="payment_captured" if is_manual else "order_paid",
         hold="purchase",
         key_prefixes=prefixes,
+        completes_details=True,
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Literal
+from typing import Any
 
-from app.model import Mapped, Rules, Sale, Who
+from app.model import Hold, Mapped, Rules, Sale, Who
 from app.money import Money, currency_code
 from app.sources.reading import text_of
 from app.sources.stripe.event import StripeEvent
@@ -33,12 +33,14 @@ def make_sale(
     event_name: str,
     lines: object = None,
     occurred_at: datetime | None = None,
-    hold: Literal["none", "person", "purchase"] = "none",
+    hold: Hold = "none",
     releases: bool = False,
+    completes_details: bool = False,
     key_prefixes: tuple[str, ...] = (),
 ) -> Mapped:
     """The Sale of `minor` units; ignored where that is nothing or less, parked where it cannot be read as money."""
     common: dict[str, Any] = {"keys": keys, "key_prefixes": key_prefixes, "releases": releases}
+    common["completes_details"] = completes_details
     amount, code = integer_of(minor), currency_code(currency)
     if amount is not None and amount <= 0:
         return event.ignore("no money was collected: the amount is not above 0", who=who, **common)

@@ -8,7 +8,8 @@ from typing import Literal
 from app.model import Mapped, Mark
 from app.money import Money, currency_code
 from app.sources.stripe.event import StripeEvent
-from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of, word_of
+from app.sources.stripe.fields import id_of, integer_of, objects_of, word_of
+from app.sources.stripe.others import find_keys, map_other, mentioned, read_who
 from app.sources.stripe.purchases import gather_keys
 
 
@@ -29,7 +30,7 @@ def map_charge_refunded(event: StripeEvent) -> Mapped:
 def map_refund(event: StripeEvent) -> Mapped:
     """refund.created, .updated, .failed, and charge.refund.updated as it was called before."""
     refund = event.object
-    return _mark(event, "refund", id_of(refund), refund.get("amount"), refund.get("status"), _find_keys(refund))
+    return _mark(event, "refund", id_of(refund), refund.get("amount"), refund.get("status"), find_keys(refund))
 
 
 def map_dispute(event: StripeEvent) -> Mapped:
@@ -37,16 +38,7 @@ def map_dispute(event: StripeEvent) -> Mapped:
     dispute = event.object
     charge = id_of(dispute.get("charge"))
     reference = id_of(dispute) or (f"{charge}:disputed" if charge else None)
-    return _mark(event, "dispute", reference, dispute.get("amount"), dispute.get("status"), _find_keys(dispute))
-
-
-def _find_keys(thing: JsonObject) -> tuple[str, ...]:
-    charge, intent = object_of(thing.get("charge")), object_of(thing.get("payment_intent"))
-    return gather_keys(
-        invoice=id_of(charge.get("invoice")) or id_of(intent.get("invoice")),
-        intent=id_of(thing.get("payment_intent")) or id_of(charge.get("payment_intent")),
-        charge=id_of(thing.get("charge")) or id_of(intent.get("latest_charge")),
-    )
+    return _mark(event, "dispute", reference, dispute.get("amount"), dispute.get("status"), find_keys(dispute))
 
 
 def _mark(
@@ -59,6 +51,13 @@ def _mark(
 ) -> Mapped:
     amount, currency = integer_of(minor), currency_code(event.object.get("currency"))
     if reference is None or not keys or currency is None or amount is None or amount <= 0:
-        return event.ignore(f"a {kind} is not sent, and this one does not tell what it is of", keys=keys)
+        return map_other(event, f"a {kind} is not sent, and this one does not say what it is of")
     mark = Mark(kind, reference, Money(amount, currency), word_of(status) or "unknown", event.created)
-    return event.ignore(f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)
+    return event.ignore(
+        f"a {kind} marks its Sale and is not sent",
+        who=read_who(event),
+        keys=keys,
+        mark=mark,
+        teaches=False,
+        mentions=mentioned(event),
+    )

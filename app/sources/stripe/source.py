@@ -6,6 +6,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
+from app.sources.stripe.others import map_other, read_who
 from app.sources.stripe.references import notice_order_numbers
 from app.sources.webhook import Webhook
 
@@ -51,10 +52,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         )
         return event.ignore(reason)
     if event.is_test and not rules.accepts_test_events(NAME):
-        return event.ignore("Stripe test-mode event. Set STRIPE_ALLOW_TEST_EVENTS=1 to accept these.")
+        reason = "Stripe test-mode event. Set STRIPE_ALLOW_TEST_EVENTS=1 to accept these."
+        return event.ignore(reason, who=read_who(event), teaches=False)
     mapper = MAPPERS.get(event.type)
     if mapper is None:
-        return event.ignore(f"{event.type} is not a conversion")
+        return map_other(event, f"{event.type} is not a conversion")
     if not event.object:
         return event.ignore(f"{event.type} came without its object (data.object): nothing can be read from it")
     return mapper(event)

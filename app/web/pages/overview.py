@@ -20,6 +20,7 @@ from app.web.services import Parts
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
 REASONS_SHOWN = 5
+CONFLICTS_SHOWN_MS = 7 * 86_400_000
 DEAD = filters.Filter(statuses=("dead",))
 CHART_WIDTH, HALF_HEIGHT = 720, 56
 Link = tuple[str, dict[str, str], str]
@@ -85,6 +86,7 @@ def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
     oldest_id, oldest = lately.oldest_waiting(tx)
     return {
         **lately.counts(tx),
+        "counted_twice": lately.counted_twice(tx, tx.now() - CONFLICTS_SHOWN_MS),
         "has_events": lately.has_events(tx),
         "oldest": oldest,
         "oldest_id": oldest_id,
@@ -142,6 +144,11 @@ def verdict(found: dict[str, Any]) -> tuple[str, str, Link | None]:
     if retrying:
         text = f"{_count(retrying, 'delivery', 'deliveries')} failed and will be tried again without your doing."
         return "warn", text, ("dashboard.failed", {"status": "retrying"}, "Look why.")
+    twice = found["counted_twice"]
+    if twice:
+        what = _count(len(twice), "purchase was", "purchases were")
+        text = f"{what} sent twice in the last 7 days: two Sales turned out to be one."
+        return "warn", text, ("dashboard.event", {"event_id": twice[0]}, "See the latest.")
     parked = found["events"]["parked"]
     if parked:
         text = f"{_count(parked, 'event lacks', 'events lack')} what a conversion needs; nothing else has failed."

@@ -1,0 +1,119 @@
+"""What events that counted nothing say of a purchase and its person, kept by event so that it can be found again.
+
+Two readers use it: the event that counts the same purchase later, which takes from it whatever it does not say itself, and the
+search, which finds parked and ignored events by everything that could be read from them. Plain objects; no SQL.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.model import Who
+from app.persons import Identifier, Person, normal_email
+from app.text import storable
+
+KEY_KINDS = ("key", "sale", "lead")
+"""Kinds of rows whose value is an id of a purchase or submission: of an ignored event, of a parked Sale, of a parked Lead."""
+LONGEST_NAME = 200
+MOST_ROWS = 60
+"""Of one event."""
+
+Row = tuple[str, str, str | None]
+"""value (as it is compared), kind, and the text as it was given where that differs."""
+
+
+@dataclass(slots=True, eq=False)
+class EventFacts:
+    """One such event: its outcome, the kind of its keys, whose it is where that is known, and what else it says of them."""
+
+    event_id: int
+    outcome: str
+    key_kind: str
+    person: Person | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def who(self) -> Who:
+        """What its rows say."""
+        said: dict[str, Any] = {"is_reference": any(kind == "reference" for _, kind, _ in self.rows)}
+        for value, kind, given in self.rows:
+            if kind in _FIELDS:
+                said.setdefault(_FIELDS[kind], given or value)
+        return Who(**said, aliases=tuple(value for value, kind, _ in self.rows if kind == "alias"))
+
+
+_FIELDS = {
+    "id": "customer_id",
+    "reference": "customer_id",
+    "click": "click_id",
+    "email": "email",
+    "name": "name",
+    "phone": "phone",
+}
+
+
+def rows_of(
+    who: Who, identifiers: Iterable[Identifier], keys: Iterable[str], key_kind: str, person: Person | None
+) -> list[Row]:
+    """The rows of one event: its keys, and what it says that cannot be found by way of `person` already."""
+    known = _known_of(person) if person is not None else set()
+    rows: list[Row] = [(key, key_kind, None) for key in keys]
+    rows += [row for row in _said(who, identifiers) if row[:2] not in known]
+    bounded: list[Row] = [(storable(value), kind, storable(given) if given else None) for value, kind, given in rows]
+    return list({row[:2]: row for row in bounded if row[0]}.values())[:MOST_ROWS]
+
+
+def name_rows(name: str | None) -> list[Row]:
+    """The row by which a person's name is found; none where there is no name."""
+    shown = storable(" ".join((name or "").split())[:LONGEST_NAME])
+    return [(storable(shown.casefold()), "name", shown)] if shown else []
+
+
+def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
+    given = {"email": who.email, "phone": who.phone}
+    for kind, value in identifiers:
+        text = given.get(kind)
+        yield value, "reference" if kind == "id" and who.is_reference else kind, text if text != value else None
+    if who.click_id:
+        yield who.click_id, "click", None
+    yield from name_rows(who.name)
+
+
+def _known_of(person: Person) -> set[tuple[str, str]]:
+    """What the search finds by way of `person`. The name of a new one has no row yet."""
+    found = {(value, "click") for value in (person.click_first, person.click_last) if value}
+    if person.name and not person.is_new:
+        found |= {(value, kind) for value, kind, _ in name_rows(person.name)}
+    if person.email:
+        found.add((normal_email(person.email), "email"))
+    found |= {(value, kind) for value, kind in ((person.phone, "phone"), (person.explicit_id, "id")) if value}
+    return found
+
+
+# --- facts of a purchase that is known and not counted yet, as its conversion keeps them --------------------------------
+
+
+def kept_who(facts: dict[str, Any]) -> Who:
+    """What the facts of a conversion say of its person."""
+    return Who(
+        customer_id=facts.get("customer_id"),
+        is_reference=bool(facts.get("is_reference")),
+        click_id=facts.get("click_id"),
+        email=facts.get("email"),
+        name=facts.get("name"),
+        phone=facts.get("phone"),
+        aliases=tuple(facts.get("aliases", ())),
+    )
+
+
+def keep_who(facts: dict[str, Any], who: Who) -> bool:
+    """Adds to the facts of a conversion what `who` says beyond them; whether that was anything."""
+    news: dict[str, Any] = {
+        name: value for name in _FIELDS.values() if (value := getattr(who, name)) and not facts.get(name)
+    }
+    if who.customer_id and ("customer_id" in news or (facts.get("is_reference") and not who.is_reference)):
+        news |= {"customer_id": who.customer_id, "is_reference": who.is_reference}
+    if set(who.aliases) - set(facts.get("aliases", ())):
+        news["aliases"] = list(dict.fromkeys((*facts.get("aliases", ()), *who.aliases)))
+    facts.update(news)
+    return bool(news)

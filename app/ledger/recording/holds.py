@@ -1,0 +1,43 @@
+"""How long the first attempt of a conversion waits, and which event lets it go."""
+
+from app.ledger.recording.arrival import Conversion, Policy
+from app.ledger.recording.snapshot import Snapshot
+from app.model import Hold
+
+
+def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
+    """What a conversion waits for: less where other events of its purchase (`known`) came before it."""
+    if known is None:
+        return wanted
+    if wanted == "link":
+        return "person"
+    if wanted == "details" and (known.facts.get("told") or known.hold == "purchase"):
+        return "none"
+    return wanted
+
+
+def due_at(conversion: Conversion, policy: Policy, now: int) -> int:
+    """Now, or after the hold where the event that it waits for may still come (ms)."""
+    if conversion.hold == "purchase":
+        return now + int(policy.purchase_hold_seconds * 1000)
+    if conversion.hold == "link" or (conversion.hold in ("person", "details") and not conversion.is_named):
+        return now + int(policy.person_hold_seconds * 1000)
+    return now
+
+
+def free(snapshot: Snapshot, conversion: Conversion, *, is_linked: bool, completes: bool) -> bool:
+    """Lets a held conversion go if it waited for this event. is_linked: the event says which payment is its; completes: no other
+    event says more of its person."""
+    if conversion.hold == "link" and is_linked:
+        conversion.hold = "person"  # its session, which names the person, may still come
+        goes = conversion.is_named
+    elif conversion.hold == "details" and completes:
+        conversion.hold, goes = "none", True
+    else:
+        return False
+    conversion.is_changed = not conversion.is_new
+    if goes and conversion.is_new:
+        conversion.deliver_at = snapshot.now
+    elif goes:
+        snapshot.claimed.append(conversion)
+    return goes

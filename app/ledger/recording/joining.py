@@ -1,0 +1,84 @@
+"""Which conversion an event is about, and what happens where it shows that several of them are one purchase."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.event_facts import keep_who, kept_who
+from app.ledger.recording.snapshot import Snapshot
+
+COUNTED_TWICE = "counted_twice"
+
+
+@dataclass(slots=True)
+class Joined:
+    """The conversion of a purchase, all those that turned out to be it, and what to say of them."""
+
+    first: Conversion
+    known: list[Conversion]
+    withdrawn: list[Conversion] = field(default_factory=list)
+    sent_twice: list[str] = field(default_factory=list)
+    """One sentence for each that went to the same destination as well."""
+
+
+def known_conversions(
+    snapshot: Snapshot, keys: Sequence[str], loose: Sequence[str], prefixes: Sequence[str]
+) -> list[Conversion]:
+    """Those that own one of the keys."""
+    known = snapshot.owners([key for key in keys if key not in loose], prefixes)
+    for conversion in snapshot.owners(loose, ()):
+        if conversion not in known and not conversion.contradicts(keys[0]):
+            known.append(conversion)
+    return known
+
+
+def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -> Joined | None:
+    """Makes one of `known`, since one event names them all; None where there is none.
+
+    Of several that are counted the one that was attempted stays, and the others are withdrawn unsent. Of those that were attempted
+    as well, only what still waits is withdrawn.
+    """
+    counted = [conversion for conversion in known if conversion.state == "counted"]
+    sent_to = {c.id: snapshot.sent_to(c) for c in counted} if len(counted) > 1 else {}
+    unsent = {identity for identity, destinations in sent_to.items() if destinations == frozenset()}
+
+    def rank(conversion: Conversion) -> tuple[object, ...]:
+        wanted = keys.index(conversion.dedupe_key) if conversion.dedupe_key in keys else len(keys)
+        is_waiting = conversion.hold == "purchase"
+        states = (conversion.state != "counted", conversion.state != "pending")
+        return (*states, conversion.id in unsent, is_waiting, not conversion.is_named, wanted, conversion.id)
+
+    if not known:
+        return None
+    first, *others = sorted(known, key=rank)
+    joined = Joined(first, [first, *others])
+    for other in others:
+        if other.state != "counted":
+            _keep_what_was_told(first, other)
+            snapshot.absorb(first, other)
+        elif other.id in unsent:
+            _keep_what_was_told(first, other)
+            snapshot.withdraw(first, other)
+            joined.withdrawn.append(other)
+        else:
+            snapshot.sent_twice.append((other, first))
+            here, there = sent_to[first.id], sent_to[other.id]
+            if here is None or there is None or here & there:
+                reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
+                joined.sent_twice.append(reason)
+    return joined
+
+
+def _keep_what_was_told(first: Conversion, other: Conversion) -> None:
+    """Of two that are not counted yet. A counted one's person learns it (see recording)."""
+    if first.state == "counted":
+        return
+    news = keep_who(first.facts, kept_who(other.facts))
+    parked = [*first.facts.get("parked", ()), *other.facts.get("parked", ())]
+    if parked and parked != first.facts.get("parked"):
+        first.facts["parked"], news = parked, True
+    if other.facts.get("told") and not first.facts.get("told"):
+        first.facts["told"] = news = True
+    if first.person is None and other.person is not None:
+        first.person, news = other.person, True
+    first.is_changed = first.is_changed or (news and not first.is_new)

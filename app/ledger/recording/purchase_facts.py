@@ -1,0 +1,64 @@
+"""What an event takes from other events of its purchase, and what it leaves for them and for the search."""
+
+from collections.abc import Iterable, Sequence
+
+from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.event_facts import EventFacts, Row, keep_who, kept_who, name_rows, rows_of
+from app.ledger.recording.snapshot import Snapshot
+from app.model import Mapped, Outcome, Who
+from app.persons import Identifier, Person, completed
+from app.text import storable
+
+
+def told_of(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
+    """What events that counted nothing say under these keys, the latest first."""
+    told = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
+    return [told[event_id] for event_id in sorted(told, reverse=True)]
+
+
+def who_with(who: Who, told: Sequence[EventFacts], conversion: Conversion | None) -> Who:
+    """`who`, completed by what other events of the same purchase said. A counted conversion's person has learned it already."""
+    said = [facts.who for facts in told]
+    if conversion is not None and conversion.state != "counted":
+        said.insert(0, kept_who(conversion.facts))
+    return completed(who, said)
+
+
+def leave_with_conversion(
+    conversion: Conversion, who: Who, told: Sequence[EventFacts], *, parked: int | None, completes: bool
+) -> None:
+    """Keeps, with a conversion that is known and not counted yet, what is known of its person, which parked events it settles
+    when it is counted (`parked` among them), and whether its events have said all."""
+    facts = conversion.facts
+    news = keep_who(facts, who)
+    if completes and not facts.get("told"):
+        facts["told"] = news = True
+    waiting = [one.event_id for one in told if one.outcome == "parked"] + ([parked] if parked is not None else [])
+    if set(waiting) - set(facts.get("parked", ())):
+        facts["parked"] = list(dict.fromkeys((*facts.get("parked", ()), *waiting)))
+        news = True
+    conversion.is_changed = conversion.is_changed or (news and not conversion.is_new)
+
+
+def leave_for_others(
+    snapshot: Snapshot,
+    event_id: int,
+    mapped: Mapped,
+    outcome: Outcome,
+    keys: Sequence[str],
+    identifiers: Sequence[Identifier],
+    person: Person | None,
+) -> None:
+    """The rows of an event that counted nothing: under `keys`, where no conversion owns them, and by all that names somebody."""
+    key_kind = mapped.kind if outcome == "parked" else "key"
+    rows = rows_of(mapped.who, identifiers, keys, key_kind, person)
+    mentioned: list[Row] = [(storable(text), "text", None) for text in mapped.mentions]
+    snapshot.new_facts += [(event_id, row) for row in (*rows, *mentioned)]
+    for key in keys:
+        snapshot.facts.setdefault(key, []).append(EventFacts(event_id, outcome, key_kind, person, rows))
+
+
+def leave_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:
+    """A person who is new with a counted event is found by name from then on."""
+    if person is not None and person.is_new:
+        snapshot.new_facts += [(event_id, row) for row in name_rows(person.name)]
