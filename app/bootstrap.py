@@ -16,7 +16,7 @@ from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema
 from app.queue import Nudger, Nudges, connect
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 
 PURCHASE_HOLD_RATIO = 4.5
 """Opt-in events are held this much longer than STRIPE_HOLD: 90 s where it is 20."""
@@ -72,7 +72,7 @@ def make_policy(settings: Settings) -> Policy:
         purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
         first_touch=settings.attribution.touch == "first",
         require_click_id=settings.require_click_id,
-        stripe_lead_once=settings.stripe_lead_once,
+        lead_once=frozenset({"stripe"}) if settings.stripe_lead_once else frozenset(),
         deferred=settings.deferred,
     )
 

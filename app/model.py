@@ -86,9 +86,11 @@ class Who:
     email: str | None = None
     name: str | None = None
     phone: str | None = None
+    provider_id: str | None = None
+    """The provider's own id of the customer ("cus_1"), which names them where nobody gave them another one."""
     aliases: tuple[str, ...] = ()
     """Ids the provider itself uses for this person, with the source's name before them: "stripe:cus_1", "stripe:sub_1".
-    Scoped by Connect account where there is one ("stripe:acct_1:cus_1")."""
+    Scoped by the account where there is one ("stripe:acct_1:cus_1")."""
 
 
 @dataclass(frozen=True, slots=True)

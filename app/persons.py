@@ -199,10 +199,9 @@ def _learn(
 ) -> None:
     person = resolution.person
     phone = next((value for kind, value in identifiers if kind == "phone"), None)
-    provider_id = next((bare for kind, value in identifiers if kind == "alias" and (bare := _customer(value))), None)
     learned = {
         "explicit_id": who.customer_id,
-        "provider_id": provider_id,
+        "provider_id": who.provider_id,
         "email": who.email,
         "name": who.name,
         "phone": phone,
@@ -226,11 +225,6 @@ def _learn(
             resolution.conflicts.append(
                 f"customer {who.customer_id} came after this person was sent as {person.customer_id}, which stands"
             )
-
-
-def _customer(alias: str) -> str | None:
-    bare = alias.rsplit(":", 1)[-1]
-    return bare if bare.startswith("cus_") else None
 
 
 def normal_email(email: str) -> str:
@@ -261,13 +255,12 @@ def shown_phone(phone: str | None, region: str | None = None) -> str | None:
 
 
 def customer_id_of(who: Who, phone_region: str | None = None) -> str | None:
-    """Who this is to the destination, if never sent before: the explicit id, else `cus_…`, else the e-mail, else the phone."""
+    """Who this is to the destination, if never sent before: the explicit id, else the provider's own (`cus_…`), else the e-mail,
+    else the phone."""
     if who.customer_id:
         return who.customer_id
-    for alias in who.aliases:
-        bare = alias.rsplit(":", 1)[-1]
-        if bare.startswith("cus_"):
-            return bare
+    if who.provider_id:
+        return who.provider_id
     if who.email:
         return normal_email(who.email)
     return normal_phone(who.phone, phone_region) if who.phone else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SECRET = "whsec_of_the_benchmark"
 PATH = "/webhooks/stripe"
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "stripe" / "checkout_payment.json"
+FIXTURE = Path(__file__).parent.parent / "app" / "sources" / "stripe" / "fixtures" / "checkout_payment.json"
 IDS = {
     "evt_1QbrdgFx6QW8aAkvYj7NiDFN": "evt_\1@",
     "cs_live_a1j76DvqtpYErRVAYz5Vhx9Aq4RiShszJXGDfijhV58kTXLib3": "cs_live_a1@",

@@ -22,13 +22,13 @@ from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.ledger.reading.deliveries import attempts
 from app.ledger.schema import HEAD
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
 from app.web.factory import create_app
 from tests.conftest import PYTHON
 from tests.support.makers import away, begin, change, checkout, count, one, settle, signed
 from workers.retry import due_after
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "app" / "sources" / "stripe" / "fixtures"
 LINE = ["file", "outcome", "reason", "event_id", "event_type", "dedupe_keys", "payload"]
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
@@ -72,7 +72,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
 
 
 def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tmp_path):
-    files = [FIXTURES / "stripe" / name for name in ("checkout_payment.json", "product_created.json")]
+    files = [FIXTURES / name for name in ("checkout_payment.json", "product_created.json")]
     result = bridge("map", "stripe", *files, BRIDGE_HOME=str(tmp_path / "none"), STRIPE_WEBHOOK_SECRET="")
     assert result.exit_code == 0
     first, second = lines(result)
@@ -85,7 +85,7 @@ def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tm
 
 
 def test_map_goes_on_past_a_file_that_cannot_be_opened_and_ends_with_1(bridge, tmp_path):
-    there = FIXTURES / "stripe" / "checkout_payment.json"
+    there = FIXTURES / "checkout_payment.json"
     result = bridge("map", "stripe", tmp_path / "none.json", there, tmp_path)
     assert result.exit_code == 1
     assert [line["outcome"] for line in lines(result)] == ["sale"]
@@ -608,7 +608,7 @@ def test_send_signs_what_the_web_accepts_and_duplicates_it(bridge, make_settings
     outcomes = re.findall(r"^example stripe: 200 (\w+): ", result.stdout, re.MULTILINE)
     assert outcomes == ["sale", "duplicate", "duplicate"]
     assert bridge("send", "typeform", "--to", to, "--count", 2).stdout.count("200 lead") == 2
-    body = FIXTURES / "stripe" / "checkout_payment.json"
+    body = FIXTURES / "checkout_payment.json"
     assert " 200 " in bridge("send", "stripe", body, "--to", to).stdout
     refused = bridge("send", "stripe", "--to", to, STRIPE_WEBHOOK_SECRET="whsec_another")
     assert (refused.exit_code, refused.stdout.count(" 401 ")) == (1, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap import make_policy
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 
 ROOT = Path(__file__).parents[1]
 PIECES = [

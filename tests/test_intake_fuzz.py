@@ -13,13 +13,14 @@ import pytest
 from app.bootstrap import make_intake, make_ledger
 from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound
-from app.sources.examples import content_type_of
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES, content_type_of
 
 BODIES = int(os.environ.get("BRIDGE_FUZZ", "2000"))
 """20,000 in the nightly run."""
 FIXTURES = sorted(
-    p for p in Path(__file__).parents[1].glob("fixtures/*/*") if p.is_file() and not p.name.endswith(".expected.json")
+    p
+    for p in Path(__file__).parents[1].glob("app/sources/*/fixtures/*")
+    if p.is_file() and not p.name.endswith(".expected.json")
 )
 JUNK = (
     b"null",
@@ -97,7 +98,7 @@ def test_nothing_that_comes_in_breaks_the_bridge_or_is_lost(make_settings, ledge
     def take(seed: int) -> tuple[str, str, bytes]:
         dice = random.Random(seed)
         path = dice.choice(FIXTURES)
-        source = SOURCES[path.parent.name]
+        source = SOURCES[path.parents[1].name]
         original = path.read_bytes()
         kind = dice.random()
         if kind < 0.05:

@@ -37,6 +37,8 @@ class Story:
         return self._record("stripe", next(numbers), who, outcome="ignored", teaches=True)
 
     def _record(self, source: str, n: int, who: dict[str, Any], **fields: Any) -> Receipt:
+        own = (alias.rsplit(":", 1)[-1] for alias in who.get("aliases", ()))
+        who.setdefault("provider_id", next((bare for bare in own if bare.startswith("cus_")), None))
         mapped = Mapped(
             reason="told", event_id=f"e{n}", event_type="t", keys=(f"k{n}",), who=Who(**who),
             occurred_at=START + timedelta(minutes=n), **fields,

@@ -208,7 +208,7 @@ def test_a_spoilt_file_of_secrets_is_named(make_settings, tmp_path, content):
     ["not toml", "a = ", "\xff = 1", "sources = 5", "sources = [1]", "[sources]\nshop = 5", "[sources.x]\nkind = 'x'"],
 )
 def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
-    from app.sources.lookup import all_sources
+    from app.sources.catalog import all_sources
 
     path = tmp_path / "bridge.toml"
     path.write_text(content, encoding="latin-1")
@@ -243,7 +243,7 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
     ],
 )
 def test_a_mistake_in_bridge_toml_is_told_with_its_file_and_key(make_settings, tmp_path, content, told):
-    from app.sources.lookup import all_sources
+    from app.sources.catalog import all_sources
 
     path = tmp_path / "mine.toml"
     path.write_text(content)

@@ -8,7 +8,7 @@ from app.bootstrap import make_policy
 from app.config.settings import Settings
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
-from app.sources.lookup import source_called
+from app.sources.catalog import source_called
 from app.stripe_api.client import make_hasty_api
 from app.stripe_api.lookup import Lookups
 

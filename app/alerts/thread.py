@@ -20,7 +20,7 @@ from app.ledger.alerting import incidents
 from app.ledger.alerting.conditions import Watch
 from app.ledger.engine import Ledger, look
 from app.ledger.transaction import Tx
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 
 ROUND_SECONDS = 15.0
 PATIENCE_SECONDS = 30.0

@@ -17,8 +17,7 @@ from app.ledger.actions.forget import BeingSent, persons_called
 from app.ledger.actions.forget import forget as forget_one
 from app.ledger.actions.retention import prune as prune_ledger
 from app.sources.base import Source
-from app.sources.examples import content_type_of, example
-from app.sources.lookup import source_called
+from app.sources.catalog import content_type_of, example, source_called
 
 
 @click.command()

@@ -21,7 +21,7 @@ from app.ledger.engine import Ledger
 from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.stats import stats
 from app.sources.base import Source
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 from app.stripe_api.checks import check_stripe
 from app.stripe_api.client import make_api
 
@@ -77,8 +77,9 @@ def _check_sources(settings: Settings, sources: Mapping[str, Source], configured
         if name not in configured:
             variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if sources[name].signed else 'PATH_TOKEN'}"
             yield "wrong", f"sources.{name} of {settings.config_path} is not open: set {variable}"
-    if "hubspot" in configured and settings.public_url is None:
-        yield "wrong", "HubSpot signs the URL that it calls: set PUBLIC_URL"
+    if settings.public_url is None:
+        for source in (sources[name] for name in configured if sources[name].signs_url):
+            yield "wrong", f"{source.title} signs the URL that it calls: set PUBLIC_URL"
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:

@@ -17,8 +17,7 @@ from app.ledger.reading.deliveries import all_deliveries
 from app.ledger.reading.events import all_events
 from app.model import OUTCOMES, STATUSES, Inbound
 from app.money import amount_text
-from app.sources.examples import content_type_of
-from app.sources.lookup import source_called
+from app.sources.catalog import content_type_of, source_called
 
 
 @click.command("map")

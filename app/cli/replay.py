@@ -14,7 +14,7 @@ from app.ledger.actions.replay import Mended, replay_all
 from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 from app.times import read_since
 
 DAY_MS = 86_400_000

@@ -13,7 +13,7 @@ from app.bootstrap import make_nudges, make_policy, open_ledger
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.ledger.recording.arrival import Receipt
-from app.sources.lookup import source_called
+from app.sources.catalog import source_called
 from app.stripe_api.backfill import Backfill, Tally
 from app.stripe_api.checks import mode_trouble
 from app.stripe_api.client import KEPT_SECONDS, make_api

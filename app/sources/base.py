@@ -1,10 +1,26 @@
 """What a source is: a name, how it signs, and a pure function from a body to what it means."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from app.model import Inbound, Mapped, Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """A request with a right signature that was not made by the code under test. The contract suite verifies it.
+
+    origin: where it was published, or which library of the provider's computed it. at: Unix seconds of the signature's own time.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    secret: str
+    origin: str
+    at: int = 0
+    url: str = ""
 
 
 class Source(Protocol):
@@ -25,6 +41,18 @@ class Source(Protocol):
     @property
     def secret_prefix(self) -> str:
         """How every signing secret of the provider begins ("whsec_"); "" where they do not share a prefix."""
+
+    @property
+    def signs_url(self) -> bool:
+        """True: the signature is of the URL as the provider called it as well, so PUBLIC_URL must be set."""
+
+    @property
+    def vectors(self) -> Sequence[Vector]:
+        """Requests that show that real webhooks verify; () only where the provider does not sign."""
+
+    @property
+    def customer_prefix(self) -> str:
+        """How the provider's own customer ids begin ("cus_") where they name a customer at the destination, else ""."""
 
     @property
     def is_tested_before_setup(self) -> bool:

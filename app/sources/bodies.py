@@ -15,7 +15,7 @@ from werkzeug.sansio.multipart import Field as Part
 
 from app.errors import MalformedEvent
 from app.model import Inbound
-from app.sources.reading import parse_json
+from app.sources.parse import parse_json
 
 MOST_FIELDS = 1000
 LONGEST_KEY = 300

@@ -50,6 +50,10 @@ class HmacScheme:
     tolerance_seconds: int = 300
     secret_encoding: Literal["text", "whsec"] = "text"  # noqa: S105 (the name of an encoding)
 
+    @property
+    def signs_url(self) -> bool:
+        return "{url}" in self.template
+
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """Returns if one of `secrets` made the signature. Raises SignatureError otherwise."""
         header = header_of(inbound.headers, self.header)

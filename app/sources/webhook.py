@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
 
 
 class Scheme(Protocol):
@@ -18,15 +19,17 @@ class Scheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A Source. `scheme` None: the provider cannot sign, and the token in the URL is checked elsewhere."""
+    """A Source. `signature` None: the provider cannot sign, and the token in the URL is checked elsewhere."""
 
     name: str
     title: str
-    scheme: Scheme | None
+    signature: Scheme | None
     read: Callable[[Inbound, Rules], Mapped]
     stamps: Callable[[bytes, str], bytes] | None = None
     """Puts the secret into a body: only where that is how the provider proves itself."""
     secret_prefix: str = ""
+    vectors: Sequence[Vector] = ()
+    customer_prefix: str = ""
     pings: Callable[[Inbound], str | None] | None = None
     """See Source.setup_request."""
     is_tested_before_setup: bool = False
@@ -36,7 +39,11 @@ class Webhook:
 
     @property
     def signed(self) -> bool:
-        return self.scheme is not None
+        return self.signature is not None
+
+    @property
+    def signs_url(self) -> bool:
+        return getattr(self.signature, "signs_url", False)
 
     def setup_request(self, inbound: Inbound) -> str | None:
         return self.pings(inbound) if self.pings else None
@@ -45,11 +52,11 @@ class Webhook:
         return self.notices(bodies, rules) if self.notices else None
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
-        if self.scheme:
-            self.scheme.verify(inbound, secrets, now)
+        if self.signature:
+            self.signature.verify(inbound, secrets, now)
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
-        return self.scheme.sign(body, secret, now, url=url) if self.scheme else {}
+        return self.signature.sign(body, secret, now, url=url) if self.signature else {}
 
     def stamp(self, body: bytes, secret: str) -> bytes:
         return self.stamps(body, secret) if self.stamps else body

@@ -37,7 +37,7 @@ def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> I
 
 def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
     """What to mind where the key sees only what the mapping ignores; None where it does not."""
-    if api.is_test and not settings.rules.accept_test_events:
+    if api.is_test and not settings.rules.accepts_test_events("stripe"):
         return "STRIPE_API_KEY is a test key, and test events are ignored here: use a live key"
     return None
 

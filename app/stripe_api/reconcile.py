@@ -183,7 +183,7 @@ def _paid(api: StripeApi, rules: Rules, since: int, account: str | None, compari
             comparison.paid[kind] += 1
             tests += thing.get("livemode") is False
             yield paid
-    if tests and not rules.accept_test_events:
+    if tests and not rules.accepts_test_events("stripe"):
         comparison.notes.append(
             f"{tests} of them are test purchases, which this bridge ignores: use a live key, or set STRIPE_ALLOW_TEST_EVENTS=1"
         )

@@ -12,7 +12,7 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import Nudger
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 from app.web import auth, dashboard, errors, health, sandbox, webhooks
 from app.web.api import blueprint
 from app.web.filters import finish

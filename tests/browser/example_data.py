@@ -27,7 +27,7 @@ from app.ledger.reading.deliveries import delivery
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.model import Inbound, Rules
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 from tests.browser import example_bodies as bodies
 from tests.browser.example_bodies import Human
 from workers.retry import due_after, judge

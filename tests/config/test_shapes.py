@@ -6,7 +6,7 @@ from app.config.settings import split_secrets
 from app.config.shapes import bearer_token, secret_problems, stripe_api_key
 from app.errors import ConfigurationError
 from app.intake.verify_and_map import configured_sources, source_problems
-from app.sources.lookup import all_sources
+from app.sources.catalog import all_sources
 
 TOKEN = "dst-0123456789"
 PASTED = [

@@ -70,7 +70,7 @@ def _purchase(tag: str, event_type: str = "checkout.session.completed") -> Event
 
 
 def _submission(tag: str) -> Event:
-    text = (files("app") / "examples" / "typeform.json").read_text(encoding="utf-8")
+    text = (files("app.sources.typeform") / "example.json").read_text(encoding="utf-8")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = text.replace("@ID@", tag).replace("@ISO@", now).replace("user_ada", f"user_{tag}")
     text = text.replace("clk_example1", f"clk_{tag}").replace("ada@example.com", f"p{tag}@example.com")

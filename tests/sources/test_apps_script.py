@@ -12,7 +12,7 @@ import pytest
 
 from app.intake.dry_run import explain
 from app.model import Inbound, Rules
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
 
 PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
 SECRET = "ein-Geheimnis-mit-ü-0123456789"

@@ -9,9 +9,10 @@ import pytest
 
 from app.errors import SignatureError
 from app.model import Inbound, Rules
-from app.sources import bodies, handshake, wpforms
+from app.sources import bodies, handshake
 from app.sources.bodies import form_pairs, nested_once
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
+from app.sources.wpforms import source as wpforms
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 SECRET = "a handshake key, with / and ü"

@@ -1,25 +1,29 @@
-"""What every signing source promises: whatever is wrong with a request is a SignatureError, and nothing else is raised."""
+"""What every source promises. Its folder holds what shows that it works: a vector that others made, an example, fixtures; and the
+documentation has a heading of it. Whatever is wrong with a request is a SignatureError, and nothing else is raised."""
 
 import base64
+import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from app.errors import SignatureError
-from app.model import Inbound
+from app.errors import ConfigurationError, SignatureError
+from app.intake.dry_run import explain
+from app.model import Inbound, Rules
+from app.sources.base import Vector
+from app.sources.catalog import SOURCES, content_type_of, example
 from app.sources.handshake import Handshake
-from app.sources.registry import SOURCES
 from app.sources.webhook import Webhook
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 URL = "https://bridge.example/webhooks/it?x=%40y"
 BODY = b'{"name": "Ada", "email": "ada@example.com", "n": 1}'
 FORM = b"EntryId=4&Field1=Ada&Field3=ada%40example.com"
-TIMED = {
-    "stripe", "calendly", "hubspot", "webflow", "wpforms", "formbricks", "clerk", "supabase", "formspree", "googleforms",
-}  # fmt: skip
 SIGNED = sorted(name for name, source in SOURCES.items() if source.signed)
 
 
@@ -30,14 +34,24 @@ class Signer:
     name: str
 
     def secret(self, seed: str) -> str:
-        if self.name in ("clerk", "formbricks", "supabase"):
-            return "whsec_" + base64.b64encode(f"{seed:_<32}".encode()).decode()
-        return f"{seed}-secret-of-some-length"
+        """Of the kind that the source takes."""
+        encoded = base64.b64encode(f"{seed:_<32}".encode()).decode()
+        for secret in (f"whsec_{encoded}", f"{SOURCES[self.name].secret_prefix}{seed}-secret-of-some-length"):
+            with suppress(ConfigurationError):
+                SOURCES[self.name].sign(BODY, secret, NOW)
+                return secret
+        raise AssertionError("it takes no secret")
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time is part of what the provider signs, as its vectors show."""
+        vectors = SOURCES[self.name].vectors
+        return any(str(one.at) in value for one in vectors for value in one.headers.values())
 
     @property
     def handshake(self) -> Handshake | None:
         source = SOURCES[self.name]
-        scheme = source.scheme if isinstance(source, Webhook) else None
+        scheme = source.signature if isinstance(source, Webhook) else None
         return scheme if isinstance(scheme, Handshake) and scheme.hmac is None else None
 
     def request(self, secret: str, at: datetime = NOW) -> Inbound:
@@ -134,7 +148,7 @@ def test_tampered_signature_is_refused(signer: Signer) -> None:
 def test_tampered_body_is_refused(signer: Signer) -> None:
     inbound = signer.request(signer.secret("right"))
     if signer.handshake:
-        changed = inbound.body.replace(b"right", b"wrong")
+        changed = inbound.body.replace(b"HandshakeKey=", b"HandshakeKey=x")
     else:
         changed = inbound.body.replace(b"Ada", b"Eve")
     assert changed != inbound.body
@@ -149,7 +163,7 @@ def test_tampered_body_is_refused(signer: Signer) -> None:
 def test_old_and_future_signatures_are_refused_where_the_scheme_has_a_time(signer: Signer, drift: timedelta) -> None:
     secret = signer.secret("right")
     inbound = signer.request(secret, NOW + drift)
-    if signer.name in TIMED:
+    if signer.is_timed:
         signer.refuses(inbound)
     else:
         signer.verify(inbound, [secret])
@@ -171,3 +185,92 @@ def test_unsigned_sources_make_no_headers() -> None:
         if not source.signed:
             assert source.sign(BODY, "any-secret", NOW) == {}
             source.verify(Inbound(BODY, {}), [], NOW)
+
+
+# --- what a source's folder and its documentation must hold ---
+
+ROOT = Path(__file__).parents[2]
+EVERY = sorted(SOURCES)
+ORIGINS = ("published: ", "library: ", "formula: ")
+"""Where a vector may come from: the provider published it, the provider's library computed it, or its documented formula did,
+outside this project."""
+
+
+def folder_of(name: str) -> Path:
+    return ROOT / "app" / "sources" / name
+
+
+def vectors() -> list[tuple[str, Vector]]:
+    return [(name, one) for name in EVERY for one in SOURCES[name].vectors]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_source_that_verifies_has_a_vector_that_others_made(name: str) -> None:
+    known = SOURCES[name].vectors
+    assert known, f"{name} is tested only against itself: give it a Vector of the provider's"
+    assert all(one.origin.startswith(ORIGINS) and len(one.origin) > 20 for one in known)
+
+
+@pytest.mark.parametrize(("name", "vector"), vectors(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_vector_verifies_and_its_neighbours_do_not(name: str, vector: Vector) -> None:
+    at = datetime.fromtimestamp(vector.at, UTC)
+    inbound = Inbound(vector.body, vector.headers, vector.url)
+    verify = SOURCES[name].verify
+    verify(inbound, [vector.secret], at)
+    verify(inbound, ["another secret of some length", vector.secret], at)
+    for wrong in (Inbound(vector.body.replace(b"1", b"2") + b"&x", vector.headers, vector.url), Inbound(b"", {}, "")):
+        with pytest.raises(SignatureError):
+            verify(wrong if not _is_handshake(name, vector) else Inbound(b"", vector.headers), [vector.secret], at)
+    with pytest.raises(SignatureError):
+        verify(inbound, [f"{vector.secret}x"], at)
+    if any(str(vector.at) in value for value in vector.headers.values()):
+        for later in (timedelta(days=1), timedelta(days=-1)):
+            with pytest.raises(SignatureError):
+                verify(inbound, [vector.secret], at + later)
+
+
+def _is_handshake(name: str, vector: Vector) -> bool:
+    return b"HandshakeKey" in vector.body
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_source_has_a_folder_with_an_example_that_becomes_a_conversion(name: str) -> None:
+    body, kind = example(name)
+    line = explain(SOURCES[name], Inbound(body, {"content-type": kind}), Rules(accept_test_events=True), NOW)
+    assert line["outcome"] in ("sale", "lead"), line["reason"]
+    again = explain(
+        SOURCES[name], Inbound(example(name)[0], {"content-type": kind}), Rules(accept_test_events=True), NOW
+    )
+    assert again["dedupe_keys"] != line["dedupe_keys"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_source_has_fixtures_of_a_conversion_and_of_none(name: str) -> None:
+    expected = sorted(folder_of(name).glob("fixtures/*.expected.json"))
+    outcomes = {json.loads(path.read_text())["outcome"] for path in expected}
+    assert outcomes & {"sale", "lead"}, f"app/sources/{name}/fixtures holds no body that becomes a conversion"
+    bodies = {path.name.partition(".")[0] for path in folder_of(name).glob("fixtures/*")}
+    assert bodies == {path.name.partition(".")[0] for path in expected}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_source_has_a_heading_in_the_documentation(name: str) -> None:
+    headings = re.findall(r"^##+ (.*)$", (ROOT / "docs" / "sources.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert any(SOURCES[name].title in heading for heading in headings), SOURCES[name].title
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_customer_id_of_the_provider_s_begins_as_the_source_says(name: str) -> None:
+    prefix = SOURCES[name].customer_prefix
+    for path in folder_of(name).glob("fixtures/*"):
+        if ".expected." not in path.name:
+            inbound = Inbound(path.read_bytes(), {"content-type": content_type_of(path.name, path.read_bytes())})
+            own = SOURCES[name].map(inbound, Rules()).who.provider_id
+            assert own is None or (prefix and own.startswith(prefix))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_body_that_cannot_be_read_is_malformed_and_nothing_else(name: str) -> None:
+    for path in sorted((ROOT / "fixtures" / "unreadable").glob("*.*")):
+        inbound = Inbound(path.read_bytes(), {"content-type": content_type_of(path.name, path.read_bytes())})
+        assert explain(SOURCES[name], inbound, Rules(), NOW)["outcome"] in ("rejected", "parked", "ignored"), path.name

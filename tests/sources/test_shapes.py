@@ -9,7 +9,7 @@ import pytest
 
 from app.intake.dry_run import explain
 from app.model import Inbound, Rules
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 FORM = "application/x-www-form-urlencoded"

@@ -11,7 +11,7 @@ from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE
 
-FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
+FOLDER = Path(__file__).parents[2] / "app" / "sources" / "stripe" / "fixtures"
 BODIES = sorted(path for path in FOLDER.glob("*.json") if not path.name.endswith(".expected.json"))
 RECEIVED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

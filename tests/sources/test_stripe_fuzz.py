@@ -13,7 +13,7 @@ from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.sources.stripe.source import MAPPERS, SOURCE
 
-FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
+FOLDER = Path(__file__).parents[2] / "app" / "sources" / "stripe" / "fixtures"
 BODIES = [json.loads(p.read_bytes()) for p in sorted(FOLDER.glob("*.json")) if not p.name.endswith(".expected.json")]
 ANYTHING_COUNTS = frozenset({"checkout", "invoice", "payment_intent", "charge"})
 RULES = (

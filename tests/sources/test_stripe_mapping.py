@@ -13,7 +13,7 @@ from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.stripe.source import SOURCE
 
-FOLDER = Path(__file__).parents[2] / "fixtures" / "stripe"
+FOLDER = Path(__file__).parents[2] / "app" / "sources" / "stripe" / "fixtures"
 EVERYTHING = frozenset({"checkout", "invoice", "payment_intent", "charge"})
 CREATED = 1771234567
 AT = datetime(2026, 2, 16, 9, 36, 7, tzinfo=UTC)

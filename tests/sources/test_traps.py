@@ -11,10 +11,10 @@ from app.errors import MalformedEvent
 from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
+from app.sources.catalog import SOURCES
 from app.sources.labels import meaning_of
-from app.sources.registry import SOURCES
-from app.sources.values import name_of, phone_of
-from app.sources.view import Field, View, who_of
+from app.sources.person_fields import name_of, phone_of
+from app.sources.submission import Field, Submission, who_of
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -255,7 +255,7 @@ def test_id_of_a_field_says_its_part_where_it_has_neither_label_nor_key() -> Non
 
 def test_label_overrules_a_key_that_says_name() -> None:
     fields = (Field(key="name", label="Company", value="Acme"), Field(key="x", label="Your name", value="Ada"))
-    assert who_of(View(event="e", submission_id="1", body=b"", fields=fields), Rules()).name == "Ada"
+    assert who_of(Submission(event="e", submission_id="1", body=b"", fields=fields), Rules()).name == "Ada"
 
 
 def test_variables_and_form_names_are_no_names() -> None:

@@ -9,11 +9,13 @@ from standardwebhooks import Webhook as Reference
 
 from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
-from app.sources import hubspot, netlify, supabase, wpforms
 from app.sources.bodies import form_pairs, nested
-from app.sources.presets import PRESETS
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
+from app.sources.hubspot import source as hubspot
+from app.sources.netlify import source as netlify
 from app.sources.signatures import key_of, standard_webhooks
+from app.sources.supabase import source as supabase
+from app.sources.wpforms import source as wpforms
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE = "msg_p5jXN8AQM9LWM0D4loKWxJek"
@@ -209,17 +211,17 @@ def test_wpforms_key_that_only_looks_like_a_list_is_signed_as_a_name() -> None:
 
 
 def test_framer_signs_the_body_and_then_the_submission_id() -> None:
-    signed = PRESETS["framer"].sign(BODY, "framer-secret-of-thirty-two-chars", SENT)
+    signed = SOURCES["framer"].sign(BODY, "framer-secret-of-thirty-two-chars", SENT)
     headers = {name.lower(): value for name, value in signed.items()}
-    PRESETS["framer"].verify(Inbound(BODY, headers), ["framer-secret-of-thirty-two-chars"], SENT)
+    SOURCES["framer"].verify(Inbound(BODY, headers), ["framer-secret-of-thirty-two-chars"], SENT)
     other = {**headers, "framer-webhook-submission-id": "another"}
     with pytest.raises(SignatureError):
-        PRESETS["framer"].verify(Inbound(BODY, other), ["framer-secret-of-thirty-two-chars"], SENT)
+        SOURCES["framer"].verify(Inbound(BODY, other), ["framer-secret-of-thirty-two-chars"], SENT)
 
 
 def test_formstack_handshake_key_counts_where_there_is_no_signature() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
-    formstack = PRESETS["formstack"]
+    formstack = SOURCES["formstack"]
     formstack.verify(Inbound(b"FormID=1&HandshakeKey=the-shared-key", form), ["the-shared-key"], SENT)
     bad = Inbound(b"FormID=1&HandshakeKey=the-shared-key", {**form, "x-fs-signature": "sha256=00"})
     with pytest.raises(SignatureError):

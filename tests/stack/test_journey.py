@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from app.sources.examples import example
+from app.sources.catalog import example
 from app.sources.typeform import SOURCE as TYPEFORM
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support import stripe_world as world

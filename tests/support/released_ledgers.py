@@ -73,7 +73,7 @@ def fill(url: str) -> None:
         body = checkout(number, **session)
         post("stripe", body, stripe_headers(body, secret=VARIABLES["STRIPE_WEBHOOK_SECRET"]))
 
-    text = (files("app") / "examples" / "typeform.json").read_text("utf-8")
+    text = (files("app.sources.typeform") / "example.json").read_text("utf-8")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     form = text.replace("@ID@", "released1").replace("@ISO@", now).encode()
     post("typeform", form, dict(TYPEFORM.sign(form, VARIABLES["TYPEFORM_WEBHOOK_SECRET"], datetime.now(UTC))))

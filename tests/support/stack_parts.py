@@ -133,7 +133,7 @@ class Stack:
 
 def purchase(number: int | None = None) -> bytes:
     """A paid checkout session with fresh ids; every one is another person."""
-    text = (files("app") / "examples" / "stripe.json").read_text(encoding="utf-8")
+    text = (files("app.sources.stripe") / "example.json").read_text(encoding="utf-8")
     identity = secrets.token_hex(8) if number is None else f"{number:016d}"
     text = text.replace("@ID@", identity).replace("@SECONDS@", str(int(time.time())))
     return text.replace("user_ada", f"user_{identity}").replace("ada@example.com", f"{identity}@example.com").encode()

@@ -95,7 +95,7 @@ def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(site, ledger, ledger
 
 
 def test_a_lead_stands_everywhere_without_money(site, ledger, ledger_url, monkeypatch):
-    from app.sources.registry import SOURCES
+    from app.sources.catalog import SOURCES
     from tests.conftest import TYPEFORM_SECRET
 
     name, browser = site

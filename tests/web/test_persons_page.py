@@ -34,7 +34,7 @@ def typeform(email: str = "p1@example.com", click: str = "clk_form") -> bytes:
 def post_typeform(web, body: bytes) -> None:
     from datetime import UTC, datetime
 
-    from app.sources.registry import SOURCES
+    from app.sources.catalog import SOURCES
     from tests.conftest import TYPEFORM_SECRET
 
     headers = SOURCES["typeform"].sign(body, TYPEFORM_SECRET, datetime.now(UTC))

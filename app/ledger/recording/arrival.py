@@ -128,6 +128,6 @@ class Policy:
     purchase_hold_seconds: float = 90
     first_touch: bool = True
     require_click_id: bool = False
-    stripe_lead_once: bool = False
+    lead_once: frozenset[str] = frozenset()
     deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""

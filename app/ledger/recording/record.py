@@ -208,7 +208,7 @@ class _Recording:
         return self.mapped.kind, self.mapped.reason, True
 
     def _is_known_lead(self, person: Person) -> bool:
-        wanted = self.policy.stripe_lead_once and self.arrival.source == "stripe" and self.mapped.lead is not None
+        wanted = self.arrival.source in self.policy.lead_once and self.mapped.lead is not None
         return wanted and self.snapshot.has_lead(person)
 
     def _take_facts(self, conversion: Conversion) -> None:

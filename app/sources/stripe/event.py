@@ -6,7 +6,7 @@ from typing import Any
 
 from app.errors import MalformedEvent
 from app.model import Mapped, Rules, Who
-from app.sources.reading import json_object
+from app.sources.parse import json_object
 from app.sources.stripe.fields import FIRST, JsonObject, id_of, moment_of, object_of
 
 LONGEST_TYPE = 100

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from app.money import LARGEST_MINOR
-from app.sources.reading import LONGEST_ID, from_unix
+from app.sources.parse import LONGEST_ID, from_unix
 
 JsonObject = dict[str, Any]
 

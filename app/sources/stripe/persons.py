@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from app.model import Rules, Who
+from app.sources.parse import email_of, identifier_of, pick, text_of
 from app.sources.placeholders import is_no_name
-from app.sources.reading import email_of, identifier_of, pick, text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, object_of
 
+CUSTOMER_PREFIX = "cus_"
 EMAIL_NAMES = ("email", "customer_email", "customerEmail")
 
 
@@ -38,12 +39,19 @@ def name_person(
     return Who(
         customer_id=customer_id,
         is_reference=is_reference,
+        provider_id=_own_id(customer),
         click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),
         phone=next((found for value in (*phones, expanded.get("phone")) if (found := text_of(value))), None),
         aliases=tuple(event.alias(identifier) for identifier in aliases if identifier),
     )
+
+
+def _own_id(customer: object) -> str | None:
+    """cus_…: the id that names a customer where the merchant names none. Others (of an account) do not."""
+    identifier = id_of(customer)
+    return identifier if identifier and identifier.startswith(CUSTOMER_PREFIX) else None
 
 
 def find_ids(places: Iterable[object], rules: Rules) -> tuple[str | None, str | None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.model import Hold, Mapped, Rules, Sale, Who
 from app.money import Money, currency_code
-from app.sources.reading import text_of
+from app.sources.parse import text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, integer_of, object_of, objects_of
 

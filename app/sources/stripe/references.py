@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from app.errors import MalformedEvent
 from app.model import Rules
-from app.sources.reading import email_of
+from app.sources.parse import email_of
 from app.sources.stripe.event import read_event
 from app.sources.stripe.fields import JsonObject, id_of, object_of
 from app.sources.stripe.persons import split_reference

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
 from app.sources.stripe.others import map_other, read_who
+from app.sources.stripe.persons import CUSTOMER_PREFIX
 from app.sources.stripe.references import notice_order_numbers
 from app.sources.webhook import Webhook
 
@@ -62,12 +64,26 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return mapper(event)
 
 
+VECTORS = (
+    Vector(
+        body=b'{"id":"evt_1","object":"event"}',
+        headers={
+            "stripe-signature": "t=1700000000,v1=17f0c3f614f0f255b6a445e55fc57584cdf499c92302df8100f8863bab4f1377"
+        },
+        secret="whsec_vector_of_the_contract_suite",  # noqa: S106 (of the vector)
+        origin="library: PyPI stripe 16.1.0, WebhookSignature",
+        at=1700000000,
+    ),
+)
+
 SOURCE = Webhook(
     NAME,
     "Stripe",
     SCHEME,
     read,
     secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
+    customer_prefix=CUSTOMER_PREFIX,
     telling_event="checkout.session.completed",
     notices=notice_order_numbers,
+    vectors=VECTORS,
 )

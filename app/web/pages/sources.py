@@ -18,7 +18,7 @@ from app.ledger.reading.overview import COUNTED, LATELY_DAYS, activity
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
 from app.sources.base import Source
-from app.sources.examples import example, has_example
+from app.sources.catalog import example, has_example
 from app.web.auth import login_required
 from app.web.services import Parts, actor, told
 

@@ -1,0 +1,93 @@
+"""Clerk: sign-ups, delivered by Svix.
+
+Signing: https://docs.svix.com/receiving/verifying-payloads/how-manual
+Payload: https://clerk.com/docs/webhooks/overview
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
+from app.sources.bodies import dict_of, list_of
+from app.sources.generic_form import below
+from app.sources.outcomes import ignored, lead, parked
+from app.sources.parse import from_unix, identifier_of, json_object
+from app.sources.signatures import standard_webhooks
+from app.sources.submission import Contact, Submission, event_name_of
+from app.sources.webhook import Webhook
+
+NAME = "clerk"
+SCHEME = standard_webhooks("svix")
+
+
+def read(inbound: Inbound, rules: Rules) -> Mapped:
+    raw = json_object(inbound.body)
+    user = dict_of(raw.get("data"))
+    event = event_name_of(raw.get("type"))
+    user_id, metadata = identifier_of(user.get("id")), _metadata(user)
+    view = Submission(
+        event=event,
+        submission_id=user_id,
+        body=inbound.body,
+        event_id=identifier_of(inbound.headers.get("svix-id")),
+        occurred_at=from_unix(user.get("created_at")) or from_unix(raw.get("timestamp")),
+        fields=below(metadata),
+        hidden=metadata,
+        contact=Contact(
+            email=_primary(user, "email_addresses", "primary_email_address_id").get("email_address"),
+            first=user.get("first_name"),
+            last=user.get("last_name"),
+            phone=_primary(user, "phone_numbers", "primary_phone_number_id").get("phone_number"),
+            customer_id=user_id,
+        ),
+    )
+    if event == "user.updated" and user_id and _is_verified(user):
+        told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
+        return replace(told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies=True)
+    if event and event != "user.created":
+        return ignored(view, f"{event} is no sign-up")
+    if not event:
+        return parked(NAME, view, rules, "it has no type", event_name="signed_up")
+    if not user_id:
+        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
+    told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return replace(told, verifies=_is_verified(user))
+
+
+def _metadata(user: dict[str, Any]) -> dict[str, Any]:
+    """What the sign-up page set (unsafe) over what the owner's code set later."""
+    return {
+        **dict_of(user.get("private_metadata")),
+        **dict_of(user.get("public_metadata")),
+        **dict_of(user.get("unsafe_metadata")),
+    }
+
+
+def _is_verified(user: dict[str, Any]) -> bool:
+    address = _primary(user, "email_addresses", "primary_email_address_id")
+    return dict_of(address.get("verification")).get("status") == "verified"
+
+
+def _primary(user: dict[str, Any], entries: str, primary_id: str) -> dict[str, Any]:
+    """The entry that the account names as primary; the first where it names none."""
+    known = [entry for entry in map(dict_of, list_of(user.get(entries))) if entry]
+    wanted = user.get(primary_id)
+    return next((entry for entry in known if wanted and entry.get("id") == wanted), known[0] if known else {})
+
+
+VECTORS = (
+    Vector(
+        body=b'{"test": 2432232314}',
+        headers={
+            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "svix-timestamp": "1614265330",
+            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
+        origin="published: svix/svix-webhooks, tests of its libraries",
+        at=1614265330,
+    ),
+)
+
+SOURCE = Webhook(NAME, "Clerk", SCHEME, read, vectors=VECTORS)

@@ -1,0 +1,32 @@
+"""Form tools whose whole body is one submission: where in it things are is all that their folders say."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
+from app.sources.bodies import read_body
+from app.sources.handshake import Handshake
+from app.sources.outcomes import ignored, lead, parked
+from app.sources.submission import Submission
+from app.sources.webhook import Scheme, Webhook
+
+Reader = Callable[[dict[str, Any], Inbound], Submission | str]
+"""The body and the request to a submission, or to the reason why it is not one."""
+
+
+def form_tool(
+    name: str, title: str, signature: Scheme | None, see: Reader, *, vectors: Sequence[Vector] = ()
+) -> Webhook:
+    def read(inbound: Inbound, rules: Rules) -> Mapped:
+        seen = see(read_body(inbound), inbound)
+        if isinstance(seen, str):
+            return ignored(Submission(event="submission", submission_id=None, body=inbound.body), seen)
+        if not seen.fields:
+            return parked(name, seen, rules, "it holds no answers where this tool puts them")
+        if not seen.submission_id:
+            return parked(name, seen, rules, "it has no id of the submission, so it could not be counted once")
+        return lead(name, seen, rules)
+
+    stamps = signature.stamp if isinstance(signature, Handshake) and signature.hmac is None else None
+    return Webhook(name, title, signature, read, stamps, vectors=vectors)

@@ -1,0 +1,125 @@
+"""Bodies that are just names and values, as their owner chose them: the reader of WPForms, Gravity Forms, Elementor, most
+presets and the sources of one's own."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from app.sources.field_names import fold
+from app.sources.labels import words
+from app.sources.parse import text_of
+from app.sources.submission import MOST_FIELDS, Field, FieldType
+
+DEEPEST = 6
+
+DECLARED: Mapping[str, FieldType] = {
+    **dict.fromkeys(("email", "emailaddress", "emailinput", "inputemail"), "email"),
+    **dict.fromkeys(("tel", "phone", "phonenumber", "telephone", "inputphonenumber", "mobile"), "phone"),
+    **dict.fromkeys(("name", "fullname", "shortname", "contactname"), "name"),
+    **dict.fromkeys(("firstname",), "first_name"),
+    **dict.fromkeys(("lastname",), "last_name"),
+    **dict.fromkeys(("hidden", "hiddenfields", "urlparameter"), "hidden"),
+    **dict.fromkeys(
+        words(
+            "select radio checkbox checkboxes file fileupload upload date time datetime datepicker number url website link "
+            "acceptance legal signature rating slider scale matrix ranking multiplechoice multipleselect choice choices dropdown "
+            "password html address payment product price calculation boolean yesno image color appointment captcha"
+        ),
+        "other",
+    ),
+}
+NAMES_OF_A_PERSON = words(
+    "first last middle prefix suffix firstname lastname first_name last_name firstandlast full title"
+)
+NAMES_OF_A_NUMBER = words("full area phone country number e164")
+
+
+def declared(kind: object) -> FieldType:
+    """What a declared type ("tel", "EmailInput", "phone_number") says; "text" where it is not known."""
+    return DECLARED.get(fold(text_of(kind) or "").replace("_", ""), "text")
+
+
+def fields_from(values: Mapping[str, Any], *, skip: frozenset[str] = frozenset()) -> tuple[Field, ...]:
+    """Every field of an object: scalars by their dotted path; {id, type, title, value} and {label, answer} as what they
+    as_field; {first, last} whole. Names in `skip` (folded) are left out at the top."""
+    found: list[Field] = []
+    for one in _walk(values, "", 0, skip):
+        found.append(one)
+        if len(found) >= MOST_FIELDS:
+            break
+    return tuple(found)
+
+
+def _walk(values: Mapping[str, Any], path: str, depth: int, skip: frozenset[str]) -> Iterator[Field]:
+    for key, value in values.items():
+        if fold(key) in skip:
+            continue
+        here = f"{path}.{key}" if path else key
+        if isinstance(value, list):
+            yield from _listed(value, key, here, depth)
+        elif not isinstance(value, dict):
+            yield Field(id=key, key=here, value=value)
+        elif described := as_field(value, key):
+            yield described
+        elif _is_composite(value):
+            yield Field(id=key, key=here, value=value)
+        elif depth < DEEPEST:
+            yield from _walk(value, here, depth + 1, frozenset())
+
+
+def _listed(values: list[Any], key: str, here: str, depth: int) -> Iterator[Field]:
+    if not any(isinstance(value, dict) for value in values):
+        yield Field(id=key, key=here, value=values)
+        return
+    for number, value in enumerate(values[:MOST_FIELDS]):
+        if isinstance(value, dict):
+            described = as_field(value, "")
+            if described:
+                yield described
+            elif depth < DEEPEST:
+                yield from _walk(value, f"{here}.{number}", depth + 1, frozenset())
+
+
+def as_field(one: Mapping[str, Any], key: str) -> Field | None:
+    """The field that an object like {"id": …, "type": "email", "title": …, "value": …} describes; None where it is none."""
+    holder = next((name for name in ("value", "answer", "values") if name in one), None)
+    label = next((found for name in ("title", "label", "question", "name") if (found := text_of(one.get(name)))), None)
+    own_id = text_of(one.get("id"))
+    kind = one.get("type") or one.get("field_type")
+    if holder is None or not (label or own_id or kind):
+        return None
+    return Field(
+        id=own_id or key,
+        key=text_of(one.get("custom_key")) or text_of(one.get("key")) or key or text_of(one.get("name")) or "",
+        label=label or "",
+        type=declared(kind),
+        value=one[holder],
+    )
+
+
+def _is_composite(value: Mapping[str, Any]) -> bool:
+    keys = {fold(key) for key in value}
+    return bool(keys) and (keys <= NAMES_OF_A_PERSON or keys <= NAMES_OF_A_NUMBER)
+
+
+def below(values: Mapping[str, Any]) -> tuple[Field, ...]:
+    """What lies deeper in metadata ({"attribution": {"clickId": …}}), as hidden fields."""
+    return tuple(replace(one, type="hidden") for one in fields_from(values) if one.key != one.id)
+
+
+def get(values: Mapping[str, Any], *names: str) -> Any:
+    """The first value under one of `names`, which are compared folded; None where there is none."""
+    folded = {fold(key): value for key, value in values.items()}
+    return next((folded[name] for name in names if folded.get(name) not in (None, "", [], {})), None)
+
+
+def page_parameters(url: object) -> dict[str, str]:
+    """The query parameters of the page that a form was on; {} where `url` is none."""
+    text = text_of(url)
+    if not text or len(text) > 4000 or "?" not in text:
+        return {}
+    try:
+        return dict(parse_qsl(urlsplit(text).query, max_num_fields=100, errors="replace"))
+    except ValueError:
+        return {}

@@ -1,0 +1,125 @@
+"""What an event becomes: a Sale, a Lead, or neither. Sources say so through these, with what they read as a Submission."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from app.model import Lead, Mapped, Mark, Rules, Sale, Who
+from app.money import Money
+from app.sources.parse import body_hash
+from app.sources.submission import Submission, who_of
+
+Keys = tuple[str, ...]
+
+
+def sale(
+    source: str,
+    view: Submission,
+    rules: Rules,
+    money: Money | str,
+    *,
+    keys: Keys,
+    order_id: str | None = None,
+    event_name: str = "order_paid",
+    reason: str = "an order was paid",
+    metadata: Mapping[str, Any] | None = None,
+    who: Who | None = None,
+    **flags: Any,
+) -> Mapped:
+    """The Sale of `money`. A text instead of Money says what is missing, and parks it; nothing or less was not collected.
+
+    keys: ids that name this payment, the one to send first. who: instead of what `view` says. flags: of Mapped (hold, releases, …).
+    """
+    person = who_of(view, rules) if who is None else who
+    common = {**_envelope(view, keys), "keys": keys, "who": person, **flags}
+    if not keys and not isinstance(money, str):
+        money = "it has no id of the payment, so it could not be counted once"
+    if isinstance(money, str):
+        return Mapped(outcome="parked", reason=money, **common)
+    if money.minor <= 0:
+        teaches = bool(person.aliases)
+        return Mapped(
+            outcome="ignored",
+            reason="no money was collected: the amount is zero or negative",
+            **{**common, "teaches": teaches},
+        )
+    made = Sale(keys[0], money, order_id, event_name, metadata or {})
+    return Mapped(outcome="sale", reason=reason, sale=made, **common)
+
+
+def lead(
+    source: str,
+    view: Submission,
+    rules: Rules,
+    *,
+    event_name: str = "form_submitted",
+    reason: str = "a form was submitted",
+    **flags: Any,
+) -> Mapped:
+    """The Lead that a conversion becomes. Whether anybody is identified is judged centrally, for every source alike."""
+    return _of_a_lead(source, view, "lead", reason, who_of(view, rules), event_name, flags)
+
+
+def parked(
+    source: str, view: Submission, rules: Rules, missing: str, *, event_name: str = "form_submitted", **flags: Any
+) -> Mapped:
+    """A conversion that cannot be sent as it stands; `missing` is for people."""
+    return _of_a_lead(source, view, "parked", missing, who_of(view, rules), event_name, flags)
+
+
+def ignored(view: Submission, reason: str, rules: Rules | None = None, *, keys: Keys = (), **flags: Any) -> Mapped:
+    """Authentic, and not a conversion. What it says of its person is kept: flags such as `teaches` have it remembered."""
+    person = who_of(view, rules or Rules())
+    return Mapped(outcome="ignored", reason=reason, keys=keys, who=person, **_envelope(view, keys), **flags)
+
+
+def refunded(
+    view: Submission,
+    money: Money | str,
+    *,
+    reference: str | None,
+    keys: Keys,
+    status: str,
+    kind: Literal["refund", "dispute"] = "refund",
+) -> Mapped:
+    """Money that went back, or is disputed: it marks the Sale of `keys`. reference: unique to it, the same in each of its events,
+    of which the newest counts."""
+    if reference is None or not keys or isinstance(money, str) or money.minor <= 0:
+        return ignored(view, f"a {kind} is not sent, and this one does not say what it is of", keys=keys)
+    mark = Mark(kind, reference, money, status, view.occurred_at)
+    return ignored(view, f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)
+
+
+def event_id_of(view: Submission, keys: Keys = ()) -> str:
+    """The provider's id of the event, else its name and the submission's (or payment's) id, else a hash of the body."""
+    if view.event_id:
+        return view.event_id
+    own_id = view.submission_id or (keys[0] if keys else None)
+    if own_id:
+        joined = ":".join(part for part in (view.event, view.account, own_id) if part)
+        return joined if len(joined) <= 255 else body_hash(joined.encode())
+    return body_hash(view.body)
+
+
+def _envelope(view: Submission, keys: Keys) -> dict[str, Any]:
+    return {
+        "event_id": event_id_of(view, keys),
+        "event_type": view.event,
+        "account": view.account,
+        "occurred_at": view.occurred_at,
+    }
+
+
+def _of_a_lead(
+    source: str,
+    view: Submission,
+    outcome: Literal["lead", "parked"],
+    reason: str,
+    who: Who,
+    event_name: str,
+    flags: Mapping[str, Any],
+) -> Mapped:
+    submission_id = view.submission_id
+    metadata = {"source": source, "form": view.form, "event": view.event}
+    keys = (submission_id, *view.other_ids) if submission_id else ()
+    made = Lead(submission_id or event_id_of(view), event_name, metadata={k: v for k, v in metadata.items() if v})
+    return Mapped(outcome=outcome, reason=reason, keys=keys, who=who, lead=made, **_envelope(view, ()), **flags)
