@@ -14,6 +14,7 @@ from app.ledger.engine import Ledger
 from app.ledger.failures import is_contention
 from app.ledger.migrations.online import FLOOR
 from app.ledger.schema_differences import differences
+from app.ledger.transaction import Tx
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 UPGRADE_LOCK = 7236491
@@ -156,6 +157,7 @@ def _prepare(ledger: Ledger, prepare: Callable[[Connection], None]) -> None:
     """Runs `prepare` outside a transaction, on a connection that is closed afterwards."""
     with ledger.autocommit() as connection:
         if not ledger.is_sqlite:
+            Tx(connection, is_sqlite=False, clock=time.time).set_deadline(None)
             connection.execute(text("SET statement_timeout = 0"))
             connection.execute(text("SET lock_timeout = 0"))  # nobody waits behind what is built concurrently
         prepare(connection)
