@@ -4,11 +4,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.config.destinations import MAIN, SANDBOX
+from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings
-from app.destinations.formats.registry import dialect_of
-from app.destinations.target import destinations_of
+from app.destinations.target import destinations_of, formats_of
 from app.errors import ConfigurationError
 from app.intake.verify_and_map import Intake, configured_sources
 from app.ledger.engine import Ledger
@@ -79,18 +78,20 @@ def make_policy(settings: Settings) -> Policy:
 
 def make_routes(settings: Settings) -> list[Route]:
     """Which destinations new conversions go to. Raises ConfigurationError where a filter names a source that there is not."""
-    routes = []
+    tables: dict[str, RouteTable] = dict(settings.destination_tables)
     if settings.is_sandbox or settings.destination_url is not None:
-        name = SANDBOX if settings.is_sandbox else MAIN
-        routes.append(Route(name, dialect_of(settings.destination_format, settings.destination_amount_unit)))
+        tables = {SANDBOX if settings.is_sandbox else MAIN: settings.main_route, **tables}
+    formats = formats_of(settings)
+    routes = []
     known = all_sources(settings.config, settings.config_path)
-    for name, table in settings.destination_tables.items():
+    for name, table in tables.items():
         unknown = sorted(set(table.sources or ()) - set(known))
         if unknown:
             where = f"{settings.config_path}: destinations.{name}.sources"
             raise ConfigurationError(f"{where}: there is no source called {unknown[0]}")
         sources = None if table.sources is None else frozenset(table.sources)
-        routes.append(Route(name, dialect_of(table.format, table.amount_unit), frozenset(table.kinds), sources))
+        first_touch = None if table.touch is None else table.touch == "first"
+        routes.append(Route(name, formats[name], frozenset(table.kinds), sources, first_touch))
     return routes
 
 

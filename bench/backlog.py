@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.intake.verify_and_map import kept_headers
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Route
@@ -18,7 +18,7 @@ HEADERS = {"content-type": "application/json; charset=utf-8", "user-agent": "Str
 def fill(database_url: str, count: int) -> None:
     """Records `count` purchases of as many persons, each with one delivery to "main", due now."""
     ledger, purchases, rules = Ledger(database_url), Purchases(), Rules()
-    policy = Policy(rules, [Route("main", dialect_of("events", "major"))])
+    policy = Policy(rules, [Route("main", format_of("events"))])
     while count > 0:
         arrivals = []
         for _ in range(min(GROUP, count)):

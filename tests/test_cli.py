@@ -71,6 +71,25 @@ def lines(result: Result) -> list[dict[str, Any]]:
 # map
 
 
+def test_map_shows_the_request_that_a_destination_would_be_sent(bridge, tmp_path):
+    files = [FIXTURES / "stripe" / name for name in ("checkout_payment.json", "product_created.json")]
+    table = '[destinations.dub]\nurl = "https://dub.example"\ntoken_env = "CRM_TOKEN"\nformat = "dub"\n'
+    (tmp_path / "bridge.toml").write_text(table)
+    settings = {"BRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "CRM_TOKEN": "a-secret-token"}
+    result = bridge("map", "stripe", *files, "--destination", "dub", **settings)
+    sale, ignored = lines(result)
+    assert list(sale) == [*LINE, "request"]
+    request = sale["request"]
+    assert (request["method"], request["url"]) == ("POST", "https://dub.example/track/sale")
+    assert request["headers"]["Authorization"] == "Bearer ***"
+    assert request["headers"]["Idempotency-Key"] == sale["dedupe_keys"][0]
+    assert request["body"]["amount"] == round(sale["payload"]["amount"] * 100)
+    assert ignored["request"] is None
+    assert "a-secret-token" not in result.output
+    unknown = bridge("map", "stripe", *files, "--destination", "crm", **settings)
+    assert (unknown.exit_code, "there are dub" in unknown.output) == (2, True)
+
+
 def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tmp_path):
     files = [FIXTURES / name for name in ("checkout_payment.json", "product_created.json")]
     result = bridge("map", "stripe", *files, BRIDGE_HOME=str(tmp_path / "none"), STRIPE_WEBHOOK_SECRET="")

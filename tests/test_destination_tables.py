@@ -1,5 +1,6 @@
 """[destinations.<name>] of bridge.toml: read, refused with file and key, and what each is sent."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -41,7 +42,7 @@ def test_each_table_is_a_destination_beside_the_one_of_destination_url(with_toml
     assert (main.name, main.url, main.token) == ("main", "https://main.example", "token-of-main")
     assert (crm.name, crm.url, crm.token) == ("crm", "https://crm.example/hooks", "token-of-the-crm")
     assert (crm.concurrency, crm.rate, crm.timeout_seconds, crm.allow_private) == (4, 2.5, 3, False)
-    assert type(crm.dialect).__name__ == "Track"
+    assert type(crm.format).__name__ == "Track"
 
 
 def test_tables_alone_do_without_the_sandbox(with_toml):
@@ -71,7 +72,12 @@ WRONG = [
     (CRM + "rate = 0", {}, "destinations.crm.rate: must be more than 0"),
     (CRM + "kinds = []", {}, "destinations.crm.kinds: "),
     (CRM + 'kinds = ["refund"]', {}, "destinations.crm.kinds.0: must be 'sale' or 'lead'"),
-    (CRM.replace("crm]", "main]"), MAIN, "destinations.main: that name is the one of DESTINATION_URL"),
+    (CRM.replace("crm]", "main]"), MAIN, "destinations.main.url: that name is the one of DESTINATION_URL; remove url"),
+    ("[destinations.main]\nrate = 5", MAIN, "destinations.main.rate: is not known; known are kinds, sources, touch"),
+    ('[destinations.main]\ntouch = "last"', {}, "destinations.main.url: is missing"),
+    (CRM + 'touch = "middle"', {}, "destinations.crm.touch: must be 'first' or 'last'"),
+    (CRM + 'event_names = {order_paid = "{order}"}', {}, "destinations.crm.event_names.order_paid: may use {form}"),
+    (CRM + 'event_names = {order_paid = ""}', {}, "destinations.crm.event_names.order_paid: must be 1 character"),
     (CRM.replace("crm]", "sandbox]"), {}, "destinations.sandbox: that name is the bridge's own"),
     (CRM.replace("crm]", '"C R M"]'), {}, "destinations.C R M: a name is 1 to 40 of"),
     (CRM.replace("crm.example", "127.0.0.1"), {}, "destinations.crm.url points at 127.0.0.1, a private address: set"),
@@ -115,3 +121,54 @@ def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_thr
     with ledger.read() as tx:
         rows = tx.run("SELECT destination, kind FROM deliveries ORDER BY destination, kind").all()
     assert [" ".join(row) for row in rows] == sent
+
+
+def payloads(ledger, settings, *arrivals):
+    policy = make_policy(settings)
+    ledger.transact(lambda tx: record(tx, list(arrivals), policy))
+    with ledger.read() as tx:
+        rows = tx.run("SELECT destination, kind, payload FROM deliveries ORDER BY id").all()
+    return {(destination, kind): json.loads(payload) for destination, kind, payload in rows}
+
+
+def arrival_of(source, body, settings):
+    inbound = Inbound(body, {k.lower(): v for k, v in stripe_headers(body).items()})
+    return Arrival(source.name, source.map(inbound, settings.rules), inbound, {}, datetime.now(UTC))
+
+
+def test_each_destination_counts_the_click_that_it_is_configured_for(with_toml, ledger):
+    text = f'[destinations.main]\ntouch = "last"\n{CRM}format = "dub"\n'
+    settings = with_toml(text, **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
+    form = json.loads(LEAD)
+    form["form_response"]["hidden"] = {"user_id": "user_1", "clickId": "clk_first"}
+    lead = arrival_of(TYPEFORM, json.dumps(form).encode(), settings)
+    sale = arrival_of(STRIPE, checkout(1), settings)  # of the same person, with clk_1
+    found = payloads(ledger, settings, lead, sale)
+    assert found[("main", "sale")]["clickId"] == "clk_1"
+    assert found[("crm", "sale")]["clickId"] == "clk_first"
+
+
+def test_events_are_called_at_each_destination_what_it_is_configured_for(with_toml, ledger):
+    names = 'event_names = {form_submitted = "Form: {form}", checkout_completed = "Purchase"}'
+    text = f'[destinations.main]\n{names}\n{CRM}format = "track"\n'
+    settings = with_toml(text, **MAIN, DESTINATION_FORMAT="dub", STRIPE_ALLOW_TEST_EVENTS="1")
+    found = payloads(ledger, settings, arrival_of(TYPEFORM, LEAD, settings), arrival_of(STRIPE, checkout(1), settings))
+    assert {key: payload["eventName"] for key, payload in found.items()} == {
+        ("main", "lead"): "Form: T",
+        ("main", "sale"): "Purchase",
+        ("crm", "lead"): "form_submitted",
+        ("crm", "sale"): "checkout_completed",
+    }
+
+
+def test_main_may_be_sent_some_conversions_alone(with_toml, ledger):
+    settings = with_toml('[destinations.main]\nkinds = ["lead"]', **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
+    found = payloads(ledger, settings, arrival_of(TYPEFORM, LEAD, settings), arrival_of(STRIPE, checkout(1), settings))
+    assert list(found) == [("main", "lead")]
+
+
+def test_an_event_name_that_needs_a_form_stays_as_it_is_where_the_form_is_not_known(with_toml, ledger):
+    text = CRM + 'format = "dub"\nevent_names = {checkout_completed = "{form}"}'
+    settings = with_toml(text, STRIPE_ALLOW_TEST_EVENTS="1")
+    found = payloads(ledger, settings, arrival_of(STRIPE, checkout(1), settings))
+    assert found[("crm", "sale")]["eventName"] == "checkout_completed"

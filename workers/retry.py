@@ -1,50 +1,18 @@
-"""When to try again, and what an answer means. Pure: the clock and the dice are arguments."""
+"""When to try again. Pure: the clock and the dice are arguments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from app.destinations.formats.base import Refusal
-from app.ledger.forwarding.outcomes import Result
+from app.model import AttemptResult
 
 LONGEST_RETRY_AFTER_SECONDS = 86400
 JITTER = 0.2
 """Each delay is multiplied by 0.8 to 1.2 at random, so that what failed together does not return together."""
-ALREADY_THERE = 409
-TRANSIENT = frozenset({408, 425, 429})
-UNAUTHORIZED = frozenset({401, 403})
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an answer means for a delivery, and why, in words for the person at the dashboard."""
-
-    result: Result
-    error: str | None = None
-
-
-def judge(status: int, refusal: Refusal | None) -> Verdict:
-    """The class of an answer. `refusal`: what the format says of it beyond its status."""
-    if refusal is not None:
-        return Verdict("transient" if refusal.is_transient else "permanent", refusal.reason)
-    if 200 <= status <= 299:
-        return Verdict("delivered")
-    if status == ALREADY_THERE:
-        return Verdict("delivered")
-    if status in UNAUTHORIZED:
-        return Verdict("unauthorized", f"answered {status}: the token is not accepted")
-    if status in TRANSIENT:
-        return Verdict("transient", f"answered {status}")
-    if status >= 500 or status < 200:
-        return Verdict("unknown", f"answered {status}")
-    if 300 <= status <= 399:
-        return Verdict("redirected", f"answered {status}: redirects are not followed")
-    return Verdict("permanent", f"answered {status}: the destination rejected this payload")
 
 
 def due_after(
-    result: Result,
+    result: AttemptResult,
     tries: int,
     schedule: Sequence[float],
     *,
@@ -56,7 +24,7 @@ def due_after(
 
     tries: attempts of this schedule, with the one just made; dice: 0 to 1; retry_after_seconds is a floor, at most a day.
     """
-    if result in ("delivered", "permanent"):
+    if result in ("delivered", "permanent", "unattributed"):
         return None
     if result in ("unauthorized", "redirected"):
         return now_ms

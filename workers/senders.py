@@ -18,13 +18,14 @@ from typing import Any
 import uvloop
 
 from app.destinations.connect import Resolver
+from app.destinations.formats.base import Sent, Verdict
 from app.destinations.http import Answer, AnswerLost
 from app.destinations.target import Destination, DestinationClient
 from app.errors import TransientDeliveryError
 from app.ledger.actions.edit import is_edited
 from app.ledger.forwarding.claims import Claimed
-from app.ledger.forwarding.outcomes import Outcome, Result
-from workers.retry import ALREADY_THERE, Verdict, due_after, judge, retry_after
+from app.ledger.forwarding.outcomes import Outcome
+from workers.retry import due_after, retry_after
 
 LONGEST_KEPT = 16 * 1024
 """How much of an answer is kept beside its attempt, in characters."""
@@ -169,39 +170,35 @@ class SenderPool:
     async def _attempt(self, claimed: Claimed) -> Outcome:
         started_at, started = time.time(), time.perf_counter()
         answer: Answer | None = None
-        result: Result
-        error: str | None
         try:
-            answer = await self._client.send(claimed.kind, claimed.payload.encode(), claimed.dedupe_key)
+            now = datetime.fromtimestamp(started_at, UTC)
+            answer = await self._client.send(claimed.kind, claimed.payload, claimed.dedupe_key, now)
+            verdict = self.destination.format.verdict(answer, _sent(claimed))
         except AnswerLost as lost:
-            result, error = "unknown", str(lost)
+            verdict = Verdict("unknown", str(lost))
         except TransientDeliveryError as failed:
-            result, error = "transient", str(failed)
+            verdict = Verdict("transient", str(failed))
         except Exception as bug:  # noqa: BLE001 - a bug here must cost an attempt, not a sender
-            result, error = "unknown", f"the bridge failed: {type(bug).__name__}"
-        else:
-            verdict = judge(answer.status, self.destination.dialect.refusal(answer.status, answer.body))
-            if answer.status == ALREADY_THERE and is_edited(claimed.dedupe_key):
-                verdict = Verdict("permanent", "answered 409: it has this one already, as it was before the edit")
-            result, error = verdict.result, verdict.error
-        now = time.time()
-        wait = retry_after(answer.headers, datetime.fromtimestamp(now, UTC)) if answer else None
+            verdict = Verdict("unknown", f"the bridge failed: {type(bug).__name__}")
+        ended_at = time.time()
+        wait = retry_after(answer.headers, datetime.fromtimestamp(ended_at, UTC)) if answer else None
         tries = claimed.attempts + 1 - claimed.schedule_start
         due_at = due_after(
-            result,
+            verdict.result,
             tries,
             self._schedule,
-            now_ms=int(now * 1000),
+            now_ms=int(ended_at * 1000),
             dice=random.random(),  # noqa: S311 - jitter
             retry_after_seconds=wait,
         )
         return Outcome(
             claimed,
-            result,
+            verdict.result,
             int(started_at * 1000),
             int((time.perf_counter() - started) * 1000),
             status=answer.status if answer else None,
-            error=self._redact(error) if error else None,
+            error=self._redact(verdict.error) if verdict.error else None,
+            note=verdict.note or (claimed.note if due_at is not None else None),
             answer_headers=self._redact(json.dumps(answer.headers)) if answer else None,
             answer_body=self._redact(answer.body[:LONGEST_KEPT].decode("utf-8", "replace")) if answer else None,
             due_at=due_at,
@@ -210,3 +207,15 @@ class SenderPool:
     def _redact(self, text: str) -> str:
         """A destination that repeats our token must not get it into the ledger."""
         return text.replace(self.destination.token, "***").replace("\x00", "\ufffd")[:LONGEST_KEPT]
+
+
+def _sent(claimed: Claimed) -> Sent:
+    return Sent(
+        claimed.kind,
+        claimed.payload,
+        attempts=claimed.attempts,
+        tries=claimed.attempts - claimed.schedule_start,
+        last_status=claimed.last_status,
+        note=claimed.note,
+        is_edited=is_edited(claimed.dedupe_key),
+    )

@@ -11,7 +11,8 @@ import click
 
 from app.bootstrap import open_ledger
 from app.cli.table import print_table
-from app.config.settings import load_settings
+from app.config.settings import Settings, load_settings
+from app.destinations.target import Destination, destinations_of
 from app.intake.dry_run import explain
 from app.ledger.reading.deliveries import all_deliveries
 from app.ledger.reading.events import all_events
@@ -25,11 +26,18 @@ from app.sources.catalog import content_type_of, source_called
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--content-type", help="Instead of what the file's name says.")
 @click.option("-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header that came with the body.")
-def map_files(source: str, files: tuple[Path, ...], content_type: str | None, headers: tuple[str, ...]) -> None:
+@click.option("--destination", metavar="NAME", help="Show the request that this destination would be sent as well.")
+def map_files(
+    source: str,
+    files: tuple[Path, ...],
+    content_type: str | None,
+    headers: tuple[str, ...],
+    destination: str | None,
+) -> None:
     """Show what raw bodies would become: a dry run. Checks no signature, stores nothing. One JSON object a line."""
     settings = load_settings()
     found = source_called(source, settings.config, settings.config_path)
-    given = headers_of(headers)
+    given, target = headers_of(headers), _destination(settings, destination) if destination else None
     unreadable = False
     for path in files:
         try:
@@ -40,9 +48,18 @@ def map_files(source: str, files: tuple[Path, ...], content_type: str | None, he
             continue
         kind = content_type or content_type_of(path.name, body)
         inbound = Inbound(body, {"content-type": kind, **given})
-        line = explain(found, inbound, settings.rules, datetime.now(UTC))
+        line = explain(found, inbound, settings.rules, datetime.now(UTC), target)
         click.echo(json.dumps({"file": str(path), **line}, ensure_ascii=False))
     sys.exit(1 if unreadable else 0)
+
+
+def _destination(settings: Settings, name: str) -> Destination:
+    known = {one.name: one for one in destinations_of(settings)}
+    if name not in known:
+        raise click.BadParameter(
+            f"there is no destination called {name}; there are {', '.join(known)}", param_hint="--destination"
+        )
+    return known[name]
 
 
 @click.command()

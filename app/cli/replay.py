@@ -10,7 +10,7 @@ from app.cli.act import nudge
 from app.config.settings import Settings, load_settings
 from app.errors import DeliveryNotFound
 from app.intake.remap import remap_parked
-from app.ledger.actions.replay import Mended, replay_all
+from app.ledger.actions.replay import REPLAYABLE, Mended, replay_all
 from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
@@ -40,7 +40,7 @@ class _Chosen:
 @click.command()
 @click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="These deliveries.")
 @click.argument("more", nargs=-1, type=int, metavar="")
-@click.option("--status", type=click.Choice(["dead", "discarded", "retrying", "pending"]), help="All of this status.")
+@click.option("--status", type=click.Choice(REPLAYABLE), help="All of this status.")
 @click.option("--to", metavar="DEST", help="Send to this destination what it did not get yet: by --id or --since.")
 @click.option("--since", help="With --status or --to: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
 @click.option("--until", help="With --to: recorded before.")

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from app.config.setting_types import DestinationUrl, VariableName
+from app.config.setting_types import DestinationUrl, FormatName, VariableName
 from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
 
@@ -14,26 +14,47 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SANDBOX = "sandbox"
 MAIN = "main"
 """The one of DESTINATION_URL."""
+Table = TypeVar("Table", bound=BaseModel)
 
 
-class DestinationTable(BaseModel):
-    """One table. token_env names the environment variable that holds the bearer token; the token itself stays out of files.
+def _name_template(text: str) -> str:
+    """An event's name that may use {form}. Raises ValueError."""
+    if set(re.findall(r"\{[^{}]*\}", text)) - {"{form}"} or re.search(r"[{}]", text.replace("{form}", "")):
+        raise ValueError("may use {form}, and no other braces")
+    return text
 
-    kinds and sources say which conversions it is sent; without them it is sent all.
+
+EventName = Annotated[str, Field(min_length=1, max_length=255)]
+NameTemplate = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_name_template)]
+
+
+class RouteTable(BaseModel):
+    """Which conversions a destination is sent, and as what. kinds and sources: without them it is sent all.
+
+    [destinations.main] is such a table where DESTINATION_URL is set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    kinds: tuple[Literal["sale", "lead"], ...] = Field(("sale", "lead"), min_length=1)
+    sources: tuple[str, ...] | None = Field(None, min_length=1)
+    touch: Literal["first", "last"] | None = None
+    """Which click counts; None: as [attribution] says."""
+    event_names: dict[EventName, NameTemplate] = Field(default_factory=dict)
+    """What events are called there, by their own names (form_submitted, order_paid, …)."""
+
+
+class DestinationTable(RouteTable):
+    """One table. token_env names the environment variable that holds the bearer token; the token itself stays out of files."""
+
     url: DestinationUrl
     token_env: VariableName
-    format: Literal["events", "track", "dub"] = "events"
+    format: FormatName = "events"
     amount_unit: Literal["major", "minor"] = "major"
     concurrency: int = Field(32, ge=1, le=1000)
     rate: float | None = Field(None, gt=0, le=1_000_000)
     timeout: float = Field(10, gt=0, le=120)
     allow_private: bool = False
-    kinds: tuple[Literal["sale", "lead"], ...] = Field(("sale", "lead"), min_length=1)
-    sources: tuple[str, ...] | None = Field(None, min_length=1)
 
 
 def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> dict[str, DestinationTable]:
@@ -50,12 +71,27 @@ def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> d
             raise ConfigurationError(
                 f"{path}: destinations.{name}: a name is 1 to 40 of a-z, 0-9, - and _ and begins with a letter"
             )
-        if name == SANDBOX or (name == MAIN and has_main):
-            whose = "the bridge's own" if name == SANDBOX else "the one of DESTINATION_URL"
-            raise ConfigurationError(f"{path}: destinations.{name}: that name is {whose}; choose another")
-        try:
-            found[name] = DestinationTable.model_validate(table)
-        except ValidationError as error:
-            wrong = what_is_wrong(error, DestinationTable, ("destinations", name))
-            raise ConfigurationError(f"{path}: {wrong}") from None
+        if name == MAIN and has_main:
+            continue
+        if name == SANDBOX:
+            raise ConfigurationError(f"{path}: destinations.{name}: that name is the bridge's own; choose another")
+        found[name] = _checked(DestinationTable, table, path, name)
     return found
+
+
+def read_main(config: Mapping[str, Any], path: object) -> RouteTable:
+    """[destinations.main] beside DESTINATION_URL: options alone. Raises ConfigurationError that names file and key."""
+    table = config.get("destinations", {}).get(MAIN, {})
+    if isinstance(table, dict) and "url" in table:
+        raise ConfigurationError(
+            f"{path}: destinations.{MAIN}.url: that name is the one of DESTINATION_URL; remove url, or choose another name"
+        )
+    return _checked(RouteTable, table, path, MAIN)
+
+
+def _checked(model: type[Table], table: object, path: object, name: str) -> Table:
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        wrong = what_is_wrong(error, model, ("destinations", name))
+        raise ConfigurationError(f"{path}: {wrong}") from None

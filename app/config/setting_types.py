@@ -7,8 +7,10 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 from app.config.shapes import bearer_token, own_token, stripe_api_key
+from app.destinations.formats.registry import FORMATS
 
 APPENDED = ("/track/sale", "/track/lead")
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
@@ -47,6 +49,14 @@ def destination_url(value: str) -> str:
     if ending is not None:
         raise ValueError(f"must be the base URL: remove {ending} from its end, which is appended by itself")
     return value
+
+
+def format_name(name: str) -> str:
+    """`name`, of a destination's format. Raises PydanticCustomError, as pydantic does for a Literal."""
+    if name not in FORMATS:
+        *first, last = [repr(one) for one in FORMATS]
+        raise PydanticCustomError("literal_error", "must be {expected}", {"expected": f"{', '.join(first)} or {last}"})
+    return name
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -138,6 +148,7 @@ def _secret(check: Callable[[str], str]) -> AfterValidator:
 
 WebUrl = Annotated[str, AfterValidator(web_url)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
+FormatName = Annotated[str, AfterValidator(format_name)]
 DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url)]
 SecretUrl = Annotated[SecretStr, _secret(web_url)]
 DatabaseUrl = Annotated[SecretStr, _secret(_database_url)]

@@ -21,7 +21,7 @@ from app.config.bridge_toml import (
     read_table,
     read_test_events,
 )
-from app.config.destinations import DestinationTable, read_tables
+from app.config.destinations import DestinationTable, RouteTable, read_main, read_tables
 from app.config.env_file import load_env_file
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
 from app.config.proxies import Proxies
@@ -32,6 +32,7 @@ from app.config.setting_types import (
     BearerToken,
     DatabaseUrl,
     DestinationUrl,
+    FormatName,
     Host,
     InAnyCase,
     Networks,
@@ -80,7 +81,7 @@ class Settings(BaseSettings):
     require_click_id: bool = False
     destination_url: DestinationUrl | None = None
     destination_token: BearerToken | None = None
-    destination_format: Literal["events", "track", "dub"] = "events"
+    destination_format: FormatName = "events"
     destination_amount_unit: Literal["major", "minor"] = "major"
     destination_concurrency: int = Field(32, ge=1, le=1000)
     destination_rate: float | None = Field(None, gt=0, le=1_000_000)
@@ -112,6 +113,12 @@ class Settings(BaseSettings):
     def is_sandbox(self) -> bool:
         """No destination is configured: what is sent goes to the bridge's own."""
         return self.destination_url is None and not self.config.get("destinations")
+
+    @cached_property
+    def main_route(self) -> RouteTable:
+        """[destinations.main] beside DESTINATION_URL. Raises ConfigurationError."""
+        has_main = self.destination_url is not None
+        return read_main(self.config, self.config_path) if has_main else RouteTable()
 
     @cached_property
     def destination_tables(self) -> Mapping[str, DestinationTable]:

@@ -21,7 +21,8 @@ def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str,
     """The first complaint about a table of bridge.toml, as "key: what to do"."""
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "extra_forbidden":
-        text = f"is not known; known are {', '.join(model.model_fields)}"
+        fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
+        text = f"is not known; known are {', '.join(name for name, _ in fields)}"
     else:
         text = _plain(first, quoted=True)
     return f"{'.'.join(str(part) for part in (*at, *first['loc']))}: {text}"

@@ -4,15 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from app.config.destinations import MAIN, SANDBOX
 from app.config.settings import Settings
 from app.destinations.connect import Endpoint, Resolver, is_private, tls_context
-from app.destinations.formats.base import Dialect
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.base import Format, Options
+from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer, Client
 from app.errors import ConfigurationError
+from app.model import Kind
 
 USER_AGENT = "conversion-bridge/0.1"
 STOP_MARGIN_SECONDS = 2.0
@@ -22,12 +24,12 @@ LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Who we send to. `url` is the base to which /track/<kind> is appended; timeout_seconds bounds a whole request."""
+    """Who we send to. `url` is the base to which the format appends its path; timeout_seconds bounds a whole request."""
 
     name: str
     url: str
     token: str
-    dialect: Dialect
+    format: Format
     timeout_seconds: float = 10
     concurrency: int = 32
     rate: float | None = None
@@ -46,6 +48,10 @@ class Destination:
     def path(self) -> str:
         """The path of `url`, as a request line can carry it, without a slash at its end."""
         return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+
+    def url_of(self, kind: Kind) -> str:
+        """Where a conversion of this kind is sent."""
+        return self.url + self.format.request(kind, "{}", "", "", datetime.now(UTC)).path
 
     def endpoint(self) -> Endpoint:
         """Where to connect. Loads the list of certificates where it is https."""
@@ -67,21 +73,15 @@ class DestinationClient:
     def __init__(self, destination: Destination, resolver: Resolver | None = None) -> None:
         self._destination = destination
         self._client = Client(destination.endpoint(), destination.timeout_seconds, resolver)
-        self._headers = {
-            "Authorization": f"Bearer {destination.token}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": USER_AGENT,
-        }
 
-    async def send(self, kind: str, payload: bytes, key: str) -> Answer:
-        """Posts `payload`, to the byte, to /track/<kind>. Any status is an Answer.
+    async def send(self, kind: Kind, payload: str, key: str, now: datetime) -> Answer:
+        """Sends `payload`, to the byte, in the request of the destination's format. Any status is an Answer.
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
-        path = f"{self._destination.path}/track/{kind}"
-        headers = {**self._headers, "Idempotency-Key": idempotency_key(key)}
-        return await self._client.request("POST", path, headers, payload)
+        asked = self._destination.format.request(kind, payload, key, self._destination.token, now)
+        headers = {"User-Agent": USER_AGENT, **asked.headers}
+        return await self._client.request(asked.method, self._destination.path + asked.path, headers, asked.body)
 
     def close(self) -> None:
         """Closes idle connections. Idempotent."""
@@ -91,7 +91,7 @@ class DestinationClient:
 def destinations_of(settings: Settings) -> list[Destination]:
     """Who receives conversions: the one of DESTINATION_URL and those of bridge.toml; with none of either, the bridge's own
     sandbox. Raises ConfigurationError."""
-    found = []
+    found, formats = [], formats_of(settings)
     if settings.is_sandbox:
         if settings.secret_key is None:
             raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` generates one)")
@@ -112,7 +112,7 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 name,
                 table.url,
                 settings.token_of(name),
-                dialect_of(table.format, table.amount_unit),
+                formats[name],
                 table.timeout,
                 table.concurrency,
                 table.rate,
@@ -121,6 +121,17 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 settings.proxies.of(table.url),
             )
         )
+    return found
+
+
+def formats_of(settings: Settings) -> dict[str, Format]:
+    """The format of each destination, by its name; needs no token. Raises ConfigurationError."""
+    found = {}
+    if settings.is_sandbox or settings.destination_url is not None:
+        options = Options(settings.destination_amount_unit, settings.main_route.event_names)
+        found[SANDBOX if settings.is_sandbox else MAIN] = format_of(settings.destination_format, options)
+    for name, table in settings.destination_tables.items():
+        found[name] = format_of(table.format, Options(table.amount_unit, table.event_names))
     return found
 
 
@@ -142,7 +153,7 @@ def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_
         name,
         url,
         token,
-        dialect_of(settings.destination_format, settings.destination_amount_unit),
+        formats_of(settings)[name],
         settings.destination_timeout,
         settings.destination_concurrency,
         settings.destination_rate,
@@ -160,8 +171,3 @@ def _check_public(url: str, allow_private: bool, where: str, leave: str) -> None
 def sandbox_token(secret_key: str) -> str:
     """The bearer token of the bridge's own sandbox: web and workers both derive it."""
     return hashlib.sha256(b"sandbox:" + secret_key.encode()).hexdigest()
-
-
-def idempotency_key(key: str) -> str:
-    """`key` with everything but A-Z a-z 0-9 . _ : - percent-encoded, as a header can carry it."""
-    return quote(key, safe=":").replace("~", "%7E")

@@ -3,14 +3,17 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from app.destinations.formats.events import Events
+from app.destinations.target import Destination
 from app.errors import MalformedEvent
 from app.model import Facts, Inbound, Mapped, Rules, dedupe_key
 from app.persons import NOBODY, customer_id_of, shown_phone
 from app.sources.base import Source
 
 
-def facts_of(mapped: Mapped, received_at: datetime, rules: Rules) -> Facts | None:
+def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -> Facts | None:
     """The facts of a conversion as its body alone tells them; None where it names no customer."""
     customer_id = customer_id_of(mapped.who, rules.phone_region)
     if customer_id is None:
@@ -25,28 +28,52 @@ def facts_of(mapped: Mapped, received_at: datetime, rules: Rules) -> Facts | Non
         phone=shown_phone(mapped.who.phone, rules.phone_region),
         sale=mapped.sale,
         lead=mapped.lead,
+        source=source,
     )
 
 
-def explain(source: Source, inbound: Inbound, rules: Rules, received_at: datetime) -> dict[str, Any]:
-    """One line of `bridge map`, less the file: outcome, reason, event_id, event_type, dedupe_keys, payload (dialect events)."""
+def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any]:
+    """The request that `destination` would be sent: {method, url, headers, body}, without the token."""
+    body = destination.format.body(facts).fields
+    asked = destination.format.request(facts.kind, to_json(body).decode(), key, "***", now)
+    url = destination.url + asked.path
+    return {"method": asked.method, "url": url, "headers": dict(asked.headers), "body": json_or_text(asked.body)}
+
+
+def json_or_text(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def explain(
+    source: Source, inbound: Inbound, rules: Rules, received_at: datetime, destination: Destination | None = None
+) -> dict[str, Any]:
+    """One line of `bridge map`, less the file: outcome, reason, event_id, event_type, dedupe_keys, payload (format events); with
+    a destination, the request that it would be sent as well (None where it would be sent none)."""
+    more: dict[str, Any] = {} if destination is None else {"request": None}
     try:
         mapped = source.map(inbound, rules)
     except MalformedEvent as error:
         blank: dict[str, Any] = {"event_id": None, "event_type": None, "dedupe_keys": [], "payload": None}
-        return {"outcome": "rejected", "reason": str(error), **blank}
+        return {"outcome": "rejected", "reason": str(error), **blank, **more}
     outcome, reason, payload = mapped.outcome, mapped.reason, None
+    keys = [dedupe_key(source.name, mapped, key) for key in mapped.keys]
     if mapped.outcome in ("sale", "lead"):
-        facts = facts_of(mapped, received_at, rules)
+        facts = facts_of(mapped, received_at, rules, source.name)
         if facts is None:
             outcome, reason = "parked", NOBODY
         else:
             payload = Events().body(facts).fields
+            if destination is not None:
+                more["request"] = request_to(destination, facts, keys[0], received_at)
     return {
         "outcome": outcome,
         "reason": reason,
         "event_id": mapped.event_id,
         "event_type": mapped.event_type,
-        "dedupe_keys": [dedupe_key(source.name, mapped, key) for key in mapped.keys],
+        "dedupe_keys": keys,
         "payload": payload,
+        **more,
     }

@@ -33,6 +33,7 @@ UNCLAIMED = text("due_at IS NOT NULL AND claim IS NULL")
 """Also so that PostgreSQL cannot take the index on what is due for the one on a person's open deliveries: where its statistics
 are from a time when nothing was open, both look empty to it."""
 DEAD = text("status = 'dead'")
+UNATTRIBUTED = text("status = 'unattributed'")
 REPEATED = text("received_count > 1")
 FAILED = text("status IN ('dead', 'retrying')")
 KIND = text("kind IS NOT NULL")
@@ -221,6 +222,7 @@ deliveries = Table(
         sqlite_where=FAILED,
     ),
     Index("ix_deliveries_person", "person_id"),
+    Index("ix_deliveries_unattributed", "person_id", postgresql_where=UNATTRIBUTED, sqlite_where=UNATTRIBUTED),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
 """omitted: what its format left out or shortened, a JSON array of sentences. note: what its destination's answer means beyond
@@ -247,8 +249,7 @@ attempts = Table(
     Column("answer_body", Text),
     Index("ix_attempts_delivery", "delivery_id", "id"),
 )
-"""result: delivered, transient, permanent, unknown (it may have been taken), unauthorized or redirected
-(which count as no attempt)."""
+"""result: one of model.AttemptResult. unauthorized and redirected count as no attempt."""
 
 destinations = Table(
     "destinations",

@@ -239,6 +239,7 @@ _WORDS = {
     "retrying": "its last attempt failed; the next one follows by itself",
     "dead": "it was tried often enough: see `bridge replay`",
     "discarded": "somebody discarded it",
+    "unattributed": "the destination knows no click or customer for it",
 }
 
 

@@ -74,8 +74,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
-    if (dialect := parts.dialect(SANDBOX)) is not None:
-        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), dialect))
+    if (wire := parts.format(SANDBOX)) is not None:
+        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), wire))
     app.wsgi_app = HeadAsGet(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["gateway"] = Gateway(
         app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks

@@ -6,7 +6,7 @@ import json
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import Unauthorized
 
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Format
 from app.destinations.target import sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
@@ -14,14 +14,14 @@ from app.ledger.transaction import Tx
 from app.model import Kind
 
 
-def problem_of(kind: Kind, payload: object, dialect: Dialect) -> str | None:
+def problem_of(kind: Kind, payload: object, wire: Format) -> str | None:
     """What is wrong with a payload by its format's rules; None where nothing is."""
     if not isinstance(payload, dict):
         return "the body must be a JSON object"
-    return dialect.problem(kind, payload)
+    return wire.problem(kind, payload)
 
 
-def create_blueprint(ledger: Ledger, secret_key: str, dialect: Dialect) -> Blueprint:
+def create_blueprint(ledger: Ledger, secret_key: str, wire: Format) -> Blueprint:
     blueprint = Blueprint("sandbox", __name__)
     token = sandbox_token(secret_key)
 
@@ -35,7 +35,7 @@ def create_blueprint(ledger: Ledger, secret_key: str, dialect: Dialect) -> Bluep
             payload = json.loads(text)
         except (ValueError, RecursionError):
             payload = None
-        problem = problem_of(kind, payload, dialect)
+        problem = problem_of(kind, payload, wire)
         key = request.headers.get("Idempotency-Key", "")
         row = (kind, key, problem, text.replace("\x00", "\ufffd"))
 

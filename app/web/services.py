@@ -7,7 +7,7 @@ from flask import flash, redirect, session
 from werkzeug.wrappers import Response
 
 from app.config.settings import Settings
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Format
 from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
@@ -29,9 +29,9 @@ class Parts:
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
 
-    def dialect(self, destination: str) -> Dialect | None:
+    def format(self, destination: str) -> Format | None:
         """The format of the destination of that name; None where it is not configured."""
-        return next((one.dialect for one in self.destinations if one.name == destination), None)
+        return next((one.format for one in self.destinations if one.name == destination), None)
 
 
 def actor() -> str:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.base import Sent
+from app.destinations.formats.registry import format_of
+from app.destinations.http import Answer
 from app.intake.verify_and_map import kept_headers
 from app.ledger import tables
 from app.ledger.actions import replay as actions_replay
@@ -30,7 +32,7 @@ from app.model import Inbound, Rules
 from app.sources.catalog import all_sources
 from tests.browser import example_bodies as bodies
 from tests.browser.example_bodies import Human
-from workers.retry import due_after, judge
+from workers.retry import due_after
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 SCHEDULE = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0)
@@ -59,7 +61,7 @@ class Shop:
         self._sources = all_sources({})
         self._policy = Policy(
             RULES,
-            [Route(destination, dialect_of("events", "major"))],
+            [Route(destination, format_of("events"))],
             person_hold_seconds=900,
             purchase_hold_seconds=900,
             deferred={"clerk": frozenset({"stripe"})},
@@ -161,7 +163,7 @@ class Shop:
             status, answer = 429, '{"error":{"code":"rate_limited","message":"Too many requests for this advertiser"}}'
         elif payload.get("clickId") == "clk_expired":
             status, answer = 404, '{"error":{"code":"click_not_found","message":"The click is older than 90 days"}}'
-        verdict = judge(status, None)
+        verdict = format_of("events").verdict(Answer(status, {}, answer.encode()), Sent(one.kind, one.payload))
         tries = one.attempts + 1 - one.schedule_start
         due_at = due_after(verdict.result, tries, SCHEDULE, now_ms=now, dice=self._dice.random())
         headers = json.dumps(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 import uvloop
 
 from app.destinations.connect import Endpoint, PrivateAddress, Resolver, connect, is_private, open_connection, public
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.base import header_text
+from app.destinations.formats.registry import format_of
 from app.destinations.http import LONGEST_ANSWER, Answer, AnswerLost, Client, Connection
-from app.destinations.target import Destination, DestinationClient, destinations_of, idempotency_key
+from app.destinations.target import Destination, DestinationClient, destinations_of
 from app.errors import ConfigurationError, TransientDeliveryError
 from tests.conftest import wait_for
 from tests.support.ports import Port
@@ -46,7 +48,8 @@ class Line:
             self.client._client._endpoint = replace(self.client._client._endpoint, tls=tls)
 
     def send(self, kind: str, payload: bytes, key: str) -> Answer:
-        return asyncio.run_coroutine_threadsafe(self.client.send(kind, payload, key), self.loop).result(100)
+        asked = self.client.send("lead" if kind == "lead" else "sale", payload.decode(), key, datetime.now(UTC))
+        return asyncio.run_coroutine_threadsafe(asked, self.loop).result(100)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.client.close)
@@ -67,7 +70,7 @@ def line_to() -> Iterator[Callable[..., Line]]:
         **options: Any,
     ) -> Line:
         options = {"allow_private": True, **options}
-        destination = Destination("main", url, "token", dialect_of("events"), timeout_seconds=timeout, **options)
+        destination = Destination("main", url, "token", format_of("events"), timeout_seconds=timeout, **options)
         made.append(Line(destination, resolver, tls))
         return made[-1]
 
@@ -102,7 +105,7 @@ def test_a_request_carries_token_key_and_the_payload_to_the_byte(line_to, destin
     ],
 )
 def test_a_key_is_percent_encoded_where_a_header_could_not_carry_it(key, sent):
-    assert idempotency_key(key) == sent
+    assert header_text(key) == sent
 
 
 def test_one_connection_serves_many_requests(line_to):
@@ -620,6 +623,6 @@ def test_a_private_destination_is_refused_at_the_start_unless_allowed(make_setti
 
 
 def test_the_print_of_a_token_changes_with_it_and_tells_nothing_of_it():
-    prints = {Destination("main", "http://x.example", "token", dialect_of("events")).token_print for _ in range(2)}
+    prints = {Destination("main", "http://x.example", "token", format_of("events")).token_print for _ in range(2)}
     assert len(prints) == 1
     assert "token" not in prints.pop()

@@ -4,13 +4,14 @@ import asyncio
 import socket
 import ssl
 from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 
 from app.alerts.post import AlertUnsent, post
 from app.config.proxies import Proxies
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.destinations.http import Client
 from app.destinations.probe import probe
 from app.destinations.target import Destination, DestinationClient, destinations_of
@@ -30,7 +31,7 @@ def proxy(destination):
 
 
 def send(destination: Destination) -> int:
-    return asyncio.run(DestinationClient(destination).send("sale", b"{}", "sale:x:1")).status
+    return asyncio.run(DestinationClient(destination).send("sale", "{}", "sale:x:1", datetime.now(UTC))).status
 
 
 def test_a_delivery_a_probe_and_an_alert_ignore_the_proxies_of_the_environment(
@@ -81,7 +82,7 @@ def test_https_goes_through_a_tunnel_and_the_certificate_is_that_of_the_destinat
 
     async def ask(tls: ssl.SSLContext | None) -> int:
         destination = Destination(
-            "main", "https://localhost", "token", dialect_of("events"), proxy=tunnel.url, allow_private=True
+            "main", "https://localhost", "token", format_of("events"), proxy=tunnel.url, allow_private=True
         )
         endpoint = destination.endpoint()
         client = Client(replace(endpoint, tls=tls or endpoint.tls), 30)
@@ -107,7 +108,7 @@ def test_a_proxy_that_opens_no_tunnel_means_that_nothing_was_sent(answer):
         connection.sendall(answer)
 
     with serving(serve) as server:
-        destination = Destination("main", "https://crm.example", "t", dialect_of("events"), proxy=server.url)
+        destination = Destination("main", "https://crm.example", "t", format_of("events"), proxy=server.url)
         with pytest.raises(TransientDeliveryError, match=r"cannot connect: .*the proxy (answered 407|did not open)"):
             send(destination)
 
@@ -156,7 +157,7 @@ def test_a_proxy_that_cannot_be_used_is_named_at_start_and_its_password_is_not_s
 
 
 def test_a_probe_refuses_a_private_address_as_a_delivery_does(destination):
-    target = Destination("main", destination.url, "token", dialect_of("events"))
+    target = Destination("main", destination.url, "token", format_of("events"))
     found = probe(target)
     assert not found.answers
     assert "127.0.0.1, a private address: set DESTINATION_ALLOW_PRIVATE=1" in found.text

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
@@ -223,7 +223,7 @@ def groups() -> list[int]:
 
 @pytest.fixture
 def writer(ledger: Ledger, groups: list[int]) -> Iterator[GroupWriter]:
-    policy = Policy(Rules(), [Route("main", dialect_of("events"))])
+    policy = Policy(Rules(), [Route("main", format_of("events"))])
     made = GroupWriter(ledger, policy, lambda receipts: groups.append(len(receipts)))
     yield made
     made.stop()

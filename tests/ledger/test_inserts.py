@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
@@ -100,7 +100,7 @@ def arrival(body: bytes) -> Arrival:
 
 @pytest.fixture
 def writer(ledger: Ledger) -> Iterator[GroupWriter]:
-    made = GroupWriter(ledger, Policy(Rules(), [Route("main", dialect_of("events"))]), lambda receipts: None)
+    made = GroupWriter(ledger, Policy(Rules(), [Route("main", format_of("events"))]), lambda receipts: None)
     yield made
     made.stop()
 
@@ -123,7 +123,7 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
     ledger: Ledger, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.ledger.engine.RETRIES", 1)  # a look from before the lock would end at a unique column
-    policy, (other,) = Policy(Rules(), [Route("main", dialect_of("events"))]), arrivals(1)
+    policy, (other,) = Policy(Rules(), [Route("main", format_of("events"))]), arrivals(1)
     with ledger.write() as tx:
         (mine,) = record(tx, [other], policy)
         pool = ThreadPoolExecutor(1)
@@ -139,7 +139,7 @@ def test_what_another_committed_while_we_waited_for_its_lock_is_seen(
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_group_that_waits_for_a_lock_holds_up_no_other(ledger: Ledger) -> None:
     held, free = arrivals(1, 2)
-    two = GroupWriter(ledger, Policy(Rules(), [Route("main", dialect_of("events"))]), lambda receipts: None, writers=2)
+    two = GroupWriter(ledger, Policy(Rules(), [Route("main", format_of("events"))]), lambda receipts: None, writers=2)
     pool = ThreadPoolExecutor(2)
     with ledger.write() as tx:
         tx.lock([held.event_key])
@@ -159,7 +159,7 @@ def test_two_writers_who_know_one_person_by_different_identifiers_both_teach(
     ledger: Ledger, writer: GroupWriter
 ) -> None:
     """None of the identifiers of the one is among those of the other, so no lock on those keeps them apart."""
-    policy, pool = Policy(Rules(), [Route("main", dialect_of("events"))]), ThreadPoolExecutor(1)
+    policy, pool = Policy(Rules(), [Route("main", format_of("events"))]), ThreadPoolExecutor(1)
     (first,) = arrivals(1)
     by_email = arrival(checkout(2, customer_details={"email": "p1@example.com", "phone": "+351912345678"}, metadata={}))
     by_id = arrival(checkout(3, customer_details={}, metadata={"user_id": "user_1", "clickId": "clk_new"}))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.ledger.actions.replay import discard, matching, replay
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import unidentified
@@ -64,7 +64,7 @@ PARTIAL = ("ix_deliveries_due", "ix_deliveries_person_open", "ix_deliveries_clai
 """Indexes that hold few rows of their table."""
 NAMES = ["stripe", "typeform"]
 RULES = Rules(accept_test_events=True)
-POLICY = Policy(RULES, [Route("main", dialect_of("events"))], person_hold_seconds=20, purchase_hold_seconds=90)
+POLICY = Policy(RULES, [Route("main", format_of("events"))], person_hold_seconds=20, purchase_hold_seconds=90)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger import postgres
 from app.ledger.engine import Ledger
@@ -253,7 +253,7 @@ def pooled_url(request: pytest.FixtureRequest, ledger_url: str) -> Iterator[str]
 def test_everything_works_behind_pgbouncer_in_transaction_mode(pooled_url: str, query: str):
     ledgers = [Ledger(pooled_url + query) for _ in range(2)]  # two processes: their statements share names
     check_schema(ledgers[0])
-    policy = Policy(Rules(), [Route("main", dialect_of("events"))])
+    policy = Policy(Rules(), [Route("main", format_of("events"))])
     writers = [GroupWriter(ledger, policy, lambda _: None, writers=2) for ledger in ledgers]
     with ThreadPoolExecutor(8) as pool:
         receipts = list(pool.map(lambda n: writers[n % 2].record(arrival_of(n)), range(160)))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from app.model import STATUSES
 from tests.support.makers import begin, checkout, one, settle, signed
 from tests.web.conftest import API
 
@@ -214,7 +215,10 @@ def test_stats_count_by_status_and_outcome(api, post, ledger):
     post(checkout(2))
     settle(ledger, "transient", retry=True, status=503, claimed=begin(ledger)[:1])
     found = api("stats").json
-    assert found["deliveries"] == {"pending": 1, "retrying": 1, "delivered": 0, "dead": 0, "discarded": 0}
+    assert found["deliveries"] == {
+        **dict.fromkeys(STATUSES, 0),
+        **{"pending": 1, "retrying": 1},
+    }
     assert found["events"] == {"sale": 2}
     assert found["repeats"] == 1
     assert found["workers_alive"] == 0

@@ -12,7 +12,7 @@ import structlog
 from click.testing import CliRunner
 
 from app.cli import main
-from app.destinations.formats.registry import DIALECTS, dialect_of
+from app.destinations.formats.registry import FORMATS, format_of
 from app.ledger.forwarding.claims import Claimed
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import API, Browser
@@ -47,7 +47,7 @@ LEAD = {
 }
 
 
-@pytest.fixture(params=DIALECTS)
+@pytest.fixture(params=FORMATS)
 def site(request: pytest.FixtureRequest, make_app: Callable[..., Any]) -> tuple[str, Browser]:
     app = make_app(DESTINATION_FORMAT=request.param)
     return request.param, Browser(app.test_client(), "password of the tests")
@@ -69,7 +69,7 @@ def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(site, ledger, ledger
     name, browser = site
     browser.client.post("/webhooks/stripe", **signed(checkout(1, amount_total=minor, currency=currency, **who)))
     (claimed,) = begin(ledger)
-    assert dialect_of(name).problem("sale", json.loads(claimed.payload)) is None
+    assert format_of(name).problem("sale", json.loads(claimed.payload)) is None
     settle(ledger, "permanent", claimed=[claimed], status=422, error="no")
     customer = "cus_bare" if who else "user_1"
     for path in ("/deliveries", "/failed", f"/deliveries/{claimed.id}"):
@@ -106,7 +106,7 @@ def test_a_lead_stands_everywhere_without_money(site, ledger, ledger_url, monkey
     assert browser.client.post("/webhooks/typeform", data=body, headers=headers).status_code == 200
     (claimed,) = begin(ledger)
     payload = json.loads(claimed.payload)
-    assert dialect_of(name).problem("lead", payload) is None
+    assert format_of(name).problem("lead", payload) is None
     assert payload.get("mode") == ("wait" if name == "dub" else None)
     for path in ("/deliveries", f"/deliveries/{claimed.id}"):
         assert browser.get(path).status_code == 200
@@ -122,7 +122,7 @@ def test_what_was_left_out_is_said_and_does_not_cost_the_sale(site, ledger, ledg
     who = {"customer_details": {"email": "o'brien&co@exämple.com", "name": "N" * 300}}
     browser.client.post("/webhooks/stripe", **signed(checkout(1, **who)))
     (claimed,) = begin(ledger)
-    assert dialect_of(name).problem("sale", json.loads(claimed.payload)) is None
+    assert format_of(name).problem("sale", json.loads(claimed.payload)) is None
     answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).json
     page = html.unescape(browser.get(f"/deliveries/{claimed.id}").text)
     assert any("was shortened to" in said for said in answer["omitted"])

@@ -127,8 +127,8 @@ def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger
     [
         ({"invoiceId": "pi_2"}, "cannot be changed: invoiceId"),
         ({"event": "lead"}, "cannot be changed: event"),
-        ({"customerExternalId": ""}, "must name the customer"),
-        ({"customerExternalId": None}, "must name the customer"),
+        ({"customerExternalId": ""}, "customerExternalId must not be empty"),
+        ({"customerExternalId": None}, "customerExternalId must be text in quotes"),
         ({}, "nothing was changed"),
     ],
 )
@@ -183,12 +183,12 @@ def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
 
 
 def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
-    from app.destinations.formats.registry import dialect_of
+    from app.destinations.formats.registry import format_of
     from app.destinations.target import Destination
     from workers.senders import EventLoop, SenderPool
 
     destination.answer = lambda _request: (409, {}, b"{}")
-    target = Destination("main", destination.url, "token", dialect_of("events", "major"), allow_private=True)
+    target = Destination("main", destination.url, "token", format_of("events"), allow_private=True)
     loop = EventLoop()
     pool = SenderPool(target, (5.0,), 1, loop)
     results = {}

@@ -398,7 +398,14 @@ def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
     settle(ledger, "permanent", status=422, error="no")
     with ledger.read() as tx:
         found = stats.stats(tx)
-    assert found["deliveries"] == {"pending": 0, "retrying": 0, "delivered": 4, "dead": 1, "discarded": 0}
+    assert found["deliveries"] == {
+        "pending": 0,
+        "retrying": 0,
+        "delivered": 4,
+        "unattributed": 0,
+        "dead": 1,
+        "discarded": 0,
+    }
     assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 
 

@@ -88,11 +88,11 @@ def test_only_this_bridge_s_own_token_is_taken(send, web, ledger):
 
 
 @sqlite_alone
-@pytest.mark.parametrize(("dialect", "currency"), [("track", "USD"), ("dub", "usd")])
-def test_in_the_other_dialects_what_they_require_is_checked(make_app, dialect, currency):
-    web = make_app(DESTINATION_FORMAT=dialect).test_client()
+@pytest.mark.parametrize(("name", "currency"), [("track", "USD"), ("dub", "usd")])
+def test_in_the_other_formats_what_they_require_is_checked(make_app, name, currency):
+    web = make_app(DESTINATION_FORMAT=name).test_client()
     right = {"eventName": "x", "customerExternalId": "u", "invoiceId": "in_1", "amount": 5, "currency": currency}
-    required = {"track": ["eventName"], "dub": []}[dialect]
+    required = {"track": ["eventName"], "dub": []}[name]
     for missing in (*required, "customerExternalId", "invoiceId", "amount", "currency"):
         payload = {k: v for k, v in right.items() if k != missing}
         answer = web.post("/sandbox/track/sale", json=payload, headers={"Authorization": f"Bearer {TOKEN}"})
@@ -101,14 +101,14 @@ def test_in_the_other_dialects_what_they_require_is_checked(make_app, dialect, c
 
 
 @sqlite_alone
-@pytest.mark.parametrize("dialect", ["events", "track", "dub"])
-def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settings, ledger, dialect):
+@pytest.mark.parametrize("name", ["events", "track", "dub"])
+def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settings, ledger, name):
     from tests.support.makers import begin, signed
 
-    app = make_app(DESTINATION_FORMAT=dialect)
+    app = make_app(DESTINATION_FORMAT=name)
     assert app.test_client().post("/webhooks/stripe", **signed(checkout())).status_code == 200
     (claimed,) = begin(ledger)
-    (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=dialect))
+    (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
     headers = {"Authorization": f"Bearer {destination.token}", "Idempotency-Key": claimed.dedupe_key}
     answer = app.test_client().post(f"/sandbox/track/{claimed.kind}", data=claimed.payload, headers=headers)
     assert (answer.status_code, answer.json) == (200, {"success": True, "kind": "sale"})

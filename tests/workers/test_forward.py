@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.destinations.target import Destination
 from app.errors import LedgerUnavailable
 from app.ledger import tables
@@ -52,9 +52,9 @@ class Office:
         """Starts a worker; returns its stop flag."""
         stop_seconds = options.pop("stop_seconds", None)
         fields = {"timeout_seconds": 3, "concurrency": 8, "allow_private": True, "url": self.place.url, **options}
-        url, dialect = fields.pop("url"), fields.pop("dialect", "events")
+        url, wire = fields.pop("url"), fields.pop("wire", "events")
         stop = threading.Event()
-        destination = Destination("main", url, token, dialect_of(dialect), **fields)
+        destination = Destination("main", url, token, format_of(wire), **fields)
         forwarder = Forwarder(self.ledger, [destination], schedule, 900, stop, stop_seconds=stop_seconds)
         forwarder.worker_id = len(self.workers) + 1
 
@@ -261,19 +261,19 @@ def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office):
     office.place.answers["early"] = answer("404 Not Found", message)
     office.place.script = lambda _key, before: "ok" if before else "early"
     ids = office.add(30)
-    office.work(dialect="dub")
+    office.work(wire="dub")
     wait_for(lambda: office.counts() == {"delivered": len(ids)})
     assert office.all("SELECT DISTINCT attempts FROM deliveries") == [(2,)]
     assert office.all("SELECT DISTINCT result, status FROM attempts WHERE number = 1") == [("transient", 404)]
     assert (office.state().failures, office.state().probe_at) == (0, None)
 
 
-@pytest.mark.parametrize("dialect", ["events", "track", "dub"])
-def test_a_success_that_says_no_is_not_delivered(office, dialect):
+@pytest.mark.parametrize("wire", ["events", "track", "dub"])
+def test_a_success_that_says_no_is_not_delivered(office, wire):
     office.place.answers["no"] = answer("200 OK", b'{"success":false,"message":"quota exceeded"}')
     office.place.script = lambda _key, _before: "no"
     office.add(1)
-    office.work(dialect=dialect)
+    office.work(wire=wire)
     wait_for(lambda: office.counts() == {"dead": 1})
     ((error,),) = office.all("SELECT last_error FROM deliveries")
     assert error == "the destination answered with success false, so nothing was recorded"
@@ -334,7 +334,7 @@ def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
     """A machine that slept: its claims were taken over meanwhile."""
     place = ScriptedDestination()
     loop = EventLoop()
-    pool = SenderPool(Destination("main", place.url, "t", dialect_of("events"), allow_private=True), (1.0,), 4, loop)
+    pool = SenderPool(Destination("main", place.url, "t", format_of("events"), allow_private=True), (1.0,), 4, loop)
     old = Claimed(1, "1.1", "sale", "{}", "sale:1", 0, 0, 0, False)
     fresh = Claimed(2, "1.1", "sale", "{}", "sale:2", 0, 0, 0, False)
     pool.submit([old], time.monotonic() - 1)
@@ -362,7 +362,7 @@ def test_the_job_ends_when_nothing_is_due_and_says_how_much_it_did(office):
     stop = threading.Event()
     forwarder = Forwarder(
         office.ledger,
-        [Destination("main", office.place.url, TOKEN, dialect_of("events"), allow_private=True)],
+        [Destination("main", office.place.url, TOKEN, format_of("events"), allow_private=True)],
         (1.0,),
         900,
         stop,

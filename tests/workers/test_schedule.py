@@ -1,4 +1,4 @@
-"""When to try again, and what an answer means."""
+"""When to try again."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -7,41 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.destinations.formats.base import Refusal
-from workers.retry import due_after, judge, retry_after
+from workers.retry import due_after, retry_after
 
 NOW = datetime(2026, 4, 10, 12, 0, 0, tzinfo=UTC)
 NOW_MS = 1_000_000
 SCHEDULE = (5.0, 30.0, 120.0)
 DAY = 86_400
-
-
-@pytest.mark.parametrize(
-    ("statuses", "result"),
-    [
-        ([200, 201, 202, 204, 299], "delivered"),
-        ([409], "delivered"),
-        ([408, 425, 429], "transient"),
-        ([500, 501, 502, 503, 504, 507, 520, 599], "unknown"),
-        ([401, 403], "unauthorized"),
-        ([400, 402, 404, 405, 410, 413, 415, 418, 422, 451], "permanent"),
-        ([300, 301, 302, 303, 304, 307, 308], "redirected"),
-        ([199, 103, 0], "unknown"),
-    ],
-)
-def test_every_class_of_answer_has_its_verdict(statuses, result):
-    for status in statuses:
-        verdict = judge(status, None)
-        assert verdict.result == result, status
-        assert (verdict.error is None) is (result == "delivered")
-        assert verdict.error is None or str(status) in verdict.error
-
-
-def test_what_the_format_says_of_an_answer_goes_before_its_status():
-    refused = judge(200, Refusal("customer is null"))
-    assert (refused.result, refused.error) == ("permanent", "customer is null")
-    early = judge(404, Refusal("not readable yet", is_transient=True))
-    assert (early.result, early.error) == ("transient", "not readable yet")
 
 
 @pytest.mark.parametrize("result", ["transient", "unknown"])

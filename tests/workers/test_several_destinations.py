@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.destinations.formats.registry import dialect_of
+from app.destinations.formats.registry import format_of
 from app.destinations.target import Destination
 from app.ledger import tables
 from app.ledger.engine import Ledger
@@ -53,7 +53,7 @@ class Two:
 
     def _destination(self, name: str, url: str, **options: object) -> Destination:
         fields = {"timeout_seconds": 100, "concurrency": 8, "allow_private": True, **options}
-        return Destination(name, url, "token", dialect_of("events"), **fields)  # type: ignore[arg-type]
+        return Destination(name, url, "token", format_of("events"), **fields)  # type: ignore[arg-type]
 
     def start(self) -> None:
         self._thread.start()

@@ -1,15 +1,36 @@
-"""What a dialect is: one wire format of the destination's family."""
+"""What a format is: how a destination wants to be asked, and what its answers mean.
 
+A format is one module in this folder with a function `make`; `registry` finds it. Formats do no I/O.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from app.model import Facts, Kind
+from app.model import AttemptResult, Facts, Kind
 
 FALSE = frozenset({"false", "error", "failed", "failure"})
 """What a `status` or `success` of a 2xx answer says, in lower case, where nothing was recorded."""
+ALREADY_THERE = 409
+TRANSIENT = frozenset({408, 425, 429})
+UNAUTHORIZED = frozenset({401, 403})
+CLICK_ID = re.compile(r"click[ _-]?id", re.IGNORECASE)
+IMMUTABLE_FIELDS = ("event", "eventName", "invoiceId", "mode")
+"""What an edit cannot change: what it is, and the id by which it is counted once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the configuration says to a format."""
+
+    amount_unit: Literal["major", "minor"] = "major"
+    event_names: Mapping[str, str] = field(default_factory=dict)
+    """What an event is called instead, by its own name. May use {form}, the name of the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,96 +42,138 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why nothing was recorded although the status says otherwise, or the reverse. is_transient: worth another attempt."""
+class HttpRequest:
+    """One request. `path` follows the path of the destination's URL, and begins with a slash unless it is empty."""
 
-    reason: str
-    is_transient: bool = False
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
-class Dialect(Protocol):
-    """Pure. The path to send a body to is /track/<kind> in every dialect so far."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The attempt that an answer belongs to. `body` is what was sent, `tries` the attempts of this schedule before it."""
+
+    kind: Kind
+    body: str
+    attempts: int = 0
+    """All attempts before it."""
+    tries: int = 0
+    last_status: int | None = None
+    """What the attempt before it was answered; None where there was none, or no answer."""
+    note: str | None = None
+    """The note of an earlier verdict."""
+    is_edited: bool = False
+
+
+class Answered(Protocol):
+    """What a destination answered."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means for a delivery. `error` says why it was not delivered, `note` what else there is to know; both are
+    shown to people."""
+
+    result: AttemptResult
+    error: str | None = None
+    note: str | None = None
+
+
+class Format(Protocol):
+    """Subclass it and define `name`, `body` and `problem`; override the others where the destination differs."""
 
     @property
     def name(self) -> str: ...
 
-    def body(self, facts: Facts) -> Body: ...
+    def body(self, facts: Facts) -> Body:
+        """What to send, as far as things are known when it is recorded. It stays as it is from the first attempt on."""
+        ...
 
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
-        """What is wrong with a body by this format's own rules; None where nothing is."""
+        """What is wrong with a body by this format's own rules, beginning with the field's name; None where nothing is."""
+        ...
 
-    def refusal(self, status: int, answer: bytes) -> Refusal | None:
-        """What this format's answer says beyond its status; None where the status says it all."""
+    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+        """The request of one attempt. `body` goes out to the byte; `key` is the delivery's key, the same at every attempt."""
+        return HttpRequest("POST", f"/track/{kind}", json_headers(token, key), body.encode())
 
+    def verdict(self, answer: Answered, sent: Sent) -> Verdict:
+        """What the answer means."""
+        return unattributed(answer, sent) or by_status(answer, sent)
 
-@dataclass(slots=True)
-class Draft:
-    """A body under construction. Values that are not known are left out, never null or empty."""
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    omitted: list[str] = field(default_factory=list)
-
-    def put(self, name: str, value: Any) -> None:
-        """As it is, unless it is unknown."""
-        if value is not None and value != "" and value != {}:
-            self.fields[name] = value
-
-    def cut(self, name: str, text: str | None, most: int) -> None:
-        """Shortened to `most` characters."""
-        if text is None or not (text := text.strip()):
-            return
-        shorter = shortened(text, most)
-        if shorter != text:
-            self.omitted.append(f"{name} was shortened to {most} characters")
-        self.put(name, shorter)
-
-    def within(self, name: str, text: str | None, most: int) -> None:
-        """Left out where it is longer than `most` characters: an id or an address that is cut is another one."""
-        if text is not None and length(text) > most:
-            self.omitted.append(f"{name} was left out: it is longer than {most} characters")
-        else:
-            self.put(name, text)
-
-    def address(self, name: str, email: str | None, most: int, is_accepted: Any) -> None:
-        """Left out where it is too long or where `is_accepted` (of the address) says no."""
-        if email is not None and length(email) <= most and not is_accepted(email):
-            self.omitted.append(f"{name} was left out: the destination does not accept an address of this form")
-        else:
-            self.within(name, email, most)
-
-    def metadata(self, values: Mapping[str, Any], most: int) -> None:
-        """Without its largest entries where it would be longer than `most` characters as JSON."""
-        kept = dict(values)
-        while kept and json_length(kept) > most:
-            largest = max(kept, key=lambda key: json_length(kept[key]))
-            del kept[largest]
-            self.omitted.append(f"metadata.{shortened(largest, 100)} was left out: it is too long")
-        self.put("metadata", kept)
-
-    def done(self) -> Body:
-        return Body(self.fields, tuple(self.omitted))
+    def edit_problem(self, kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+        """Why a body cannot be edited like that; None where it can."""
+        changed = [name for name in IMMUTABLE_FIELDS if before.get(name) != after.get(name)]
+        if changed:
+            return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
+        return self.problem(kind, after)
 
 
-def length(text: str) -> int:
-    """Characters as JavaScript counts them, which is how these services measure: those beyond U+FFFF are two."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+def json_headers(token: str, key: str) -> dict[str, str]:
+    """For JSON, with a bearer token and the key by which the destination can tell a repeat."""
+    return {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Idempotency-Key": header_text(key),
+    }
 
 
-def shortened(text: str, most: int) -> str:
-    """The beginning of `text` that is `most` characters long at most, as `length` counts."""
-    cut = text[:most]
-    while length(cut) > most:
-        cut = cut[:-1]
-    return text if cut == text else cut.rstrip()
+def header_text(text: str) -> str:
+    """`text` with everything but A-Z a-z 0-9 . _ : - percent-encoded, as a header can carry it."""
+    return quote(text, safe=":").replace("~", "%7E")
 
 
-def said_no(answer: bytes) -> Refusal | None:
-    """A 2xx whose JSON says `success: false` or `status: false` recorded nothing, whatever its status is."""
+def by_status(answer: Answered, sent: Sent) -> Verdict:
+    """The meaning of a status, and of a 2xx that says in its JSON that nothing was recorded."""
+    status = answer.status
+    if 200 <= status <= 299:
+        if said := said_no(answer.body):
+            return Verdict("permanent", said)
+        return Verdict("delivered")
+    if status == ALREADY_THERE:
+        if sent.is_edited:
+            return Verdict("permanent", "answered 409: the destination already has this one as it was before the edit")
+        return Verdict("delivered")
+    if status in UNAUTHORIZED:
+        return Verdict("unauthorized", f"answered {status}: the token is not accepted")
+    if status in TRANSIENT:
+        return Verdict("transient", f"answered {status}")
+    if status >= 500 or status < 200:
+        return Verdict("unknown", f"answered {status}")
+    if 300 <= status <= 399:
+        return Verdict("redirected", f"answered {status}: redirects are not followed")
+    return Verdict("permanent", f"answered {status}: the destination rejected this payload")
+
+
+def unattributed(answer: Answered, sent: Sent) -> Verdict | None:
+    """Where a refusal names the click id and no other field of the body: the destination needs a click, and this person has none
+    that it knows."""
+    if answer.status not in (400, 404, 422):
+        return None
+    text = answer.body.decode("utf-8", "replace")
+    others = [name for name in json_object(sent.body.encode()) if name != "clickId"]
+    if not CLICK_ID.search(text) or any(re.search(rf"\b{re.escape(name)}\b", text) for name in others):
+        return None
+    return Verdict("unattributed", f"answered {answer.status}: the destination knows no click for this conversion")
+
+
+def said_no(answer: bytes) -> str | None:
+    """Why a 2xx recorded nothing: its JSON says `success: false` or `status: false`."""
     fields = json_object(answer)
     for name in ("success", "status"):
         value = fields.get(name)
         if value is False or (isinstance(value, str) and value.strip().lower() in FALSE):
-            return Refusal(f"the destination answered with {name} {str(value).lower()}, so nothing was recorded")
+            return f"the destination answered with {name} {str(value).lower()}, so nothing was recorded"
     return None
 
 
@@ -121,8 +184,3 @@ def json_object(answer: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}
-
-
-def json_length(value: Any) -> int:
-    """Of `value` as compact JSON, as `length` counts."""
-    return length(to_json(value).decode())

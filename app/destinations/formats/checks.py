@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from app.destinations.formats.base import json_length, length
+from app.destinations.formats.draft import json_length, length
 from app.money import from_major
 
 LABEL = "[A-Za-z0-9][A-Za-z0-9-]*"

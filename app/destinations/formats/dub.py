@@ -1,16 +1,17 @@
-"""Dialect `dub`: https://dub.co/docs/api-reference/endpoint/track-lead and .../track-sale.
+"""Format `dub`: https://dub.co/docs/api-reference/endpoint/track-lead and .../track-sale.
 
 Amounts are Dub's own units: whole ones for the currencies of `WHOLE`, hundredths for every other, those with three decimals too
 (https://github.com/dubinc/dub, packages/utils/src/functions/currency-zero-decimal.ts).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
-from app.destinations.formats.base import Body, Draft, Refusal, json_object, said_no
+from app.destinations.formats.base import Answered, Body, Format, Options, Sent, Verdict, by_status, json_object
 from app.destinations.formats.checks import (
     LONGEST_METADATA,
     Fields,
@@ -24,6 +25,7 @@ from app.destinations.formats.checks import (
     at_most,
     problem_of,
 )
+from app.destinations.formats.draft import Draft, event_name
 from app.model import Facts, Kind
 from app.money import Money, currency_code
 
@@ -35,6 +37,13 @@ WHOLE = frozenset(
 )
 PROCESSORS = ("stripe", "shopify", "polar", "paddle", "apple", "revenuecat", "dub", "custom")
 NOT_READABLE_YET = "lead event not found"
+CLICK_NOT_FOUND = "click event not found"
+CLICK_MISSING = "the clickid property was not provided"
+CLICK_TRIES = 3
+"""Attempts at a Sale whose click is not found before that is taken for the truth."""
+ALREADY_HAD = "already had this Lead"
+PERHAPS_LOST = "perhaps lost"
+UNKNOWN_CLICK = "unknown click"
 is_accepted = address(local=r"A-Za-z0-9_'+\-.", last=r"A-Za-z0-9_+\-")
 
 
@@ -70,8 +79,10 @@ class _Sale(_Conversion):
     paymentProcessor: Literal[PROCESSORS] = "custom"  # type: ignore[valid-type] # noqa: N815
 
 
-class Dub:
-    name = "dub"
+@dataclass(frozen=True, slots=True)
+class Dub(Format):
+    event_names: Mapping[str, str] = field(default_factory=dict)
+    name: str = "dub"
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()
@@ -80,14 +91,14 @@ class Dub:
         draft.cut("customerName", facts.name, LONGEST)
         draft.address("customerEmail", facts.email, LONGEST, is_accepted)
         if facts.sale:
-            draft.cut("eventName", facts.sale.event_name, LONGEST_EVENT)
+            draft.cut("eventName", event_name(facts, self.event_names), LONGEST_EVENT)
             draft.put("invoiceId", facts.sale.invoice_id)
             draft.put("amount", units_of(facts.sale.money))
             draft.put("currency", facts.sale.money.currency.lower())
             draft.put("paymentProcessor", facts.source if facts.source in PROCESSORS else "custom")
             draft.metadata(facts.sale.metadata, LONGEST_METADATA)
         elif facts.lead:
-            draft.cut("eventName", facts.lead.event_name, LONGEST_EVENT)
+            draft.cut("eventName", event_name(facts, self.event_names), LONGEST_EVENT)
             # Only `wait` makes the Lead readable for a Sale that follows at once: others are ingested seconds later.
             draft.put("mode", facts.lead.mode or "wait")
             draft.metadata(facts.lead.metadata, LONGEST_METADATA)
@@ -97,19 +108,53 @@ class Dub:
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
         return problem_of(_Lead if kind == "lead" else _Sale, fields)
 
-    def refusal(self, status: int, answer: bytes) -> Refusal | None:
-        """An unknown customer without click id is answered 200 with customer null: nothing was recorded. A Sale is answered
-        404 while the customer's lead event cannot be read yet, which passes."""
-        if 200 <= status <= 299:
-            fields = json_object(answer)
-            if "customer" in fields and fields["customer"] is None:
-                return Refusal(
-                    "the destination knows no such customer and recorded nothing (customer is null in its answer)"
-                )
-            return said_no(answer)
-        if status == 404 and NOT_READABLE_YET in _message(answer).lower():
-            return Refusal("answered 404: the person's lead event cannot be read yet", is_transient=True)
-        return None
+    def verdict(self, answer: Answered, sent: Sent) -> Verdict:
+        """https://dub.co/docs/api-reference documents the codes; the meanings are those of its routes
+        apps/web/app/(ee)/api/track/{lead,sale}/route.ts."""
+        if 200 <= answer.status <= 299:
+            if sent.kind == "lead":
+                return _lead_taken(answer, sent)
+            return _sale_taken(answer, sent)
+        message = _message(answer.body).lower()
+        if answer.status == 404 and message.startswith(NOT_READABLE_YET):
+            return Verdict("transient", "answered 404: the person's lead event cannot be read yet")
+        if answer.status == 404 and message.startswith(CLICK_NOT_FOUND):
+            return _click_not_found(sent)
+        if answer.status == 400 and message.replace("`", "").startswith(CLICK_MISSING):
+            return Verdict("unattributed", "answered 400: Dub does not know this customer, and there is no click id")
+        return by_status(answer, sent)
+
+
+def _lead_taken(answer: Answered, sent: Sent) -> Verdict:
+    """`link: null` says that Dub recorded nothing now: it had this customer and event name within the last 7 days. That key is
+    claimed before the click is looked up, so after "Click event not found" it says nothing about an earlier success."""
+    fields = json_object(answer.body)
+    if "link" in fields and fields["link"] is None and by_status(answer, sent).result == "delivered":
+        if sent.note == UNKNOWN_CLICK:
+            return Verdict(
+                "unattributed", "Dub refused this Lead's click before, and ignores it for 7 days", UNKNOWN_CLICK
+            )
+        was_taken = not sent.attempts or 200 <= (sent.last_status or 0) <= 299
+        return Verdict("delivered", note=ALREADY_HAD if was_taken else PERHAPS_LOST)
+    return by_status(answer, sent)
+
+
+def _sale_taken(answer: Answered, sent: Sent) -> Verdict:
+    """`customer: null` says that Dub recorded nothing: it does not know this customer, and the Sale has no click id."""
+    fields = json_object(answer.body)
+    if "customer" in fields and fields["customer"] is None:
+        return Verdict(
+            "unattributed", "Dub does not know this customer, and there is no click id: nothing was recorded"
+        )
+    return by_status(answer, sent)
+
+
+def _click_not_found(sent: Sent) -> Verdict:
+    """For good for a Lead, whose key is claimed now. A Sale is tried again a few times: Dub answers like this too where its
+    store of clicks fails."""
+    if sent.kind == "sale" and sent.tries < CLICK_TRIES:
+        return Verdict("transient", "answered 404: Dub does not find the click")
+    return Verdict("unattributed", "answered 404: Dub does not know the click", UNKNOWN_CLICK)
 
 
 def units_of(money: Money) -> int:
@@ -122,3 +167,7 @@ def _message(answer: bytes) -> str:
     error = json_object(answer).get("error")
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else ""
+
+
+def make(options: Options) -> Format:
+    return Dub(options.event_names)

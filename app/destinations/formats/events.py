@@ -1,11 +1,11 @@
-"""Dialect `events`: the destination's event guide. Amounts are JSON numbers in major units."""
+"""Format `events`: the destination's event guide. Amounts are JSON numbers in major units."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictStr
 
-from app.destinations.formats.base import Body, Draft, Refusal, said_no
+from app.destinations.formats.base import Body, Format, Options
 from app.destinations.formats.checks import (
     LONGEST_METADATA,
     Currency,
@@ -19,6 +19,7 @@ from app.destinations.formats.checks import (
     major_problem,
     problem_of,
 )
+from app.destinations.formats.draft import Draft
 from app.model import Facts, Kind
 from app.money import json_number
 from app.times import iso_milliseconds
@@ -52,7 +53,7 @@ class _Sale(_Conversion):
     orderId: Short = "-"  # noqa: N815
 
 
-class Events:
+class Events(Format):
     name = "events"
 
     def body(self, facts: Facts) -> Body:
@@ -80,5 +81,6 @@ class Events:
             return problem_of(_Lead, fields)
         return problem_of(_Sale, fields) or major_problem(fields)
 
-    def refusal(self, status: int, answer: bytes) -> Refusal | None:
-        return said_no(answer) if 200 <= status <= 299 else None
+
+def make(_options: Options) -> Format:
+    return Events()

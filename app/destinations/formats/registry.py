@@ -1,19 +1,33 @@
-"""The wire formats, by name (DESTINATION_FORMAT)."""
+"""The formats by name: every module of this folder that has a function `make`."""
 
-from typing import Literal
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
 
-from app.destinations.formats.base import Body, Dialect, Refusal
-from app.destinations.formats.dub import Dub
-from app.destinations.formats.events import Events
-from app.destinations.formats.track import Track
+from app.destinations import formats
+from app.destinations.formats.base import Format, Options
 
-DIALECTS = ("events", "track", "dub")
-
-
-def dialect_of(name: str, amount_unit: Literal["major", "minor"] = "major") -> Dialect:
-    """The dialect called `name`. Raises KeyError for any other."""
-    dialects: dict[str, Dialect] = {"events": Events(), "track": Track(amount_unit), "dub": Dub()}
-    return dialects[name]
+DEFAULT = "events"
 
 
-__all__ = ["DIALECTS", "Body", "Dialect", "Refusal", "dialect_of"]
+def _find() -> Mapping[str, Callable[[Options], Format]]:
+    found = {}
+    for module in pkgutil.iter_modules(formats.__path__):
+        make = (
+            getattr(import_module(f"{formats.__name__}.{module.name}"), "make", None)
+            if module.name != "registry"
+            else None
+        )
+        if make is not None:
+            found[make(Options()).name] = make
+    return MappingProxyType(dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0]))))
+
+
+FORMATS = _find()
+"""The default first."""
+
+
+def format_of(name: str, options: Options | None = None) -> Format:
+    """The format called `name`. Raises KeyError for any other."""
+    return FORMATS[name](options or Options())

@@ -1,4 +1,4 @@
-"""Dialect `track`: the API reference and SDKs of the destination.
+"""Format `track`: the API reference and SDKs of the destination.
 
 Its pages disagree about the unit of `amount` (the API page's example is 99.99, one SDK says "in cents", another takes whole
 numbers), so the unit is DESTINATION_AMOUNT_UNIT. The limits of fields are those of its TypeScript SDK, cms-ts 1.0.5; what the
@@ -6,10 +6,10 @@ server itself checks is not documented.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from app.destinations.formats.base import Body, Draft, Refusal, said_no
+from app.destinations.formats.base import Body, Format, Options
 from app.destinations.formats.checks import (
     Currency,
     Fields,
@@ -24,6 +24,7 @@ from app.destinations.formats.checks import (
     major_problem,
     problem_of,
 )
+from app.destinations.formats.draft import Draft, event_name
 from app.model import Facts, Kind
 from app.money import json_number
 from app.times import iso_milliseconds
@@ -59,8 +60,9 @@ class _MinorSale(_Sale):
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class Track(Format):
     amount_unit: Literal["major", "minor"] = "major"
+    event_names: Mapping[str, str] = field(default_factory=dict)
     name: str = "track"
 
     def body(self, facts: Facts) -> Body:
@@ -72,12 +74,12 @@ class Track:
         draft.address("customerEmail", facts.email, LONGEST, is_accepted)
         if facts.sale:
             money = facts.sale.money
-            draft.cut("eventName", facts.sale.event_name, LONGEST)
+            draft.cut("eventName", event_name(facts, self.event_names), LONGEST)
             draft.put("invoiceId", facts.sale.invoice_id)
             draft.put("amount", json_number(money.major) if self.amount_unit == "major" else money.minor)
             draft.put("currency", money.currency)
         elif facts.lead:
-            draft.cut("eventName", facts.lead.event_name, LONGEST)
+            draft.cut("eventName", event_name(facts, self.event_names), LONGEST)
             draft.put("mode", facts.lead.mode)
         return draft.done()
 
@@ -88,5 +90,6 @@ class Track:
             return problem_of(_MinorSale, fields)
         return problem_of(_Sale, fields) or major_problem(fields)
 
-    def refusal(self, status: int, answer: bytes) -> Refusal | None:
-        return said_no(answer) if 200 <= status <= 299 else None
+
+def make(options: Options) -> Format:
+    return Track(options.amount_unit, options.event_names)

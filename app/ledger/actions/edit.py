@@ -4,15 +4,13 @@ import json
 import re
 from typing import Any
 
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Format
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.actions.replay import BLANK_PAYLOAD, Mended
 from app.ledger.audit import note
 from app.ledger.transaction import Tx
 
-STANDING = ("event", "eventName", "invoiceId", "mode")
-"""What an edit may not touch: what it is, and the id by which it is counted once."""
 LONGEST_PAYLOAD = 256 * 1024
 _EDIT = re.compile(r"^((?:lead|sale):[^:]+:.+):edit-([0-9]+)$", re.DOTALL)
 
@@ -23,7 +21,7 @@ def is_edited(dedupe_key: str) -> bool:
 
 
 def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
-    """Why this delivery (as queries.delivery) must not be edited; None where it may be."""
+    """Why this delivery (as reading.deliveries.delivery) must not be edited; None where it may be."""
     if delivery["status"] != "dead":
         return f"it is {delivery['status']}; only a dead delivery can be edited"
     if delivery["sending"]:
@@ -36,10 +34,10 @@ def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
     return None
 
 
-def problem_of(dialect: Dialect | None, delivery: dict[str, Any], text: str) -> str | None:
+def problem_of(wire: Format | None, delivery: dict[str, Any], text: str) -> str | None:
     """What is wrong with an edited payload by its destination's format; None where it can be sent.
 
-    dialect: None where that destination is no longer configured, so that its format is not known.
+    wire: None where that destination is no longer configured, so that its format is not known.
     """
     before = delivery["payload"]
     if len(text) > LONGEST_PAYLOAD:
@@ -50,16 +48,11 @@ def problem_of(dialect: Dialect | None, delivery: dict[str, Any], text: str) -> 
         return f"the payload is not valid JSON: {error}"
     if not isinstance(after, dict):
         return "the payload must be a JSON object"
-    changed = [name for name in STANDING if before.get(name) != after.get(name)]
-    if changed:
-        return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
-    if not isinstance(after.get("customerExternalId"), str) or not after["customerExternalId"]:
-        return "customerExternalId must name the customer"
     try:
         json.dumps(after, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         return "the payload has a value that JSON cannot carry: NaN, Infinity or half of a surrogate pair"
-    if dialect is not None and (problem := dialect.problem(delivery["kind"], after)):
+    if wire is not None and (problem := wire.edit_problem(delivery["kind"], before, after)):
         return problem
     return "nothing was changed" if after == before else None
 

@@ -18,6 +18,9 @@ _NOTE = ("at", "actor", "action", "subject", "detail")
 
 
 BATCH = 200
+REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
+"""Statuses; one that is delivered is replayed by force alone."""
+DISCARDABLE = ("dead", "retrying", "pending", "unattributed")
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 """Of a person who was forgotten: there is nothing left to send."""
 
@@ -154,7 +157,7 @@ def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") 
     mark: names the bulk discard in the audit log. Doing it twice is harmless.
     """
     condition, value = tx.among("id", sorted(ids))
-    states = "'dead', 'retrying', 'pending', 'discarded'" if verb == "replay" else "'dead', 'retrying', 'pending'"
+    states = ", ".join(f"'{status}'" for status in (REPLAYABLE if verb == "replay" else DISCARDABLE))
     lock = tx.for_update
     rows = tx.run(
         f"SELECT id, status FROM deliveries WHERE {condition} AND claim IS NULL AND status IN ({states})"
@@ -165,7 +168,7 @@ def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") 
     now = tx.now()
     if verb == "replay":
         open_ones = [(now, identity) for identity, status in rows if status in ("pending", "retrying")]
-        closed = [(now, identity) for identity, status in rows if status in ("dead", "discarded")]
+        closed = [(now, identity) for identity, status in rows if status in ("dead", "discarded", "unattributed")]
         tx.run_many("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
         tx.run_many(
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
@@ -199,7 +202,7 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
         return Mended(delivery_id, False, f"it is {status}: left alone")
     if payload == BLANK_PAYLOAD:
         return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
-    due_at = None if was == "dead" else tx.now()
+    due_at = None if was in ("dead", "unattributed") else tx.now()
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
     note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
@@ -230,4 +233,4 @@ def _status_before(tx: Tx, delivery_id: int) -> str | None:
         f"delivery {delivery_id}",
     ).scalar()
     was = str(detail or "").removeprefix("was ").split(";")[0]
-    return was if was in ("dead", "retrying", "pending") else None
+    return was if was in ("dead", "retrying", "pending", "unattributed") else None

@@ -76,7 +76,7 @@ RULES = (
         "deliveries removed",
         "deliveries",
         "created_at",
-        "t.due_at IS NULL AND t.claim IS NULL AND t.status IN ('delivered', 'discarded')"
+        "t.due_at IS NULL AND t.claim IS NULL AND t.status IN ('delivered', 'discarded', 'unattributed')"
         " AND COALESCE(t.delivered_at, t.created_at) < CUTOFF",
         "DELETE FROM deliveries",
     ),

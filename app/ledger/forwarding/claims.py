@@ -15,6 +15,7 @@ from app.ledger.forwarding.breaker import (
     within_rate,
 )
 from app.ledger.transaction import Tx
+from app.model import Kind
 
 SLOW_CLAIM_SECONDS = 0.02
 CANDIDATES = 1000
@@ -26,13 +27,16 @@ class Claimed:
 
     id: int
     claim: str
-    kind: str
+    kind: Kind
     payload: str
     dedupe_key: str
     attempts: int
     schedule_start: int
     created_at: int
     by_hand: bool
+    last_status: int | None = None
+    """What the attempt before was answered."""
+    note: str | None = None
 
 
 def has_due(tx: Tx, destination: str, now: int) -> bool:
@@ -107,8 +111,10 @@ def claim(
         rate_next_at += int(len(rows) * 1000 / rate)
         tx.run("UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
     claimed = [
-        Claimed(identity, token, kind, payload, key, attempts, start, created, bool(attempts) and attempts == start)
-        for identity, kind, payload, key, attempts, start, created in rows
+        Claimed(
+            identity, token, kind, payload, key, tried, start, created, bool(tried) and tried == start, status, note
+        )
+        for identity, kind, payload, key, tried, start, created, status, note in rows
     ]
     return sorted(claimed, key=lambda c: c.id)
 
@@ -226,7 +232,7 @@ def _for_postgres(statement: str) -> str:
 
 
 _SET_ASIDE_POSTGRES = _for_postgres(_SET_ASIDE)
-_RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at"
+_RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at, last_status, note"
 _CLAIM = (
     f"WITH ready AS ({_CLAIMABLE}) UPDATE deliveries SET claim = ?, claimed_until = ?"
     f" WHERE id IN (SELECT id FROM ready){_RETURNING}"

@@ -26,6 +26,8 @@ from app.ledger.transaction import Tx
 if TYPE_CHECKING:
     from app.ledger.forwarding.outcomes import Outcome
 
+TAKEN = ("delivered", "unattributed")
+"""Results that say that destination and configuration work."""
 REFUSED = ("unauthorized", "redirected")
 """Results that say that the configuration is wrong: they spend no attempt, unless it turns out to be the delivery's own fault."""
 REFUSED_RETRY_SECONDS = (1, 5, 30, 120, 600, 1800)
@@ -92,7 +94,7 @@ def judge(
     """What a batch of settled outcomes says of the destination: it takes, it refuses our configuration, or it is ill."""
     taken_at = _taken_at(state, outcomes, token_print)
     refusals = state.refusals
-    if any(o.result == "delivered" for o in outcomes):
+    if any(o.result in TAKEN for o in outcomes):
         assert taken_at is not None
         if refusals.ids and taken_at > refusals.since:
             refusals = Refusals()
@@ -148,7 +150,7 @@ def _judge_failures(
     ill = [o for o in outcomes if o.result in ("transient", "unknown") and not _is_about_one(o) and o.status != 429]
     if state.taken_at is not None and now - state.taken_at < FRESH_MS and not state.is_open:
         ill = [o for o in ill if o.claimed.attempts == o.claimed.schedule_start]
-    well = any(o.result in ("delivered", "permanent") or _is_about_one(o) for o in outcomes)
+    well = any(o.result in (*TAKEN, "permanent") or _is_about_one(o) for o in outcomes)
     failures, probe_at, mixed = state.failures, state.probe_at, state.mixed
     if well:
         if state.is_open or (ill and mixed.until > now):
@@ -187,7 +189,7 @@ def _next_probe(failures: int, now: int) -> int | None:
 
 def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str) -> int | None:
     """When the newest attempt began that the destination took under this configuration; None where it took none."""
-    times = [o.started_at for o in outcomes if o.result == "delivered"]
+    times = [o.started_at for o in outcomes if o.result in TAKEN]
     if state.taken_at is not None and state.taken_print == token_print:
         times.append(state.taken_at)
     return max(times, default=None)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from app.ledger import tables
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.forwarding.claims import Claimed, let_go
 from app.ledger.forwarding.judging import REFUSED, judge, settle
 from app.ledger.transaction import Tx
+from app.model import AttemptResult
 
-Result = Literal["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected"]
 LONGEST_ERROR = 400
 """Characters of an attempt's error that stand on the delivery, by which failed ones are grouped; the attempt keeps all."""
 
@@ -20,7 +20,7 @@ class Outcome:
     """What one attempt came to. due_at: when to try again (ms), None when the delivery is closed."""
 
     claimed: Claimed
-    result: Result
+    result: AttemptResult
     started_at: int
     duration_ms: int
     status: int | None = None
@@ -28,6 +28,8 @@ class Outcome:
     answer_headers: str | None = None
     answer_body: str | None = None
     due_at: int | None = None
+    note: str | None = None
+    """What else the answer means, for people."""
 
 
 def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> None:
@@ -65,7 +67,7 @@ def _kept_waiting(outcome: Outcome) -> bool:
 
 _FINISH = (
     "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
-    " last_error = ?, last_status = ?, delivered_at = ?, dead_at = ? WHERE id = ? AND claim = ?"
+    " last_error = ?, last_status = ?, delivered_at = ?, dead_at = ?, note = ? WHERE id = ? AND claim = ?"
 )
 ATTEMPT = (
     "delivery_id",
@@ -86,6 +88,8 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     counted = 0 if outcome.result in REFUSED else 1
     if outcome.result == "delivered":
         status = "delivered"
+    elif outcome.result == "unattributed":
+        status = "unattributed"
     elif outcome.due_at is None:
         status = "dead"
     elif counted or claimed.attempts > claimed.schedule_start:
@@ -95,5 +99,5 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     delivered_at = now if status == "delivered" else None
     dead_at = now if status == "dead" else None
     error = outcome.error[:LONGEST_ERROR] if outcome.error else outcome.error
-    said = (error, outcome.status, delivered_at, dead_at)
+    said = (error, outcome.status, delivered_at, dead_at, outcome.note)
     return (status, outcome.due_at, counted, *said, claimed.id, claimed.claim)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Format
 from app.model import Inbound, Mapped, Outcome, Rules
 from app.persons import Person
 
@@ -87,9 +87,11 @@ class Route:
     """One destination that new deliveries go to. sources: None for all."""
 
     name: str
-    dialect: Dialect
+    format: Format
     kinds: frozenset[str] = frozenset({"sale", "lead"})
     sources: frozenset[str] | None = None
+    first_touch: bool | None = None
+    """Which click counts there; None: as everywhere."""
 
     def takes(self, kind: str, source: str) -> bool:
         """Whether its filter lets a conversion of this kind and source through."""

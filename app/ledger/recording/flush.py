@@ -8,7 +8,7 @@ from app.ledger import tables
 from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, NewEvent, Route
-from app.ledger.recording.payload import render
+from app.ledger.recording.reopen import reopen
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 from app.persons import Person
@@ -27,6 +27,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _update_events(snapshot)
     _settle_parked(snapshot)
     _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
+    reopen(snapshot, changed_persons)
     snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)
     _insert(snapshot, changed_conversions, commits)
@@ -134,15 +135,15 @@ def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
         parameter,
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
-    dialects = {route.name: route.dialect for route in snapshot.routes}
+    routes = {route.name: route for route in snapshot.routes}
     changes = []
     for identity, conversion_id, person_id, destination, payload, omitted, due_at, held in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
-        dialect = dialects.get(destination)
+        route = routes.get(destination)
         text, left_out = payload, omitted
-        if dialect:
-            text, left_out = render(conversion, dialect, first_touch=snapshot.first_touch)
+        if route:
+            text, left_out = snapshot.render(conversion, route)
         is_named = conversion.hold == "details" and conversion.is_named
         is_released = person_id in released and conversion.hold in ("none", "person")
         goes = held and (conversion in snapshot.claimed or is_released or is_named)
@@ -274,7 +275,7 @@ def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> tu
         route.name,
         conversion.dedupe_key,
         "pending",
-        *render(conversion, route.dialect, first_touch=snapshot.first_touch),
+        *snapshot.render(conversion, route),
         conversion.deliver_at,
         int(conversion.deliver_at > snapshot.now),
         snapshot.now,

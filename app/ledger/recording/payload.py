@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from app.destinations.formats.base import Dialect
+from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
@@ -41,18 +41,17 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
     }
 
 
-def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> tuple[str, str | None]:
+def render(conversion: Conversion, wire: Format, *, first_touch: bool) -> tuple[str, str | None]:
     """The exact text to send for `conversion` as things are known now, and what was left out of it (a JSON array of
     sentences, None where nothing was)."""
     assert conversion.person is not None
     person, facts = conversion.person.survivor(), conversion.facts
-    click = person.click_first if first_touch else person.click_last
-    body = dialect.body(
+    body = wire.body(
         Facts(
             kind="lead" if conversion.kind == "lead" else "sale",
             occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
             customer_id=person.customer_id or "",
-            click_id=None if facts.get("follows") else click or facts["click_id"],
+            click_id=click_of(conversion, first_touch=first_touch),
             email=facts["email"] or person.email,
             name=facts["name"] or person.name,
             phone=facts["phone"] or person.phone,
@@ -62,6 +61,14 @@ def render(conversion: Conversion, dialect: Dialect, *, first_touch: bool) -> tu
         )
     )
     return to_json(body.fields).decode(), to_json(body.omitted).decode() if body.omitted else None
+
+
+def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
+    """The click id to send with a conversion; None for the second event of a deferred Lead."""
+    assert conversion.person is not None
+    person = conversion.person.survivor()
+    click = person.click_first if first_touch else person.click_last
+    return None if conversion.facts.get("follows") else click or conversion.facts["click_id"]
 
 
 def _sale(kept: dict[str, Any] | None) -> Sale | None:

@@ -11,6 +11,7 @@ from typing import Any
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.ledger.recording.event_facts import KEY_KINDS, EventFacts, Row
+from app.ledger.recording.payload import render
 from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 
@@ -57,6 +58,13 @@ class Snapshot:
     """Those that turned out to be another one after both were sent somewhere: both keep their keys."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
+
+    def is_first_touch(self, route: Route) -> bool:
+        return self.first_touch if route.first_touch is None else route.first_touch
+
+    def render(self, conversion: Conversion, route: Route) -> tuple[str, str | None]:
+        """What `route` is sent of a conversion as things are known now (see payload.render)."""
+        return render(conversion, route.format, first_touch=self.is_first_touch(route))
 
     def load(
         self,

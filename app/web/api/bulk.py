@@ -18,8 +18,6 @@ from app.web.params import FILTER, filter_of, json_object, only, whole_in
 from app.web.services import Parts
 
 PATIENCE_SECONDS = 10.0
-REPLAYABLE = ("dead", "discarded", "retrying", "pending")
-DISCARDABLE = ("dead", "retrying", "pending")
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -28,7 +26,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/replay")
     def replay_filter() -> Response:
         only()
-        wanted, after, _ = asked(REPLAYABLE)
+        wanted, after, _ = asked(replay.REPLAYABLE)
         done, left, after = run(parts, wanted, "replay", after, mark="")
         parts.nudge()
         return jsonify(replayed=done, left_alone=left, next=after)
@@ -36,7 +34,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/discard")
     def discard_filter() -> Response:
         only()
-        wanted, after, mark = asked(DISCARDABLE)
+        wanted, after, mark = asked(replay.DISCARDABLE)
         if mark is None:
             with ledger.read() as tx:
                 mark = replay.new_mark(tx)
@@ -67,7 +65,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def asked(statuses: tuple[str, ...]) -> tuple[filters.Filter, int | None, str | None]:
     """The filter of the body (which must name a status, so that none means nothing), where to go on, and the mark."""
-    given = json_object(*FILTER, "next", *(["mark"] if statuses is DISCARDABLE else []))
+    given = json_object(*FILTER, "next", *(["mark"] if statuses is replay.DISCARDABLE else []))
     if given.get("status") not in statuses:
         raise UnprocessableEntity(f'status must be one of {", ".join(statuses)}, such as {{"status": "dead"}}')
     return filter_of(given, statuses), next_in(given), mark_in(given)

@@ -73,7 +73,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             found = reading_deliveries.delivery(tx, delivery_id)
             reason = why_not_editable(tx, found)
-        problem = None if reason else problem_of(parts.dialect(found["destination"]), found, text)
+        problem = None if reason else problem_of(parts.format(found["destination"]), found, text)
         if problem:
             raise UnprocessableEntity(problem)
         mended = ledger.transact(lambda tx: edit(tx, found, text, actor=ACTOR))

@@ -3,8 +3,9 @@
 from functools import cache
 from typing import Any
 
+from app.ledger.actions import replay
 from app.model import OUTCOMES, STATUSES
-from app.web.api import bulk, schemas
+from app.web.api import schemas
 from app.web.api.schemas import COUNT, TEXT, YES, Schema, many, page, ref, thing
 
 MEANINGS = {
@@ -122,14 +123,14 @@ def _bulk() -> dict[str, Any]:
             "post": _verb(
                 "Replay all that match. Where a request was not enough, `next` says where to go on.",
                 thing({"replayed": COUNT, **alone}),
-                body=body(bulk.REPLAYABLE, {}),
+                body=body(replay.REPLAYABLE, {}),
             )
         },
         "/discard": {
             "post": _verb(
                 "Discard all that match.",
                 thing({"discarded": COUNT, **alone, **mark}),
-                body=body(bulk.DISCARDABLE, mark),
+                body=body(replay.DISCARDABLE, mark),
             )
         },
         "/undo": {"post": _verb("Take a bulk discard back.", thing({"undone": COUNT, **alone}), body=undo)},

@@ -1,8 +1,8 @@
 """The schemas of what /api/v1 answers and takes, for its OpenAPI document. Every object names all of its fields."""
 
-from typing import Any
+from typing import Any, get_args
 
-from app.model import OUTCOMES, STATUSES
+from app.model import OUTCOMES, STATUSES, AttemptResult
 
 Schema = dict[str, Any]
 
@@ -98,7 +98,7 @@ DELIVERY: Schema = {
 }
 ATTEMPT: Schema = {
     "number": NUMBER,
-    "result": {"enum": ["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected"]},
+    "result": {"enum": list(get_args(AttemptResult))},
     "by_hand": YES,
     "started_at": TIME,
     "duration_ms": COUNT,

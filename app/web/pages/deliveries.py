@@ -3,12 +3,13 @@
 import json
 import shlex
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app.destinations.target import Destination, idempotency_key
+from app.destinations.target import Destination
 from app.ledger.actions.edit import edit, problem_of
 from app.ledger.actions.replay import Mended, discard, replay, undo_discard
 from app.ledger.engine import look
@@ -82,7 +83,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         text = request.form.get("payload", "")
         with look(ledger) as tx:
             found = story(tx, delivery_id)
-        problem = problem_of(parts.dialect(found["destination"]), found, text)
+        problem = problem_of(parts.format(found["destination"]), found, text)
         if problem and not found["not_editable"]:
             return render_template("edit.html", delivery=found, text=text, problem=problem), 422
         mended = ledger.transact(lambda tx: edit(tx, found, text, actor=actor()))
@@ -94,15 +95,14 @@ def as_curl(found: dict[str, Any], destination: Destination | None, variable: st
     """The request as a command for a shell, with the token left to that variable of the shell's environment."""
     if destination is None:
         return None
-    return " \\\n  ".join(
-        [
-            "curl -X POST " + shlex.quote(f"{destination.url}/track/{found['kind']}"),
-            f'-H "Authorization: Bearer ${variable}"',
-            "-H 'Content-Type: application/json'",
-            "-H " + shlex.quote("Idempotency-Key: " + idempotency_key(found["dedupe_key"])),
-            "--data-raw " + shlex.quote(found["text"]),
-        ]
-    )
+    token = f"${variable}"
+    asked = destination.format.request(found["kind"], found["text"], found["dedupe_key"], token, datetime.now(UTC))
+    lines = [f"curl -X {asked.method} {shlex.quote(destination.url + asked.path)}"]
+    for name, value in asked.headers.items():
+        header = f"{name}: {value}"
+        # In double quotes where the shell is to put in the token; no key or type of body has what these expand.
+        lines.append(f'-H "{header}"' if token in header else f"-H {shlex.quote(header)}")
+    return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(asked.body.decode())}"])
 
 
 def back(mended: Mended) -> Response:

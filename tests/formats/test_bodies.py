@@ -1,12 +1,12 @@
-"""The wire formats: the whole payload of a full and of a bare Lead and Sale in each dialect."""
+"""The wire formats: the whole payload of a full and of a bare Lead and Sale in each format."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from app.destinations.formats.base import Dialect
-from app.destinations.formats.registry import DIALECTS, dialect_of
+from app.destinations.formats.base import Format, Options
+from app.destinations.formats.registry import FORMATS, format_of
 from app.model import Facts, Lead, Sale
 from app.money import Money
 from app.times import iso_milliseconds
@@ -24,8 +24,8 @@ DOLLARS = Money(19999, "USD")
 BARE: dict[str, Any] = {**dict.fromkeys(FULL), "occurred_at": AT, "customer_id": "cus_1"}
 
 
-def fields(dialect: str | Dialect, facts: Facts) -> dict[str, Any]:
-    return (dialect_of(dialect) if isinstance(dialect, str) else dialect).body(facts).fields
+def fields(wire: str | Format, facts: Facts) -> dict[str, Any]:
+    return (format_of(wire) if isinstance(wire, str) else wire).body(facts).fields
 
 
 def sale(who: dict[str, Any] = FULL, money: Money = DOLLARS, **fields: Any) -> Facts:
@@ -97,7 +97,7 @@ def test_track_tells_a_sale_in_the_unit_it_is_told():
         "currency": "USD",
     }
     assert fields("track", sale()) == expected
-    assert fields(dialect_of("track", "minor"), sale()) == {**expected, "amount": 19999}
+    assert fields(format_of("track", Options("minor")), sale()) == {**expected, "amount": 19999}
 
 
 def test_track_tells_a_lead():
@@ -158,17 +158,17 @@ def test_an_amount_is_the_number_people_would_write(money, major):
     assert type(amount) is type(major)
 
 
-@pytest.mark.parametrize("name", DIALECTS)
-def test_no_dialect_sends_null_or_empty_text(name):
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_sends_null_or_empty_text(name):
     for facts in (sale(BARE, order_id=None, metadata={}), lead(BARE, metadata={})):
         rendered = fields(name, facts)
         blanks = {key for key, value in rendered.items() if value in (None, "", {})}
         assert blanks <= ({"clickId"} if name == "dub" else set())
 
 
-def test_an_unknown_dialect_is_an_error():
+def test_an_unknown_format_is_an_error():
     with pytest.raises(KeyError):
-        dialect_of("smoke signals")
+        format_of("smoke signals")
 
 
 def test_times_are_utc_with_milliseconds_cut_off():

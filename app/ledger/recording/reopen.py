@@ -1,0 +1,42 @@
+"""What a destination could not attribute is sent again once a click id of its person is known."""
+
+from pydantic_core import to_json
+
+from app.ledger.recording.payload import click_of
+from app.ledger.recording.snapshot import Snapshot
+from app.persons import Person
+
+# Not by hand, which an attempt at the beginning of its schedule would be taken for.
+_REOPEN = (
+    "UPDATE deliveries SET payload = ?, omitted = ?, status = 'pending', due_at = ?,"
+    " schedule_start = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE id = ?"
+)
+
+
+def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
+    """Makes due again what a destination could not attribute, where a click id that it was not sent is known now."""
+    persons = [p.survivor() for p in touched]
+    person_ids = sorted({p.id for p in persons if not p.is_new and (p.click_first or p.click_last)})
+    if not person_ids:
+        return
+    tx = snapshot.tx
+    condition, parameter = tx.among("person_id", person_ids)
+    lock = tx.for_update
+    rows = tx.run(
+        "SELECT id, conversion_id, person_id, destination, payload FROM deliveries"
+        f" WHERE {condition} AND status = 'unattributed' AND claim IS NULL ORDER BY id{lock}",
+        parameter,
+    ).all()
+    snapshot.load_conversions([row[1] for row in rows])
+    routes = {route.name: route for route in snapshot.routes}
+    changes = []
+    for identity, conversion_id, person_id, destination, payload in rows:
+        conversion = snapshot.conversions[conversion_id]
+        conversion.person = snapshot.person(person_id).survivor()
+        route = routes.get(destination)
+        click = click_of(conversion, first_touch=snapshot.is_first_touch(route)) if route else None
+        if route is None or click is None or to_json(click).decode() in payload:
+            continue
+        text, omitted = snapshot.render(conversion, route)
+        changes.append((text, omitted, snapshot.now, identity))
+    tx.run_many(_REOPEN, changes)

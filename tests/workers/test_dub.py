@@ -1,0 +1,209 @@
+"""Journeys to a destination that behaves as Dub does, from the webhook to what Dub recorded."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from app.destinations.target import destinations_of
+from app.ledger.engine import Ledger
+from app.sources.registry import SOURCES
+from app.web.factory import create_app
+from tests.conftest import TYPEFORM_SECRET, wait_for
+from tests.support.dub import FakeDub
+from tests.support.makers import checkout, signed
+from workers.forward import Forwarder
+
+SCHEDULE = (0.2, 0.3, 0.5, 0.5, 60.0)
+API = {"Authorization": "Bearer api token of the tests"}
+
+
+class Site:
+    """A web, a worker and a Dub."""
+
+    def __init__(self, settings: Any, ledger: Ledger, dub: FakeDub) -> None:
+        self.ledger, self.dub = ledger, dub
+        self.app = create_app(settings, ledger)
+        self.client = self.app.test_client()
+        self._stop = threading.Event()
+        self._forwarder = Forwarder(ledger, destinations_of(settings), SCHEDULE, 900, self._stop)
+        self._forwarder.begin()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():  # as its sweeper would, it looks again and again
+            self._forwarder.run(lambda: None)
+            self._stop.wait(0.05)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(20)
+        self._forwarder.close()
+        self.app.extensions["writer"].stop()
+        self.app.extensions["refusals"].stop()
+
+    def buys(self, number: object, **session: Any) -> None:
+        assert self.client.post("/webhooks/stripe", **signed(checkout(number, **session))).json["outcome"] == "sale"
+
+    def signs_up(self, number: object, email: str, **hidden: str) -> None:
+        answers = [{"type": "email", "email": email, "field": {"id": "f1", "type": "email", "ref": "r1"}}]
+        definition = {
+            "id": "form",
+            "title": "Demo",
+            "fields": [{"id": "f1", "type": "email", "title": "E-mail", "ref": "r1"}],
+        }
+        form = {"form_id": "form", "token": f"tok_{number}", "submitted_at": "2026-04-10T12:34:56Z", "hidden": hidden}
+        body = json.dumps(
+            {
+                "event_id": f"tf_{number}",
+                "event_type": "form_response",
+                "form_response": {**form, "definition": definition, "answers": answers},
+            }
+        ).encode()
+        headers = {
+            "Content-Type": "application/json",
+            **SOURCES["typeform"].sign(body, TYPEFORM_SECRET, datetime.now(UTC)),
+        }
+        assert self.client.post("/webhooks/typeform", data=body, headers=headers).json["outcome"] == "lead"
+
+    def statuses(self) -> dict[str, int]:
+        found = self.client.get("/api/v1/stats", headers=API).json["deliveries"]
+        return {name: count for name, count in found.items() if count}
+
+    def deliveries(self, **fields: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client.get("/api/v1/deliveries", headers=API, query_string=fields).json[
+            "deliveries"
+        ]
+        return found
+
+    def settled(self, **counts: int) -> None:
+        wait_for(lambda: self.statuses() == counts, 30)
+
+
+def organic(number: object) -> dict[str, Any]:
+    """A checkout of somebody who came from no link."""
+    return {
+        "metadata": {},
+        "customer": f"cus_{number}",
+        "customer_details": {"email": f"p{number}@example.com", "name": "Ada"},
+    }
+
+
+@pytest.fixture
+def site(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Site]:
+    dub = FakeDub()
+    settings = make_settings(
+        DESTINATION_URL=dub.url,
+        DESTINATION_TOKEN="a-token-of-dub",
+        DESTINATION_FORMAT="dub",
+        DESTINATION_ALLOW_PRIVATE="1",
+        STRIPE_ALLOW_TEST_EVENTS="1",
+    )
+    made = Site(settings, ledger, dub)
+    yield made
+    made.close()
+    dub.close()
+
+
+def test_a_purchase_right_after_the_sign_up_is_taken_at_once(site):
+    site.dub.clicks, site.dub.lag_seconds = {"clk_1"}, 3600
+    site.signs_up(1, "p1@example.com", clickId="clk_1", user_id="user_1")
+    site.buys(1)
+    site.start()
+    site.settled(delivered=2)
+    assert [kind for kind, _, _ in site.dub.asked] == ["lead", "sale"]
+    assert (len(site.dub.leads), len(site.dub.sales)) == (1, 1)
+
+
+def test_three_purchases_of_a_new_customer_are_all_taken(site):
+    site.dub.clicks, site.dub.lag_seconds = {"clk_a"}, 0.4
+    for number in (1, 2, 3):
+        site.buys(
+            number,
+            metadata={"user_id": "user_a", "clickId": "clk_a"},
+            customer_details={"email": "a@example.com", "name": "A"},
+        )
+    site.start()
+    site.settled(delivered=3)
+    assert sorted(sale["invoiceId"] for sale in site.dub.sales) == ["pi_1", "pi_2", "pi_3"]
+    answers = [answer[0] for _, _, answer in site.dub.asked]
+    assert 404 in answers
+
+
+def test_an_organic_sale_is_unattributed_and_goes_out_once_when_a_click_is_learned(site):
+    site.buys(1, **organic(1))
+    site.buys(2, **organic(2))
+    site.start()
+    site.settled(unattributed=2)
+    assert site.dub.sales == []
+    site.dub.clicks = {"clk_late"}
+    site.signs_up(9, "p1@example.com", clickId="clk_late")
+    site.settled(unattributed=1, delivered=2)
+    (sale,) = site.dub.sales
+    assert (sale["invoiceId"], sale["clickId"]) == ("pi_1", "clk_late")
+    (left,) = site.deliveries(status="unattributed")
+    assert left["invoice_id"] == "pi_2"
+    (found,) = site.deliveries(kind="sale", status="delivered")
+    attempts = site.client.get(f"/api/v1/deliveries/{found['id']}", headers=API).json["attempt_list"]
+    assert [one["result"] for one in attempts] == ["unattributed", "delivered"]
+    assert not any(one["by_hand"] for one in attempts)
+
+
+def test_unattributed_sales_are_no_failures(site):
+    site.client.post("/login", data={"password": "password of the tests", "name": "Grace"})
+    for number in range(20):
+        site.buys(number, **organic(number))
+    site.start()
+    site.settled(unattributed=20)
+    assert "Nothing has failed" in site.client.get("/failed").text
+    listed = site.client.get("/deliveries?status=unattributed").text
+    assert listed.count("badge unattributed") == 20
+    assert site.client.get("/api/v1/deliveries?status=unattributed", headers=API).json["deliveries"][0]["last_error"]
+    overview = site.client.get("/").text
+    assert "20</b><span>unattributed" in overview
+    assert 'bridge_deliveries{status="unattributed"} 20' in site.client.get("/metrics").text
+
+
+def test_a_lead_whose_click_dub_does_not_know_is_unattributed_even_when_it_is_repeated(site):
+    site.start()
+    site.signs_up(1, "a@example.com", clickId="clk_gone", user_id="user_a")
+    site.settled(unattributed=1)
+    (lead,) = site.deliveries(kind="lead")
+    assert site.client.post(f"/api/v1/deliveries/{lead['id']}/replay", headers=API).status_code == 200
+    wait_for(lambda: len(site.dub.asked) == 2, 20)
+    site.settled(unattributed=1)
+    assert site.dub.asked[1][2][1]["link"] is None
+    assert site.dub.leads == []
+
+
+def test_a_lead_that_dub_had_already_says_so(site):
+    site.dub.clicks = {"clk_1"}
+    site.start()
+    site.signs_up(1, "a@example.com", clickId="clk_1", user_id="user_a")
+    site.settled(delivered=1)
+    site.signs_up(2, "a@example.com", clickId="clk_1", user_id="user_a")
+    site.settled(delivered=2)
+    second, first = site.deliveries(kind="lead")
+    assert (first["note"], second["note"]) == (None, "already had this Lead")
+    site.client.post("/login", data={"password": "password of the tests", "name": "Grace"})
+    assert "already had this Lead" in site.client.get(f"/deliveries/{second['id']}").text
+
+
+def test_a_sale_with_a_click_that_is_not_found_is_tried_a_few_times(site):
+    site.start()
+    site.buys(1)
+    time.sleep(0.3)
+    site.dub.clicks = {"clk_1"}
+    site.settled(delivered=1)
+    site.buys(2)
+    site.settled(delivered=1, unattributed=1)
+    (left,) = site.deliveries(status="unattributed")
+    assert left["attempts"] == 4
