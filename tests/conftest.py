@@ -212,6 +212,8 @@ class FakeDestination:
                 self.end_headers()
                 self.wfile.write(text)
 
+            do_PUT = do_POST  # noqa: N815 - the library's name
+
             def log_message(self, *_args: object) -> None:
                 pass
 

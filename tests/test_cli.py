@@ -550,6 +550,23 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(healthy):
         assert part in result.stdout
 
 
+def test_doctor_stays_green_for_what_is_unattributed(healthy, post, ledger):
+    for number in range(3):
+        post(checkout(number))
+    settle(ledger, "unattributed", status=200, error="the destination knows no such customer")
+    result = healthy()
+    assert (wrong(result), result.exit_code) == ([], 0)
+
+
+def test_doctor_tries_format_and_token_and_says_what_to_change(healthy, destination):
+    destination.answer = lambda _request: (403, {}, b'{"error":{"message":"upgrade"}}')
+    assert ["plan, role or scope" in line for line in wrong(healthy(DESTINATION_FORMAT="dub"))] == [True]
+    destination.answer = lambda _request: (422, {}, b'{"error":{"message":"customerExternalId: Required"}}')
+    result = healthy(DESTINATION_FORMAT="dub")
+    assert (wrong(result), result.exit_code) == ([], 0)
+    assert "Stripe app" in result.stdout
+
+
 def test_doctor_names_each_trouble_and_its_remedy_and_goes_on(healthy, post, ledger, valkey, destination):
     post(checkout(1))
     change(ledger, "UPDATE workers SET heartbeat_at = 1")

@@ -13,7 +13,7 @@ import click
 
 from app.bootstrap import free_bytes, make_nudges, open_ledger
 from app.config.settings import Settings, load_settings, variable_of
-from app.destinations.probe import probe
+from app.destinations.probe import probe, try_out
 from app.destinations.target import destinations_of
 from app.errors import BridgeError
 from app.ledger.alerting.incidents import alarms
@@ -148,6 +148,7 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_destination(settings: Settings) -> Iterator[Finding]:
+    open_sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
     for destination in destinations_of(settings):
         where = f"destination {destination.name} at {destination.url}"
         found = probe(destination)
@@ -155,6 +156,11 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
             yield "wrong", f"{where} {found.text}"
             continue
         yield "ok", f"{where} answers"
+        if trial := try_out(destination):
+            yield trial.level, f"{where} {trial.text}"
+        host = urlsplit(destination.url).hostname or ""
+        for advice in destination.format.advice(host, rate=destination.rate, sources=open_sources):
+            yield "warn", f"{where}: {advice}"
         try:
             skew = abs(parsedate_to_datetime(found.date or "").timestamp() - time.time())
         except (ValueError, TypeError):

@@ -1,10 +1,14 @@
-"""Whether a destination answers, over the same path that deliveries take: its proxy, its certificate, the check of its address."""
+"""Whether a destination answers, over the same path that deliveries take: its proxy, its certificate, the check of its address;
+and whether it is one that takes the configured format and token."""
 
 import asyncio
+import secrets
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 
-from app.destinations.http import Client
+from app.destinations.http import Answer, Client
 from app.destinations.target import USER_AGENT, Destination
 from app.errors import TransientDeliveryError
 
@@ -40,3 +44,52 @@ def probe(destination: Destination) -> Probe:
         return Probe(True, text, answer.headers.get("date"))
 
     return asyncio.run(ask())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of one request that no schema allows."""
+
+    level: Literal["ok", "warn", "wrong"]
+    text: str
+
+
+def try_out(destination: Destination) -> Trial | None:
+    """Sends an empty object, with the token, to where Leads are sent, and reads the refusal. None where the format is not one of a
+    public API, which could take it."""
+    if not destination.format.is_public_api:
+        return None
+    key = f"probe:{secrets.token_hex(8)}"
+    asked = destination.format.request("lead", "{}", key, destination.token, datetime.now(UTC))
+
+    async def ask() -> Answer:
+        client = Client(destination.endpoint(), min(destination.timeout_seconds, LONGEST_SECONDS))
+        try:
+            headers = {"User-Agent": USER_AGENT, **asked.headers}
+            return await client.request(asked.method, destination.path + asked.path, headers, asked.body)
+        finally:
+            client.close()
+
+    try:
+        return _read(asyncio.run(ask()), destination)
+    except TransientDeliveryError as error:
+        return Trial("wrong", f"does not answer: {error}")
+
+
+def _read(answer: Answer, destination: Destination) -> Trial:
+    status, name = answer.status, destination.format.name
+    url = destination.url_of("lead")
+    if status == 401:
+        return Trial("wrong", "does not accept the token (401)")
+    if status == 403:
+        return Trial("wrong", "answers 403: the token's plan, role or scope does not allow conversions")
+    if 300 <= status <= 399:
+        location = answer.headers.get("location", "elsewhere").partition("?")[0][:200]
+        return Trial("wrong", f"redirects to {location} ({status}): set that URL instead")
+    if status in (404, 405):
+        return Trial("wrong", f"has nothing at {url} ({status}): check its URL")
+    if 400 <= status <= 499:
+        return Trial("ok", f"reads requests in format {name} ({status} to an empty one)")
+    if 200 <= status <= 299:
+        return Trial("warn", f"accepts an empty request ({status}): is {url} an API that takes the format {name}?")
+    return Trial("warn", f"answers {status} to a request in format {name}")

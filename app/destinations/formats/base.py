@@ -4,7 +4,7 @@ A format is one module in this folder with a function `make`; `registry` finds i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -20,6 +20,8 @@ ALREADY_THERE = 409
 TRANSIENT = frozenset({408, 425, 429})
 UNAUTHORIZED = frozenset({401, 403})
 CLICK_ID = re.compile(r"click[ _-]?id", re.IGNORECASE)
+CUTMESHORT = ("cme.sh", "cutmeshort.com")
+DUB = ("dub.co",)
 IMMUTABLE_FIELDS = ("event", "eventName", "invoiceId", "mode")
 """What an edit cannot change: what it is, and the id by which it is counted once."""
 
@@ -94,6 +96,9 @@ class Format(Protocol):
     @property
     def name(self) -> str: ...
 
+    is_public_api: bool = False
+    """Its destinations refuse what their schema does not allow, so that `bridge doctor` may send one empty object to see how."""
+
     def body(self, facts: Facts) -> Body:
         """What to send, as far as things are known when it is recorded. It stays as it is from the first attempt on."""
         ...
@@ -110,12 +115,21 @@ class Format(Protocol):
         """What the answer means."""
         return unattributed(answer, sent) or by_status(answer, sent)
 
+    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+        """What to change in the configuration of a destination at `host`, for `bridge doctor`. sources: that are open."""
+        yield from ()
+
     def edit_problem(self, kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
         """Why a body cannot be edited like that; None where it can."""
         changed = [name for name in IMMUTABLE_FIELDS if before.get(name) != after.get(name)]
         if changed:
             return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
         return self.problem(kind, after)
+
+
+def is_host_of(host: str, *names: str) -> bool:
+    """Whether `host` is one of `names`, or below it."""
+    return any(host == name or host.endswith(f".{name}") for name in names)
 
 
 def json_headers(token: str, key: str) -> dict[str, str]:

@@ -4,14 +4,26 @@ Amounts are Dub's own units: whole ones for the currencies of `WHOLE`, hundredth
 (https://github.com/dubinc/dub, packages/utils/src/functions/currency-zero-decimal.ts).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
-from app.destinations.formats.base import Answered, Body, Format, Options, Sent, Verdict, by_status, json_object
+from app.destinations.formats.base import (
+    CUTMESHORT,
+    DUB,
+    Answered,
+    Body,
+    Format,
+    Options,
+    Sent,
+    Verdict,
+    by_status,
+    is_host_of,
+    json_object,
+)
 from app.destinations.formats.checks import (
     LONGEST_METADATA,
     Fields,
@@ -83,6 +95,7 @@ class _Sale(_Conversion):
 class Dub(Format):
     event_names: Mapping[str, str] = field(default_factory=dict)
     name: str = "dub"
+    is_public_api: bool = True
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()
@@ -104,6 +117,14 @@ class Dub(Format):
             draft.metadata(facts.lead.metadata, LONGEST_METADATA)
             draft.fields.setdefault("clickId", "")  # required of a lead, and "" says that there is none
         return draft.done()
+
+    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+        if is_host_of(host, *CUTMESHORT):
+            yield "CutMeShort's API needs the format track: set format = track (DESTINATION_FORMAT)"
+        if rate is None and is_host_of(host, *DUB):
+            yield "Dub's Business plan takes 1,200 requests a minute: set rate = 18 (DESTINATION_RATE)"
+        if "stripe" in sources:
+            yield "if Dub's Stripe app is installed, uninstall it: every sale of Stripe would count twice"
 
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
         return problem_of(_Lead if kind == "lead" else _Sale, fields)

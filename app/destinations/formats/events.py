@@ -1,11 +1,11 @@
 """Format `events`: the destination's event guide. Amounts are JSON numbers in major units."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictStr
 
-from app.destinations.formats.base import Body, Format, Options
+from app.destinations.formats.base import CUTMESHORT, DUB, Body, Format, Options, is_host_of
 from app.destinations.formats.checks import (
     LONGEST_METADATA,
     Currency,
@@ -75,6 +75,12 @@ class Events(Format):
             draft.put("mode", facts.lead.mode)
             draft.metadata(facts.lead.metadata, LONGEST_METADATA)
         return draft.done()
+
+    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+        if is_host_of(host, *CUTMESHORT):
+            yield "CutMeShort's API reference and SDKs use the format track: set format = track (DESTINATION_FORMAT)"
+        if is_host_of(host, *DUB):
+            yield "Dub's API needs the format dub: set format = dub (DESTINATION_FORMAT)"
 
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
         if kind == "lead":

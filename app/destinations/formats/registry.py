@@ -11,7 +11,8 @@ from app.destinations.formats.base import Format, Options
 DEFAULT = "events"
 
 
-def _find() -> Mapping[str, Callable[[Options], Format]]:
+def find() -> Mapping[str, Callable[[Options], Format]]:
+    """How each format is made, by its name; the default first."""
     found = {}
     for module in pkgutil.iter_modules(formats.__path__):
         make = (
@@ -24,8 +25,7 @@ def _find() -> Mapping[str, Callable[[Options], Format]]:
     return MappingProxyType(dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0]))))
 
 
-FORMATS = _find()
-"""The default first."""
+FORMATS = find()
 
 
 def format_of(name: str, options: Options | None = None) -> Format:

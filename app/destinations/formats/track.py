@@ -5,11 +5,11 @@ numbers), so the unit is DESTINATION_AMOUNT_UNIT. The limits of fields are those
 server itself checks is not documented.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from app.destinations.formats.base import Body, Format, Options
+from app.destinations.formats.base import DUB, Body, Format, Options, is_host_of
 from app.destinations.formats.checks import (
     Currency,
     Fields,
@@ -64,6 +64,7 @@ class Track(Format):
     amount_unit: Literal["major", "minor"] = "major"
     event_names: Mapping[str, str] = field(default_factory=dict)
     name: str = "track"
+    is_public_api: bool = True
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()
@@ -82,6 +83,10 @@ class Track(Format):
             draft.cut("eventName", event_name(facts, self.event_names), LONGEST)
             draft.put("mode", facts.lead.mode)
         return draft.done()
+
+    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+        if is_host_of(host, *DUB):
+            yield "Dub's API needs the format dub: set format = dub (DESTINATION_FORMAT)"
 
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
         if kind == "lead":

@@ -1,0 +1,78 @@
+"""One request that no schema allows shows whether host, path, token and format are right."""
+
+import json
+
+import pytest
+
+from app.destinations.formats.registry import FORMATS, format_of
+from app.destinations.probe import try_out
+from app.destinations.target import Destination
+
+
+@pytest.mark.parametrize("name", ["track", "dub"])
+@pytest.mark.parametrize(
+    ("status", "headers", "level", "told"),
+    [
+        (400, {}, "ok", "reads requests in format"),
+        (422, {}, "ok", "reads requests in format"),
+        (401, {}, "wrong", "does not accept the token"),
+        (403, {}, "wrong", "plan, role or scope"),
+        (404, {}, "wrong", "/track/lead (404): check its URL"),
+        (
+            308,
+            {"Location": "https://www.example.com/track/lead?x=secret"},
+            "wrong",
+            "redirects to https://www.example.com/track/lead (308)",
+        ),
+        (200, {}, "warn", "accepts an empty request"),
+        (503, {}, "warn", "answers 503"),
+    ],
+)
+def test_the_refusal_of_an_empty_request_is_read(destination, name, status, headers, level, told):
+    destination.answer = lambda _request: (status, headers, b"{}")
+    trial = try_out(Destination("main", destination.url, "a-token", format_of(name), allow_private=True))
+    assert trial is not None
+    assert (trial.level, told in trial.text) == (level, True)
+    assert "secret" not in trial.text
+    (request,) = destination.requests
+    assert request["json"] == {}
+    assert request["headers"]["authorization"] == "Bearer a-token"
+    assert request["headers"]["idempotency-key"].startswith("probe:")
+
+
+def test_what_may_take_anything_is_not_tried(destination):
+    assert try_out(Destination("main", destination.url, "a-token", format_of("events"), allow_private=True)) is None
+    assert destination.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "told"),
+    [
+        ("events", "api.cme.sh", "track"),
+        ("events", "www.app.cutmeshort.com", "track"),
+        ("events", "api.dub.co", "dub"),
+        ("track", "api.dub.co", "dub"),
+        ("dub", "api.cme.sh", "track"),
+        ("dub", "api.dub.co", "rate = 18"),
+    ],
+)
+def test_a_format_that_is_not_that_of_the_host_is_named(name, host, told):
+    advice = list(format_of(name).advice(host, rate=None, sources=()))
+    assert [told in one for one in advice] == [True]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_there_is_nothing_to_say_of_a_host_that_nobody_knows(name):
+    for host in ("hooks.example.com", "notdub.co", "cme.sh.example", ""):
+        assert list(format_of(name).advice(host, rate=None, sources=())) == []
+
+
+def test_the_stripe_app_of_dub_would_count_twice():
+    (advice,) = format_of("dub").advice("api.dub.co", rate=18, sources=["stripe"])
+    assert "Stripe app" in advice
+
+
+def test_an_empty_object_is_no_body_of_a_public_api():
+    for name in FORMATS:
+        wire = format_of(name)
+        assert not wire.is_public_api or all(wire.problem(kind, json.loads("{}")) for kind in ("lead", "sale"))
