@@ -21,7 +21,7 @@ def form_tool(
     def read(inbound: Inbound, rules: Rules) -> Mapped:
         seen = see(read_body(inbound), inbound)
         if isinstance(seen, str):
-            return ignored(Submission(event="submission", submission_id=None, body=inbound.body), seen)
+            return ignored(Submission(event="submission", submission_id=None, body=inbound.body), seen, rules)
         if not seen.fields:
             return parked(name, seen, rules, "it holds no answers where this tool puts them")
         if not seen.submission_id:

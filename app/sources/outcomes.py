@@ -66,10 +66,30 @@ def parked(
     return _of_a_lead(source, view, "parked", missing, who_of(view, rules), event_name, flags)
 
 
-def ignored(view: Submission, reason: str, rules: Rules | None = None, *, keys: Keys = (), **flags: Any) -> Mapped:
-    """Authentic, and not a conversion. What it says of its person is kept: flags such as `teaches` have it remembered."""
-    person = who_of(view, rules or Rules())
-    return Mapped(outcome="ignored", reason=reason, keys=keys, who=person, **_envelope(view, keys), **flags)
+def ignored(
+    view: Submission,
+    reason: str,
+    rules: Rules | None = None,
+    *,
+    keys: Keys | None = None,
+    same_as: Keys = (),
+    who: Who | None = None,
+    **flags: Any,
+) -> Mapped:
+    """Authentic, and not a conversion. What it says of its person is kept for the submission or payment that it is about.
+
+    keys: ids of that payment; None: the submission's own. same_as: ids of what it replaces, which count once together with it.
+    who: instead of what `view` says. flags: of Mapped; `teaches` has the person remembered as well.
+    """
+    if keys is None:
+        flags.setdefault("about", "lead")
+        envelope, keys = _envelope(view, ()), (view.submission_id, *view.other_ids) if view.submission_id else ()
+    else:
+        envelope = _envelope(view, keys)
+    if keys and same_as:
+        flags["links"] = True
+    person = who_of(view, rules or Rules()) if who is None else who
+    return Mapped(outcome="ignored", reason=reason, keys=(*keys, *same_as), who=person, **envelope, **flags)
 
 
 def refunded(

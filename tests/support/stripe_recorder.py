@@ -1,4 +1,4 @@
-"""Records Stripe's events as the web would, and says what came of them."""
+"""Records events as the web would, by default Stripe's, and says what came of them."""
 
 import json
 from datetime import UTC, datetime
@@ -9,14 +9,16 @@ from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
 from app.ledger.recording.record import record
 from app.model import Inbound, Rules
+from app.sources.base import Source
 from app.sources.stripe.source import SOURCE
 
 
 class Recorder:
     """Records bodies as the web would, into a ledger of its own."""
 
-    def __init__(self, ledger: Ledger, **rules: Any) -> None:
+    def __init__(self, ledger: Ledger, source: Source = SOURCE, **rules: Any) -> None:
         self.ledger = ledger
+        self.source = source
         self.policy = Policy(Rules(**rules), [Route("main", Events())])
 
     def take(self, *bodies: bytes) -> list[Receipt]:
@@ -26,7 +28,7 @@ class Recorder:
 
     def _arrival(self, body: bytes, now: datetime) -> Arrival:
         inbound = Inbound(body, {})
-        return Arrival("stripe", SOURCE.map(inbound, self.policy.rules), inbound, {}, now)
+        return Arrival(self.source.name, self.source.map(inbound, self.policy.rules), inbound, {}, now)
 
     def payloads(self, kind: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Of the deliveries of that kind whose id is beyond `after`, less those that were withdrawn."""

@@ -68,25 +68,33 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         ),
         form=title_of(payload.get("eventTitle"), payload.get("type")),
     )
+    replaced = _replaced_booking(payload)
     if event in NO_BOOKING:
-        return ignored(view, NO_BOOKING[event])
+        return ignored(view, NO_BOOKING[event], rules, same_as=replaced)
     if event and event != "BOOKING_CREATED":
-        return ignored(view, f"{event} is no booking")
+        return ignored(view, f"{event} is no booking", rules, same_as=replaced)
     if not event:
         missing = "it has no triggerEvent: a custom payload template must keep it"
         return parked(NAME, view, rules, missing, event_name="demo_booked")
     if payload.get("rescheduleUid"):
-        return ignored(view, NO_BOOKING["BOOKING_RESCHEDULED"])
+        return ignored(view, NO_BOOKING["BOOKING_RESCHEDULED"], rules, same_as=replaced)
     if not view.submission_id:
         missing = "it has no payload.uid, so it could not be counted once"
         return parked(NAME, view, rules, missing, event_name="demo_booked")
     return lead(NAME, view, rules, event_name="demo_booked", reason="a meeting was booked")
 
 
-def _booking_id(payload: dict[str, Any]) -> str | None:
+def _booking_id(payload: dict[str, Any], name: str = "uid") -> str | None:
     """A booking's uid; with seats, several attendees share it, and each has a seat of its own."""
-    uid, seat = identifier_of(payload.get("uid")), identifier_of(payload.get("attendeeSeatId"))
+    uid, seat = identifier_of(payload.get(name)), identifier_of(payload.get("attendeeSeatId"))
     return f"{uid}:{seat}" if uid and seat and len(uid) + len(seat) < 255 else uid
+
+
+def _replaced_booking(payload: dict[str, Any]) -> tuple[str, ...]:
+    """The booking that this one is instead of. Where a reschedule needs to be confirmed only its request says so: the
+    BOOKING_CREATED that follows has the new uid alone."""
+    replaced = _booking_id(payload, "rescheduleUid")
+    return (replaced,) if replaced and replaced != _booking_id(payload) else ()
 
 
 def _fields(payload: dict[str, Any]) -> Iterator[Field]:

@@ -52,13 +52,15 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         ),
     )
     if event in NO_BOOKING:
-        return ignored(view, NO_BOOKING[event])
+        return ignored(view, NO_BOOKING[event], rules)
     if event and event != "invitee.created":
-        return ignored(view, f"{event} is no booking")
+        return ignored(view, f"{event} is no booking", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event", event_name="demo_booked")
     if invitee.get("old_invitee") or payload.get("old_invitee") or invitee.get("is_reschedule") is True:
-        return ignored(view, "a reschedule: the booking was counted when it was first made")
+        replaced = identifier_of(invitee.get("old_invitee")) or identifier_of(payload.get("old_invitee"))
+        reason = "a reschedule: the booking was counted when it was first made"
+        return ignored(view, reason, rules, same_as=(replaced,) if replaced else ())
     if not view.submission_id:
         missing = "it has no payload.uri, so it could not be counted once"
         return parked(NAME, view, rules, missing, event_name="demo_booked")

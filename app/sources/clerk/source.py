@@ -46,7 +46,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
         return replace(told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies=True)
     if event and event != "user.created":
-        return ignored(view, f"{event} is no sign-up")
+        return ignored(view, f"{event} is no sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:

@@ -212,18 +212,35 @@ def _read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
         fields=_fields_of_the_buyer(body) if plan.kind == "sale" else body.fields,
         form=title_of(find("form")),
     )
+    who, keys = _who(view, find, plan, rules), _keys(plan, view, find)
     if _is_test(find("test")) and not rules.accepts_test_events(plan.name):
-        return ignored(view, f"Test event of {plan.name}. Set {plan.name.upper()}_ALLOW_TEST_EVENTS=1 to accept these.")
+        reason = f"Test event of {plan.name}. Set {plan.name.upper()}_ALLOW_TEST_EVENTS=1 to accept these."
+        return _ignored(plan, view, who, reason, keys)
     if plan.event and not event:
-        return _outcome(plan, view, Who(), "parked", "the event's name is not where sources.<name>.events.path says")
+        reason = "the event's name is not where sources.<name>.events.path says"
+        return _outcome(plan, view, who, "parked", reason, keys)
     if plan.event and event not in plan.allowed:
-        return ignored(view, f"{event} is not among the events that are conversions")
-    who = _who(view, find, plan, rules)
+        reason = f"{event} is not among the events that are conversions"
+        return _ignored(plan, view, who, reason, keys)
     if plan.kind == "sale":
-        return _sale(plan, view, who, find, rules)
+        return _sale(plan, view, who, keys, find, rules)
     if "submission_id" in plan.picks and not own_id:
-        return _outcome(plan, view, who, "parked", "it has no submission_id, so it could not be counted once")
-    return _outcome(plan, view, who, "lead", "a form was submitted")
+        return _outcome(plan, view, who, "parked", "it has no submission_id, so it could not be counted once", keys)
+    return _outcome(plan, view, who, "lead", "a form was submitted", keys)
+
+
+def _ignored(plan: Plan, view: Submission, who: Who, reason: str, keys: tuple[str, ...]) -> Mapped:
+    """Each is an event of its own: one order may be updated many times."""
+    own = replace(view, event_id=event_id_of(view))
+    return ignored(own, reason, keys=keys, who=who, about=plan.kind)
+
+
+def _keys(plan: Plan, view: Submission, find: Callable[[str], Any]) -> tuple[str, ...]:
+    """The ids by which it is counted once, the one to send first."""
+    if plan.kind == "lead":
+        return (view.submission_id,) if view.submission_id else ()
+    ids = (identifier_of(find("invoice_id")), identifier_of(find("order_id")), view.submission_id)
+    return tuple(dict.fromkeys(key for key in ids if key))
 
 
 def _opened(raw: dict[str, Any]) -> dict[str, Any]:
@@ -264,7 +281,9 @@ def _who(view: Submission, find: Callable[[str], Any], plan: Plan, rules: Rules)
     )
 
 
-def _outcome(plan: Plan, view: Submission, who: Who, outcome: Literal["lead", "parked"], reason: str) -> Mapped:
+def _outcome(
+    plan: Plan, view: Submission, who: Who, outcome: Literal["lead", "parked"], reason: str, keys: tuple[str, ...]
+) -> Mapped:
     metadata = {"source": plan.name, "form": view.form, "event": view.event if plan.event else None}
     has_lead = plan.kind == "lead" and view.submission_id is not None
     return Mapped(
@@ -272,7 +291,8 @@ def _outcome(plan: Plan, view: Submission, who: Who, outcome: Literal["lead", "p
         reason=reason,
         event_id=event_id_of(view),
         event_type=view.event,
-        keys=(view.submission_id,) if view.submission_id else (),
+        keys=keys,
+        about=plan.kind,
         occurred_at=view.occurred_at,
         who=who,
         lead=Lead(view.submission_id or "", plan.event_name, metadata={k: v for k, v in metadata.items() if v})
@@ -281,9 +301,9 @@ def _outcome(plan: Plan, view: Submission, who: Who, outcome: Literal["lead", "p
     )
 
 
-def _sale(plan: Plan, view: Submission, who: Who, find: Callable[[str], Any], rules: Rules) -> Mapped:
-    invoice_id, order_id = identifier_of(find("invoice_id")), identifier_of(find("order_id"))
-    keys = tuple(dict.fromkeys(key for key in (invoice_id, order_id, view.submission_id) if key))
+def _sale(
+    plan: Plan, view: Submission, who: Who, keys: tuple[str, ...], find: Callable[[str], Any], rules: Rules
+) -> Mapped:
     currency = currency_code(find("currency")) or plan.currency
     money: Money | str = "it has no currency"
     if not keys:
@@ -300,7 +320,7 @@ def _sale(plan: Plan, view: Submission, who: Who, find: Callable[[str], Any], ru
         money,
         keys=keys,
         who=who,
-        order_id=order_id,
+        order_id=identifier_of(find("order_id")),
         event_name=plan.event_name,
     )
 

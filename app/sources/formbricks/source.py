@@ -69,13 +69,13 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(survey.get("title"), survey.get("name"), response.get("surveyId")),
     )
     if event in NO_RESPONSE:
-        return ignored(view, NO_RESPONSE[event])
+        return ignored(view, NO_RESPONSE[event], rules)
     if event and event != "responseFinished":
-        return ignored(view, f"{event} is no response")
+        return ignored(view, f"{event} is no response", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event")
     if response.get("finished") is False:
-        return ignored(view, "a partial response: it was not finished")
+        return ignored(view, "a partial response: it was not finished", rules)
     if not view.submission_id:
         return parked(NAME, view, rules, "it has no data.id, so it could not be counted once")
     return lead(NAME, view, rules)

@@ -35,7 +35,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         account=identifier_of(get(raw, "form_id")),
     )
     if get(raw, "status") in ("spam", "trash"):
-        return ignored(view, f"the entry is marked as {raw['status']}" if "status" in raw else "the entry is spam")
+        reason = f"the entry is marked as {raw['status']}" if "status" in raw else "the entry is spam"
+        return ignored(view, reason, rules)
     if not raw:
         return parked(NAME, view, rules, "it holds no fields")
     return lead(NAME, view, rules)

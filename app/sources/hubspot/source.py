@@ -75,12 +75,12 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = parse_json(inbound.body)
     if isinstance(raw, list):
         view = Submission(event=_first_type(raw), submission_id=None, body=inbound.body)
-        return ignored(view, "CRM events name nobody: send a workflow's webhook instead")
+        return ignored(view, "CRM events name nobody: send a workflow's webhook instead", rules)
     if not isinstance(raw, dict):
         raise MalformedEvent("the body is neither an object nor a list")
     if "subscriptionType" in raw:
         view = Submission(event=_first_type([raw]), submission_id=None, body=inbound.body)
-        return ignored(view, "CRM events name nobody: send a workflow's webhook instead")
+        return ignored(view, "CRM events name nobody: send a workflow's webhook instead", rules)
     return _contact(inbound, rules, raw)
 
 

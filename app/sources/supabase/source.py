@@ -69,7 +69,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     user = dict_of(raw.get("user"))
     view = _view(inbound, event, user, user.get("user_metadata"), identifier_of(hook.get("uuid")), hook.get("time"))
     if event and event not in SIGN_UPS:
-        return ignored(view, f"{event} is no sign-up")
+        return ignored(view, f"{event} is no sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no metadata.name", event_name="signed_up")
     return _sign_up(view, user, rules)
@@ -82,6 +82,9 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     # a row is updated many times, at first without email_confirmed_at; a repeat of one update has the same bytes
     event_id = body_hash(inbound.body) if operation == "UPDATE" else None
     view = _view(inbound, event, user, user.get("raw_user_meta_data"), event_id, user.get("created_at"))
+    if (operation, schema, table) == ("UPDATE", "auth", "users") and _became_permanent(raw, user):
+        moment = from_iso(user.get("updated_at"))  # else when it was received: created_at is of the anonymous visitor
+        return _sign_up(replace(view, occurred_at=moment), user, rules)
     if (
         (operation, schema, table) == ("UPDATE", "auth", "users")
         and user.get("email_confirmed_at")
@@ -90,8 +93,15 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         told = _sign_up(view, user, rules)
         return replace(told, outcome="ignored", reason=f"{event} is no sign-up", lead=None, keys=(), verifies=True)
     if (operation, schema, table) != ("INSERT", "auth", "users"):
-        return ignored(view, f"{event} is no sign-up: for a table of your own, add a source of your own")
+        return ignored(view, f"{event} is no sign-up: for a table of your own, add a source of your own", rules)
     return _sign_up(view, user, rules)
+
+
+def _became_permanent(raw: dict[str, Any], user: dict[str, Any]) -> bool:
+    """An anonymous visitor got an address or a number: this is their sign-up.
+    https://supabase.com/docs/guides/auth/auth-anonymous#convert-an-anonymous-user-to-a-permanent-user"""
+    was_anonymous = dict_of(raw.get("old_record")).get("is_anonymous") is True
+    return was_anonymous and user.get("is_anonymous") is not True and bool(user.get("email") or user.get("phone"))
 
 
 def _view(
@@ -124,7 +134,7 @@ def _dialled(phone: Any) -> Any:
 
 def _sign_up(view: Submission, user: dict[str, Any], rules: Rules) -> Mapped:
     if user.get("is_anonymous") is True:
-        return ignored(view, "an anonymous visitor, no sign-up")
+        return ignored(view, "an anonymous visitor, no sign-up", rules)
     if not view.submission_id:
         return parked(NAME, view, rules, "the user has no id, so it could not be counted once", event_name="signed_up")
     told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")

@@ -47,9 +47,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(definition.get("title"), response.get("form_id")),
     )
     if event == "form_response_partial":
-        return ignored(view, "a partial response: it was not submitted")
+        return ignored(view, "a partial response: it was not submitted", rules)
     if event and event != "form_response":
-        return ignored(view, f"{event} is no submission")
+        return ignored(view, f"{event} is no submission", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event_type")
     if not view.submission_id:
