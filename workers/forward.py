@@ -269,6 +269,8 @@ def _report(outcome: Outcome, destination: str) -> None:
     }
     if outcome.result == "delivered":
         log.debug("delivery.attempted", **fields)
+    elif outcome.result == "unattributed":
+        log.info("delivery.unattributed", **fields, error=outcome.error)
     elif outcome.due_at is None:
         log.error("delivery.dead", **fields, error=outcome.error)
     else:

@@ -11,7 +11,7 @@ import pytest
 
 from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
-from app.sources.registry import SOURCES
+from app.sources.catalog import SOURCES
 from app.web.factory import create_app
 from tests.conftest import TYPEFORM_SECRET, wait_for
 from tests.support.dub import FakeDub
@@ -207,3 +207,52 @@ def test_a_sale_with_a_click_that_is_not_found_is_tried_a_few_times(site):
     site.settled(delivered=1, unattributed=1)
     (left,) = site.deliveries(status="unattributed")
     assert left["attempts"] == 4
+
+
+def customer_updated(customer: str, email: str, **metadata: str) -> bytes:
+    fields = {"id": customer, "object": "customer", "email": email, "metadata": metadata, "created": 1_780_000_000}
+    event = {"id": f"evt_of_{customer}", "object": "event", "created": 1_780_000_500, "livemode": False}
+    return json.dumps({**event, "type": "customer.updated", "data": {"object": fields}}).encode()
+
+
+def test_a_click_that_a_customer_of_stripe_carries_is_learned_too(site):
+    site.buys(1, **organic(1))
+    site.buys(
+        11, **(organic(11) | {"customer": "cus_1", "customer_details": {"email": "p1@example.com", "name": "Ada"}})
+    )
+    site.start()
+    site.settled(unattributed=2)
+    site.dub.clicks, site.dub.lag_seconds = {"clk_late"}, 0.2
+    body = customer_updated("cus_1", "p1@example.com", clickId="clk_late")
+    assert site.client.post("/webhooks/stripe", **signed(body)).json["outcome"] == "lead"
+    site.settled(delivered=3)
+    assert sorted(sale["invoiceId"] for sale in site.dub.sales) == ["pi_1", "pi_11"]
+    assert {sale["clickId"] for sale in site.dub.sales} == {"clk_late"}
+
+
+def test_a_click_of_somebody_never_sent_who_turns_out_to_be_the_same_is_learned(site):
+    site.buys(1, **organic(1))
+    site.start()
+    site.settled(unattributed=1)
+    site.dub.clicks = {"clk_b"}
+    unpaid = {"payment_status": "unpaid", "metadata": {"clickId": "clk_b"}, "customer": "cus_other"}
+    body = checkout(2, **unpaid, customer_details={"email": "other@example.com", "name": "Ada"})
+    assert site.client.post("/webhooks/stripe", **signed(body)).json["outcome"] == "pending"
+    assert site.statuses() == {"unattributed": 1}
+    joined = customer_updated("cus_other", "p1@example.com")
+    assert site.client.post("/webhooks/stripe", **signed(joined)).json["outcome"] == "ignored"
+    site.settled(delivered=1)
+    (sale,) = site.dub.sales
+    assert (sale["invoiceId"], sale["clickId"]) == ("pi_1", "clk_b")
+
+
+def test_what_is_learned_of_somebody_else_or_again_sends_nothing(site):
+    site.buys(1, **organic(1))
+    site.start()
+    site.settled(unattributed=1)
+    unpaid = {"payment_status": "unpaid", "metadata": {"clickId": "clk_2"}, "customer": "cus_2"}
+    site.client.post("/webhooks/stripe", **signed(checkout(2, **unpaid, customer_details={"email": "p2@example.com"})))
+    site.client.post("/webhooks/stripe", **signed(customer_updated("cus_1", "p1@example.com", plan="pro")))
+    time.sleep(1)
+    assert site.statuses() == {"unattributed": 1}
+    assert len(site.dub.asked) == 1
