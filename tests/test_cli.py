@@ -72,7 +72,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
 
 
 def test_map_shows_the_request_that_a_destination_would_be_sent(bridge, tmp_path):
-    files = [FIXTURES / "stripe" / name for name in ("checkout_payment.json", "product_created.json")]
+    files = [FIXTURES / name for name in ("checkout_payment.json", "product_created.json")]
     table = '[destinations.dub]\nurl = "https://dub.example"\ntoken_env = "CRM_TOKEN"\nformat = "dub"\n'
     (tmp_path / "bridge.toml").write_text(table)
     settings = {"BRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "CRM_TOKEN": "a-secret-token"}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 
 from app.sources.stripe.source import SOURCE as STRIPE
-from app.sources.typeform import SOURCE as TYPEFORM
+from app.sources.typeform.source import SOURCE as TYPEFORM
 from tests.support.makers import checkout
 from tests.support.stack_parts import FORM_SECRET, SECRET
 

@@ -40,7 +40,7 @@ from app.ledger.schema import upgrade
 from app.ledger.transaction import Tx
 from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
-from app.sources.typeform import SOURCE as TYPEFORM
+from app.sources.typeform.source import SOURCE as TYPEFORM
 from bench import year
 from bench.backlog import fill
 from tests.conftest import _execute, _with_database

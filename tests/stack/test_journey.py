@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from app.sources.catalog import example
-from app.sources.typeform import SOURCE as TYPEFORM
+from app.sources.typeform.source import SOURCE as TYPEFORM
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support import stripe_world as world
 
