@@ -139,11 +139,13 @@ def reconcile() -> None:
 
 
 @reconcile.command("stripe")
-@click.option("--since", required=True, help=f"Invoices paid, and sessions opened, from then on: {SINCE_HELP}")
+@click.option(
+    "--since", required=True, help=f"Invoices paid, and sessions and payments made, from then on: {SINCE_HELP}"
+)
 @click.option("--account", help=ACCOUNT_HELP)
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
-    """List Stripe's paid invoices and sessions with no delivered Sale, and why. Exit status 1 if there is one."""
+    """List Stripe's paid invoices, sessions and payments with no delivered Sale, and why. Exit status 1 if there is one."""
     since_s = _start(since)
     settings = load_settings()
     ledger = open_ledger(settings)
@@ -157,6 +159,9 @@ def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
     else:
         _show_comparison(comparison, since_s)
     sys.exit(1 if comparison.missing else 0)
+
+
+PAYMENTS = (("intent", "payment intent"), ("charge", "charge"))
 
 
 def _show_comparison(comparison: Comparison, since: int) -> None:
@@ -174,10 +179,11 @@ def _show_comparison(comparison: Comparison, since: int) -> None:
                 for missing in comparison.missing
             ),
         )
-    purchases, invoices = _count(comparison.paid.total(), "purchase"), _count(comparison.paid["invoice"], "invoice")
-    sessions = _count(comparison.paid["session"], "session")
+    paid = comparison.paid
+    kinds = [_count(paid["invoice"], "invoice"), f"{_count(paid['session'], 'session')} without one"]
+    kinds += [_count(paid[kind], name) for kind, name in PAYMENTS if paid[kind]]
     click.echo(
-        f"Paid at Stripe since {_time(since)}: {purchases} ({invoices}, {sessions} without one)."
+        f"Paid at Stripe since {_time(since)}: {_count(paid.total(), 'purchase')} ({', '.join(kinds)})."
         f" Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
     )
     for note in comparison.notes:

@@ -32,6 +32,8 @@ PERMISSIONS = {
     "/v1/invoices": "Invoices",
     "/v1/invoice_payments": "Invoices",
     "/v1/checkout/sessions": "Checkout Sessions",
+    "/v1/payment_intents": "PaymentIntents",
+    "/v1/charges": "Charges and Refunds",
     "/v1/customers": "Customers",
     "/v1/subscriptions": "Subscriptions",
 }

@@ -1,50 +1,33 @@
-"""Stripe's paid purchases beside our Sales: which of them did not reach the destination, and why.
-
-https://docs.stripe.com/api/invoices/list, https://docs.stripe.com/api/checkout/sessions/list
-"""
+"""Stripe's paid purchases beside our Sales: which of them did not reach the destination, and why."""
 
 import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import Standing, standings, unclaimed_events
 from app.model import Rules
-from app.money import Money, currency_code
 from app.sources.base import Source
-from app.sources.stripe import checkout, invoices
-from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of
+from app.sources.stripe.fields import id_of, object_of
+from app.stripe_api.books import Books, Paid
 from app.stripe_api.client import KEPT_SECONDS, StripeApi
 
-LATE_SECONDS = 45 * 86400
-"""Stripe lists invoices by when they were made; one that is paid after `since` may have been made so much earlier."""
 BATCH = 100
 PAID_EVENTS = (
     "invoice.paid",
     "invoice.payment_succeeded",
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
+    "payment_intent.succeeded",
+    "charge.succeeded",
+    "charge.captured",
 )
 NEVER_RECEIVED = "Stripe's event about it never came: `bridge backfill stripe` fetches those of the last 30 days"
 NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it cannot be fetched any more"
-KIND_OF_PURCHASE = {"invoice": "invoice", "session": "checkout"}
-"""What STRIPE_SALE_EVENTS calls them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """A purchase that Stripe says is paid. `keys`: all ids of it that Stripe's list names. `kind`: invoice or session."""
-
-    kind: str
-    id: str
-    keys: tuple[str, ...]
-    amount: str
-    paid_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +70,8 @@ class Comparison:
             "paid": self.paid.total(),
             "invoices": self.paid["invoice"],
             "sessions": self.paid["session"],
+            "payment_intents": self.paid["intent"],
+            "charges": self.paid["charge"],
             "delivered": self.delivered,
             "missing": [missing.as_json() for missing in self.missing],
             "by_state": dict(Counter(missing.state for missing in self.missing)),
@@ -121,9 +106,10 @@ class Reconciliation:
 
     def compare(self, since: int) -> Comparison:
         """What Stripe lists since that time (seconds). Raises StripeApiError and LedgerUnavailable."""
-        comparison = Comparison()
+        comparison, books = Comparison(), Books(self._api, self._rules, since, self._account)
         unsold: list[Paid] = []
-        purchases = _paid(self._api, self._rules, since, self._account, comparison)
+        judged: set[int] = set()
+        purchases = books.paid()
         while batch := list(islice(purchases, BATCH)):
             keys = [self._scope + key for paid in batch for key in paid.keys]
             with self._ledger.read() as tx:
@@ -132,11 +118,19 @@ class Reconciliation:
                 known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
                 standing = min(known, key=lambda one: _STATES.index(one.state), default=None)
                 if standing is None or standing.state == "linked":
-                    unsold.append(paid)
-                elif (missing := _judge(paid, standing, self._destinations)) is None:
+                    if not books.belongs_to_listed(paid):
+                        comparison.paid[paid.kind] += 1
+                        unsold.append(paid)
+                    continue
+                if standing.conversion_id in judged:  # a part of what was listed before
+                    continue
+                judged.add(standing.conversion_id)
+                comparison.paid[paid.kind] += 1
+                if (missing := _judge(paid, standing, self._destinations)) is None:
                     comparison.delivered += 1
                 else:
                     comparison.missing.append(missing)
+        comparison.notes = books.notes()
         comparison.missing += self._explain(unsold, since)
         comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
         return comparison
@@ -158,59 +152,6 @@ class Reconciliation:
 
 _STATES = ("counted", "pending", "released", "linked")
 """Of the conversions that own one of a purchase's keys the one that says most speaks for it."""
-
-
-def _paid(api: StripeApi, rules: Rules, since: int, account: str | None, comparison: Comparison) -> Iterator[Paid]:
-    """Invoices first; a session whose invoice was listed is the same purchase. Sessions tell no time of payment: those made
-    since are meant."""
-    made = {"gte": max(0, since - LATE_SECONDS)}
-    listed: set[str] = set()
-    tests = 0
-    for kind, objects in (
-        ("invoice", api.each("/v1/invoices", account, status="paid", created=made)),
-        ("session", api.each("/v1/checkout/sessions", account, status="complete", created={"gte": since})),
-    ):
-        if KIND_OF_PURCHASE[kind] not in rules.sale_events:
-            comparison.notes.append(
-                f"{kind}s were not compared: STRIPE_SALE_EVENTS does not hold {KIND_OF_PURCHASE[kind]}"
-            )
-            continue
-        for thing in objects:
-            paid = _read_invoice(thing) if kind == "invoice" else _read_session(thing)
-            if paid is None or paid.paid_at.timestamp() < since or not listed.isdisjoint(paid.keys):
-                continue
-            listed.add(paid.id)
-            comparison.paid[kind] += 1
-            tests += thing.get("livemode") is False
-            yield paid
-    if tests and not rules.accepts_test_events("stripe"):
-        comparison.notes.append(
-            f"{tests} of them are test purchases, which this bridge ignores: use a live key, or set STRIPE_ALLOW_TEST_EVENTS=1"
-        )
-
-
-def _read_invoice(invoice: JsonObject) -> Paid | None:
-    if invoice.get("status") != "paid":
-        return None
-    paid_at = moment_of(object_of(invoice.get("status_transitions")).get("paid_at"))
-    return _read("invoice", invoice, "amount_paid", invoices.find_keys(invoice), paid_at)
-
-
-def _read_session(session: JsonObject) -> Paid | None:
-    if session.get("payment_status") != "paid":
-        return None
-    return _read("session", session, "amount_total", checkout.find_keys(session), None)
-
-
-def _read(kind: str, thing: JsonObject, amount: str, keys: tuple[str, ...], paid_at: datetime | None) -> Paid | None:
-    """None where no money was collected."""
-    identity, minor = id_of(thing), integer_of(thing.get(amount))
-    moment = paid_at or moment_of(thing.get("created"))
-    if identity is None or moment is None or minor is None or minor <= 0:
-        return None
-    code = currency_code(thing.get("currency"))
-    shown = f"{Money(minor, code).major} {code}" if code else f"{minor} in an unknown currency"
-    return Paid(kind, identity, keys, shown, moment)
 
 
 def _judge(paid: Paid, standing: Standing, destinations: Sequence[str]) -> Missing | None:

@@ -38,7 +38,12 @@ class FakeStripe:
             "/v1/webhook_endpoints": [],
             "/v1/invoices": [],
             "/v1/checkout/sessions": [],
+            "/v1/payment_intents": [],
+            "/v1/charges": [],
+            "/v1/invoice_payments": [],
         }
+        self.forbidden: set[str] = set()
+        """Paths that the key may not read."""
         self.objects: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.broken_after: int | None = None
@@ -87,6 +92,8 @@ class FakeStripe:
             return 400, _error("out of order")
         if method == "POST":
             return 200, self._change(path, params)
+        if path in self.forbidden:
+            return 403, _error("The provided key does not have the required permissions")
         if path in self.lists:
             return 200, self._list(path, params)
         if path in self.objects:
@@ -106,6 +113,8 @@ class FakeStripe:
             and (not types or thing["type"] in types)
             and ("status" not in params or thing.get("status") == params["status"])
             and ("subscription" not in params or thing.get("subscription") == params["subscription"])
+            and ("payment_intent" not in params or thing.get("payment_intent") == params["payment_intent"])
+            and ("payment" not in params or thing["payment"]["payment_intent"] == params["payment"]["payment_intent"])
             and ("delivery_success" not in params or thing.get("_undelivered"))
         ]
         if "starting_after" in params:
@@ -417,6 +426,116 @@ def test_reconcile_ends_with_0_where_all_is_delivered(bridge, ledger, stripe):
     stripe.lists["/v1/invoices"] = [invoice(1)]
     status, found = reconciled(bridge)
     assert (status, found["paid"], found["delivered"], found["missing"]) == (0, 1, 1, [])
+
+
+def intent(number: object, age_seconds: int = 3600, **fields: Any) -> dict[str, Any]:
+    """A payment intent as Stripe lists it since basil: it names neither its session nor its invoice."""
+    return {
+        "id": f"pi_{number}",
+        "object": "payment_intent",
+        "status": "succeeded",
+        "amount": 4900,
+        "amount_received": 4900,
+        "capture_method": "automatic",
+        "currency": "usd",
+        "latest_charge": f"ch_{number}",
+        "receipt_email": f"p{number}@example.com",
+        "created": NOW - age_seconds,
+        "livemode": False,
+        **fields,
+    }
+
+
+def succeeded(number: object, age_seconds: int, **fields: Any) -> dict[str, Any]:
+    event = {"id": f"evt_pi_{number}", "object": "event", "type": "payment_intent.succeeded", "livemode": False}
+    return {**event, "created": NOW - age_seconds, "data": {"object": intent(number, age_seconds, **fields)}}
+
+
+def test_reconcile_compares_manual_captures_and_says_which_payments_it_leaves_out(bridge, ledger, stripe):
+    manual = {"capture_method": "manual"}
+    stripe.lists["/v1/events"] = [succeeded("known", 600, **manual)]
+    assert "1 sales" in bridge("backfill", "stripe", "--since", "1h").stdout
+    settle(ledger, "delivered")
+    stripe.lists["/v1/payment_intents"] = [
+        intent("known", 600, **manual),
+        intent("lost", **manual, amount_received=1250),
+        intent("open", **manual, status="requires_capture", amount_received=0),
+        intent("plain"),
+    ]
+    status, found = reconciled(bridge)
+    assert status == 1
+    assert [(each["id"], each["kind"], each["amount"]) for each in found["missing"]] == [
+        ("pi_lost", "intent", "12.50 USD")
+    ]
+    assert (found["paid"], found["payment_intents"], found["delivered"]) == (2, 2, 1)
+    assert any("other than manual captures were not compared" in note for note in found["notes"])
+    assert any(note.startswith("charges were not compared") for note in found["notes"])
+    assert "2 payment intents" in bridge("reconcile", "stripe", "--since", "7d").stdout
+
+
+def test_reconcile_compares_every_payment_where_they_are_opted_in(bridge, stripe):
+    stripe.lists["/v1/checkout/sessions"] = [session("a", payment_intent="pi_a")]
+    stripe.lists["/v1/invoices"] = [invoice("b"), invoice("c")]
+    stripe.lists["/v1/invoice_payments"] = [
+        {"id": "inpay_b", "invoice": "in_b", "payment": {"type": "payment_intent", "payment_intent": "pi_b"}}
+    ]
+    stripe.lists["/v1/payment_intents"] = [
+        intent("a"),
+        intent("b"),
+        intent("c", payment_details={"order_reference": "in_1QbrdgFxqFTUHtyH8LsuNRt"}),
+        intent("alone"),
+    ]
+    stripe.lists["/v1/charges"] = [
+        {
+            "id": "ch_old",
+            "status": "succeeded",
+            "captured": True,
+            "amount": 700,
+            "currency": "usd",
+            "created": NOW - 60,
+        },
+        {
+            "id": "ch_a",
+            "status": "succeeded",
+            "captured": True,
+            "amount": 700,
+            "payment_intent": "pi_a",
+            "created": NOW - 60,
+        },
+    ]
+    every = "checkout,invoice,payment_intent,charge"
+    result = bridge("reconcile", "stripe", "--since", "7d", "--json", STRIPE_SALE_EVENTS=every)
+    found = json.loads(result.stdout)
+    assert sorted(each["id"] for each in found["missing"]) == ["ch_old", "cs_a", "in_b", "in_c", "pi_alone"]
+    assert not [note for note in found["notes"] if "not compared" in note]
+
+
+def test_reconcile_counts_a_payment_of_a_counted_session_once(bridge, ledger, stripe):
+    stripe.lists["/v1/events"] = [bought(1, 600)]
+    opted_in = {"STRIPE_SALE_EVENTS": "checkout,invoice,payment_intent"}
+    bridge("backfill", "stripe", "--since", "1h", **opted_in)
+    settle(ledger, "delivered")
+    stripe.lists["/v1/checkout/sessions"] = [session(1)]
+    stripe.lists["/v1/payment_intents"] = [intent(1)]
+    found = json.loads(bridge("reconcile", "stripe", "--since", "7d", "--json", **opted_in).stdout)
+    assert (found["paid"], found["delivered"], found["missing"]) == (1, 1, [])
+
+
+def test_reconcile_says_that_it_may_not_read_payment_intents(bridge, stripe):
+    stripe.forbidden.add("/v1/payment_intents")
+    result = bridge("reconcile", "stripe", "--since", "7d")
+    assert result.exit_code == 0
+    assert "payment intents were not compared" in result.stdout
+    assert "PaymentIntents: Read" in result.stdout
+
+
+def test_reconcile_tells_why_a_capture_made_no_sale(bridge, stripe):
+    manual = {"capture_method": "manual", "receipt_email": None}
+    stripe.lists["/v1/events"] = [succeeded("who", 600, **manual)]
+    bridge("backfill", "stripe", "--since", "1h")
+    stripe.lists["/v1/payment_intents"] = [intent("who", **manual)]
+    _, found = reconciled(bridge)
+    assert [(each["state"], each["id"]) for each in found["missing"]] == [("parked", "pi_who")]
 
 
 # errors
