@@ -105,6 +105,8 @@ class Sale:
     order_id: str | None = None
     event_name: str = "checkout_completed"
     metadata: MappingABC[str, Any] = field(default_factory=dict)
+    product_ids: tuple[str, ...] = ()
+    """The seller's own ids of what was bought, in the order of the lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,11 @@ def test_dub_tells_a_sale_in_its_own_units():
     }
 
 
+def test_dub_is_told_the_first_product_by_which_it_rewards():
+    metadata = fields("dub", sale(product_ids=("prod_1", "prod_2")))["metadata"]
+    assert metadata == {"mode": "payment", "productId": "prod_1"}
+
+
 def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none():
     rendered = fields("dub", lead(BARE, mode="deferred"))
     assert rendered == {

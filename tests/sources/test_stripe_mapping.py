@@ -730,3 +730,19 @@ def test_a_refund_is_never_a_sale() -> None:
     for name in ("charge_refunded_clover", "refund_created", "refund_updated", "dispute_created", "dispute_closed"):
         mapped = map_fixture(name, Rules(sale_events=EVERYTHING))
         assert (mapped.outcome, mapped.sale) == ("ignored", None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"pricing": {"price_details": {"product": "prod_1", "price": "price_1"}}},
+        {"price": {"product": "prod_1"}},
+        {"price": {"product": {"id": "prod_1", "name": "Course"}}},
+        {"plan": {"product": "prod_1"}},
+    ],
+)
+def test_the_products_of_an_invoice_are_known_in_every_version(line: dict[str, object]) -> None:
+    lines = {"data": [line, {"description": "Shipping"}, {"price": {"product": "prod_2"}}, line]}
+    mapped = map_fixture("invoice_renewal_clover", lines=lines)
+    assert mapped.sale is not None
+    assert mapped.sale.product_ids == ("prod_1", "prod_2")

@@ -109,7 +109,9 @@ class Dub(Format):
             draft.put("amount", units_of(facts.sale.money))
             draft.put("currency", facts.sale.money.currency.lower())
             draft.put("paymentProcessor", facts.source if facts.source in PROCESSORS else "custom")
-            draft.metadata(facts.sale.metadata, LONGEST_METADATA)
+            # Rewards for a product match this one name.
+            product = {"productId": facts.sale.product_ids[0]} if facts.sale.product_ids else {}
+            draft.metadata({**facts.sale.metadata, **product}, LONGEST_METADATA)
         elif facts.lead:
             draft.cut("eventName", event_name(facts, self.event_names), LONGEST_EVENT)
             # Only `wait` makes the Lead readable for a Sale that follows at once: others are ingested seconds later.

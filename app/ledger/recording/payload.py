@@ -30,6 +30,7 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
             "order_id": sale.order_id,
             "event_name": sale.event_name,
             "metadata": dict(sale.metadata),
+            "product_ids": list(sale.product_ids),
         },
         "lead": lead
         and {
@@ -75,4 +76,11 @@ def _sale(kept: dict[str, Any] | None) -> Sale | None:
     if not kept:
         return None
     money = Money(kept["minor"], kept["currency"])
-    return Sale(kept["invoice_id"], money, kept["order_id"], kept["event_name"], kept["metadata"])
+    return Sale(
+        kept["invoice_id"],
+        money,
+        kept["order_id"],
+        kept["event_name"],
+        kept["metadata"],
+        tuple(kept.get("product_ids", ())),
+    )

@@ -9,7 +9,7 @@ from app.model import Hold, Mapped, Rules, Sale, Who
 from app.money import Money, currency_code
 from app.sources.parse import text_of
 from app.sources.stripe.event import StripeEvent
-from app.sources.stripe.fields import JsonObject, integer_of, object_of, objects_of
+from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of
 
 MOST_PRODUCTS = 20
 LONGEST_PRODUCT_NAME = 200
@@ -53,7 +53,13 @@ def make_sale(
         problem = "the object has no id"
     if amount is None or code is None or problem:
         return event.answer(outcome="parked", reason=f"it cannot be a Sale: {problem}", who=who, **common)
-    sale = Sale(keys[0], Money(amount, code), event_name=event_name, metadata=list_products(lines))
+    sale = Sale(
+        keys[0],
+        Money(amount, code),
+        event_name=event_name,
+        metadata=list_products(lines),
+        product_ids=product_ids_of(lines),
+    )
     when = occurred_at or event.created
     return event.answer(outcome="sale", reason=reason, who=who, sale=sale, occurred_at=when, hold=hold, **common)
 
@@ -110,6 +116,19 @@ def list_products(lines: object) -> dict[str, Any]:
                 {"name": name[:LONGEST_PRODUCT_NAME]} | ({} if quantity is None else {"quantity": quantity})
             )
     return {"products": products} if products else {}
+
+
+def product_ids_of(lines: object) -> tuple[str, ...]:
+    """The products (prod_…) of invoice lines or line items, each once."""
+    found = (_product_id(line) for line in objects_of(lines)[:MOST_PRODUCTS])
+    return tuple(dict.fromkeys(one for one in found if one))
+
+
+def _product_id(line: JsonObject) -> str | None:
+    """Basil has pricing, what was before it price, and older versions plan."""
+    details = object_of(object_of(line.get("pricing")).get("price_details"))
+    holders = (details, object_of(line.get("price")), object_of(line.get("plan")))
+    return next((found for holder in holders if (found := id_of(holder.get("product")))), None)
 
 
 def _names(line: JsonObject) -> Iterable[object]:
