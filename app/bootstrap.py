@@ -1,15 +1,16 @@
 """The composition root: settings to working parts. Nothing is made at import time."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings
+from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of
 from app.errors import ConfigurationError
-from app.intake.verify_and_map import Intake, configured_sources
+from app.intake.verify_and_map import Intake, source_problems
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
@@ -23,10 +24,31 @@ PURCHASE_HOLD_RATIO = 4.5
 
 def check_configuration(settings: Settings) -> None:
     """Raises ConfigurationError where the environment or bridge.toml is wrong, before anything runs on it."""
-    configured_sources(settings, all_sources(settings.config, settings.config_path))
-    make_policy(settings)
-    destinations_of(settings)
-    _ = settings.retention, settings.alert_url, settings.proxies
+    for problem in configuration_problems(settings):
+        raise ConfigurationError(problem)
+
+
+def configuration_problems(settings: Settings) -> Iterator[str]:
+    """Everything that keeps the bridge from starting with these settings, each with the variable or key to change."""
+    try:
+        sources = all_sources(settings.config, settings.config_path)
+    except ConfigurationError as error:
+        yield str(error)
+    else:
+        for source in sources.values():
+            yield from source_problems(settings, source)
+    checks: list[Callable[[], object]] = [
+        lambda: make_policy(settings),
+        lambda: destinations_of(settings),
+        lambda: settings.retention,
+        lambda: settings.alert_url,
+        lambda: settings.proxies,
+    ]
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as error:
+            yield str(error)
 
 
 def check_has_destination(settings: Settings) -> None:
@@ -88,7 +110,7 @@ def make_routes(settings: Settings) -> list[Route]:
         unknown = sorted(set(table.sources or ()) - set(known))
         if unknown:
             where = f"{settings.config_path}: destinations.{name}.sources"
-            raise ConfigurationError(f"{where}: there is no source called {unknown[0]}")
+            raise ConfigurationError(f"{where}: {unknown_source(unknown[0], known)}")
         sources = None if table.sources is None else frozenset(table.sources)
         first_touch = None if table.touch is None else table.touch == "first"
         routes.append(Route(name, formats[name], frozenset(table.kinds), sources, first_touch))

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -283,3 +284,25 @@ def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[.
 
 
 PYTHON = sys.executable
+
+
+@pytest.fixture
+def bridge(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Any]]:
+    """Runs a command in an environment of the test; returns what it printed and how it ended."""
+    import structlog
+    from click.testing import CliRunner
+
+    from app.cli import main
+    from app.errors import ConfigurationError
+
+    umask = os.umask(0o022)
+    os.umask(umask)
+
+    def run(*arguments: object, input: str | None = None, **variables: str) -> Any:
+        with suppress(ConfigurationError):  # which the command is to report
+            make_settings(**variables)
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], input=input)
+
+    yield run
+    os.umask(umask)
+    structlog.reset_defaults()

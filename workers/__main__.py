@@ -35,6 +35,7 @@ from app.stack.processes import (
     raise_file_limit,
     this_machine,
 )
+from app.text import printable
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.nudge_job import NudgeJob
@@ -194,7 +195,7 @@ def main(concurrency: int | None) -> None:
         raise_file_limit()
         run(settings, concurrency)
     except BridgeError as error:
-        click.echo(f"bridge worker: {error}", err=True)
+        click.echo(printable(f"bridge worker: {error}"), err=True)
         sys.exit(1)
 
 

@@ -8,8 +8,11 @@ import click
 
 from app.cli import act, alert, look, run, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
+from app.cli.output import say
 from app.cli.replay import replay
+from app.cli.send import send
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
+from app.config.spelling import closest
 from app.errors import BridgeError, LedgerUnavailable
 from app.stack.processes import keep_files_private
 
@@ -17,17 +20,29 @@ from app.stack.processes import keep_files_private
 class BridgeGroup(click.Group):
     """Shows expected errors as one line and exit status 1, never as a traceback."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and with the name that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            meant = closest(args[0], self.list_commands(ctx))
+            if meant is None:
+                raise
+            raise click.UsageError(f"there is no command {args[0]}; did you mean {meant}?", ctx) from None
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except LedgerUnavailable as error:
-            click.echo(f"bridge: {error} (DATABASE_URL, BRIDGE_HOME)", err=True)
+            say(f"bridge: {error} (DATABASE_URL, BRIDGE_HOME)", err=True)
         except BridgeError as error:
-            click.echo(f"bridge: {error}", err=True)
+            say(f"bridge: {error}", err=True)
         except click.UsageError:
             raise
         except click.ClickException as error:
-            click.echo(f"bridge: {error.format_message()}", err=True)
+            say(f"bridge: {error.format_message()}", err=True)
         except BrokenPipeError:
             sys.stderr.close()
         sys.exit(1)
@@ -39,7 +54,7 @@ class BridgeGroup(click.Group):
     "--env-file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Read settings from FILE instead of ./{ENV_FILE}. The environment wins over both.",
+    help=f"Read settings from FILE instead of ./{ENV_FILE}. The environment takes precedence.",
 )
 def main(env_file: Path | None) -> None:
     """Conversion Bridge: signed webhooks from Stripe and form tools become Sales and Leads at your link-attribution service.
@@ -59,7 +74,7 @@ for command in (
     look.map_files,
     look.deliveries,
     look.events,
-    act.send,
+    send,
     replay,
     act.forget,
     act.prune,

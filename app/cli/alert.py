@@ -4,6 +4,7 @@ import click
 
 from app.alerts.messages import TEST
 from app.alerts.post import AlertUnsent, post
+from app.cli.output import say
 from app.config.settings import load_settings
 
 
@@ -21,4 +22,4 @@ def alert_test() -> None:
         post(url, TEST + link, settings.proxies)
     except AlertUnsent as error:
         raise click.ClickException(str(error)) from None
-    click.echo("The webhook took a test alert: look whether it is there.")
+    say("The webhook took a test alert: look whether it is there.")

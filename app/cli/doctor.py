@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -11,8 +12,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from app.bootstrap import free_bytes, make_nudges, open_ledger
-from app.config.settings import Settings, load_settings, variable_of
+from app.bootstrap import configuration_problems, free_bytes, make_nudges, open_ledger
+from app.cli.doctor_setup import Finding, check_running, check_settings, sandbox_url
+from app.cli.output import say
+from app.config.destinations import SANDBOX
+from app.config.settings import Settings, load_settings
+from app.config.spelling import unknown_source
 from app.destinations.probe import probe, try_out
 from app.destinations.target import destinations_of
 from app.errors import BridgeError
@@ -20,16 +25,12 @@ from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import Ledger
 from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.stats import stats
-from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.stripe_api.checks import check_stripe
 from app.stripe_api.client import make_api
 
 SKEW_SECONDS = 30
 LEAST_FREE_BYTES = 200 * 1024 * 1024
-
-Finding = tuple[str, str]
-"""("ok" | "warn" | "wrong", text)"""
 
 
 @click.command()
@@ -41,11 +42,12 @@ def doctor() -> None:
     wrong = False
     for kind, text in examine():
         wrong = wrong or kind == "wrong"
-        click.secho({"ok": "  ok     ", "warn": "  note   ", "wrong": "  WRONG  "}[kind], fg=_COLOURS[kind], nl=False)
-        click.echo(text)
+        say(_LABELS[kind], colour=_COLOURS[kind], newline=False)
+        say(text)
     sys.exit(1 if wrong else 0)
 
 
+_LABELS = {"ok": "  ok     ", "warn": "  note   ", "wrong": "  WRONG  "}
 _COLOURS = {"ok": "green", "warn": "yellow", "wrong": "red"}
 
 
@@ -54,32 +56,25 @@ def examine() -> Iterator[Finding]:
     try:
         settings = load_settings()
         sources = all_sources(settings.config, settings.config_path)
-        configured = [name for name in sources if settings.opens(name)]
-        _ = settings.rules, settings.retention, settings.destination_tables
+        _ = settings.rules, settings.retention, settings.destination_tables, settings.alerts
     except BridgeError as error:
         yield "wrong", f"configuration: {error}"
         return
-    yield "ok", "configuration is readable"
-    if configured:
-        yield "ok", f"sources: {', '.join(configured)}"
-    else:
-        yield "wrong", "no source is configured: set STRIPE_WEBHOOK_SECRET or another <SOURCE>_WEBHOOK_SECRET"
-    yield from _check_sources(settings, sources, configured)
-    for check in (_check_ledger, _check_sandbox, _check_redis, _check_destination, _check_alerts, _check_stripe):
+    yield from check_settings(settings, sources)
+    for check in (
+        check_running,
+        _check_ledger,
+        _check_sandbox,
+        _check_redis,
+        _check_destination,
+        _check_alerts,
+        _check_stripe,
+    ):
         try:
             yield from check(settings)
         except BridgeError as error:
-            yield "wrong", str(error)
-
-
-def _check_sources(settings: Settings, sources: Mapping[str, Source], configured: list[str]) -> Iterator[Finding]:
-    for name in settings.config.get("sources", {}):
-        if name not in configured:
-            variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if sources[name].signed else 'PATH_TOKEN'}"
-            yield "wrong", f"sources.{name} of {settings.config_path} is not open: set {variable}"
-    if settings.public_url is None:
-        for source in (sources[name] for name in configured if sources[name].signs_url):
-            yield "wrong", f"{source.title} signs the URL that it calls: set PUBLIC_URL"
+            if not any(str(error) == problem for problem in configuration_problems(settings)):  # said above
+                yield "wrong", str(error)
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
@@ -102,14 +97,19 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         yield "wrong", "no worker is alive: start `bridge worker` (or `bridge up`)"
     dead = found["deliveries"]["dead"]
     if dead:
-        yield "wrong", f"{dead} dead deliveries: see why with `bridge deliveries --status dead`, then `bridge replay`"
+        what = "1 delivery" if dead == 1 else f"{dead} deliveries"
+        yield (
+            "wrong",
+            f"{what} failed permanently: see why with `bridge deliveries --status dead`, then `bridge replay --status dead`",
+        )
     configured = [d.name for d in destinations_of(settings)]
     for destination in found["destinations"]:
         if destination["paused_at"] and destination["name"] in configured:
             yield "wrong", f"forwarding to {destination['name']} is paused: {destination['paused_reason']}"
     stranded = _stranded(ledger, configured)
     if stranded:
-        yield "warn", f"{stranded} open deliveries are for a destination that is not configured now; nobody sends them"
+        what = "1 open delivery is" if stranded == 1 else f"{stranded} open deliveries are"
+        yield "warn", f"{what} for a destination that is not configured now, and will not be sent"
 
 
 def _check_sandbox(settings: Settings) -> Iterator[Finding]:
@@ -149,13 +149,19 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 
 def _check_destination(settings: Settings) -> Iterator[Finding]:
     open_sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
+    paused = _paused(settings)
     for destination in destinations_of(settings):
+        if destination.name == SANDBOX:
+            destination = replace(destination, url=sandbox_url(settings, destination.url))
         where = f"destination {destination.name} at {destination.url}"
         found = probe(destination)
         if not found.answers:
             yield "wrong", f"{where} {found.text}"
             continue
-        yield "ok", f"{where} answers"
+        if destination.name in paused:
+            yield "warn", f"{where} answers, and forwarding to it is paused"
+        else:
+            yield "ok", f"{where} answers"
         if trial := try_out(destination):
             yield trial.level, f"{where} {trial.text}"
         host = urlsplit(destination.url).hostname or ""
@@ -172,14 +178,24 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
             )
 
 
+def _paused(settings: Settings) -> set[str]:
+    with suppress(BridgeError), open_ledger(settings).read() as tx:  # said by the check of the ledger
+        return {str(one["name"]) for one in stats(tx)["destinations"] if one["paused_at"]}
+    return set()
+
+
 def _check_alerts(settings: Settings) -> Iterator[Finding]:
     url, variable = settings.alert_url, settings.alerts.url_env
     if url is None:
-        yield "warn", f"nobody is told of trouble: set {variable}, then try it with `bridge alert-test`"
+        yield (
+            "warn",
+            f"alerts are off: set {variable} (a webhook of Slack, Mattermost or Discord), then try it with `bridge alert-test`",
+        )
         return
     unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config, settings.config_path)))
     if unknown:
-        yield "wrong", f"{settings.config_path}: alerts.not_sources: there is no source called {unknown[0]}"
+        known = all_sources(settings.config, settings.config_path)
+        yield "wrong", f"{settings.config_path}: alerts.not_sources: {unknown_source(unknown[0], known)}"
     host = urlsplit(url).hostname or ""
     if host.endswith(("discord.com", "discordapp.com")) and not url.endswith("/slack"):
         yield "wrong", f"{variable} is a webhook of Discord's: put /slack at its end, so that it takes alerts"

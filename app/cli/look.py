@@ -1,6 +1,5 @@
 """map, deliveries and events: the commands that only look."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from app.bootstrap import open_ledger
+from app.cli.output import say, say_json
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
@@ -43,13 +43,13 @@ def map_files(
         try:
             body = path.read_bytes()
         except OSError as error:
-            click.echo(f"{path}: {error.strerror}", err=True)
+            say(f"{path}: {error.strerror}", err=True)
             unreadable = True
             continue
         kind = content_type or content_type_of(path.name, body)
         inbound = Inbound(body, {"content-type": kind, **given})
         line = explain(found, inbound, settings.rules, datetime.now(UTC), target)
-        click.echo(json.dumps({"file": str(path), **line}, ensure_ascii=False))
+        say_json({"file": str(path), **line})
     sys.exit(1 if unreadable else 0)
 
 
@@ -86,7 +86,7 @@ def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
         for row in rows
     )
     if not print_table(columns, shown):
-        click.echo("No delivery is recorded" + (f" as {status}." if status else "."))
+        say("No delivery is recorded" + (f" as {status}." if status else "."))
 
 
 @click.command()
@@ -113,12 +113,12 @@ def events(outcome: str | None, as_json: bool, limit: int | None) -> None:
         for row in rows
     )
     if not print_table(columns, shown):
-        click.echo("No event was received" + (f" with the outcome {outcome}." if outcome else "."))
+        say("No event was received" + (f" with the outcome {outcome}." if outcome else "."))
 
 
 def _print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        say_json(row)
 
 
 def headers_of(lines: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,9 @@ import click
 
 from app.bootstrap import make_policy, make_routes, open_ledger
 from app.cli.act import nudge
+from app.cli.output import say
 from app.config.settings import Settings, load_settings
+from app.config.spelling import unknown_source
 from app.errors import DeliveryNotFound
 from app.intake.remap import remap_parked
 from app.ledger.actions.replay import REPLAYABLE, Mended, replay_all
@@ -70,6 +72,8 @@ def replay(
     if parked:
         _remap(settings, ledger)
         return
+    if chosen.source is not None:
+        _check_source(settings, ledger, chosen.source)
     done = _send_to(settings, ledger, chosen, to) if to else _send_again(ledger, chosen)
     made = sum(each.done for each in done)
     _show(done, all_skipped=not chosen.to or bool(chosen.ids))
@@ -102,6 +106,16 @@ def _check(chosen: _Chosen, *, named: bool) -> None:
         raise click.UsageError("--force goes with --id or --to")
 
 
+def _check_source(settings: Settings, ledger: Ledger, name: str) -> None:
+    """Raises BadParameter where no source of that name is known, here or, from an earlier configuration, in the ledger."""
+    known = all_sources(settings.config, settings.config_path)
+    if name in known:
+        return
+    with ledger.read() as tx:
+        if tx.run("SELECT 1 FROM events WHERE source = ? LIMIT 1", name).first() is None:
+            raise click.BadParameter(unknown_source(name, known), param_hint="--source")
+
+
 def _moment(text: str | None, option: str) -> int | None:
     try:
         return None if text is None else read_since(text)
@@ -116,17 +130,15 @@ def _send_again(ledger: Ledger, chosen: _Chosen) -> list[Mended]:
     for one in chosen.ids:
         try:
             done.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=chosen.force)))  # type: ignore[misc]
-        except DeliveryNotFound as error:
-            done.append(Mended(one, False, str(error)))
+        except DeliveryNotFound:
+            done.append(Mended(0, False, f"delivery {one} does not exist"))
     return done
 
 
 def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> list[Mended]:
     routes = {route.name: route for route in make_routes(settings)}
     if name not in routes:
-        raise click.UsageError(f"there is no destination {name}: {', '.join(routes) or 'none'} is configured")
-    if chosen.source is not None and chosen.source not in all_sources(settings.config, settings.config_path):
-        raise click.UsageError(f"there is no source {chosen.source}")
+        raise click.UsageError(f"there is no destination called {name}; there are {', '.join(routes)}")
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
         known_since = 0 if days is None else tx.now() - int(days * DAY_MS)
@@ -142,11 +154,12 @@ def _show(done: list[Mended], *, all_skipped: bool) -> None:
     skipped = [each for each in done if not each.done]
     shown = skipped if all_skipped else skipped[:MOST_LINES]
     for each in [each for each in done if each.done] + shown:
-        click.echo(f"delivery {each.delivery_id}: {each.message}" if each.delivery_id else each.message)
+        message = each.message.replace("use force", "use --force")
+        say(f"delivery {each.delivery_id}: {message}" if each.delivery_id else message)
     if len(shown) < len(skipped):
-        click.echo(f"… and {len(skipped) - len(shown)} more that were skipped")
+        say(f"… and {len(skipped) - len(shown)} more that were skipped")
     made = len(done) - len(skipped)
-    click.echo(f"{made} due now, {len(skipped)} left alone." if done else "Nothing matches.")
+    say(f"{made} due now, {len(skipped)} left alone." if done else "Nothing matches.")
 
 
 def _remap(settings: Settings, ledger: Ledger) -> None:
@@ -155,7 +168,7 @@ def _remap(settings: Settings, ledger: Ledger) -> None:
         outcome = one.receipt.outcome if one.receipt else "unreadable"
         reason = one.receipt.reason if one.receipt else one.problem
         counts[outcome] = counts.get(outcome, 0) + 1
-        click.echo(f"event {one.event_id}: {outcome}: {reason}")
-    click.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
+        say(f"event {one.event_id}: {outcome}: {reason}")
+    say(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
     if counts:
         nudge(settings)

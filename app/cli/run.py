@@ -2,19 +2,24 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from app.bootstrap import check_configuration, check_has_destination, make_ledger
+from app.cli.output import say
 from app.config.comparison import compared_values
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
-from app.config.settings import Settings, load_settings
+from app.config.settings import Settings, load_settings, variable_of
+from app.config.spelling import unknown_variables
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.logs import configure_logs
+from app.sources.base import Source
+from app.sources.catalog import all_sources
 from app.stack.home import as_json, describe_run, end_leftovers, keep_private, lock_home
 from app.stack.listening import address_of, why_not_listen
 from app.stack.processes import PARENT_VARIABLE, STOP_MARGIN_SECONDS
@@ -70,34 +75,62 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
         stop_seconds=stop_seconds,
         valkey=valkey_binary() if settings.redis_url is None else None,
         greeting=_greeting(settings, replaced=replaced, password_given=password_given),
-        running=as_json(describe_run(settings.own_url, version("conversion-bridge"), compared_values(settings))),
+        running=as_json(
+            describe_run(
+                settings.own_url,
+                version("conversion-bridge"),
+                compared_values(settings),
+                is_sandbox=settings.is_sandbox,
+            )
+        ),
         lock=lock,
     )
 
 
 def _greeting(settings: Settings, *, replaced: int, password_given: bool) -> list[str]:
-    """What people are told once everything runs, line by line."""
+    """What people are shown once everything runs, line by line."""
     assert settings.dashboard_password is not None
     password = "(DASHBOARD_PASSWORD)" if password_given else settings.dashboard_password.get_secret_value()
-    targets = ", ".join(destination.url for destination in destinations_of(settings))
-    target = "its own sandbox (no DESTINATION_URL is set)" if settings.is_sandbox else targets
+    targets = [destination.url for destination in destinations_of(settings)]
+    sources = all_sources(settings.config, settings.config_path)
     title = "Conversion Bridge is up."
     lines = []
     if replaced:
         what = "a process" if replaced == 1 else f"{replaced} processes"
         lines.append(f"Replaced {what} that an earlier run had left behind.")
-    lines += [
-        "",
-        click.style(title, bold=True) if sys.stdout.isatty() else title,
-        f"  Dashboard    {settings.own_url}/",
-        f"  Password     {password}",
-        f"  Forwards to  {target}",
-        f"  State        {settings.bridge_home.resolve()}",
-    ]
+    lines += ["", click.style(title, bold=True) if sys.stdout.isatty() else title]
+    lines += _aligned("Dashboard", [f"{settings.own_url}/"])
+    lines += _aligned("Password", [password])
+    lines += _aligned("Receives", _receives(settings, sources))
+    lines += _aligned(
+        "Forwards to", ["its own sandbox (no DESTINATION_URL is set)"] if settings.is_sandbox else targets
+    )
+    lines += _aligned("State", [str(settings.bridge_home.resolve())])
+    lines += _aligned("Note", [str(one) for one in unknown_variables(settings, sources, os.environ) if one.is_missed])
+    lines += ["", "Try it in a second terminal (from this folder):"]
     if settings.is_sandbox:
-        lines += ["", "Try it in a second terminal (from this folder):"]
         lines += [f"  {_command()} send {source.lower()}" for source in SANDBOX_SOURCES]
+    else:
+        lines.append(f"  {_command()} doctor")
     return [*lines, "", "Ctrl-C stops everything."]
+
+
+def _aligned(name: str, values: list[str]) -> list[str]:
+    return [f"  {name if number == 0 else '':<11}  {value}" for number, value in enumerate(values)]
+
+
+def _receives(settings: Settings, sources: Mapping[str, Source]) -> list[str]:
+    """Where each configured source posts to. A URL that holds a token is shown without it."""
+    configured = [source for source in sources.values() if settings.opens(source.name)]
+    if not configured:
+        return ["nothing yet: set STRIPE_WEBHOOK_SECRET, or the secret of another source (docs/sources.md)"]
+    width = max(len(source.name) for source in configured)
+    base = settings.public_url or settings.own_url
+    return [
+        f"{source.name:<{width}}  {base}/webhooks/{source.name}"
+        + (f"/<{variable_of(source.name)}_PATH_TOKEN>" if settings.path_tokens_of(source.name) else "")
+        for source in configured
+    ]
 
 
 def _command() -> str:
@@ -125,15 +158,16 @@ def web(share_port: bool) -> None:
         name for name in ("REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, name.lower()) is None
     ]
     if missing:
-        raise ConfigurationError(f"set {', '.join(missing)} (`bridge up` makes them up and brings its own Valkey)")
+        raise ConfigurationError(
+            f"set {', '.join(missing)} (`bridge up` generates the secrets and has an embedded Valkey)"
+        )
     check_configuration(settings)
     check_has_destination(settings)
     ledger = make_ledger(settings)
     check_schema(ledger)
     ledger.close()
-    shared = (
-        share_port or PARENT_VARIABLE in os.environ
-    )  # under `bridge up`, children of the one that died may still answer
+    # Under `bridge up`, children of the web that died may still be listening.
+    shared = share_port or PARENT_VARIABLE in os.environ
     if problem := why_not_listen(settings.host, settings.port, shared=shared):
         raise ConfigurationError(problem)
     address = address_of(settings.host, settings.port)
@@ -161,16 +195,16 @@ def db_upgrade() -> None:
     before = current_revision(ledger)
     upgrade(ledger)
     if is_newer(before):
-        click.echo(f"The ledger is at {before}, newer than this version ({HEAD}), which can use it as it is.")
+        say(f"The ledger is at {before}, newer than this version ({HEAD}), which can use it as it is.")
     elif before == HEAD:
-        click.echo(f"The ledger is at {HEAD}.")
+        say(f"The ledger is at {HEAD}.")
     else:
-        click.echo(f"The ledger went from {before or 'empty'} to {HEAD}.")
+        say(f"The ledger went from {before or 'empty'} to {HEAD}.")
 
 
 @db.command("current")
 def db_current() -> None:
     """Show the ledger's schema revision. Exit status 1 unless this version can use it."""
     ledger = make_ledger(load_settings())
-    click.echo(f"{current_revision(ledger) or 'empty'} (newest: {HEAD})")
+    say(f"{current_revision(ledger) or 'empty'} (newest: {HEAD})")
     check_schema(ledger)

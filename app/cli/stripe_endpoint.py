@@ -1,12 +1,12 @@
 """stripe-endpoint: the webhook endpoint at Stripe, looked at and put right."""
 
-import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
 from app.errors import ConfigurationError
 from app.stripe_api.client import JsonObject, make_api
@@ -32,23 +32,23 @@ def show(url: str | None, as_json: bool) -> None:
     for endpoint in endpoints:
         line = {name: endpoint.get(name) for name in ("id", "url", "status", "api_version", "enabled_events")}
         if as_json:
-            click.echo(json.dumps({**line, "ours": endpoint is ours}))
+            say_json({**line, "ours": endpoint is ours})
         else:
             mark, version = "*" if endpoint is ours else " ", line["api_version"] or "default version"
-            click.echo(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}  {line['url']}")
+            say(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}  {line['url']}")
     if as_json:
         return
     if not endpoints:
         mode = "test" if api.is_test else "live"
-        click.echo(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
+        say(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
     if wanted is None:
         if endpoints:
-            click.echo("Which of them is this bridge's is told by --url or PUBLIC_URL.")
+            say("Which of them is this bridge's is told by --url or PUBLIC_URL.")
         return
     made = plan(endpoints, wanted)
     if ours is None:
         found = "None of them is" if endpoints else "So there is none"
-        click.echo(f"{found} for {wanted.url}: `bridge stripe-endpoint sync --url {wanted.url}` creates one.")
+        say(f"{found} for {wanted.url}: `bridge stripe-endpoint sync --url {wanted.url}` creates one.")
         _show_notes(made)
     else:
         _show_plan(made)
@@ -83,15 +83,15 @@ def sync(url: str | None, dry_run: bool, enable: bool, secret_file: Path | None)
     if not made.is_needed:
         return
     if dry_run:
-        click.echo("This was a dry run: nothing was changed.")
+        say("This was a dry run: nothing was changed.")
         return
     done = apply(api, made)
     if made.current is not None:
-        click.echo(f"Updated {done.get('id')}. Its signing secret stays what it was.")
+        say(f"Updated {done.get('id')}. Its signing secret stays what it was.")
         if "disabled" in made.changes:
-            click.echo("Fetch what it missed with `bridge backfill stripe --since 7d`.")
+            say("Fetch what it missed with `bridge backfill stripe --since 7d`.")
         return
-    click.echo(f"Created {done.get('id')}.")
+    say(f"Created {done.get('id')}.")
     _hand_over(str(done.get("secret") or ""), secret_file, settings)
 
 
@@ -105,30 +105,30 @@ def _wanted(settings: Settings, url: str | None, *, required: bool) -> Wanted | 
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.BadParameter("must be a whole URL, https://…", param_hint="--url")
     if parts.path != PATH:
-        click.echo(f"Note: the bridge takes Stripe's webhooks at {PATH}; this URL has another path.", err=True)
+        say(f"Note: the bridge takes Stripe's webhooks at {PATH}; this URL has another path.", err=True)
     return Wanted(url, wanted_events(settings.rules), mark_of(settings))
 
 
 def _show_plan(made: Plan) -> None:
     name = made.current.get("id") if made.current else "a new endpoint"
     if made.lines:
-        click.echo(f"{name}:")
+        say(f"{name}:")
         for line in made.lines:
-            click.secho(f"  {line}", fg="green" if line.startswith("+") else "red")
+            say(f"  {line}", colour="green" if line.startswith("+") else "red")
     elif made.current is not None:
-        click.echo(f"{name}: nothing to change.")
+        say(f"{name}: nothing to change.")
     _show_notes(made)
 
 
 def _show_notes(made: Plan) -> None:
     for note in made.notes:
-        click.echo(f"Note: {note}.")
+        say(f"Note: {note}.")
 
 
 def _hand_over(secret: str, secret_file: Path | None, settings: Settings) -> None:
     """The one time that Stripe tells the signing secret."""
     if not secret:
-        click.echo("Stripe's answer held no signing secret: reveal it in the Dashboard, under Developers, Webhooks.")
+        say("Stripe's answer held no signing secret: reveal it in the Dashboard, under Developers, Webhooks.")
         return
     rotating = bool(settings.secrets_of("stripe"))
     where = "add it to STRIPE_WEBHOOK_SECRET, after a comma" if rotating else "set STRIPE_WEBHOOK_SECRET to it"
@@ -138,9 +138,9 @@ def _hand_over(secret: str, secret_file: Path | None, settings: Settings) -> Non
             with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
                 opened.write(secret + "\n")
         except OSError as error:
-            click.echo(f"{secret_file} could not be written ({error.strerror}), so here it is.", err=True)
+            say(f"{secret_file} could not be written ({error.strerror}), so here it is.", err=True)
         else:
-            click.echo(f"Its signing secret is in {secret_file}: {where} for web and workers, and start them anew.")
+            say(f"Its signing secret is in {secret_file}: {where} for web and workers, and start them anew.")
             return
-    click.echo(f"Its signing secret, which is not shown again: {where} for web and workers, and start them anew.")
-    click.echo(f"  {secret}")
+    say(f"Its signing secret, which is not shown again: {where} for web and workers, and start them anew.")
+    say(f"  {secret}")

@@ -1,6 +1,5 @@
 """backfill and reconcile: what Stripe's own books hold and the ledger or the destination does not."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import click
 from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.cli.output import say, say_json, say_over
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.ledger.recording.arrival import Receipt
@@ -46,13 +46,14 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     settings = load_settings()
     ledger = open_ledger(settings)
     if since_s < time.time() - KEPT_SECONDS:
-        click.echo(
-            "Stripe keeps events for 30 days: older ones are gone (`bridge reconcile stripe` still sees their purchases).",
+        say(
+            "Stripe keeps events for 30 days, and older ones are gone. `bridge reconcile stripe --since 60d` still sees their"
+            " purchases.",
             err=True,
         )
     api = make_api(settings)
     if trouble := mode_trouble(settings, api):
-        click.echo(f"{trouble}.", err=True)
+        say(f"{trouble}.", err=True)
     run = Backfill(
         api,
         ledger,
@@ -65,7 +66,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     )
     resumed = None if restart else run.resume()
     if resumed is not None:
-        click.echo(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart begins anew).", err=True)
+        say(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart begins anew).", err=True)
     _watch(run)
     _report(run.tally, as_json)
     sys.exit(1 if run.tally.failed else 0)
@@ -84,7 +85,7 @@ class _Nudge:
             self._nudges.nudge()
         except (RedisError, OSError):
             self._nudges = None
-            click.echo("Redis did not answer; the workers find it by themselves.", err=True)
+            say("Redis did not answer; the workers find it by themselves.", err=True)
 
 
 def _watch(run: Backfill) -> None:
@@ -94,16 +95,17 @@ def _watch(run: Backfill) -> None:
         for done in run.run():
             line = f"up to {_time(done)}: {run.tally.found} found, {run.tally.new} new"
             if on_terminal:
-                click.echo(f"\r{line}\033[K", nl=False, err=True)
+                say_over(line)
             elif time.monotonic() - told_at >= PROGRESS_SECONDS:
                 told_at = time.monotonic()
-                click.echo(line, err=True)
+                say(line, err=True)
     except KeyboardInterrupt:
-        click.echo("\nInterrupted: what is recorded stays, and the same command goes on from here.", err=True)
+        say("", err=True)
+        say("Interrupted. What is recorded stays; run the same command again to continue.", err=True)
         sys.exit(130)
     finally:
         if on_terminal:
-            click.echo("", err=True)
+            say("", err=True)
 
 
 def _report(tally: Tally, as_json: bool) -> None:
@@ -119,18 +121,16 @@ def _report(tally: Tally, as_json: bool) -> None:
         "failed": len(tally.failed),
     }
     if as_json:
-        click.echo(json.dumps({**counts, "failed_events": tally.failed}))
+        say_json({**counts, "failed_events": tally.failed})
         return
-    click.echo(
+    say(
         f"{tally.found} found: {tally.new} new ({tally.sales} sales, {tally.leads} leads), {tally.duplicate} duplicate,"
         f" {tally.pending} pending, {tally.ignored} ignored, {tally.parked} parked"
     )
     if tally.parked:
-        click.echo("What is parked and why: `bridge events --outcome parked`.")
+        say("What is parked and why: `bridge events --outcome parked`.")
     if tally.failed:
-        click.echo(
-            f"{len(tally.failed)} could not be recorded: {', '.join(tally.failed[:10])}; the log says why.", err=True
-        )
+        say(f"{len(tally.failed)} could not be recorded: {', '.join(tally.failed[:10])}; the log says why.", err=True)
 
 
 @click.group()
@@ -155,7 +155,7 @@ def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
         make_api(settings), ledger, source, settings.rules, destinations, account=account
     ).compare(since_s)
     if as_json:
-        click.echo(json.dumps({"since": _time(since_s), **comparison.as_json()}))
+        say_json({"since": _time(since_s), **comparison.as_json()})
     else:
         _show_comparison(comparison, since_s)
     sys.exit(1 if comparison.missing else 0)
@@ -182,12 +182,12 @@ def _show_comparison(comparison: Comparison, since: int) -> None:
     paid = comparison.paid
     kinds = [_count(paid["invoice"], "invoice"), f"{_count(paid['session'], 'session')} without one"]
     kinds += [_count(paid[kind], name) for kind, name in PAYMENTS if paid[kind]]
-    click.echo(
+    say(
         f"Paid at Stripe since {_time(since)}: {_count(paid.total(), 'purchase')} ({', '.join(kinds)})."
         f" Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
     )
     for note in comparison.notes:
-        click.echo(f"Note: {note}.")
+        say(f"Note: {note}.")
 
 
 def _start(since: str) -> int:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-import click
+from app.cli.output import say
+from app.text import printable
 
 LOOKED_AT = 200
 """Rows whose cells say how wide the columns are; later ones may stick out."""
@@ -16,7 +17,7 @@ INDENT = "    "
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
     """Prints rows as they come, the last cell being a text of any length; returns how many there were."""
-    coming = iter(rows)
+    coming = ([printable(cell) for cell in row] for row in rows)
     first = list(islice(coming, LOOKED_AT))
     if not first:
         return 0
@@ -26,12 +27,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
     widths = [max(len(columns[n]), *(len(row[n]) for row in first)) for n in kept if n != len(columns) - 1]
     below = width is not None and width - sum(widths) - 2 * len(widths) < LEAST_TEXT
     for line in _lines([columns[n] for n in kept], widths, below=below):
-        click.secho(line, bold=True)
+        say(line, bold=True)
     count = 0
     for row in chain(first, coming):
         count += 1
         for line in _lines([row[n] for n in kept], widths, below=below):
-            click.echo(line)
+            say(line)
     return count
 
 

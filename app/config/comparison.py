@@ -2,7 +2,7 @@
 
 from app.config.settings import Settings
 
-ITS_OWN = frozenset({"bridge_home", "host", "port", "log_level", "log_format"})
+ITS_OWN = frozenset({"bridge_home", "host", "port", "log_level", "log_format", "sandbox"})
 """Settings in which a command in another terminal may differ and still look at the same bridge."""
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import app.sources
 from app.config.bridge_toml import LEAD_KEYS, deferred_leads
+from app.config.spelling import unknown_source
 from app.errors import ConfigurationError, UnknownSource
 from app.sources.base import Source
 from app.sources.custom import build
@@ -87,7 +88,7 @@ def all_sources(config: Mapping[str, Any], path: object = "bridge.toml") -> dict
             raise ConfigurationError(f"{where}.lead_mode: a source of sales sends no leads")
         unknown = sorted(verifying - sources.keys())
         if unknown:
-            raise ConfigurationError(f"{where}.verified_by: there is no source called {unknown[0]}")
+            raise ConfigurationError(f"{where}.verified_by: {unknown_source(unknown[0], sources)}")
     return sources
 
 
@@ -107,10 +108,10 @@ def _own_source(name: str, table: object) -> Source | None:
 
 
 def source_called(name: str, config: Mapping[str, Any], path: object = "bridge.toml") -> Source:
-    """The source of that name. Raises UnknownSource that lists those there are."""
+    """The source of that name. Raises UnknownSource that names the one that was probably meant, or lists them all."""
     sources = all_sources(config, path)
     if name not in sources:
-        raise UnknownSource(f"there is no source called {name}; there are {', '.join(sorted(sources))}", source=name)
+        raise UnknownSource(unknown_source(name, sources), source=name)
     return sources[name]
 
 

@@ -29,6 +29,7 @@ class Running:
     version: str
     salt: str
     settings: Mapping[str, str]
+    is_sandbox: bool
 
     def differences(self, settings: Mapping[str, str]) -> list[str]:
         """The names of those settings whose values are others than the running one's."""
@@ -44,10 +45,10 @@ def fingerprints(settings: Mapping[str, str], salt: str) -> dict[str, str]:
     }
 
 
-def describe_run(url: str, version: str, settings: Mapping[str, str]) -> Running:
+def describe_run(url: str, version: str, settings: Mapping[str, str], *, is_sandbox: bool) -> Running:
     """This process, which is to be the one that runs."""
     salt, pid = secrets.token_hex(16), os.getpid()
-    return Running(url, pid, pid_started(pid), version, salt, fingerprints(settings, salt))
+    return Running(url, pid, pid_started(pid), version, salt, fingerprints(settings, salt), is_sandbox)
 
 
 def write_run_file(home: Path, running: Mapping[str, object]) -> None:

@@ -71,8 +71,8 @@ def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = Fals
             made.lines += ["- status disabled", "+ status enabled"]
         else:
             made.notes.append(
-                "it is disabled, so Stripe sends it nothing: add --enable to enable it (then `bridge backfill stripe` for what"
-                " was missed)"
+                "it is disabled, so Stripe sends it nothing: add --enable to enable it (then `bridge backfill stripe --since 30d`"
+                " for what was missed)"
             )
     made.notes += _notes(endpoints, current, wanted)
     return made

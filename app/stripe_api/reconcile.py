@@ -26,7 +26,9 @@ PAID_EVENTS = (
     "charge.succeeded",
     "charge.captured",
 )
-NEVER_RECEIVED = "Stripe's event about it never came: `bridge backfill stripe` fetches those of the last 30 days"
+NEVER_RECEIVED = (
+    "Stripe's event about it never came: `bridge backfill stripe --since 30d` fetches those of the last 30 days"
+)
 NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it cannot be fetched any more"
 
 
@@ -178,7 +180,7 @@ def _judge(paid: Paid, standing: Standing, destinations: Sequence[str]) -> Missi
 
 _WORDS = {
     "retrying": "its last attempt failed; the next one follows by itself",
-    "dead": "it was tried often enough: see `bridge replay`",
+    "dead": "all attempts failed: `bridge replay --status dead` sends it again",
     "discarded": "somebody discarded it",
     "unattributed": "the destination knows no click or customer for it",
 }

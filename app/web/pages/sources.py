@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from app.config.settings import Settings, variable_of
 from app.errors import BridgeError, LedgerUnavailable
+from app.intake.marked_test import mark_of
 from app.ledger.alerting.refusals import refusals
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
@@ -55,6 +56,7 @@ def send_example(parts: Parts, name: str) -> Receipt:
     body = source.stamp(body, secrets[0]) if secrets else body
     signed = source.sign(body, secrets[0], now, url=url) if secrets else {}
     headers = {"content-type": kind} | {header.lower(): value for header, value in signed.items()}
+    headers |= mark_of(body, (*secrets, *tokens)[0])
     return parts.intake.take(name, Inbound(body, headers, url), token, now)
 
 

@@ -1,0 +1,29 @@
+"""What commands print: text from elsewhere (a destination's answer, an e-mail address) cannot steer the terminal."""
+
+import json
+import sys
+
+import click
+
+from app.text import UNPRINTABLE, printable
+
+
+def say(text: str, *, err: bool = False, bold: bool = False, colour: str | None = None, newline: bool = True) -> None:
+    """One line for people or pipes."""
+    click.secho(printable(text), err=err, bold=bold or None, fg=colour, nl=newline)
+
+
+def say_json(value: object) -> None:
+    """`value` as JSON in one line."""
+    text = json.dumps(value, ensure_ascii=False)
+    click.echo(text if text.isprintable() else UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def say_over(text: str) -> None:
+    """On a terminal: in place of the line that was said before."""
+    click.echo(f"\r{printable(text)}\033[K", nl=False, err=True)
+
+
+def is_asking() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin.isatty()
