@@ -152,6 +152,8 @@ class Mapped:
     loose_keys: tuple[str, ...] = ()
     """Those of `keys` that name it only where nothing contradicts: a purchase counted under another id of the same kind as the
     first of `keys` (in_1 beside in_2) is another one, whatever loose key they share."""
+    gateway_keys: tuple[str, ...] = ()
+    """Ids under which the gateway that took the money reports the same payment itself, after its source: "stripe:pi_1"."""
     key_prefixes: tuple[str, ...] = ()
     """Truncated ids of the same purchase (Stripe's payment_details.order_reference): compared as prefixes, never sent."""
     occurred_at: datetime | None = None

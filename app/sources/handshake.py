@@ -1,4 +1,5 @@
-"""The handshake key: a form field of the body that repeats a shared key (Wufoo, Formstack)."""
+"""Proofs of origin other than a signature: a form field of the body that repeats a shared key (Wufoo, Formstack), and the ping that
+WooCommerce sends unsigned."""
 
 import hmac
 import re
@@ -15,6 +16,7 @@ from app.sources.signatures import HmacScheme, spellings
 
 FORM = "application/x-www-form-urlencoded"
 LONGEST_KEY = 1000
+WOOCOMMERCE = "x-wc-webhook-signature"
 MOST_KEYS = 4
 
 
@@ -66,3 +68,12 @@ class Handshake:
         except MalformedEvent:
             return body
         return urlencode([*pairs, (self.field, secret)]).encode()
+
+
+def woocommerce_ping(inbound: Inbound) -> str | None:
+    """WooCommerce posts `webhook_id=12`, unsigned, when a webhook is saved, and shows an error where that is not answered 200:
+    https://github.com/woocommerce/woocommerce/issues/15642."""
+    is_form = inbound.content_type.partition(";")[0].strip().casefold() == "application/x-www-form-urlencoded"
+    if not is_form or WOOCOMMERCE in inbound.headers or not re.fullmatch(rb"webhook_id=[0-9]{1,20}", inbound.body):
+        return None
+    return "WooCommerce's ping, sent when its webhook is saved"

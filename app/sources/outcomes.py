@@ -18,6 +18,7 @@ def sale(
     money: Money | str,
     *,
     keys: Keys,
+    invoice_id: str | None = None,
     order_id: str | None = None,
     event_name: str = "order_paid",
     reason: str = "an order was paid",
@@ -27,10 +28,11 @@ def sale(
 ) -> Mapped:
     """The Sale of `money`. A text instead of Money says what is missing, and parks it; nothing or less was not collected.
 
-    keys: ids that name this payment, the one to send first. who: instead of what `view` says. flags: of Mapped (hold, releases, …).
+    keys: ids that name this payment, the one to send (where invoice_id is not given) first. who: instead of what `view` says.
+    flags: of Mapped (hold, releases, …).
     """
     person = who_of(view, rules) if who is None else who
-    common = {**_envelope(view, keys), "keys": keys, "who": person, **flags}
+    common = {**_envelope(view), "keys": keys, "who": person, **flags}
     if not keys and not isinstance(money, str):
         money = "it has no id of the payment, so it could not be counted once"
     if isinstance(money, str):
@@ -42,7 +44,7 @@ def sale(
             reason="no money was collected: the amount is zero or negative",
             **{**common, "teaches": teaches},
         )
-    made = Sale(keys[0], money, order_id, event_name, metadata or {})
+    made = Sale(invoice_id or keys[0], money, order_id, event_name, metadata or {})
     return Mapped(outcome="sale", reason=reason, sale=made, **common)
 
 
@@ -83,9 +85,9 @@ def ignored(
     """
     if keys is None:
         flags.setdefault("about", "lead")
-        envelope, keys = _envelope(view, ()), (view.submission_id, *view.other_ids) if view.submission_id else ()
+        envelope, keys = _envelope(view), (view.submission_id, *view.other_ids) if view.submission_id else ()
     else:
-        envelope = _envelope(view, keys)
+        envelope = _envelope(view)
     if keys and same_as:
         flags["links"] = True
     person = who_of(view, rules or Rules()) if who is None else who
@@ -109,20 +111,19 @@ def refunded(
     return ignored(view, f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)
 
 
-def event_id_of(view: Submission, keys: Keys = ()) -> str:
-    """The provider's id of the event, else its name and the submission's (or payment's) id, else a hash of the body."""
+def event_id_of(view: Submission) -> str:
+    """The provider's id of the event, else its name and the submission's id, else a hash of the body."""
     if view.event_id:
         return view.event_id
-    own_id = view.submission_id or (keys[0] if keys else None)
-    if own_id:
-        joined = ":".join(part for part in (view.event, view.account, own_id) if part)
+    if view.submission_id:
+        joined = ":".join(part for part in (view.event, view.account, view.submission_id) if part)
         return joined if len(joined) <= 255 else body_hash(joined.encode())
     return body_hash(view.body)
 
 
-def _envelope(view: Submission, keys: Keys) -> dict[str, Any]:
+def _envelope(view: Submission) -> dict[str, Any]:
     return {
-        "event_id": event_id_of(view, keys),
+        "event_id": event_id_of(view),
         "event_type": view.event,
         "account": view.account,
         "occurred_at": view.occurred_at,
@@ -142,4 +143,4 @@ def _of_a_lead(
     metadata = {"source": source, "form": view.form, "event": view.event}
     keys = (submission_id, *view.other_ids) if submission_id else ()
     made = Lead(submission_id or event_id_of(view), event_name, metadata={k: v for k, v in metadata.items() if v})
-    return Mapped(outcome=outcome, reason=reason, keys=keys, who=who, lead=made, **_envelope(view, ()), **flags)
+    return Mapped(outcome=outcome, reason=reason, keys=keys, who=who, lead=made, **_envelope(view), **flags)

@@ -8,9 +8,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,6 +21,7 @@ from urllib.parse import quote, quote_plus
 from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
 
+SecretEncoding = Literal["text", "whsec", "either", "html"]
 LONGEST_HEADER = 4096
 NO_PUBLIC_URL = "PUBLIC_URL is not set, and this source signs the URL that it calls"
 VERSION_1 = re.compile(r"(?:^|[\s,])v1,([^\s,]+)")
@@ -30,11 +33,13 @@ class HmacScheme:
     """How one provider signs.
 
     template: what is signed, of {body}, {t} (the timestamp as it was sent), {id}, {method}, {url}.
-    pairs: the header is "t=…,v1=…": names of its time and signature fields; several signature fields are alternatives.
+    pairs: the header is "t=…,v1=…": names of its time and signature fields; several signature fields are alternatives, and
+    `separator` is between them.
     versions: the header is a list of "v1,<signature>" (Standard Webhooks); unknown versions are skipped.
     timestamp_header, id_header: where {t} and {id} come from when not from pairs.
     tolerance_seconds: how far the timestamp may lie from now, in either direction; only where the scheme carries one.
-    secret_encoding: "text" (the key is the secret's UTF-8) or "whsec" (base64 after an optional whsec_).
+    secret_encoding: "text" (the key is the secret's UTF-8), "whsec" (base64 after an optional whsec_), "either" of these, or "html"
+    (the UTF-8 of the secret once its HTML entities are undone).
     """
 
     header: str
@@ -43,12 +48,13 @@ class HmacScheme:
     template: str = "{body}"
     prefix: str = ""
     pairs: tuple[str, str] | None = None
+    separator: str = ","
     versions: bool = False
     timestamp_header: str | None = None
     timestamp_unit: Literal["s", "ms"] = "s"
     id_header: str | None = None
     tolerance_seconds: int = 300
-    secret_encoding: Literal["text", "whsec"] = "text"  # noqa: S105 (the name of an encoding)
+    secret_encoding: SecretEncoding = "text"  # noqa: S105 (the name of an encoding)
 
     @property
     def signs_url(self) -> bool:
@@ -58,7 +64,7 @@ class HmacScheme:
         """Returns if one of `secrets` made the signature. Raises SignatureError otherwise."""
         header = header_of(inbound.headers, self.header)
         if self.pairs:
-            timestamp, given = _read_pairs(header, *self.pairs)
+            timestamp, given = _read_pairs(header, *self.pairs, self.separator)
         elif self.versions:
             timestamp, given = None, VERSION_1.findall(header)
         else:
@@ -77,13 +83,15 @@ class HmacScheme:
         content = self._content(inbound.body, timestamp or "", message_id, inbound.url)
         for secret in secrets:
             try:
-                expected = self._signature(secret, content).encode()
+                keys = keys_of(secret, self.secret_encoding)
             except ConfigurationError:
                 continue  # said at start; another secret may be right
-            for candidate in given:
-                text = candidate.lower() if self.encoding == "hex" else candidate
-                if hmac.compare_digest(expected, text.encode("utf-8", "backslashreplace")):
-                    return
+            for key in keys:
+                expected = self._signature(key, content).encode()
+                for candidate in given:
+                    text = candidate.lower() if self.encoding == "hex" else candidate
+                    if hmac.compare_digest(expected, text.encode("utf-8", "backslashreplace")):
+                        return
         raise SignatureError("the signature is not of this body and any configured secret")
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
@@ -92,10 +100,11 @@ class HmacScheme:
         seconds = now.timestamp()
         timestamp = str(int(seconds * 1000) if self.timestamp_unit == "ms" else int(seconds))
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}" if self.id_header else ""
-        signature = self._signature(secret, self._content(body, timestamp, message_id, url))
+        key = keys_of(secret, self.secret_encoding)[0]
+        signature = self._signature(key, self._content(body, timestamp, message_id, url))
         headers = {}
         if self.pairs:
-            headers[self.header] = f"{self.pairs[0]}={timestamp},{self.pairs[1]}={signature}"
+            headers[self.header] = f"{self.pairs[0]}={timestamp}{self.separator}{self.pairs[1]}={signature}"
         else:
             headers[self.header] = f"v1,{signature}" if self.versions else self.prefix + signature
         if self.timestamp_header:
@@ -128,9 +137,43 @@ class HmacScheme:
         except UnicodeEncodeError:
             raise SignatureError("a signed header is no text") from None
 
-    def _signature(self, secret: str, content: bytes) -> str:
-        mac = hmac.digest(key_of(secret, self.secret_encoding), content, self.digest)
+    def _signature(self, key: bytes, content: bytes) -> str:
+        mac = hmac.digest(key, content, self.digest)
         return mac.hex() if self.encoding == "hex" else base64.b64encode(mac).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticSecret:
+    """A header that repeats the secret: as it is, after "Bearer ", or (Basic) as base64 of user:password."""
+
+    header: str = "Authorization"
+    form: Literal["whole", "bearer", "basic"] = "whole"
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        given = header_of(inbound.headers, self.header).encode("utf-8", "backslashreplace")
+        if not any(hmac.compare_digest(given, self._value(secret).encode()) for secret in secrets if secret):
+            raise SignatureError(f"the header {self.header} holds none of the configured secrets")
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        return {self.header: self._value(secret)}
+
+    def _value(self, secret: str) -> str:
+        if self.form == "basic":
+            return f"Basic {base64.b64encode(secret.encode()).decode()}"
+        return f"Bearer {secret}" if self.form == "bearer" else secret.strip()
+
+
+def keys_of(secret: str, encoding: SecretEncoding = "text") -> list[bytes]:
+    """The HMAC keys that `secret` may stand for, the likeliest first. Raises ConfigurationError where there is none."""
+    if encoding == "html":
+        return [key_of(html.unescape(secret))]
+    if encoding != "either":
+        return [key_of(secret, encoding)]
+    keys = [key_of(secret)]
+    if secret.startswith("whsec_"):
+        with suppress(ConfigurationError):
+            keys.insert(0, key_of(secret, "whsec"))
+    return keys
 
 
 def key_of(secret: str, encoding: Literal["text", "whsec"] = "text") -> bytes:
@@ -148,7 +191,7 @@ def key_of(secret: str, encoding: Literal["text", "whsec"] = "text") -> bytes:
     return key
 
 
-def standard_webhooks(prefix: str) -> HmacScheme:
+def standard_webhooks(prefix: str = "webhook", key: SecretEncoding = "whsec") -> HmacScheme:
     """https://www.standardwebhooks.com: prefix "webhook", or "svix" for those who send through Svix."""
     return HmacScheme(
         header=f"{prefix}-signature",
@@ -157,7 +200,7 @@ def standard_webhooks(prefix: str) -> HmacScheme:
         versions=True,
         timestamp_header=f"{prefix}-timestamp",
         id_header=f"{prefix}-id",
-        secret_encoding="whsec",  # noqa: S106 (the name of an encoding)
+        secret_encoding=key,
     )
 
 
@@ -180,9 +223,9 @@ def spellings(secret: str) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(text.encode("utf-8", "backslashreplace") for text in texts))
 
 
-def _read_pairs(header: str, time_name: str, signature_name: str) -> tuple[str, list[str]]:
+def _read_pairs(header: str, time_name: str, signature_name: str, separator: str) -> tuple[str, list[str]]:
     timestamp, signatures = "", []
-    for part in header.split(","):
+    for part in header.split(separator):
         name, _, value = part.strip().partition("=")
         if name == time_name:
             timestamp = value.strip()

@@ -18,6 +18,7 @@ from app.model import Inbound, Rules
 from app.sources.base import Vector
 from app.sources.catalog import SOURCES, content_type_of, example
 from app.sources.handshake import Handshake
+from app.sources.signatures import StaticSecret
 from app.sources.webhook import Webhook
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -71,6 +72,10 @@ class Signer:
 
     def proofs(self, inbound: Inbound) -> list[str]:
         return [name for name in inbound.headers if name != "content-type"]
+
+
+def signs_its_body(name: str) -> bool:
+    return not isinstance(getattr(SOURCES[name], "signature", None), StaticSecret)
 
 
 @pytest.fixture(params=SIGNED)
@@ -146,6 +151,8 @@ def test_tampered_signature_is_refused(signer: Signer) -> None:
 
 
 def test_tampered_body_is_refused(signer: Signer) -> None:
+    if not signs_its_body(signer.name):
+        pytest.skip("it repeats its secret in a header, whatever the body is")
     inbound = signer.request(signer.secret("right"))
     if signer.handshake:
         changed = inbound.body.replace(b"HandshakeKey=", b"HandshakeKey=x")
@@ -218,19 +225,17 @@ def test_a_vector_verifies_and_its_neighbours_do_not(name: str, vector: Vector) 
     verify = SOURCES[name].verify
     verify(inbound, [vector.secret], at)
     verify(inbound, ["another secret of some length", vector.secret], at)
-    for wrong in (Inbound(vector.body.replace(b"1", b"2") + b"&x", vector.headers, vector.url), Inbound(b"", {}, "")):
+    empty = Inbound(b"", {name: value for name, value in vector.headers.items() if name == "content-type"}, vector.url)
+    tampered = Inbound(vector.body.replace(b"HandshakeKey=", b"HandshakeKey=x") + b"&x", vector.headers, vector.url)
+    for wrong in (empty, tampered) if signs_its_body(name) else (empty,):
         with pytest.raises(SignatureError):
-            verify(wrong if not _is_handshake(name, vector) else Inbound(b"", vector.headers), [vector.secret], at)
+            verify(wrong, [vector.secret], at)
     with pytest.raises(SignatureError):
         verify(inbound, [f"{vector.secret}x"], at)
     if any(str(vector.at) in value for value in vector.headers.values()):
         for later in (timedelta(days=1), timedelta(days=-1)):
             with pytest.raises(SignatureError):
                 verify(inbound, [vector.secret], at + later)
-
-
-def _is_handshake(name: str, vector: Vector) -> bool:
-    return b"HandshakeKey" in vector.body
 
 
 @pytest.mark.parametrize("name", EVERY)

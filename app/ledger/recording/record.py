@@ -54,6 +54,7 @@ class _Recording:
         self.mapped = arrival.mapped
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
+        self.keys += [f"{self.mapped.kind}:{key}" for key in self.mapped.gateway_keys]
         self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.loose_keys]
         own_keys = (key for key in self.mapped.keys if key not in self.mapped.loose_keys)
         self.fact_keys = [storable(fact_key(arrival.source, self.mapped, key)) for key in own_keys]

@@ -20,6 +20,7 @@ from app.sources.custom.expressions import expression
 from app.sources.custom.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
 from app.sources.field_names import first_named, keep_named, plain_name
 from app.sources.generic_form import fields_from
+from app.sources.handshake import WOOCOMMERCE, woocommerce_ping
 from app.sources.labels import words
 from app.sources.outcomes import event_id_of, ignored, sale
 from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
@@ -37,7 +38,6 @@ OF_THE_TABLE = (
 )
 STAFF = "userid"
 """At the top of an order, user_id is whoever works at the shop: at Shopify, the member of staff at the till."""
-WOOCOMMERCE = "x-wc-webhook-signature"
 LIVE = words("false 0 no off none live prod production")
 """What says, where a test event would be marked, that this is not one."""
 MOST_JSON_FIELDS = 20
@@ -132,15 +132,6 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         lambda inbound, rules: _read(plan, inbound, rules),
         pings=woocommerce_ping if signature is None or signature.header.casefold() == WOOCOMMERCE else None,
     )
-
-
-def woocommerce_ping(inbound: Inbound) -> str | None:
-    """WooCommerce posts `webhook_id=12`, unsigned, when a webhook is saved, and shows an error where that is not answered 200:
-    https://github.com/woocommerce/woocommerce/issues/15642."""
-    is_form = inbound.content_type.partition(";")[0].strip().casefold() == "application/x-www-form-urlencoded"
-    if not is_form or WOOCOMMERCE in inbound.headers or not re.fullmatch(rb"webhook_id=[0-9]{1,20}", inbound.body):
-        return None
-    return "WooCommerce's ping, sent when its webhook is saved"
 
 
 # --- the table, checked ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ OF_THE_SIGNATURE = (
     "digest",
     "template",
     "pairs",
+    "separator",
     "versions",
     "timestamp_header",
     "timestamp_unit",
@@ -73,7 +74,7 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
     if not isinstance(options, Mapping):
         raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
     only(options, OF_THE_SIGNATURE, at)
-    for key in ("header", "timestamp_header", "id_header", "prefix", "template"):
+    for key in ("header", "timestamp_header", "id_header", "prefix", "separator", "template"):
         text_in(options, key, at)
     if "header" not in options:
         raise ConfigurationError(f"{at}.header: must name the header that holds the signature")
@@ -84,7 +85,7 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
         ("encoding", ("hex", "base64")),
         ("digest", ("sha256", "sha1")),
         ("timestamp_unit", ("s", "ms")),
-        ("secret_encoding", ("text", "whsec")),
+        ("secret_encoding", ("text", "whsec", "either", "html")),
     ):
         choice_in(options, key, choices, at, default=choices[0])
     pairs, tolerance = options.get("pairs"), options.get("tolerance_seconds", 300)

@@ -1,0 +1,113 @@
+"""What sources of payments share: an amount in the provider's unit, the ids by which it knows a person, test payments."""
+
+from typing import Any, Literal
+
+from app.errors import MalformedEvent
+from app.model import Inbound, Mapped, Rules
+from app.money import LARGEST_MINOR, Money, currency_code, from_iso_minor, from_major
+from app.sources.outcomes import Keys, ignored
+from app.sources.parse import identifier_of, parse_json, text_of
+from app.sources.submission import Submission, who_of
+
+Unit = Literal["major", "stripe", "iso", "cents"]
+"""major: decimal text or number. stripe: its minor unit. iso: ISO 4217's minor unit. cents: hundredths, whatever the currency."""
+
+
+def object_in(inbound: Inbound) -> dict[str, Any]:
+    """The JSON object in the body, with its numbers as they are written. Raises MalformedEvent."""
+    value = parse_json(inbound.body)
+    if not isinstance(value, dict):
+        raise MalformedEvent("the body is JSON but no object")
+    return value
+
+
+def money_of(amount: Any, currency: Any, unit: Unit) -> Money | str:
+    """The money, or what is wrong with it, for people."""
+    code = currency_code(currency)
+    if code is None:
+        return "the currency is missing or no ISO 4217 code"
+    if amount is None or amount == "":
+        return "it has no amount"
+    try:
+        if unit == "major":
+            return from_major(amount.strip() if isinstance(amount, str) else amount, code)
+        minor = whole(amount)
+        if minor is None:
+            return "the amount is no whole number of a sensible size"
+        if unit == "iso":
+            return from_iso_minor(minor, code)
+        return from_major(f"{minor}e-2", code) if unit == "cents" else Money(minor, code)
+    except ValueError as error:
+        return str(error)
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, also written as text or as 5.0; None for all else."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = text_of(value)
+    if text is None or not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > 16:
+        return None
+    return int(text) if abs(int(text)) <= LARGEST_MINOR else None
+
+
+def total_of(parts: list[Money | str], currency: Any) -> Money | str:
+    """The sum of amounts of one currency; the first thing that is wrong with any of them."""
+    wrong = next((part for part in parts if isinstance(part, str)), None)
+    code = currency_code(currency)
+    if wrong or code is None or not parts:
+        return wrong or "it has no amount"
+    return Money(sum(abs(part.minor) for part in parts if isinstance(part, Money)), code)
+
+
+def aliases_of(source: str, *ids: Any, account: str | None = None) -> tuple[str, ...]:
+    """Ids by which the provider knows a person, as Who.aliases has them."""
+    scope = f"{source}:{account}" if account else source
+    known = (identifier_of(one) for one in ids)
+    return tuple(dict.fromkeys(f"{scope}:{one}" for one in known if one))
+
+
+def kind_of_id(kind: str, value: Any) -> str | None:
+    """An id that is only a number, told apart from those of other kinds: customer_7."""
+    known = identifier_of(value)
+    return f"{kind}_{known}" if known else None
+
+
+def own_id(value: Any, prefix: str) -> str | None:
+    """The provider's own id of a customer, where it has the prefix that tells whose it is."""
+    known = identifier_of(value)
+    return known if known and known.startswith(prefix) else None
+
+
+def keys_of(*ids: Any) -> Keys:
+    """The ids of one payment, the one to send first."""
+    return tuple(dict.fromkeys(known for known in map(identifier_of, ids) if known))
+
+
+def named(pairs: Any, name: str = "name") -> dict[str, Any]:
+    """[{name, value}] as an object: note attributes, meta data. The first of each name counts."""
+    found: dict[str, Any] = {}
+    for one in pairs if isinstance(pairs, list) else []:
+        if isinstance(one, dict) and (key := text_of(one.get(name))):
+            found.setdefault(key, one.get("value"))
+    return found
+
+
+def remembered(view: Submission, reason: str, rules: Rules, *, keys: Keys = (), **flags: Any) -> Mapped:
+    """Ignored, and what it says of a person is kept for their next payment where it says two things at least."""
+    who = who_of(view, rules)
+    facts = sum(1 for fact in (who.email, who.customer_id, who.click_id) if fact) + len(who.aliases)
+    return ignored(view, reason, rules, keys=keys, teaches=facts > 1, **flags)
+
+
+def is_refused_test(source: str, rules: Rules, *marks: Any) -> bool:
+    """Whether one of `marks` says that this is a test, and tests are not to be counted."""
+    return any(mark is True or text_of(mark) in ("true", "1") for mark in marks) and not rules.accepts_test_events(
+        source
+    )
+
+
+def refuse_test(source: str, title: str, view: Submission, rules: Rules) -> Mapped:
+    return ignored(
+        view, f"{title} test event. Set {source.upper()}_ALLOW_TEST_EVENTS=1 to accept these.", rules, keys=()
+    )

@@ -1,0 +1,104 @@
+"""RevenueCat: purchases in the app stores.
+
+Signing: https://www.revenuecat.com/docs/integrations/webhooks (the Authorization header repeats a text set in the dashboard).
+Payload: https://www.revenuecat.com/docs/integrations/webhooks/event-types-and-fields
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from app.model import Inbound, Mapped, Rules
+from app.money import Money
+from app.sources.base import Vector
+from app.sources.bodies import dict_of, list_of
+from app.sources.outcomes import lead, refunded, sale
+from app.sources.parse import from_unix, identifier_of, text_of
+from app.sources.payment import aliases_of, is_refused_test, keys_of, money_of, object_in, refuse_test, remembered
+from app.sources.signatures import StaticSecret
+from app.sources.submission import Contact, Submission, event_name_of
+from app.sources.webhook import Webhook
+
+NAME = "revenuecat"
+SCHEME = StaticSecret()
+PURCHASES = {
+    "INITIAL_PURCHASE": "order_paid",
+    "RENEWAL": "subscription_renewed",
+    "NON_RENEWING_PURCHASE": "order_paid",
+}
+NOT_SOLD = ("PROMOTIONAL", "TEST_STORE")
+
+
+def read(inbound: Inbound, rules: Rules) -> Mapped:
+    event = dict_of(object_in(inbound).get("event"))
+    kind = event_name_of(event.get("type"))
+    attributes = {name: dict_of(one).get("value") for name, one in dict_of(event.get("subscriber_attributes")).items()}
+    users = (event.get("app_user_id"), event.get("original_app_user_id"), *list_of(event.get("aliases")))
+    subscription = identifier_of(event.get("original_transaction_id"))
+    view = Submission(
+        event=kind,
+        submission_id=None,
+        body=inbound.body,
+        event_id=identifier_of(event.get("id")),
+        occurred_at=from_unix(event.get("purchased_at_ms")) or from_unix(event.get("event_timestamp_ms")),
+        hidden={name: value for name, value in attributes.items() if not name.startswith("$")},
+        contact=Contact(
+            email=attributes.get("$email"),
+            name=attributes.get("$displayName"),
+            phone=attributes.get("$phoneNumber"),
+            customer_id=next((one for one in users if identifier_of(one)), None),  # $RCAnonymousID:… is nobody's
+        ),
+        aliases=aliases_of(NAME, *users[:20], f"transaction:{subscription}" if subscription else None),
+    )
+    if is_refused_test(NAME, rules, text_of(event.get("environment")) == "SANDBOX"):
+        return refuse_test(NAME, "RevenueCat", view, rules)
+    if kind == "CANCELLATION" and text_of(event.get("cancel_reason")) == "CUSTOMER_SUPPORT":
+        return _money_back(view, event, "refunded")
+    if kind == "REFUND_REVERSED":
+        return _money_back(view, event, "reversed")
+    if kind not in PURCHASES:
+        return remembered(view, f"{kind or 'an event without a type'} is no collected payment", rules)
+    if event.get("is_family_share") is True or text_of(event.get("store")) in NOT_SOLD:
+        return remembered(view, "no money was collected: it was shared or given away", rules)
+    keys = keys_of(event.get("transaction_id"))
+    if text_of(event.get("period_type")) == "TRIAL":
+        trial = replace(view, submission_id=f"trial:{keys[0]}" if keys else None)
+        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+    return sale(
+        NAME,
+        view,
+        rules,
+        _price(event),
+        keys=keys,
+        reason="a purchase in an app store",
+        event_name=PURCHASES[kind],
+        metadata={"product": product} if (product := text_of(event.get("product_id"))) else None,
+    )
+
+
+def _price(event: dict[str, Any]) -> Money | str:
+    """price is always in US dollars."""
+    amount = event.get("price_in_purchased_currency")
+    if amount is None and event.get("price") is not None:
+        return money_of(event["price"], "USD", "major")
+    return money_of(amount, event.get("currency"), "major")
+
+
+def _money_back(view: Submission, event: dict[str, Any], status: str) -> Mapped:
+    """The latest period was refunded; its price may be negative."""
+    price, keys = _price(event), keys_of(event.get("transaction_id"))
+    money = Money(abs(price.minor), price.currency) if isinstance(price, Money) else price
+    at = replace(view, occurred_at=from_unix(event.get("event_timestamp_ms")))
+    return refunded(at, money, reference=f"{keys[0]}:refunded" if keys else None, keys=keys, status=status)
+
+
+VECTORS = (
+    Vector(
+        body=b'{"event":{"type":"TEST"}}',
+        headers={"authorization": "Bearer a text set in the dashboard"},
+        secret="Bearer a text set in the dashboard",  # noqa: S106 (of the vector)
+        origin="formula: https://www.revenuecat.com/docs/integrations/webhooks: the header as it was set in the dashboard",
+        at=1700000000,
+    ),
+)
+
+SOURCE = Webhook(NAME, "RevenueCat", SCHEME, read, vectors=VECTORS)

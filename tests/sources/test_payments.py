@@ -1,0 +1,248 @@
+"""Sources of payments: one purchase is one Sale whichever of its events come, in whatever order and how often; renewals keep the
+first click and customer id; money that went back marks its Sale; tests and promises count nothing."""
+
+import json
+import random
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.destinations.formats.events import Events
+from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Arrival, Policy, Route
+from app.ledger.recording.record import record
+from app.model import Inbound, Rules
+from app.money import Money
+from app.sources.catalog import SOURCES, content_type_of
+from app.sources.payment import money_of, whole
+
+FOLDER = Path(__file__).parents[2] / "app" / "sources"
+START = datetime(2026, 4, 20, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Fixtures of one buyer by name: a first payment with its twins, and what follows it once it is counted."""
+
+    first: tuple[str, ...]
+    later: tuple[str, ...] = ()
+    sales: int = 1
+    leads: int = 0
+    marks: int = 0
+    customer: str = "user_kern"
+    known_before: tuple[str, ...] = ()
+    """Come before all others: what they teach is used."""
+
+
+STORIES = {
+    "paddle": Story(
+        first=("transaction_paid_is_not_completed_yet", "transaction"),
+        later=("refund_that_waits", "refund_in_part"),
+        marks=1,
+        known_before=("customer_created",),
+    ),
+    "lemonsqueezy": Story(
+        first=("order", "first_invoice_is_its_order"), later=("renewal", "order_refunded_in_part"), sales=2, marks=1
+    ),
+    "polar": Story(first=("order_created_is_not_paid", "order"), later=("renewal", "refund"), sales=2, marks=1),
+    "dodo": Story(
+        first=("payment_in_yen",),
+        later=("subscription_renewed_is_no_money", "payment_method_changed", "refund", "dispute_lost"),
+        marks=2,
+    ),
+    "shopify": Story(first=("order_that_is_pending", "order"), later=("refund",), marks=1, customer="ida@kern.example"),
+    "woocommerce": Story(first=("order",), later=("order_refunded_in_part",), marks=1, customer="ida@kern.example"),
+    "razorpay": Story(
+        first=("payment_authorized_is_no_money", "payment_captured", "order_paid_is_its_twin"),
+        later=("subscription_charged", "refund_processed"),
+        sales=2,
+        marks=1,
+    ),
+    "revenuecat": Story(
+        first=("initial_purchase",),
+        later=("renewal", "cancelled_by_the_user", "refunded_by_support"),
+        sales=2,
+        marks=1,
+    ),
+    "gumroad": Story(first=("sale",), later=("renewal", "refund", "cancellation"), sales=2, marks=1),
+    "creem": Story(
+        first=("checkout", "first_subscription_payment_is_its_twin", "subscription_active_is_no_money"),
+        later=("renewal", "refund"),
+        sales=2,
+        marks=1,
+    ),
+    "whop": Story(
+        first=("membership_activated_is_no_money", "payment"),
+        later=("renewal_without_metadata", "refund"),
+        sales=2,
+        marks=1,
+        customer="user_own",
+    ),
+    "chargebee": Story(first=("invoice_generated_is_no_money", "payment"), later=("refund",), marks=1),
+}
+TESTS = {
+    "lemonsqueezy": "order_of_a_test",
+    "shopify": "order_of_a_test",
+    "revenuecat": "sandbox",
+    "gumroad": "test_ping",
+    "creem": "checkout_of_a_test",
+}
+
+
+def inbound_of(source: str, name: str) -> Inbound:
+    path = next(p for p in (FOLDER / source / "fixtures").glob(f"{name}.*") if ".expected." not in p.name)
+    return Inbound(path.read_bytes(), {"content-type": content_type_of(path.name, path.read_bytes())})
+
+
+def take(ledger: Ledger, source: str, names: list[str], *, repeat: bool = False) -> list[str]:
+    """Records the fixtures in that order; their outcomes."""
+    policy = Policy(Rules(), [Route("main", Events())])
+    outcomes = []
+    for name in names:
+        inbound = inbound_of(source, name)
+        mapped = SOURCES[source].map(inbound, policy.rules)
+        if repeat:  # the provider sends it again as another event
+            mapped = replace(mapped, event_id=f"{mapped.event_id}-again")
+        arrival = Arrival(source, mapped, inbound, {}, START)
+        with ledger.write() as tx:
+            outcomes += [receipt.outcome for receipt in record(tx, [arrival], policy)]
+    return outcomes
+
+
+def sent(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
+    with ledger.read() as tx:
+        statement = "SELECT payload FROM deliveries WHERE kind = ? AND status <> 'discarded' ORDER BY id"
+        return [json.loads(payload) for payload in tx.run(statement, kind).scalars()]
+
+
+def marks(ledger: Ledger) -> int:
+    with ledger.read() as tx:
+        return int(tx.run("SELECT COUNT(DISTINCT reference) FROM marks").scalar_one())
+
+
+@pytest.mark.parametrize("source", STORIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_purchase_is_one_sale_in_every_order_and_repetition(ledger: Ledger, source: str, seed: int) -> None:
+    story, chance = STORIES[source], random.Random(seed)
+    first = list(story.first)
+    chance.shuffle(first)
+    again = chance.choices([*story.first, *story.later], k=3)
+    take(ledger, source, [*story.known_before, *first])
+    take(ledger, source, first, repeat=True)
+    later = list(story.later)
+    chance.shuffle(later)
+    take(ledger, source, later)
+    take(ledger, source, again)
+    sales = sent(ledger, "sale")
+    assert len(sales) == story.sales
+    assert len(sent(ledger, "lead")) == story.leads
+    assert marks(ledger) == story.marks
+    assert {payload["customerExternalId"] for payload in sales} == {story.customer}
+    assert {payload["clickId"] for payload in sales if source != "razorpay"} <= {"clk_kern"}
+
+
+@pytest.mark.parametrize("source", TESTS)
+def test_a_test_event_is_ignored_unless_it_is_allowed(source: str) -> None:
+    inbound = inbound_of(source, TESTS[source])
+    refused = SOURCES[source].map(inbound, Rules())
+    assert (refused.outcome, refused.teaches, refused.keys) == ("ignored", False, ())
+    assert f"{source.upper()}_ALLOW_TEST_EVENTS" in refused.reason
+    assert SOURCES[source].map(inbound, Rules(test_events={source: True})).outcome == "sale"
+
+
+def test_a_paddle_transaction_gets_the_address_of_its_customer(ledger: Ledger) -> None:
+    assert take(ledger, "paddle", ["transaction_in_yen", "customer_created"]) == ["sale", "ignored"]
+    assert [payload["customerExternalId"] for payload in sent(ledger, "sale")] == ["ctm_01kern"]
+    with ledger.read() as tx:
+        assert tx.run("SELECT email FROM persons").scalars().all() == ["ida@kern.example"]
+
+
+def test_a_shop_behind_stripe_counts_once(ledger: Ledger) -> None:
+    """WooCommerce names Stripe's payment intent, which Stripe reports itself."""
+    take(ledger, "woocommerce", ["order"])
+    session = {
+        "id": "cs_1", "object": "checkout.session", "mode": "payment", "payment_status": "paid", "amount_total": 4900,
+        "currency": "eur", "customer_details": {"email": "ida@kern.example"}, "payment_intent": "pi_kern",
+    }  # fmt: skip
+    event = {"id": "evt_1", "object": "event", "type": "checkout.session.completed", "data": {"object": session}}
+    inbound = Inbound(json.dumps(event).encode(), {})
+    policy = Policy(Rules(), [Route("main", Events())])
+    with ledger.write() as tx:
+        arrival = Arrival("stripe", SOURCES["stripe"].map(inbound, policy.rules), inbound, {}, START)
+        assert [receipt.outcome for receipt in record(tx, [arrival], policy)] == ["duplicate"]
+
+
+def test_orders_of_two_shops_with_one_number_are_two(ledger: Ledger) -> None:
+    order = inbound_of("woocommerce", "order")
+    one, two, same = (
+        SOURCES["woocommerce"].map(Inbound(order.body, {**order.headers, "x-wc-webhook-source": shop}), Rules())
+        for shop in ("https://one.example/", "https://two.example", "https://ONE.example")
+    )
+    assert (one.account, two.account) == ("one.example", "two.example")
+    assert one.account == same.account
+    assert one.sale == two.sale
+
+
+@pytest.mark.parametrize("source", sorted(STORIES))
+def test_odd_amounts_and_missing_ids_are_parked_or_ignored_and_never_sent(source: str) -> None:
+    sale = next(name for name in STORIES[source].first if SOURCES[source].map(inbound_of(source, name), Rules()).sale)
+    inbound = inbound_of(source, sale)
+    if not inbound.body.startswith(b"{"):
+        return
+    for odd in (None, "x", {}, [], True, -1, "1e400", 10**30, ""):
+        body = json.loads(inbound.body)
+        for holder, key in list(places(body)):
+            before = holder[key]
+            holder[key] = odd
+            mapped = SOURCES[source].map(Inbound(json.dumps(body).encode(), inbound.headers), Rules())
+            assert mapped.outcome in ("sale", "ignored", "parked", "lead")
+            if mapped.sale:
+                assert mapped.sale.money.minor > 0
+                assert mapped.keys
+            holder[key] = before
+
+
+def places(value: Any) -> Any:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from places(inner)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "unit", "expected"),
+    [
+        ("4900", "eur", "iso", Money(4900, "EUR")),
+        (5400, "JPY", "iso", Money(5400, "JPY")),
+        (500, "ISK", "iso", Money(50000, "ISK")),
+        (500, "UGX", "stripe", Money(500, "UGX")),
+        (1999, "JPY", "cents", "the amount has more decimals than JPY has"),
+        (2000, "JPY", "cents", Money(20, "JPY")),
+        (10500, "KWD", "iso", Money(10500, "KWD")),
+        ("49.00", "EUR", "major", Money(4900, "EUR")),
+        (19.99, "usd", "major", Money(1999, "USD")),
+        (None, "EUR", "iso", "it has no amount"),
+        ("12.5", "EUR", "iso", "the amount is no whole number of a sensible size"),
+        (True, "EUR", "cents", "the amount is no whole number of a sensible size"),
+        (5, "euro", "iso", "the currency is missing or no ISO 4217 code"),
+    ],
+)
+def test_amounts_are_read_in_the_provider_s_unit(amount: Any, currency: str, unit: Any, expected: Money | str) -> None:
+    assert money_of(amount, currency, unit) == expected
+
+
+def test_whole_numbers() -> None:
+    assert [whole(value) for value in (5, "5", 5.0, "-5", "5.0", 5.5, None, True, "1" * 20)] == [
+        5,
+        5,
+        5,
+        -5,
+        None,
+        None,
+        None,
+        None,
+        None,
+    ]
