@@ -14,7 +14,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import check_configuration, check_has_destination, make_ledger, make_nudges
+from app.bootstrap import check_configuration, check_has_destination, make_ledger, make_nudges, make_routes
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import BridgeError
@@ -87,6 +87,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
         stop,
         concurrency,
         stop_seconds_of(settings),
+        routes=make_routes(settings),
+        first_touch=settings.attribution.touch == "first",
     )
     forwarder.worker_id = worker_id
     forwarder.begin()

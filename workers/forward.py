@@ -15,6 +15,8 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
 from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, release
 from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.recording.arrival import Route
+from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
 from workers.senders import EventLoop, SenderPool
 
@@ -43,9 +45,14 @@ class Forwarder:
         stop: threading.Event,
         concurrency: int | None = None,
         stop_seconds: float | None = None,
+        *,
+        routes: Sequence[Route] = (),
+        first_touch: bool = True,
     ) -> None:
         self._ledger = ledger
         self._hold_ms = int(hold_seconds * 1000)
+        self._routes = {d.name: Route(d.name, d.format) for d in destinations} | {route.name: route for route in routes}
+        self._first_touch = first_touch
         self._stop = stop
         self._stop_seconds = default_stop_seconds(destinations) if stop_seconds is None else stop_seconds
         self._loop = EventLoop()
@@ -142,7 +149,7 @@ class Forwarder:
             release(tx, self._doubtful)
             if not room:
                 return []
-            return claim(
+            found = claim(
                 tx,
                 destination.name,
                 token,
@@ -152,6 +159,7 @@ class Forwarder:
                 hold_ms=self._hold_ms,
                 rate=destination.rate,
             )
+            return refresh(tx, found, self._routes[destination.name], first_touch=self._first_touch)
 
         asked = time.monotonic()
         try:

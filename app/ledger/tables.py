@@ -32,6 +32,7 @@ OPEN = text("due_at IS NOT NULL")
 UNCLAIMED = text("due_at IS NOT NULL AND claim IS NULL")
 """Also so that PostgreSQL cannot take the index on what is due for the one on a person's open deliveries: where its statistics
 are from a time when nothing was open, both look empty to it."""
+HELD = text("held > 0")
 DEAD = text("status = 'dead'")
 UNATTRIBUTED = text("status = 'unattributed'")
 REPEATED = text("received_count > 1")
@@ -223,6 +224,7 @@ deliveries = Table(
     ),
     Index("ix_deliveries_person", "person_id"),
     Index("ix_deliveries_unattributed", "person_id", postgresql_where=UNATTRIBUTED, sqlite_where=UNATTRIBUTED),
+    Index("ix_deliveries_person_held", "person_id", postgresql_where=HELD, sqlite_where=HELD),
     Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
 )
 """omitted: what its format left out or shortened, a JSON array of sentences. note: what its destination's answer means beyond
@@ -232,6 +234,14 @@ dead_at: when it last died. ix_deliveries_failed holds all that the page of fail
 reads none for being counted; last_error is cut where it is written (outcomes.LONGEST_ERROR), since PostgreSQL takes no
 index row over 2,700 bytes. attempts counts on for ever; the retry schedule is read at attempts - schedule_start, which a
 replay moves."""
+
+stale_payloads = Table(
+    "stale_payloads",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True, autoincrement=False),
+)
+"""Persons with so many waiting deliveries that not all were rendered again when something was learned of them. These are
+rendered when they are claimed (recording/refresh.py)."""
 
 attempts = Table(
     "attempts",

@@ -11,11 +11,15 @@ VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is
 """The reason of an event that shows so before there is a Lead to follow; by it, it is found again."""
 
 
+NEWEST = 100
+"""Leads of one person that are looked at for each of their events."""
+
+
 def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
     """The Leads of this person that were sent deferred."""
     found = [c for c in snapshot.new_conversions if c.person is person]
     if not person.is_new:
-        statement = "SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead'"
+        statement = f"SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead' ORDER BY id DESC LIMIT {NEWEST}"
         ids = list(snapshot.tx.run(statement, person.id).scalars())
         snapshot.load_conversions(ids)
         found += [snapshot.conversions[identity] for identity in ids]

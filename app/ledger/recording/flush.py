@@ -8,6 +8,7 @@ from app.ledger import tables
 from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, NewEvent, Route
+from app.ledger.recording.refresh import render_waiting
 from app.ledger.recording.reopen import reopen
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
@@ -26,8 +27,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _update_conversions(snapshot, changed_conversions)
     _update_events(snapshot)
     _settle_parked(snapshot)
-    _rewrite(snapshot, [*changed_persons, *snapshot.released, *(c.person for c in snapshot.claimed if c.person)])
-    reopen(snapshot, changed_persons)
+    reopen(snapshot, render_waiting(snapshot, changed_persons))
     snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)
     _insert(snapshot, changed_conversions, commits)
@@ -118,40 +118,6 @@ def _settle_parked(snapshot: Snapshot) -> None:
         " WHERE id = ? AND outcome = 'parked'"
     )
     snapshot.tx.run_many(statement, rows)
-
-
-def _rewrite(snapshot: Snapshot, touched: list[Person]) -> None:
-    """Renders anew what waits for its first attempt and is about persons of whom something was learned."""
-    person_ids = {p.survivor().id for p in touched if not p.survivor().is_new}
-    if not person_ids:
-        return
-    tx = snapshot.tx
-    released = {p.survivor().id for p in snapshot.released}
-    condition, parameter = tx.among("person_id", sorted(person_ids))
-    lock = tx.for_update
-    rows = tx.run(
-        "SELECT id, conversion_id, person_id, destination, payload, omitted, due_at, held FROM deliveries"
-        f" WHERE {condition} AND due_at IS NOT NULL AND attempts = 0 AND claim IS NULL ORDER BY id{lock}",
-        parameter,
-    ).all()
-    snapshot.load_conversions([row[1] for row in rows])
-    routes = {route.name: route for route in snapshot.routes}
-    changes = []
-    for identity, conversion_id, person_id, destination, payload, omitted, due_at, held in rows:
-        conversion = snapshot.conversions[conversion_id]
-        conversion.person = snapshot.person(person_id).survivor()
-        route = routes.get(destination)
-        text, left_out = payload, omitted
-        if route:
-            text, left_out = snapshot.render(conversion, route)
-        is_named = conversion.hold == "details" and conversion.is_named
-        is_released = person_id in released and conversion.hold in ("none", "person")
-        goes = held and (conversion in snapshot.claimed or is_released or is_named)
-        due = min(due_at, snapshot.now) if goes else due_at
-        if (text, left_out, due) != (payload, omitted, due_at):
-            changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
-    statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
-    tx.run_many(statement, changes)
 
 
 def _insert_conflicts(snapshot: Snapshot) -> None:

@@ -9,7 +9,7 @@ from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
-from app.persons import shown_phone
+from app.persons import Person, shown_phone
 
 
 def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
@@ -70,6 +70,11 @@ def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
     person = conversion.person.survivor()
     click = person.click_first if first_touch else person.click_last
     return None if conversion.facts.get("follows") else click or conversion.facts["click_id"]
+
+
+def shown_of(person: Person) -> tuple[str | None, ...]:
+    """All that `render` takes of a person: while it stays the same, so does every payload."""
+    return (person.customer_id, person.click_first, person.click_last, person.email, person.name, person.phone)
 
 
 def _sale(kept: dict[str, Any] | None) -> Sale | None:

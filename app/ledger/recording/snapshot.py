@@ -11,7 +11,7 @@ from typing import Any
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Route, SeenEvent
 from app.ledger.recording.event_facts import KEY_KINDS, EventFacts, Row
-from app.ledger.recording.payload import render
+from app.ledger.recording.payload import render, shown_of
 from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 
@@ -58,6 +58,8 @@ class Snapshot:
     """Those that turned out to be another one after both were sent somewhere: both keep their keys."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
+    shown: dict[int, tuple[str | None, ...]] = field(default_factory=dict)
+    """What payloads showed of each person when it was read (shown_of)."""
 
     def is_first_touch(self, route: Route) -> bool:
         return self.first_touch if route.first_touch is None else route.first_touch
@@ -341,6 +343,7 @@ class Snapshot:
         known = self.persons.get(row[0])
         if known is None:
             known = self.persons[row[0]] = Person(*row)
+            self.shown[known.id] = shown_of(known)
         return known
 
 

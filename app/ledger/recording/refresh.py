@@ -1,0 +1,114 @@
+"""Renders again what waits for its first attempt, when something was learned of its person.
+
+A person may have thousands of waiting deliveries, and the writer that records their next event must not render all of them:
+it renders the first MOST, and marks the person (stale_payloads); the rest is rendered when it is claimed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.ledger.forwarding.claims import Claimed
+from app.ledger.recording.arrival import Route
+from app.ledger.recording.payload import shown_of
+from app.ledger.recording.snapshot import Snapshot
+from app.ledger.transaction import Tx
+from app.persons import Person
+
+MOST = 100
+MOST_HELD = 500
+_COLUMNS = "id, conversion_id, person_id, destination, payload, omitted, due_at, held"
+_WAITING = "due_at IS NOT NULL AND attempts = 0 AND claim IS NULL"
+
+
+def render_waiting(snapshot: Snapshot, changed: Sequence[Person]) -> list[Person]:
+    """Shows what recording changed in what waits: who its person is, and that a held one may go. Returns the persons of whom
+    payloads look different now."""
+    merged = {p.survivor().id for p in snapshot.merged if not p.is_new}
+    persons = [p for p in changed if not p.is_new and (p.id in merged or _looks_different(snapshot, p))]
+    rows: dict[int, Any] = {}
+    for person in sorted(persons, key=lambda p: p.id):
+        found = _rows(snapshot, f"person_id = ? AND {_WAITING} ORDER BY id LIMIT {MOST + 1}", person.id)
+        if len(found) > MOST:
+            snapshot.tx.run("INSERT INTO stale_payloads (person_id) VALUES (?) ON CONFLICT DO NOTHING", person.id)
+        rows |= {row[0]: row for row in found[:MOST]}
+    released = {p.survivor().id for p in snapshot.released if not p.survivor().is_new}
+    for person_id in sorted(released | {p.id for p in persons}):
+        found = _rows(snapshot, f"person_id = ? AND held > 0 AND {_WAITING} ORDER BY id LIMIT {MOST_HELD}", person_id)
+        rows |= {row[0]: row for row in found}
+    for conversion in snapshot.claimed:
+        found = _rows(snapshot, f"conversion_id = ? AND {_WAITING} ORDER BY id", conversion.id)
+        rows |= {row[0]: row for row in found}
+    _render(snapshot, [rows[identity] for identity in sorted(rows)], released)
+    return persons
+
+
+def _looks_different(snapshot: Snapshot, person: Person) -> bool:
+    """A click that no destination is sent is left out of account."""
+    before, now = snapshot.shown.get(person.id), shown_of(person)
+    if before is None:
+        return True
+    touches = {snapshot.is_first_touch(route) for route in snapshot.routes}
+    unused = {position for position, first in ((1, True), (2, False)) if first not in touches}
+    return any(a != b for position, (a, b) in enumerate(zip(before, now, strict=True)) if position not in unused)
+
+
+def _rows(snapshot: Snapshot, condition: str, value: int) -> list[Any]:
+    tx = snapshot.tx
+    return list(tx.run(f"SELECT {_COLUMNS} FROM deliveries WHERE {condition}{tx.for_update}", value).all())
+
+
+def _render(snapshot: Snapshot, rows: Sequence[Any], released: set[int]) -> None:
+    snapshot.load_conversions([row[1] for row in rows])
+    routes = {route.name: route for route in snapshot.routes}
+    changes = []
+    for identity, conversion_id, person_id, destination, payload, omitted, due_at, held in rows:
+        conversion = snapshot.conversions[conversion_id]
+        conversion.person = snapshot.person(person_id).survivor()
+        route = routes.get(destination)
+        text, left_out = payload, omitted
+        if route:
+            text, left_out = snapshot.render(conversion, route)
+        is_named = conversion.hold == "details" and conversion.is_named
+        is_released = person_id in released and conversion.hold in ("none", "person")
+        goes = held and (conversion in snapshot.claimed or is_released or is_named)
+        due = min(due_at, snapshot.now) if goes else due_at
+        if (text, left_out, due) != (payload, omitted, due_at):
+            changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
+    snapshot.tx.run_many(_CHANGE, changes)
+
+
+_CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
+
+
+def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bool) -> list[Claimed]:
+    """`claimed` with the payloads of marked persons rendered as things are known now. Within the claim's transaction."""
+    if not claimed or tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is None:
+        return list(claimed)
+    condition, value = tx.among("d.id", [one.id for one in claimed if not one.attempts])
+    rows = tx.run(
+        "SELECT d.id, d.conversion_id, d.person_id FROM deliveries d JOIN stale_payloads s"
+        f" ON s.person_id = d.person_id WHERE {condition} ORDER BY d.id",
+        value,
+    ).all()
+    if not rows:
+        return list(claimed)
+    snapshot = Snapshot(tx, [route], first_touch)
+    snapshot.load_conversions([row[1] for row in rows])
+    fresh = {}
+    for identity, conversion_id, person_id in rows:
+        conversion = snapshot.conversions[conversion_id]
+        conversion.person = snapshot.person(person_id)
+        fresh[identity] = (*snapshot.render(conversion, route), conversion.dedupe_key)
+    statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ? WHERE id = ?"
+    tx.run_many(statement, [(*found, identity) for identity, found in fresh.items()])
+    for person_id in sorted({row[2] for row in rows}):
+        tx.run(
+            "DELETE FROM stale_payloads WHERE person_id = ? AND NOT EXISTS ("
+            f"SELECT 1 FROM deliveries d WHERE d.person_id = ? AND {_WAITING})",
+            *(person_id, person_id),
+        )
+    return [
+        replace(one, payload=fresh[one.id][0], dedupe_key=fresh[one.id][2]) if one.id in fresh else one
+        for one in claimed
+    ]
