@@ -15,7 +15,7 @@ from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.recording.refresh import MOST, refresh
 from app.model import Facts, Inbound, Rules
-from app.sources.stripe import SOURCE as STRIPE
+from app.sources.stripe.source import SOURCE as STRIPE
 from tests.support.makers import checkout, count
 
 MANY = 4 * MOST
