@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from flask import Flask
 
+from app.destinations.formats.base import HttpRequest
+from app.destinations.formats.events import Events
 from app.destinations.target import destinations_of, sandbox_token
+from app.web.sandbox import create_blueprint
 from tests.support.makers import checkout, count, one
 
 TOKEN = sandbox_token("secret key of the tests")
@@ -119,3 +123,24 @@ def test_with_a_real_destination_there_is_no_sandbox(make_app):
     app = make_app(DESTINATION_URL="https://destination.example", DESTINATION_TOKEN="a-token")
     answer = app.test_client().post("/sandbox/track/sale", json=SALE, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 404
+
+
+class Hook(Events):
+    """A format with a path, method and header of its own."""
+
+    def request(self, kind, body, key, token, now):
+        return HttpRequest("PUT", f"/v2/{kind}s?version=1", {"X-Api-Key": token}, body.encode())
+
+
+@sqlite_alone
+def test_it_takes_what_any_format_asks_for(ledger):
+    app = Flask(__name__)
+    app.register_blueprint(create_blueprint(ledger, "secret key of the tests", Hook()))
+    web = app.test_client()
+    assert web.put("/sandbox/v2/sales", json=SALE, headers={"X-Api-Key": TOKEN}).status_code == 200
+    assert web.put("/sandbox/v2/leads?version=1", json=LEAD, headers={"X-Api-Key": TOKEN}).status_code == 200
+    assert web.put("/sandbox/v2/sales", json=LEAD, headers={"X-Api-Key": TOKEN}).status_code == 422
+    assert web.put("/sandbox/v2/sales", json=SALE, headers={"X-Api-Key": "another"}).status_code == 401
+    assert web.put("/sandbox/v2/sales", json=SALE, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
+    assert web.post("/sandbox/v2/sales", json=SALE, headers={"X-Api-Key": TOKEN}).status_code == 404
+    assert web.put("/sandbox/track/sale", json=SALE, headers={"X-Api-Key": TOKEN}).status_code == 404
