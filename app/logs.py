@@ -3,19 +3,34 @@
 import logging
 import re
 import sys
+import threading
 from contextlib import suppress
-from typing import TextIO, cast
+from types import TracebackType
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
+from app.text import printable
+
+LogFormat = Literal["text", "json"]
 DETAIL = re.compile(r"^DETAIL:.*?(?=^(?:\[SQL|\(Background|\s*$)|\Z)", re.MULTILINE | re.DOTALL)
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+LIBRARIES = "WARNING"
+"""The least level of lines that libraries write."""
 
 
 def without_details(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Takes PostgreSQL's DETAIL out of a traceback: it quotes the row, so bodies and e-mail addresses."""
     if isinstance(text := entry.get("exception"), str):
         entry["exception"] = DETAIL.sub("", text)
+    return entry
+
+
+def without_escapes(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Takes what would steer a terminal out of texts that come from elsewhere, such as a destination's status line."""
+    for name, value in entry.items():
+        if isinstance(value, str):
+            entry[name] = "\n".join(map(printable, value.split("\n"))) if name == "exception" else printable(value)
     return entry
 
 
@@ -36,28 +51,60 @@ class Unfailing:
             self._stream.flush()
 
 
-def configure_logs(level: str = "info") -> None:
-    """Sets up structlog and the standard library's logging to standard error. Idempotent."""
-    renderer: structlog.typing.Processor
-    if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer(
-            exception_formatter=structlog.dev.plain_traceback
-        )  # rich ones show locals: bodies
+def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> None:
+    """Sets up structlog, the standard library's logging, warnings and uncaught exceptions: each is a line on standard error.
+
+    log_format: None for text on a terminal, and JSON elsewhere. Idempotent.
+    """
+    stream = cast(TextIO, Unfailing(sys.stderr))
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, without_details]
+    if (log_format or ("text" if sys.stderr.isatty() else "json")) == "text":
+        plain = structlog.dev.plain_traceback  # rich ones show locals: bodies
+        last += [without_escapes, structlog.dev.ConsoleRenderer(exception_formatter=plain, colors=sys.stderr.isatty())]
     else:
-        renderer = structlog.processors.JSONRenderer()
+        last.append(structlog.processors.JSONRenderer())
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            without_details,
-            renderer,
-        ],
+        processors=[*common, *last],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*common, _logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
     )
+    logging.basicConfig(level=LIBRARIES, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_thread
+
+
+def _logger_name(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    record = entry.get("_record")
+    if isinstance(record, logging.LogRecord):
+        entry["logger"] = record.name
+    return entry
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    _log_error("process.failed", error)
+
+
+def _log_thread(arguments: Any) -> None:
+    if arguments.exc_value is not None and not issubclass(arguments.exc_type, SystemExit):
+        _log_error("thread.failed", arguments.exc_value, thread=arguments.thread.name if arguments.thread else "")
+
+
+def _log_error(event: str, error: BaseException, **fields: object) -> None:
+    structlog.get_logger(__name__).error(event, exc_info=error, **fields)

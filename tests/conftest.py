@@ -286,10 +286,20 @@ def make_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[.
 PYTHON = sys.executable
 
 
+def forget_logs() -> None:
+    """Takes back what configure_logs set up in this process."""
+    import logging
+
+    import structlog
+
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
+
+
 @pytest.fixture
 def bridge(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Any]]:
     """Runs a command in an environment of the test; returns what it printed and how it ended."""
-    import structlog
     from click.testing import CliRunner
 
     from app.cli import main
@@ -305,4 +315,4 @@ def bridge(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Any
 
     yield run
     os.umask(umask)
-    structlog.reset_defaults()
+    forget_logs()

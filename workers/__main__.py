@@ -192,7 +192,7 @@ def main(concurrency: int | None) -> None:
     end_if_orphaned()
     try:
         settings = load_settings()
-        configure_logs(settings.log_level)
+        configure_logs(settings.log_level, settings.log_format)
         end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
         raise_file_limit()
         run(settings, concurrency)

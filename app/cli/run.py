@@ -39,7 +39,7 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     if port:
         os.environ["PORT"] = str(port)
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     home = settings.bridge_home
     given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
     make_home(home)
@@ -69,6 +69,7 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
     return Plan(
         home=str(home),
         log_level=settings.log_level,
+        log_format=settings.log_format,
         host=settings.own_host,
         port=settings.port,
         workers=workers,
@@ -153,7 +154,7 @@ def _command() -> str:
 def web(share_port: bool) -> None:
     """Run the web alone (for a Procfile). Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     missing = [
         name for name in ("REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, name.lower()) is None
     ]
@@ -171,7 +172,8 @@ def web(share_port: bool) -> None:
     if problem := why_not_listen(settings.host, settings.port, shared=shared):
         raise ConfigurationError(problem)
     address = address_of(settings.host, settings.port)
-    become_module("app.web.server.serve", address, str(settings.port), str(settings.web_processes))
+    log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
+    become_module("app.web.server.serve", address, str(settings.port), str(settings.web_processes), log_format)
 
 
 @click.command()

@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     metrics_token: OwnToken | None = None
     alert_webhook_url: SecretUrl | None = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], InAnyCase] = "info"
+    log_format: Annotated[Literal["text", "json"] | None, InAnyCase] = None
 
     _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)

@@ -13,7 +13,7 @@ from pathlib import Path
 from app.stack.listening import is_answering
 from app.stack.processes import STOP_MARGIN_SECONDS, keep_files_private, on_stop_signals
 from app.stack.processes import become as become_module
-from app.stack.supervisor import Supervisor, child
+from app.stack.supervisor import LogFormat, Supervisor, child, log_failure
 from app.stack.valkey import EmbeddedValkey
 
 START_SECONDS = 30
@@ -30,6 +30,7 @@ class Plan:
 
     home: str
     log_level: str
+    log_format: LogFormat | None
     host: str
     port: int
     workers: int
@@ -58,7 +59,7 @@ def run(plan: Plan) -> None:
             plan.lock, False
         )  # a part that outlives this process must not keep the next `bridge up` from starting
     keep_files_private()
-    supervisor = Supervisor(home, plan.log_level, {**plan.running, "pid": os.getpid()})
+    supervisor = Supervisor(home, (plan.log_level, plan.log_format), {**plan.running, "pid": os.getpid()})
     on_stop_signals(supervisor.ask_to_stop)
 
     def answers() -> bool:
@@ -100,7 +101,11 @@ def _say(to: int, lines: Sequence[str]) -> None:
 def main() -> None:
     with os.fdopen(int(sys.argv[1]), encoding="utf-8") as receiving:
         plan = Plan(**json.load(receiving))
-    run(plan)
+    try:
+        run(plan)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said as a line of the log
+        log_failure((plan.log_level, plan.log_format), error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any, Literal
 
 from app.stack.home import PIDS_FILE, RUN_FILE, replace_file, write_run_file
 from app.stack.processes import command, isolated, pid_started
 
+LogFormat = Literal["text", "json"]
+Logs = tuple[str, LogFormat | None]
+"""Level and format of the log."""
 RUNS_AGAIN_SECONDS = 1.0
 """How often the files are tried again that could not be written."""
 STOP_PATIENCE_SECONDS = 12.0
@@ -42,10 +46,10 @@ class Part:
 class Supervisor:
     """Starts parts, watches them, and ends them in the reverse order."""
 
-    def __init__(self, home: Path, log_level: str = "info", running: Mapping[str, object] | None = None) -> None:
+    def __init__(self, home: Path, logs: Logs = ("info", None), running: Mapping[str, object] | None = None) -> None:
         """running: what the run file is to say."""
         self._home = home
-        self._log_level = log_level
+        self._logs = logs
         self._running = running
         self._parts: list[Part] = []
         self._stop = threading.Event()
@@ -112,13 +116,7 @@ class Supervisor:
             part.process.wait()
 
     def _warn(self, event: str, **fields: object) -> None:
-        """The libraries of the log take 10 MB, for a process that mostly has nothing to say: they come when it has."""
-        import structlog
-
-        from app.logs import configure_logs
-
-        configure_logs(self._log_level)
-        structlog.get_logger(__name__).warning(event, **fields)
+        _logger(self._logs).warning(event, **fields)
 
     def _launch(self, part: Part) -> None:
         """Starts a part. Where that fails (no memory, a full disk) it is tried again, like a part that died at once."""
@@ -157,6 +155,21 @@ class Supervisor:
         pause = min(0.2 * 2 ** (part.failures - 1), LONGEST_BACKOFF_SECONDS)
         self._warn("part.died", part=part.name, **why, restart_in_seconds=pause)
         part.start_at = time.monotonic() + pause
+
+
+def log_failure(logs: Logs, error: BaseException) -> None:
+    """What ended the supervisor itself."""
+    _logger(logs).error("supervisor.failed", exc_info=error)
+
+
+def _logger(logs: Logs) -> Any:
+    """The libraries of the log take 10 MB, for a process that mostly has nothing to say: they are loaded when it has."""
+    import structlog
+
+    from app.logs import configure_logs
+
+    configure_logs(*logs)
+    return structlog.get_logger(__name__)
 
 
 def child(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":

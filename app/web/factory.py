@@ -94,7 +94,7 @@ def gateway() -> Gateway:
 def wsgi() -> Flask:
     """For any WSGI server behind a proxy that sends whole requests: gunicorn "app.web.factory:wsgi()"."""
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     check_has_destination(settings)
     application = create_app(settings)
     alarm = make_alarm(settings, application.extensions["ledger"])

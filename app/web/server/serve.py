@@ -1,13 +1,17 @@
-"""python -m app.web.server.serve ADDRESS PORT PROCESSES: the web under granian, in place of the `bridge web` that checked all.
+"""python -m app.web.server.serve ADDRESS PORT PROCESSES FORMAT: the web under granian, after `bridge web` has checked everything.
 
 One process by default, since SQLite has one writer (WEB_PROCESSES). This one is their parent, which does nothing but restart
 them, so it loads nothing of the project: 17 MB instead of 52.
 """
 
+import json
+import logging
 import os
 import resource
 import signal
 import sys
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -37,7 +41,31 @@ class StoppableServer(Server):
             self.signal_handler_interrupt(*args, **options)
 
 
-def serve(address: str, port: int, processes: int) -> None:
+class JsonLines(logging.Formatter):
+    """The server's own lines, as the rest of the log has them, without its libraries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {"logger": record.name.lstrip("_"), "event": record.getMessage()}
+        line |= {
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_config(log_format: str) -> dict[str, object]:
+    """For logging.config, in which the server puts its own level."""
+    line = {"()": JsonLines} if log_format == "json" else {"format": "%(levelname)s granian: %(message)s"}
+    return {
+        "formatters": {"line": line},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}},
+        "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False}},
+    }
+
+
+def serve(address: str, port: int, processes: int, log_format: str) -> None:
     """Serves until SIGTERM, SIGINT or SIGHUP."""
     server = StoppableServer(
         "app.web.factory:gateway",
@@ -54,17 +82,29 @@ def serve(address: str, port: int, processes: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
         log_level=LogLevels.error,
+        log_dictconfig=log_config(log_format),
         process_name=None,
     )
-    server.serve(target_loader=load, wrap_loader=False)
+    server.serve(target_loader=partial(load, log_format), wrap_loader=False)
 
 
-def load() -> object:
+def load(log_format: str) -> object:
     """The application, in the child that serves. The server's own loader would import from the current folder first."""
     end_with_parent()
+    import structlog
+
+    from app.errors import BridgeError
+    from app.logs import configure_logs
     from app.web.factory import gateway
 
-    return gateway()
+    configure_logs(log_format="text" if log_format == "text" else "json")
+    try:
+        return gateway()
+    except BridgeError as error:
+        structlog.get_logger(__name__).error("web.refused", error=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said as a line of the log
+        structlog.get_logger(__name__).error("web.failed", exc_info=error)
+    sys.exit(1)
 
 
 def allow_files() -> int:
@@ -78,11 +118,11 @@ def allow_files() -> int:
 
 
 def main() -> None:
-    address, port, processes = sys.argv[1:]
+    address, port, processes, log_format = sys.argv[1:]
     keep_files_private()
     end_with_parent()
     os.environ[PARENT_VARIABLE] = str(os.getpid())
-    serve(address, int(port), int(processes))
+    serve(address, int(port), int(processes), log_format)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""Logs: each line is one JSON object, whoever wrote it and whatever went wrong; on a terminal nothing steers it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PYTHON, wait_for
+
+FAILURES = """
+import logging, sys, threading, warnings, asyncio
+import structlog
+from app.logs import configure_logs
+configure_logs("info", sys.argv[1] if len(sys.argv) > 1 else None)
+log = structlog.get_logger("ours")
+log.info("delivery.attempted", status=200)
+try:
+    raise ValueError("two\\nlines")
+except ValueError as error:
+    log.error("request.failed", exc_info=error)
+logging.getLogger("rq.worker").error("Worker %s\\nfailed", 1)
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("psycopg.pool").exception("of a library")
+warnings.warn("a warning")
+def fail(): raise KeyError("in a thread")
+thread = threading.Thread(target=fail, name="one"); thread.start(); thread.join()
+async def forgotten(): raise OSError("in a task")
+async def run():
+    task = asyncio.ensure_future(forgotten()); await asyncio.sleep(0); del task
+    import gc; gc.collect()
+asyncio.run(run())
+raise RuntimeError("uncaught")
+"""
+
+
+def lines_of(*arguments: str) -> list[str]:
+    done = subprocess.run([PYTHON, "-c", FAILURES, *arguments], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("arguments", [(), ("json",)])
+def test_every_line_is_json_also_of_libraries_warnings_threads_and_what_ends_the_process(arguments):
+    entries = [json.loads(line) for line in lines_of(*arguments)]
+    assert all({"event", "level", "timestamp"} <= set(entry) for entry in entries)
+    events = [entry["event"] for entry in entries]
+    for event in ("delivery.attempted", "request.failed", "of a library", "thread.failed", "process.failed"):
+        assert event in events
+    raised = [entry["exception"] for entry in entries if "exception" in entry]
+    for text in (
+        "ValueError: two",
+        "ZeroDivisionError",
+        "KeyError: 'in a thread'",
+        "OSError: in a task",
+        "RuntimeError: uncaught",
+    ):
+        assert any(text in exception for exception in raised), text
+    assert {"rq.worker", "psycopg.pool", "py.warnings", "asyncio"} <= {entry.get("logger") for entry in entries}
+
+
+def test_text_is_for_people():
+    lines = lines_of("text")
+    assert any("delivery.attempted" in line and "status=200" in line for line in lines)
+    assert not any(line.startswith("{") for line in lines)
+
+
+def test_what_comes_from_elsewhere_does_not_steer_the_terminal_that_shows_the_log():
+    code = (
+        "import structlog; from app.logs import configure_logs; configure_logs('info', 'text');"
+        "structlog.get_logger().warning('delivery.failed', error='500 \\x1b[2J\\x9b\\u202e'); raise ValueError('\\x1b[31m')"
+    )
+    shown = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=100).stderr
+    assert "delivery.failed" in shown
+    assert not set("\x1b\x9b\u202e") & set(shown)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_web_that_cannot_start_writes_json_alone(make_settings, ledger_url, tmp_path):
+    make_settings(DATABASE_URL=ledger_url, SANDBOX="1", REDIS_URL="unix:///nowhere.sock")
+    environment = {**os.environ, "SECRET_KEY": "short"}
+    command = [sys.executable, "-P", "-m", "app.web.server.serve", "127.0.0.1", "0", "1", "json"]
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        wait_for(lambda: process.poll() is not None)
+    lines = (tmp_path / "log").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert "SECRET_KEY" in entries[0]["error"]
+    assert {entry["level"] for entry in entries} == {"error"}
