@@ -1,25 +1,31 @@
 """The composition root: settings to working parts. Nothing is made at import time."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import structlog
 
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings
 from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, LedgerUnavailable
 from app.intake.verify_and_map import Intake, source_problems
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
-from app.ledger.schema import check_schema
+from app.ledger.schema import check_schema, current_revision
 from app.queue import Nudger, Nudges, connect
 from app.sources.catalog import all_sources
 
+LEDGER_WAIT_SECONDS = 60.0
 PURCHASE_HOLD_RATIO = 4.5
 """Opt-in events are held this much longer than STRIPE_HOLD: 90 s where it is 20."""
+
+log = structlog.get_logger(__name__)
 
 
 def check_configuration(settings: Settings) -> None:
@@ -68,6 +74,26 @@ def make_ledger(settings: Settings) -> Ledger:
     if settings.database_url is None:
         make_home(settings.bridge_home)
     return Ledger(settings.ledger_url)
+
+
+def start_ledger(settings: Settings, wait_seconds: float = LEDGER_WAIT_SECONDS) -> Ledger:
+    """The ledger for what is about to run on it. Waits while its database is away, as it may be when all start at the same time.
+
+    Raises LedgerUnavailable once `wait_seconds` are over, or at once where waiting cannot help (a wrong password).
+    """
+    ledger = make_ledger(settings)
+    deadline, waits = time.monotonic() + wait_seconds, False
+    while True:
+        try:
+            current_revision(ledger)
+            return ledger
+        except LedgerUnavailable as error:
+            if error.reason in ("refused", "damaged") or time.monotonic() > deadline:
+                raise
+            if not waits:
+                log.warning("ledger.waiting", error=str(error), at_most_seconds=wait_seconds)
+            waits = True
+        time.sleep(0.5)
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -74,7 +74,9 @@ class LedgerUnavailable(LedgerError):
     """The ledger cannot take or give anything now. The message is for logs and the command line; where it may name a host or a
     path, `reason` says why in one word, and `public` is what strangers are shown."""
 
-    def __init__(self, message: str, *, reason: UnavailableReason | None = None) -> None:
+    def __init__(
+        self, message: str = "the ledger cannot be used now", *, reason: UnavailableReason | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
 

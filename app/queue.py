@@ -13,7 +13,14 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -21,6 +28,7 @@ from rq.serializers import JSONSerializer
 QUEUE_NAME = "bridge"
 FLAG = "bridge:nudge"
 FLAG_SECONDS = 5
+PROBE = "bridge:probe"
 JOB = "workers.forward.forward"
 JOB_TIMEOUT_SECONDS = 900
 REST_SECONDS = 0.005
@@ -37,6 +45,7 @@ def connect(url: str, *, timeout_seconds: float = 1.0) -> "Redis":
         url,
         socket_connect_timeout=timeout_seconds,
         socket_timeout=timeout_seconds,
+        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
@@ -70,9 +79,26 @@ class Nudges:
         """The nudge is being answered: from here on a new one may be queued."""
         self._redis.delete(FLAG)
 
-    def ping(self) -> None:
-        """Raises RedisError unless Redis answers."""
-        self._redis.ping()
+    def try_write(self) -> None:
+        """Raises RedisError unless Redis takes a write: a replica, or one without memory, answers every question and no nudge."""
+        self._redis.set(PROBE, "1", ex=60)
+
+
+def redis_problem(nudges: Nudges) -> str | None:
+    """Why Redis takes no nudge now, without its address; None where it does."""
+    try:
+        nudges.try_write()
+    except ReadOnlyError:
+        return "Redis is read-only, as a replica is"
+    except OutOfMemoryError:
+        return "Redis is out of memory"
+    except (AuthenticationError, NoPermissionError):
+        return "Redis refuses the user or password of REDIS_URL"
+    except ResponseError as error:
+        return f"Redis takes no writes ({str(error).split(' ', 1)[0][:20]})"
+    except (RedisError, OSError) as error:
+        return f"Redis does not answer ({type(error).__name__})"
+    return None
 
 
 class Nudger:

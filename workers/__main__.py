@@ -14,7 +14,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import check_configuration, check_has_destination, make_ledger, make_nudges, make_routes
+from app.bootstrap import check_configuration, check_has_destination, make_nudges, make_routes, start_ledger
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import BridgeError
@@ -42,6 +42,8 @@ from workers.nudge_job import NudgeJob
 from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
+DEQUEUE_SECONDS, REDIS_SECONDS = 4, 8
+"""For the next job, and for any answer of Redis's. RQ would wait 45 and 55 s for a server that went away without a word."""
 LONGEST_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,14 @@ class BridgeWorker(SimpleWorker):
         """Nobody reads it, and the client cannot parse the answer where the path of a Unix socket has a space in it."""
         self.ip_address = "unknown"
 
+    @property
+    def dequeue_timeout(self) -> int:
+        return DEQUEUE_SECONDS
+
+    @property
+    def connection_timeout(self) -> int:
+        return REDIS_SECONDS
+
     def ask_to_stop(self) -> None:
         self._stop_requested = True
 
@@ -72,7 +82,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     """Works until SIGTERM, SIGINT or SIGHUP. Raises BridgeError where it cannot start."""
     check_configuration(settings)
     check_has_destination(settings)
-    ledger = make_ledger(settings)
+    ledger = start_ledger(settings)
     check_schema(ledger)
     destinations = destinations_of(settings)
     nudges = make_nudges(settings)
@@ -139,6 +149,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
             helper.stop()
         forwarder.close()
         _unregister(ledger, worker_id)
+        ledger.close()
         log.info("worker.stopped", worker=worker_id)
 
 

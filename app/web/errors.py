@@ -16,7 +16,7 @@ STATUS: dict[type[BridgeError], int] = {
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"
-MACHINE_PATHS = ("/webhooks/", "/api/", "/sandbox/", "/healthz", "/readyz", "/metrics")
+MACHINE_PATHS = ("/webhooks/", "/api/", "/sandbox/", "/healthz", "/readyz", "/statusz", "/metrics")
 
 TITLES = {
     400: "That could not be read",

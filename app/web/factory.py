@@ -1,5 +1,7 @@
 """create_app: the Flask application and all that it needs."""
 
+from contextlib import suppress
+
 from flask import Flask
 
 from app.alerts.thread import make_alarm
@@ -7,7 +9,7 @@ from app.bootstrap import check_has_destination, make_intake, make_ledger, make_
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
@@ -18,6 +20,7 @@ from app.web.api import blueprint
 from app.web.filters import finish
 from app.web.head import HeadAsGet
 from app.web.pages import persons, sources
+from app.web.probes import Probes
 from app.web.refusal_counter import RefusalCounter
 from app.web.server.gateway import Gateway
 from app.web.server.peers import SilentConnections
@@ -26,12 +29,16 @@ from app.web.webhooks import LARGEST_BODY, Answers
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
-    """Raises ConfigurationError, SchemaOutdated or LedgerUnavailable where it cannot serve."""
+    """Raises ConfigurationError or SchemaOutdated where it cannot serve.
+
+    A ledger that is away is no reason: it answers 503 until it is back. (`bridge web` waited for it before.)
+    """
     if settings.dashboard_password is None or settings.secret_key is None:
         missing = [n for n in ("DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, n.lower()) is None]
         raise ConfigurationError(f"set {' and '.join(missing)} (`bridge up` makes them up)")
     ledger = ledger or make_ledger(settings)
-    check_schema(ledger)
+    with suppress(LedgerUnavailable):
+        check_schema(ledger)
     intake, writer = make_intake(settings, ledger)
     nudges = make_nudges(settings) if settings.redis_url else None
     nudger = Nudger(nudges) if nudges else None
@@ -56,7 +63,9 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
     answers = Answers(metrics.count, refusals.count)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
-    app.register_blueprint(health.create_blueprint(ledger, nudges, metrics, metrics_token))
+    names = [destination.name for destination in destinations_of(settings)]
+    probes = Probes(ledger, nudges, names, settings.hold_seconds)
+    app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
     parts = Parts(
         ledger,
         settings,
@@ -85,10 +94,19 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
 def gateway() -> Gateway:
     """For granian (app/web/server/serve.py)."""
-    made: Gateway = wsgi().extensions["gateway"]
+    application = wsgi()
+    made: Gateway = application.extensions["gateway"]
+    made.at_end = lambda: close(application)
     settings = load_settings()
     SilentConnections(settings.port, made.busy, settings.proxy_networks).start()
     return made
+
+
+def close(application: Flask) -> None:
+    """At an orderly stop: what was taken is recorded, and the ledger is closed, so that a copy of its file holds everything."""
+    application.extensions["writer"].stop()
+    application.extensions["refusals"].stop()
+    application.extensions["ledger"].close()
 
 
 def wsgi() -> Flask:

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for machines, counts only."""
+"""/healthz, /readyz, /statusz and /metrics: for machines, counts only."""
 
 import hmac
 from collections.abc import Iterator
@@ -7,15 +7,13 @@ from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis.exceptions import RedisError
 from werkzeug.exceptions import Unauthorized
 
-from app.errors import LedgerUnavailable
 from app.ledger.alerting.incidents import alarms
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
-from app.ledger.reading.stats import Tallies, stats, workers_alive
-from app.queue import Nudges
+from app.ledger.reading.stats import Tallies, stats
+from app.web.probes import Probes
 
 DAY_MS = 86_400_000
 
@@ -92,7 +90,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def create_blueprint(ledger: Ledger, nudges: Nudges | None, metrics: Metrics, metrics_token: str | None) -> Blueprint:
+def create_blueprint(probes: Probes, metrics: Metrics, metrics_token: str | None) -> Blueprint:
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -101,8 +99,17 @@ def create_blueprint(ledger: Ledger, nudges: Nudges | None, metrics: Metrics, me
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        problems = not_ready(ledger, nudges)
-        response = jsonify(status="not ready" if problems else "ready", problems=problems)
+        problems = probes.ledger()
+        degraded = probes.redis() if problems else probes.others()
+        response = jsonify(status="not ready" if problems else "ready", problems=problems, degraded=degraded)
+        response.status_code = 503 if problems else 200
+        return response
+
+    @blueprint.get("/statusz")
+    def statusz() -> Response:
+        ledger = probes.ledger()
+        problems = [*ledger, *(probes.redis() if ledger else probes.others())]
+        response = jsonify(status="not working" if problems else "working", problems=problems)
         response.status_code = 503 if problems else 200
         return response
 
@@ -115,22 +122,3 @@ def create_blueprint(ledger: Ledger, nudges: Nudges | None, metrics: Metrics, me
         return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return blueprint
-
-
-def not_ready(ledger: Ledger, nudges: Nudges | None) -> list[str]:
-    """What keeps conversions from being taken and forwarded now; [] where nothing does."""
-    problems = []
-    try:
-        with ledger.read() as tx:
-            if not workers_alive(tx):
-                problems.append("no worker has a fresh heartbeat: start `bridge worker`")
-    except LedgerUnavailable as error:
-        problems.append(error.public)
-    if nudges is None:
-        problems.append("REDIS_URL is not set")
-    else:
-        try:
-            nudges.ping()
-        except (RedisError, OSError) as error:
-            problems.append(f"Redis does not answer: {type(error).__name__}")
-    return problems

@@ -14,6 +14,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from app.cli import main
 from app.config.comparison import compared_values
+from app.queue import connect
 from app.stack.home import as_json, describe_run, write_run_file
 from app.web.factory import create_app
 from tests.support.makers import change, checkout, settle, signed
@@ -85,7 +86,7 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(healthy):
         "stripe, typeform",
         "ledger",
         "workers alive: 1",
-        "Redis answers",
+        "Redis takes nudges",
         "destination main",
     ):
         assert part in result.stdout
@@ -151,6 +152,22 @@ def test_doctor_says_which_setting_is_wrong(healthy, variables, remedy):
     result = healthy(**variables)
     assert result.exit_code == 1
     assert any(remedy in trouble for trouble in wrong(result))
+
+
+def test_doctor_tries_a_write_and_tells_what_is_late(healthy, post, ledger, ledger_url, valkey):
+    post(checkout(1))
+    change(ledger, "UPDATE deliveries SET destination = 'main', due_at = ?", clock(ledger) - 600_000)
+    assert wrong(healthy()) == ["deliveries to main are 10 min late: see the worker's log, and Redis below"]
+    redis = connect(valkey.url)
+    redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    redis.close()
+    read_only = (
+        "sqlite:///file:{}?mode=ro&uri=true" if ledger.is_sqlite else "{}&options=-cdefault_transaction_read_only%3Don"
+    )
+    result = healthy(DATABASE_URL=read_only.format(ledger_url.removeprefix("sqlite:///")))
+    assert result.exit_code == 1
+    assert any(re.search("ledger .*(readonly|read-only)", trouble) for trouble in wrong(result))
+    assert any(trouble.startswith("Redis is read-only, as a replica is: check REDIS_URL") for trouble in wrong(result))
 
 
 @sqlite_alone

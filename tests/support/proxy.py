@@ -30,17 +30,21 @@ class Proxy:
         with self._lock:
             self._takes_new = True
 
-    @property
-    def open_connections(self) -> int:
-        return len(self._open)
+    def lead_to(self, target: str | tuple[str, int]) -> None:
+        """Connections to come go there."""
+        self._target = target
 
-    def close(self) -> None:
-        self._closed = True
-        self._listener.close()
+    def cut(self) -> None:
+        """Ends all connections that are open."""
         with self._lock:
             for one in self._open:
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._closed = True
+        self._listener.close()
+        self.cut()
 
     def _accept(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from tests.support.makers import checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-OPEN = {"/login", "/healthz", "/readyz", "/metrics"}
+OPEN = {"/login", "/healthz", "/readyz", "/statusz", "/metrics"}
 ADDRESS = "p1@example.com"
 
 

@@ -1,11 +1,20 @@
-"""/healthz, /readyz and /metrics."""
+"""/healthz, /readyz, /statusz and /metrics."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event, make_url
 
-from tests.support.makers import away, change, checkout, one, settle
+from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import ensure_destination
+from app.queue import connect
+from app.web.factory import create_app
+from tests.support.makers import away, change, checkout, execute_beside, one, settle, signed
+from tests.support.proxy import Proxy
 
 STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?)"
 
@@ -23,37 +32,178 @@ def test_it_is_alive_whatever_else_is_not(web, ledger, ledger_url):
     assert (answer.status_code, answer.json) == (200, {"status": "alive"})
 
 
-def test_it_is_ready_with_ledger_redis_and_a_fresh_heartbeat_and_names_what_is_missing(
+@pytest.fixture(autouse=True)
+def _asked_afresh(monkeypatch):
+    """Each question is a new one, where the answer of a moment ago would do otherwise."""
+    monkeypatch.setattr("app.web.probes.FRESH_SECONDS", 0.0)
+
+
+def look(web) -> tuple[list[str], list[str]]:
+    """What /readyz calls a problem and what degraded, once /statusz agrees with it."""
+    ready, status = web.get("/readyz"), web.get("/statusz")
+    assert ready.status_code == (503 if ready.json["problems"] else 200)
+    assert ready.json["status"] == ("not ready" if ready.json["problems"] else "ready")
+    assert status.json["problems"] == ready.json["problems"] + ready.json["degraded"]
+    assert status.status_code == (503 if status.json["problems"] else 200)
+    return ready.json["problems"], ready.json["degraded"]
+
+
+def test_it_is_ready_while_the_ledger_takes_writes_and_names_what_else_does_not_work(
     make_app, ledger, ledger_url, valkey
 ):
     web = make_app(REDIS_URL=valkey.url).test_client()
-
-    def problems() -> list[str]:
-        answer = web.get("/readyz")
-        assert answer.status_code == (503 if answer.json["problems"] else 200)
-        return list(answer.json["problems"])
-
-    (missing,) = problems()
-    assert "no worker" in missing
+    missing = "no worker has a fresh heartbeat: start `bridge worker`"
+    assert look(web) == ([], [missing])
     beat(ledger, seconds_ago=60)
-    assert problems() == [missing]
+    assert look(web) == ([], [missing])
     beat(ledger)
-    assert problems() == []
-    assert web.get("/readyz").json["status"] == "ready"
+    assert look(web) == ([], [])
     with away(ledger, ledger_url):
-        (missing,) = problems()
-        assert "ledger" in missing
+        (problem,), degraded = look(web)
+        assert problem.startswith("the ledger cannot be used now (")
+        assert degraded == []
     beat(ledger)
     valkey.kill()
-    (missing,) = problems()
-    assert "Redis does not answer" in missing
+    problems, (redis,) = look(web)
+    assert problems == []
+    assert "Redis does not answer" in redis
     change(ledger, "UPDATE workers SET stopped_at = 1")
-    assert len(problems()) == 2
+    assert look(web) == ([], [redis, missing])
+
+
+def test_an_answer_of_a_moment_ago_is_given_again_as_it_was(web, monkeypatch):
+    monkeypatch.setattr("app.web.probes.FRESH_SECONDS", 100.0)
+    answers = [look(web) for _ in range(3)]
+    assert answers[0][0] == []
+    assert answers == [answers[0]] * 3
+
+
+def test_nothing_is_left_of_what_was_tried(web, ledger):
+    for _ in range(3):
+        look(web)
+    assert one(ledger, "SELECT COUNT(*) FROM events") == (0,)
+    assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'probe'") == (1,)
+
+
+def read_only(ledger, url: str) -> None:
+    """From now on the ledger can be read and not written."""
+    ledger.close()
+    if ledger.is_sqlite:
+        event.listen(ledger.engine, "connect", lambda raw, _: raw.execute("PRAGMA query_only = 1"))
+    else:
+        name = make_url(url).database
+        execute_beside(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+
+def no_room(ledger, url: str) -> None:
+    """From now on there is no room for another event."""
+    ledger.close()
+    if ledger.is_sqlite:
+        pages = one(ledger, "PRAGMA page_count")[0]
+        ledger.close()
+        event.listen(ledger.engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages}"))
+    else:
+        body = "BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END"
+        change(ledger, f"CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+        change(ledger, "CREATE TRIGGER no_room BEFORE INSERT ON events EXECUTE FUNCTION no_room()")
+
+
+@pytest.mark.parametrize(("happens", "reason"), [(read_only, "read-only"), (no_room, "full")])
+def test_a_ledger_that_answers_every_read_and_takes_no_write_is_not_ready(
+    make_app, ledger, ledger_url, happens, reason
+):
+    web = make_app().test_client()
+    assert web.get("/readyz").status_code == 200
+    happens(ledger, ledger_url)
+    statuses = (
+        web.post("/webhooks/stripe", **signed(checkout(n, metadata={"note": "x" * 3000}))).status_code
+        for n in range(99)
+    )
+    assert 503 in statuses, "what little room was left is used up"
+    (problem,), _ = look(web)
+    assert reason in problem
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_without_redis_it_says_so(web):
-    assert "REDIS_URL is not set" in web.get("/readyz").json["problems"]
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), "Redis is read-only"),
+        (("CONFIG", "SET", "maxmemory", "1"), "Redis is out of memory"),
+        (("ACL", "SETUSER", "default", "-set"), "Redis refuses the user or password"),
+        (("CONFIG", "SET", "requirepass", "another"), "Redis refuses the user or password"),
+        (("CONFIG", "SET", "min-replicas-to-write", "3"), "Redis takes no writes"),
+    ],
+)
+def test_a_redis_that_answers_and_takes_no_nudge_is_named(make_app, ledger, valkey, command, said):
+    web = make_app(REDIS_URL=valkey.url).test_client()
+    beat(ledger)
+    assert look(web) == ([], [])
+    redis = connect(valkey.url)
+    redis.execute_command(*command)
+    redis.close()
+    web = make_app(REDIS_URL=valkey.url).test_client()  # as after a restart: it logs in again
+    problems, (degraded,) = look(web)
+    assert problems == []
+    assert degraded.startswith(said)
+
+
+def test_what_is_late_and_what_is_paused_is_named(web, post, ledger):
+    beat(ledger)
+    post(checkout(1))
+    assert web.get("/readyz").json["degraded"] == ["REDIS_URL is not set"]
+    with ledger.write() as tx:
+        ensure_destination(tx, "sandbox", "print")
+    change(ledger, "UPDATE deliveries SET due_at = ?", int(time.time() * 1000) - 600_000)
+    assert look(web) == ([], ["REDIS_URL is not set", "deliveries to sandbox are 10 min late"])
+    change(ledger, "UPDATE destinations SET paused_at = 1, paused_reason = 'by Grace'")
+    assert look(web) == ([], ["REDIS_URL is not set", "forwarding to sandbox is paused"])
+
+
+def test_no_stranger_learns_where_the_ledger_is(make_app, ledger, ledger_url, valkey):
+    web = make_app(REDIS_URL=valkey.url).test_client()
+    valkey.kill()
+    parts = make_url(ledger_url)
+    secret = [str(parts.database), str(parts.query.get("host", "ledger.db")), "socket", "valkey", "/tmp"]
+    with away(ledger, ledger_url):
+        for path in ("/readyz", "/statusz"):
+            text = web.get(path).text
+            assert not [name for name in secret if name in text], text
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(make_settings, ledger_url, monkeypatch):
+    monkeypatch.setattr("app.web.probes.PATIENCE_SECONDS", 0.2)
+    proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
+    ledger = Ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
+    app = create_app(make_settings(), ledger)
+    assert app.test_client().get("/readyz").status_code == 200
+    proxy.silence(new=True)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: app.test_client().get("/readyz"), range(8)))
+    assert {(answer.status_code, *answer.json["problems"]) for answer in answers} == {
+        (503, "the ledger does not answer")
+    }
+    assert sum(1 for thread in threading.enumerate() if thread.name == "probe") <= 1, "one asks for all"
+    app.extensions["writer"].stop()
+    proxy.close()
+    ledger.close()
+
+
+def test_a_web_that_starts_while_the_ledger_is_away_serves_when_it_is_back(make_app, ledger, ledger_url):
+    with away(ledger, ledger_url):
+        web = make_app().test_client()
+        assert web.get("/readyz").status_code == 503
+    assert web.get("/readyz").status_code == 200
+    assert web.post("/webhooks/stripe", **signed(checkout())).status_code == 200
+
+
+def test_a_ledger_of_another_schema_is_not_ready(make_app, ledger, ledger_url):
+    with away(ledger, ledger_url):
+        web = make_app().test_client()
+    change(ledger, "UPDATE alembic_version SET version_num = '0000'")
+    (problem,), _ = look(web)
+    assert "bridge db upgrade" in problem
 
 
 def test_metrics_count_and_name_nobody(web, post, ledger):
@@ -87,7 +237,7 @@ def test_a_metrics_token_closes_the_metrics(make_app):
     for header in ("Bearer wrong", "a token for metric", "Bearer \xe9", "Bearer api token of the tests"):
         assert web.get("/metrics", headers={"Authorization": header}).status_code == 401
     assert web.get("/metrics", headers={"Authorization": "Bearer a token for metrics"}).status_code == 200
-    assert web.get("/readyz").status_code == 503
+    assert web.get("/statusz").status_code == 503
 
 
 def test_metrics_of_a_ledger_that_is_away_are_503(web, ledger, ledger_url):

@@ -36,7 +36,7 @@ def test_a_ledger_of_a_released_version_goes_on_under_this_one(
     persons = [path for (path,) in rows(empty, "SELECT id FROM persons WHERE merged_into IS NULL")]
     shown = [f"/deliveries/{n}" for n in ids] + [f"/events/{n}" for n in events] + [f"/persons/{n}" for n in persons]
     for path in [*pages(app), *shown]:
-        if path not in ("/readyz", "/static/<path:filename>"):
+        if path not in ("/statusz", "/static/<path:filename>"):
             assert browser.get(path).status_code in (200, 302), path
     assert web.post("/webhooks/stripe", **signed(checkout(4))).json["outcome"] == "duplicate"
     assert web.post("/webhooks/stripe", **signed(checkout(5))).json["outcome"] == "duplicate", (

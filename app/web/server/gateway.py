@@ -13,7 +13,7 @@ any WSGI server (app.web.factory:wsgi), where all of this must be somebody else'
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -75,6 +75,11 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.busy: set[str] = set()
         """The clients ("address:port") of requests that are not answered yet."""
+        self.at_end: Callable[[], None] = lambda: None
+        """Called when the server stops, after the last request."""
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        self.at_end()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

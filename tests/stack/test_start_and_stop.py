@@ -1,0 +1,110 @@
+"""Starting before the database, and what an orderly stop leaves behind."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from app.ledger.engine import Ledger
+from tests.conftest import wait_for
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("last", ["web", "worker"])
+def test_after_an_orderly_stop_the_ledger_s_file_alone_holds_everything(
+    make_stack, make_purchase, destination, tmp_path, last
+):
+    stack = make_stack()
+    web, worker = stack.start("web"), stack.start("worker")
+    assert stack.post_all([make_purchase() for _ in range(60)]) == [200] * 60
+    wait_for(lambda: stack.counts() == {"delivered": 60})
+    path = Path(str(make_url(stack.environment["DATABASE_URL"]).database))
+    assert copied(path, tmp_path) < 60, "part of it is in the write-ahead log, else nothing is shown here"
+    stack.ledger.close()
+    assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
+    wait_for(lambda: len(destination.requests) == 80)
+    for process in (worker, web) if last == "web" else (web, worker):
+        process.terminate()
+        assert process.wait(60) == 0
+    assert copied(path, tmp_path) == 80
+    wal = path.with_name(path.name + "-wal")
+    assert not wal.exists() or wal.stat().st_size == 0
+
+
+def copied(path: Path, folder: Path) -> int:
+    """How many deliveries a copy of the file alone holds as delivered."""
+    copy = folder / f"copy-{time.monotonic_ns()}.db"
+    shutil.copy(path, copy)
+    with sqlite3.connect(copy) as connection:
+        try:
+            return connection.execute("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").fetchone()[0]
+        except sqlite3.OperationalError:  # not even the schema
+            return 0
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_command_leaves_nothing_in_the_write_ahead_log(ledger_url):
+    """Nobody closes its ledger: it ends, as after any command."""
+    path = Path(str(make_url(ledger_url).database))
+    ledger = Ledger(ledger_url)
+    with ledger.write() as tx:
+        tx.run("INSERT INTO counters (name, value) VALUES ('x', 1)")
+    wal = path.with_name(path.name + "-wal")
+    assert wal.stat().st_size > 0
+    del ledger, tx
+    assert not wal.exists() or wal.stat().st_size == 0
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_roles_wait_for_a_database_that_is_not_there_yet(make_stack, make_purchase, ledger_url):
+    proxy = Proxy("/nowhere.sock")
+    stack = make_stack(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
+    web, worker = stack.start("web", wait=False), stack.start("worker")
+    wait_for(lambda: stack.log_path.read_text().count("ledger.waiting") == 2)
+    assert web.poll() is None
+    assert worker.poll() is None
+    proxy.lead_to(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
+    stack.wait_until_up()
+    assert stack.post(make_purchase()).status_code == 200
+    wait_for(lambda: stack.counts() == {"delivered": 1})
+    proxy.close()
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(make_stack, ledger_url):
+    url = make_url(ledger_url).set(database="there_is_no_such")
+    stack = make_stack(DATABASE_URL=url.render_as_string(hide_password=False))
+    for role in ("web", "worker"):
+        process = stack.start(role, wait=False)
+        assert process.wait(60) == 1
+        stack.processes.remove(process)
+    assert "ledger.waiting" not in stack.log_path.read_text()
+    assert stack.log_path.read_text().count('database "there_is_no_such" does not exist') == 2
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_a_web_process_that_dies_while_the_database_is_away_comes_back_and_answers_503_meanwhile(
+    make_stack, make_purchase, ledger_url
+):
+    proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
+    stack = make_stack(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
+    web = stack.start("web")
+    assert stack.post(make_purchase()).status_code == 200
+    proxy.lead_to("/nowhere.sock")
+    proxy.cut()
+    children = Path(f"/proc/{web.pid}/task/{web.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    wait_for(lambda: stack._is_up())
+    assert stack.post(make_purchase()).status_code == 503
+    proxy.lead_to(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
+    wait_for(lambda: stack.post(make_purchase()).status_code == 200)
+    proxy.close()
