@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV ?= uv
+LOCK = $(UV) pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test lint format browser screenshots nightly faults bench clean help
+.PHONY: run test lint lock format browser screenshots nightly faults bench clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -17,23 +20,36 @@ help:
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
+	@echo "make lock    pin dependencies again, after a change in pyproject.toml"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
 
 # What is half made (no python3-venv, Ctrl-C) goes again, else the next make would take it for whole.
 $(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	{ echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name yours: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed, and $(PYTHON) is `$(PYTHON) -V 2>&1`: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Setting up $(VENV): about a minute, once."
-	@trap 'rm -rf $(VENV); exit 1' INT TERM; $(PYTHON) -m venv --clear $(VENV) || \
-	{ rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@trap 'rm -rf $(VENV) $(VENV).log; echo "Interrupted. Nothing is left behind." >&2; exit 1' INT TERM; \
+	$(PYTHON) -m venv --clear $(VENV) 2>$(VENV).log || \
+	{ cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	rm -f $(VENV).log
 
-$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+# What is installed is what `make lock` saw, hash by hash; only the project itself is built here.
+$(RUN_STAMP): pyproject.toml requirements.txt | $(BIN)/python
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@$(PIP) --require-hashes -r constraints.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(RUN_STAMP)
+
+# After a change of dependencies in pyproject.toml; make lock UPGRADE=--upgrade takes newer versions of everything.
+lock:
+	$(LOCK) -o requirements.txt
+	$(LOCK) --extra test -o constraints.txt
 
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up

@@ -1,0 +1,61 @@
+"""requirements.txt and constraints.txt: exact versions with their hashes, of everything that pyproject.toml asks for."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+BUILD = PROJECT["build-system"]["requires"]
+RUN = PROJECT["project"]["dependencies"] + BUILD
+TEST = RUN + PROJECT["project"]["optional-dependencies"]["test"]
+
+
+def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes by package, of those that a file pins for some Python or system."""
+    text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)(?: ;[^-]+?)?((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)
+            assert match, f"{name}: {line[:60]}"
+            found[canonicalize_name(match[1])] = (match[2], match[3].split())
+    return found
+
+
+@pytest.mark.parametrize(("name", "asked"), [("requirements.txt", RUN), ("constraints.txt", TEST)])
+def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allows(name, asked):
+    found = pinned(name)
+    for requirement in map(Requirement, asked):
+        version, hashes = found[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement} and {version}: call make lock"
+        assert hashes
+
+
+def test_what_runs_is_what_is_tested():
+    tested = pinned("constraints.txt")
+    assert {name: tested.get(name) for name in pinned("requirements.txt")} == pinned("requirements.txt")
+
+
+def test_no_index_or_address_is_named():
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml", "Makefile"):
+        text = (ROOT / name).read_text("utf-8")
+        assert not re.search(r"--(extra-)?index-url|--find-links|https?://(?!docs|json-schema)|file:", text), name
+
+
+def test_every_pin_is_needed():
+    """What is pinned is asked for by the project or by something else that is pinned."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    needed = {canonicalize_name(Requirement(text).name) for text in TEST}
+    for name in pinned("constraints.txt"):
+        try:
+            listed = requires(name) or []
+        except PackageNotFoundError:  # for another system or Python
+            continue
+        needed |= {canonicalize_name(Requirement(text).name) for text in listed}
+    assert set(pinned("constraints.txt")) - needed == set()
