@@ -47,6 +47,10 @@ class SetupRequest(SourceError):
     """A provider's ping while its webhook is set up, which it sends unsigned. It carries nothing: answered 200, not recorded."""
 
 
+class SeveralEvents(SourceError):
+    """The request holds several events, which are recorded one by one (Intake.take) instead of as one."""
+
+
 class DeliveryError(BridgeError):
     """Something about sending a delivery."""
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from app.config.settings import Settings, variable_of
 from app.config.shapes import secret_problems
-from app.errors import ConfigurationError, SetupRequest, SignatureError, UnknownSource
+from app.errors import ConfigurationError, SetupRequest, SeveralEvents, SignatureError, UnknownSource
 from app.intake.marked_test import HEADER, accepting, as_test, is_marked
 from app.ledger.recording.arrival import Arrival, Receipt
 from app.model import Inbound, Rules
@@ -143,12 +143,25 @@ class Intake:
         return inbound if body is inbound.body else replace(inbound, body=body)
 
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
-        """Verifies, maps and records one event. Raises SourceError or LedgerUnavailable; taking it again is a duplicate."""
-        return self._record(self.read(name, inbound, token, now))
+        """Verifies, maps and records what a request holds. Of several events the first conversion's receipt is returned. Raises
+        SourceError or LedgerUnavailable; taking it again is a duplicate."""
+        try:
+            return self._record(self.read(name, inbound, token, now))
+        except SeveralEvents:
+            source = self._sources[name][0]
+        receipts = [self._record(self._arrival(name, one, token, now)) for one in source.split(inbound)]
+        return next((one for one in receipts if one.outcome in ("sale", "lead")), receipts[0])
 
     def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
-        """Verifies and maps one event, which is then to be recorded. Raises SourceError."""
+        """Verifies and maps one event, which is then to be recorded. Raises SourceError; SeveralEvents where there are more."""
         source = self.check(name, inbound, token, now)
+        if len(source.split(inbound)) > 1:
+            raise SeveralEvents("the request holds several events", source=name)
+        return self._arrival(name, inbound, token, now)
+
+    def _arrival(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
+        """Maps one event that was verified."""
+        source = self._sources[name][0]
         _, secrets, tokens = self._sources[name]
         is_test = HEADER in inbound.headers and is_marked(inbound.headers, inbound.body, (*secrets, *tokens))
         inbound = self._without_secrets(name, inbound)

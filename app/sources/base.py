@@ -78,5 +78,8 @@ class Source(Protocol):
     def stamp(self, body: bytes, secret: str) -> bytes:
         """`body` as the provider would send it: with the secret in it where it proves itself so (a handshake key)."""
 
+    def split(self, inbound: Inbound) -> Sequence[Inbound]:
+        """The request as one for each of its events; itself where it holds one."""
+
     def map(self, inbound: Inbound, rules: Rules) -> Mapped:
         """What the body means. Pure. Raises MalformedEvent where it cannot be read as this provider's, nothing else."""

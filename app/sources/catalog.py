@@ -24,8 +24,16 @@ from app.config.spelling import unknown_source
 from app.errors import ConfigurationError, UnknownSource
 from app.sources.base import Source
 from app.sources.custom import build
+from app.sources.forms.labels import words
 
 GROUP = "conversion_bridge.sources"
+RESERVED = words(
+    "stripe typeform tally jotform calendly calcom hubspot webflow wpforms gravityforms elementor formbricks clerk "
+    "supabase netlify framer basin opnform formspree fillout paperform wufoo formstack cognitoforms googleforms"
+)
+"""Names that a table of bridge.toml could never take. With any other name, a table that describes a source goes before the one
+that is built in: it was written when there was none."""
+DESCRIBES = frozenset({"kind", "fields", "events", "signature"})
 FORM = "application/x-www-form-urlencoded"
 ENDINGS = (".json", ".form.txt", ".multipart.txt")
 
@@ -96,7 +104,7 @@ def _own_source(name: str, table: object) -> Source | None:
     """The source that `table` declares; None where it only says something of an installed one."""
     if not isinstance(table, dict):
         raise ConfigurationError(f"sources.{name}: must be a table")
-    if name not in installed():
+    if name not in installed() or (name not in RESERVED and table.keys() & DESCRIBES):
         return build(name, table)
     unknown = sorted(set(table) - LEAD_KEYS)
     if unknown:

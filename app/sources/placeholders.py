@@ -8,7 +8,7 @@ import html
 import re
 from urllib.parse import unquote
 
-from app.sources.labels import words
+from app.sources.forms.labels import words
 
 NOTHING = words(
     "null nul nil none undefined nan inf infinity void empty blank missing unset notset unspecified notdefined "

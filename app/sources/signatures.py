@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import quote, quote_plus
 
 from app.errors import ConfigurationError, SignatureError
@@ -148,6 +148,7 @@ class StaticSecret:
 
     header: str = "Authorization"
     form: Literal["whole", "bearer", "basic"] = "whole"
+    signs_body: ClassVar[bool] = False
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         given = header_of(inbound.headers, self.header).encode("utf-8", "backslashreplace")

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from app.model import Rules, Who
 from app.sources.field_names import first_named, keep_named
-from app.sources.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
+from app.sources.forms.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
+from app.sources.forms.person_fields import name_of, phone_of, single
 from app.sources.parse import email_of, identifier_of, text_of
-from app.sources.person_fields import name_of, phone_of, single
 
 FieldType = Literal["text", "email", "phone", "name", "first_name", "last_name", "hidden", "other"]
 """What the provider declares a field to be. "text" says nothing; "other" (choices, files, dates, scores) names nobody."""

@@ -36,6 +36,7 @@ class Webhook:
     telling_event: str = ""
     notices: Callable[[Sequence[bytes], Rules], str | None] | None = None
     """See Source.setup_notice."""
+    splits: Callable[[Inbound], Sequence[Inbound]] | None = None
 
     @property
     def signed(self) -> bool:
@@ -60,6 +61,9 @@ class Webhook:
 
     def stamp(self, body: bytes, secret: str) -> bytes:
         return self.stamps(body, secret) if self.stamps else body
+
+    def split(self, inbound: Inbound) -> Sequence[Inbound]:
+        return self.splits(inbound) if self.splits else (inbound,)
 
     def map(self, inbound: Inbound, rules: Rules) -> Mapped:
         return self.read(inbound, rules)

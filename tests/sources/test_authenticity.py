@@ -226,4 +226,18 @@ def test_nothing_else_passes_for_formbricks_test(body: bytes) -> None:
 def test_no_other_source_answers_a_request_that_it_did_not_verify() -> None:
     for name, source in SOURCES.items():
         assert (source.setup_request(Inbound(b'{"event":"testEndpoint"}', {})) is not None) == (name == "formbricks")
-        assert source.setup_request(Inbound(b"webhook_id=12", {"content-type": FORM})) is None
+        assert (source.setup_request(Inbound(b"webhook_id=12", {"content-type": FORM})) is not None) == (
+            name == "woocommerce"
+        )
+
+
+def test_intercom_s_ping_is_answered_and_not_recorded() -> None:
+    source = SOURCES["intercom"]
+    assert source.setup_request(Inbound(b'{"type":"notification_event","topic":"ping"}', {}))
+    for body in (
+        b'{"topic":"contact.user.created","ping":"ping"}',
+        b'"ping"',
+        b"ping",
+        b'{"topic":"ping"' + b" " * 3000 + b"}",
+    ):
+        assert source.setup_request(Inbound(body, {})) is None

@@ -97,7 +97,7 @@ def test_a_source_that_cannot_be_loaded_is_named(site: Path, point: str, said: s
 
 
 def test_a_table_of_bridge_toml_cannot_take_the_name_of_an_installed_source(site: Path) -> None:
-    code = "from app.sources.catalog import all_sources; all_sources({'sources': {'acme': {'kind': 'sale'}}})"
+    code = "from app.sources.catalog import all_sources; all_sources({'sources': {'acme': {'title': 'Mine'}}})"
     assert "acme is built in" in run(site, code).stderr
 
 
@@ -110,3 +110,14 @@ def test_every_folder_with_a_source_is_found_and_nothing_else() -> None:
 def test_an_example_of_an_unknown_source_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="no built-in example for nobody"):
         catalog.example("nobody")
+
+
+def test_a_table_written_before_a_source_was_built_in_goes_before_it() -> None:
+    fields = {"order_id": "=to_string(id)", "amount": "total_price", "currency": "currency"}
+    table = {"kind": "sale", "signature": {"header": "X-Shopify-Hmac-Sha256", "encoding": "base64"}, "fields": fields}
+    own = catalog.all_sources({"sources": {"shopify": table}})["shopify"]
+    assert own is not catalog.SOURCES["shopify"]
+    assert own.title == "shopify"
+    assert catalog.all_sources({"sources": {"clerk": {"lead_mode": "deferred"}}})["clerk"] is catalog.SOURCES["clerk"]
+    with pytest.raises(ConfigurationError, match="stripe is built in"):
+        catalog.all_sources({"sources": {"stripe": table}})

@@ -14,8 +14,8 @@ from app.model import Inbound, Rules
 from app.sources.catalog import SOURCES
 from app.sources.custom import build
 from app.sources.field_names import plain_name
+from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.parse import email_of, identifier_of
-from app.sources.person_fields import name_of, phone_of
 from app.sources.placeholders import is_placeholder
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -12,8 +12,8 @@ from app.intake.dry_run import explain
 from app.model import Inbound, Rules
 from app.sources.bodies import form_pairs, nested, read_body
 from app.sources.catalog import SOURCES
-from app.sources.labels import meaning_of
-from app.sources.person_fields import name_of, phone_of
+from app.sources.forms.labels import meaning_of
+from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.submission import Field, Submission, who_of
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -400,3 +400,14 @@ def test_without_its_secret_formbricks_is_answered_nothing_but_its_test(make_app
     assert web.post("/webhooks/formbricks", data=b'{"event":"responseFinished"}').status_code == 404
     assert web.post("/webhooks/clerk", data=b'{"event":"testEndpoint"}').status_code == 404
     assert count(ledger, "events") == 0
+
+
+def test_a_request_with_several_events_is_recorded_as_several(make_app, ledger):
+    web = make_app(KIT_PATH_TOKEN=TOKEN).test_client()
+    people = [{"id": n, "email_address": f"p{n}@example.com"} if n != 2 else {"id": n} for n in (1, 2, 3)]
+    events = [{"id": f"event_{p['id']}", "type": "subscriber.created", "data": {"subscriber": p}} for p in people]
+    answer = web.post(f"/webhooks/kit/{TOKEN}", json={"events": events})
+    assert (answer.status_code, answer.json["outcome"], answer.json["event_id"]) == (200, "lead", "event_1")
+    assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)
+    assert web.post(f"/webhooks/kit/{TOKEN}", json={"events": events}).json["outcome"] == "duplicate"
+    assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)

@@ -9,8 +9,8 @@ from typing import Any
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.generic_form import fields_from
-from app.sources.labels import words
+from app.sources.forms.generic_form import fields_from
+from app.sources.forms.labels import words
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import body_hash, email_of, from_iso, identifier_of, json_object, text_of
 from app.sources.signatures import HmacScheme

@@ -10,7 +10,7 @@ from typing import Any
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.generic_form import below
+from app.sources.forms.generic_form import below
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_unix, identifier_of, json_object
 from app.sources.signatures import standard_webhooks

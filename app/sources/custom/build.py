@@ -19,12 +19,12 @@ from app.sources.bodies import json_in, read_body
 from app.sources.custom.expressions import expression
 from app.sources.custom.tables import choice_in, only, scheme_in, table_in, text_in, zone_in
 from app.sources.field_names import first_named, keep_named, plain_name
-from app.sources.generic_form import fields_from
+from app.sources.forms.generic_form import fields_from
+from app.sources.forms.labels import words
+from app.sources.forms.person_fields import name_of, phone_of, single
 from app.sources.handshake import WOOCOMMERCE, woocommerce_ping
-from app.sources.labels import words
 from app.sources.outcomes import event_id_of, ignored, sale
 from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
-from app.sources.person_fields import name_of, phone_of, single
 from app.sources.submission import Field, Submission, event_name_of, title_of, who_of
 from app.sources.webhook import Webhook
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from app.model import Inbound
 from app.sources.bodies import dict_of, json_in, list_of
-from app.sources.form_tool import form_tool
-from app.sources.generic_form import fields_from
+from app.sources.forms.generic_form import fields_from
+from app.sources.forms.tool import form_tool
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.submission import Contact, Submission, title_of
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from app.model import Inbound
 from app.sources.base import Vector
-from app.sources.form_tool import form_tool
-from app.sources.generic_form import fields_from
+from app.sources.forms.generic_form import fields_from
+from app.sources.forms.tool import form_tool
 from app.sources.handshake import Handshake
 from app.sources.parse import identifier_of
 from app.sources.signatures import HmacScheme

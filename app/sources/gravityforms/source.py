@@ -10,8 +10,8 @@ from typing import Any
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import read_body
-from app.sources.generic_form import fields_from, get, page_parameters
-from app.sources.labels import words
+from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.labels import words
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import body_hash, from_iso, identifier_of
 from app.sources.submission import Field, Submission, title_of

@@ -18,7 +18,7 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get, page_parameters
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import body_hash, from_unix, from_unix_or_iso, identifier_of, parse_json, text_of
 from app.sources.signatures import NO_PUBLIC_URL, HmacScheme, header_of

@@ -17,7 +17,7 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.generic_form import fields_from, page_parameters
+from app.sources.forms.generic_form import fields_from, page_parameters
 from app.sources.outcomes import lead, parked
 from app.sources.parse import from_iso, identifier_of, json_object, parse_json, text_of
 from app.sources.signatures import header_of, key_of

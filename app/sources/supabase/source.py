@@ -17,7 +17,7 @@ from app.errors import SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.generic_form import below
+from app.sources.forms.generic_form import below
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import body_hash, from_iso, identifier_of, json_object
 from app.sources.signatures import standard_webhooks

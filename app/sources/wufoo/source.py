@@ -11,8 +11,8 @@ from typing import Any
 from app.model import Inbound
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, json_in, list_of
-from app.sources.form_tool import form_tool
-from app.sources.generic_form import declared
+from app.sources.forms.generic_form import declared
+from app.sources.forms.tool import form_tool
 from app.sources.handshake import Handshake
 from app.sources.parse import identifier_of, text_of
 from app.sources.submission import Field, Submission, title_of

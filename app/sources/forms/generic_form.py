@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from app.sources.field_names import fold
-from app.sources.labels import words
+from app.sources.forms.labels import words
 from app.sources.parse import text_of
 from app.sources.submission import MOST_FIELDS, Field, FieldType
 

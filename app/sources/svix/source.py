@@ -1,0 +1,105 @@
+"""Any sender that delivers through Svix (Stytch, Stack Auth and others): sign-ups, by the usual names.
+
+Signing: https://docs.svix.com/receiving/verifying-payloads/how-manual (some send the same headers as webhook-*).
+Payload: the sender's own. {"type": "….user.created", "data": {…}} is read, and Stytch's {"action": "CREATE", "object_type":
+"user"}.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
+from app.sources.bodies import dict_of
+from app.sources.forms.generic_form import fields_from, get
+from app.sources.outcomes import ignored, lead, parked
+from app.sources.parse import from_iso, from_unix_or_iso, identifier_of, json_object, text_of
+from app.sources.signatures import standard_webhooks
+from app.sources.submission import Contact, Submission, event_name_of
+from app.sources.webhook import Webhook
+
+NAME = "svix"
+
+
+class Scheme:
+    """The headers svix-*, or the same ones as webhook-*."""
+
+    svix = standard_webhooks("svix")
+    plain = standard_webhooks("webhook")
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
+        scheme = self.svix if "svix-signature" in inbound.headers else self.plain
+        scheme.verify(inbound, secrets, now)
+
+    def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
+        return self.svix.sign(body, secret, now, url=url)
+
+
+def read(inbound: Inbound, rules: Rules) -> Mapped:
+    raw = json_object(inbound.body)
+    data = dict_of(raw.get("data")) or dict_of(raw.get("object"))
+    event = event_name_of(raw.get("type") or raw.get("event_type") or raw.get("eventType"))
+    is_stytch = text_of(raw.get("action")) == "CREATE" and text_of(raw.get("object_type")) in ("user", "member")
+    if is_stytch:
+        event = event or f"{raw['object_type']}.created"
+    message = inbound.headers.get("svix-id") or inbound.headers.get("webhook-id")
+    user_id = identifier_of(get(data, "id", "user_id")) or (identifier_of(raw.get("id")) if is_stytch else None)
+    view = Submission(
+        event=event,
+        submission_id=user_id or identifier_of(message),
+        body=inbound.body,
+        event_id=identifier_of(message),
+        occurred_at=from_unix_or_iso(get(data, "created_at", "created_at_millis"))
+        or from_iso(raw.get("timestamp"))
+        or from_unix_or_iso(inbound.headers.get("svix-timestamp")),
+        fields=fields_from(data),
+        contact=Contact(
+            email=get(data, "email", "email_address", "primary_email"),
+            name=get(data, "name", "display_name", "full_name"),
+            first=get(data, "first_name"),
+            last=get(data, "last_name"),
+            customer_id=user_id,
+        ),
+    )
+    if not event:
+        return parked(NAME, view, rules, "it has no type", event_name="signed_up")
+    if not is_stytch and not event.endswith("user.created"):
+        return ignored(view, f"{event} is no sign-up: for another event, add a source of your own", rules)
+    if not view.submission_id:
+        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
+    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+
+
+VECTORS = (
+    Vector(
+        body=b'{"test": 2432232314}',
+        headers={
+            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "svix-timestamp": "1614265330",
+            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
+        origin="published: svix/svix-webhooks, tests of its libraries",
+        at=1614265330,
+    ),
+    Vector(
+        body=b'{"test": 2432232314}',
+        headers={
+            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "webhook-timestamp": "1614265330",
+            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
+        origin="published: svix/svix-webhooks, tests of its libraries",
+        at=1614265330,
+    ),
+)
+
+SOURCE = Webhook(
+    NAME,
+    "Svix",
+    Scheme(),
+    read,
+    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
+    vectors=VECTORS,
+)

@@ -1,0 +1,69 @@
+"""WorkOS: sign-ups.
+
+Signing: https://workos.com/docs/events/data-syncing/webhooks (WorkOS-Signature: t=…, v1=…, in milliseconds).
+Payload: https://workos.com/docs/events
+"""
+
+from dataclasses import replace
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.base import Vector
+from app.sources.bodies import dict_of
+from app.sources.forms.generic_form import below
+from app.sources.outcomes import ignored, lead, parked
+from app.sources.parse import from_iso, identifier_of, json_object
+from app.sources.signatures import HmacScheme
+from app.sources.submission import Contact, Submission, event_name_of
+from app.sources.webhook import Webhook
+
+NAME = "workos"
+SCHEME = HmacScheme(
+    header="WorkOS-Signature", pairs=("t", "v1"), template="{t}.{body}", timestamp_unit="ms", tolerance_seconds=180
+)
+
+
+def read(inbound: Inbound, rules: Rules) -> Mapped:
+    raw = json_object(inbound.body)
+    event, user = event_name_of(raw.get("event")), dict_of(raw.get("data"))
+    user_id, metadata = identifier_of(user.get("id")), dict_of(user.get("metadata"))
+    view = Submission(
+        event=event,
+        submission_id=user_id,
+        body=inbound.body,
+        event_id=identifier_of(raw.get("id")),
+        occurred_at=from_iso(user.get("created_at")) or from_iso(raw.get("created_at")),
+        fields=below(metadata),
+        hidden=metadata,
+        contact=Contact(
+            email=user.get("email"),
+            name=user.get("name"),
+            first=user.get("first_name"),
+            last=user.get("last_name"),
+            customer_id=identifier_of(user.get("external_id")) or user_id,
+        ),
+    )
+    is_verified = user.get("email_verified") is True
+    if event == "user.updated" and user_id and is_verified:
+        return replace(ignored(view, "user.updated is no sign-up", rules, keys=()), verifies=True)
+    if event and event != "user.created":
+        return ignored(view, f"{event} is no sign-up", rules)
+    if not event:
+        return parked(NAME, view, rules, "it has no event", event_name="signed_up")
+    if not user_id:
+        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
+    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created", verifies=is_verified)
+
+
+VECTORS = (
+    Vector(
+        body=b'{"event":"user.created"}',
+        headers={
+            "workos-signature": "t=1700000000000, v1=f676aa83b1baece632138ef3ea39cf8139e8db8b7e872c8e0b804d68911ec122"
+        },
+        secret="wos_vector_secret",  # noqa: S106 (of the vector)
+        origin="library: PyPI workos, workos.webhooks",
+        at=1700000000,
+    ),
+)
+
+SOURCE = Webhook(NAME, "WorkOS", SCHEME, read, vectors=VECTORS)
