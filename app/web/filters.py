@@ -14,6 +14,8 @@ from app.web.masking import masked
 TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Marks that turn the direction of writing. https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters"""
 LONGEST_SAID = 200
+REJECTED = ("the destination rejected this payload", "it will not take this payload")
+"""How an attempt's error ends where the answer was a refusal: now, and as earlier versions wrote it."""
 DEEPEST_MESSAGE = 4
 
 
@@ -91,7 +93,9 @@ def said(body: str | None) -> str:
 
 def brief(error: str) -> str:
     """An attempt's error for a list: of a refusal, the number alone."""
-    return error.removesuffix(": it will not take this payload")
+    for reason in REJECTED:
+        error = error.removesuffix(f": {reason}")
+    return error
 
 
 def _message(value: Any, depth: int = 0) -> str | None:

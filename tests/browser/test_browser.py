@@ -89,7 +89,7 @@ def test_edit_and_send(site, visit):
     good = field.input_value()
     field.fill(good.replace('"pi_1"', '"pi_2"'))
     page.get_by_role("button", name="Send as edited").click()
-    page.get_by_role("alert").filter(has_text="must stay as they were").wait_for()
+    page.get_by_role("alert").filter(has_text="cannot be changed").wait_for()
     page.get_by_label("Payload").fill(good.replace('"USD"', '"EUR"'))
     page.get_by_role("button", name="Send as edited").click()
     page.get_by_text("It goes out as edited").wait_for()

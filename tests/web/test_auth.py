@@ -32,7 +32,7 @@ def every_route(app: Flask) -> Iterator[tuple[str, str, str]]:
 def seeded(web, post):
     """A web with an event and a dead delivery of which nobody outside may learn anything."""
     post(checkout(1))
-    settle(web.application.extensions["ledger"], "permanent", status=422, error="it will not take this payload")
+    settle(web.application.extensions["ledger"], "permanent", status=422, error="the destination rejected this payload")
     return web
 
 

@@ -107,9 +107,9 @@ def test_a_name_typed_at_login_is_text_without_control_characters(app, post, led
 
 def test_replay_from_the_page_is_recorded_with_who_asked(browser, post, ledger):
     post(checkout())
-    (delivery,) = settle(ledger, "permanent", status=422, error="it will not take this payload")
+    (delivery,) = settle(ledger, "permanent", status=422, error="the destination rejected this payload")
     page = browser.get(f"/deliveries/{delivery}").text
-    assert "it will not take this payload" in page
+    assert "the destination rejected this payload" in page
     assert ">Replay<" in page
     answer = browser.submit(f"/deliveries/{delivery}/replay")
     assert answer.headers["Location"] == f"/deliveries/{delivery}"

@@ -20,9 +20,9 @@ def dead(post, ledger):
     """A delivery that the destination refused, with the answer that says why."""
     post(checkout(1))
     answer = '{"error":"this currency is not enabled"}'
-    return settle(ledger, "permanent", status=422, error="answered 422: it will not take this payload", answer=answer)[
-        0
-    ]
+    return settle(
+        ledger, "permanent", status=422, error="answered 422: the destination rejected this payload", answer=answer
+    )[0]
 
 
 def payload(ledger, delivery):

@@ -12,7 +12,7 @@ from tests.support.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
 
-def fail(ledger, post, numbers, status=422, error="answered 422: it will not take this payload"):
+def fail(ledger, post, numbers, status=422, error="answered 422: the destination rejected this payload"):
     for number in numbers:
         post(checkout(number))
     return settle(ledger, "permanent", status=status, error=error)
@@ -61,7 +61,7 @@ def test_what_nothing_is_known_by_finds_nothing(browser, post, ledger, text):
 
 def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
     fail(ledger, post, (1, 2, 3))
-    fail(ledger, post, (4,), status=400, error="answered 400: it will not take this payload")
+    fail(ledger, post, (4,), status=400, error="answered 400: the destination rejected this payload")
     post(checkout(5))
     settle(ledger, "transient", retry=True, status=503, error="answered 503")
     with ledger.read() as tx:
