@@ -131,6 +131,11 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
         f"""INSERT INTO persons (id, customer_id, explicit_id, provider_id, email, name, click_first, click_last, created_at)
             SELECT i * {IDS} + 2, 'user_' || x, 'user_' || x, 'cus_' || x, 'p' || x || '@example.com', 'Pat Example ' || i,
             'clk_' || x, 'clk_' || x, at FROM {base}""",
+        f"""INSERT INTO event_facts (value, kind, event_id)
+            SELECT 'stripe:pi_o' || x, CASE WHEN i % 50 = 0 THEN 'sale' ELSE 'key' END, other_id FROM {base} WHERE i % 5 = 0""",
+        f"""INSERT INTO event_facts (value, kind, event_id)
+            SELECT 'o' || x || '@example.com', 'email', other_id FROM {base} WHERE i % 5 = 0""",
+        f"INSERT INTO event_facts (value, kind, event_id) SELECT 'pat example ' || i, 'name', event_id FROM {base}",
         f"""INSERT INTO identifiers (value, kind, person_id, seen_at)
             SELECT 'p' || x || '@example.com', 'email', i * {IDS} + 2, at FROM {base}""",
         f"""INSERT INTO identifiers (value, kind, person_id, seen_at)

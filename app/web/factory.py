@@ -78,7 +78,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (
         dashboard.create_blueprint(parts, password, viewer),
-        persons.create_blueprint(ledger),
+        persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
     ):
         pages.after_request(finish)

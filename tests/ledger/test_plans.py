@@ -59,6 +59,7 @@ LARGE = (
     "attempts",
     "conflicts",
     "marks",
+    "event_facts",
 )
 PARTIAL = ("ix_deliveries_due", "ix_deliveries_person_open", "ix_deliveries_claimed", "ix_events_repeated")
 """Indexes that hold few rows of their table."""
@@ -273,7 +274,11 @@ LISTS: dict[str, Callable[[Tx], object]] = {
     "sources": lambda tx: reading_overview.activity(tx, NAMES),
     "search": lambda tx: [
         search.deliveries_of(tx, search.find(tx, text, NAMES))
-        for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678")
+        for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678", "pat exa")
+    ],
+    "search of a viewer": lambda tx: [
+        search.deliveries_of(tx, search.find(tx, text, NAMES, whole_addresses=True))
+        for text in ("ada@example.com", "user_0000", "o0000", "clk_0000")
     ],
     "failed": lambda tx: [
         (

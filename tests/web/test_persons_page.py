@@ -119,7 +119,7 @@ def test_a_name_that_nobody_has_finds_nobody(browser, post, name):
     post(checkout(1))
     answer = browser.client.get("/persons", query_string={"q": name})
     assert answer.status_code == 200
-    assert "Nobody is known as" in answer.text
+    assert "No person and no event is known by" in answer.text
 
 
 def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser, post):

@@ -62,6 +62,14 @@ def events_that_match(
     return Page(found, last)
 
 
+def events_called(
+    tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, limit: int
+) -> list[dict[str, Any]]:
+    """The newest events that a searched text names, for a page that has nothing of its own to show for it."""
+    wanted = EventFilter(text=text, whole_addresses=whole_addresses)
+    return events_that_match(tx, wanted, sources, limit=limit).rows if text else []
+
+
 def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
     """Of what the text names: events by their id, those of its purchases or submissions, and of its persons."""
     found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app import times
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
+from app.ledger.reading.search import find
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.money import Money
@@ -79,6 +80,14 @@ def named(tx: Tx, name: str) -> list[int]:
         row = tx.run("SELECT merged_into FROM persons WHERE id = ?", person_id).first()
         found.append(person_id if row is None or row[0] is None else row[0])
     return found
+
+
+def found(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool) -> list[int]:
+    """Ids of the persons that a searched text leads to, whole or by its beginning; where they were merged, those of the others."""
+    ids = find(tx, text, sources, whole_addresses=whole_addresses).person_ids
+    condition, value = tx.among("id", ids)
+    rows = tx.run(f"SELECT COALESCE(merged_into, id) FROM persons WHERE {condition}", value)
+    return sorted(set(rows.scalars()), reverse=True)
 
 
 def why_this_id(person: dict[str, Any]) -> str:

@@ -15,58 +15,97 @@ LAST = "\U0010ffff"
 """No text sorts after it, so [prefix, prefix + LAST) is all that begins with prefix."""
 
 
+AN_AT = ("%@%", "%!%%40%", "%0040%", "%x40%", "%#64%")
+MASKED = " AND ".join(f"{{0}} NOT LIKE '{pattern}' ESCAPE '!'" for pattern in AN_AT)
+"""What holds no e-mail address, however its @ may be written."""
+
+
 def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> Found:
-    """What `text`, whole or its beginning, names: e-mail address, phone, customer id, cus_… or sub_…, invoiceId or another
-    id of a purchase or submission, event id, click id; "12" is a delivery's or an event's id in the ledger.
+    """What `text`, whole or its beginning, names: e-mail address, phone, name or surname, customer id, cus_… or sub_…,
+    invoiceId or another id of a purchase, refund or submission, event id, click id; "12" is a delivery's or an event's id in the
+    ledger. Events that made no conversion are found as well, by all that could be read from them.
 
     whole_addresses: an e-mail address only where it is whole. Beginnings would tell, letter by letter, one that is masked.
     """
     text, names = text.strip(), list(sources)
     if not text:
         return Found()
-    persons = person_ids(tx, text, names, whole_addresses=whole_addresses)
+    masked = whole_addresses
     scopes = [f"{kind}:{name}:" for name in names for kind in KINDS]
-    conversions = _beginning(tx, "dedupe_keys", "key", "conversion_id", text, scopes)
-    events = _beginning(tx, "events", "event_key", "id", text, [f"{name}:" for name in names])
+    own_scopes = [f"{name}:" for name in names]
+    read = _events_that_say(tx, text, own_scopes, masked=masked)
+    persons = person_ids(tx, text, names, whole_addresses=masked)
+    persons += [one for one in (*clicked(tx, text, masked=masked), *_persons_of(tx, read)) if one not in persons]
+    conversions = _beginning(tx, "dedupe_keys", "key", "conversion_id", text, scopes, masked=masked)
+    events = _beginning(tx, "events", "event_key", "id", text, own_scopes, masked=masked)
     own = int(text) if text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_ID else None
     numbers = [own] if own is not None else []
-    if not (persons or conversions or events):
-        persons = clicked(tx, text)
-    return Found(persons, conversions, [*numbers, *events], numbers)
+    return Found(persons[:MOST], conversions, list(dict.fromkeys((*numbers, *events, *read))), numbers)
 
 
 def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> list[int]:
     """Persons one of whose identifiers is or begins with `text`, exact ones first."""
-    phone = normal_phone(text)
-    forms = sorted({text, normal_email(text), *([phone] if phone else [])})
-    scopes = [f"{name}:" for name in sources]
+    forms, scopes = _forms(text), [f"{name}:" for name in sources]
     condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?"
     found = dict.fromkeys(tx.run(exact, value, MOST).scalars())
     for form in forms:
         scoped = scopes if form == text else []
-        table = "(SELECT * FROM identifiers WHERE value NOT LIKE '%@%') i" if whole_addresses else "identifiers"
-        found |= dict.fromkeys(_beginning(tx, table, "value", "person_id", form, scoped))
+        found |= dict.fromkeys(
+            _beginning(tx, "identifiers", "value", "person_id", form, scoped, masked=whole_addresses)
+        )
     return list(found)[:MOST]
 
 
-def clicked(tx: Tx, click_id: str) -> list[int]:
+def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
     """Persons whose first or last click id is this one or begins with it."""
     found: dict[int, None] = {}
     for column, condition in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
+        hidden = f" AND {MASKED.format(column)}" if masked else ""
         statement = (
-            f"SELECT id FROM persons WHERE {condition} AND {column} >= ? AND {column} < ? ORDER BY {column} LIMIT ?"
+            f"SELECT id FROM persons WHERE {condition} AND {column} >= ? AND {column} < ?{hidden}"
+            f" ORDER BY {column} LIMIT ?"
         )
         found |= dict.fromkeys(tx.run(statement, click_id, click_id + LAST, MOST).scalars())
     return list(found)[:MOST]
 
 
-def _beginning(tx: Tx, table: str, key: str, wanted: str, text: str, scopes: Sequence[str]) -> list[int]:
+def _forms(text: str) -> list[str]:
+    """`text` as each kind of identifier is compared."""
+    phone = normal_phone(text)
+    return sorted({text, normal_email(text), *([phone] if phone else [])})
+
+
+def _events_that_say(tx: Tx, text: str, scopes: Sequence[str], *, masked: bool) -> list[int]:
+    """Events from which something could be read that is or begins with `text`, exact ones first."""
+    forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
+    condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
+    exact = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
+    found = dict.fromkeys(tx.run(exact, value, MOST).scalars())
+    for form in forms:
+        scoped = scopes if form == text else []
+        found |= dict.fromkeys(_beginning(tx, "event_facts", "value", "event_id", form, scoped, masked=masked))
+    return list(found)[:MOST]
+
+
+def _persons_of(tx: Tx, event_ids: Sequence[int]) -> list[int]:
+    condition, value = tx.among("id", event_ids)
+    statement = f"SELECT DISTINCT person_id FROM events WHERE {condition} AND person_id IS NOT NULL"
+    return sorted(tx.run(statement, value).scalars(), reverse=True)
+
+
+def _beginning(
+    tx: Tx, table: str, key: str, wanted: str, text: str, scopes: Sequence[str], *, masked: bool
+) -> list[int]:
     """Values of `wanted` where `key` begins with text, or with one of `scopes` and then text; in one statement, since each is
-    a way to the database and back."""
-    one = f"SELECT found FROM (SELECT {wanted} AS found FROM {table} WHERE {key} >= ? AND {key} < ? ORDER BY {key} LIMIT ?) {{}}"
+    a way to the database and back. masked: less those where `key` holds an e-mail address."""
+    hidden = f" AND {MASKED.format(key)}" if masked else ""
+    one = (
+        f"SELECT found FROM (SELECT {wanted} AS found FROM {table} WHERE {key} >= ? AND {key} < ?{hidden}"
+        f" ORDER BY {key} LIMIT ?) p"
+    )
     prefixes = [text, *(scope + text for scope in scopes)]
-    statement = " UNION ALL ".join(one.format(f"p{number}") for number in range(len(prefixes)))
+    statement = " UNION ALL ".join(f"{one}{number}" for number in range(len(prefixes)))
     values = [value for prefix in prefixes for value in (prefix, prefix + LAST, MOST)]
     return list(dict.fromkeys(tx.run(statement, *values).scalars()))[:MOST]
 

@@ -15,6 +15,8 @@ from app.text import storable
 KEY_KINDS = ("key", "sale", "lead")
 """Kinds of rows whose value is an id of a purchase or submission: of an ignored event, of a parked Sale, of a parked Lead."""
 LONGEST_NAME = 200
+MOST_PARTS = 4
+"""Of a name: whole, and without its first words."""
 MOST_ROWS = 60
 """Of one event."""
 
@@ -64,9 +66,13 @@ def rows_of(
 
 
 def name_rows(name: str | None) -> list[Row]:
-    """The row by which a person's name is found; none where there is no name."""
+    """The rows by which a person's name is found, also by its later parts; none where there is no name."""
     shown = storable(" ".join((name or "").split())[:LONGEST_NAME])
-    return [(storable(shown.casefold()), "name", shown)] if shown else []
+    if not shown:
+        return []
+    words = storable(shown.casefold()).split(" ")
+    parts = [" ".join(words[start:]) for start in range(len(words))]
+    return [(parts[0], "name", shown), *((part, "part", None) for part in parts[1:MOST_PARTS])]
 
 
 def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:

@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.body_ids import ids_in
 from app.ledger.recording.event_facts import EventFacts, Row, keep_who, kept_who, name_rows, rows_of
 from app.ledger.recording.snapshot import Snapshot
 from app.model import Mapped, Outcome, Who
 from app.persons import Identifier, Person, completed
 from app.text import storable
+
+MOST_OF_A_PARKED, MOST_OF_OTHERS = 40, 10
+"""Ids and addresses that are read from a body which the mapping could not make a conversion of."""
 
 
 def told_of(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
@@ -48,12 +52,18 @@ def leave_for_others(
     keys: Sequence[str],
     identifiers: Sequence[Identifier],
     person: Person | None,
+    body: bytes,
 ) -> None:
     """The rows of an event that counted nothing: under `keys`, where no conversion owns them, and by all that names somebody."""
     key_kind = mapped.kind if outcome == "parked" else "key"
     rows = rows_of(mapped.who, identifiers, keys, key_kind, person)
     mentioned: list[Row] = [(storable(text), "text", None) for text in mapped.mentions]
-    snapshot.new_facts += [(event_id, row) for row in (*rows, *mentioned)]
+    if outcome == "parked":
+        mentioned += [(value, "text", None) for value in ids_in(body, MOST_OF_A_PARKED)]
+    elif not rows and not mentioned:
+        mentioned += [(value, "text", None) for value in ids_in(body, MOST_OF_OTHERS)]
+    known = {row[:2]: row for row in (*mentioned, *rows)}
+    snapshot.new_facts += [(event_id, row) for row in known.values()]
     for key in keys:
         snapshot.facts.setdefault(key, []).append(EventFacts(event_id, outcome, key_kind, person, rows))
 

@@ -272,7 +272,16 @@ class _Recording:
         known = self.person or self._named() or (conversion.person if conversion is not None else None)
         said = identifiers_of(mapped.who, self.policy.rules.phone_region) if self.person is None else ()
         keys = self.fact_keys if conversion is None else ()
-        leave_for_others(self.snapshot, self.event_id, mapped, outcome, keys, said, known.survivor() if known else None)
+        leave_for_others(
+            self.snapshot,
+            self.event_id,
+            mapped,
+            outcome,
+            keys,
+            said,
+            known.survivor() if known else None,
+            self.arrival.inbound.body,
+        )
 
     def _keep_open(self, state: str) -> None:
         """Remembers that these ids belong together, for the event that will count them."""

@@ -14,11 +14,13 @@ from app.ledger.actions.edit import edit, problem_of
 from app.ledger.actions.replay import Mended, discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading.deliveries import deliveries_that_match, story
+from app.ledger.reading.events import events_called
 from app.model import STATUSES
 from app.web.auth import is_operator, login_required, operator_required
 from app.web.params import FILTER, filled, filter_of, number
 from app.web.services import ROWS, Parts, actor, told
 
+EVENTS_SHOWN = 20
 VARIABLE = "DESTINATION_TOKEN"
 """Of the destination that the environment names; those of bridge.toml name their own."""
 
@@ -35,7 +37,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         wanted = replace(filter_of(fields), whole_addresses=not is_operator())
         with look(ledger) as tx:
             page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
-        return render_template("deliveries.html", page=page, fields=fields, before=before, statuses=STATUSES)
+            text = fields["q"] if not page.rows and set(fields) == {"q"} else ""
+            events = events_called(tx, text, parts.sources, whole_addresses=wanted.whole_addresses, limit=EVENTS_SHOWN)
+        return render_template(
+            "deliveries.html", page=page, events=events, fields=fields, before=before, statuses=STATUSES
+        )
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required

@@ -1,5 +1,6 @@
 """Persons: find one, see what became of their click, and erase their data where they ask for it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
@@ -9,27 +10,36 @@ from werkzeug.wrappers import Response
 from app.ledger.actions.forget import BeingSent, forget
 from app.ledger.engine import Ledger, look
 from app.ledger.reading import persons as reading_persons
+from app.ledger.reading.events import events_called
 from app.ledger.transaction import Tx
+from app.text import storable
 from app.web.auth import is_operator, login_required
 from app.web.params import number
 
-ROWS = 50
+ROWS, EVENTS_SHOWN = 50, 20
 LONGEST_NAME = 512
 
 
-def create_blueprint(ledger: Ledger) -> Blueprint:
+def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
     blueprint = Blueprint("persons", __name__)
 
     @blueprint.get("/persons")
     @login_required
     def persons() -> Any:
-        wanted, before = request.args.get("q", "").strip()[:LONGEST_NAME], number("before")
+        wanted, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], number("before")
         with look(ledger) as tx:
             ids = reading_persons.named(tx, wanted) if wanted else None
+            is_exact = ids is not None and len(ids) == 1
+            if wanted and not ids:
+                ids = reading_persons.found(tx, wanted, sources, whole_addresses=not is_operator())
             page = reading_persons.persons(tx, ids=ids, before=before, limit=ROWS)
-        if wanted and len(page) == 1 and before is None:
+            text = "" if page else wanted
+            events = events_called(tx, text, sources, whole_addresses=not is_operator(), limit=EVENTS_SHOWN)
+        if is_exact and len(page) == 1 and before is None:
             return redirect(url_for(".person", person_id=page[0]["id"]))
-        return render_template("persons.html", persons=page, wanted=wanted, before=before, more=len(page) == ROWS)
+        return render_template(
+            "persons.html", persons=page, events=events, wanted=wanted, before=before, more=len(page) == ROWS
+        )
 
     @blueprint.get("/persons/<int:person_id>")
     @login_required
