@@ -21,6 +21,7 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from tests.support.diagnosis import ends_of_logs, told
 from tests.support.postgres import Postgres
+from tests.support.reaper import guard_process
 
 PATIENCE_SECONDS = 100
 """How long what must happen may take: nothing where it happens at once, and a build machine may be busy with something else."""
@@ -150,6 +151,7 @@ class Valkey:
         from app.queue import connect
 
         self._process = self._server.start()
+        guard_process(self._process.pid)
         redis = connect(self.url)
         wait_for(lambda: _answers(redis))
         redis.close()

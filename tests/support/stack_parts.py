@@ -20,6 +20,7 @@ from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import wait_for
 from tests.support.diagnosis import LOGS
 from tests.support.ports import Port
+from tests.support.reaper import guard_process
 
 SECRET = "whsec_of_the_stack_tests"
 FORM_SECRET = "typeform secret of the stack tests"
@@ -78,6 +79,7 @@ class Stack:
             stderr=self.log,
             start_new_session=True,
         )
+        guard_process(process.pid)
         self.processes.append(process)
         if role == "web" and wait:
             self.wait_until_up()

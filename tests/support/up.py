@@ -12,6 +12,7 @@ from app.stack.processes import pid_started
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
 from tests.support.diagnosis import LOGS
 from tests.support.ports import quiet_port
+from tests.support.reaper import guard_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +50,7 @@ class Up:
                 start_new_session=True,
                 umask=self.umask,
             )
+        guard_process(self.process.pid)
         if self.log not in LOGS:
             LOGS.append(self.log)
         return self.process
