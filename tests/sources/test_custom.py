@@ -298,7 +298,7 @@ def test_name_must_fit_a_url_and_a_variable(name: str) -> None:
 
 # --- what default names could mean, test events, JSON inside a field ---
 
-PAID = {"number": "A1", "total": "5.00", "email": "ada@example.com"}
+BOUGHT = {"number": "A1", "total": "5.00", "email": "ada@example.com"}
 
 
 def own(**options: Any) -> Any:
@@ -314,13 +314,13 @@ def map_own(source: Any, body: Any, rules: Rules | None = None) -> dict[str, Any
 
 @pytest.mark.parametrize("name", ["user_id", "userId", "User ID", "USER-ID"])
 def test_user_id_at_the_top_of_an_order_is_not_the_buyer(name: str) -> None:
-    line = map_own(own(), {**PAID, name: 799407056, "customer": {"user_id": None}})
+    line = map_own(own(), {**BOUGHT, name: 799407056, "customer": {"user_id": None}})
     assert line["payload"]["customerExternalId"] == "ada@example.com"
-    line = map_own(own(), {**PAID, name: 799407056, "metadata": {"user_id": "u_1"}})
+    line = map_own(own(), {**BOUGHT, name: 799407056, "metadata": {"user_id": "u_1"}})
     assert line["payload"]["customerExternalId"] == "u_1"
-    line = map_own(own(), {**PAID, name: 799407056, "note_attributes": [{"name": "user_id", "value": "u_1"}]})
+    line = map_own(own(), {**BOUGHT, name: 799407056, "note_attributes": [{"name": "user_id", "value": "u_1"}]})
     assert line["payload"]["customerExternalId"] == "u_1"
-    line = map_own(own(fields={"customer_id": name}), {**PAID, name: 799407056})
+    line = map_own(own(fields={"customer_id": name}), {**BOUGHT, name: 799407056})
     assert line["payload"]["customerExternalId"] == "799407056"
     form = build("form", {"kind": "lead"})
     assert map_own(form, {"email": "ada@example.com", name: "u_1"})["payload"]["customerExternalId"] == "u_1"
@@ -334,7 +334,7 @@ def test_user_id_at_the_top_of_an_order_is_not_the_buyer(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_test_event_of_an_own_source_is_ignored_unless_it_is_allowed(option: Any, value: Any) -> None:
-    body = {**PAID, "test": value, "mode": value, "livemode": value, "event": {"environment": value}}
+    body = {**BOUGHT, "test": value, "mode": value, "livemode": value, "event": {"environment": value}}
     for source in (own(test=option), own(fields={"test": option})):
         line = map_own(source, body)
         assert (line["outcome"], line["payload"]) == ("ignored", None)
@@ -349,8 +349,8 @@ def test_a_test_event_of_an_own_source_is_ignored_unless_it_is_allowed(option: A
 
 @pytest.mark.parametrize("value", [False, None, 0, "false", "0", "", "live", "prod", "production", "no", {}, []])
 def test_an_event_that_is_not_marked_as_a_test_counts(value: Any) -> None:
-    assert map_own(own(test=["test", "mode"]), {**PAID, "test": value, "mode": value})["outcome"] == "sale"
-    assert map_own(own(test="test"), PAID)["outcome"] == "sale"
+    assert map_own(own(test=["test", "mode"]), {**BOUGHT, "test": value, "mode": value})["outcome"] == "sale"
+    assert map_own(own(test="test"), BOUGHT)["outcome"] == "sale"
 
 
 def test_a_test_lead_is_ignored_as_well() -> None:
@@ -402,3 +402,107 @@ def test_woocommerce_s_ping_is_known_where_its_signature_would_be() -> None:
         assert sources["woo"].setup_request(Inbound(body, form)) is None
     assert sources["woo"].setup_request(Inbound(b"webhook_id=12", {})) is None
     assert sources["woo"].setup_request(Inbound(b"webhook_id=12", {**form, "x-wc-webhook-signature": "x"})) is None
+
+
+# --- several kinds of events, refunds, ids of the person, headers ---
+
+BILLING = """
+[sources.billing]
+kind = "sale"
+[sources.billing.signature]
+static = "bearer"
+[sources.billing.events]
+header = "X-Topic"
+sales = ["payment.collected"]
+leads = ["trial.started"]
+refunds = ["payment.refunded"]
+teach = ["customer.created"]
+[sources.billing.fields]
+submission_id = "subscription"
+order_id = "payment.id"
+aliases = ["payment.order", "=payment.receipts[].id"]
+amount = "payment.cents"
+amount_unit = "cents"
+currency = "payment.currency"
+refund_id = "refund.id"
+refund_amount = "refund.cents"
+person_ids = ["customer.id", "subscription"]
+email = "customer.email"
+"""
+
+
+def billing(topic: str, **body: Any) -> Any:
+    source = build("billing", tomllib.loads(BILLING)["sources"]["billing"])
+    raw = {"customer": {"id": "c_1"}, "subscription": "s_1", **body}
+    return source.map(
+        Inbound(json.dumps(raw).encode(), {"x-topic": topic, "content-type": "application/json"}), Rules()
+    )
+
+
+PAID = {"id": "p_1", "order": "o_1", "receipts": [{"id": "r_1"}, {"id": "r_2"}], "cents": 4900, "currency": "EUR"}
+
+
+def test_one_source_sends_sales_leads_refunds_and_what_is_only_kept() -> None:
+    sale = billing("payment.collected", payment=PAID)
+    assert (sale.outcome, sale.sale.money.minor, sale.sale.event_name) == ("sale", 4900, "order_paid")
+    assert sale.keys == ("p_1", "s_1", "o_1", "r_1", "r_2")
+    assert sale.who.aliases == ("billing:c_1", "billing:s_1")
+    lead = billing("trial.started")
+    assert (lead.outcome, lead.keys, lead.lead.event_name) == ("lead", ("s_1",), "form_submitted")
+    known = billing(
+        "customer.created", customer={"id": "c_1", "email": "ada@example.com"}, metadata={"clickId": "clk_1"}
+    )
+    assert (known.outcome, known.teaches, known.who.email, known.who.click_id) == (
+        "ignored",
+        True,
+        "ada@example.com",
+        "clk_1",
+    )
+    refund = billing("payment.refunded", payment=PAID, refund={"id": "re_1", "cents": -1000})
+    assert (refund.outcome, refund.mark.reference, refund.mark.money.minor) == ("ignored", "re_1", 1000)
+    assert billing("something.else").outcome == "ignored"
+    assert billing("").outcome == "parked"
+
+
+def test_a_secret_may_stand_in_a_header() -> None:
+    source = build("billing", tomllib.loads(BILLING)["sources"]["billing"])
+    source.verify(Inbound(b"{}", {"authorization": "Bearer a-secret"}), ["other", "a-secret"], NOW)
+    for header in ("a-secret", "Bearer other-secret", "Bearer ", "Basic a-secret", "Bearer \u00e9"):
+        with pytest.raises(SignatureError):
+            source.verify(Inbound(b"{}", {"authorization": header}), ["a-secret"], NOW)
+    with pytest.raises(SignatureError):
+        source.verify(Inbound(b"{}", {}), ["a-secret"], NOW)
+    whole = build("own", {"signature": {"header": "X-Token", "static": "whole"}})
+    whole.verify(Inbound(b"{}", {"x-token": "a-secret"}), ["a-secret"], NOW)
+
+
+def test_a_field_may_be_in_a_header() -> None:
+    source = build("own", {"fields": {"submission_id": ["header:X-Submission-Id", "id"]}})
+    body = json.dumps({"email": "ada@example.com", "id": "2"}).encode()
+    assert source.map(Inbound(body, {"x-submission-id": "1"}), Rules()).keys == ("1",)
+    assert source.map(Inbound(body, {}), Rules()).keys == ("2",)
+
+
+def test_the_separator_of_pairs_is_configuration() -> None:
+    options = {"header": "X-Sig", "pairs": ["ts", "h1"], "separator": ";", "template": "{t}:{body}"}
+    source = build("own", {"signature": options})
+    signed = source.sign(b"{}", "a-secret", NOW)
+    assert ";h1=" in signed["X-Sig"]
+    source.verify(Inbound(b"{}", {"x-sig": signed["X-Sig"]}), ["a-secret"], NOW)
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ({"path": "type", "allow": ["a"], "leads": ["a"]}, r"events\.leads: a is in two lists"),
+        ({"path": "type", "teach": ["a"]}, r"events\.allow: must be a list"),
+        ({"allow": ["a"]}, r"events\.path: must say where"),
+        ({"path": "type", "header": "X-Topic", "allow": ["a"]}, r"events\.path: must say where"),
+        ({"header": "X Topic", "allow": ["a"]}, r"events\.header: header: must be followed"),
+        ({"path": "type", "sales": "a"}, r"events\.sales: must be a list"),
+        ({"path": "type", "sales": ["a"]}, r"fields\.amount: a sale needs it"),
+    ],
+)
+def test_lists_of_events_are_checked(events: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        build("own", {"events": events})

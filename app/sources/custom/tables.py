@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.errors import ConfigurationError
-from app.sources.signatures import HmacScheme
+from app.sources.signatures import HmacScheme, StaticSecret
 
 OF_THE_SIGNATURE = (
     "header",
@@ -22,6 +22,7 @@ OF_THE_SIGNATURE = (
     "tolerance_seconds",
     "id_header",
     "secret_encoding",
+    "static",
 )
 
 
@@ -65,7 +66,7 @@ def zone_in(fields: Mapping[str, Any], at: str) -> ZoneInfo | None:
         ) from None
 
 
-def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
+def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | StaticSecret | None:
     """How the sender signs, or None where it cannot."""
     options = table.get("signature")
     if options is None or options == "none":
@@ -73,6 +74,8 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
     at = f"{at}.signature"
     if not isinstance(options, Mapping):
         raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
+    if "static" in options:
+        return _static(options, at)
     only(options, OF_THE_SIGNATURE, at)
     for key in ("header", "timestamp_header", "id_header", "prefix", "separator", "template"):
         text_in(options, key, at)
@@ -102,6 +105,16 @@ def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | None:
         raise ConfigurationError(f"{at}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
     _check_template(options, at)
     return HmacScheme(**{**options, "pairs": tuple(pairs) if pairs else None})
+
+
+def _static(options: Mapping[str, Any], at: str) -> StaticSecret:
+    """A header that repeats the secret."""
+    only(options, ("header", "static"), at)
+    header = text_in(options, "header", at) or "Authorization"
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
+        raise ConfigurationError(f"{at}.header: must be a header's name alone, such as X-Signature")
+    form = choice_in(options, "static", ("whole", "bearer", "basic"), at, default="whole")
+    return StaticSecret(header=header, form=form)  # type: ignore[arg-type]
 
 
 def _check_template(options: Mapping[str, Any], at: str) -> None:
