@@ -75,6 +75,14 @@ class Nudges:
         )
         return True
 
+    def try_nudge(self) -> bool:
+        """`nudge`, for a caller that goes on without Redis. False where it did not answer: the sweep finds the work by itself."""
+        try:
+            self.nudge()
+        except (RedisError, OSError):
+            return False
+        return True
+
     def clear(self) -> None:
         """The nudge is being answered: from here on a new one may be queued."""
         self._redis.delete(FLAG)

@@ -1,7 +1,6 @@
 """forget and prune: the commands that remove something."""
 
 import click
-from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, open_ledger
 from app.cli.output import say
@@ -56,7 +55,5 @@ def nudge(settings: Settings) -> None:
     """Wakes the workers where Redis can be reached; else their sweepers find it within two seconds."""
     if settings.redis_url is None:
         return
-    try:
-        make_nudges(settings).nudge()
-    except (RedisError, OSError):
-        say("Redis did not answer; the workers find it by themselves.", err=True)
+    if not make_nudges(settings).try_nudge():
+        say("Redis did not answer. Workers find the work by themselves within two seconds.", err=True)

@@ -49,7 +49,7 @@ class _Chosen:
 @click.option("--kind", type=click.Choice(["sale", "lead"]), help="With --to: this kind alone.")
 @click.option("--source", help="With --status or --to: from this source alone.")
 @click.option("--force", is_flag=True, help="With --id or --to: send what was delivered once more.")
-@click.option("--parked", is_flag=True, help="Map parked events again instead (after a change of configuration).")
+@click.option("--parked", is_flag=True, help="Reprocess parked events instead, after a change of configuration.")
 def replay(
     ids: tuple[int, ...],
     more: tuple[int, ...],

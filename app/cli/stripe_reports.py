@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
-from redis.exceptions import RedisError
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
 from app.cli.output import say, say_json, say_over
@@ -81,11 +80,9 @@ class _Nudge:
     def __call__(self, receipts: Sequence[Receipt]) -> None:
         if self._nudges is None or not any(receipt.delivers for receipt in receipts):
             return
-        try:
-            self._nudges.nudge()
-        except (RedisError, OSError):
+        if not self._nudges.try_nudge():
             self._nudges = None
-            say("Redis did not answer; the workers find it by themselves.", err=True)
+            say("Redis did not answer. Workers find the work by themselves within two seconds.", err=True)
 
 
 def _watch(run: Backfill) -> None:

@@ -1,11 +1,14 @@
-"""Maps parked events anew, after the mapping or the configuration changed: their bodies are in the ledger as received."""
+"""Reprocess parked events after the mapping or the configuration changed: their bodies are in the ledger as received."""
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.errors import MalformedEvent
+from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
@@ -14,6 +17,8 @@ from app.model import Inbound
 from app.sources.base import Source
 
 BATCH = 100
+REQUEST_SECONDS = 15.0
+"""How long one request may reprocess; the command has no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,31 @@ def remap_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy) 
             return
         yield from batch
         after = batch[-1].event_id
+
+
+def reprocess_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, *, actor: str) -> str:
+    """Reprocesses parked events, oldest first, for as long as a request may take. What became of them, in a sentence, which is
+    recorded in the audit log as well. Safe to repeat."""
+    until = time.monotonic() + REQUEST_SECONDS
+    outcomes: Counter[str] = Counter()
+    is_complete = True
+    for one in remap_parked(ledger, sources, policy):
+        outcomes[one.receipt.outcome if one.receipt else "unreadable"] += 1
+        if time.monotonic() > until:
+            is_complete = False
+            break
+    message = _sentence(outcomes, is_complete)
+    ledger.transact(lambda tx: note(tx, actor, "remap", "parked events", message))
+    return message
+
+
+def _sentence(outcomes: Counter[str], is_complete: bool) -> str:
+    if not outcomes:
+        return "No event is parked."
+    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))
+    return f"Reprocessed: {counts}." + (
+        "" if is_complete else " Time ran out: run `bridge replay --parked` for the rest."
+    )
 
 
 def _batch(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, after: int) -> Callable[[Tx], list[Remapped]]:

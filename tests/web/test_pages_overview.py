@@ -385,7 +385,7 @@ def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledg
     assert "1 event lacks what a conversion needs" in page
     assert '<a href="/events?outcome=parked">See what is missing.</a>' in page
     (event,) = one(ledger, "SELECT id FROM events")
-    assert "Map parked events anew" in browser.get(f"/events/{event}").text
+    assert "Reprocess parked events" in browser.get(f"/events/{event}").text
 
 
 def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):

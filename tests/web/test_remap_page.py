@@ -1,4 +1,4 @@
-"""Parked events are mapped anew from the page, by an operator alone."""
+"""Only an operator reprocesses parked events from the page."""
 
 import pytest
 
@@ -14,14 +14,14 @@ def app(make_app):
     return make_app(DASHBOARD_VIEWER_PASSWORD=VIEWER)
 
 
-def test_an_operator_maps_parked_events_anew_and_that_is_recorded(browser, post, ledger):
-    assert "Map parked events anew" not in browser.get("/events?outcome=parked").text
+def test_an_operator_reprocesses_parked_events_and_that_is_recorded(browser, post, ledger):
+    assert "Reprocess parked events" not in browser.get("/events?outcome=parked").text
     assert post(checkout(1, **NOBODY))["outcome"] == "parked"
-    assert "Map parked events anew" in browser.get("/events?outcome=parked").text
-    assert "Map parked events anew" not in browser.get("/events").text
+    assert "Reprocess parked events" in browser.get("/events?outcome=parked").text
+    assert "Reprocess parked events" not in browser.get("/events").text
     assert browser.submit("/events/remap").headers["Location"] == "/events?outcome=parked"
-    assert "Mapped anew: 1 parked." in browser.get("/events?outcome=parked").text
-    assert one(ledger, "SELECT actor, action, detail FROM audit") == ("Grace", "remap", "mapped anew: 1 parked")
+    assert "Reprocessed: 1 parked." in browser.get("/events?outcome=parked").text
+    assert one(ledger, "SELECT actor, action, detail FROM audit") == ("Grace", "remap", "Reprocessed: 1 parked.")
 
 
 def test_what_can_be_mapped_now_is_counted_and_delivered_once(browser, post, ledger, make_app):
@@ -44,7 +44,7 @@ def test_nothing_parked_is_said_so(browser):
 def test_a_viewer_and_a_stranger_map_nothing(app, web, post, ledger):
     post(checkout(1, **NOBODY))
     viewer = Browser(app.test_client(), VIEWER)
-    assert "Map parked events anew" not in viewer.get("/events?outcome=parked").text
+    assert "Reprocess parked events" not in viewer.get("/events?outcome=parked").text
     assert viewer.submit("/events/remap").status_code == 403
     assert web.post("/events/remap").status_code == 401
     assert count(ledger, "audit") == 0

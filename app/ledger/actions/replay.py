@@ -1,5 +1,6 @@
 """What people may do to deliveries: replay and discard; recorded in the audit log with who did it."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ _NOTE = ("at", "actor", "action", "subject", "detail")
 
 
 BATCH = 200
+BULK = 500
+"""Deliveries that one request of bulk work takes at a time."""
+MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
+"""What `new_mark` returns: it names a bulk discard, so that the whole of it can be taken back."""
 REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
 """Statuses; one that is delivered is replayed by force alone."""
 DISCARDABLE = ("dead", "retrying", "pending", "unattributed")

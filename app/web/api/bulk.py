@@ -13,7 +13,6 @@ from app.ledger.actions import replay
 from app.ledger.reading import deliveries, filters
 from app.ledger.transaction import Tx
 from app.web.api.answers import ACTOR
-from app.web.pages.failed import BATCH, MARK
 from app.web.params import FILTER, filter_of, json_object, only, whole_in
 from app.web.services import Parts
 
@@ -52,9 +51,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         while True:
 
             def batch(tx: Tx, after: int = after or 0) -> tuple[list[bool], int | None]:
-                lines = replay.marked(tx, mark, after=after, limit=BATCH)
+                lines = replay.marked(tx, mark, after=after, limit=replay.BULK)
                 mended = [replay.undo_discard(tx, one, actor=ACTOR).done for _, one in lines]
-                return mended, lines[-1][0] if len(lines) == BATCH else None
+                return mended, lines[-1][0] if len(lines) == replay.BULK else None
 
             mended, after = ledger.transact(batch)
             done, left = done + sum(mended), left + len(mended) - sum(mended)
@@ -83,7 +82,7 @@ def run(
 
         def batch(tx: Tx, before: int | None = after) -> tuple[int, int, int | None]:
             tx.plan_by_value()
-            ids, following = deliveries.ids(tx, wanted, parts.sources, before=before, limit=BATCH)
+            ids, following = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
             count = len(replay.mend(tx, ids, verb, actor=ACTOR, mark=mark))
             return count, len(ids) - count, following
 
@@ -99,6 +98,6 @@ def next_in(given: dict[str, Any]) -> int | None:
 
 def mark_in(given: dict[str, Any]) -> str | None:
     value = given.get("mark")
-    if value is not None and not (isinstance(value, str) and MARK.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and replay.MARK.fullmatch(value)):
         raise UnprocessableEntity("mark must be what POST discard answered")
     return value

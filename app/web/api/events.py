@@ -1,16 +1,15 @@
-"""Events: the list (also as CSV), one of them, and mapping parked ones anew."""
+"""Events: the list (also as CSV), one of them, and reprocessing parked ones."""
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from app.ledger.audit import note
+from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading.events import events_that_match
 from app.ledger.reading.filters import EventFilter, Page
 from app.web.api.answers import ACTOR
 from app.web.csv_export import EVENT, every_row, table
-from app.web.pages.events import map_parked_anew
 from app.web.params import EVENTS_FILTER, events_asked, number, only, page_size
 from app.web.services import Parts
 
@@ -47,7 +46,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/events/remap")
     def remap() -> Response:
         only()
-        message = map_parked_anew(parts)
-        ledger.transact(lambda tx: note(tx, ACTOR, "remap", "parked events", message))
+        message = reprocess_parked(ledger, parts.sources, parts.policy, actor=ACTOR)
         parts.nudge()
         return jsonify(message=message)

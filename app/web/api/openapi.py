@@ -75,7 +75,7 @@ def _events() -> dict[str, Any]:
             )
         },
         "/events/remap": {
-            "post": _verb("Map parked events anew, after a change of configuration.", thing({"message": TEXT}))
+            "post": _verb("Reprocess parked events after a change of configuration.", thing({"message": TEXT}))
         },
     }
 

@@ -1,15 +1,12 @@
 """Events: everything that was received, and what became of it."""
 
-import time
-from collections import Counter
 from dataclasses import replace
 
 from flask import Blueprint, render_template, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.intake.remap import remap_parked
-from app.ledger.audit import note
+from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading import sandbox as reading_sandbox
@@ -18,9 +15,6 @@ from app.model import OUTCOMES
 from app.web.auth import is_operator, login_required
 from app.web.params import EVENTS_FILTER, events_asked, filled, number
 from app.web.services import ROWS, Parts, actor, told
-
-REMAP_SECONDS = 15.0
-"""What a request may take for mapping parked events anew; the command has no such limit."""
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -47,8 +41,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/events/remap")
     @login_required
     def remap() -> Response:
-        message = map_parked_anew(parts)
-        ledger.transact(lambda tx: note(tx, actor(), "remap", "parked events", message))
+        message = reprocess_parked(ledger, parts.sources, parts.policy, actor=actor())
         parts.nudge()
         return told(message, url_for(".events", outcome="parked"))
 
@@ -58,18 +51,3 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             received = reading_sandbox.sandbox(tx)
         return render_template("sandbox.html", received=received)
-
-
-def map_parked_anew(parts: Parts) -> str:
-    """Maps parked events anew, oldest first, for as long as a request may take; what became of them, in a sentence."""
-    until = time.monotonic() + REMAP_SECONDS
-    outcomes: Counter[str] = Counter()
-    for one in remap_parked(parts.ledger, parts.sources, parts.policy):
-        outcomes[one.receipt.outcome if one.receipt else "unreadable"] += 1
-        if time.monotonic() > until:
-            return f"{_counted(outcomes)}; there was no time for the rest: run bridge replay --parked"
-    return _counted(outcomes) if outcomes else "no event is parked"
-
-
-def _counted(outcomes: Counter[str]) -> str:
-    return "mapped anew: " + ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))

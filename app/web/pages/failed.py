@@ -21,8 +21,6 @@ from app.web.auth import is_operator, login_required
 from app.web.params import number
 from app.web.services import ROWS, Parts, actor, told
 
-BATCH = 500
-MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
 
@@ -91,7 +89,7 @@ def job_of(form: Any) -> dict[str, Any]:
     """What a bulk form asks for: the verb, the deliveries (named, or all that match the filter), and how far it came."""
     verb, mark, after = form.get("verb", ""), form.get("mark", ""), form.get("after", "")
     ids = [one for one in form.getlist("id") if re.fullmatch("[0-9]{1,18}", one)]
-    if verb not in PAST or (mark and not MARK.fullmatch(mark)) or not re.fullmatch("[0-9]{0,18}", after):
+    if verb not in PAST or (mark and not replay.MARK.fullmatch(mark)) or not re.fullmatch("[0-9]{0,18}", after):
         raise BadRequest("this form cannot be read: reload the page and try again")
     if verb == "undo" and not mark:
         raise BadRequest("this form names no discard to undo")
@@ -100,7 +98,7 @@ def job_of(form: Any) -> dict[str, Any]:
     return {
         "verb": verb,
         "mark": mark,
-        "ids": [] if is_all else [int(one) for one in ids][:BATCH],
+        "ids": [] if is_all else [int(one) for one in ids][: replay.BULK],
         "all": is_all,
         "fields": given(form),
         "after": int(after) if after else None,
@@ -115,16 +113,16 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
     def work(tx: Tx) -> dict[str, Any]:
         mark = job["mark"] or (replay.new_mark(tx) if job["verb"] == "discard" else "")
         if job["verb"] == "undo":
-            lines = replay.marked(tx, mark, after=job["after"] or 0, limit=BATCH)
+            lines = replay.marked(tx, mark, after=job["after"] or 0, limit=replay.BULK)
             mended = [replay.undo_discard(tx, one, actor=actor()).done for _, one in lines]
             done, chosen = sum(mended), len(mended)
-            after = lines[-1][0] if len(lines) == BATCH else None
+            after = lines[-1][0] if len(lines) == replay.BULK else None
         else:
             ids, after = job["ids"], None
             if job["all"]:
                 tx.plan_by_value()
                 wanted, before = filter_of(job["fields"]), job["after"]
-                ids, after = deliveries.ids(tx, wanted, parts.sources, before=before, limit=BATCH)
+                ids, after = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
             chosen = len(ids)
             done = len(replay.mend(tx, ids, job["verb"], actor=actor(), mark=mark))
         left = job["left"] + chosen - done
