@@ -9,12 +9,14 @@ import structlog
 
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
-from app.config.settings import Settings
+from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.intake.verify_and_map import Intake, source_problems
+from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
+from app.ledger.reading.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema, current_revision
@@ -148,6 +150,18 @@ def make_nudges(settings: Settings, timeout_seconds: float = 1.0) -> Nudges:
     if settings.redis_url is None:
         raise ConfigurationError("set REDIS_URL (`bridge up` starts an embedded Valkey by itself)")
     return Nudges(connect(settings.redis_url.get_secret_value(), timeout_seconds=timeout_seconds))
+
+
+def make_health(settings: Settings) -> Health:
+    """What judges whether everything works, for the dashboard and for `bridge doctor`. Raises ConfigurationError."""
+    sources = {}
+    for name, source in all_sources(settings.config, settings.config_path).items():
+        if settings.opens(name):
+            is_signed = source.signed and bool(settings.secrets_of(name))
+            variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if is_signed else 'PATH_TOKEN'}"
+            sources[name] = SourceFacts(source.title, variable, is_signed)
+    destinations = [destination.name for destination in destinations_of(settings)]
+    return Health(destinations, sources, settings.alerts, settings.hold_seconds)
 
 
 def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter]:

@@ -111,7 +111,7 @@ def test_a_worker_looks_out_only_where_there_is_somebody_to_tell(make_settings, 
 
 def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(bridge, ledger, make_settings):
     quiet = bridge("doctor")
-    assert "nobody is told of trouble: set ALERT_WEBHOOK_URL" in quiet.output
+    assert "alerts are off: set ALERT_WEBHOOK_URL" in quiet.output
     fine = bridge("doctor", ALERT_WEBHOOK_URL="https://hooks.example/secret")
     assert "alerts go to hooks.example" in fine.output
     assert "set PUBLIC_URL" in fine.output

@@ -112,7 +112,7 @@ def test_doctor_says_that_live_events_went_to_the_sandbox_until_they_are_sent(br
     assert "2 conversions of live Stripe events" in line
     assert "bridge replay --to main --since 2" in line
     (unset,) = doctor(bridge, DESTINATION_URL="", DESTINATION_TOKEN="")
-    assert "set DESTINATION_URL and DESTINATION_TOKEN, then" in unset
+    assert "Set DESTINATION_URL and DESTINATION_TOKEN, then" in unset
     since = line.split("--since ")[1].split("`")[0]
     assert bridge("replay", "--to", "main", "--since", since).exit_code == 0
     assert doctor(bridge) == []

@@ -339,6 +339,8 @@ refusals = Table(
     Column("source", String, primary_key=True),
     Column("reason", String, primary_key=True),
     Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger),
+    Column("last_at", BigInteger),
 )
 """Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
 

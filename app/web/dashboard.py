@@ -22,11 +22,8 @@ from app.web.auth import (
     same,
 )
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, sources
-from app.web.pages.overview import verdict
 from app.web.services import Parts, actor
 from app.web.throttle import Throttle, client_of
-
-__all__ = ["create_blueprint", "verdict"]
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from flask import Flask
 
 from app.alerts.thread import make_alarm
-from app.bootstrap import check_has_destination, make_intake, make_ledger, make_nudges, make_policy
+from app.bootstrap import check_has_destination, make_health, make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
@@ -74,6 +74,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         all_sources(settings.config, settings.config_path),
         destinations_of(settings),
         nudge,
+        make_health(settings),
     )
     app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (

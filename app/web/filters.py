@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request, session
 
 from app.errors import BridgeError
 from app.money import Money, amount_text
+from app.times import iso
 from app.web.masking import masked
 
 TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -21,7 +22,8 @@ DEEPEST_MESSAGE = 4
 
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    delivery), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room)."""
+    delivery), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room),
+    iso (of ms)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
@@ -30,6 +32,7 @@ def install(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(share, "share")
     blueprint.add_app_template_filter(said, "said")
     blueprint.add_app_template_filter(brief, "brief")
+    blueprint.add_app_template_filter(iso, "iso")
 
 
 def finish(response: Response) -> Response:

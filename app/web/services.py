@@ -11,6 +11,7 @@ from app.destinations.formats.base import Format
 from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
+from app.ledger.reading.problems import Health
 from app.ledger.recording.arrival import Policy
 from app.sources.base import Source
 
@@ -28,6 +29,7 @@ class Parts:
     sources: Mapping[str, Source]
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
+    health: Health
 
     def format(self, destination: str) -> Format | None:
         """The format of the destination of that name; None where it is not configured."""

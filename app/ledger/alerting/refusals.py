@@ -4,19 +4,33 @@ Only requests to configured sources are counted, and there are few reasons, so w
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from app.ledger.transaction import Tx
 
 HOUR_MS = 3_600_000
 
 
-def add_refusals(tx: Tx, counted: Mapping[tuple[str, str], int], now: int) -> None:
-    """Adds {(source, reason): how many} to the hour that `now` (ms) lies in. Not idempotent."""
+def add_refusals(
+    tx: Tx,
+    counted: Mapping[tuple[str, str], int],
+    now: int,
+    ages: Mapping[tuple[str, str], tuple[int, int]] | None = None,
+) -> None:
+    """Adds {(source, reason): how many} to the hour that `now` (ms) lies in. Not idempotent.
+
+    ages: how long before `now` (ms) the first and the last of them came; just now, unless given.
+    """
     hour = now // HOUR_MS * HOUR_MS
-    rows = [(source, reason, hour, count) for (source, reason), count in sorted(counted.items()) if count]
+    rows = []
+    for key, count in sorted(counted.items()):
+        first, last = (ages or {}).get(key, (0, 0))
+        if count:
+            rows.append((*key, hour, count, now - first, now - last))
     tx.run_many(
-        "INSERT INTO refusals (source, reason, hour, count) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (source, reason, hour) DO UPDATE SET count = refusals.count + excluded.count",
+        "INSERT INTO refusals (source, reason, hour, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (source, reason, hour) DO UPDATE SET count = refusals.count + excluded.count,"
+        " last_at = excluded.last_at",
         rows,
     )
 
@@ -32,3 +46,67 @@ def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[
         if names is None or source in found:
             found.setdefault(source, {})[reason] = int(count)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Refused requests of one source since the last one that was accepted."""
+
+    source: str
+    count: int
+    reasons: Mapping[str, int]
+    since: int
+    """When the first of them came (ms)."""
+
+
+def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
+    """For each source of `names` whose last request was refused: all that was refused since its last event and since the hour
+    of `since` (ms), the most frequent reason first."""
+    found = []
+    for name in names:
+        newest = "SELECT last_received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+        heard = tx.run(newest, name).scalar() or 0
+        rows = tx.run(
+            "SELECT reason, SUM(count), MIN(COALESCE(first_at, hour)) FROM refusals"
+            " WHERE source = ? AND hour >= ? AND COALESCE(last_at, hour) > ? GROUP BY reason ORDER BY 2 DESC, 1",
+            name,
+            since // HOUR_MS * HOUR_MS,
+            heard,
+        ).all()
+        if rows:
+            reasons = {reason: int(count) for reason, count, _ in rows}
+            began = max(min(int(first) for *_, first in rows), heard)
+            found.append(Streak(name, sum(reasons.values()), reasons, began))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What a remedy needs to know of a source. variable: what configures it."""
+
+    title: str
+    variable: str
+    is_signed: bool
+
+
+def refusal_name(reason: str, *, is_signed: bool) -> str:
+    """Why a request was refused, as people read it."""
+    if reason == "wrong":
+        return "wrong signature" if is_signed else "wrong token"
+    if reason == "missing":
+        return "no signature" if is_signed else "no token"
+    return reason
+
+
+def refusal_remedy(reason: str, source: SourceFacts) -> str:
+    """What to do about requests that are refused for this reason."""
+    title, variable = source.title, source.variable
+    if reason == "wrong" and source.is_signed:
+        return f"Check {variable}: it is not the secret that {title} signs with, or a proxy changes the body."
+    if reason == "missing" and source.is_signed:
+        return f"Turn on signing at {title}, with the secret of {variable}; or somebody else posts to this URL."
+    if reason in ("wrong", "missing"):
+        return f"Copy the URL with its token ({variable}) to {title} again."
+    if reason in ("too old", "in the future"):
+        return "Check the clock of this machine."
+    return f"Check what {title} sends: its body cannot be read (log line event.unreadable)."

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 
-from app.ledger.alerting.incidents import alarms
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters, stats
@@ -20,11 +19,8 @@ from app.web.services import Parts
 KEPT_SECONDS = 30.0
 LAST_SHOWN = 8
 REASONS_SHOWN = 5
-CONFLICTS_SHOWN_MS = 7 * 86_400_000
 DEAD = filters.Filter(statuses=("dead",))
 CHART_WIDTH, HALF_HEIGHT = 720, 56
-Link = tuple[str, dict[str, str], str]
-"""An endpoint, its arguments, and the words to click."""
 
 
 class Kept:
@@ -58,6 +54,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         span = span if span in lately.SPANS else "day"
         with look(ledger) as tx:
             found = stand(tx, names)
+            verdict = parts.health.verdict(tx, found)
             bars = traffic(tx, span, kept)
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
@@ -65,7 +62,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return render_template(
             "overview.html",
             stand=found,
-            verdict=verdict(found),
+            verdict=verdict,
             chart=chart(bars) | {"bar_seconds": lately.SPANS[span][0] / lately.SPANS[span][1]},
             span=span,
             spans=lately.SPANS,
@@ -79,23 +76,16 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 
 def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
-    """How things stand now. names: the destinations there are; `left` are others for which something still waits."""
-    brakes = stats.destinations(tx)
-    others = [one["name"] for one in brakes if one["name"] not in names]
-    left = {name: lately.waiting(tx, name) for name in others}
+    """How things stand now. names: the destinations there are."""
     oldest_id, oldest = lately.oldest_waiting(tx)
     return {
         **lately.counts(tx),
-        "counted_twice": lately.counted_twice(tx, tx.now() - CONFLICTS_SHOWN_MS),
-        "has_events": lately.has_events(tx),
         "oldest": oldest,
         "oldest_id": oldest_id,
         "oldest_seconds": lately.seconds_since(oldest, tx.now()),
         "timing": lately.timing(tx),
         "workers_alive": len(stats.workers_alive(tx)),
-        "destinations": [one for one in brakes if one["name"] in names],
-        "left": {name: count for name, count in left.items() if count},
-        "unsent_alerts": [one for one in alarms(tx) if one.problem],
+        "destinations": [one for one in stats.destinations(tx) if one["name"] in names],
     }
 
 
@@ -122,42 +112,3 @@ def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
         drawn.append({**one, **heights, "x": round(index * width, 2)})
     totals = {name: sum(one[name] for one in bars) for name in ("events", "delivered", "dead")}
     return {"bars": drawn, "width": round(width * 0.8, 2), "highest": highest, **totals}
-
-
-def verdict(found: dict[str, Any]) -> tuple[str, str, Link | None]:
-    """Is it working? (tone, one sentence, where to go on); tone is ok, warn or bad."""
-    paused = [d for d in found["destinations"] if d["paused_at"]]
-    if paused:
-        link: Link = ("dashboard.destination", {}, "Look at it, and resume.")
-        return "bad", f"Forwarding to {paused[0]['name']} is paused: {paused[0]['paused_reason']}.", link
-    if not found["workers_alive"]:
-        return "bad", "No worker is alive, so nothing is forwarded: start “bridge worker”.", None
-    tripped = [d for d in found["destinations"] if d["is_open"]]
-    if tripped:
-        name = tripped[0]["name"].capitalize()
-        text = f"{name} takes nothing just now. It is probed, and what waits goes out when it is back."
-        return "warn", text, None
-    dead, retrying = found["deliveries"]["dead"], found["deliveries"]["retrying"]
-    if dead:
-        link = ("dashboard.failed", {"status": "dead"}, "Look why, mend and replay.")
-        return "bad", f"{_count(dead, 'delivery has', 'deliveries have')} failed for good.", link
-    if retrying:
-        text = f"{_count(retrying, 'delivery', 'deliveries')} failed and will be tried again without your doing."
-        return "warn", text, ("dashboard.failed", {"status": "retrying"}, "Look why.")
-    twice = found["counted_twice"]
-    if twice:
-        what = _count(len(twice), "purchase was", "purchases were")
-        text = f"{what} sent twice in the last 7 days: two Sales turned out to be one."
-        return "warn", text, ("dashboard.event", {"event_id": twice[0]}, "See the latest.")
-    parked = found["events"]["parked"]
-    if parked:
-        text = f"{_count(parked, 'event lacks', 'events lack')} what a conversion needs; nothing else has failed."
-        return "warn", text, ("dashboard.events", {"outcome": "parked"}, "See what is missing.")
-    if not found["has_events"]:
-        return "ok", "Ready. Nothing has come in yet.", ("sources.index", {}, "Connect a source.")
-    return "ok", "Everything that came in was forwarded, or is on its way.", None
-
-
-def _count(number: int, one: str, many: str) -> str:
-    more = "+" if number >= lately.MOST else ""
-    return f"{number:,}{more} {one if number == 1 else many}"

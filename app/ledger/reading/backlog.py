@@ -1,0 +1,93 @@
+"""Problems that stand in the ledger as rows: deliveries and events that nobody takes care of, alerts, conflicts."""
+
+from collections.abc import Sequence
+
+from app.ledger.alerting.incidents import Alarm
+from app.ledger.reading import overview, stats
+from app.ledger.reading.overview import MOST
+from app.ledger.reading.problem import Problem, counted
+from app.ledger.transaction import Tx
+
+RECENT_MS = 7 * 86_400_000
+"""For this long a conflict between persons is listed."""
+
+
+def stranded(tx: Tx, names: Sequence[str]) -> list[Problem]:
+    found = []
+    for name in (row["name"] for row in stats.destinations(tx)):
+        count = 0 if name in names else overview.waiting(tx, name)
+        if count:
+            text = f"{counted(count, 'delivery waits', 'deliveries wait')} for {name}, which is no longer configured."
+            remedy = "Configure it again, or discard them."
+            path = f"/deliveries?destination={name}"
+            found.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count))
+    return found
+
+
+def unsent(open_alerts: Sequence[Alarm]) -> list[Problem]:
+    unsent = [alarm for alarm in open_alerts if alarm.problem]
+    if not unsent:
+        return []
+    text = f"{counted(len(unsent), 'alert', 'alerts')} could not be sent: {unsent[0].problem}."
+    remedy = "It is tried again; `bridge alert-test` tries it now."
+    began = min(alarm.began_at for alarm in unsent)
+    return [Problem("unsent alerts", "", "bad", text, remedy, "/", "Overview", began, len(unsent))]
+
+
+def dead(tx: Tx, count: int) -> list[Problem]:
+    if not count:
+        return []
+    text = f"{counted(count, 'delivery', 'deliveries')} failed permanently."
+    since = tx.run("SELECT MIN(dead_at) FROM deliveries WHERE status = 'dead'").scalar()
+    return [Problem("dead", "", "bad", text, "Review and replay.", "/failed?status=dead", "Failed deliveries", since, count,
+                    "`bridge deliveries --status dead` says why, `bridge replay --status dead` sends them again")]  # fmt: skip
+
+
+def retrying(tx: Tx, count: int) -> list[Problem]:
+    if not count:
+        return []
+    text = f"{counted(count, 'delivery', 'deliveries')} failed and will be retried automatically."
+    oldest = "SELECT created_at FROM deliveries WHERE status = 'retrying' ORDER BY id LIMIT 1"
+    since = tx.run(oldest).scalar()
+    return [Problem("retrying", "", "warn", text, "", "/failed?status=retrying", "See why", since, count)]
+
+
+def parked(tx: Tx, count: int) -> list[Problem]:
+    if not count:
+        return []
+    text = f"{counted(count, 'event is', 'events are')} parked: conversions that lack required data."
+    oldest = "SELECT received_at FROM events WHERE outcome = 'parked' ORDER BY id LIMIT 1"
+    since = tx.run(oldest).scalar()
+    remedy = "See what is missing, fix the mapping or the form, then reprocess them."
+    return [Problem("parked", "", "warn", text, remedy, "/events?outcome=parked", "Parked events", since, count,
+                    "`bridge replay --parked` reprocesses them")]  # fmt: skip
+
+
+def counted_twice(tx: Tx, now: int) -> list[Problem]:
+    """Purchases (or submissions) that were sent as two before an event showed them to be one."""
+    events = overview.counted_twice(tx, now - RECENT_MS)
+    if not events:
+        return []
+    what = counted(len(events), "purchase was", "purchases were")
+    text = f"{what} sent twice in the last 7 days: two Sales turned out to be one."
+    since = tx.run("SELECT received_at FROM events WHERE id = ?", events[-1]).scalar()
+    remedy = "Correct one of them at the destination."
+    return [
+        Problem("counted twice", "", "warn", text, remedy, f"/events/{events[0]}", "The latest one", since, len(events))
+    ]
+
+
+def conflicts(tx: Tx, now: int) -> list[Problem]:
+    newest = f"SELECT at, person_id FROM conflicts WHERE kind IS NULL ORDER BY id DESC LIMIT {MOST}"
+    recent = [row for row in tx.run(newest).all() if row[0] >= now - RECENT_MS]
+    if not recent:
+        return []
+    number = len(recent)
+    what = counted(number, "conflict", "conflicts")
+    text = f"{what} in the last 7 days: events that contradict what is known of a person or purchase."
+    person = next((row[1] for row in recent if row[1] is not None), None)
+    path = f"/persons/{person}" if person is not None else "/persons"
+    link = "The newest one" if person is not None else "Persons"
+    return [
+        Problem("conflicts", "", "warn", text, "Check which ids the source sends.", path, link, recent[-1][0], number)
+    ]

@@ -1,0 +1,50 @@
+"""One thing that is wrong, and the verdict over all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from app.ledger.reading.overview import MOST
+
+Level = Literal["bad", "warn", "note"]
+"""bad: conversions are not taken, not forwarded, or lost until somebody acts. warn: something needs a look. note: good to know;
+everything works."""
+LEVELS: tuple[Level, ...] = ("bad", "warn", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """text: a sentence; remedy: what to do; command: what does it on the command line; path: the page of the dashboard where to
+    go on, with the words of its link; since: ms."""
+
+    kind: str
+    subject: str
+    level: Level
+    text: str
+    remedy: str
+    path: str
+    link: str
+    since: int | None = None
+    count: int | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """level: of the worst problem; None where there is none of level bad or warn."""
+
+    level: Level | None
+    headline: str
+    problems: Sequence[Problem]
+
+
+def counted(number: int, one: str, many: str) -> str:
+    more = "+" if number >= MOST else ""
+    return f"{number:,}{more} {one if number == 1 else many}"
+
+
+def lasting(seconds: float) -> str:
+    for size, unit, name in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if seconds >= size:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,201 @@
+"""What is wrong now, worst first, each with since when, how many, what to do and where: one answer for the dashboard and for
+`bridge doctor`. Read only, by index and bounded.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.config.bridge_toml import AlertTable
+from app.config.destinations import MAIN, SANDBOX
+from app.ledger.alerting.conditions import Trouble, Watch, last_heard
+from app.ledger.alerting.incidents import alarms
+from app.ledger.alerting.refusals import SourceFacts, Streak, refusal_name, refusal_remedy, streaks
+from app.ledger.forwarding.breaker import destination_state
+from app.ledger.probe import late, overdue
+from app.ledger.reading import backlog, overview, stats
+from app.ledger.reading.problem import LEVELS, Level, Problem, Verdict, counted, lasting
+from app.ledger.reading.sandbox import live_conversions
+from app.ledger.transaction import Tx
+
+DAY_MS = 86_400_000
+KEPT_SECONDS = 60.0
+LIVE = ("conversion of live Stripe events", "conversions of live Stripe events")
+FEW_REFUSALS = 3
+"""So many refused in a row, with nothing accepted since, are listed for a source that worked before; of others one is."""
+SHARE_SAMPLE = 200
+"""Of so many of the newest deliveries of each destination, …"""
+SHARE_LISTED, LEAST_SHARED = 0.2, 10
+"""… this share, and at least this many, are unattributed before that is listed."""
+
+
+class Health:
+    """Judges by what is configured. Keep one for as long as you ask: it remembers how long silent sources usually pause."""
+
+    def __init__(
+        self, destinations: Sequence[str], sources: Mapping[str, SourceFacts], rules: AlertTable, hold_seconds: float
+    ) -> None:
+        watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
+        self._watch = Watch(watched, destinations, list(sources), hold_seconds)
+        self._destinations = destinations
+        self._sources = sources
+        self._rules = rules
+        self._hold_seconds = hold_seconds
+        self._live: tuple[float, tuple[int, int | None]] | None = None
+
+    def verdict(self, tx: Tx, counts: Mapping[str, Mapping[str, int]] | None = None) -> Verdict:
+        """counts: what overview.counts tells, where it is known already."""
+        problems = self.problems(tx, counts or overview.counts(tx))
+        worst = problems[0] if problems and problems[0].level != "note" else None
+        if worst is not None:
+            return Verdict(worst.level, worst.text, problems)
+        if not overview.has_events(tx):
+            return Verdict(None, "Ready. Nothing has come in yet.", problems)
+        return Verdict(None, "All caught up. Every accepted conversion is delivered or in flight.", problems)
+
+    def problems(self, tx: Tx, counts: Mapping[str, Mapping[str, int]]) -> list[Problem]:
+        """All of them, worst first."""
+        now = tx.now()
+        open_alerts = alarms(tx)
+        began = {alarm.topic: alarm.began_at for alarm in open_alerts if alarm.over_at is None}
+        found = [*self._nothing_configured(), *self._no_worker(tx, now)]
+        for trouble in self._watch.troubles(tx, now, began):
+            found.append(self._of_trouble(tx, trouble, began.get(trouble.topic)))
+        found += self._doubted(tx)
+        if not any(problem.kind == "no worker" for problem in found):
+            found += self._late(tx, now)
+        listed = {(problem.kind, problem.subject) for problem in found}
+        found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
+        found += self._live_in_sandbox(tx)
+        found += backlog.stranded(tx, self._destinations)
+        found += backlog.unsent(open_alerts)
+        found += backlog.dead(tx, counts["deliveries"]["dead"])
+        found += backlog.counted_twice(tx, now)
+        found += backlog.parked(tx, counts["events"]["parked"])
+        found += backlog.conflicts(tx, now)
+        found += backlog.retrying(tx, counts["deliveries"]["retrying"])
+        found += self._unattributed(tx)
+        return sorted(found, key=lambda problem: LEVELS.index(problem.level))  # stable: as they stand above
+
+    def _nothing_configured(self) -> list[Problem]:
+        if self._sources:
+            return []
+        text = "Nothing can come in: no source is configured."
+        remedy = "Set STRIPE_WEBHOOK_SECRET, or the secret of another source, and restart the bridge."
+        return [Problem("no source", "", "warn", text, remedy, "/sources", "Connect a source")]
+
+    def _no_worker(self, tx: Tx, now: int) -> list[Problem]:
+        if stats.workers_alive(tx, now):
+            return []
+        last = tx.run("SELECT MAX(heartbeat_at) FROM workers").scalar()
+        waiting = sum(overview.waiting(tx, name) for name in self._destinations)
+        queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
+        text = f"No worker is alive, so nothing is forwarded.{queued}"
+        remedy = "Start `bridge worker` (or `bridge up`)."
+        return [
+            Problem(
+                "no worker", "", "bad", text, remedy, "/deliveries?status=pending", "Queued deliveries", last, waiting
+            )
+        ]
+
+    def _of_trouble(self, tx: Tx, trouble: Trouble, began: int | None) -> Problem:
+        name, detail = trouble.subject, trouble.detail
+        if trouble.kind == "refused":
+            return self._refused(Streak(name, detail["count"], detail["reasons"], began or trouble.began_at), "bad")
+        if trouble.kind == "silent":
+            source = self._sources[name]
+            usual = lasting(detail["usual_seconds"])
+            text = f"{source.title} has sent nothing for longer than usual (its longest usual pause is {usual})."
+            remedy = f"Check that the webhook at {source.title} is still there and enabled."
+            return Problem("silent", name, "warn", text, remedy, "/sources", "Sources", trouble.began_at)
+        waiting = detail["waiting"]
+        queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
+        link = ("/destination", "Destination")
+        if trouble.kind == "paused":
+            return Problem("paused", name, "bad", *_paused(name, detail, queued), *link, trouble.began_at, waiting)
+        text = f"{name} is not responding.{queued}"
+        remedy = "Deliveries are tried one at a time; all of them go out once it recovers."
+        began = began or destination_state(tx, name).taken_at
+        is_long = began is not None and trouble.began_at - began >= self._rules.down_minutes * 60_000
+        return Problem("down", name, "bad" if is_long else "warn", text, remedy, *link, began, waiting)
+
+    def _late(self, tx: Tx, now: int) -> list[Problem]:
+        found = []
+        for name, seconds in overdue(tx, self._destinations, hold_seconds=self._hold_seconds, now=now):
+            waiting = overview.waiting(tx, name)
+            queued = counted(waiting, "delivery is", "deliveries are")
+            text = f"Deliveries to {name} are {late(seconds)} late, although a worker is alive. {queued} queued."
+            remedy = "Check the worker's log and Redis, or start more workers."
+            path, since = f"/deliveries?status=pending&destination={name}", now - seconds * 1000
+            found.append(Problem("late", name, "bad", text, remedy, path, "Queued deliveries", since, waiting))
+        return found
+
+    def _doubted(self, tx: Tx) -> list[Problem]:
+        found = []
+        for name in self._destinations:
+            state = destination_state(tx, name)
+            if state.is_doubted and state.paused_at is None and not state.is_open:
+                text = f"{name} refused the last deliveries as a whole."
+                remedy = "Deliveries are tried one at a time; forwarding pauses if it goes on refusing them."
+                since = state.refusals.doubted_at
+                found.append(Problem("doubted", name, "warn", text, remedy, "/destination", "Destination", since))
+        return found
+
+    def _streaks(self, tx: Tx, now: int) -> list[Streak]:
+        known = streaks(tx, self._sources, now - DAY_MS)
+        return [one for one in known if one.count >= FEW_REFUSALS or last_heard(tx, one.source) is None]
+
+    def _refused(self, streak: Streak, level: Level = "warn") -> Problem:
+        source = self._sources[streak.source]
+        named = [f"{refusal_name(reason, is_signed=source.is_signed)} ×{n:,}" for reason, n in streak.reasons.items()]
+        text = f"{source.title}: {counted(streak.count, 'request was', 'requests were')} refused ({', '.join(named)})."
+        remedy = refusal_remedy(next(iter(streak.reasons)), source)
+        return Problem("refused", streak.source, level, text, remedy, "/sources", "Sources", streak.since, streak.count)
+
+    def _live_in_sandbox(self, tx: Tx) -> list[Problem]:
+        """Real conversions that went to the bridge's own sandbox, since no destination was set. Bodies are read for it, so the
+        answer is kept for a while."""
+        if self._live is None or time.monotonic() - self._live[0] > KEPT_SECONDS:
+            self._live = (time.monotonic(), live_conversions(tx))
+        count, first = self._live[1]
+        if not count or first is None:
+            return []
+        text = f"{counted(count, *LIVE)} went to the bridge's own sandbox and nowhere else."
+        real = next((name for name in self._destinations if name != SANDBOX), None)
+        since = f"{datetime.fromtimestamp(first // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        command = f"`bridge replay --to {real or MAIN} --since {since}`"
+        remedy = (
+            "Send them to the real destination."
+            if real
+            else "Set DESTINATION_URL and DESTINATION_TOKEN, then send them there."
+        )
+        return [Problem("live in sandbox", "", "bad", text, remedy, f"/deliveries?destination={SANDBOX}", "Deliveries", first,
+                        count, command)]  # fmt: skip
+
+    def _unattributed(self, tx: Tx) -> list[Problem]:
+        found = []
+        statement = (
+            "SELECT status, COUNT(*) FROM (SELECT status FROM deliveries WHERE destination = ? AND status IN"
+            f" ('delivered', 'unattributed') ORDER BY id DESC LIMIT {SHARE_SAMPLE}) n GROUP BY status"
+        )
+        for name in self._destinations:
+            shares = {status: int(count) for status, count in tx.run(statement, name).all()}
+            count, total = shares.get("unattributed", 0), sum(shares.values())
+            if count >= LEAST_SHARED and count / total >= SHARE_LISTED:
+                share = f"{count / total:.0%} of the newest {total:,} conversions"
+                text = f"{name} attributes {share} to nobody: it knows no click or customer for them."
+                remedy = "Pass the click id to checkout sessions and forms."
+                path = f"/deliveries?status=unattributed&destination={name}"
+                found.append(
+                    Problem("unattributed", name, "note", text, remedy, path, "Unattributed deliveries", None, count)
+                )
+        return found
+
+
+def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str]:
+    if detail["by_hand"]:
+        return f"Forwarding to {name} is paused by hand.{queued}", "Resume it when it may go on."
+    reason = str(detail["reason"]).rstrip(".")
+    text = f"Forwarding to {name} is paused: {reason}.{queued}"
+    return text, "Fix its configuration and restart the bridge: forwarding resumes by itself."
