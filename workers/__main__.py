@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from typing import Any
 
 import click
@@ -27,6 +26,7 @@ from app.stack.processes import (
     STOP_MARGIN_SECONDS,
     STOP_SIGNALS,
     Machine,
+    StopFlag,
     end_if_orphaned,
     end_with_parent,
     keep_files_private,
@@ -55,7 +55,7 @@ class BridgeWorker(SimpleWorker):
     death_penalty_class = TimerDeathPenalty  # the job's senders are threads; an alarm signal would hit any system call
     max_connection_wait_time = LONGEST_PAUSE_SECONDS
 
-    def __init__(self, *args: Any, stop: threading.Event, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop_flag = stop
 
@@ -88,7 +88,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     nudges = make_nudges(settings)
     machine = this_machine()
     worker_id = _register(ledger, machine)
-    stop = threading.Event()
+    stop = StopFlag()
     forwarder = Forwarder(
         ledger,
         destinations,
@@ -153,7 +153,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         log.info("worker.stopped", worker=worker_id)
 
 
-def _work(settings: Settings, stop: threading.Event, current: list[BridgeWorker]) -> None:
+def _work(settings: Settings, stop: StopFlag, current: list[BridgeWorker]) -> None:
     """RQ's loop, begun again (under a fresh name) whenever Redis took it down."""
     assert settings.redis_url is not None
     pause = 0.1

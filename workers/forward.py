@@ -18,6 +18,7 @@ from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
+from app.stack.processes import StopFlag
 from workers.senders import EventLoop, SenderPool
 
 TURN_SECONDS = 0.01
@@ -42,7 +43,7 @@ class Forwarder:
         destinations: Sequence[Destination],
         schedule_seconds: tuple[float, ...],
         hold_seconds: float,
-        stop: threading.Event,
+        stop: StopFlag | threading.Event,
         concurrency: int | None = None,
         stop_seconds: float | None = None,
         *,
@@ -56,7 +57,10 @@ class Forwarder:
         self._stop = stop
         self._stop_seconds = default_stop_seconds(destinations) if stop_seconds is None else stop_seconds
         self._loop = EventLoop()
-        self._pools = [SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop) for d in destinations]
+        self._wake = threading.Event()
+        self._pools = [
+            SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop, self._wake) for d in destinations
+        ]
         self._claims = 0
         self._ready = False
         self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
@@ -118,7 +122,8 @@ class Forwarder:
                 idle_since = now
             elif now - idle_since > LINGER_SECONDS:
                 return made
-            time.sleep(TURN_SECONDS)
+            self._wake.wait(TURN_SECONDS)
+            self._wake.clear()
         return made + self._wind_down()
 
     def close(self) -> None:
@@ -132,7 +137,7 @@ class Forwarder:
         outcomes, unsent = self._pending(pool)
         self._unrecorded[pool.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
         rested = bool(outcomes) or time.monotonic() >= pool.rest_until
-        wants = rested and pool.free_slots() >= min(pool.concurrency, 8) and self._has_due(pool)
+        wants = rested and pool.wants_more and (bool(outcomes) or self._has_due(pool))
         if not outcomes and not unsent and not wants:
             return 0, bool(pool.open_tasks)
         self._claims += 1

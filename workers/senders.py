@@ -27,6 +27,12 @@ from app.ledger.forwarding.claims import Claimed
 from app.ledger.forwarding.outcomes import Outcome
 from workers.retry import due_after, retry_after
 
+AHEAD_SECONDS = 0.1
+"""So much work is claimed beyond what senders need until the next turn, at the rate at which the destination takes it."""
+MOST_AHEAD = 1000
+NOT_TAKEN = frozenset({"transient", "unknown", "unauthorized", "redirected"})
+STOPS_AFTER = 8
+"""Attempts in a row that were not taken, after which the rest goes back to the ledger, which decides how to go on."""
 LONGEST_KEPT = 16 * 1024
 """How much of an answer is kept beside its attempt, in characters."""
 
@@ -73,26 +79,47 @@ class SenderPool:
     """Sends to one destination, up to `concurrency` at once; a pool that hangs never delays another."""
 
     def __init__(
-        self, destination: Destination, schedule_seconds: tuple[float, ...], concurrency: int, loop: EventLoop
+        self,
+        destination: Destination,
+        schedule_seconds: tuple[float, ...],
+        concurrency: int,
+        loop: EventLoop,
+        wake: threading.Event | None = None,
     ) -> None:
+        """wake: set when there is enough to collect for a turn that does not wait for its time."""
         self.destination = destination
         self.concurrency = concurrency
         self._schedule = schedule_seconds
         self._loop = loop
+        self._wake = wake or threading.Event()
         self._client = DestinationClient(destination, loop.resolver)
         self._waiting: deque[Task] = deque()
         self._done: deque[tuple[Task, Outcome | None]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
         self._busy = 0
-        """How many senders have work. Both are touched by the loop's thread alone."""
+        """How many senders have work."""
+        self._refused = 0
+        """Attempts in a row that were not taken. These are touched by the loop's thread alone."""
+        self._pace = 0.0
+        self._collected_at = time.monotonic()
         self.open_tasks: dict[int, Task] = {}
         """Claimed and not yet collected, by delivery id. Touched by the job's thread alone."""
         self.rest_until = 0.0
         """Until when (monotonic) there is no use in claiming."""
 
+    @property
+    def window(self) -> int:
+        """How many may be claimed at once: enough that no sender waits for the next turn."""
+        return 2 * self.concurrency + min(int(self._pace * AHEAD_SECONDS), MOST_AHEAD)
+
     def free_slots(self) -> int:
-        """How many more may be claimed: enough that no sender waits for the next turn."""
-        return 2 * self.concurrency - len(self.open_tasks)
+        """How many more may be claimed."""
+        return self.window - len(self.open_tasks)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a claim is worth its while."""
+        return self.free_slots() >= max(min(self.concurrency, 8), self.window // 4)
 
     def submit(self, claimed: list[Claimed], send_before: float) -> None:
         if not claimed:
@@ -114,7 +141,15 @@ class SenderPool:
                 unsent.append(task.claimed)
             else:
                 outcomes.append(outcome)
+        self._measure(sum(1 for outcome in outcomes if outcome.result == "delivered"))
         return outcomes, unsent
+
+    def _measure(self, delivered: int) -> None:
+        now = time.monotonic()
+        seconds = max(now - self._collected_at, 0.001)
+        weight = min(seconds / AHEAD_SECONDS, 1.0)
+        self._pace += weight * (delivered / seconds - self._pace)
+        self._collected_at = now
 
     def withdraw(self) -> list[Claimed]:
         """Takes back what no sender has begun."""
@@ -146,6 +181,7 @@ class SenderPool:
     # -- on the loop
 
     def _start(self) -> None:
+        self._refused = 0
         for _ in range(min(len(self._waiting), self.concurrency - self._busy)):
             self._busy += 1
             sender = asyncio.get_running_loop().create_task(self._send_all())
@@ -159,8 +195,13 @@ class SenderPool:
             except IndexError:
                 self._busy -= 1
                 return
-            outcome = await self._attempt(task.claimed) if time.monotonic() <= task.send_before else None
+            outcome = None
+            if self._refused < STOPS_AFTER and time.monotonic() <= task.send_before:
+                outcome = await self._attempt(task.claimed)
+                self._refused = self._refused + 1 if outcome.result in NOT_TAKEN else 0
             self._done.append((task, outcome))
+            if len(self._done) >= max(8, self.window // 4) and not self._wake.is_set():
+                self._wake.set()
 
     def _end(self) -> None:
         for sender in self._senders:

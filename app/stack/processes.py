@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -92,6 +93,29 @@ def is_alive(pid: int, started: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class StopFlag:
+    """A flag that a signal handler may set at any moment. threading.Event is none: a handler that runs while the main thread is
+    inside of wait() finds the event's lock taken by that very thread, and waits for ever."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._reading, self._writing = os.pipe()
+
+    def set(self) -> None:
+        """Idempotent."""
+        if not self._is_set:
+            self._is_set = True
+            os.write(self._writing, b"1")
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Until it is set, or so many seconds are over. Returns whether it is set."""
+        select.select([self._reading], [], [], max(0.0, seconds))
+        return self._is_set
 
 
 def on_stop_signals(stop: Callable[[], object]) -> None:

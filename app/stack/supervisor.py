@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.stack.home import PIDS_FILE, RUN_FILE, replace_file, write_run_file
-from app.stack.processes import command, isolated, pid_started
+from app.stack.processes import StopFlag, command, isolated, pid_started
 
 LogFormat = Literal["text", "json"]
 Logs = tuple[str, LogFormat | None]
@@ -52,7 +51,7 @@ class Supervisor:
         self._logs = logs
         self._running = running
         self._parts: list[Part] = []
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         self._unwritten = True
         self._write_again_at = 0.0
 

@@ -1,6 +1,5 @@
 """An orderly stop: what is in flight is waited for, and nothing is sent twice because of it."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import requests
 
 from app.destinations.target import stop_seconds_of
 from app.errors import ConfigurationError
-from app.stack.supervisor import Supervisor, child
+from app.stack.supervisor import Supervisor
 from tests.conftest import PATIENCE_SECONDS, wait_for
-from tests.stack.test_up import Up
 from tests.support.scripted import ScriptedDestination
 from tests.support.stack_parts import Stack
+from tests.support.up import Up
 
 stack_alone = pytest.mark.stack
 
@@ -121,6 +120,27 @@ def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
     assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "stopped\n"
 
 
+def test_a_signal_that_comes_while_the_flag_is_waited_for_does_not_block():
+    """A worker that was asked to stop while it waited for Redis could hang for ever: threading.Event blocks here at once."""
+    code = (
+        "import signal\n"
+        "from app.stack.processes import StopFlag\n"
+        "count = 0\n"
+        "flag = StopFlag()\n"
+        "def stop(*_):\n"
+        "    global count\n"
+        "    count += 1\n"
+        "    flag.set()\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)\n"
+        "while count < 300:\n"
+        "    flag.wait(0.00001)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "assert flag.wait(0) and StopFlag().wait(0.01) is False\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)
+
+
 def test_workers_are_stopped_all_at_once(tmp_path):
     """Each of them may take STOP_SECONDS; one after the other they took that many times as long."""
     code = (
@@ -136,9 +156,12 @@ def test_workers_are_stopped_all_at_once(tmp_path):
     )
     supervisor = Supervisor(tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
-    environment = dict(os.environ)
-    supervisor.add("worker 1", lambda: child(["-c", code, str(one), str(two)], environment), PATIENCE_SECONDS)
-    supervisor.add("worker 2", lambda: child(["-c", code, str(two), str(one)], environment), PATIENCE_SECONDS)
+    supervisor.add(
+        "worker 1", lambda: subprocess.Popen([sys.executable, "-c", code, str(one), str(two)]), PATIENCE_SECONDS
+    )
+    supervisor.add(
+        "worker 2", lambda: subprocess.Popen([sys.executable, "-c", code, str(two), str(one)]), PATIENCE_SECONDS
+    )
     processes = [part.process for part in supervisor._parts]
     wait_for(lambda: Path(f"{one}.ready").exists() and Path(f"{two}.ready").exists())
     supervisor.stop()

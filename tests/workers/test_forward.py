@@ -279,6 +279,23 @@ def test_a_success_that_says_no_is_not_delivered(office, wire):
     assert error == "the destination answered with success false, so nothing was recorded"
 
 
+def test_what_was_claimed_ahead_goes_back_untried_when_the_destination_stops_taking_anything(office):
+    """A fast destination is claimed for ahead of its answers, and an outage must not spend an attempt of all of that."""
+    taken: list[str] = []
+
+    def answer(key: str, _before: int) -> str:
+        taken.append(key)
+        return "ok" if len(taken) <= 1500 else "500"
+
+    office.place.script = answer
+    office.add(3000)
+    office.work(schedule=(60.0,) * 5)
+    wait_for(lambda: office.state().is_open)
+    wait_for(lambda: office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)])
+    ((failed,),) = office.all("SELECT COUNT(*) FROM deliveries WHERE attempts > 0 AND status <> 'delivered'")
+    assert 8 <= failed <= 64, "a few rounds of what is in flight, and not the hundreds that were claimed"
+
+
 def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):
     text = f"refused: {TOKEN} ".encode() + b"x" * 200_000
     office.place.answers["refused"] = b"HTTP/1.1 400 Bad\r\nX-Echo: %s\r\nContent-Length: %d\r\n\r\n%s" % (
