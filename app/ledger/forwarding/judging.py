@@ -100,7 +100,7 @@ def judge(
             refusals = Refusals()
             if state.paused_token is not None:
                 end_pause(tx, destination, now=now)
-        if refusals != state.refusals or state.taken_print != token_print or taken_at - (state.taken_at or 0) > 1000:
+        if refusals != state.refusals or state.taken_print != token_print or taken_at > (state.taken_at or 0):
             tx.run(
                 "UPDATE destinations SET taken_at = ?, taken_print = ?, refused = ? WHERE name = ?",
                 *(taken_at, token_print, refusals.text() if refusals.ids else None, destination),
