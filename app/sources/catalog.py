@@ -1,8 +1,8 @@
 """All sources that are known here: the folders beside this file, those of other packages, and those of bridge.toml.
 
-A folder with a module `source` that has a SOURCE is one; nothing else needs to be told of it. Another package brings a source by an
-entry point of the group conversion_bridge.sources, which names such a folder or its SOURCE. The folder may also hold an example
-body (example.json, example.form.txt or example.multipart.txt).
+A folder is one that holds a module `source` with a SOURCE, or a source.toml, which says what a table of bridge.toml says.
+Another package brings a source by an entry point of the group conversion_bridge.sources, which names such a folder or its SOURCE.
+The folder may also hold an example body (example.json, example.form.txt or example.multipart.txt).
 """
 
 import pkgutil
@@ -23,7 +23,7 @@ from app.config.bridge_toml import LEAD_KEYS, deferred_leads
 from app.config.spelling import unknown_source
 from app.errors import ConfigurationError, UnknownSource
 from app.sources.base import Source
-from app.sources.custom import build
+from app.sources.custom import build, build_shipped
 from app.sources.forms.labels import words
 
 GROUP = "conversion_bridge.sources"
@@ -35,14 +35,19 @@ RESERVED = words(
 that is built in: it was written when there was none."""
 DESCRIBES = frozenset({"kind", "fields", "events", "signature"})
 FORM = "application/x-www-form-urlencoded"
+TABLE = "source.toml"
 ENDINGS = (".json", ".form.txt", ".multipart.txt")
 
 
 def _built_in() -> Iterator[tuple[Source, str]]:
     """Each source of this package, and the package that holds its files."""
     for module in pkgutil.iter_modules(app.sources.__path__, "app.sources."):
-        if module.ispkg and find_spec(f"{module.name}.source"):
+        if not module.ispkg:
+            continue
+        if find_spec(f"{module.name}.source"):
             yield import_module(f"{module.name}.source").SOURCE, module.name
+        elif (table := files(module.name) / TABLE).is_file():
+            yield build_shipped(module.name.rpartition(".")[2], table.read_text(encoding="utf-8")), module.name
 
 
 BUILT_IN: Mapping[str, tuple[Source, str]] = {source.name: (source, package) for source, package in _built_in()}

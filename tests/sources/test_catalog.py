@@ -103,7 +103,8 @@ def test_a_table_of_bridge_toml_cannot_take_the_name_of_an_installed_source(site
 
 def test_every_folder_with_a_source_is_found_and_nothing_else() -> None:
     folder = Path(catalog.__file__).parent
-    assert {path.parent.name for path in folder.glob("*/source.py")} == set(catalog.SOURCES)
+    described = (path for path in folder.glob("*/source.*") if path.suffix in (".py", ".toml"))
+    assert sorted(path.parent.name for path in described) == sorted(catalog.SOURCES)
     assert all(source.name == name for name, source in catalog.SOURCES.items())
 
 

@@ -506,3 +506,12 @@ def test_the_separator_of_pairs_is_configuration() -> None:
 def test_lists_of_events_are_checked(events: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         build("own", {"events": events})
+
+
+def test_a_lead_without_its_id_may_be_known_by_its_bytes() -> None:
+    body = json.dumps({"email": "ada@example.com", "page": "https://x.example/?clickId=clk_page"}).encode()
+    fields = {"submission_id": "id", "page": "page"}
+    parking, by_bytes = (build("own", {"fields": fields, **options}) for options in ({}, {"without_id": "bytes"}))
+    assert parking.map(Inbound(body, {}), Rules()).outcome == "parked"
+    mapped = by_bytes.map(Inbound(body, {}), Rules())
+    assert (mapped.outcome, mapped.who.click_id, mapped.keys[0][:7]) == ("lead", "clk_page", "sha256-")

@@ -9,7 +9,7 @@ from app.money import Money, currency_code
 from app.sources.bodies import json_in, read_body
 from app.sources.custom.plan import EVENT_NAMES, Body, Plan
 from app.sources.field_names import plain_name
-from app.sources.forms.generic_form import fields_from
+from app.sources.forms.generic_form import fields_from, page_parameters
 from app.sources.forms.labels import words
 from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.outcomes import event_id_of, ignored, refunded, sale
@@ -42,7 +42,7 @@ def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
         return event.refunded()
     if kind == "sale":
         return event.sale()
-    if "submission_id" in plan.picks and not identifier_of(event.find("submission_id")):
+    if "submission_id" in plan.picks and not plan.by_its_bytes and not identifier_of(event.find("submission_id")):
         return event.parked("it has no submission_id, so it could not be counted once")
     return event.lead()
 
@@ -64,6 +64,7 @@ class Event:
             body=inbound.body,
             occurred_at=_moment(self.find("occurred_at"), plan),
             fields=_fields_of_the_buyer(body) if self.about == "sale" else body.fields,
+            page=page_parameters(self.find("page")),
             form=title_of(self.find("form")),
             aliases=aliases_of(plan.name, *(self.find("person_ids") or ())),
         )
@@ -114,7 +115,7 @@ class Event:
         return self._of_a_lead("lead", "a form was submitted")
 
     def _of_a_lead(self, outcome: Literal["lead", "parked"], reason: str) -> Mapped:
-        view, has_event = self.view, self.plan.event is not None
+        view, has_event = self.view, self.plan.event is not None or self.plan.is_shipped
         metadata = {"source": self.plan.name, "form": view.form, "event": view.event if has_event else None}
         has_lead = self.about == "lead" and view.submission_id is not None
         made = Lead(view.submission_id or "", self._event_name(), metadata={k: v for k, v in metadata.items() if v})

@@ -27,6 +27,7 @@ COMMON_FIELDS = (
         "customer_id",
         "person_ids",
         "form",
+        "page",
     ),
 )
 SALE_FIELDS = (
@@ -38,7 +39,7 @@ OPTIONS_OF_FIELDS = {"occurred_at_unit": "occurred_at", "occurred_at_zone": "occ
 SEVERAL = ("aliases", "person_ids")
 """Fields of which every value counts, and not the first that is found."""
 OF_THE_TABLE = (
-    *("kind", "title", "signature", "events", "fields", "test", "event_name", "currency"),
+    *("kind", "title", "signature", "events", "fields", "test", "event_name", "currency", "without_id"),
     *("lead_mode", "verified_by"),
 )
 LISTS_OF_EVENTS: Mapping[str, "Kind"] = {"sales": "sale", "leads": "lead", "teach": "teach", "refunds": "refund"}
@@ -86,6 +87,10 @@ class Plan:
     zone: ZoneInfo | None
     amount_unit: Unit
     currency: str | None
+    by_its_bytes: bool
+    """A Lead without its configured submission_id is known by its bytes, and not parked."""
+    is_shipped: bool = False
+    """Its Leads name their event, as those of every built-in source do."""
 
 
 def read_plan(name: str, table: Mapping[str, Any], at: str) -> Plan:
@@ -127,6 +132,7 @@ def read_plan(name: str, table: Mapping[str, Any], at: str) -> Plan:
             fields, "amount_unit", ("major", "minor", "iso", "cents"), f"{at}.fields", default="major"
         ),  # type: ignore[arg-type]
         currency=currency_code(default_currency),
+        by_its_bytes=choice_in(table, "without_id", ("park", "bytes"), at, default="park") == "bytes",
     )
     if sells:
         _check_sale(plan, at)

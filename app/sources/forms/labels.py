@@ -33,7 +33,7 @@ FILLERS = words(
     "thanks great label no field fields required optional data contact contacts customer client lead person attendee invitee "
     "respondent applicant candidate visitor buyer billing input text short question q answer answers submission submissions "
     "value values response responses properties payload be can may we ask start let lets with for to in on get have know could "
-    "would like nice meet kindly below here mr mrs record user_metadata hidden variables json "
+    "would like nice meet kindly below here mr mrs record user_metadata hidden variables json named "
     "information info details personal legal participant member subscriber registrant i "
     "votre quel quelle est vous ton tu su sus tus cual cuál es como cómo wie ist ihr ihre dein deine der die das lautet il tuo "
     "suo seu qual é ваше ваша ваши как и et y und e o uw je is wat ja de del en och og și và"
@@ -42,7 +42,7 @@ PARTS: dict[frozenset[str], Part] = {
     words(spelling): part  # type: ignore[misc]
     for part, spellings in {
         "full": "name|full name|fullname|yourname|first last name|first last|full name first last|name surname|firstname lastname|"
-        "complete name|nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|"
+        "names|complete name|nom|nom complet|nom prénom|nom prenom|nombre completo|nombre apellido|nombre apellidos|nome completo|"
         "nome cognome|nome sobrenome|"
         "förnamn efternamn|för efternamn|fornavn etternavn|fornavn efternavn|etunimi sukunimi|"
         "vorname nachname|vor nachname|name vorname|voor achternaam|vor name|naam|volledige naam|имя фамилия|фио|imię nazwisko|"
