@@ -145,11 +145,13 @@ class Forwarder:
         room = pool.free_slots() if wants else 0
         seconds = claim_seconds(pool.destination)
 
+        recorded: list[Outcome] = []
+
         def work(tx: Tx) -> list[Claimed]:
             now = tx.now()
             destination = pool.destination
             told = _by_clock(outcomes, now)
-            finish(tx, destination.name, told, now=now, token_print=destination.token_print)
+            recorded[:] = finish(tx, destination.name, told, now=now, token_print=destination.token_print)
             give_back(tx, unsent)
             release(tx, self._doubtful)
             if not room:
@@ -177,7 +179,7 @@ class Forwarder:
         if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
-        for outcome in outcomes:
+        for outcome in recorded:
             _report(outcome, pool.destination.name)
         return len(outcomes), bool(claimed or pool.open_tasks or outcomes)
 

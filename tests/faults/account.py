@@ -99,7 +99,7 @@ def _rows(
     with ledger.read() as tx:
         condition, value = tx.among("d.dedupe_key", sorted(keys))
         found = tx.run(
-            "SELECT d.dedupe_key, d.status, d.attempts,"
+            "SELECT d.dedupe_key, d.status, (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id),"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.error = ?),"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown'),"
             " (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id AND a.result = 'unknown' AND a.duration_ms >= ?)"

@@ -5,6 +5,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import destination_state, resume
 from app.ledger.schema import upgrade
 from app.queue import connect
 from app.stack.listening import is_answering
@@ -21,7 +24,7 @@ from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
 from tests.support.postgres import Postgres
 from tests.support.scripted import ScriptedDestination
-from tests.support.stack_parts import Stack
+from tests.support.stack_parts import NAMESPACE, Stack, end_in_order
 
 TIMEOUT_SECONDS = 1.5
 """For one request to the destination."""
@@ -157,6 +160,31 @@ class Site:
         """The ledger's clock is set ahead or back; `mend` sets it right."""
         self.clock.set_ahead(self.dice.choice((1, -1)) * self.dice.choice((5, 90, 600, 3600)))
         time.sleep(self.dice.uniform(0.5, 0.9))
+
+    def move_destination(self) -> None:
+        """Everything is redirected until that pauses the destination; then it is back, and somebody resumes."""
+        script, self.destination.script = self.destination.script, lambda _key, _before: "redirect"
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self._is_paused() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.destination.script = script
+        assert self.stack.ledger.transact(lambda tx: resume(tx, "main", actor="faults")), "it was not paused"
+
+    def _is_paused(self) -> bool:
+        with suppress(LedgerUnavailable), self.stack.ledger.read() as tx:
+            return destination_state(tx, "main").paused_at is not None
+        return False
+
+    def add_namesake(self) -> None:
+        """A worker in a PID namespace of its own, under the same host name, works for a while and is stopped in order."""
+        command = [*NAMESPACE, sys.executable, "-m", "workers"]
+        log = self.stack.log
+        worker = subprocess.Popen(command, env=self.stack.environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            time.sleep(4)  # two sweeps of each
+            end_in_order(worker)
+        finally:
+            _end_group(worker.pid)
 
     def mend(self) -> None:
         """What does not become whole by itself, after a round."""

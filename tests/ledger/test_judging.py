@@ -134,6 +134,35 @@ def test_bad_ones_in_a_row_before_good_ones_pause_nothing(court):
     assert {court.statuses()[one] for one in bad} == {"dead"}
 
 
+def test_bad_ones_in_a_row_with_nothing_behind_them_wait_for_minutes_before_that_pauses(court):
+    court.add(1)
+    court.send()
+    bad = {court.add(n) for n in range(2, 8)}
+    began = court.now
+    while court.state().paused_at is None:
+        court.send(poison=bad)
+        court.now += SECOND
+        assert court.now - began < 30 * MINUTE
+    assert court.now - began > 2 * MINUTE
+    assert {court.statuses()[one] for one in bad} == {"pending"}
+
+
+def test_bad_ones_in_a_row_are_dead_once_another_one_is_taken(court):
+    court.add(1)
+    court.send()
+    bad = {court.add(n) for n in range(2, 8)}
+    for _ in range(40):
+        court.send(poison=bad)
+        court.now += SECOND
+    assert court.state().paused_at is None
+    good = court.add(99)
+    for _ in range(240):
+        court.send(poison=bad)
+        court.now += SECOND
+    assert court.statuses()[good] == "delivered"
+    assert {court.statuses()[one] for one in bad} == {"dead"}
+
+
 def test_what_was_refused_before_is_no_evidence_against_a_destination_that_took_others_since(court):
     court.prove()
     bad = {court.add(n) for n in range(1, 6)}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-FINAL = frozenset({"refused", "redirect"})
+FINAL = frozenset({"refused"})
 """Answers after which the bridge must not try again."""
 SILENT = frozenset({"half", "nothing", "reset", "hang", "drip"})
 """After these the bridge cannot know whether the request was taken."""

@@ -17,7 +17,7 @@ import requests
 
 from app.ledger.engine import Ledger
 from app.sources.stripe.source import SOURCE as STRIPE
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.diagnosis import LOGS
 from tests.support.ports import Port
 from tests.support.reaper import guard_process
@@ -48,6 +48,7 @@ class Stack:
         self.log = self.log_path.open("ab")
         LOGS.append(self.log_path)
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._within: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **os.environ,
             "BRIDGE_HOME": str(home),
@@ -81,6 +82,8 @@ class Stack:
         )
         guard_process(process.pid)
         self.processes.append(process)
+        if within:
+            self._within.append(process)
         if role == "web" and wait:
             self.wait_until_up()
         return process
@@ -111,7 +114,10 @@ class Stack:
 
     def close(self) -> None:
         for process in self.processes:
-            process.terminate()
+            if process in self._within:
+                end_in_order(process)
+            else:
+                process.terminate()
         for process in self.processes:
             try:
                 process.wait(15)
@@ -131,6 +137,16 @@ class Stack:
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/healthz", timeout=10).ok
         return False
+
+
+def end_in_order(process: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM for what was started within a NAMESPACE. The first process of one takes no notice before it has its handlers."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+    assert process.returncode is not None, "it does not end"
 
 
 def purchase(number: int | None = None) -> bytes:

@@ -33,6 +33,8 @@ REFUSED = ("unauthorized", "redirected")
 REFUSED_RETRY_SECONDS = (1, 5, 30, 120, 600, 1800)
 """When a refused delivery is tried again, by how often it was refused."""
 PAUSE_PROBES = 3
+PAUSE_REPEATS = 4
+"""So often the same ones are tried, over some three minutes, where the destination took others before and nothing new comes."""
 FRESH_MS = 60_000
 """What was taken no longer ago says that the destination is well."""
 CLOCK_TOLERANCE_MS = 500
@@ -58,7 +60,9 @@ def settle(
         return list(outcomes)
     taken_at = _taken_at(state, outcomes, token_print)
     earlier = _refused_before(tx, [o.claimed.id for o in refused])
-    several = len({*state.refusals.ids, *(o.claimed.id for o in refused)}) >= SEVERAL
+    known = {identity for identity, (_, before) in earlier.items() if taken_at is not None and taken_at >= before}
+    """Others were taken since these were refused."""
+    several = len({*state.refusals.ids, *(o.claimed.id for o in refused)} - known) >= SEVERAL
 
     def decide(outcome: "Outcome") -> "Outcome":
         if outcome.result not in REFUSED:
@@ -66,11 +70,12 @@ def settle(
         what = f"answered {outcome.status}"
         if location := _location(outcome):
             what += f", a redirect to {location}"
-        count, before = earlier.get(outcome.claimed.id, (0, 0))
+        identity = outcome.claimed.id
+        count, before = earlier.get(identity, (0, 0))
         if taken_at is None:
             alone = False
         elif count:  # since it was refused, others were taken; or shortly before, and nothing else was refused
-            alone = taken_at >= before or (not several and before - taken_at <= FRESH_MS)
+            alone = identity in known or (not several and before - taken_at <= FRESH_MS)
         else:
             alone = taken_at > outcome.started_at + outcome.duration_ms
         if alone:
@@ -123,19 +128,22 @@ def _judge_refusals(
     token: str,
 ) -> None:
     """Pauses where nothing was ever taken under this configuration and the answer is plain, or where several different deliveries
-    are refused, and further ones, tried singly, as well."""
+    are refused, and further ones, tried singly, as well, or the same ones for some minutes."""
     doubted_at = refusals.doubted_at
     probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
-    repeated = any(o.claimed.id in refusals.ids for o in probes)  # nothing is left that was not refused yet
+    fresh = [o for o in probes if o.claimed.id not in refusals.ids]
+    again = [o for o in probes if o.claimed.id in refusals.ids]  # nothing is left that was not refused yet
+    enough = max((count for count, _ in _refused_before(tx, [o.claimed.id for o in again]).values()), default=0)
+    lasts = bool(again) and (not is_proven or enough > PAUSE_REPEATS)
     plain = next((o for o in refused if o.status != 403), None)
     ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
-    if (plain and not is_proven) or repeated or refusals.probes + len(probes) >= PAUSE_PROBES:
+    if (plain and not is_proven) or lasts or refusals.probes + len(fresh) >= PAUSE_PROBES:
         reason = _reason(destination, plain or refused[0])
         pause_refused(tx, destination, reason, token, now=now)
     if doubted_at is None and len(ids) >= SEVERAL:
         doubted_at = now
     since = min(refusals.since if refusals.ids else refused[0].started_at, *(o.started_at for o in refused))
-    found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(probes))
+    found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(fresh))
     tx.run("UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
 
 

@@ -32,10 +32,11 @@ class Outcome:
     """What else the answer means, for people."""
 
 
-def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> None:
-    """Records outcomes, where their claim still stands, and what they say of the destination's health."""
+def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> list[Outcome]:
+    """Records outcomes, where their claim still stands, and what they say of the destination's health. Returns them as they were
+    recorded: one that was refused waits, or is dead for its own fault."""
     if not outcomes:
-        return
+        return []
     state = destination_state(tx, destination)
     outcomes = settle(tx, state, outcomes, now=now, token_print=token_print)
     tx.run_many(_FINISH, [_closing(outcome, now) for outcome in outcomes])
@@ -58,6 +59,7 @@ def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, t
     ]
     tx.insert(tables.attempts, ATTEMPT, rows)
     judge(tx, destination, state, outcomes, now=now, token_print=token_print)
+    return outcomes
 
 
 def _kept_waiting(outcome: Outcome) -> bool:
