@@ -75,6 +75,8 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry app workers
+	$(BIN)/vulture
 
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .

@@ -63,10 +63,6 @@ class TransientDeliveryError(DeliveryError):
     """Worth another attempt."""
 
 
-class PermanentDeliveryError(DeliveryError):
-    """No attempt will help until somebody changes something."""
-
-
 class LedgerError(BridgeError):
     """Something about the ledger."""
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import Unauthorized
 from app.ledger.alerting.incidents import alarms
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
-from app.ledger.reading.stats import Tallies, stats
+from app.ledger.reading.stats import CountCache, stats
 from app.web.probes import Probes
 
 DAY_MS = 86_400_000
@@ -22,12 +22,12 @@ class LedgerCollector(Collector):
     """What the ledger counts, read at each scrape."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._tallies = ledger, Tallies()
+        self._ledger, self._counts = ledger, CountCache()
 
     def collect(self) -> Iterator[Metric]:
         ledger = self._ledger
         with look(ledger) as tx:
-            found = stats(tx, self._tallies)
+            found = stats(tx, self._counts)
             refused = refusals(tx, None, tx.now() - DAY_MS)
             alerts = alarms(tx)
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cachetools import TTLCache
+
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
 from app.ledger.transaction import Tx
 from app.model import OUTCOMES, STATUSES
@@ -16,39 +18,38 @@ LARGE = 200_000
 KEPT_SECONDS = 15.0
 
 
-class Tallies:
-    """Safe to share between threads. Of two that ask at once, both may count."""
+class CountCache:
+    """Keeps counts of a large ledger. Safe to share between threads; of two that ask at once, both may count."""
 
     def __init__(self, *, large: int = LARGE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._large, self._clock = large, clock
-        self._kept: dict[str, tuple[float, dict[str, int]]] = {}
+        self._large = large
+        self._counts: TTLCache[str, dict[str, int]] = TTLCache(16, KEPT_SECONDS, clock)
         self._lock = threading.Lock()
 
     def get(self, name: str, count: Callable[[], dict[str, int]]) -> dict[str, int]:
-        """What count() told of `name` in the last KEPT_SECONDS, where that was much; else what it tells now."""
+        """What count() returned for `name` in the last KEPT_SECONDS, where that was a large number; else what it returns now."""
         with self._lock:
-            until, found = self._kept.get(name, (0.0, {}))
-        if until > self._clock():
-            return dict(found)
-        found = count()
-        if sum(found.values()) >= self._large:
-            with self._lock:
-                self._kept[name] = (self._clock() + KEPT_SECONDS, found)
-        return dict(found)
+            kept = self._counts.get(name)
+        if kept is None:
+            kept = count()
+            if sum(kept.values()) >= self._large:
+                with self._lock:
+                    self._counts[name] = kept
+        return dict(kept)
 
 
 ALIVE_SECONDS = 20
 """A worker whose heartbeat is older does not count as alive."""
 
 
-def stats(tx: Tx, tallies: Tallies | None = None) -> dict[str, Any]:
+def stats(tx: Tx, counts: CountCache | None = None) -> dict[str, Any]:
     """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes.
 
-    tallies: of one who asks often; counts of a large ledger may then be some seconds old.
+    counts: for a caller that asks often; counts of a large ledger may then be some seconds old.
     """
-    now, tallies = tx.now(), tallies or Tallies()
-    by_status = tallies.get("deliveries", lambda: _tally(tx, "deliveries", "status", STATUSES, "delivered"))
-    tally = tallies.get("events", lambda: _outcomes(tx))
+    now, counts = tx.now(), counts or CountCache()
+    by_status = counts.get("deliveries", lambda: _tally(tx, "deliveries", "status", STATUSES, "delivered"))
+    tally = counts.get("events", lambda: _outcomes(tx))
     by_outcome = {name: count for name, count in tally.items() if count}
     statement = "SELECT COALESCE(SUM(received_count - 1), 0) FROM events WHERE received_count > 1"
     repeats = tx.run(statement).scalar_one()

@@ -21,7 +21,6 @@ from app.sources.webhook import Webhook
 
 NAME = "lemonsqueezy"
 SCHEME = HmacScheme(header="X-Signature")
-INVOICES = "subscription-invoices"
 
 
 def read(inbound: Inbound, rules: Rules) -> Mapped:

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, jsonify
 
 from app.ledger.audit import audit as lines_of
 from app.ledger.engine import look
-from app.ledger.reading.stats import Tallies
+from app.ledger.reading.stats import CountCache
 from app.ledger.reading.stats import stats as stats_of
 from app.web.api import bulk, deliveries, destinations, events, persons, sources
 from app.web.api.openapi import document
@@ -17,7 +17,7 @@ RESOURCES = (events, deliveries, bulk, persons, sources, destinations)
 
 def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-    ledger, tallies = parts.ledger, Tallies()
+    ledger, counts = parts.ledger, CountCache()
 
     @blueprint.before_request
     def authorize() -> None:
@@ -30,7 +30,7 @@ def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     def stats() -> Response:
         only()
         with look(ledger) as tx:
-            return jsonify(stats_of(tx, tallies))
+            return jsonify(stats_of(tx, counts))
 
     @blueprint.get("/audit")
     def audit() -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from cachetools import TTLCache
 from flask import Blueprint, render_template, request
 
 from app.ledger.engine import look
@@ -23,28 +24,25 @@ DEAD = filters.Filter(statuses=("dead",))
 CHART_WIDTH, HALF_HEIGHT = 720, 56
 
 
-class Kept:
-    """Answers that may be half a minute old: those about hours that are over."""
+class AnswerCache:
+    """Answers that may be half a minute old: those about hours that are over. Safe to share between threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._answers: dict[Any, tuple[float, Any]] = {}
+        self._answers: TTLCache[Any, Any] = TTLCache(1024, KEPT_SECONDS, clock)
         self._lock = threading.Lock()
 
     def get(self, key: Any, ask: Callable[[], Any]) -> Any:
-        now = self._clock()
         with self._lock:
-            self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > now}
             kept = self._answers.get(key)
         if kept is None:
-            kept = (now + KEPT_SECONDS, ask())
+            kept = ask()
             with self._lock:
                 self._answers[key] = kept
-        return kept[1]
+        return kept
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger, kept = parts.ledger, Kept()
+    ledger, kept = parts.ledger, AnswerCache()
     names = [one.name for one in parts.destinations]
 
     @blueprint.get("/")
@@ -89,7 +87,7 @@ def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def traffic(tx: Tx, span: str, kept: Kept) -> list[dict[str, Any]]:
+def traffic(tx: Tx, span: str, kept: AnswerCache) -> list[dict[str, Any]]:
     """The bars of a chart."""
     seconds, count = lately.SPANS[span]
     starts = lately.bar_starts(tx.now(), seconds, count)
