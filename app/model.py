@@ -8,9 +8,10 @@ from typing import Any, Literal
 from app.money import Money
 
 Kind = Literal["sale", "lead"]
-Hold = Literal["none", "person", "details", "link", "purchase"]
+Hold = Literal["none", "person", "click", "details", "link", "purchase"]
 """What the first attempt of a conversion waits for, unless it is known already. person: an event that names the customer
-(STRIPE_HOLD, 20 s); details: another event of the same purchase, which may carry the click id or the customer id (20 s); link: the
+(STRIPE_HOLD, 20 s); click: an event of the same purchase that carries the click id, also where the customer id is known (20 s);
+details: another event of the same purchase, which may carry the click id or the customer id (20 s); link: the
 event that says which payment an invoice belongs to, since that payment may be counted already (20 s); purchase: an event that
 should be the Sale instead of this one (opt-in events, 90 s)."""
 Outcome = Literal["sale", "lead", "pending", "ignored", "parked", "duplicate"]

@@ -55,7 +55,9 @@ def test_an_invoice_whose_payment_is_known_does_not_wait_for_the_link(ledger):
     recorder.send_due()
     assert [status for _, status in recorder.deliveries()] == ["delivered"]
     w = world.World(old=False)
-    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual", metadata={"user_id": w.customer})))
+    recorder.take(
+        world.body("invoice.paid", w.invoice(4900, "manual", metadata={"user_id": w.customer, "clickId": w.click}))
+    )
     recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
     recorder.send_due()
     assert [status for _, status in recorder.deliveries()] == ["delivered", "delivered"]

@@ -199,27 +199,6 @@ def test_two_sent_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict
     assert w.invoice_id in reason
 
 
-def test_refunds_mark_their_sale_whichever_comes_first(ledger):
-    from app.ledger.reading.deliveries import marks
-
-    recorder = Recorder(ledger)
-    bought = world.one_off(old=False)
-    by_type = dict(bought.events)
-    charge = by_type["charge.succeeded"]
-    refund = {
-        "id": "re_1", "object": "refund", "amount": 900, "currency": "usd", "status": "succeeded",
-        "charge": charge["id"], "payment_intent": charge["payment_intent"], "created": world.CREATED,
-    }  # fmt: skip
-    recorder.take(world.body("refund.updated", refund))
-    recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
-    recorder.take(world.body("charge.refunded", {**charge, "amount_refunded": 4900, "refunded": True}, 5))
-    assert len(recorder.payloads("sale")) == 1
-    with ledger.read() as tx:
-        conversion = tx.run("SELECT conversion_id FROM deliveries").scalar_one()
-        found = marks(tx, conversion)
-    assert {(m["reference"], m["amount_minor"]) for m in found} == {("re_1", 900), (f"{charge['id']}:refunded", 4900)}
-
-
 def _delivery(ledger: Ledger) -> tuple[int, int, int]:
     with ledger.read() as tx:
         return tuple(tx.run("SELECT due_at, held, created_at FROM deliveries").one())  # type: ignore[return-value]

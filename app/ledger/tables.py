@@ -130,7 +130,8 @@ marks = Table(
     Column("at", BigInteger, nullable=False),
     Index("ix_marks_key", "key"),
 )
-"""Refunds and disputes, under every id they name: joined to their Sale through dedupe_keys, whichever of them came first."""
+"""Refunds and disputes, under every id they name: joined to their Sale through dedupe_keys, whichever of them came first. One whose
+reference is the id of a payment and `:refunded` has the sum of all refunds of that payment."""
 
 persons = Table(
     "persons",

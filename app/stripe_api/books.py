@@ -12,6 +12,7 @@ from app.model import Rules
 from app.money import Money, currency_code
 from app.sources.stripe import checkout, invoices, payments
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of, objects_of
+from app.sources.stripe.purchases import paid_of
 from app.stripe_api.client import StripeApi, StripeNotFound, StripeRefused
 
 LATE_SECONDS = 45 * 86400
@@ -132,7 +133,7 @@ def _read_invoice(invoice: JsonObject) -> Paid | None:
     if invoice.get("status") != "paid":
         return None
     paid_at = moment_of(object_of(invoice.get("status_transitions")).get("paid_at"))
-    return _read("invoice", invoice, invoice.get("amount_paid"), invoices.find_keys(invoice), paid_at)
+    return _read("invoice", invoice, paid_of(invoice), invoices.find_keys(invoice), paid_at)
 
 
 def _read_session(session: JsonObject) -> Paid | None:

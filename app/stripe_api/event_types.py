@@ -14,7 +14,9 @@ EVENTS = (
     "customer.updated",
     "customer.subscription.created",
     "charge.refunded",
+    "refund.created",
     "refund.updated",
+    "refund.failed",
     "charge.dispute.created",
     "charge.dispute.closed",
 )

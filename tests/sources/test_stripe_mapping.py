@@ -443,7 +443,7 @@ def test_session_and_first_invoice_bear_the_same_event_name() -> None:
 
 @pytest.mark.parametrize("billing_reason", ["subscription_create", "manual", None, ...])
 def test_an_invoice_that_a_session_may_still_name_is_held(billing_reason: object) -> None:
-    assert map_fixture("invoice_first_basil", billing_reason=billing_reason).hold == "person"
+    assert map_fixture("invoice_first_basil", billing_reason=billing_reason).hold == "click"
 
 
 @pytest.mark.parametrize("billing_reason", ["subscription_cycle", "subscription_update", "subscription_threshold"])
@@ -451,13 +451,39 @@ def test_a_renewal_is_not_held(billing_reason: str) -> None:
     assert map_fixture("invoice_first_basil", billing_reason=billing_reason).hold == "none"
 
 
-@pytest.mark.parametrize("metadata", [{"user_id": "u_1"}, {"clickId": "k_1"}])
-def test_an_invoice_that_names_its_person_is_not_held(metadata: Body) -> None:
+@pytest.mark.parametrize("metadata", [{"clickId": "k_1"}, {"clickId": "k_1", "user_id": "u_1"}])
+def test_an_invoice_with_a_click_id_is_not_held(metadata: Body) -> None:
     assert map_fixture("invoice_first_basil", metadata=metadata).hold == "none"
 
 
-def test_an_invoice_that_tells_no_amount_paid_is_ignored() -> None:
-    assert map_fixture("invoice_2016", amount_paid=...).outcome == "ignored"
+def test_an_invoice_with_a_user_id_and_no_click_id_waits_for_its_session() -> None:
+    assert map_fixture("invoice_first_basil", metadata={"user_id": "u_1"}).hold == "click"
+
+
+def test_a_trial_with_a_user_id_and_no_click_id_waits_for_its_session() -> None:
+    assert map_fixture("subscription_trialing", metadata={"user_id": "u_1"}).hold == "click"
+
+
+@pytest.mark.parametrize(("due", "outcome"), [(2900, "sale"), (0, "ignored"), (None, "ignored"), ("junk", "parked")])
+def test_an_old_invoice_without_amount_paid_was_paid_what_was_due(due: object, outcome: str) -> None:
+    """amount_due has the credit of the customer taken off; total does not."""
+    mapped = map_fixture("invoice_2016", amount_paid=..., amount_due=due, total=3500)
+    assert mapped.outcome == outcome
+    assert mapped.sale is None or mapped.sale.money == Money(2900, "USD")
+
+
+def test_an_old_invoice_without_amount_paid_may_say_by_its_status_that_it_was_paid() -> None:
+    assert map_fixture("invoice_2016", amount_paid=..., paid=..., status="paid").outcome == "sale"
+
+
+@pytest.mark.parametrize("changes", [{"paid": False}, {"paid": ...}, {"paid": True, "forgiven": True}])
+def test_an_old_invoice_that_was_closed_without_money_is_no_sale(changes: Body) -> None:
+    assert map_fixture("invoice_2016", amount_paid=..., **changes).outcome == "ignored"
+
+
+def test_an_old_invoice_without_amount_paid_is_net_of_tax_where_that_is_set() -> None:
+    mapped = map_fixture("invoice_2016", Rules(net_of_tax=True), amount_paid=..., total=2900, tax=400)
+    assert amount_of(mapped) == Money(2500, "USD")
 
 
 def test_an_invoice_without_an_id_is_parked() -> None:
@@ -672,7 +698,7 @@ def test_a_subscription_not_on_trial_is_ignored(status: object) -> None:
 
 
 def test_a_trial_that_names_nobody_is_held_for_its_session() -> None:
-    assert map_fixture("subscription_trialing").hold == "person"
+    assert map_fixture("subscription_trialing").hold == "click"
     assert map_fixture("subscription_trialing_with_a_click").hold == "none"
 
 

@@ -13,6 +13,7 @@ from app.ledger.engine import Ledger
 from app.ledger.reading import events, stats
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
+from app.ledger.reading.marks import adjustments
 from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.tables import LARGEST_ID
@@ -110,14 +111,18 @@ def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
 
 
 def marks(tx: Tx, conversion_id: int) -> list[dict[str, Any]]:
-    """Refunds and disputes of a conversion, oldest first; amounts in minor units."""
-    rows = tx.run(
-        "SELECT DISTINCT m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM marks m"
-        " JOIN dedupe_keys k ON k.key = m.key WHERE k.conversion_id = ? ORDER BY m.at, m.reference",
-        conversion_id,
-    )
-    names = ("reference", "kind", "status", "amount_minor", "currency", "at")
-    return [dict(zip(names, (*row[:5], iso(row[5])), strict=True)) for row in rows.all()]
+    """Refunds and disputes of a conversion, oldest first, each once; amounts in minor units."""
+    return [
+        {
+            "reference": one.reference,
+            "kind": one.kind,
+            "status": one.status,
+            "amount_minor": one.minor,
+            "currency": one.currency,
+            "at": iso(one.at),
+        }
+        for one in adjustments(tx, [conversion_id])
+    ]
 
 
 def deliveries_that_match(

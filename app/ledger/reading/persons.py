@@ -8,6 +8,7 @@ from typing import Any
 from app import times
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
+from app.ledger.reading.marks import adjustments
 from app.ledger.reading.search import find
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
@@ -214,17 +215,12 @@ def _name_renewals(steps: list[dict[str, Any]]) -> None:
 
 def _marks(tx: Tx, conversions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     """Refunds and disputes of these conversions, each once."""
-    condition, value = tx.among("k.conversion_id", list(conversions))
-    rows = tx.run(
-        "SELECT DISTINCT k.conversion_id, m.reference, m.kind, m.status, m.minor, m.currency, m.at FROM dedupe_keys k"
-        f" JOIN marks m ON m.key = k.key WHERE {condition}",
-        value,
-    ).all()
     steps = []
-    for conversion_id, reference, kind, status, minor, currency, at in sorted(rows):
-        text = f"{status}, of {conversions[conversion_id]['dedupe_key']}; it is shown and never sent"
-        step = _made(kind, at, text, tone="warn", amount=_amount(minor, currency), rank=2)
-        steps.append(step | {"key": reference, "of": conversions[conversion_id]["deliveries"]})
+    for one in adjustments(tx, list(conversions)):
+        sale = conversions[one.conversion_id]
+        text = f"{one.status}, of {sale['dedupe_key']}; it is shown and never sent"
+        step = _made(one.kind, one.at, text, tone="warn", amount=_amount(one.minor, one.currency), rank=2)
+        steps.append(step | {"key": one.reference, "of": sale["deliveries"]})
     return steps
 
 

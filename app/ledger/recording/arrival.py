@@ -56,6 +56,18 @@ class Conversion:
         return known or bool(self.facts.get("click_id"))
 
     @property
+    def has_click(self) -> bool:
+        """A click id is known of its person."""
+        person = self.person.survivor() if self.person is not None else None
+        return bool((person is not None and person.click_first) or self.facts.get("click_id"))
+
+    @property
+    def is_complete(self) -> bool:
+        """A click id and an explicit customer id are known: nothing is left that its session could tell."""
+        person = self.person.survivor() if self.person is not None else None
+        return self.has_click and person is not None and bool(person.explicit_id)
+
+    @property
     def settled_reason(self) -> str:
         """What to say of a parked event that wanted to count the same."""
         return f"another event counted it, as {self.dedupe_key}"

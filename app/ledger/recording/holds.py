@@ -10,7 +10,9 @@ def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
     if known is None:
         return wanted
     if wanted == "link":
-        return "person"
+        return "click"
+    if wanted == "click" and known.state == "pending":  # its session came, and said what it knows
+        return "none"
     if wanted == "details" and (known.facts.get("told") or known.hold == "purchase"):
         return "none"
     return wanted
@@ -20,7 +22,9 @@ def due_at(conversion: Conversion, policy: Policy, now: int) -> int:
     """Now, or after the hold where the event that it waits for may still come (ms)."""
     if conversion.hold == "purchase":
         return now + int(policy.purchase_hold_seconds * 1000)
-    if conversion.hold == "link" or (conversion.hold in ("person", "details") and not conversion.is_named):
+    lacks_person = conversion.hold in ("person", "details") and not conversion.is_named
+    lacks_click = conversion.hold == "click" and not conversion.has_click
+    if conversion.hold == "link" or lacks_person or lacks_click:
         return now + int(policy.person_hold_seconds * 1000)
     return now
 
@@ -29,8 +33,8 @@ def free(snapshot: Snapshot, conversion: Conversion, *, is_linked: bool, complet
     """Lets a held conversion go if it waited for this event. is_linked: the event says which payment is its; completes: no other
     event says more of its person."""
     if conversion.hold == "link" and is_linked:
-        conversion.hold = "person"  # its session, which names the person, may still come
-        goes = conversion.is_named
+        conversion.hold = "click"  # its session, which carries the click id, may still come
+        goes = conversion.has_click
     elif conversion.hold == "details" and completes:
         conversion.hold, goes = "none", True
     else:

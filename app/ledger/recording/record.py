@@ -195,7 +195,6 @@ class _Recording:
         if conversion is None:
             conversion = self.conversion = self._new_conversion("counted")
         else:
-            conversion.state = "counted"
             conversion.is_changed = not conversion.is_new
             conversion.event_id = self.event_id
             conversion.person = person
@@ -203,6 +202,7 @@ class _Recording:
                 if event_id != self.event_id:
                     self.snapshot.settle(event_id, conversion)
             self._take_facts(conversion)
+            conversion.state = "counted"
         self.snapshot.claim_keys(self.keys, conversion)
         self._settle_parked(conversion)
         conversion.deliver_at = due_at(conversion, self.policy, self.snapshot.now)

@@ -69,8 +69,10 @@ def _render(snapshot: Snapshot, rows: Sequence[Any], released: set[int]) -> None
         text, left_out = payload, omitted
         if route:
             text, left_out = snapshot.render(conversion, route)
-        is_named = conversion.hold == "details" and conversion.is_named
-        is_released = person_id in released and conversion.hold in ("none", "person")
+        is_named = (conversion.hold == "details" and conversion.is_named) or (
+            conversion.hold == "click" and conversion.is_complete
+        )
+        is_released = person_id in released and conversion.hold in ("none", "person", "click")
         goes = held and (conversion in snapshot.claimed or is_released or is_named)
         due = min(due_at, snapshot.now) if goes else due_at
         if (text, left_out, due) != (payload, omitted, due_at):

@@ -31,14 +31,13 @@ def map_subscription_created(event: StripeEvent) -> Mapped:
     who = who_of_subscription(event)
     if status != "trialing" or identifier is None:
         return event.ignore("a subscription that is not on trial: the money comes with invoice.paid", who=who)
-    is_unnamed = who.customer_id is None and who.click_id is None
     return event.answer(
         outcome="lead",
         reason="a trial started",
         who=who,
         keys=(identifier,),
         lead=Lead(identifier, "trial_started", metadata={"source": "stripe", "event": event.type}),
-        hold="person" if is_unnamed else "none",
+        hold="click" if who.click_id is None else "none",
     )
 
 

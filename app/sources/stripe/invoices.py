@@ -6,31 +6,35 @@ https://docs.stripe.com/changelog/basil/2025-03-31/adds-new-parent-field-to-invo
 Old and new paths are both read, whatever api_version says: one account can send both renderings.
 """
 
-from app.model import Mapped, Who
+from app.model import Hold, Mapped, Who
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, first_key, id_of, integer_of, moment_of, object_of, objects_of
 from app.sources.stripe.persons import metadata_of, name_person
-from app.sources.stripe.purchases import gather_keys, invoice_money, make_sale
+from app.sources.stripe.purchases import gather_keys, invoice_money, make_sale, paid_of
 
 NAMED_LATER = (None, "subscription_create", "manual")
-"""Billing reasons of invoices that Checkout makes: the session, which alone names the person, is still to come."""
+"""Billing reasons of invoices that Checkout makes: the session, which alone carries the click id, is still to come."""
 
 
 def map_paid(event: StripeEvent) -> Mapped:
     """invoice.paid and its twin invoice.payment_succeeded."""
-    invoice, paid = event.object, event.object.get("amount_paid")
+    invoice, paid = event.object, paid_of(event.object)
     if paid is None:
-        return event.ignore("the invoice tells no amount_paid (very old API)", who=who_of(event))
+        return event.ignore("the invoice does not say how much was paid", who=who_of(event))
     if integer_of(paid) == 0:
         return event.ignore("nothing was paid with this invoice: a trial, a credit or a coupon", who=who_of(event))
     keys, who = find_keys(invoice), who_of(event)
     if "invoice" not in event.rules.sale_events:
         return event.ignore("invoices are not among the Sale events (STRIPE_SALE_EVENTS)", who=who, keys=keys)
     billing_reason = invoice.get("billing_reason")
-    is_unnamed = who.customer_id is None and who.click_id is None
-    waits = is_unnamed and (billing_reason in NAMED_LATER or event.rules.looks_up_persons)
+    hold: Hold = "none"
     # A session of a single payment may have been counted by its pi_, which since basil invoice_payment.paid alone ties to this.
-    is_unlinked = subscription_of(invoice) is None and len(keys) == 1
+    if subscription_of(invoice) is None and len(keys) == 1:
+        hold = "link"
+    elif who.click_id is None and billing_reason in NAMED_LATER:
+        hold = "click"
+    elif who.click_id is None and who.customer_id is None and event.rules.looks_up_persons:
+        hold = "person"
     minor, currency = invoice_money(invoice, event.rules)
     return make_sale(
         event,
@@ -42,7 +46,7 @@ def map_paid(event: StripeEvent) -> Mapped:
         event_name="subscription_created" if billing_reason == "subscription_create" else "order_paid",
         lines=invoice.get("lines"),
         occurred_at=moment_of(object_of(invoice.get("status_transitions")).get("paid_at")),
-        hold="link" if is_unlinked else "person" if waits else "none",
+        hold=hold,
         completes_details=subscription_of(invoice) is not None,
     )
 

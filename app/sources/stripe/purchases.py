@@ -87,10 +87,23 @@ def session_money(session: JsonObject, rules: Rules) -> tuple[object, object]:
 def invoice_money(invoice: JsonObject, rules: Rules) -> tuple[object, object]:
     """(amount, currency) of an invoice, as sent and unchecked. Net of tax only where all of it was paid: the tax in a
     part, or in what a credit left over, is not told."""
-    paid, total = invoice.get("amount_paid"), integer_of(invoice.get("total"))
+    paid, total = paid_of(invoice), integer_of(invoice.get("total"))
     if rules.net_of_tax and total is not None and integer_of(paid) == total:
         return _untaxed(invoice, total), invoice.get("currency")
     return paid, invoice.get("currency")
+
+
+def paid_of(invoice: JsonObject) -> object:
+    """What was paid with an invoice, as sent and unchecked; None where it does not say.
+
+    Old renderings (2018 and before) have no amount_paid. There, amount_due is what was charged, with credit already taken off, and
+    `paid` says whether it was; a forgiven invoice was closed without money.
+    """
+    paid = invoice.get("amount_paid")
+    if paid is not None:
+        return paid
+    is_paid = invoice.get("paid") is True or invoice.get("status") == "paid"
+    return invoice.get("amount_due") if is_paid and invoice.get("forgiven") is not True else None
 
 
 def _untaxed(invoice: JsonObject, total: int) -> int:
