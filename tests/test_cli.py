@@ -591,10 +591,25 @@ def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp
     assert (home / "ledger.db").stat().st_size > 0
 
 
+SALES = (
+    *(
+        "stripe",
+        "paddle",
+        "lemonsqueezy",
+        "polar",
+        "dodo",
+        "shopify",
+        "woocommerce",
+        "razorpay",
+        "revenuecat",
+        "gumroad",
+    ),
+    *("creem", "whop", "chargebee"),
+)
 EVERY_SECRET = {
     f"{name.upper()}_{'WEBHOOK_SECRET' if source.signed else 'PATH_TOKEN'}": (
         f"whsec_{base64.b64encode(name.encode() * 8).decode()}"
-        if name in ("stripe", "clerk", "formbricks", "supabase")
+        if source.signed
         else f"secret-of-the-source-called-{name}"
     )
     for name, source in SOURCES.items()
@@ -616,7 +631,7 @@ def test_send_has_an_example_of_every_source_that_the_web_takes_as_a_conversion(
     here = {**settings, "PORT": str(server.server_port)}
     for name in SOURCES:
         told = bridge("send", name, "--duplicate", 2, **here).stdout
-        kind = "sale" if name == "stripe" else "lead"
+        kind = "sale" if name in SALES else "parked" if name == "surveymonkey" else "lead"
         assert re.findall(rf"^example {name}: 200 (\w+): ", told, re.MULTILINE) == [kind, "duplicate"], told
     server.shutdown()
     app.extensions["writer"].stop()

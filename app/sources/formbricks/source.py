@@ -137,6 +137,5 @@ SOURCE = Webhook(
     read,
     pings=is_test_of_the_endpoint,
     is_tested_before_setup=True,
-    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
     vectors=VECTORS,
 )

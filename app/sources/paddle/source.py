@@ -113,7 +113,6 @@ SOURCE = Webhook(
     "Paddle",
     SCHEME,
     read,
-    secret_prefix="pdl_ntf",  # noqa: S106 (how every secret begins)
     customer_prefix=CUSTOMER_PREFIX,
     vectors=VECTORS,
 )

@@ -100,6 +100,5 @@ SOURCE = Webhook(
     "Svix",
     Scheme(),
     read,
-    secret_prefix="whsec_",  # noqa: S106 (how every secret begins)
     vectors=VECTORS,
 )
