@@ -121,7 +121,7 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Adjustment:
     """A refund or dispute of a Sale: shown beside it, never sent. `reference` is unique to it (re_…, dp_…, ch_…)."""
 
     kind: Literal["refund", "dispute"]
@@ -150,7 +150,7 @@ class Mapped:
     keys: tuple[str, ...] = ()
     """Bare ids that name this purchase or submission, the one to send first: ("in_1", "pi_1", "cs_1") or ("tok_1",).
     A purchase is counted once whichever of them an event names."""
-    loose_keys: tuple[str, ...] = ()
+    weak_keys: tuple[str, ...] = ()
     """Those of `keys` that name it only where nothing contradicts: a purchase counted under another id of the same kind as the
     first of `keys` (in_1 beside in_2) is another one, whatever loose key they share."""
     gateway_keys: tuple[str, ...] = ()
@@ -164,23 +164,23 @@ class Mapped:
     """Further ids by which people look for this event: of a refund, of a subscription."""
     sale: Sale | None = None
     lead: Lead | None = None
-    mark: Mark | None = None
+    mark: Adjustment | None = None
     hold: Hold = "none"
     """May the first attempt wait, and for which event?"""
-    releases: bool = False
+    completes_identity: bool = False
     """This event names the person for good: a conversion of the same person that was held may go."""
-    links: bool = False
+    links_keys: bool = False
     """`keys` belong together although this event is no conversion (invoice_payment.paid)."""
     cancels: bool = False
     """The pending purchase of these keys will not be paid (async_payment_failed, expired). With `links`, one that is not known
     yet is remembered as such."""
-    verifies: bool = False
+    verifies_email: bool = False
     """It shows that the person's address is verified: the second event of a deferred Lead may go."""
     completes_details: bool = False
     """No other event of this purchase says more of its person: a conversion held for `details` may go."""
     about: Kind | None = None
     """What `keys` name where that does not follow from `lead`: an ignored event of a booking is about a Lead."""
-    teaches: bool = False
+    carries_identity: bool = False
     """`who` is worth remembering although this event is no conversion (customer.created names an e-mail)."""
 
     @property

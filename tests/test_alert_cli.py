@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.alerts.post import AlertUnsent, post
-from app.alerts.thread import make_alarm
+from app.alerts.thread import make_alert_thread
 from app.cli import main
 from app.config.proxies import Proxies
 from app.errors import ConfigurationError
@@ -105,8 +105,8 @@ def test_a_table_that_means_nothing_is_named_with_its_key(make_settings, config,
 
 @sqlite_alone
 def test_a_worker_looks_out_only_where_there_is_somebody_to_tell(make_settings, ledger):
-    assert make_alarm(make_settings(), ledger) is None
-    assert make_alarm(make_settings(ALERT_WEBHOOK_URL="https://hooks.example/x"), ledger) is not None
+    assert make_alert_thread(make_settings(), ledger) is None
+    assert make_alert_thread(make_settings(ALERT_WEBHOOK_URL="https://hooks.example/x"), ledger) is not None
 
 
 def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(bridge, ledger, make_settings):

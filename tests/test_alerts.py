@@ -1,4 +1,4 @@
-"""Alerts: each trouble is told once, whoever of many workers tells it, and once more when it is over."""
+"""Alerts: each condition is told once, whoever of many workers tells it, and once more when it is over."""
 
 import json
 import threading
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.alerts.thread import AlarmThread
+from app.alerts.thread import AlertThread
 from app.config.bridge_toml import AlertTable
 from app.config.proxies import Proxies
 from app.ledger import tables
-from app.ledger.alerting.conditions import Watch, usual_pause
-from app.ledger.alerting.incidents import alarms, claim_unsaid
+from app.ledger.alerting.conditions import Detector, usual_gap
+from app.ledger.alerting.incidents import claim_pending, open_incidents
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import breaker as forwarding_breaker
@@ -34,15 +34,15 @@ EVENT = ("id", "event_key", "source", "event_id", "event_type", "outcome", "reas
 
 
 class Fleet:
-    """Several workers' alarm threads on one ledger, each with connections of its own, and one clock."""
+    """Several workers' alert threads on one ledger, each with connections of its own, and one clock."""
 
     def __init__(self, url: str, webhook: str, size: int = 3, **rules: Any) -> None:
         self.now = START
         self.ledgers = [Ledger(url) for _ in range(size)]
         self.threads = [
-            AlarmThread(
+            AlertThread(
                 ledger,
-                Watch(AlertTable(**rules), ["main"], ["stripe", "tally"], HOLD_SECONDS),
+                Detector(AlertTable(**rules), ["main"], ["stripe", "tally"], HOLD_SECONDS),
                 webhook,
                 "https://bridge.example",
                 Proxies(None, {}),
@@ -245,7 +245,7 @@ def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(ledger, make_fl
     hear(ledger, working_weeks())
     last = one(ledger, "SELECT MAX(received_at) FROM events")[0]
     with ledger.read() as tx:
-        usual = usual_pause(tx, "stripe", HOUR_MS)
+        usual = usual_gap(tx, "stripe", HOUR_MS)
     assert usual == 60 * HOUR_MS + 10 * MINUTE  # a weekend: Friday 19:50 to Monday 8:00
     fleet.now = last + 2 * usual - 10 * MINUTE
     fleet.go(8)
@@ -289,7 +289,7 @@ def test_one_outage_of_its_own_does_not_make_a_long_pause_usual(ledger):
     times = [at for at in range(START - 28 * DAY, START, 10 * MINUTE) if not START - 9 * DAY < at < START - 5 * DAY]
     hear(ledger, times)
     with ledger.read() as tx:
-        assert usual_pause(tx, "stripe", HOUR_MS) == HOUR_MS
+        assert usual_gap(tx, "stripe", HOUR_MS) == HOUR_MS
 
 
 def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_again(ledger, make_fleet, webhook):
@@ -324,14 +324,14 @@ def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known
     tries = len(webhook.requests)
     assert 3 <= tries <= 12  # and less and less often
     with ledger.read() as tx:
-        (alarm,) = alarms(tx)
-    assert alarm.problem == "the alert webhook answered 500"
+        (alert,) = open_incidents(tx)
+    assert alert.problem == "the alert webhook answered 500"
     webhook.answer = lambda _request: (200, {}, b"ok")
     fleet.go(30)
     assert len(webhook.requests) == tries + 1
     with ledger.read() as tx:
-        (alarm,) = alarms(tx)
-    assert (alarm.problem, alarm.say) == (None, None)
+        (alert,) = open_incidents(tx)
+    assert (alert.problem, alert.say) == (None, None)
 
 
 def test_what_was_over_before_it_could_be_told_is_one_message(ledger, fleet, webhook):
@@ -355,7 +355,7 @@ def test_a_message_whose_worker_was_killed_is_sent_by_another(ledger, fleet, web
         fleet.now += 30_000
         fleet.threads[0].look()
     with ledger.write() as tx:
-        assert len(claim_unsaid(tx, "killed", fleet.now)) == 1
+        assert len(claim_pending(tx, "killed", fleet.now)) == 1
     fleet.go(0.5)
     assert texts(webhook) == []
     fleet.go(3)
@@ -425,16 +425,16 @@ def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(ledge
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
-    let_go, answered = threading.Event(), []
+    unblock_sales, answered = threading.Event(), []
 
     def answer_late(_request):
-        let_go.wait(9)
+        unblock_sales.wait(9)
         answered.append(True)
         return 200, {}, b"{}"
 
     webhook.answer = answer_late
-    thread = AlarmThread(
-        ledger, Watch(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None, Proxies(None, {})
+    thread = AlertThread(
+        ledger, Detector(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None, Proxies(None, {})
     )
     with ledger.read() as tx:
         die(ledger, range(1, 4), tx.now())
@@ -444,7 +444,7 @@ def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
     for _ in range(100):
         thread.ask()
     assert answered == []
-    let_go.set()
+    unblock_sales.set()
     assert "(dashboard: /failed?status=dead)" in texts(webhook)[0]
     wait_for(lambda: one(ledger, "SELECT told_at FROM alerts")[0])
     thread.stop()

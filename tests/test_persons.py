@@ -34,7 +34,7 @@ class Story:
         return self._record("stripe", n, who, outcome="sale", sale=Sale(f"in_{n}", Money(4900, "USD")))
 
     def taught(self, **who: Any) -> Receipt:
-        return self._record("stripe", next(numbers), who, outcome="ignored", teaches=True)
+        return self._record("stripe", next(numbers), who, outcome="ignored", carries_identity=True)
 
     def _record(self, source: str, n: int, who: dict[str, Any], **fields: Any) -> Receipt:
         own = (alias.rsplit(":", 1)[-1] for alias in who.get("aliases", ()))
@@ -208,11 +208,13 @@ def test_a_deferred_lead_is_followed_once_by_a_second_event_without_click_id_and
 def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
     story = Story(ledger, deferred=DEFERRED)
     story.lead(customer_id="user_1", click_id="clk_1")
-    receipt = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    receipt = story._record(
+        "typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True
+    )
     assert receipt.outcome == "lead"
     assert receipt.reason.startswith("the address is verified: the second event of lead:typeform:k")
     assert not receipt.reason.endswith(":verified")
-    again = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    again = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     assert again.outcome == "ignored"
     assert len(story.sent) == 2
 
@@ -220,7 +222,7 @@ def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
 def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
     story = Story(ledger, deferred=DEFERRED)
     n = next(numbers)
-    story._record("typeform", n, {"customer_id": "user_1"}, outcome="lead", lead=Lead(f"tok_{n}"), verifies=True)
+    story._record("typeform", n, {"customer_id": "user_1"}, outcome="lead", lead=Lead(f"tok_{n}"), verifies_email=True)
     assert "mode" not in story.sent[0]
     story.sale(customer_id="user_1")
     assert [p["event"] for p in story.sent] == ["lead", "sale"]
@@ -228,11 +230,11 @@ def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
 
 def test_a_verification_that_comes_before_its_sign_up_leaves_nothing_to_defer(ledger):
     story = Story(ledger, deferred=DEFERRED)
-    early = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    early = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     assert early.outcome == "ignored"
     assert "verified" in early.reason
     story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
-    story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     story.sale(email="ada@example.com")
     assert [p["event"] for p in story.sent] == ["lead", "sale"]
     assert "mode" not in story.sent[0]
@@ -251,7 +253,7 @@ def test_a_sale_that_comes_before_the_sign_up_verifies_it_too(ledger):
 @pytest.mark.parametrize("source", ["clerk", "stripe"])
 def test_what_verifies_nothing_leaves_a_lead_deferred(ledger, source):
     story = Story(ledger, deferred={"typeform": frozenset()})
-    story._record(source, next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies=True)
+    story._record(source, next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     story.sale(customer_id="user_1")
     story.lead(customer_id="user_1", email="ada@example.com")
     assert story.sent[1]["mode"] == "deferred"
@@ -295,7 +297,7 @@ def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
     story._record("calendly", next(numbers), {"email": "bob@example.com", "click_id": "clk_1"}, outcome="ignored")
     ledger = story.ledger
     with ledger.write() as tx:
-        assert persons_called(tx, "bob@example.com") == [], "it teaches nothing"
+        assert persons_called(tx, "bob@example.com") == [], "it carries_identity nothing"
         (person,) = persons_called(tx, "ada@example.com")
         assert forget(tx, person, actor="test").events == 3
         bodies = [bytes(body) for body in tx.run("SELECT body FROM events ORDER BY id").scalars()]

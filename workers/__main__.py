@@ -12,7 +12,7 @@ from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
-from app.alerts.thread import make_alarm
+from app.alerts.thread import make_alert_thread
 from app.bootstrap import check_configuration, check_has_destination, make_nudges, make_routes, start_ledger
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, stop_seconds_of
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 class BridgeWorker(SimpleWorker):
     """RQ's worker that runs its job in this process, and on SIGTERM lets the job see the stop flag."""
 
-    death_penalty_class = TimerDeathPenalty  # the job's senders are threads; an alarm signal would hit any system call
+    death_penalty_class = TimerDeathPenalty  # the job's senders are threads; an alert signal would hit any system call
     max_connection_wait_time = LONGEST_PAUSE_SECONDS
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
@@ -104,7 +104,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     forwarder.begin()
     install(forwarder, nudges.clear)
     names = [destination.name for destination in destinations]
-    helpers = [one for one in (make_lookups(settings, ledger), make_alarm(settings, ledger)) if one]
+    helpers = [one for one in (make_lookups(settings, ledger), make_alert_thread(settings, ledger)) if one]
 
     def ask() -> None:
         for helper in helpers:

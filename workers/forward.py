@@ -13,7 +13,7 @@ from app.destinations.target import STOP_MARGIN_SECONDS, Destination, default_st
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
-from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, release
+from app.ledger.forwarding.claims import Claimed, claim, drop_claims, has_due, return_unsent
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
@@ -152,8 +152,8 @@ class Forwarder:
             destination = pool.destination
             told = _by_clock(outcomes, now)
             recorded[:] = finish(tx, destination.name, told, now=now, token_print=destination.token_print)
-            give_back(tx, unsent)
-            release(tx, self._doubtful)
+            return_unsent(tx, unsent)
+            drop_claims(tx, self._doubtful)
             if not room:
                 return []
             found = claim(
@@ -226,8 +226,8 @@ class Forwarder:
             now, name = tx.now(), pool.destination.name
             told = _by_clock(outcomes, now)
             finish(tx, name, told, now=now, token_print=pool.destination.token_print)
-            give_back(tx, back)
-            release(tx, self._doubtful)
+            return_unsent(tx, back)
+            drop_claims(tx, self._doubtful)
 
         try:
             self._ledger.transact(work)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.ledger.alerting.incidents import Alarm
+from app.ledger.alerting.incidents import Incident
 from app.ledger.reading.overview import MOST
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
@@ -16,48 +16,48 @@ TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."
 PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
 
 
-def text_of(told: Sequence[Alarm], public_url: str | None, now: int) -> str:
-    """One message of all that is to be said, troubles first, each on a line of its own."""
-    lines = [_trouble(one, public_url, now) for one in told if one.say == "alert"]
+def text_of(told: Sequence[Incident], public_url: str | None, now: int) -> str:
+    """One message of all that is to be said, conditions first, each on a line of its own."""
+    lines = [_condition(one, public_url, now) for one in told if one.say == "alert"]
     over = [one for one in told if one.say == "over"]
     for incident in dict.fromkeys(one.incident for one in over):
         lines.append(_all_clear([one for one in over if one.incident == incident], public_url))
     return "\n".join(lines)
 
 
-def _trouble(alarm: Alarm, public_url: str | None, now: int) -> str:
-    past = f" It is over since {_time(alarm.over_at, now)}." if alarm.over_at is not None else ""
-    return f"\N{LARGE RED CIRCLE} {_sentence(alarm, now)}{past} {_link(alarm, public_url)}"
+def _condition(alert: Incident, public_url: str | None, now: int) -> str:
+    past = f" It is over since {_time(alert.over_at, now)}." if alert.over_at is not None else ""
+    return f"\N{LARGE RED CIRCLE} {_sentence(alert, now)}{past} {_link(alert, public_url)}"
 
 
-def _sentence(alarm: Alarm, now: int) -> str:
-    name, told, since = alarm.subject, alarm.detail, _time(alarm.began_at, now)
-    if alarm.kind == "dead":
+def _sentence(alert: Incident, now: int) -> str:
+    name, told, since = alert.subject, alert.detail, _time(alert.began_at, now)
+    if alert.kind == "dead":
         count = told["count"]
         what = "delivery to {} has" if count == 1 else "deliveries to {} have"
         return (
             f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(told['codes'])})."
         )
-    if alarm.kind == "paused":
+    if alert.kind == "paused":
         why = "by hand" if told["by_hand"] else "because it refuses our deliveries"
         reason = f": {told['reason']}" if told.get("reason") else ""
         return (
             f"Forwarding to {name} is paused {why} since {since}{reason}. {_number(told['waiting'])} deliveries wait."
         )
-    if alarm.kind == "down":
+    if alert.kind == "down":
         return (
             f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."
             f" {_number(told['waiting'])} deliveries wait."
         )
-    if alarm.kind == "late":
+    if alert.kind == "late":
         why = (
             "no worker is alive"
             if not told["workers"]
             else f"workers alive: {told['workers']}; they cannot keep up, or cannot reach Redis"
         )
         return f"Deliveries to {name} are late: {_number(told['waiting'])} wait, since {since} ({why})."
-    if alarm.kind == "silent":
-        usual, silent = told["usual_seconds"], (now - alarm.began_at) / 1000
+    if alert.kind == "silent":
+        usual, silent = told["usual_seconds"], (now - alert.began_at) / 1000
         return (
             f"Source {name} was last heard of {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
         )
@@ -65,7 +65,7 @@ def _sentence(alarm: Alarm, now: int) -> str:
     return f"{_number(told['count'])} requests of source {name} were refused in the last two hours ({reasons})."
 
 
-def _all_clear(parts: Sequence[Alarm], public_url: str | None) -> str:
+def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
     first = next((one for one in parts if one.topic == one.incident), parts[0])
     ended = max(one.over_at or 0 for one in parts)
     kinds = {one.kind for one in parts}
@@ -91,8 +91,8 @@ def _all_clear(parts: Sequence[Alarm], public_url: str | None) -> str:
     )
 
 
-def _link(alarm: Alarm, public_url: str | None) -> str:
-    path = PAGES.get(alarm.kind, "/sources")
+def _link(alert: Incident, public_url: str | None) -> str:
+    path = PAGES.get(alert.kind, "/sources")
     return f"{public_url}{path}" if public_url else f"(dashboard: {path})"
 
 

@@ -1,4 +1,4 @@
-"""A thread that looks for trouble and tells it: of every worker, and of every web process, which is there when no worker is.
+"""A thread that looks for conditions and reports them: of every worker, and of every web process, which is there when no worker is.
 
 Of all of them one looks each quarter of a minute, and one sends each message: who, the ledger decides. Nobody waits for it.
 """
@@ -17,7 +17,7 @@ from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.errors import LedgerUnavailable
 from app.ledger.alerting import incidents
-from app.ledger.alerting.conditions import Watch
+from app.ledger.alerting.conditions import Detector
 from app.ledger.engine import Ledger, look
 from app.ledger.transaction import Tx
 from app.sources.catalog import all_sources
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 30.0
 log = structlog.get_logger(__name__)
 
 
-class AlarmThread:
+class AlertThread:
     """Looks, and tells, now and then by itself and whenever asked. Nothing that fails there ends it, or harms anything else.
 
     clock: milliseconds by the database's clock, unless a test knows better.
@@ -38,21 +38,21 @@ class AlarmThread:
     def __init__(
         self,
         ledger: Ledger,
-        watch: Watch,
+        detector: Detector,
         url: str,
         public_url: str | None,
         proxies: Proxies,
         clock: Callable[[Tx], int] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._watch = watch
+        self._detector = detector
         self._url = url
         self._public_url = public_url
         self._proxies = proxies
         self._clock = clock or Tx.now
         self._asked = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="alarm", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="alert", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -74,10 +74,10 @@ class AlarmThread:
             is_due = incidents.round_is_due(tx, now, every_ms)
         if is_due and ledger.transact(lambda tx: incidents.take_round(tx, now, every_ms)):
             with look(ledger) as tx:
-                began = {one.topic: one.began_at for one in incidents.alarms(tx)}
-                troubles = self._watch.troubles(tx, now, began)
-            if troubles or began:
-                ledger.transact(lambda tx: incidents.settle(tx, troubles, self._watch.rules, now, now))
+                began = {one.topic: one.began_at for one in incidents.open_incidents(tx)}
+                conditions = self._detector.conditions(tx, now, began)
+            if conditions or began:
+                ledger.transact(lambda tx: incidents.reconcile(tx, conditions, self._detector.rules, now, now))
         self._tell()
 
     def _tell(self) -> None:
@@ -86,7 +86,7 @@ class AlarmThread:
             if not incidents.has_unsaid(tx, self._clock(tx)):
                 return
         began = time.monotonic()
-        claimed = ledger.transact(lambda tx: incidents.claim_unsaid(tx, token, self._clock(tx)))
+        claimed = ledger.transact(lambda tx: incidents.claim_pending(tx, token, self._clock(tx)))
         if not claimed or time.monotonic() - began > PATIENCE_SECONDS:
             return
         topics = [one.topic for one in claimed]
@@ -96,10 +96,10 @@ class AlarmThread:
             post(self._url, text, self._proxies)
         except AlertUnsent as error:
             tries, problem = max(one.tries for one in claimed) + 1, str(error)
-            ledger.transact(lambda tx: incidents.unsaid(tx, token, tries, problem, self._clock(tx)))
+            ledger.transact(lambda tx: incidents.mark_pending(tx, token, tries, problem, self._clock(tx)))
             log.error("alert.unsent", topics=topics, tries=tries, error=problem)
             return
-        ledger.transact(lambda tx: incidents.said(tx, claimed, token, self._clock(tx)))
+        ledger.transact(lambda tx: incidents.mark_sent(tx, claimed, token, self._clock(tx)))
         log.info("alert.sent", topics=topics)
 
     def _run(self) -> None:
@@ -113,14 +113,14 @@ class AlarmThread:
             except LedgerUnavailable as error:
                 log.warning("ledger.unavailable", error=str(error))
             except Exception as error:
-                log.error("alarm.broken", exc_info=error)
+                log.error("alert.broken", exc_info=error)
 
 
-def make_alarm(settings: Settings, ledger: Ledger) -> AlarmThread | None:
+def make_alert_thread(settings: Settings, ledger: Ledger) -> AlertThread | None:
     """Started by whoever gets it; None where no webhook for alerts is set. Raises ConfigurationError."""
     if settings.alert_url is None:
         return None
     sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
     destinations = [destination.name for destination in destinations_of(settings)]
-    watch = Watch(settings.alerts, destinations, sources, settings.hold_seconds)
-    return AlarmThread(ledger, watch, settings.alert_url, settings.public_url, settings.proxies)
+    detector = Detector(settings.alerts, destinations, sources, settings.hold_seconds)
+    return AlertThread(ledger, detector, settings.alert_url, settings.public_url, settings.proxies)

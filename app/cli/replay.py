@@ -12,7 +12,7 @@ from app.config.settings import Settings, load_settings
 from app.config.spelling import unknown_source
 from app.errors import DeliveryNotFound
 from app.intake.remap import remap_parked
-from app.ledger.actions.replay import REPLAYABLE, Mended, replay_all
+from app.ledger.actions.replay import REPLAYABLE, ActionResult, replay_all
 from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
@@ -123,7 +123,7 @@ def _moment(text: str | None, option: str) -> int | None:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def _send_again(ledger: Ledger, chosen: _Chosen) -> list[Mended]:
+def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
     if chosen.status:
         return replay_all(ledger, status=chosen.status, source=chosen.source, since=chosen.since, actor="cli")
     done = []
@@ -131,11 +131,11 @@ def _send_again(ledger: Ledger, chosen: _Chosen) -> list[Mended]:
         try:
             done.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=chosen.force)))  # type: ignore[misc]
         except DeliveryNotFound:
-            done.append(Mended(0, False, f"delivery {one} does not exist"))
+            done.append(ActionResult(0, False, f"delivery {one} does not exist"))
     return done
 
 
-def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> list[Mended]:
+def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> list[ActionResult]:
     routes = {route.name: route for route in make_routes(settings)}
     if name not in routes:
         raise click.UsageError(f"there is no destination called {name}; there are {', '.join(routes)}")
@@ -150,7 +150,7 @@ def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> 
     return send_selected(ledger, selection, target, actor="cli")
 
 
-def _show(done: list[Mended], *, all_skipped: bool) -> None:
+def _show(done: list[ActionResult], *, all_skipped: bool) -> None:
     skipped = [each for each in done if not each.done]
     shown = skipped if all_skipped else skipped[:MOST_LINES]
     for each in [each for each in done if each.done] + shown:

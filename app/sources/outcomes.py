@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from app.model import Lead, Mapped, Mark, Rules, Sale, Who
+from app.model import Adjustment, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
 from app.sources.parse import body_hash
 from app.sources.submission import Submission, who_of
@@ -38,11 +38,11 @@ def sale(
     if isinstance(money, str):
         return Mapped(outcome="parked", reason=money, **common)
     if money.minor <= 0:
-        teaches = bool(person.aliases)
+        carries_identity = bool(person.aliases)
         return Mapped(
             outcome="ignored",
             reason="no money was collected: the amount is zero or negative",
-            **{**common, "teaches": teaches},
+            **{**common, "carries_identity": carries_identity},
         )
     made = Sale(invoice_id or keys[0], money, order_id, event_name, metadata or {})
     return Mapped(outcome="sale", reason=reason, sale=made, **common)
@@ -81,7 +81,7 @@ def ignored(
     """Authentic, and not a conversion. What it says of its person is kept for the submission or payment that it is about.
 
     keys: ids of that payment; None: the submission's own. same_as: ids of what it replaces, which count once together with it.
-    who: instead of what `view` says. flags: of Mapped; `teaches` has the person remembered as well.
+    who: instead of what `view` says. flags: of Mapped; `carries_identity` has the person remembered as well.
     """
     if keys is None:
         flags.setdefault("about", "lead")
@@ -89,7 +89,7 @@ def ignored(
     else:
         envelope = _envelope(view)
     if keys and same_as:
-        flags["links"] = True
+        flags["links_keys"] = True
     person = who_of(view, rules or Rules()) if who is None else who
     return Mapped(outcome="ignored", reason=reason, keys=(*keys, *same_as), who=person, **envelope, **flags)
 
@@ -107,7 +107,7 @@ def refunded(
     of which the newest counts."""
     if reference is None or not keys or isinstance(money, str) or money.minor <= 0:
         return ignored(view, f"a {kind} is not sent, and this one does not say what it is of", keys=keys)
-    mark = Mark(kind, reference, money, status, view.occurred_at)
+    mark = Adjustment(kind, reference, money, status, view.occurred_at)
     return ignored(view, f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)
 
 

@@ -97,7 +97,7 @@ def remembered(view: Submission, reason: str, rules: Rules, *, keys: Keys = (), 
     """Ignored, and what it says of a person is kept for their next payment where it says two things at least."""
     who = who_of(view, rules)
     facts = sum(1 for fact in (who.email, who.customer_id, who.click_id) if fact) + len(who.aliases)
-    return ignored(view, reason, rules, keys=keys, teaches=facts > 1, **flags)
+    return ignored(view, reason, rules, keys=keys, carries_identity=facts > 1, **flags)
 
 
 def is_refused_test(source: str, rules: Rules, *marks: Any) -> bool:

@@ -19,7 +19,7 @@ import structlog
 
 from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
-from app.ledger.forwarding.unidentified import Nameless, claim_nameless, has_nameless, unclaim_nameless
+from app.ledger.forwarding.unidentified import Unidentified, claim_unidentified, has_unidentified, unclaim_unidentified
 from app.ledger.reading.by_key import known_events
 from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
@@ -122,20 +122,20 @@ class Lookups:
     def look(self) -> int:
         """Looks up for all that is held and nameless now; returns for how many deliveries something was asked.
 
-        Trouble at Stripe is logged, a refused key once; then it rests a while. Raises LedgerUnavailable.
+        Condition at Stripe is logged, a refused key once; then it rests a while. Raises LedgerUnavailable.
         """
         asked = 0
         while self._clock() >= self._rest_until:
             with self._ledger.read() as tx:
-                if not has_nameless(tx, self._source.name):
+                if not has_unidentified(tx, self._source.name):
                     break
-            claimed = self._ledger.transact(lambda tx: claim_nameless(tx, self._source.name, BATCH))
+            claimed = self._ledger.transact(lambda tx: claim_unidentified(tx, self._source.name, BATCH))
             if not claimed:
                 break
             asked += self._look_for(claimed)
         return asked
 
-    def _look_for(self, claimed: list[Nameless]) -> int:
+    def _look_for(self, claimed: list[Unidentified]) -> int:
         asked = 0
         for position, nameless in enumerate(claimed):
             try:
@@ -143,11 +143,11 @@ class Lookups:
             except StripeApiError as error:
                 self._report(error)
                 left = [each.delivery_id for each in claimed[position:]]
-                self._ledger.transact(lambda tx, left=left: unclaim_nameless(tx, left))  # type: ignore[misc]
+                self._ledger.transact(lambda tx, left=left: unclaim_unidentified(tx, left))  # type: ignore[misc]
                 break
         return asked
 
-    def _look_for_one(self, nameless: Nameless) -> bool:
+    def _look_for_one(self, nameless: Unidentified) -> bool:
         target = self._target_of(nameless)
         if target is None:
             return False
@@ -167,7 +167,7 @@ class Lookups:
         self._told.clear()
         return True
 
-    def _target_of(self, nameless: Nameless) -> Target | None:
+    def _target_of(self, nameless: Unidentified) -> Target | None:
         try:
             mapped = self._source.map(Inbound(nameless.body, {}), self._policy.rules)
         except MalformedEvent:  # its body was erased meanwhile
@@ -175,7 +175,7 @@ class Lookups:
         return target_of(mapped.who, mapped.account)
 
     def _arrival(self, target: Target, found: Found) -> Arrival:
-        """As an event that teaches. The delivery goes at once only where nothing is left to learn of its person; else the
+        """As an event that carries_identity. The delivery goes at once only where nothing is left to learn of its person; else the
         session that names the rest may still come, and the hold, which is short, runs on."""
         who, now = found.who, datetime.now(UTC)
         told = [name for name, value in (("click id", who.click_id), ("customer id", who.customer_id)) if value]
@@ -186,8 +186,8 @@ class Lookups:
             event_type=EVENT_TYPE,
             account=target.account,
             who=who,
-            teaches=True,
-            releases=_is_complete(who),
+            carries_identity=True,
+            completes_identity=_is_complete(who),
         )
         body = json.dumps({"object": "lookup", "id": target.event_id, "type": EVENT_TYPE, **found.objects})
         inbound = Inbound(body.encode(), {"content-type": "application/json"})

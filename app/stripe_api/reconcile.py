@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from app.ledger.engine import Ledger
-from app.ledger.reading.by_key import Standing, standings, unclaimed_events
+from app.ledger.reading.by_key import ConversionState, standings, unclaimed_events
 from app.model import Rules
 from app.sources.base import Source
 from app.sources.stripe.fields import id_of, object_of
@@ -118,17 +118,17 @@ class Reconciliation:
                 found = standings(tx, keys)
             for paid in batch:
                 known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
-                standing = min(known, key=lambda one: _STATES.index(one.state), default=None)
-                if standing is None or standing.state == "linked":
+                state = min(known, key=lambda one: _STATES.index(one.state), default=None)
+                if state is None or state.state == "linked":
                     if not books.belongs_to_listed(paid):
                         comparison.paid[paid.kind] += 1
                         unsold.append(paid)
                     continue
-                if standing.conversion_id in judged:  # a part of what was listed before
+                if state.conversion_id in judged:  # a part of what was listed before
                     continue
-                judged.add(standing.conversion_id)
+                judged.add(state.conversion_id)
                 comparison.paid[paid.kind] += 1
-                if (missing := _judge(paid, standing, self._destinations)) is None:
+                if (missing := _judge(paid, state, self._destinations)) is None:
                     comparison.delivered += 1
                 else:
                     comparison.missing.append(missing)
@@ -156,22 +156,22 @@ _STATES = ("counted", "pending", "released", "linked")
 """Of the conversions that own one of a purchase's keys the one that says most speaks for it."""
 
 
-def _judge(paid: Paid, standing: Standing, destinations: Sequence[str]) -> Missing | None:
+def _judge(paid: Paid, state: ConversionState, destinations: Sequence[str]) -> Missing | None:
     """None where the Sale is delivered."""
-    key = standing.dedupe_key
-    if standing.state == "pending":
+    key = state.dedupe_key
+    if state.state == "pending":
         return Missing(
             paid, "unpaid", "recorded as money promised: the event that says it was paid never came", dedupe_key=key
         )
-    if standing.state == "released":
+    if state.state == "released":
         return Missing(
             paid, "unpaid", "recorded as never paid: the event that says it was paid never came", dedupe_key=key
         )
-    here = [delivery for delivery in standing.deliveries if delivery[2] in destinations]
+    here = [delivery for delivery in state.deliveries if delivery[2] in destinations]
     if any(status == "delivered" for _, status, _, _ in here):
         return None
     if not here:
-        elsewhere = ", ".join(sorted({name for _, _, name, _ in standing.deliveries}))
+        elsewhere = ", ".join(sorted({name for _, _, name, _ in state.deliveries}))
         reason = f"it went to {elsewhere} alone" if elsewhere else "it was counted and has no delivery"
         return Missing(paid, "elsewhere", reason, dedupe_key=key)
     delivery_id, status, name, error = here[0]

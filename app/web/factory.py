@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from flask import Flask
 
-from app.alerts.thread import make_alarm
+from app.alerts.thread import make_alert_thread
 from app.bootstrap import check_has_destination, make_health, make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
@@ -116,7 +116,7 @@ def wsgi() -> Flask:
     configure_logs(settings.log_level, settings.log_format)
     check_has_destination(settings)
     application = create_app(settings)
-    alarm = make_alarm(settings, application.extensions["ledger"])
-    if alarm is not None:
-        alarm.start()
+    alert = make_alert_thread(settings, application.extensions["ledger"])
+    if alert is not None:
+        alert.start()
     return application

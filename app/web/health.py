@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import Unauthorized
 
-from app.ledger.alerting.incidents import alarms
+from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
 from app.ledger.reading.stats import CountCache, stats
@@ -29,7 +29,7 @@ class LedgerCollector(Collector):
         with look(ledger) as tx:
             found = stats(tx, self._counts)
             refused = refusals(tx, None, tx.now() - DAY_MS)
-            alerts = alarms(tx)
+            alerts = open_incidents(tx)
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
         for status, count in found["deliveries"].items():
             deliveries.add_metric([status], count)

@@ -510,12 +510,12 @@ class SlowResolver(Resolver):
 
     def __init__(self) -> None:
         super().__init__()
-        self.let_go = threading.Event()
+        self.unblock_sales = threading.Event()
         self.asked = 0
 
     def _ask(self, host, port, flags=0):
         self.asked += 1
-        self.let_go.wait(LONG_SECONDS)
+        self.unblock_sales.wait(LONG_SECONDS)
         return super()._ask(host, port, flags)
 
 
@@ -530,7 +530,7 @@ def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(lin
     text = "cannot connect: TimeoutError: the name localhost was not resolved in time"
     assert failures == [repr(TransientDeliveryError(text))] * 5
     assert resolver.asked == 1
-    resolver.let_go.set()
+    resolver.unblock_sales.set()
     wait_for(lambda: not resolver._running)
     line.client._client._timeout_seconds = LONG_SECONDS
     assert line.send("sale", b"{}", "k").status == 200

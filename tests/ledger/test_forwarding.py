@@ -1,4 +1,4 @@
-"""Claims, order, brakes and what outcomes leave behind, on both databases."""
+"""Claims, order, pauses and what outcomes leave behind, on both databases."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES, destination_state, ensure_destination
-from app.ledger.forwarding.claims import Claimed, claim, give_back, has_due, set_aside
+from app.ledger.forwarding.claims import Claimed, claim, defer_blocked, has_due, return_unsent
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
 
@@ -147,7 +147,7 @@ def test_giving_back_spends_no_attempt(bench):
     bench.add(1)
     claimed = bench.claim()
     with bench.ledger.write() as tx:
-        give_back(tx, claimed)
+        return_unsent(tx, claimed)
     assert bench.rows("status, claim, attempts") == [("pending", None, 0)]
     assert ids(bench.claim(token="1.2")) == [1]
 
@@ -246,11 +246,11 @@ def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for
     first = Claimed(tried, "1.1", "sale", "{}", f"sale:{tried}", 0, 0, NOW - 50, False)
     bench.finish([first], "unknown", due_at=FUTURE + 100_000, status=500, now=FUTURE - 10)
     with bench.ledger.write() as tx:
-        give_back(tx, [Claimed(4, "1.1", "sale", "{}", "sale:4", 0, 0, NOW, False)])
+        return_unsent(tx, [Claimed(4, "1.1", "sale", "{}", "sale:4", 0, 0, NOW, False)])
         tx.run("UPDATE destinations SET rate_next_at = ?, probe_at = ?", FUTURE, FUTURE)
     assert ids(bench.claim(now=FUTURE, limit=3, token="1.2")) == [1, 4, 5]
     with bench.ledger.write() as tx:
-        give_back(tx, [Claimed(i, "1.2", "sale", "{}", f"sale:{i}", 0, 0, NOW, False) for i in (1, 4)])
+        return_unsent(tx, [Claimed(i, "1.2", "sale", "{}", f"sale:{i}", 0, 0, NOW, False) for i in (1, 4)])
     for moved in (3, 0):
         with bench.ledger.write() as tx:
             assert set_back(tx, ["main"], now=NOW, longest_claim_ms=60_000) == moved
@@ -276,7 +276,7 @@ def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench):
 
     def put_aside(now: int = NOW) -> int:
         with bench.ledger.write() as tx:
-            return set_aside(tx, "main", now=now, hold_ms=HOLD)
+            return defer_blocked(tx, "main", now=now, hold_ms=HOLD)
 
     assert (put_aside(), put_aside()) == (50, 0), "once"
     assert [due for identity, due in bench.rows("id, due_at") if identity in held] == [NOW + 5000] * 50
@@ -292,6 +292,6 @@ def test_nothing_is_set_aside_for_longer_than_the_hold(bench):
     bench.add(7)
     bench.finish(bench.claim(limit=1), "unknown", due_at=NOW + 10 * HOLD, status=500)
     with bench.ledger.write() as tx:
-        assert set_aside(tx, "main", now=NOW, hold_ms=HOLD) == 1
+        assert defer_blocked(tx, "main", now=NOW, hold_ms=HOLD) == 1
     assert bench.rows("id, due_at") == [(lead, NOW + 10 * HOLD), (2, NOW + HOLD)]
     assert ids(bench.claim(now=NOW + HOLD)) == [2]

@@ -17,7 +17,7 @@ from app.ledger.actions.replay import discard, matching, replay
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import unidentified
 from app.ledger.forwarding.breaker import destination_state, ensure_destination
-from app.ledger.forwarding.claims import claim, due_since, give_back, has_due, release, set_aside
+from app.ledger.forwarding.claims import claim, defer_blocked, drop_claims, due_since, has_due, return_unsent
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import (
     claims_of,
@@ -216,14 +216,14 @@ def test_claiming_and_finishing_go_by_index(large):
                 )
             ]
             finish(tx, "main", outcomes, now=now, token_print="print")
-            give_back(tx, claimed[24:])
-            release(tx, ["1.1", "1.2"])
-            set_aside(tx, "main", now=now, hold_ms=900_000)
+            return_unsent(tx, claimed[24:])
+            drop_claims(tx, ["1.1", "1.2"])
+            defer_blocked(tx, "main", now=now, hold_ms=900_000)
         with large.write() as tx:
             tx.run("UPDATE destinations SET failures = 99")
             assert claim_all(tx, "1.3") != [], "a probe"
             assert claim_all(tx, "1.4") == [], "one at a time"
-            give_back(tx, [])
+            return_unsent(tx, [])
             tx.run("UPDATE destinations SET failures = 0")
             tx.run("UPDATE deliveries SET claim = NULL WHERE claim IS NOT NULL")
             destination_state(tx, "main")
@@ -243,8 +243,8 @@ def test_sweeping_goes_by_index(large):
         assert is_ahead(tx, "main", tx.now()), "what was taken over then is of a time to come"
         set_back(tx, ["main"], now=tx.now(), longest_claim_ms=50_000)
         stop_worker(tx, worker, later)
-        unidentified.has_nameless(tx, "stripe")
-        unidentified.claim_nameless(tx, "stripe", 10)
+        unidentified.has_unidentified(tx, "stripe")
+        unidentified.claim_unidentified(tx, "stripe", 10)
 
 
 LISTS: dict[str, Callable[[Tx], object]] = {
@@ -354,7 +354,7 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     with ledger.write() as tx:
         ensure_destination(tx, "main", "print")
         assert len(claim_all(tx, "1.1")) == 32
-        set_aside(tx, "main", now=tx.now(), hold_ms=900_000)
+        defer_blocked(tx, "main", now=tx.now(), hold_ms=900_000)
     ledger.close()
     _execute(postgres, "DROP DATABASE quiet WITH (FORCE)")
     assert set(used) == {"ix_deliveries_person_open"}

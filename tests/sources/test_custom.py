@@ -452,7 +452,7 @@ def test_one_source_sends_sales_leads_refunds_and_what_is_only_kept() -> None:
     known = billing(
         "customer.created", customer={"id": "c_1", "email": "ada@example.com"}, metadata={"clickId": "clk_1"}
     )
-    assert (known.outcome, known.teaches, known.who.email, known.who.click_id) == (
+    assert (known.outcome, known.carries_identity, known.who.email, known.who.click_id) == (
         "ignored",
         True,
         "ada@example.com",

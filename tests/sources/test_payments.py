@@ -148,7 +148,7 @@ def test_a_purchase_is_one_sale_in_every_order_and_repetition(ledger: Ledger, so
 def test_a_test_event_is_ignored_unless_it_is_allowed(source: str) -> None:
     inbound = inbound_of(source, TESTS[source])
     refused = SOURCES[source].map(inbound, Rules())
-    assert (refused.outcome, refused.teaches, refused.keys) == ("ignored", False, ())
+    assert (refused.outcome, refused.carries_identity, refused.keys) == ("ignored", False, ())
     assert f"{source.upper()}_ALLOW_TEST_EVENTS" in refused.reason
     assert SOURCES[source].map(inbound, Rules(test_events={source: True})).outcome == "sale"
 

@@ -104,7 +104,12 @@ def map_fixture_thin() -> Mapped:
 
 def test_a_test_event_is_ignored_and_teaches_nothing_unless_allowed() -> None:
     refused = map_fixture("checkout_livemode_false")
-    assert (refused.outcome, refused.teaches, refused.links, refused.keys) == ("ignored", False, False, ())
+    assert (refused.outcome, refused.carries_identity, refused.links_keys, refused.keys) == (
+        "ignored",
+        False,
+        False,
+        (),
+    )
     assert "STRIPE_ALLOW_TEST_EVENTS" in refused.reason
     assert map_fixture("checkout_livemode_false", Rules(accept_test_events=True)).outcome == "sale"
 
@@ -163,14 +168,14 @@ def test_the_subscription_of_an_invoice_is_found_in_its_lines_alone() -> None:
 
 def test_an_invoice_payment_links_intent_and_invoice_whatever_its_amount() -> None:
     mapped = map_fixture("invoice_payment_links_intent_and_invoice", amount_paid=None)
-    assert (mapped.outcome, mapped.links) == ("ignored", True)
+    assert (mapped.outcome, mapped.links_keys) == ("ignored", True)
     assert [key[:3] for key in mapped.keys] == ["in_", "pi_"]
     charged = map_fixture(
         "invoice_payment_links_intent_and_invoice", payment={"type": "charge", "charge": {"id": "ch_9"}}
     )
     assert charged.keys[1] == "ch_9"
     alone = map_fixture("invoice_payment_links_intent_and_invoice", payment=None)
-    assert (alone.links, len(alone.keys)) == (False, 1)
+    assert (alone.links_keys, len(alone.keys)) == (False, 1)
 
 
 def test_an_order_reference_is_a_prefix_and_never_sent() -> None:
@@ -180,7 +185,7 @@ def test_an_order_reference_is_a_prefix_and_never_sent() -> None:
     assert len(mapped.key_prefixes[0]) == 25
     assert full.startswith(mapped.key_prefixes[0])
     assert mapped.key_prefixes[0] not in mapped.keys
-    assert mapped.links
+    assert mapped.links_keys
 
 
 @pytest.mark.parametrize(
@@ -214,20 +219,20 @@ def test_a_delayed_payment_is_a_sale_when_it_has_come_and_pending_before(mode: s
     changes: dict[str, Any] = {"mode": mode, "invoice": "in_5"}
     assert map_fixture("checkout_unpaid", **changes).outcome == "pending"
     came = map_fixture("checkout_async_succeeded", **changes)
-    assert (came.outcome, came.releases) == ("sale", True)
+    assert (came.outcome, came.completes_identity) == ("sale", True)
     assert came.keys == map_fixture("checkout_unpaid", **changes).keys
 
 
 def test_a_pending_purchase_says_how_much_was_promised_and_teaches_who() -> None:
     mapped = map_fixture("checkout_unpaid")
     assert "199.99 EUR" in mapped.reason
-    assert (mapped.teaches, mapped.releases, mapped.who.click_id) == (True, True, "clk_slow")
+    assert (mapped.carries_identity, mapped.completes_identity, mapped.who.click_id) == (True, True, "clk_slow")
 
 
 @pytest.mark.parametrize(("name", "is_remembered"), [("checkout_async_failed", True), ("checkout_expired", False)])
 def test_a_failed_or_expired_session_cancels_what_was_pending(name: str, is_remembered: bool) -> None:
     mapped = map_fixture(name)
-    assert (mapped.outcome, mapped.cancels, mapped.links) == ("ignored", True, is_remembered)
+    assert (mapped.outcome, mapped.cancels, mapped.links_keys) == ("ignored", True, is_remembered)
     assert mapped.keys
 
 
@@ -273,7 +278,7 @@ def test_a_payment_put_off_is_no_sale_yet() -> None:
 def test_a_free_subscription_session_is_a_trial_start_keyed_by_its_subscription(status: str) -> None:
     mapped = map_fixture("checkout_trial", payment_status=status)
     assert mapped.lead is not None
-    assert (mapped.lead.event_name, mapped.releases, mapped.hold) == ("trial_started", True, "none")
+    assert (mapped.lead.event_name, mapped.completes_identity, mapped.hold) == ("trial_started", True, "none")
     assert mapped.keys == (mapped.lead.lead_id,)
     assert mapped.keys == map_fixture("subscription_trialing").keys
 
@@ -292,10 +297,10 @@ def test_a_full_coupon_of_a_rendering_without_details_is_told_by_the_subtotal(de
 
 
 def test_sessions_release_what_was_held_and_setup_sessions_do_not() -> None:
-    assert map_fixture("checkout_subscription").releases
-    assert map_fixture("checkout_subscription_2020_names_no_invoice").releases
-    assert not map_fixture("checkout_setup").releases
-    assert not map_fixture("invoice_first_basil").releases
+    assert map_fixture("checkout_subscription").completes_identity
+    assert map_fixture("checkout_subscription_2020_names_no_invoice").completes_identity
+    assert not map_fixture("checkout_setup").completes_identity
+    assert not map_fixture("invoice_first_basil").completes_identity
 
 
 @pytest.mark.parametrize(
@@ -308,7 +313,7 @@ def test_sessions_release_what_was_held_and_setup_sessions_do_not() -> None:
 )
 def test_what_is_not_among_the_sale_events_is_ignored_but_links_and_teaches(name: str, rules: Rules) -> None:
     mapped = map_fixture(name, rules)
-    assert (mapped.outcome, mapped.links, mapped.teaches) == ("ignored", True, True)
+    assert (mapped.outcome, mapped.links_keys, mapped.carries_identity) == ("ignored", True, True)
     assert "STRIPE_SALE_EVENTS" in mapped.reason
 
 
@@ -641,15 +646,15 @@ def test_the_email_of_an_intent_is_the_receipts_then_the_charges_then_the_metada
 )
 def test_an_ignored_twin_links_intent_and_charge_so_that_a_refund_of_the_charge_finds_the_sale(name: str) -> None:
     mapped = map_fixture(name)
-    assert (mapped.outcome, mapped.links) == ("ignored", True)
+    assert (mapped.outcome, mapped.links_keys) == ("ignored", True)
     assert [key[:3] for key in mapped.keys] == ["pi_", "ch_"]
 
 
 def test_a_twin_teaches_who_only_where_it_names_somebody() -> None:
-    assert map_fixture("charge_of_a_payment_intent").teaches
-    assert not map_fixture("payment_intent_of_a_session").teaches
-    assert map_fixture("payment_intent_of_a_session", receipt_email="a@example.com").teaches
-    assert map_fixture("payment_intent_of_a_session", metadata={"clickId": "k_1"}).teaches
+    assert map_fixture("charge_of_a_payment_intent").carries_identity
+    assert not map_fixture("payment_intent_of_a_session").carries_identity
+    assert map_fixture("payment_intent_of_a_session", receipt_email="a@example.com").carries_identity
+    assert map_fixture("payment_intent_of_a_session", metadata={"clickId": "k_1"}).carries_identity
 
 
 def test_a_bare_charge_is_a_sale_only_by_opting_in() -> None:
@@ -678,7 +683,7 @@ def test_a_charge_of_an_intent_or_an_invoice_is_never_a_sale() -> None:
 
 def test_a_customer_is_a_lead_only_with_a_click() -> None:
     plain = map_fixture("customer_created")
-    assert (plain.outcome, plain.teaches) == ("ignored", True)
+    assert (plain.outcome, plain.carries_identity) == ("ignored", True)
     mapped = map_fixture("customer_created", metadata={"clickId": "k_1"})
     assert mapped.lead is not None
     assert mapped.lead.event_name == "signed_up"
@@ -689,7 +694,7 @@ def test_created_and_updated_of_one_customer_share_their_key() -> None:
 
 
 def test_a_customer_with_nothing_to_say_teaches_nothing() -> None:
-    assert not map_fixture("customer_created", email=None).teaches
+    assert not map_fixture("customer_created", email=None).carries_identity
 
 
 @pytest.mark.parametrize("status", ["active", "incomplete", "past_due", None, 5])
@@ -703,8 +708,8 @@ def test_a_trial_that_names_nobody_is_held_for_its_session() -> None:
 
 
 def test_a_changed_subscription_teaches_its_metadata() -> None:
-    assert not map_fixture("subscription_trial_to_active").teaches
-    assert map_fixture("subscription_trial_to_active", metadata={"user_id": "u_1"}).teaches
+    assert not map_fixture("subscription_trial_to_active").carries_identity
+    assert map_fixture("subscription_trial_to_active", metadata={"user_id": "u_1"}).carries_identity
 
 
 # --- refunds and disputes

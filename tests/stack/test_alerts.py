@@ -15,10 +15,10 @@ pytestmark = pytest.mark.stack
 def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
     make_stack, make_purchase, destination, tmp_path
 ):
-    hook, let_go, answered = FakeDestination(), threading.Event(), []
+    hook, unblock_sales, answered = FakeDestination(), threading.Event(), []
 
     def answer_late(_request):
-        let_go.wait(9)  # a worker gives it ten seconds
+        unblock_sales.wait(9)  # a worker gives it ten seconds
         answered.append(True)
         return 200, {}, b"{}"
 
@@ -37,7 +37,7 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
         stack.post(make_purchase())  # while the hook takes its time
         wait_for(lambda: stack.counts().get("delivered") == 1)
         assert answered == []
-        let_go.set()
+        unblock_sales.set()
         time.sleep(6)
         (told,) = [request["json"]["text"] for request in hook.requests]
         assert "150 deliveries to main have failed for good" in told

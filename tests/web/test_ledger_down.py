@@ -24,7 +24,7 @@ def take_away(ledger: Ledger, url: str) -> None:
         execute_beside(url, f"ALTER DATABASE {name} RENAME TO {name}_away")
 
 
-def give_back(ledger: Ledger, url: str) -> None:
+def return_unsent(ledger: Ledger, url: str) -> None:
     if not ledger.is_sqlite:
         name = make_url(url).database
         execute_beside(url, f"ALTER DATABASE {name}_away RENAME TO {name}")
@@ -35,7 +35,7 @@ def down(app: Flask, ledger: Ledger, ledger_url: str, browser: Browser) -> Itera
     """An app whose ledger went away after somebody had logged in."""
     take_away(ledger, ledger_url)
     yield app
-    give_back(ledger, ledger_url)
+    return_unsent(ledger, ledger_url)
 
 
 def traces_of(url: str) -> list[str]:

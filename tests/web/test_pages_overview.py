@@ -1,4 +1,4 @@
-"""The other pages: the overview, the destination's brakes, test events, the audit log, downloads, sessions, live parts."""
+"""The other pages: the overview, the destination's pauses, test events, the audit log, downloads, sessions, live parts."""
 
 import csv
 import html

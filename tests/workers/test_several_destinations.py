@@ -1,4 +1,4 @@
-"""Several destinations in one worker: each has its own senders, brakes and budget in flight."""
+"""Several destinations in one worker: each has its own senders, pauses and budget in flight."""
 
 import threading
 import time

@@ -7,7 +7,7 @@ from typing import Any
 from app.destinations.formats.base import Format
 from app.errors import DeliveryNotFound
 from app.ledger import tables
-from app.ledger.actions.replay import BLANK_PAYLOAD, Mended
+from app.ledger.actions.replay import BLANK_PAYLOAD, ActionResult
 from app.ledger.audit import note
 from app.ledger.transaction import Tx
 
@@ -57,7 +57,7 @@ def problem_of(wire: Format | None, delivery: dict[str, Any], text: str) -> str 
     return "nothing was changed" if after == before else None
 
 
-def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
+def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionResult:
     """Takes `text` (checked by problem_of) as the payload, and makes the delivery due now under the next edit's key.
 
     The audit log keeps who, when and which fields; not their values, which may be a person's. Raises DeliveryNotFound.
@@ -70,7 +70,7 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
     status, claim, key, kept = row
     reason = why_not_editable(tx, delivery | {"status": status, "sending": claim is not None})
     if reason is not None or kept == BLANK_PAYLOAD:
-        return Mended(identity, False, f"{reason or 'its person was forgotten'}: left alone")
+        return ActionResult(identity, False, f"{reason or 'its person was forgotten'}: left alone")
     before, after = json.loads(kept), json.loads(text)
     found = _EDIT.match(key)
     first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)
@@ -85,4 +85,4 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> Mended:
     )
     fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     note(tx, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
-    return Mended(identity, True, f"it goes out as edited, under the Idempotency-Key of edit {number}")
+    return ActionResult(identity, True, f"it goes out as edited, under the Idempotency-Key of edit {number}")

@@ -10,7 +10,7 @@ from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
-from app.ledger.forwarding.claims import let_go
+from app.ledger.forwarding.claims import unblock_sales
 from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard"]
@@ -31,7 +31,7 @@ BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class ActionResult:
     """What became of one delivery's request, in words for whoever asked."""
 
     delivery_id: int
@@ -39,7 +39,7 @@ class Mended:
     message: str
 
 
-def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mended:
+def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> ActionResult:
     """Makes a delivery due now. Dead or discarded: pending, with the schedule afresh; open: due now; delivered: only by force.
 
     One that is being sent is left alone. Raises DeliveryNotFound. Doing it twice is harmless.
@@ -55,11 +55,13 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mend
         raise DeliveryNotFound(delivery_id)
     status, claim, payload = row
     if claim is not None:
-        return Mended(delivery_id, False, "it is being sent just now: left alone")
+        return ActionResult(delivery_id, False, "it is being sent just now: left alone")
     if payload == BLANK_PAYLOAD:
-        return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
+        return ActionResult(
+            delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone"
+        )
     if status == "delivered" and not force:
-        return Mended(delivery_id, False, "it was delivered: use force to send it again")
+        return ActionResult(delivery_id, False, "it was delivered: use force to send it again")
     now = tx.now()
     if status in ("pending", "retrying"):
         tx.run("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", now, delivery_id)
@@ -71,10 +73,10 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Mend
             delivery_id,
         )
     note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}")
-    return Mended(delivery_id, True, f"it was {status} and is due now")
+    return ActionResult(delivery_id, True, f"it was {status} and is due now")
 
 
-def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
+def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is left alone."""
     lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
@@ -87,13 +89,13 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
         raise DeliveryNotFound(delivery_id)
     status, claim = row
     if claim is not None:
-        return Mended(delivery_id, False, "it is being sent just now: left alone")
+        return ActionResult(delivery_id, False, "it is being sent just now: left alone")
     if status in ("delivered", "discarded"):
-        return Mended(delivery_id, False, f"it is {status}: left alone")
+        return ActionResult(delivery_id, False, f"it is {status}: left alone")
     tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)
-    let_go(tx, [delivery_id], now=tx.now())
+    unblock_sales(tx, [delivery_id], now=tx.now())
     note(tx, actor, "discard", f"delivery {delivery_id}", f"was {status}")
-    return Mended(delivery_id, True, f"it was {status} and is discarded")
+    return ActionResult(delivery_id, True, f"it was {status} and is discarded")
 
 
 def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = None) -> None:
@@ -139,13 +141,13 @@ def matching(
 
 def replay_all(
     ledger: Ledger, *, status: str, source: str | None = None, since: int | None = None, actor: str, force: bool = False
-) -> list[Mended]:
+) -> list[ActionResult]:
     """Replays all that match, in batches of their own transactions; what was done stays done if it is interrupted."""
-    done: list[Mended] = []
+    done: list[ActionResult] = []
     after = 0
     while True:
 
-        def batch(tx: Tx, after: int = after) -> list[Mended]:
+        def batch(tx: Tx, after: int = after) -> list[ActionResult]:
             ids = matching(tx, status=status, source=source, since=since, after=after)
             return [replay(tx, one, actor=actor, force=force) for one in ids]
 
@@ -183,14 +185,14 @@ def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") 
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
         tx.run_many(statement, [(identity,) for identity, _ in rows])
-        let_go(tx, [identity for identity, _ in rows], now=now)
+        unblock_sales(tx, [identity for identity, _ in rows], now=now)
     tail = f"; {mark}" if mark else ""
     notes = [(now, actor, verb, f"delivery {identity}", f"was {status}{tail}") for identity, status in rows]
     tx.insert(tables.audit, _NOTE, notes)
     return [identity for identity, _ in rows]
 
 
-def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
+def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     """Makes a discarded delivery what it was: dead, or open and due now. Left alone where it is discarded no longer.
 
     Raises DeliveryNotFound.
@@ -204,14 +206,16 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> Mended:
     status, payload = row
     was = _status_before(tx, delivery_id)
     if status != "discarded" or was is None:
-        return Mended(delivery_id, False, f"it is {status}: left alone")
+        return ActionResult(delivery_id, False, f"it is {status}: left alone")
     if payload == BLANK_PAYLOAD:
-        return Mended(delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone")
+        return ActionResult(
+            delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone"
+        )
     due_at = None if was in ("dead", "unattributed") else tx.now()
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
     note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
-    return Mended(delivery_id, True, f"it is {was} again")
+    return ActionResult(delivery_id, True, f"it is {was} again")
 
 
 def new_mark(tx: Tx) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.ledger import tables
-from app.ledger.actions.replay import BATCH, Mended, replay
+from app.ledger.actions.replay import BATCH, ActionResult, replay
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Conversion, Route
@@ -33,13 +33,13 @@ class Target:
     force: bool = False
 
 
-def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor: str) -> list[Mended]:
+def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor: str) -> list[ActionResult]:
     """Sends all that match, in batches of their own transactions; what was done stays done if it is interrupted. Idempotent."""
-    done: list[Mended] = []
+    done: list[ActionResult] = []
     after = 0
     while True:
 
-        def batch(tx: Tx, after: int = after) -> tuple[list[Mended], int]:
+        def batch(tx: Tx, after: int = after) -> tuple[list[ActionResult], int]:
             ids = _matching(tx, selection, after)
             return _send(tx, ids, target, actor=actor), ids[-1] if ids else 0
 
@@ -50,13 +50,15 @@ def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor
         after = last
 
 
-def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[Mended]:
+def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:
     """Sends the conversions of these deliveries, whatever became of them elsewhere. Idempotent."""
     known = [one for one in delivery_ids if one <= tables.LARGEST_ID]
     condition, value = tx.among("id", known)
     rows = tx.run(f"SELECT id, conversion_id FROM deliveries WHERE {condition}", value).all()
     conversions = {int(identity): int(conversion) for identity, conversion in rows}
-    missing = [Mended(one, False, f"there is no delivery {one}") for one in delivery_ids if one not in conversions]
+    missing = [
+        ActionResult(one, False, f"there is no delivery {one}") for one in delivery_ids if one not in conversions
+    ]
     ids = sorted(set(conversions.values()))
     return missing + _send(tx, ids, target, actor=actor, asked_for=True)
 
@@ -82,7 +84,7 @@ def _send(
     *,
     actor: str,
     asked_for: bool = False,
-) -> list[Mended]:
+) -> list[ActionResult]:
     if not conversion_ids:
         return []
     snapshot = Snapshot(tx, [target.route], target.first_touch)
@@ -98,7 +100,7 @@ def _send(
         f"SELECT conversion_id, destination, id, status FROM deliveries WHERE {condition} ORDER BY id{tx.for_update}",
         value,
     ).all()
-    found: list[Mended] = []
+    found: list[ActionResult] = []
     made = []
     for identity in conversion_ids:
         conversion = snapshot.conversions[identity]
@@ -108,24 +110,24 @@ def _send(
             delivery, status = there[0]
             found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
-            found.append(Mended(others[0][0] if others else 0, False, problem))
+            found.append(ActionResult(others[0][0] if others else 0, False, problem))
         else:
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
             made.append(row)
             note(tx, actor, "replay", f"delivery {row[0]}", f"made for {target.route.name}")
-            found.append(Mended(row[0], True, f"it was made for {target.route.name} and is due now"))
+            found.append(ActionResult(row[0], True, f"it was made for {target.route.name} and is due now"))
     tx.insert(tables.deliveries, DELIVERY, made)
     return found
 
 
-def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> Mended:
+def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> ActionResult:
     """The destination has a delivery of this conversion."""
     if status in ("pending", "retrying"):
-        return Mended(delivery, False, f"{target.route.name} gets it already: skipped")
+        return ActionResult(delivery, False, f"{target.route.name} gets it already: skipped")
     if status == "delivered" and not target.force:
-        return Mended(delivery, False, f"{target.route.name} got it already: use --force to send it again")
+        return ActionResult(delivery, False, f"{target.route.name} got it already: use --force to send it again")
     if status == "discarded" and not asked_for:
-        return Mended(delivery, False, "it is discarded: skipped")
+        return ActionResult(delivery, False, "it is discarded: skipped")
     return replay(tx, delivery, actor=actor, force=target.force)
 
 

@@ -47,7 +47,7 @@ USUAL_HOURS = 7 * 24
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Condition:
     """subject: a destination's or a source's name; began_at: ms. detail: counts for the text, never anything of a person."""
 
     kind: AlertKind
@@ -61,7 +61,7 @@ class Trouble:
 
 
 @dataclass(slots=True)
-class Watch:
+class Detector:
     """What is looked at. Keeps what was learned of a silent source until it speaks again."""
 
     rules: AlertTable
@@ -71,9 +71,9 @@ class Watch:
     """HOLD_SECONDS: what waits for a Lead is not late."""
     _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
-    def troubles(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Trouble]:
-        """All troubles at `now` (ms). began: since when those last that were known before, by topic."""
-        found: list[Trouble] = []
+    def conditions(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Condition]:
+        """All conditions at `now` (ms). began: since when those last that were known before, by topic."""
+        found: list[Condition] = []
         kinds = self.rules.kinds
         if "dead" in kinds:
             found += [t for name in self.destinations for t in self._dead(tx, name, now)]
@@ -89,7 +89,7 @@ class Watch:
                 found += self._silent(tx, source, now)
         return found
 
-    def _dead(self, tx: Tx, destination: str, now: int) -> list[Trouble]:
+    def _dead(self, tx: Tx, destination: str, now: int) -> list[Condition]:
         since = now - int(self.rules.quiet_hours * HOUR_MS)
         newest = (
             "SELECT last_status, dead_at FROM deliveries WHERE status = 'dead' AND destination = ? AND dead_at >= ?"
@@ -103,9 +103,9 @@ class Watch:
             return []
         codes = {str(code or "no answer"): n for code, n, *_ in rows}
         detail = {"count": count, "codes": codes, "last_at": max(row[3] for row in rows)}
-        return [Trouble("dead", destination, min(row[2] for row in rows), detail)]
+        return [Condition("dead", destination, min(row[2] for row in rows), detail)]
 
-    def _stopped(self, tx: Tx, now: int) -> list[Trouble]:
+    def _stopped(self, tx: Tx, now: int) -> list[Condition]:
         """Destinations that are paused, or whose breaker is open."""
         condition, value = tx.among("name", self.destinations)
         columns = "name, paused_at, paused_token, paused_reason, failures"
@@ -115,12 +115,12 @@ class Watch:
             detail = {"waiting": waiting(tx, name)} if paused_at or failures >= BREAKER_FAILURES else {}
             if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
                 why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
-                found.append(Trouble("paused", name, paused_at, detail | why))
+                found.append(Condition("paused", name, paused_at, detail | why))
             elif failures >= BREAKER_FAILURES:
-                found.append(Trouble("down", name, now, detail))
+                found.append(Condition("down", name, now, detail))
         return found
 
-    def _late(self, tx: Tx, destination: str, now: int) -> list[Trouble]:
+    def _late(self, tx: Tx, destination: str, now: int) -> list[Condition]:
         """Something could have been sent long since, to a destination that is well as far as we know."""
         hold_ms, late_ms = int(self.hold_seconds * 1000), int(self.rules.late_minutes * 60_000)
         since = due_since(tx, destination, now - late_ms, now=now, hold_ms=hold_ms)
@@ -128,9 +128,9 @@ class Watch:
             return []
         workers = len(workers_alive(tx, now))
         detail = {"waiting": waiting(tx, destination), "workers": workers}
-        return [Trouble("late", destination, since, detail)]
+        return [Condition("late", destination, since, detail)]
 
-    def _refused(self, tx: Tx, source: str, now: int, began_at: int) -> list[Trouble]:
+    def _refused(self, tx: Tx, source: str, now: int, began_at: int) -> list[Condition]:
         """More refused in this hour and the last one than in two usual ones of the week before it began."""
         recent = tx.run(
             "SELECT reason, SUM(count) FROM refusals WHERE source = ? AND hour >= ? GROUP BY reason ORDER BY 2 DESC, 1",
@@ -149,36 +149,36 @@ class Watch:
         ).scalar_one()
         if count < self.rules.refused_factor * 2 * int(usual) / USUAL_HOURS:
             return []
-        return [Trouble("refused", source, now, {"count": count, "reasons": {r: int(n) for r, n in recent}})]
+        return [Condition("refused", source, now, {"count": count, "reasons": {r: int(n) for r, n in recent}})]
 
-    def _silent(self, tx: Tx, source: str, now: int) -> list[Trouble]:
-        heard, floor_ms = last_heard(tx, source), int(self.rules.silence_floor_minutes * 60_000)
+    def _silent(self, tx: Tx, source: str, now: int) -> list[Condition]:
+        heard, floor_ms = last_seen(tx, source), int(self.rules.silence_floor_minutes * 60_000)
         if heard is None or now - heard[1] < self.rules.silence_factor * floor_ms:
             return []
         key = (source, heard[0])
         if key not in self._learned:  # for a source that stays silent its past stays what it was
             self._learned = {k: v for k, v in self._learned.items() if k[0] != source}
-            self._learned[key] = usual_pause(tx, source, floor_ms)
+            self._learned[key] = usual_gap(tx, source, floor_ms)
         usual = self._learned[key]
         if usual is None or now - heard[1] < self.rules.silence_factor * usual:
             return []
-        return [Trouble("silent", source, heard[1], {"usual_seconds": usual // 1000})]
+        return [Condition("silent", source, heard[1], {"usual_seconds": usual // 1000})]
 
 
 def _hour(at: int) -> int:
     return at // HOUR_MS * HOUR_MS
 
 
-def last_heard(tx: Tx, source: str) -> tuple[int, int] | None:
+def last_seen(tx: Tx, source: str) -> tuple[int, int] | None:
     """(id, received_at) of the newest event of a source."""
     statement = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
     row = tx.run(statement, source).first()
     return (row[0], row[1]) if row else None
 
 
-def usual_pause(tx: Tx, source: str, floor_ms: int) -> int | None:
+def usual_gap(tx: Tx, source: str, floor_ms: int) -> int | None:
     """The longest usual pause (ms) before the newest event, at least floor_ms; None where too little is known."""
-    newest = last_heard(tx, source)
+    newest = last_seen(tx, source)
     if newest is None:
         return None
     end = newest[1]

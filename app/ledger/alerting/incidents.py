@@ -1,9 +1,9 @@
-"""What was told of which trouble, and who tells it: the state of alerts in the ledger, so that many workers tell each once.
+"""What was told of which condition, and who tells it: the state of alerts in the ledger, so that many workers tell each once.
 
-A trouble is told when it has stood for a while, and again when it is over. What goes wrong with the same destination (or
-source) while a trouble of it lasts is part of the same incident, which is one alert and one all-clear.
+A condition is told when it has stood for a while, and again when it is over. What goes wrong with the same destination (or
+source) while a condition of it lasts is part of the same incident, which is one alert and one all-clear.
 
-Deliveries that died in an outage stay dead when it is over. The all-clear tells of them, and nothing more is said (QUIET) until
+Deliveries that died in an outage stay dead when it is over. The all-clear tells of them, and nothing more is said (MUTED) until
 they were mended, or others die.
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.config.bridge_toml import AlertKind, AlertTable
-from app.ledger.alerting.conditions import Trouble
+from app.ledger.alerting.conditions import Condition
 from app.ledger.transaction import Tx
 
 ROUND = "alerts_round"
 JOIN_MS = 60_000
-"""Trouble that begins so soon after another of the same destination or source was last seen is part of it."""
-QUIET = ""
+"""Condition that begins so soon after another of the same destination or source was last seen is part of it."""
+MUTED = ""
 CLEAR_MS: Mapping[str, int] = {
     "dead": 120_000,
     "paused": 60_000,
@@ -28,7 +28,7 @@ CLEAR_MS: Mapping[str, int] = {
     "silent": 0,
     "refused": 0,
 }
-"""How long what was told must be gone before it is over: what comes and goes is one trouble."""
+"""How long what was told must be gone before it is over: what comes and goes is one condition."""
 CLAIM_MS = 60_000
 RETRY_SECONDS = (15, 30, 60, 120, 300, 600, 900)
 _OF_DESTINATIONS = ("dead", "paused", "down", "late")
@@ -36,7 +36,7 @@ _COLUMNS = "topic, kind, subject, incident, began_at, bad_at, over_at, told_at, 
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class Incident:
     """One row of the table alerts. over_at: None while it lasts."""
 
     topic: str
@@ -53,7 +53,7 @@ class Alarm:
     claim: str | None
     problem: str | None
 
-    def covers(self, other: "Alarm") -> bool:
+    def covers(self, other: "Incident") -> bool:
         """Whether `other` is part of the same incident: of the same destination or source, and begun while this one lasted.
 
         For deliveries that died that is until the last one did: one that was refused must not hide the outage after it.
@@ -64,9 +64,9 @@ class Alarm:
         return until >= other.began_at
 
 
-def alarms(tx: Tx) -> Sequence[Alarm]:
-    """All troubles that last or whose all-clear is not sent yet, the oldest first."""
-    return [_alarm(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
+def open_incidents(tx: Tx) -> Sequence[Incident]:
+    """All conditions that last or whose all-clear is not sent yet, the oldest first."""
+    return [_incident(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
 
 
 def round_is_due(tx: Tx, now: int, every_ms: int) -> bool:
@@ -82,7 +82,7 @@ def take_round(tx: Tx, now: int, every_ms: int) -> bool:
     return bool(tx.run(statement, now, ROUND, now - every_ms).rowcount)
 
 
-def settle(tx: Tx, troubles: Sequence[Trouble], rules: AlertTable, now: int, round_at: int) -> bool:
+def reconcile(tx: Tx, conditions: Sequence[Condition], rules: AlertTable, now: int, round_at: int) -> bool:
     """Brings the state up to what was found in the round that was taken at `round_at`. Idempotent.
 
     False, and nothing is done, where a later round has begun: what was found is older than what others know.
@@ -90,21 +90,21 @@ def settle(tx: Tx, troubles: Sequence[Trouble], rules: AlertTable, now: int, rou
     lock = "UPDATE counters SET value = value WHERE name = ? AND value = ?"
     if not tx.run(lock, ROUND, round_at).rowcount:
         return False
-    known = {one.topic: one for one in alarms(tx)}
-    for trouble in troubles:
-        _see(tx, trouble, known.get(trouble.topic), now)
-    seen = {trouble.topic for trouble in troubles}
-    for alarm in known.values():
-        is_known = alarm.told_at is not None or alarm.say is not None
-        gone_ms = now - alarm.bad_at
-        if alarm.topic not in seen and alarm.over_at is None and (not is_known or gone_ms >= CLEAR_MS[alarm.kind]):
-            _end(tx, alarm, now)
+    known = {one.topic: one for one in open_incidents(tx)}
+    for condition in conditions:
+        _see(tx, condition, known.get(condition.topic), now)
+    seen = {condition.topic for condition in conditions}
+    for alert in known.values():
+        is_known = alert.told_at is not None or alert.say is not None
+        gone_ms = now - alert.bad_at
+        if alert.topic not in seen and alert.over_at is None and (not is_known or gone_ms >= CLEAR_MS[alert.kind]):
+            _end(tx, alert, now)
     _tell_new(tx, rules, now)
     _tell_over(tx, now)
     return True
 
 
-def claim_unsaid(tx: Tx, token: str, now: int) -> Sequence[Alarm]:
+def claim_pending(tx: Tx, token: str, now: int) -> Sequence[Incident]:
     """All that is still to be said, for whoever asks first; once its first part is due (a failed try waits longer each time)."""
     rows = tx.run(
         "UPDATE alerts SET claim = ?, claimed_until = ? WHERE say IS NOT NULL AND (claim IS NULL OR claimed_until <= ?)"
@@ -114,23 +114,23 @@ def claim_unsaid(tx: Tx, token: str, now: int) -> Sequence[Alarm]:
         now,
         now,
     ).all()
-    return sorted((_alarm(row) for row in rows), key=lambda one: (one.began_at, one.topic))
+    return sorted((_incident(row) for row in rows), key=lambda one: (one.began_at, one.topic))
 
 
 def has_unsaid(tx: Tx, now: int) -> bool:
-    """Whether claim_unsaid would find something."""
+    """Whether claim_pending would find something."""
     statement = "SELECT 1 FROM alerts WHERE say IS NOT NULL AND next_try_at <= ? AND (claim IS NULL OR claimed_until <= ?) LIMIT 1"
     return tx.run(statement, now, now).first() is not None
 
 
-def said(tx: Tx, told: Sequence[Alarm], token: str, now: int) -> None:
-    """They were sent. What was told to be over is forgotten, and what an all-clear told to be still dead is QUIET."""
-    for alarm in told:
-        if alarm.over_at is not None:
-            tx.run("DELETE FROM alerts WHERE topic = ? AND claim = ?", alarm.topic, token)
-        elif alarm.say == "over":
+def mark_sent(tx: Tx, told: Sequence[Incident], token: str, now: int) -> None:
+    """They were sent. What was told to be over is forgotten, and what an all-clear told to be still dead is MUTED."""
+    for alert in told:
+        if alert.over_at is not None:
+            tx.run("DELETE FROM alerts WHERE topic = ? AND claim = ?", alert.topic, token)
+        elif alert.say == "over":
             statement = "UPDATE alerts SET incident = ? WHERE topic = ? AND claim = ?"
-            tx.run(statement, QUIET, alarm.topic, token)
+            tx.run(statement, MUTED, alert.topic, token)
     tx.run(
         "UPDATE alerts SET told_at = ?, say = NULL, claim = NULL, claimed_until = NULL, tries = 0, problem = NULL WHERE claim = ?",
         now,
@@ -138,7 +138,7 @@ def said(tx: Tx, told: Sequence[Alarm], token: str, now: int) -> None:
     )
 
 
-def unsaid(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
+def mark_pending(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
     """Sending failed, for the `tries`-th time: it is tried again later. Returns when (ms)."""
     again = now + RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1] * 1000
     tx.run(
@@ -151,18 +151,18 @@ def unsaid(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
     return again
 
 
-def _see(tx: Tx, trouble: Trouble, known: Alarm | None, now: int) -> None:
-    """Notes that a trouble lasts; one whose all-clear is not on its way yet goes on."""
-    detail = json.dumps(trouble.detail, sort_keys=True)
+def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None:
+    """Notes that a condition lasts; one whose all-clear is not on its way yet goes on."""
+    detail = json.dumps(condition.detail, sort_keys=True)
     if known is None:
         tx.run(
             "INSERT INTO alerts (topic, kind, subject, incident, began_at, bad_at, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
-            trouble.topic,
-            trouble.kind,
-            trouble.subject,
-            trouble.topic,
-            trouble.began_at,
+            condition.topic,
+            condition.kind,
+            condition.subject,
+            condition.topic,
+            condition.began_at,
             now,
             detail,
         )
@@ -173,44 +173,44 @@ def _see(tx: Tx, trouble: Trouble, known: Alarm | None, now: int) -> None:
         statement = "UPDATE alerts SET say = NULL WHERE incident = ? AND say = 'over' AND claim IS NULL"
         tx.run(statement, known.incident)
     statement = "UPDATE alerts SET bad_at = ?, detail = ?, over_at = NULL WHERE topic = ?"
-    tx.run(statement, now, detail, trouble.topic)
-    last_at = trouble.detail.get("last_at", 0)
-    if known.incident == QUIET and known.told_at is not None and last_at > known.told_at + JOIN_MS:
+    tx.run(statement, now, detail, condition.topic)
+    last_at = condition.detail.get("last_at", 0)
+    if known.incident == MUTED and known.told_at is not None and last_at > known.told_at + JOIN_MS:
         statement = "UPDATE alerts SET began_at = ?, told_at = NULL, incident = topic WHERE topic = ?"
-        tx.run(statement, last_at, trouble.topic)
+        tx.run(statement, last_at, condition.topic)
 
 
-def _end(tx: Tx, alarm: Alarm, now: int) -> None:
+def _end(tx: Tx, alert: Incident, now: int) -> None:
     """It is over. Nothing is said of what was over before it was worth telling, or was told already."""
-    if alarm.say is None and (alarm.told_at is None or alarm.incident == QUIET):
-        tx.run("DELETE FROM alerts WHERE topic = ?", alarm.topic)
+    if alert.say is None and (alert.told_at is None or alert.incident == MUTED):
+        tx.run("DELETE FROM alerts WHERE topic = ?", alert.topic)
     else:
-        tx.run("UPDATE alerts SET over_at = ? WHERE topic = ?", now, alarm.topic)
+        tx.run("UPDATE alerts SET over_at = ? WHERE topic = ?", now, alert.topic)
 
 
 def _tell_new(tx: Tx, rules: AlertTable, now: int) -> None:
     """What has stood for long enough is to be told, or is part of what was told just before."""
-    everything = alarms(tx)
-    open_ones = [one for one in everything if one.incident != QUIET and (one.told_at is not None or one.say == "alert")]
-    for alarm in everything:
-        if alarm.told_at is not None or alarm.say is not None or now - alarm.began_at < _delay_ms(alarm.kind, rules):
+    everything = open_incidents(tx)
+    open_ones = [one for one in everything if one.incident != MUTED and (one.told_at is not None or one.say == "alert")]
+    for alert in everything:
+        if alert.told_at is not None or alert.say is not None or now - alert.began_at < _delay_ms(alert.kind, rules):
             continue
-        of = next((one for one in open_ones if one.say != "over" and one.covers(alarm)), None)
+        of = next((one for one in open_ones if one.say != "over" and one.covers(alert)), None)
         if of is not None:
             statement = "UPDATE alerts SET incident = ?, told_at = ? WHERE topic = ?"
-            tx.run(statement, of.incident, now, alarm.topic)
+            tx.run(statement, of.incident, now, alert.topic)
             continue
         statement = "UPDATE alerts SET say = 'alert', incident = topic, next_try_at = ? WHERE topic = ?"
-        tx.run(statement, now, alarm.topic)
-        open_ones.append(alarm)
+        tx.run(statement, now, alert.topic)
+        open_ones.append(alert)
 
 
 def _tell_over(tx: Tx, now: int) -> None:
     """The all-clear of an incident is due when all that it was about is over; of an outage, although some are still dead."""
-    incidents: dict[str, list[Alarm]] = {}
-    for alarm in alarms(tx):
-        if alarm.incident != QUIET:
-            incidents.setdefault(alarm.incident, []).append(alarm)
+    incidents: dict[str, list[Incident]] = {}
+    for alert in open_incidents(tx):
+        if alert.incident != MUTED:
+            incidents.setdefault(alert.incident, []).append(alert)
     for parts in incidents.values():
         causes = [one for one in parts if one.kind != "dead"] or parts
         is_told = all(one.told_at is not None and one.say is None for one in parts)
@@ -225,6 +225,6 @@ def _delay_ms(kind: AlertKind, rules: AlertTable) -> int:
     return int(rules.gather_seconds * 1000) if kind in ("dead", "paused") else 0
 
 
-def _alarm(row: Any) -> Alarm:
+def _incident(row: Any) -> Incident:
     topic, kind, subject, incident, began_at, bad_at, over_at, told_at, say, detail, *rest = row
-    return Alarm(topic, kind, subject, incident, began_at, bad_at, over_at, told_at, say, json.loads(detail), *rest)
+    return Incident(topic, kind, subject, incident, began_at, bad_at, over_at, told_at, say, json.loads(detail), *rest)

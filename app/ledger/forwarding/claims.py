@@ -106,7 +106,7 @@ def claim(
     else:
         rows = tx.run(statement.format(limit=int(limit), among=""), destination, now, *rest).all()
     if time.perf_counter() - began > SLOW_CLAIM_SECONDS:
-        set_aside(tx, destination, now=now, hold_ms=hold_ms)
+        defer_blocked(tx, destination, now=now, hold_ms=hold_ms)
     if rows and rate:
         rate_next_at += int(len(rows) * 1000 / rate)
         tx.run("UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
@@ -162,7 +162,7 @@ def _candidates(tx: Tx, destination: str, now: int, *, unrefused: bool) -> list[
     return [identity for _, identity in rows]
 
 
-def set_aside(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
+def defer_blocked(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
     """Makes what a Lead holds due when that Lead is (or when the hold ends), so that claims need not pass over it each time.
 
     Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. Of the first
@@ -173,18 +173,18 @@ def set_aside(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
     return int(tx.run(statement, *values).rowcount)
 
 
-def let_go(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
+def unblock_sales(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
     """These Leads are closed: what was set aside for them is due now. Idempotent."""
     tx.run_many(_LET_GO, [(now, lead_id, lead_id, now) for lead_id in lead_ids])
 
 
-def give_back(tx: Tx, claimed: Sequence[Claimed]) -> None:
+def return_unsent(tx: Tx, claimed: Sequence[Claimed]) -> None:
     """Ends claims under which nothing was sent. Idempotent."""
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE id = ? AND claim = ?"
     tx.run_many(statement, [(c.id, c.claim) for c in claimed])
 
 
-def release(tx: Tx, tokens: Sequence[str]) -> None:
+def drop_claims(tx: Tx, tokens: Sequence[str]) -> None:
     """Ends all claims of these tokens. Idempotent; only for tokens under which certainly nothing was sent."""
     statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE claimed_until > 0 AND claim = ?"
     tx.run_many(statement, [(token,) for token in tokens])

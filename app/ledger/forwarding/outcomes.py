@@ -6,7 +6,7 @@ from typing import Any
 
 from app.ledger import tables
 from app.ledger.forwarding.breaker import destination_state
-from app.ledger.forwarding.claims import Claimed, let_go
+from app.ledger.forwarding.claims import Claimed, unblock_sales
 from app.ledger.forwarding.judging import REFUSED, judge, settle
 from app.ledger.transaction import Tx
 from app.model import AttemptResult
@@ -41,7 +41,7 @@ def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, t
     outcomes = settle(tx, state, outcomes, now=now, token_print=token_print)
     tx.run_many(_FINISH, [_closing(outcome, now) for outcome in outcomes])
     leads = [o.claimed.id for o in outcomes if o.claimed.kind == "lead" and o.due_at is None and _kept_waiting(o)]
-    let_go(tx, leads, now=now)
+    unblock_sales(tx, leads, now=now)
     rows = [
         (
             o.claimed.id,

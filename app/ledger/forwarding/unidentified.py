@@ -11,15 +11,15 @@ from app.ledger.transaction import Tx
 
 
 @dataclass(frozen=True, slots=True)
-class Nameless:
+class Unidentified:
     """A held delivery whose person has neither click id nor customer id. `body` is that of the event that made it."""
 
     delivery_id: int
     body: bytes
 
 
-def has_nameless(tx: Tx, source: str) -> bool:
-    """Whether `claim_nameless` would find something; cheap, and writes nothing."""
+def has_unidentified(tx: Tx, source: str) -> bool:
+    """Whether `claim_unidentified` would find something; cheap, and writes nothing."""
     return (
         tx.run(
             f"SELECT 1 FROM deliveries d JOIN persons p ON p.id = d.person_id WHERE {_NAMELESS} LIMIT 1",
@@ -30,7 +30,7 @@ def has_nameless(tx: Tx, source: str) -> bool:
     )
 
 
-def claim_nameless(tx: Tx, source: str, limit: int) -> list[Nameless]:
+def claim_unidentified(tx: Tx, source: str, limit: int) -> list[Unidentified]:
     """Up to `limit` of them, those that wait least first; each is given to one caller alone."""
     skipping = "" if tx.is_sqlite else " FOR UPDATE OF d SKIP LOCKED"
     ids = (
@@ -52,10 +52,10 @@ def claim_nameless(tx: Tx, source: str, limit: int) -> list[Nameless]:
         f" JOIN events e ON e.id = c.event_id WHERE {condition} ORDER BY d.due_at, d.id",
         value,
     )
-    return [Nameless(identity, bytes(body)) for identity, body in rows.all()]
+    return [Unidentified(identity, bytes(body)) for identity, body in rows.all()]
 
 
-def unclaim_nameless(tx: Tx, delivery_ids: Sequence[int]) -> None:
+def unclaim_unidentified(tx: Tx, delivery_ids: Sequence[int]) -> None:
     """Nobody could be asked: those that are still held may be claimed again. Idempotent."""
     statement = "UPDATE deliveries SET held = 1 WHERE id = ? AND held = 2"
     tx.run_many(statement, [(identity,) for identity in delivery_ids])

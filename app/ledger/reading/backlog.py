@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.ledger.alerting.incidents import Alarm
+from app.ledger.alerting.incidents import Incident
 from app.ledger.reading import overview, stats
 from app.ledger.reading.overview import MOST
 from app.ledger.reading.problem import Problem, counted
@@ -24,13 +24,13 @@ def stranded(tx: Tx, names: Sequence[str]) -> list[Problem]:
     return found
 
 
-def unsent(open_alerts: Sequence[Alarm]) -> list[Problem]:
-    unsent = [alarm for alarm in open_alerts if alarm.problem]
+def unsent(open_alerts: Sequence[Incident]) -> list[Problem]:
+    unsent = [alert for alert in open_alerts if alert.problem]
     if not unsent:
         return []
     text = f"{counted(len(unsent), 'alert', 'alerts')} could not be sent: {unsent[0].problem}."
     remedy = "It is tried again; `bridge alert-test` tries it now."
-    began = min(alarm.began_at for alarm in unsent)
+    began = min(alert.began_at for alert in unsent)
     return [Problem("unsent alerts", "", "bad", text, remedy, "/", "Overview", began, len(unsent))]
 
 

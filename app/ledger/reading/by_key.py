@@ -10,7 +10,7 @@ PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConversionState:
     """The conversion that owns a key. state: as in the table conversions."""
 
     conversion_id: int
@@ -31,19 +31,19 @@ class Unclaimed:
     body: bytes
 
 
-def standings(tx: Tx, keys: Sequence[str]) -> dict[str, Standing]:
+def standings(tx: Tx, keys: Sequence[str]) -> dict[str, ConversionState]:
     """By key, those of `keys` that a conversion owns."""
     condition, value = tx.among("k.key", keys)
-    found: dict[str, Standing] = {}
+    found: dict[str, ConversionState] = {}
     for key, *conversion, delivery_id, status, destination, error in tx.run(
         "SELECT k.key, c.id, c.state, c.dedupe_key, d.id, d.status, d.destination, d.last_error FROM dedupe_keys k"
         " JOIN conversions c ON c.id = k.conversion_id LEFT JOIN deliveries d ON d.conversion_id = c.id"
         f" WHERE {condition} ORDER BY d.id",
         value,
     ).all():
-        standing = found.setdefault(key, Standing(*conversion))
+        state = found.setdefault(key, ConversionState(*conversion))
         if delivery_id is not None:
-            standing.deliveries.append((delivery_id, status, destination, error))
+            state.deliveries.append((delivery_id, status, destination, error))
     return found
 
 

@@ -265,7 +265,7 @@ def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
 
     text (its payload to the byte), origin (its event with headers and body), person (id and name), lines (of the audit
     log), not_editable (why it cannot be edited, None where it can), may_undo (it was discarded by hand), tries (attempts of the
-    present schedule), brakes (its destination's, None where no worker served it yet), and elsewhere (the deliveries of the same
+    present schedule), pauses (its destination's, None where no worker served it yet), and elsewhere (the deliveries of the same
     conversion to other destinations). Raises DeliveryNotFound.
     """
     found = delivery(tx, delivery_id)
@@ -276,8 +276,8 @@ def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     row = tx.run(statement, found["person_id"]).first()
     found["person"] = {"id": row[0], "name": row[1] or row[2]} if row else None
     found["lines"] = audit(tx, subject=f"delivery {delivery_id}", limit=50)
-    brakes = {one["name"]: one for one in stats.destinations(tx)}
-    found["brakes"] = brakes.get(found["destination"])
+    pauses = {one["name"]: one for one in stats.destinations(tx)}
+    found["pauses"] = pauses.get(found["destination"])
     made = found["origin"]["deliveries"] if found["origin"] else []
     found["elsewhere"] = [one for one in made if one["id"] != delivery_id]
     found["not_editable"] = why_not_editable(tx, found)

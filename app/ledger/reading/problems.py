@@ -9,8 +9,8 @@ from typing import Any
 
 from app.config.bridge_toml import AlertTable
 from app.config.destinations import MAIN, SANDBOX
-from app.ledger.alerting.conditions import Trouble, Watch, last_heard
-from app.ledger.alerting.incidents import alarms
+from app.ledger.alerting.conditions import Condition, Detector, last_seen
+from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import SourceFacts, Streak, refusal_name, refusal_remedy, streaks
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.probe import late, overdue
@@ -37,7 +37,7 @@ class Health:
         self, destinations: Sequence[str], sources: Mapping[str, SourceFacts], rules: AlertTable, hold_seconds: float
     ) -> None:
         watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
-        self._watch = Watch(watched, destinations, list(sources), hold_seconds)
+        self._watch = Detector(watched, destinations, list(sources), hold_seconds)
         self._destinations = destinations
         self._sources = sources
         self._rules = rules
@@ -57,11 +57,11 @@ class Health:
     def problems(self, tx: Tx, counts: Mapping[str, Mapping[str, int]]) -> list[Problem]:
         """All of them, worst first."""
         now = tx.now()
-        open_alerts = alarms(tx)
-        began = {alarm.topic: alarm.began_at for alarm in open_alerts if alarm.over_at is None}
+        open_alerts = open_incidents(tx)
+        began = {alert.topic: alert.began_at for alert in open_alerts if alert.over_at is None}
         found = [*self._nothing_configured(), *self._no_worker(tx, now)]
-        for trouble in self._watch.troubles(tx, now, began):
-            found.append(self._of_trouble(tx, trouble, began.get(trouble.topic)))
+        for condition in self._watch.conditions(tx, now, began):
+            found.append(self._of_trouble(tx, condition, began.get(condition.topic)))
         found += self._doubted(tx)
         if not any(problem.kind == "no worker" for problem in found):
             found += self._late(tx, now)
@@ -99,25 +99,25 @@ class Health:
             )
         ]
 
-    def _of_trouble(self, tx: Tx, trouble: Trouble, began: int | None) -> Problem:
-        name, detail = trouble.subject, trouble.detail
-        if trouble.kind == "refused":
-            return self._refused(Streak(name, detail["count"], detail["reasons"], began or trouble.began_at), "bad")
-        if trouble.kind == "silent":
+    def _of_trouble(self, tx: Tx, condition: Condition, began: int | None) -> Problem:
+        name, detail = condition.subject, condition.detail
+        if condition.kind == "refused":
+            return self._refused(Streak(name, detail["count"], detail["reasons"], began or condition.began_at), "bad")
+        if condition.kind == "silent":
             source = self._sources[name]
             usual = lasting(detail["usual_seconds"])
             text = f"{source.title} has sent nothing for longer than usual (its longest usual pause is {usual})."
             remedy = f"Check that the webhook at {source.title} is still there and enabled."
-            return Problem("silent", name, "warn", text, remedy, "/sources", "Sources", trouble.began_at)
+            return Problem("silent", name, "warn", text, remedy, "/sources", "Sources", condition.began_at)
         waiting = detail["waiting"]
         queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
         link = ("/destination", "Destination")
-        if trouble.kind == "paused":
-            return Problem("paused", name, "bad", *_paused(name, detail, queued), *link, trouble.began_at, waiting)
+        if condition.kind == "paused":
+            return Problem("paused", name, "bad", *_paused(name, detail, queued), *link, condition.began_at, waiting)
         text = f"{name} is not responding.{queued}"
         remedy = "Deliveries are tried one at a time; all of them go out once it recovers."
         began = began or destination_state(tx, name).taken_at
-        is_long = began is not None and trouble.began_at - began >= self._rules.down_minutes * 60_000
+        is_long = began is not None and condition.began_at - began >= self._rules.down_minutes * 60_000
         return Problem("down", name, "bad" if is_long else "warn", text, remedy, *link, began, waiting)
 
     def _late(self, tx: Tx, now: int) -> list[Problem]:
@@ -144,7 +144,7 @@ class Health:
 
     def _streaks(self, tx: Tx, now: int) -> list[Streak]:
         known = streaks(tx, self._sources, now - DAY_MS)
-        return [one for one in known if one.count >= FEW_REFUSALS or last_heard(tx, one.source) is None]
+        return [one for one in known if one.count >= FEW_REFUSALS or last_seen(tx, one.source) is None]
 
     def _refused(self, streak: Streak, level: Level = "warn") -> Problem:
         source = self._sources[streak.source]

@@ -1,4 +1,4 @@
-"""How the bridge stands: counts, the oldest that waits, workers alive, destinations' brakes. Read only, by index."""
+"""How the bridge stands: counts, the oldest that waits, workers alive, destinations' pauses. Read only, by index."""
 
 import threading
 import time
@@ -43,7 +43,7 @@ ALIVE_SECONDS = 20
 
 
 def stats(tx: Tx, counts: CountCache | None = None) -> dict[str, Any]:
-    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' brakes.
+    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' pauses.
 
     counts: for a caller that asks often; counts of a large ledger may then be some seconds old.
     """
@@ -82,7 +82,7 @@ def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str
 
 
 def destinations(tx: Tx) -> list[dict[str, Any]]:
-    """The brakes of each destination."""
+    """The pauses of each destination."""
     rows = tx.run("SELECT name, paused_at, paused_reason, failures, probe_at FROM destinations ORDER BY name").all()
     return [
         {

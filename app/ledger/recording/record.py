@@ -17,7 +17,7 @@ from app.ledger.recording.payload import facts_of
 from app.ledger.recording.purchase_facts import leave_for_others, leave_name, leave_with_conversion, told_of, who_with
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
-from app.model import Mark, Outcome, dedupe_key, fact_key
+from app.model import Adjustment, Outcome, dedupe_key, fact_key
 from app.money import LARGEST_MINOR
 from app.persons import NOBODY, PURCHASE, Identifier, Person, candidates_of, identifiers_of, resolve
 from app.text import storable
@@ -55,8 +55,8 @@ class _Recording:
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
         self.keys += [f"{self.mapped.kind}:{key}" for key in self.mapped.gateway_keys]
-        self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.loose_keys]
-        own_keys = (key for key in self.mapped.keys if key not in self.mapped.loose_keys)
+        self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.weak_keys]
+        own_keys = (key for key in self.mapped.keys if key not in self.mapped.weak_keys)
         self.fact_keys = [storable(fact_key(arrival.source, self.mapped, key)) for key in own_keys]
         self.who = self.mapped.who
         self.identifiers = identifiers_of(self.who, policy.rules.phone_region)
@@ -68,7 +68,7 @@ class _Recording:
 
     def beginnings(self) -> list[str]:
         """Of keys that other events may know cut off, and of those that this one does."""
-        if not self.mapped.links and not self.mapped.key_prefixes and self.mapped.outcome != "sale":
+        if not self.mapped.links_keys and not self.mapped.key_prefixes and self.mapped.outcome != "sale":
             return []
         cut = [key[:LENGTH_OF_A_BEGINNING] for key in (*self.mapped.keys, *self.mapped.key_prefixes)]
         return [f"begins={dedupe_key(self.arrival.source, self.mapped, key)}" for key in dict.fromkeys(cut)]
@@ -111,7 +111,7 @@ class _Recording:
         converts = mapped.outcome in ("sale", "lead")
         made = []
         for first in leads:
-            verifies = mapped.verifies and source == first.source
+            verifies = mapped.verifies_email and source == first.source
             if not verifies and not (converts and source in policy.deferred.get(first.source, ())):
                 continue
             second = add_second(self.snapshot, first, self.event_id, self._occurred_at())
@@ -123,7 +123,7 @@ class _Recording:
 
     def _is_verified_early(self, leads: Sequence[Conversion]) -> bool:
         return (
-            self.mapped.verifies
+            self.mapped.verifies_email
             and self.arrival.source in self.policy.deferred
             and self.person is not None
             and not any(lead.source == self.arrival.source for lead in leads)
@@ -131,7 +131,7 @@ class _Recording:
 
     def _decide(self) -> tuple[Outcome, str, bool]:
         mapped, conversion = self.mapped, self.conversion
-        if mapped.releases and self.person is not None:
+        if mapped.completes_identity and self.person is not None:
             self.snapshot.released.append(self.person)
         if mapped.mark is not None:
             self._mark(mapped.mark)
@@ -139,11 +139,11 @@ class _Recording:
         if conversion is not None and conversion.state == "counted":
             is_linked = any(key not in self.loose for key in self.snapshot.claim_keys(self.keys, conversion))
             freed = free(self.snapshot, conversion, is_linked=is_linked, completes=mapped.completes_details)
-            freed = freed or mapped.releases
+            freed = freed or mapped.completes_identity
             self._settle_parked(conversion)
             if mapped.outcome in ("sale", "lead"):
                 return self._another_word(conversion, freed)
-            if mapped.outcome == "pending" or (mapped.links and not mapped.cancels):
+            if mapped.outcome == "pending" or (mapped.links_keys and not mapped.cancels):
                 what = "purchase" if mapped.kind == "sale" else "submission"
                 return "duplicate", f"this {what} is counted already, as {conversion.dedupe_key}", freed
             return mapped.outcome, mapped.reason, freed
@@ -154,11 +154,11 @@ class _Recording:
         if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
         elif mapped.cancels:
-            if self.keys and (mapped.links or (conversion is not None and conversion.state == "pending")):
+            if self.keys and (mapped.links_keys or (conversion is not None and conversion.state == "pending")):
                 self._keep_open("released")
-        elif (mapped.links and len(self.keys) > 1) or (mapped.completes_details and self.keys):
+        elif (mapped.links_keys and len(self.keys) > 1) or (mapped.completes_details and self.keys):
             self._keep_open("linked")
-        return mapped.outcome, mapped.reason, mapped.releases
+        return mapped.outcome, mapped.reason, mapped.completes_identity
 
     def _settle_parked(self, conversion: Conversion) -> None:
         """Parked events of this purchase have nothing left to count."""
@@ -228,7 +228,7 @@ class _Recording:
     def _waits_for_verification(self) -> bool:
         """Providers deliver in any order: who was verified before the sign-up came has nothing to wait for."""
         source, deferred = self.arrival.source, self.policy.deferred
-        if source not in deferred or self.mapped.verifies:
+        if source not in deferred or self.mapped.verifies_email:
             return False
         return self.person is None or not was_verified(self.snapshot, self.person, source, deferred[source])
 
@@ -318,14 +318,19 @@ class _Recording:
 
     def _concerns_somebody(self) -> bool:
         mapped, who = self.mapped, self.who
-        if mapped.outcome in ("sale", "lead", "pending") or mapped.teaches or mapped.releases or mapped.verifies:
+        if (
+            mapped.outcome in ("sale", "lead", "pending")
+            or mapped.carries_identity
+            or mapped.completes_identity
+            or mapped.verifies_email
+        ):
             return True
         known = {one.person.survivor().id for one in self.known if one.person is not None}
         return len(known) > 1 or bool(known and (who.click_id or who.customer_id))
 
     def _named(self) -> Person | None:
-        """Whom an event that teaches nothing (a cancellation, a parked one) speaks of, where they are known: it is shown beside
-        theirs, and forgotten with them."""
+        """Whom an event without an identity of its own (a cancellation, a parked one) is about, if known. It is shown beside
+        their events, and forgotten with them."""
         found = (self.snapshot.find(identifier) for identifier in self.identifiers)
         return next((persons[0].survivor() for persons in found if persons), None)
 
@@ -350,7 +355,7 @@ class _Recording:
             snapshot.remember(identifier, person)
         return person
 
-    def _mark(self, mark: Mark) -> None:
+    def _mark(self, mark: Adjustment) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
         if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is no amount that any payment had
             at = int((mark.at or self.arrival.received_at).timestamp() * 1000)

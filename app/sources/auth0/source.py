@@ -67,14 +67,14 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     is_verified = user.get("email_verified") is True
     if event == "user.updated" and user_id and is_verified:
-        return replace(ignored(view, "user.updated is no sign-up", rules, keys=()), verifies=True)
+        return replace(ignored(view, "user.updated is no sign-up", rules, keys=()), verifies_email=True)
     if event and event != "user.created":
         return ignored(view, f"{event} is no sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:
         return parked(NAME, view, rules, "it has no user_id, so it could not be counted once", event_name="signed_up")
-    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created", verifies=is_verified)
+    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created", verifies_email=is_verified)
 
 
 VECTORS = (

@@ -44,7 +44,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     if event == "user.updated" and user_id and _is_verified(user):
         told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
-        return replace(told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies=True)
+        return replace(
+            told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies_email=True
+        )
     if event and event != "user.created":
         return ignored(view, f"{event} is no sign-up", rules)
     if not event:
@@ -52,7 +54,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not user_id:
         return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
     told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(told, verifies=_is_verified(user))
+    return replace(told, verifies_email=_is_verified(user))
 
 
 def _metadata(user: dict[str, Any]) -> dict[str, Any]:

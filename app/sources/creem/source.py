@@ -85,7 +85,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return refuse_test(NAME, "Creem", view, rules)
     if event == "checkout.completed" and text_of(order.get("status")) == "paid":
         keys = keys_of(order.get("transaction"), order.get("id"))
-        return sale(NAME, view, rules, _paid(order, rules), keys=keys, loose_keys=keys[1:], reason="a paid checkout")
+        return sale(NAME, view, rules, _paid(order, rules), keys=keys, weak_keys=keys[1:], reason="a paid checkout")
     if event == "subscription.paid":
         return sale(
             NAME,

@@ -37,7 +37,7 @@ def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
     if kind is None:
         return event.ignored(f"{name} is not among the events that are conversions")
     if kind == "teach":
-        return event.ignored(f"{name} is not a conversion, and is kept for its person", teaches=True)
+        return event.ignored(f"{name} is not a conversion, and is kept for its person", carries_identity=True)
     if kind == "refund":
         return event.refunded()
     if kind == "sale":
@@ -103,10 +103,10 @@ class Event:
             status="refunded",
         )
 
-    def ignored(self, reason: str, *, teaches: bool = False) -> Mapped:
+    def ignored(self, reason: str, *, carries_identity: bool = False) -> Mapped:
         """Each is an event of its own: one order may be updated many times."""
         own = replace(self.view, event_id=event_id_of(self.view))
-        return ignored(own, reason, keys=self.keys, who=self.who, about=self.about, teaches=teaches)
+        return ignored(own, reason, keys=self.keys, who=self.who, about=self.about, carries_identity=carries_identity)
 
     def parked(self, reason: str) -> Mapped:
         return self._of_a_lead("parked", reason)

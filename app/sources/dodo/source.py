@@ -59,7 +59,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
                 data.get("invoice_id"),
                 None if data.get("subscription_id") else data.get("checkout_session_id"),
             ),
-            loose_keys=keys_of(data.get("invoice_id"), data.get("checkout_session_id")),
+            weak_keys=keys_of(data.get("invoice_id"), data.get("checkout_session_id")),
             reason="a succeeded payment",
         )
     if event == "refund.succeeded":

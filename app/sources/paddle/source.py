@@ -52,7 +52,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event.startswith("adjustment."):
         return _adjustment(view, raw, data, rules)
     if is_customer:
-        return remembered(view, "a customer: no money, and kept for their transactions", rules, releases=True)
+        return remembered(view, "a customer: no money, and kept for their transactions", rules, completes_identity=True)
     if event == "subscription.created" and text_of(data.get("status")) == "trialing":
         trial = replace(view, submission_id=identifier_of(data.get("id")))
         return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started", hold="person")

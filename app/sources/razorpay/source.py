@@ -56,7 +56,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             rules,
             money_of(payment.get("amount"), payment.get("currency"), "iso"),
             keys=keys_of(payment.get("id"), payment.get("order_id"), payment.get("invoice_id")),
-            loose_keys=keys_of(payment.get("order_id"), payment.get("invoice_id")),  # an order may be paid in parts
+            weak_keys=keys_of(payment.get("order_id"), payment.get("invoice_id")),  # an order may be paid in parts
             reason="a captured payment",
             event_name="subscription_renewed" if subscription else "order_paid",
         )

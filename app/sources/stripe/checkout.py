@@ -31,7 +31,7 @@ def map_unpaid(event: StripeEvent) -> Mapped:
         f"a checkout session without money: {what}",
         who=who_of(event),
         keys=find_keys(event.object),
-        links=failed,
+        links_keys=failed,
         cancels=True,
     )
 
@@ -42,27 +42,33 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
     if session.get("mode") == "setup":
         return event.ignore("a checkout session in mode setup saves a payment method: no money", who=who)
     if session.get("amount_total") is None:
-        return event.ignore("the checkout session tells no amount_total (very old API)", who=who, releases=True)
+        return event.ignore(
+            "the checkout session tells no amount_total (very old API)", who=who, completes_identity=True
+        )
     minor, currency = session_money(session, rules)
     if integer_of(session.get("amount_total")) == 0:
         return _map_free(event, who, keys, is_certain=is_paid or status == "no_payment_required")
     if "checkout" not in rules.sale_events:
         reason = "checkout sessions are not among the Sale events (STRIPE_SALE_EVENTS)"
-        return event.ignore(reason, who=who, keys=keys, releases=True)
+        return event.ignore(reason, who=who, keys=keys, completes_identity=True)
     if status == "unpaid" and not is_paid:
         reason = f"{_show(minor, currency)} promised and not collected yet: the checkout session is unpaid"
-        return event.answer(outcome="pending", reason=reason, who=who, keys=keys, releases=True, teaches=True)
+        return event.answer(
+            outcome="pending", reason=reason, who=who, keys=keys, completes_identity=True, carries_identity=True
+        )
     if status == "no_payment_required" and not is_paid:
         reason = "the checkout session needed no payment now: what is paid later comes with its invoice"
-        return event.ignore(reason, who=who, keys=keys, releases=True)
+        return event.ignore(reason, who=who, keys=keys, completes_identity=True)
     if not is_paid:
         reason = "it cannot be a Sale: the checkout session does not say whether it was paid (payment_status)"
-        return event.answer(outcome="parked", reason=reason, who=who, keys=keys, releases=True)
+        return event.answer(outcome="parked", reason=reason, who=who, keys=keys, completes_identity=True)
     if is_subscription(session) and invoice_of(session) is None and "invoice" in rules.sale_events:
         reason = (
             "this checkout session names its subscription alone (API 2020-08): that one's first invoice is the Sale"
         )
-        return event.answer(outcome="pending", reason=reason, who=who, keys=keys, releases=True, teaches=True)
+        return event.answer(
+            outcome="pending", reason=reason, who=who, keys=keys, completes_identity=True, carries_identity=True
+        )
     return make_sale(
         event,
         minor=minor,
@@ -73,7 +79,7 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
         event_name="subscription_created" if is_subscription(session) else "checkout_completed",
         lines=session.get("line_items"),
         hold="details" if who.customer_id is None and who.click_id is None else "none",
-        releases=True,
+        completes_identity=True,
     )
 
 
@@ -91,9 +97,9 @@ def _map_free(event: StripeEvent, who: Who, keys: tuple[str, ...], *, is_certain
             who=who,
             keys=(subscription,),
             lead=Lead(subscription, "trial_started", metadata={"source": "stripe", "event": event.type}),
-            releases=True,
+            completes_identity=True,
         )
-    return event.ignore("the checkout session cost nothing: no money", who=who, keys=keys, releases=True)
+    return event.ignore("the checkout session cost nothing: no money", who=who, keys=keys, completes_identity=True)
 
 
 def is_subscription(session: JsonObject) -> bool:

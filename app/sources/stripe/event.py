@@ -30,13 +30,13 @@ class StripeEvent:
     def answer(self, **fields: Any) -> Mapped:
         """A Mapped of this event; it happened when the event was made, unless `fields` say otherwise."""
         fields.setdefault("occurred_at", self.created)
-        fields.setdefault("loose_keys", tuple(key for key in fields.get("keys", ()) if key.endswith(FIRST)))
+        fields.setdefault("weak_keys", tuple(key for key in fields.get("keys", ()) if key.endswith(FIRST)))
         return Mapped(event_id=self.id, event_type=self.type, account=self.account, **fields)
 
     def ignore(self, reason: str, *, who: Who = NOBODY, **fields: Any) -> Mapped:
         """No conversion. `who` is kept where it is worth remembering; two keys or more belong together."""
-        fields.setdefault("links", len(fields.get("keys", ())) + len(fields.get("key_prefixes", ())) > 1)
-        fields.setdefault("teaches", is_worth_remembering(who))
+        fields.setdefault("links_keys", len(fields.get("keys", ())) + len(fields.get("key_prefixes", ())) > 1)
+        fields.setdefault("carries_identity", is_worth_remembering(who))
         return self.answer(outcome="ignored", reason=reason, who=who, **fields)
 
     def alias(self, identifier: str) -> str:

@@ -21,8 +21,8 @@ def map_other(event: StripeEvent, reason: str) -> Mapped:
         reason,
         who=who,
         keys=tuple(key for key in keys if not key.endswith(FIRST)),
-        links=False,
-        teaches=names and is_worth_remembering(who),
+        links_keys=False,
+        carries_identity=names and is_worth_remembering(who),
         mentions=mentioned(event),
     )
 

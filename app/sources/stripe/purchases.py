@@ -34,12 +34,12 @@ def make_sale(
     lines: object = None,
     occurred_at: datetime | None = None,
     hold: Hold = "none",
-    releases: bool = False,
+    completes_identity: bool = False,
     completes_details: bool = False,
     key_prefixes: tuple[str, ...] = (),
 ) -> Mapped:
     """The Sale of `minor` units; ignored where that is nothing or less, parked where it cannot be read as money."""
-    common: dict[str, Any] = {"keys": keys, "key_prefixes": key_prefixes, "releases": releases}
+    common: dict[str, Any] = {"keys": keys, "key_prefixes": key_prefixes, "completes_identity": completes_identity}
     common["completes_details"] = completes_details
     amount, code = integer_of(minor), currency_code(currency)
     if amount is not None and amount <= 0:

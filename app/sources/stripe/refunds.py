@@ -5,7 +5,7 @@ https://docs.stripe.com/api/refunds/object, https://docs.stripe.com/api/disputes
 
 from typing import Literal
 
-from app.model import Mapped, Mark
+from app.model import Adjustment, Mapped
 from app.money import Money, currency_code
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import id_of, integer_of, objects_of, word_of
@@ -52,12 +52,12 @@ def _mark(
     amount, currency = integer_of(minor), currency_code(event.object.get("currency"))
     if reference is None or not keys or currency is None or amount is None or amount <= 0:
         return map_other(event, f"a {kind} is not sent, and this one does not say what it is of")
-    mark = Mark(kind, reference, Money(amount, currency), word_of(status) or "unknown", event.created)
+    mark = Adjustment(kind, reference, Money(amount, currency), word_of(status) or "unknown", event.created)
     return event.ignore(
         f"a {kind} marks its Sale and is not sent",
         who=read_who(event),
         keys=keys,
         mark=mark,
-        teaches=False,
+        carries_identity=False,
         mentions=mentioned(event),
     )

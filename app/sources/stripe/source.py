@@ -55,7 +55,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return event.ignore(reason)
     if event.is_test and not rules.accepts_test_events(NAME):
         reason = "Stripe test-mode event. Set STRIPE_ALLOW_TEST_EVENTS=1 to accept these."
-        return event.ignore(reason, who=read_who(event), teaches=False)
+        return event.ignore(reason, who=read_who(event), carries_identity=False)
     mapper = MAPPERS.get(event.type)
     if mapper is None:
         return map_other(event, f"{event.type} is not a conversion")

@@ -91,7 +91,9 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         and view.submission_id
     ):
         told = _sign_up(view, user, rules)
-        return replace(told, outcome="ignored", reason=f"{event} is no sign-up", lead=None, keys=(), verifies=True)
+        return replace(
+            told, outcome="ignored", reason=f"{event} is no sign-up", lead=None, keys=(), verifies_email=True
+        )
     if (operation, schema, table) != ("INSERT", "auth", "users"):
         return ignored(view, f"{event} is no sign-up: for a table of your own, add a source of your own", rules)
     return _sign_up(view, user, rules)
@@ -138,7 +140,7 @@ def _sign_up(view: Submission, user: dict[str, Any], rules: Rules) -> Mapped:
     if not view.submission_id:
         return parked(NAME, view, rules, "the user has no id, so it could not be counted once", event_name="signed_up")
     told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(told, verifies=bool(user.get("email_confirmed_at")))
+    return replace(told, verifies_email=bool(user.get("email_confirmed_at")))
 
 
 VECTORS = (

@@ -47,6 +47,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 
 def state_of(name: str, state: dict[str, Any] | None) -> dict[str, Any]:
-    """The brakes of a destination; of one that no worker has served yet, those that hold nothing."""
+    """The pauses of a destination; of one that no worker has served yet, those that hold nothing."""
     blank = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": None, "is_open": False}
     return state or {"name": name, **blank}

@@ -82,7 +82,7 @@ def _events() -> dict[str, Any]:
 
 def _deliveries() -> dict[str, Any]:
     edited = thing({"payload": {"type": "object", "description": "The whole payload as it is to be sent."}})
-    mended = ref("Mended")
+    mended = ref("ActionResult")
     verbs = {
         "replay": _verb("Make it due now; a delivered one only with force.", mended, "404", "409", number=True),
         "discard": _verb("Close it unsent.", mended, "404", "409", number=True),
@@ -162,7 +162,7 @@ def _others() -> dict[str, Any]:
     return {
         "/sources": {"get": _get("Sources, and what they sent within the last days.", sources, {})},
         "/destinations": {
-            "get": _get("Destinations and their brakes.", thing({"destinations": many(ref("Destination"))}), {})
+            "get": _get("Destinations and their pauses.", thing({"destinations": many(ref("Destination"))}), {})
         },
         "/destinations/{name}/pause": {"post": pause},
         "/destinations/{name}/resume": {"post": resume},

@@ -155,7 +155,7 @@ BRAKES: Schema = {
 }
 SCHEMAS: dict[str, Schema] = {
     "Error": thing({"error": {"type": "string", "description": "What is wrong, and what to do."}}),
-    "Mended": thing({"id": NUMBER, "done": YES, "message": TEXT}),
+    "ActionResult": thing({"id": NUMBER, "done": YES, "message": TEXT}),
     "Event": thing(EVENT),
     "WholeEvent": thing(
         {**EVENT, "headers": ANYTHING, "body": TEXT, "deliveries": many(ref("Delivery"))},

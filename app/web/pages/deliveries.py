@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from app.destinations.target import Destination
 from app.ledger.actions.edit import edit, problem_of
-from app.ledger.actions.replay import Mended, discard, replay, undo_discard
+from app.ledger.actions.replay import ActionResult, discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading.deliveries import deliveries_that_match, story
 from app.ledger.reading.events import events_called
@@ -79,7 +79,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             found = story(tx, delivery_id)
         if found["not_editable"]:
-            return back(Mended(delivery_id, False, found["not_editable"]))
+            return back(ActionResult(delivery_id, False, found["not_editable"]))
         text = json.dumps(found["payload"], indent=2, ensure_ascii=False)
         return render_template("edit.html", delivery=found, text=text, problem=None)
 
@@ -111,7 +111,7 @@ def as_curl(found: dict[str, Any], destination: Destination | None, variable: st
     return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(asked.body.decode())}"])
 
 
-def back(mended: Mended) -> Response:
+def back(mended: ActionResult) -> Response:
     """To the delivery's page, which says what became of the request."""
     where = url_for("dashboard.delivery", delivery_id=mended.delivery_id)
     return told(mended.message, where, is_done=mended.done)

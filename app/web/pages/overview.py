@@ -33,16 +33,16 @@ class AnswerCache:
 
     def get(self, key: Any, ask: Callable[[], Any]) -> Any:
         with self._lock:
-            kept = self._answers.get(key)
-        if kept is None:
-            kept = ask()
+            cache = self._answers.get(key)
+        if cache is None:
+            cache = ask()
             with self._lock:
-                self._answers[key] = kept
-        return kept
+                self._answers[key] = cache
+        return cache
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger, kept = parts.ledger, AnswerCache()
+    ledger, cache = parts.ledger, AnswerCache()
     names = [one.name for one in parts.destinations]
 
     @blueprint.get("/")
@@ -53,7 +53,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             found = stand(tx, names)
             verdict = parts.health.verdict(tx, found)
-            bars = traffic(tx, span, kept)
+            bars = traffic(tx, span, cache)
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
             sources = lately.last_events(tx, parts.sources)
@@ -87,12 +87,12 @@ def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def traffic(tx: Tx, span: str, kept: AnswerCache) -> list[dict[str, Any]]:
+def traffic(tx: Tx, span: str, cache: AnswerCache) -> list[dict[str, Any]]:
     """The bars of a chart."""
     seconds, count = lately.SPANS[span]
     starts = lately.bar_starts(tx.now(), seconds, count)
     size = starts[1] - starts[0]
-    over = [kept.get((span, start), partial(lately.bar, tx, start, start + size)) for start in starts[:-1]]
+    over = [cache.get((span, start), partial(lately.bar, tx, start, start + size)) for start in starts[:-1]]
     return [*over, lately.bar(tx, starts[-1], starts[-1] + size)]
 
 

@@ -20,7 +20,7 @@ from app.web.throttle import Network, group_of, is_in
 MOST_SILENT = 128
 """Connections of one client that are in no request: kept alive, or yet to send one."""
 FEW_OPEN = 256
-"""With fewer open files than this the process is in no trouble, and nothing is looked at."""
+"""With fewer open files than this the process is not short of them, and nothing is looked at."""
 EVERY_SECONDS = 0.5
 DESCRIPTORS = "/dev/fd"
 
