@@ -222,14 +222,14 @@ def test_they_go_in_the_order_in_which_they_were_recorded(bridge, post, ledger):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--to", "nowhere", "--since", "1h"], "there is no destination nowhere: main is configured"),
+        (["--to", "nowhere", "--since", "1h"], "there is no destination called nowhere"),
         (["--to", "main"], "--to takes either --id or --since"),
         (["--to", "main", "--id", "1", "--since", "1h"], "--to takes either --id or --since"),
         (["--to", "main", "--status", "dead"], "--to takes either --id or --since"),
         (["--to", "main", "--parked"], "--to takes either --id or --since"),
         (["--to", "main", "--id", "1", "--kind", "sale"], "go with --since"),
         (["--to", "main", "--since", "yesterday"], "--since"),
-        (["--to", "main", "--since", "1h", "--source", "nobody"], "there is no source nobody"),
+        (["--to", "main", "--since", "1h", "--source", "nobody"], "there is no source"),
         (["--until", "1h", "--status", "dead"], "--until and --kind go with --to"),
     ],
 )
