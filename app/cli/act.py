@@ -5,8 +5,7 @@ import click
 from app.bootstrap import make_nudges, open_ledger
 from app.cli.output import say
 from app.config.settings import Settings, load_settings
-from app.ledger.actions.forget import BeingSent, persons_called
-from app.ledger.actions.forget import forget as forget_one
+from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_name, forget_person, is_named, persons_called
 from app.ledger.actions.retention import prune as prune_ledger
 
 
@@ -18,21 +17,24 @@ def forget(person: str, yes: bool) -> None:
     ledger = open_ledger(load_settings())
     with ledger.read() as tx:
         found = persons_called(tx, person)
-    if not found:
-        raise click.ClickException("nobody is known by that")
     if len(found) > 1:
         names = ", ".join(f"person:{one}" for one in found)
         raise click.ClickException(f"{len(found)} persons share that: choose one of {names}")
+    if not found and not is_named(ledger, person):
+        raise click.ClickException("nobody is known by that")
     if not yes:
         click.confirm("This cannot be undone. Erase everything but the ids of their purchases?", abort=True)
     try:
-        done = ledger.transact(lambda tx: forget_one(tx, found[0], actor="cli"))
+        done = forget_person(ledger, found[0], actor="cli") if found else forget_name(ledger, person, actor="cli")
     except BeingSent:
         raise click.ClickException("something of theirs is being sent just now: try again in a minute") from None
+    who = "a name that is not a person here" if done.person_id is None else f"person:{done.person_id}"
     say(
-        f"Forgot person:{done.person_id}: {done.events} events and {done.deliveries} deliveries blanked,"
+        f"Forgot {who}: {done.events} events and {done.deliveries} deliveries blanked,"
         f" {done.discarded} discarded unsent."
     )
+    if not done.is_overwritten:
+        say(LOG_KEPT, err=True)
 
 
 @click.command()

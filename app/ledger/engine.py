@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
 from app.ledger.postgres import Server
-from app.ledger.sqlite import begin_immediate, empty_wal, make_engine
+from app.ledger.sqlite import begin_immediate, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
 
@@ -94,6 +94,11 @@ class Ledger:
 
     def _tx(self, connection: Connection) -> Tx:
         return Tx(connection, is_sqlite=self.is_sqlite, clock=self._clock)
+
+    def overwrite_log(self) -> bool:
+        """Makes sure that what was erased is nowhere in the database's files (SQLite); False where others kept it from that.
+        PostgreSQL removes old rows itself, by VACUUM."""
+        return not self.is_sqlite or overwrite_wal(self.engine)
 
     def close(self) -> None:
         """Closes the pool; SQLite's file then holds everything by itself, unless another process has it open. Idempotent."""

@@ -36,6 +36,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "cache_size=-16000",
+        "secure_delete=ON",  # what is erased is overwritten, in pages and in free ones
         "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
     ):
         patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
@@ -54,6 +55,20 @@ def empty_wal(engine: Engine) -> None:
     if engine.pool.checkedin():  # type: ignore[attr-defined]
         with suppress(SQLAlchemyError, sqlite3.Error), engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def overwrite_wal(engine: Engine) -> bool:
+    """Empties the write-ahead log, whose older pages hold what was erased since; waits for readers and writers, for
+    LOCK_TIMEOUT_SECONDS. Returns whether it is empty."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        with suppress(SQLAlchemyError, sqlite3.Error), engine.connect() as connection:
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            if not busy:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOCK_RETRY_SECONDS)
 
 
 def patiently(work: Callable[[], object]) -> None:

@@ -90,6 +90,9 @@ event_facts = Table(
 "name" or "text" (any other id). value is the form that is compared, given the text as received where it differs. The name
 of a person whom a counted event brought is here as well."""
 
+KEY_KINDS = ("key", "sale", "lead")
+"""Kinds of event_facts whose value is an id of a purchase or submission: of an ignored event, a parked Sale, a parked Lead."""
+
 conversions = Table(
     "conversions",
     metadata,

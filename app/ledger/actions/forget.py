@@ -1,28 +1,49 @@
 """Erasing a person: identifiers, payloads, bodies and answers are blanked, what is open is discarded.
 
 The dedupe keys stay: they are ids of purchases and submissions, and without them a repeated webhook would be sent again.
-A later event of the same human being starts a new person.
+A later event of the same human being starts a new person. Every event that names them goes as well, whatever became of it:
+those tied to their purchases, those that are found by what was read from them, and those that only a search of all bodies finds.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.ledger.actions.replay import BLANK_PAYLOAD
+from app.ledger.actions.traces import (
+    Traces,
+    events_naming,
+    forms_of,
+    is_telling,
+    recent_events_naming,
+    redact_texts,
+)
 from app.ledger.audit import note
+from app.ledger.engine import Ledger, look
+from app.ledger.tables import KEY_KINDS
 from app.ledger.transaction import Tx
-from app.persons import normal_email, normal_phone
 
 BLANK_BODY = b'{"forgotten":true}'
+BLANK_FACTS = '{"click_id":null,"email":null,"name":null,"phone":null,"sale":null,"lead":null}'
+LOG_KEPT = (
+    "The write-ahead log beside the ledger still holds it, because others are reading just now: run the command again, or stop"
+    " and start the bridge."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How much was erased, and how many deliveries were discarded unsent."""
+    """How much was erased, and how many deliveries were discarded unsent. person_id: None where only events named them.
 
-    person_id: int
+    is_overwritten: the disk holds none of it any more (SQLite). False: another process was reading, and the write-ahead log keeps
+    old pages until it is written over.
+    """
+
+    person_id: int | None
     events: int
     deliveries: int
     discarded: int
+    is_overwritten: bool = True
 
 
 class BeingSent(Exception):
@@ -35,19 +56,134 @@ def persons_called(tx: Tx, name: str) -> Sequence[int]:
         wanted = [int(name[7:])]
         condition, value = tx.among("id", wanted)
         return list(tx.run(f"SELECT id FROM persons WHERE {condition}", value).scalars())
-    values = {name, normal_email(name), normal_phone(name) or name, f"stripe:{name}"}
+    values = {name, *forms_of(name), f"stripe:{name}"}
     condition, value = tx.among("value", sorted(values))
     statement = f"SELECT DISTINCT person_id FROM identifiers WHERE {condition} ORDER BY person_id"
     return list(tx.run(statement, value).scalars())
 
 
-def forget(tx: Tx, person_id: int, *, actor: str) -> Forgotten:
-    """Erases one person. Idempotent. Raises BeingSent while a delivery of theirs is claimed."""
-    lock = tx.for_update
-    rows = tx.run(f"SELECT id, claim, due_at FROM deliveries WHERE person_id = ?{lock}", person_id).all()
+def forget_person(ledger: Ledger, person_id: int, *, actor: str) -> Forgotten:
+    """Erases one person and everything that names them. Idempotent. Raises BeingSent while a delivery of theirs is claimed."""
+    return _forget(ledger, person_id, (), actor)
+
+
+def forget_name(ledger: Ledger, name: str, *, actor: str) -> Forgotten:
+    """Erases what names somebody who is not a person here: of whom only parked or ignored events came."""
+    return _forget(ledger, None, sorted(forms_of(name)), actor)
+
+
+def is_named(ledger: Ledger, name: str) -> bool:
+    """Whether an event names somebody who is called that."""
+    with look(ledger) as tx:
+        if _events_tied_to(tx, None, [name]):
+            return True
+    return next(events_naming(ledger, Traces(forms_of(name))), None) is not None
+
+
+def _forget(ledger: Ledger, person_id: int | None, names: Sequence[str], actor: str) -> Forgotten:
+    with look(ledger) as tx:
+        traces = Traces([*names, *_names_of(tx, person_id)])
+        last = int(tx.run("SELECT COALESCE(MAX(id), 0) FROM events").scalar_one())
+    named = [event_id for event_id in events_naming(ledger, traces) if event_id <= last]
+
+    def work(tx: Tx) -> Forgotten:
+        newer = recent_events_naming(tx, traces, last)
+        tied = _events_tied_to(tx, person_id, traces.names if person_id is None else _names_of(tx, person_id))
+        return _erase(tx, person_id, traces, sorted({*named, *newer, *tied}), actor)
+
+    done = ledger.transact(work)
+    is_overwritten = ledger.overwrite_log()
+    return Forgotten(done.person_id, done.events, done.deliveries, done.discarded, is_overwritten)
+
+
+def _names_of(tx: Tx, person_id: int | None) -> list[str]:
+    """All that this person is known by, without the source's name before ids of a provider."""
+    if person_id is None:
+        return []
+    rows = tx.run("SELECT kind, value FROM identifiers WHERE person_id = ?", person_id).all()
+    found = [value.rsplit(":", 1)[-1] if kind == "alias" else value for kind, value in rows]
+    columns = "email, phone, customer_id, explicit_id, provider_id"
+    row = tx.run(f"SELECT {columns} FROM persons WHERE id = ?", person_id).first()
+    return list(dict.fromkeys([*found, *(value for value in row or () if value)]))
+
+
+def _events_tied_to(tx: Tx, person_id: int | None, names: Sequence[str]) -> list[int]:
+    """Events of their purchases, also where these were recorded only later, and those from which one of their names was read."""
+    values = {form for name in names for form in forms_of(name)}
+    found: set[int] = set()
+    if person_id is not None:
+        rows = tx.run("SELECT value FROM identifiers WHERE person_id = ? AND kind = 'alias'", person_id)
+        values |= set(rows.scalars())
+        keys = "SELECT k.key FROM dedupe_keys k JOIN conversions c ON c.id = k.conversion_id WHERE c.person_id = ?"
+        found |= _events_that_say(tx, {key.partition(":")[2] for key in tx.run(keys, person_id).scalars()}, KEY_KINDS)
+        own = "SELECT id FROM events WHERE person_id = ? UNION SELECT id FROM events WHERE conversion_id IN"
+        found |= set(tx.run(f"{own} (SELECT id FROM conversions WHERE person_id = ?)", person_id, person_id).scalars())
+    found |= _events_that_say(tx, values, ("email", "phone", "id", "reference", "alias"))
+    found |= _events_that_say(tx, {value for value in values if is_telling(value)}, ("text",))
+    return sorted(found)
+
+
+def _events_that_say(tx: Tx, values: set[str], kinds: Sequence[str]) -> set[int]:
+    condition, value = tx.among("value", sorted(values))
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    return set(tx.run(f"SELECT event_id FROM event_facts WHERE {condition} AND kind IN ({listed})", value).scalars())
+
+
+def _erase(tx: Tx, person_id: int | None, traces: Traces, events: Sequence[int], actor: str) -> Forgotten:
+    rows = tx.run(
+        f"SELECT id, claim, due_at FROM deliveries WHERE person_id = ? ORDER BY id{tx.for_update}", person_id
+    ).all()
     if any(claim is not None for _, claim, _ in rows):
         raise BeingSent
-    discarded = sum(1 for _, _, due_at in rows if due_at is not None)
+    blanked = _blank_events(tx, person_id, traces, events)
+    redact_texts(tx, traces)
+    if person_id is not None:
+        _blank_person(tx, person_id)
+        note(tx, actor, "forget", f"person {person_id}")
+    elif blanked:
+        note(tx, actor, "forget", "events", f"{blanked} that named somebody who is not a person here")
+    return Forgotten(person_id, blanked, len(rows), sum(1 for _, _, due_at in rows if due_at is not None))
+
+
+def _blank_events(tx: Tx, person_id: int | None, traces: Traces, ids: Sequence[int]) -> int:
+    """Blanks these events; of those about somebody else only the names go. Returns how many were blanked."""
+    condition, value = tx.among("e.id", ids)
+    rows = tx.run(
+        "SELECT e.id, COALESCE(c.person_id, e.person_id), e.reason, e.body, e.conversion_id FROM events e"
+        f" LEFT JOIN conversions c ON c.id = e.conversion_id WHERE {condition}",
+        value,
+    ).all()
+    own = [row for row in rows if row[1] is None or row[1] == person_id]
+    others = [row for row in rows if row not in own]
+    tx.run_many(
+        "UPDATE events SET body = ?, headers = '{}', reason = ? WHERE id = ?",
+        [(BLANK_BODY, traces.redacted(reason), event_id) for event_id, _, reason, _, _ in own],
+    )
+    tx.run_many("DELETE FROM event_facts WHERE event_id = ?", [(row[0],) for row in own])
+    tx.run_many(
+        "UPDATE conversions SET facts = ? WHERE id = ? AND person_id IS NULL",
+        [(BLANK_FACTS, row[4]) for row in own if row[4] is not None],
+    )
+    _redact_others(tx, traces, others)
+    return len(own)
+
+
+def _redact_others(tx: Tx, traces: Traces, rows: Sequence[Any]) -> None:
+    """Events of other persons that mention this one: unless the other has the same address, which then is theirs too."""
+    for event_id, owner, reason, body, _ in rows:
+        shared = {form for name in _names_of(tx, owner) for form in forms_of(name)}
+        mine = Traces([name for name in traces.names if not forms_of(name) & shared])
+        text = bytes(body).decode("utf-8", "surrogateescape")
+        if not mine.names_them(text):
+            continue
+        left = mine.redacted(text)
+        kept = BLANK_BODY if mine.names_them(left) else left.encode("utf-8", "surrogateescape")
+        tx.run("UPDATE events SET body = ?, reason = ? WHERE id = ?", kept, mine.redacted(reason), event_id)
+        condition, value = tx.among("value", sorted({form for name in mine.names for form in forms_of(name)}))
+        tx.run(f"DELETE FROM event_facts WHERE event_id = ? AND {condition}", event_id, value)
+
+
+def _blank_person(tx: Tx, person_id: int) -> None:
     tx.run(
         "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE person_id = ? AND due_at IS NOT NULL",
         person_id,
@@ -62,16 +198,9 @@ def forget(tx: Tx, person_id: int, *, actor: str) -> Forgotten:
         " WHERE delivery_id IN (SELECT id FROM deliveries WHERE person_id = ?)",
         person_id,
     )
-    # Every event of their conversions, also those that named nobody themselves.
-    events = tx.run(
-        "UPDATE events SET body = ?, headers = '{}' WHERE person_id = ?"
-        " OR conversion_id IN (SELECT id FROM conversions WHERE person_id = ?)",
-        BLANK_BODY,
-        person_id,
-        person_id,
-    ).rowcount
-    blank = '{"click_id":null,"email":null,"name":null,"phone":null,"sale":null,"lead":null}'
-    tx.run("UPDATE conversions SET facts = ? WHERE person_id = ?", blank, person_id)
+    sent = "SELECT dedupe_key FROM deliveries WHERE person_id = ?"
+    tx.run(f"UPDATE sandbox_requests SET body = '{{}}' WHERE idempotency_key IN ({sent})", person_id)
+    tx.run("UPDATE conversions SET facts = ? WHERE person_id = ?", BLANK_FACTS, person_id)
     tx.run("DELETE FROM identifiers WHERE person_id = ?", person_id)
     tx.run("DELETE FROM conflicts WHERE person_id = ?", person_id)
     tx.run(
@@ -79,5 +208,3 @@ def forget(tx: Tx, person_id: int, *, actor: str) -> Forgotten:
         " phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
         person_id,
     )
-    note(tx, actor, "forget", f"person {person_id}")
-    return Forgotten(person_id, events, len(rows), discarded)

@@ -12,8 +12,6 @@ from app.model import Who
 from app.persons import Identifier, Person, normal_email
 from app.text import storable
 
-KEY_KINDS = ("key", "sale", "lead")
-"""Kinds of rows whose value is an id of a purchase or submission: of an ignored event, of a parked Sale, of a parked Lead."""
 LONGEST_NAME = 200
 MOST_PARTS = 4
 """Of a name: whole, and without its first words."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Route, SeenEvent
-from app.ledger.recording.event_facts import KEY_KINDS, EventFacts, Row
+from app.ledger.recording.event_facts import EventFacts, Row
 from app.ledger.recording.payload import render, shown_of
+from app.ledger.tables import KEY_KINDS
 from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 

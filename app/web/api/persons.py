@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import Conflict, NotFound
 
-from app.ledger.actions.forget import BeingSent, Forgotten, forget
+from app.ledger.actions.forget import BeingSent, forget_person
 from app.ledger.engine import look
 from app.ledger.reading import persons as reading_persons
 from app.ledger.transaction import Tx
@@ -43,12 +43,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def forget_one(person_id: int) -> Response:
         only()
 
-        def work(tx: Tx) -> Forgotten:
+        with look(ledger) as tx:
             known(tx, person_id)
-            return forget(tx, person_id, actor=ACTOR)
-
         try:
-            done = ledger.transact(work)
+            done = forget_person(ledger, person_id, actor=ACTOR)
         except BeingSent:
             raise Conflict("something of theirs is being sent just now: try again in a minute") from None
         return jsonify(id=person_id, events=done.events, deliveries=done.deliveries, discarded=done.discarded)

@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response
 
-from app.ledger.actions.forget import BeingSent, forget
+from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_person
 from app.ledger.engine import Ledger, look
 from app.ledger.reading import persons as reading_persons
 from app.ledger.reading.events import events_called
@@ -66,12 +66,10 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
     @blueprint.post("/persons/<int:person_id>/forget")
     @login_required
     def forget_one(person_id: int) -> Response:
-        def work(tx: Tx) -> Any:
+        with look(ledger) as tx:
             _person(tx, person_id)
-            return forget(tx, person_id, actor=session["name"])
-
         try:
-            done = ledger.transact(work)
+            done = forget_person(ledger, person_id, actor=session["name"])
         except BeingSent:
             flash("Something of theirs is being sent just now: try again in a minute.", "warn")
         else:
@@ -80,6 +78,8 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
                 f" {done.discarded} discarded unsent.",
                 "ok",
             )
+            if not done.is_overwritten:
+                flash(LOG_KEPT, "warn")
         return redirect(url_for(".person", person_id=person_id))
 
     return blueprint

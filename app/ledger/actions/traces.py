@@ -1,0 +1,145 @@
+"""Where somebody who is to be forgotten is named besides their own rows: in bodies and texts, however their address is written."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus, unquote_plus
+
+from app.ledger.engine import Ledger, look
+from app.ledger.transaction import Tx
+from app.persons import normal_email, normal_phone
+
+WINDOW = 5000
+"""Events that are looked at in one read."""
+MOST = 24
+"""Names that are looked for in bodies, e-mail addresses first."""
+SHORTEST_ID = 6
+"""A shorter id may be any word of a body."""
+GONE = "***"
+TEXTS = (
+    ("conflicts", "id", ("reason",)),
+    ("audit", "id", ("subject", "detail")),
+    ("alerts", "topic", ("detail", "problem")),
+    ("destinations", "name", ("paused_reason",)),
+    ("sandbox_requests", "id", ("idempotency_key", "problem", "body")),
+)
+"""Small tables, their key, and the columns that may quote what came in or what a destination answered."""
+
+
+class Traces:
+    """The names of one or more persons, and how to recognise them in text. Whole ones only: not ada@example.com in
+    nada@example.com."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        chosen = sorted({name for name in names if is_telling(name)}, key=lambda name: ("@" not in name, name))
+        self.names = chosen[:MOST]
+        spellings = {spelling for name in self.names for spelling in _spellings(name)}
+        self.spellings = sorted(spellings, key=len, reverse=True)
+        words = "|".join(re.escape(spelling) for spelling in self.spellings)
+        self._pattern = re.compile(rf"(?<![\w.+%-])(?:{words})(?![\w-]|\.\w)", re.IGNORECASE) if words else None
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+    def names_them(self, text: str) -> bool:
+        """Whether `text` names one of them, also where it is a form."""
+        if self._pattern is None:
+            return False
+        return bool(self._pattern.search(text) or ("%" in text and self._pattern.search(unquote_plus(text))))
+
+    def redacted(self, text: str) -> str:
+        """`text` without the names."""
+        return self._pattern.sub(GONE, text) if self._pattern is not None else text
+
+    def condition(self, tx: Tx, column: str) -> tuple[str, list[str]]:
+        """A condition that `column` (bytes) holds one of the spellings, in any case; more than `names_them` says, and no less."""
+        if tx.is_sqlite:
+            one, wanted = f"instr(lower(CAST({column} AS TEXT)), ?) > 0", [text.lower() for text in self.spellings]
+        else:  # as text that every byte has, so that no body is refused
+            one, wanted = (
+                f"strpos(lower(encode({column}, 'escape')), ?) > 0",
+                [_escaped(text) for text in self.spellings],
+            )
+        return " OR ".join([one] * len(self.spellings)), wanted
+
+
+def events_naming(ledger: Ledger, traces: Traces, after: int = 0) -> Iterator[int]:
+    """Ids of all events whose body names them, found by reading every body, in short reads of their own."""
+    while traces:
+        with look(ledger) as tx:
+            found, last = _window(tx, traces, after)
+        yield from found
+        if last is None:
+            return
+        after = last
+
+
+def recent_events_naming(tx: Tx, traces: Traces, after: int) -> list[int]:
+    """The same of those with ids beyond `after`, within the caller's transaction."""
+    found: list[int] = []
+    last: int | None = after
+    while traces and last is not None:
+        more, last = _window(tx, traces, last)
+        found += more
+    return found
+
+
+def _window(tx: Tx, traces: Traces, after: int) -> tuple[list[int], int | None]:
+    last = tx.run(
+        f"SELECT MAX(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT {WINDOW}) n", after
+    ).scalar()
+    if last is None:
+        return [], None
+    condition, values = traces.condition(tx, "body")
+    rows = tx.run(f"SELECT id, body FROM events WHERE id > ? AND id <= ? AND ({condition})", after, last, *values).all()
+    return [row[0] for row in rows if traces.names_them(bytes(row[1]).decode("utf-8", "replace"))], last
+
+
+def redact_texts(tx: Tx, traces: Traces) -> None:
+    """Takes the names out of what small tables quote."""
+    for table, key, columns in TEXTS if traces else ():
+        for column in columns:
+            condition = " OR ".join([f"{column} LIKE ? ESCAPE '!'"] * len(traces.spellings))
+            wanted = [f"%{_literal(spelling)}%" for spelling in traces.spellings]
+            if not tx.is_sqlite:
+                condition = condition.replace(" LIKE ", " ILIKE ")
+            rows = tx.run(f"SELECT {key}, {column} FROM {table} WHERE {condition}", *wanted).all()
+            changed = [(traces.redacted(text), identity) for identity, text in rows]
+            tx.run_many(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", changed)
+
+
+def is_telling(name: str) -> bool:
+    """It is not a word that a body may hold for another reason."""
+    return "@" in name or (len(name) >= SHORTEST_ID and not name.isdigit())
+
+
+def _spellings(name: str) -> set[str]:
+    """`name` as JSON, a form or a URL holds it."""
+    as_json = json.dumps(name)[1:-1]
+    found = {
+        name,
+        as_json,
+        quote(name, safe=""),
+        quote_plus(name),
+        name.replace("@", "%40"),
+        name.replace("@", "\\u0040"),
+    }
+    return found | {one.replace("%", "%25") for one in found if "%" in one}
+
+
+def _escaped(text: str) -> str:
+    """As PostgreSQL's encode(…, 'escape') shows these bytes, in lower case."""
+    shown = (
+        "\\\\" if byte == 0x5C else chr(byte) if 0 < byte < 0x80 else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "replace")
+    )
+    return "".join(shown).lower()
+
+
+def _literal(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def forms_of(name: str) -> set[str]:
+    """`name` as each kind of identifier is compared."""
+    return {name.strip(), normal_email(name), normal_phone(name) or name.strip()}
