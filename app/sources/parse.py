@@ -42,7 +42,7 @@ def _parse_slowly(body: bytes) -> Any:
     except RecursionError:
         raise MalformedEvent("the body is nested too deeply") from None
     except ValueError:
-        raise MalformedEvent("the body is no JSON") from None
+        raise MalformedEvent("the body is not JSON") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -108,7 +108,7 @@ def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 
 def from_unix(value: object) -> datetime | None:
-    """Unix seconds (or milliseconds, by size) to an aware UTC time; None for anything that is no plausible time."""
+    """Unix seconds (or milliseconds, by size) to an aware UTC time; None for anything that is not a plausible time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 < value < 4102444800_000:  # the year 2100, in milliseconds

@@ -33,7 +33,7 @@ def money_of(amount: Any, currency: Any, unit: Unit) -> Money | str:
             return from_major(amount.strip() if isinstance(amount, str) else amount, code)
         minor = whole(amount)
         if minor is None:
-            return "the amount is no whole number of a sensible size"
+            return "the amount is not a whole number of a sensible size"
         if unit == "iso":
             return from_iso_minor(minor, code)
         return from_major(f"{minor}e-2", code) if unit == "cents" else Money(minor, code)

@@ -115,7 +115,7 @@ class HmacScheme:
 
     def _check_age(self, timestamp: str, now: datetime) -> None:
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
-            raise SignatureError("the signature's timestamp is no number")
+            raise SignatureError("the signature's timestamp is not a number")
         sent = int(timestamp) / (1000 if self.timestamp_unit == "ms" else 1)
         age = now.timestamp() - sent
         if age > self.tolerance_seconds:
@@ -135,7 +135,7 @@ class HmacScheme:
         try:
             return before.format(**fill).encode() + body + after.format(**fill).encode()
         except UnicodeEncodeError:
-            raise SignatureError("a signed header is no text") from None
+            raise SignatureError("a signed header is not text") from None
 
     def _signature(self, key: bytes, content: bytes) -> str:
         mac = hmac.digest(key, content, self.digest)

@@ -225,8 +225,8 @@ def places(value: Any) -> Any:
         ("49.00", "EUR", "major", Money(4900, "EUR")),
         (19.99, "usd", "major", Money(1999, "USD")),
         (None, "EUR", "iso", "it has no amount"),
-        ("12.5", "EUR", "iso", "the amount is no whole number of a sensible size"),
-        (True, "EUR", "cents", "the amount is no whole number of a sensible size"),
+        ("12.5", "EUR", "iso", "the amount is not a whole number of a sensible size"),
+        (True, "EUR", "cents", "the amount is not a whole number of a sensible size"),
         (5, "euro", "iso", "the currency is missing or no ISO 4217 code"),
     ],
 )

@@ -67,9 +67,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     is_verified = user.get("email_verified") is True
     if event == "user.updated" and user_id and is_verified:
-        return replace(ignored(view, "user.updated is no sign-up", rules, keys=()), verifies_email=True)
+        return replace(ignored(view, "user.updated is not a sign-up", rules, keys=()), verifies_email=True)
     if event and event != "user.created":
-        return ignored(view, f"{event} is no sign-up", rules)
+        return ignored(view, f"{event} is not a sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:

@@ -72,7 +72,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event in NO_BOOKING:
         return ignored(view, NO_BOOKING[event], rules, same_as=replaced)
     if event and event != "BOOKING_CREATED":
-        return ignored(view, f"{event} is no booking", rules, same_as=replaced)
+        return ignored(view, f"{event} is not a booking", rules, same_as=replaced)
     if not event:
         missing = "it has no triggerEvent: a custom payload template must keep it"
         return parked(NAME, view, rules, missing, event_name="demo_booked")

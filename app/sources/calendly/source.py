@@ -54,7 +54,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event in NO_BOOKING:
         return ignored(view, NO_BOOKING[event], rules)
     if event and event != "invitee.created":
-        return ignored(view, f"{event} is no booking", rules)
+        return ignored(view, f"{event} is not a booking", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event", event_name="demo_booked")
     if invitee.get("old_invitee") or payload.get("old_invitee") or invitee.get("is_reschedule") is True:

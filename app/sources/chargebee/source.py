@@ -66,7 +66,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             status=text_of(transaction.get("status")) or "refunded",
             kind="dispute" if kind == "payment_reversal" else "refund",
         )
-    return remembered(view, f"{event or 'an event without a type'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
 def _own_fields(thing: dict[str, Any]) -> dict[str, Any]:

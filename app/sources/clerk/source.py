@@ -45,10 +45,10 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "user.updated" and user_id and _is_verified(user):
         told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
         return replace(
-            told, outcome="ignored", reason="user.updated is no sign-up", lead=None, keys=(), verifies_email=True
+            told, outcome="ignored", reason="user.updated is not a sign-up", lead=None, keys=(), verifies_email=True
         )
     if event and event != "user.created":
-        return ignored(view, f"{event} is no sign-up", rules)
+        return ignored(view, f"{event} is not a sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:

@@ -111,7 +111,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "subscription.trialing":
         trial = replace(view, submission_id=identifier_of(thing.get("id")))
         return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
-    return remembered(view, f"{event or 'an event without a type'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
 def _paid(payment: dict[str, Any], rules: Rules) -> Money | str:

@@ -23,9 +23,9 @@ def expression(text: str, at: str) -> Callable[[Any], Any]:
         compiled = jmespath.compile(text.strip())
         misused = _wrong_call(compiled.parsed)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ConfigurationError(f"{at}: is no jmespath expression: {_complaint(error, text)}") from None
+        raise ConfigurationError(f"{at}: is not a jmespath expression: {_complaint(error, text)}") from None
     if misused:
-        raise ConfigurationError(f"{at}: is no jmespath expression: {misused}: {text.strip()}")
+        raise ConfigurationError(f"{at}: is not a jmespath expression: {misused}: {text.strip()}")
 
     def search(body: Any) -> Any:
         try:

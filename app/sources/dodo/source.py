@@ -79,7 +79,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             status=DISPUTES[event],
             kind="dispute",
         )
-    return remembered(view, f"{event or 'an event without a type'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
 def _total(data: dict[str, Any], rules: Rules) -> Money | str:

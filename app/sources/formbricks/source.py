@@ -71,7 +71,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event in NO_RESPONSE:
         return ignored(view, NO_RESPONSE[event], rules)
     if event and event != "responseFinished":
-        return ignored(view, f"{event} is no response", rules)
+        return ignored(view, f"{event} is not a response", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event")
     if response.get("finished") is False:

@@ -50,7 +50,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             view, money, reference=f"{reference}:refunded" if reference else None, keys=keys, status="refunded"
         )
     if event != "sale":
-        return remembered(view, f"{event} is no collected payment", rules)
+        return remembered(view, f"{event} is not a collected payment", rules)
     if _is(raw, "is_preorder_authorization"):
         return remembered(view, "a pre-order: no money was collected yet", rules)
     return sale(

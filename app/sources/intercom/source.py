@@ -56,7 +56,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         account=identifier_of(raw.get("app_id")),
     )
     if event and event not in LEADS:
-        return ignored(view, f"{event} is no new contact", rules)
+        return ignored(view, f"{event} is not a new contact", rules)
     if not event:
         return parked(NAME, view, rules, "it has no topic", event_name="signed_up")
     if not view.submission_id:

@@ -68,7 +68,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if purchase:
         return _purchase(view, purchase, rules)
     if event not in LEADS:
-        return ignored(view, f"{event} is no subscription", rules)
+        return ignored(view, f"{event} is not a subscription", rules)
     if not subscriber:
         return parked(NAME, view, rules, "it has no subscriber")
     return lead(NAME, view, rules, event_name="subscribed", reason="somebody subscribed")

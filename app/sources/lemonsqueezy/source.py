@@ -77,7 +77,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "subscription_created" and status == "on_trial" and keys:
         trial = replace(view, submission_id=keys[0])
         return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
-    return remembered(view, f"{event or 'an event without a name'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a name'} is not a collected payment", rules)
 
 
 def _total(attributes: dict[str, Any], rules: Rules) -> Money | str:

@@ -33,7 +33,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         account=audience,
     )
     if event and event != "subscribe":
-        return ignored(view, f"{event} is no subscription", rules)
+        return ignored(view, f"{event} is not a subscription", rules)
     if not event:
         return parked(NAME, view, rules, "it has no type")
     if not view.submission_id:

@@ -64,7 +64,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "subscription.created" and text_of(data.get("status")) == "trialing":
         trial = replace(view, submission_id=identifier_of(data.get("id")))
         return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
-    return remembered(view, f"{event or 'an event without a type'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
 VECTORS = (

@@ -78,7 +78,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             status=DISPUTES[event],
             kind="dispute",
         )
-    return remembered(view, f"{event or 'an event without a name'} is no captured payment", rules)
+    return remembered(view, f"{event or 'an event without a name'} is not a captured payment", rules)
 
 
 def _notes(entity: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if kind == "REFUND_REVERSED":
         return _money_back(view, event, "reversed")
     if kind not in PURCHASES:
-        return remembered(view, f"{kind or 'an event without a type'} is no collected payment", rules)
+        return remembered(view, f"{kind or 'an event without a type'} is not a collected payment", rules)
     if event.get("is_family_share") is True or text_of(event.get("store")) in NOT_SOLD:
         return remembered(view, "no money was collected: it was shared or given away", rules)
     keys = keys_of(event.get("transaction_id"))

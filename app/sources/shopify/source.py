@@ -78,7 +78,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return _order(view, raw, rules)
     if topic == "refunds/create":
         return _refund(view, raw)
-    return remembered(view, f"{topic} is no paid order", rules)
+    return remembered(view, f"{topic} is not a paid order", rules)
 
 
 def _order(view: Submission, raw: dict[str, Any], rules: Rules) -> Mapped:

@@ -44,7 +44,7 @@ def map_subscription_created(event: StripeEvent) -> Mapped:
 def map_subscription_updated(event: StripeEvent) -> Mapped:
     """customer.subscription.updated, from trialing to active too."""
     who = who_of_subscription(event)
-    return event.ignore("a changed subscription is no conversion: the money comes with invoice.paid", who=who)
+    return event.ignore("a changed subscription is not a conversion: the money comes with invoice.paid", who=who)
 
 
 def who_of_subscription(event: StripeEvent) -> Who:

@@ -15,7 +15,7 @@ NOBODY = Who()
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """One event with the rules to read it by. `object` is its data.object, {} where that is no object."""
+    """One event with the rules to read it by. `object` is its data.object, {} where that is not an object."""
 
     id: str
     type: str
@@ -45,16 +45,16 @@ class StripeEvent:
 
 
 def read_event(body: bytes, rules: Rules) -> StripeEvent:
-    """Opens the envelope. Raises MalformedEvent where the body is no event."""
+    """Opens the envelope. Raises MalformedEvent where the body is not an event."""
     event = json_object(body)
     kind, event_type, event_id = event.get("object"), event.get("type"), id_of(event.get("id"))
     is_thin = isinstance(kind, str) and kind.startswith("v2.")
     if kind is not None and kind != "event" and not is_thin:
         raise MalformedEvent("the body is an object of Stripe's but no event")
     if not isinstance(event_type, str) or not 0 < len(event_type) <= LONGEST_TYPE or not event_type.isprintable():
-        raise MalformedEvent("the body is no Stripe event: it has no type")
+        raise MalformedEvent("the body is not a Stripe event: it has no type")
     if event_id is None:
-        raise MalformedEvent("the body is no Stripe event: it has no id")
+        raise MalformedEvent("the body is not a Stripe event: it has no id")
     return StripeEvent(
         id=event_id,
         type=event_type,

@@ -46,7 +46,7 @@ def make_sale(
         return event.ignore("no money was collected: the amount is not above 0", who=who, **common)
     problem = None
     if amount is None:
-        problem = "the amount is no whole number of a sensible size"
+        problem = "the amount is not a whole number of a sensible size"
     elif code is None:
         problem = "the currency is missing or no ISO 4217 code"
     elif not keys:

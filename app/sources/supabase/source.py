@@ -69,7 +69,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     user = dict_of(raw.get("user"))
     view = _view(inbound, event, user, user.get("user_metadata"), identifier_of(hook.get("uuid")), hook.get("time"))
     if event and event not in SIGN_UPS:
-        return ignored(view, f"{event} is no sign-up", rules)
+        return ignored(view, f"{event} is not a sign-up", rules)
     if not event:
         return parked(NAME, view, rules, "it has no metadata.name", event_name="signed_up")
     return _sign_up(view, user, rules)
@@ -92,10 +92,10 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     ):
         told = _sign_up(view, user, rules)
         return replace(
-            told, outcome="ignored", reason=f"{event} is no sign-up", lead=None, keys=(), verifies_email=True
+            told, outcome="ignored", reason=f"{event} is not a sign-up", lead=None, keys=(), verifies_email=True
         )
     if (operation, schema, table) != ("INSERT", "auth", "users"):
-        return ignored(view, f"{event} is no sign-up: for a table of your own, add a source of your own", rules)
+        return ignored(view, f"{event} is not a sign-up: for a table of your own, add a source of your own", rules)
     return _sign_up(view, user, rules)
 
 

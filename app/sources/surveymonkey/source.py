@@ -30,7 +30,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(resources.get("survey_id")),
     )
     if event != "response_completed":
-        return ignored(view, f"{event or 'an event without event_type'} is no completed response", rules)
+        return ignored(view, f"{event or 'an event without event_type'} is not a completed response", rules)
     return parked(NAME, view, rules, "it names only the response: the answers are in SurveyMonkey's API")
 
 

@@ -64,7 +64,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not event:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not is_stytch and not event.endswith("user.created"):
-        return ignored(view, f"{event} is no sign-up: for another event, add a source of your own", rules)
+        return ignored(view, f"{event} is not a sign-up: for another event, add a source of your own", rules)
     if not view.submission_id:
         return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
     return lead(NAME, view, rules, event_name="signed_up", reason="an account was created")

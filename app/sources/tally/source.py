@@ -43,7 +43,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(data.get("formName"), data.get("formId")),
     )
     if event and event != "FORM_RESPONSE":
-        return ignored(view, f"{event} is no submission", rules)
+        return ignored(view, f"{event} is not a submission", rules)
     if not event:
         return parked(NAME, view, rules, "it has no eventType")
     if not view.submission_id:

@@ -49,7 +49,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "form_response_partial":
         return ignored(view, "a partial response: it was not submitted", rules)
     if event and event != "form_response":
-        return ignored(view, f"{event} is no submission", rules)
+        return ignored(view, f"{event} is not a submission", rules)
     if not event:
         return parked(NAME, view, rules, "it has no event_type")
     if not view.submission_id:

@@ -36,7 +36,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(payload.get("name"), payload.get("formId")),
     )
     if event and event != "form_submission":
-        return ignored(view, f"{event} is no submission", rules)
+        return ignored(view, f"{event} is not a submission", rules)
     if not event:
         return parked(NAME, view, rules, "it has no triggerType")
     if not isinstance(data, dict):

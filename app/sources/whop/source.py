@@ -69,7 +69,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return refunded(at, _total(data, rules), reference=refund, keys=own, status="refunded")
     if event in ("dispute.created", "dispute.updated"):
         return refunded(at, amount, reference=reference, keys=keys, status=status or "created", kind="dispute")
-    return remembered(view, f"{event or 'an event without a type'} is no collected payment", rules)
+    return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
 def _total(data: dict[str, Any], rules: Rules) -> Money | str:
