@@ -27,8 +27,10 @@ from app.ledger.reading.stats import stats
 from app.queue import Nudges, connect, redis_problem
 from app.sources.catalog import all_sources
 from app.stack.valkey import embedded_url
-from app.stripe_api.checks import check_stripe
+from app.stripe_api.arrived import arrived
+from app.stripe_api.checks import check_arrived, check_stripe
 from app.stripe_api.client import make_api
+from app.stripe_api.event_types import wanted_events
 
 SKEW_SECONDS = 30
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -194,9 +196,13 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_stripe(settings: Settings) -> Iterator[Finding]:
-    if settings.stripe_api_key is None:
-        return
     ledger: Ledger | None = None
     with suppress(BridgeError):  # told above
         ledger = open_ledger(settings)
+    if settings.stripe_api_key is None:
+        if ledger is not None and settings.opens("stripe"):
+            with ledger.read() as tx:
+                found = arrived(tx, wanted_events(settings.rules))
+            yield from check_arrived(found)
+        return
     yield from check_stripe(settings, make_api(settings), ledger)

@@ -10,7 +10,18 @@ from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
 from app.errors import ConfigurationError
 from app.stripe_api.client import JsonObject, make_api
-from app.stripe_api.endpoint import PATH, Plan, Wanted, apply, find_endpoint, list_endpoints, mark_of, own_url, plan
+from app.stripe_api.endpoint import (
+    PATH,
+    Plan,
+    Wanted,
+    apply,
+    find_endpoint,
+    is_connect,
+    list_endpoints,
+    mark_of,
+    own_url,
+    plan,
+)
 from app.stripe_api.event_types import wanted_events
 
 
@@ -21,21 +32,23 @@ def stripe_endpoint() -> None:
 
 @stripe_endpoint.command()
 @click.option("--url", metavar="URL", help=f"Default PUBLIC_URL{PATH}.")
+@click.option("--connect", is_flag=True, help="Compare the endpoint for connected accounts (Stripe Connect).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def show(url: str | None, as_json: bool) -> None:
+def show(url: str | None, connect: bool, as_json: bool) -> None:
     """List the account's webhook endpoints, and how ours differs from what is wanted."""
     settings = load_settings()
     api = make_api(settings)
     endpoints = list_endpoints(api)
-    wanted = _wanted(settings, url, required=False)
+    wanted = _wanted(settings, url, connect=connect, required=False)
     ours = find_endpoint(endpoints, wanted) if wanted else None
     for endpoint in endpoints:
         line = {name: endpoint.get(name) for name in ("id", "url", "status", "api_version", "enabled_events")}
         if as_json:
-            say_json({**line, "ours": endpoint is ours})
+            say_json({**line, "connect": is_connect(endpoint), "ours": endpoint is ours})
         else:
             mark, version = "*" if endpoint is ours else " ", line["api_version"] or "default version"
-            say(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}  {line['url']}")
+            scope = "  connected accounts" if is_connect(endpoint) else ""
+            say(f"{mark} {line['id']}  {line['status']}  {version}  {_count_events(endpoint)}{scope}  {line['url']}")
     if as_json:
         return
     if not endpoints:
@@ -48,7 +61,8 @@ def show(url: str | None, as_json: bool) -> None:
     made = plan(endpoints, wanted)
     if ours is None:
         found = "None of them is" if endpoints else "So there is none"
-        say(f"{found} for {wanted.url}: `bridge stripe-endpoint sync --url {wanted.url}` creates one.")
+        scope, option = (" for connected accounts", " --connect") if connect else ("", "")
+        say(f"{found} for {wanted.url}{scope}: `bridge stripe-endpoint sync --url {wanted.url}{option}` creates one.")
         _show_notes(made)
     else:
         _show_plan(made)
@@ -63,6 +77,11 @@ def _count_events(endpoint: JsonObject) -> str:
 
 @stripe_endpoint.command()
 @click.option("--url", metavar="URL", help=f"Where Stripe is to send; default PUBLIC_URL{PATH}.")
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="The endpoint for the events of connected accounts (Stripe Connect), beside that of your own account.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--enable", is_flag=True, help="Enable the endpoint too, where it is disabled.")
 @click.option(
@@ -70,10 +89,10 @@ def _count_events(endpoint: JsonObject) -> str:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the new signing secret there (a new file, for its owner alone) instead of printing it.",
 )
-def sync(url: str | None, dry_run: bool, enable: bool, secret_file: Path | None) -> None:
+def sync(url: str | None, connect: bool, dry_run: bool, enable: bool, secret_file: Path | None) -> None:
     """Create or update the endpoint for URL, with exactly the wanted events. Other endpoints are never touched."""
     settings = load_settings()
-    wanted = _wanted(settings, url, required=True)
+    wanted = _wanted(settings, url, connect=connect, required=True)
     assert wanted is not None
     api = make_api(settings)
     if secret_file is not None and secret_file.exists():
@@ -88,14 +107,14 @@ def sync(url: str | None, dry_run: bool, enable: bool, secret_file: Path | None)
     done = apply(api, made)
     if made.current is not None:
         say(f"Updated {done.get('id')}. Its signing secret stays what it was.")
-        if "disabled" in made.changes:
+        if "disabled" in made.changes and not connect:
             say("Fetch what it missed with `bridge backfill stripe --since 7d`.")
         return
     say(f"Created {done.get('id')}.")
     _hand_over(str(done.get("secret") or ""), secret_file, settings)
 
 
-def _wanted(settings: Settings, url: str | None, *, required: bool) -> Wanted | None:
+def _wanted(settings: Settings, url: str | None, *, connect: bool, required: bool) -> Wanted | None:
     url = url or own_url(settings)
     if url is None:
         if required:
@@ -106,11 +125,12 @@ def _wanted(settings: Settings, url: str | None, *, required: bool) -> Wanted | 
         raise click.BadParameter("must be a whole URL, https://…", param_hint="--url")
     if parts.path != PATH:
         say(f"Note: the bridge takes Stripe's webhooks at {PATH}; this URL has another path.", err=True)
-    return Wanted(url, wanted_events(settings.rules), mark_of(settings))
+    return Wanted(url, wanted_events(settings.rules), mark_of(settings), is_connect=connect)
 
 
 def _show_plan(made: Plan) -> None:
-    name = made.current.get("id") if made.current else "a new endpoint"
+    new = "a new endpoint for connected accounts" if made.wanted.is_connect else "a new endpoint"
+    name = made.current.get("id") if made.current else new
     if made.lines:
         say(f"{name}:")
         for line in made.lines:
@@ -140,7 +160,7 @@ def _hand_over(secret: str, secret_file: Path | None, settings: Settings) -> Non
         except OSError as error:
             say(f"{secret_file} could not be written ({error.strerror}), so here it is.", err=True)
         else:
-            say(f"Its signing secret is in {secret_file}: {where} for web and workers, and start them anew.")
+            say(f"Its signing secret is in {secret_file}: {where} for web and workers, and restart them.")
             return
-    say(f"Its signing secret, which is not shown again: {where} for web and workers, and start them anew.")
+    say(f"Its signing secret, which is not shown again: {where} for web and workers, and restart them.")
     say(f"  {secret}")

@@ -1,14 +1,16 @@
-"""What `bridge doctor` asks Stripe: is our endpoint there and right, and did it get everything?"""
+"""What `bridge doctor` and the Sources page ask Stripe: is our endpoint there and right, and did it get everything?"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
+from urllib.parse import urlsplit
 
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import known_events
-from app.stripe_api.client import StripeApi, StripeRefused
-from app.stripe_api.endpoint import Wanted, is_disabled, list_endpoints, mark_of, own_url, plan
+from app.stripe_api.arrived import Arrived, why_missing
+from app.stripe_api.client import JsonObject, StripeApi, StripeRefused
+from app.stripe_api.endpoint import PATH, Plan, Wanted, is_connect, is_disabled, list_endpoints, mark_of, own_url, plan
 from app.stripe_api.event_types import wanted_events
 
 DAYS = 3
@@ -22,17 +24,46 @@ Finding = tuple[Literal["ok", "warn", "wrong"], str]
 
 def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:
     """Findings, each with its remedy. ledger None: it cannot be asked. Raises StripeApiError."""
-    if trouble := mode_trouble(settings, api):
-        yield "warn", trouble
-    url = own_url(settings)
-    if url is None:
-        yield "warn", "set PUBLIC_URL, so that this can tell whether Stripe's webhook endpoint is right"
-    else:
-        yield from _check_endpoint(settings, api, url)
+    yield from check_endpoint(settings, api)
     try:
         yield from _check_undelivered(settings, api, ledger)
     except StripeRefused as error:
         yield "warn", f"whether Stripe has undelivered events cannot be told: {error}"
+
+
+def check_endpoint(settings: Settings, api: StripeApi) -> Iterator[Finding]:
+    """Whether our endpoint is there, enabled, and subscribed to every wanted event; that for connected accounts too, where there
+    is one. Raises StripeApiError."""
+    if trouble := mode_trouble(settings, api):
+        yield "warn", trouble
+    endpoints = list_endpoints(api)
+    url = own_url(settings) or _only_url(endpoints)
+    if url is None:
+        yield "warn", "set PUBLIC_URL, so that this can tell whether Stripe's webhook endpoint is right"
+        return
+    yield from _check_endpoint(settings, endpoints, url, connect=False)
+    if any(endpoint.get("url") == url and is_connect(endpoint) for endpoint in endpoints):
+        yield from _check_endpoint(settings, endpoints, url, connect=True)
+
+
+def check_arrived(found: Arrived) -> Iterator[Finding]:
+    """The same as far as the ledger alone can tell, for those who give the bridge no key to Stripe."""
+    if found.is_empty:
+        return
+    for event, shown_by in found.missing:
+        yield "warn", f"Stripe: {why_missing(event, shown_by)}"
+    if found.unseen:
+        yield (
+            "warn",
+            f"Stripe: these wanted events have not come yet: {', '.join(found.unseen)}. Some are rare; compare with the events of"
+            " the webhook endpoint in Stripe's Dashboard, or set STRIPE_API_KEY, and this is checked",
+        )
+
+
+def _only_url(endpoints: Sequence[JsonObject]) -> str | None:
+    """The URL of the one endpoint that leads to a bridge, where PUBLIC_URL does not say which it is."""
+    urls = {str(endpoint.get("url")) for endpoint in endpoints if urlsplit(str(endpoint.get("url"))).path == PATH}
+    return urls.pop() if len(urls) == 1 else None
 
 
 def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
@@ -42,22 +73,29 @@ def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
     return None
 
 
-def _check_endpoint(settings: Settings, api: StripeApi, url: str) -> Iterator[Finding]:
-    made = plan(list_endpoints(api), Wanted(url, wanted_events(settings.rules), mark_of(settings)))
-    current, sync = made.current, f"`bridge stripe-endpoint sync --url {url}`"
+def _check_endpoint(
+    settings: Settings, endpoints: Sequence[JsonObject], url: str, *, connect: bool
+) -> Iterator[Finding]:
+    made = plan(endpoints, Wanted(url, wanted_events(settings.rules), mark_of(settings), is_connect=connect))
+    option = " --connect" if connect else ""
+    current, sync = made.current, f"`bridge stripe-endpoint sync --url {url}{option}`"
     if current is None:
         yield "wrong", f"Stripe has no webhook endpoint for {url}: create it with {sync}"
         for note in made.notes:
             yield "warn", note
         return
-    name = f"Stripe's webhook endpoint {current.get('id')}"
+    name = f"Stripe's webhook endpoint {current.get('id')}{' for connected accounts' if connect else ''}"
     if is_disabled(current):
-        yield (
-            "wrong",
-            f"{name} is disabled: enable it with {sync} --enable, then `bridge backfill stripe --since 7d` for what was missed",
+        missed = (
+            "resend what was missed in Stripe's Dashboard"
+            if connect
+            else "`bridge backfill stripe --since 7d` for what was missed"
         )
+        yield "wrong", f"{name} is disabled: enable it with {sync} --enable, then {missed}"
     else:
         yield "ok", f"{name} is enabled"
+    if not _event_lines(made):
+        yield "ok", f"{name} is subscribed to all {len(made.wanted.events)} wanted events"
     missing = [line.removeprefix("+ event ") for line in made.lines if line.startswith("+ event ")]
     needless = [line.removeprefix("- event ") for line in made.lines if line.startswith("- event ")]
     if missing and "*" not in needless:
@@ -67,6 +105,10 @@ def _check_endpoint(settings: Settings, api: StripeApi, url: str) -> Iterator[Fi
     for note in made.notes:
         if "disabled" not in note:
             yield "warn", f"{name}: {note}"
+
+
+def _event_lines(made: Plan) -> list[str]:
+    return [line for line in made.lines if line[2:].startswith("event ")]
 
 
 def _check_undelivered(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:

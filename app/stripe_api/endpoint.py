@@ -1,6 +1,8 @@
 """The webhook endpoint at Stripe: what it should be, what it is, and the change from one to the other. Planning is pure.
 
-Ours is the one whose URL is exactly ours; no other is ever touched. https://docs.stripe.com/api/webhook_endpoints
+Ours is the one whose URL is exactly ours; no other is ever touched. A Connect platform has two of them: one for its own events, and
+one for those of its connected accounts. Which of the two an endpoint is cannot be changed, and Stripe does not return it: a Connect
+endpoint names its application. https://docs.stripe.com/api/webhook_endpoints, https://docs.stripe.com/connect/webhooks
 """
 
 import hashlib
@@ -15,16 +17,20 @@ from app.stripe_api.client import API_VERSION, JsonObject, StripeApi
 
 PATH = "/webhooks/stripe"
 MARK = "conversion_bridge"
+SCOPE, CONNECTED = "conversion_bridge_scope", "connected_accounts"
+"""In the metadata of a Connect endpoint that was made here."""
 DESCRIPTION = "Conversion Bridge: Sales and Leads for link attribution"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the endpoint should be. mark: names this installation; None where it has no SECRET_KEY to derive one from."""
+    """What the endpoint should be. mark: names this installation; None where it has no SECRET_KEY to derive one from.
+    is_connect: it gets the events of connected accounts, and not those of the account itself."""
 
     url: str
     events: tuple[str, ...]
     mark: str | None = None
+    is_connect: bool = False
 
 
 @dataclass(slots=True)
@@ -51,8 +57,8 @@ def list_endpoints(api: StripeApi) -> list[JsonObject]:
 
 
 def find_endpoint(endpoints: Iterable[JsonObject], wanted: Wanted) -> JsonObject | None:
-    """Ours among them: the one with exactly our URL (an enabled one first). No other is ever touched."""
-    ours = [endpoint for endpoint in endpoints if endpoint.get("url") == wanted.url]
+    """Ours among them: the one of its kind with exactly our URL (an enabled one first). No other is ever touched."""
+    ours = [e for e in endpoints if e.get("url") == wanted.url and is_connect(e) == wanted.is_connect]
     return min(ours, key=lambda e: (is_disabled(e), _mark_of(e) != wanted.mark), default=None)
 
 
@@ -70,10 +76,12 @@ def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = Fals
             made.changes["disabled"] = False
             made.lines += ["- status disabled", "+ status enabled"]
         else:
-            made.notes.append(
-                "it is disabled, so Stripe sends it nothing: add --enable to enable it (then `bridge backfill stripe --since 30d`"
-                " for what was missed)"
+            missed = (
+                "what was missed can be resent in Stripe's Dashboard"
+                if wanted.is_connect
+                else "then `bridge backfill stripe --since 30d` for what was missed"
             )
+            made.notes.append(f"it is disabled, so Stripe sends it nothing: add --enable to enable it ({missed})")
     made.notes += _notes(endpoints, current, wanted)
     return made
 
@@ -89,6 +97,12 @@ def apply(api: StripeApi, made: Plan) -> JsonObject:
 
 def is_disabled(endpoint: JsonObject) -> bool:
     return endpoint.get("status") == "disabled"
+
+
+def is_connect(endpoint: JsonObject) -> bool:
+    """Whether it gets the events of connected accounts."""
+    metadata = endpoint.get("metadata")
+    return bool(endpoint.get("application")) or (isinstance(metadata, dict) and metadata.get(SCOPE) == CONNECTED)
 
 
 def mark_of(settings: Settings) -> str | None:
@@ -111,9 +125,13 @@ def _creation(wanted: Wanted) -> Plan:
         "api_version": API_VERSION,
         "description": DESCRIPTION,
     }
-    if wanted.mark:
-        changes["metadata"] = {MARK: wanted.mark}
+    metadata = ({MARK: wanted.mark} if wanted.mark else {}) | ({SCOPE: CONNECTED} if wanted.is_connect else {})
+    if metadata:
+        changes["metadata"] = metadata
     lines = [f"+ url {wanted.url}", f"+ api_version {API_VERSION}", *(f"+ event {event}" for event in wanted.events)]
+    if wanted.is_connect:
+        changes["connect"] = True
+        lines.insert(1, "+ connect true")
     return Plan(wanted, None, changes, lines)
 
 
@@ -135,7 +153,8 @@ def _notes(endpoints: Sequence[JsonObject], current: JsonObject, wanted: Wanted)
             " The bridge reads both, so this may stay. To have the other: delete the endpoint in Stripe's Dashboard, run"
             " this again, set the new STRIPE_WEBHOOK_SECRET, and `bridge backfill stripe --since 1h` for what came meanwhile"
         )
-    others = [e for e in endpoints if e.get("url") == wanted.url and e is not current and not is_disabled(e)]
+    same = [e for e in endpoints if is_connect(e) == wanted.is_connect]
+    others = [e for e in same if e.get("url") == wanted.url and e is not current and not is_disabled(e)]
     if others:
         names = ", ".join(str(endpoint.get("id")) for endpoint in others)
         notes.append(
@@ -153,6 +172,7 @@ def _similar(endpoints: Sequence[JsonObject], wanted: Wanted) -> list[str]:
         for endpoint in endpoints
         if endpoint.get("url") != wanted.url
         and not is_disabled(endpoint)
+        and is_connect(endpoint) == wanted.is_connect
         and _place_of(str(endpoint.get("url"))) == place
     ]
 

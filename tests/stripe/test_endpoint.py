@@ -159,3 +159,92 @@ def test_enabling_an_endpoint_names_what_fetches_the_events_it_missed(command, s
     told = command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
     assert "bridge backfill stripe --since" in told
     assert "backfill" not in command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
+
+
+# Connect
+
+
+def endpoints_of(stripe: FakeStripe) -> list[tuple[str, bool]]:
+    return [(each["url"], each.get("application") is not None) for each in stripe.lists["/v1/webhook_endpoints"]]
+
+
+def test_connected_accounts_get_an_endpoint_of_their_own_beside_that_of_the_account(sync, stripe):
+    sync("--url", URL)
+    made = sync("--url", URL, "--connect", STRIPE_WEBHOOK_SECRET="whsec_of_the_account")
+    assert endpoints_of(stripe) == [(URL, False), (URL, True)]
+    assert "+ connect true" in made.stdout
+    assert "add it to STRIPE_WEBHOOK_SECRET, after a comma" in made.stdout
+    for option in ((), ("--connect",)):
+        again = sync("--url", URL, *option)
+        assert "nothing to change" in again.stdout
+        assert "same URL" not in again.stdout, "they get different events"
+    assert len(stripe.changes) == 2
+
+
+def test_each_of_the_two_is_updated_by_itself(sync, stripe):
+    stripe.lists["/v1/webhook_endpoints"] = [
+        endpoint("we_1", URL, ["invoice.paid"]),
+        endpoint("we_2", URL, ["invoice.paid"], application="ca_1"),
+    ]
+    sync("--url", URL, "--connect")
+    assert [path for _, path, _ in stripe.changes] == ["/v1/webhook_endpoints/we_2"]
+    assert "connect" not in stripe.changes[0][2], "Stripe refuses it in a change"
+    sync("--url", URL)
+    assert [path for _, path, _ in stripe.changes][1:] == ["/v1/webhook_endpoints/we_1"]
+
+
+def test_a_connect_endpoint_made_here_is_found_by_its_metadata_alone(sync, stripe):
+    sync("--url", URL, "--connect")
+    stripe.lists["/v1/webhook_endpoints"][0]["application"] = None
+    assert "nothing to change" in sync("--url", URL, "--connect").stdout
+    sync("--url", URL)
+    assert len(stripe.lists["/v1/webhook_endpoints"]) == 2
+
+
+def test_a_dry_run_for_connected_accounts_changes_nothing(sync, stripe):
+    assert "a new endpoint for connected accounts" in sync("--url", URL, "--connect", "--dry-run").stdout
+    assert stripe.changes == []
+
+
+def test_an_enabled_connect_endpoint_is_not_promised_a_backfill_that_cannot_reach_it(sync, stripe):
+    wanted = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_2", URL, wanted, application="ca_1", status="disabled")]
+    assert "resent in Stripe's Dashboard" in sync("--url", URL, "--connect").stdout
+    assert "backfill" not in sync("--url", URL, "--connect", "--enable").stdout
+    assert stripe.lists["/v1/webhook_endpoints"][0]["status"] == "enabled"
+
+
+def test_show_tells_the_two_apart(command, stripe):
+    wanted = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
+    assert "sync --url" in command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
+    assert "--connect` creates one" in command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
+    stripe.lists["/v1/webhook_endpoints"].append(endpoint("we_2", URL, ["*"], application="ca_1"))
+    shown = command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
+    assert "* we_2" in shown
+    assert "connected accounts" in shown
+    assert "* we_1" in command("stripe-endpoint", "show", "--url", URL).stdout
+
+
+def test_doctor_checks_the_connect_endpoint_where_there_is_one(command, stripe):
+    wanted = list(wanted_events(Rules()))
+    base = URL.removesuffix("/webhooks/stripe")
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
+    told = command("doctor", PUBLIC_URL=base).stdout
+    assert f"we_1 is subscribed to all {len(wanted)} wanted events" in told
+    assert "connected accounts" not in told
+    short = endpoint("we_2", URL, wanted[:-1], application="ca_1")
+    stripe.lists["/v1/webhook_endpoints"].append(short)
+    told = command("doctor", PUBLIC_URL=base).stdout
+    assert f"we_2 for connected accounts is not sent {wanted[-1]}" in told
+    assert f"sync --url {URL} --connect" in told
+    short["status"] = "disabled"
+    assert "resend what was missed in Stripe's Dashboard" in command("doctor", PUBLIC_URL=base).stdout
+
+
+def test_doctor_finds_the_endpoint_without_public_url_where_only_one_leads_to_a_bridge(command, stripe):
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, ["invoice.paid"])]
+    assert "we_1 is not sent checkout.session.completed" in command("doctor").stdout
+    other = endpoint("we_2", "https://staging.example.com/webhooks/stripe", ["*"])
+    stripe.lists["/v1/webhook_endpoints"].append(other)
+    assert "set PUBLIC_URL, so that this can tell" in command("doctor").stdout

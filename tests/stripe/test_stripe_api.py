@@ -129,6 +129,7 @@ class FakeStripe:
         if path == "/v1/webhook_endpoints":
             made = endpoint(f"we_{len(endpoints) + 1}", params["url"], events, api_version=params["api_version"])
             made |= {"description": params.get("description"), "metadata": params.get("metadata", {})}
+            made["application"] = "ca_1" if params.get("connect") == "true" else None
             endpoints.append(made)
             return made | {"secret": "whsec_told_only_once"}
         found = next(one for one in endpoints if path == f"/v1/webhook_endpoints/{one['id']}")

@@ -20,6 +20,10 @@ from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
 from app.sources.base import Source
 from app.sources.catalog import example, has_example
+from app.stripe_api.arrived import Arrived, arrived, why_missing
+from app.stripe_api.checks import check_endpoint
+from app.stripe_api.client import make_hasty_api
+from app.stripe_api.event_types import wanted_events
 from app.web.auth import login_required
 from app.web.services import Parts, actor, told
 
@@ -28,6 +32,24 @@ DAY_MS = 86_400_000
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
+
+    @blueprint.post("/sources/stripe/endpoint")
+    @login_required
+    def check_stripe_endpoint() -> Response:
+        """Asks Stripe, which takes a second or two: on demand, and never while the page is made."""
+        where = url_for("sources.index")
+        if parts.settings.stripe_api_key is None:
+            raise NotFound("there is no STRIPE_API_KEY to ask with")
+        try:
+            findings = list(check_endpoint(parts.settings, make_hasty_api(parts.settings)))
+        except LedgerUnavailable:
+            raise
+        except BridgeError as error:
+            return told(str(error), where, is_done=False)
+        for kind, text in findings[:-1]:
+            told(text, where, is_done=kind == "ok")
+        kind, text = findings[-1]
+        return told(text, where, is_done=kind == "ok")
 
     @blueprint.post("/sources/<name>/test")
     @login_required
@@ -76,6 +98,8 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
                 for bodies in [newest_bodies(tx, source.name, source.telling_event)]
                 if (notice := source.setup_notice(bodies, settings.rules))
             ]
+            came = arrived(tx, wanted_events(settings.rules)) if settings.opens("stripe") else Arrived()
+        notices += [("Stripe", f"{why_missing(event, shown_by)}.") for event, shown_by in came.missing]
         rows = [
             _row(settings, source, shows_token=source.name == asked)
             | known[source.name]
@@ -89,6 +113,8 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
             "sources.html",
             sources=rows,
             notices=notices,
+            unseen=() if came.is_empty else came.unseen,
+            has_stripe_key=settings.stripe_api_key is not None,
             days=LATELY_DAYS,
             over=over,
             base_url=settings.public_url or settings.own_url,
