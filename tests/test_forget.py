@@ -195,3 +195,49 @@ def test_the_command_forgets_whom_only_a_held_event_names(make_settings, ledger,
     result = CliRunner().invoke(main, ["forget", "ada.quill@example.com", "--yes"])
     assert (result.exit_code, "nobody is known" in result.output) == ((0, False) if held else (1, True))
     assert "ada.quill" not in everything_in(ledger)
+
+
+def connected(event_type: str, thing: dict[str, Any], number: int = 0) -> bytes:
+    """An event of a connected account."""
+    return world.body(event_type, thing, number, account="acct_1")
+
+
+@pytest.mark.parametrize("name", ["cus_adaquill", "acct_1:cus_adaquill", "ada.quill@example.com"])
+def test_a_customer_of_a_connected_account_is_forgotten_with_what_was_parked_before_it_was_known(ledger, name):
+    recorder, w = Recorder(ledger), quill("1")
+    parked = w.later().session(currency=None, customer_details=None, client_reference_id=None, metadata={})
+    (receipt,) = recorder.take(connected("checkout.session.completed", parked))
+    assert receipt.outcome == "parked"
+    with ledger.read() as tx:
+        assert persons_called(tx, name) == [], "nobody is known yet"
+    customer = {"id": w.cus, "object": "customer", "email": w.email, "metadata": {"user_id": w.customer}}
+    recorder.take(connected("customer.created", customer, 1))
+    recorder.take(connected("checkout.session.completed", w.session(), 2))
+    recorder.take(bought(customer="cus_adaquill2"))
+    with ledger.read() as tx:
+        (person,) = persons_called(tx, name)
+    assert forget_person(ledger, person, actor="test").events == 3
+    left = everything_in(ledger).replace("cus_adaquill2", "")
+    assert not [trace for trace in TRACES if trace in left]
+
+
+@pytest.mark.parametrize("name", ["cus_adaquill", "acct_1:cus_adaquill"])
+def test_somebody_of_whom_only_held_events_of_a_connected_account_came_is_forgotten(
+    make_settings, ledger, ledger_url, name
+):
+    recorder, w = Recorder(ledger), quill("1")
+    parked = w.session(currency=None, customer_details=None, client_reference_id=None, metadata={})
+    recorder.take(connected("checkout.session.completed", parked))
+    make_settings(DATABASE_URL=ledger_url)
+    done = CliRunner().invoke(main, ["forget", name, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "1 events" in done.stdout
+    assert "cus_adaquill" not in everything_in(ledger)
+
+
+def test_an_id_is_found_whole_and_as_it_is_written(ledger):
+    recorder = Recorder(ledger)
+    recorder.take(connected("checkout.session.completed", quill("1").session()))
+    with ledger.read() as tx:
+        for other in ("adaquill", "us_adaquill", "cus_adaquil", "CUS_ADAQUILL", "cus%adaquill", "cusXadaquill", "%"):
+            assert persons_called(tx, other) == [], other

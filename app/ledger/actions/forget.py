@@ -15,6 +15,7 @@ from app.ledger.actions.traces import (
     events_naming,
     forms_of,
     is_telling,
+    literal,
     recent_events_naming,
     redact_texts,
 )
@@ -51,15 +52,22 @@ class BeingSent(Exception):
 
 
 def persons_called(tx: Tx, name: str) -> Sequence[int]:
-    """Ids of the persons with this e-mail, phone, customer id, provider's id (cus_…), or ledger id ("person:12")."""
+    """Ids of the persons with this e-mail, phone, customer id, provider's id (cus_…), or ledger id ("person:12").
+
+    A provider's id is found with and without its account ("acct_1:cus_1"): a request for erasure names no account.
+    """
     if name.startswith("person:") and name[7:].isdigit():
         wanted = [int(name[7:])]
         condition, value = tx.among("id", wanted)
         return list(tx.run(f"SELECT id FROM persons WHERE {condition}", value).scalars())
     values = {name, *forms_of(name), f"stripe:{name}"}
     condition, value = tx.among("value", sorted(values))
-    statement = f"SELECT DISTINCT person_id FROM identifiers WHERE {condition} ORDER BY person_id"
-    return list(tx.run(statement, value).scalars())
+    found = set(tx.run(f"SELECT DISTINCT person_id FROM identifiers WHERE {condition}", value).scalars())
+    if "@" not in name:
+        scoped = "SELECT value, person_id FROM identifiers WHERE kind = 'alias' AND value LIKE ? ESCAPE '!'"
+        rows = tx.run(scoped, f"%:{literal(name)}").all()
+        found |= {person_id for alias, person_id in rows if alias.endswith(f":{name}")}
+    return sorted(found)
 
 
 def forget_person(ledger: Ledger, person_id: int, *, actor: str) -> Forgotten:
@@ -69,15 +77,21 @@ def forget_person(ledger: Ledger, person_id: int, *, actor: str) -> Forgotten:
 
 def forget_name(ledger: Ledger, name: str, *, actor: str) -> Forgotten:
     """Erases what names somebody who is not a person here: of whom only parked or ignored events came."""
-    return _forget(ledger, None, sorted(forms_of(name)), actor)
+    return _forget(ledger, None, sorted(_spelled(name)), actor)
 
 
 def is_named(ledger: Ledger, name: str) -> bool:
     """Whether an event names somebody who is called that."""
     with look(ledger) as tx:
-        if _events_tied_to(tx, None, [name]):
+        if _events_tied_to(tx, None, sorted(_spelled(name))):
             return True
-    return next(events_naming(ledger, Traces(forms_of(name))), None) is not None
+    return next(events_naming(ledger, Traces(_spelled(name))), None) is not None
+
+
+def _spelled(name: str) -> set[str]:
+    """How bodies and the index may hold `name`; one of a connected account is in a body without it."""
+    bare = name.rpartition(":")[2] if name.startswith("acct_") else name
+    return {*forms_of(name), *forms_of(bare), f"stripe:{name}"}
 
 
 def _forget(ledger: Ledger, person_id: int | None, names: Sequence[str], actor: str) -> Forgotten:

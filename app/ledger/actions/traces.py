@@ -100,7 +100,7 @@ def redact_texts(tx: Tx, traces: Traces) -> None:
     for table, key, columns in TEXTS if traces else ():
         for column in columns:
             condition = " OR ".join([f"{column} LIKE ? ESCAPE '!'"] * len(traces.spellings))
-            wanted = [f"%{_literal(spelling)}%" for spelling in traces.spellings]
+            wanted = [f"%{literal(spelling)}%" for spelling in traces.spellings]
             if not tx.is_sqlite:
                 condition = condition.replace(" LIKE ", " ILIKE ")
             rows = tx.run(f"SELECT {key}, {column} FROM {table} WHERE {condition}", *wanted).all()
@@ -136,7 +136,8 @@ def _escaped(text: str) -> str:
     return "".join(shown).lower()
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """`text` within a pattern of LIKE … ESCAPE '!'."""
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
