@@ -24,7 +24,7 @@ SALE = Facts(
 )
 LEAD = replace(SALE, kind="lead", sale=None, lead=Lead("tok_1", metadata={"source": "typeform", "form": "Demo"}))
 KINDS: list[tuple[Kind, Facts]] = [("sale", SALE), ("lead", LEAD)]
-NAMES = {
+NAMES = {  # the fields for name and address, of formats that limit them
     "events": ("name", "email"),
     "track": ("customerName", "customerEmail"),
     "dub": ("customerName", "customerEmail"),
@@ -84,7 +84,7 @@ def test_what_every_destination_accepts_is_sent_whole(name, kind, facts):
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("text", ["n" * 600, "Ada " * 200, "ß" * 300, "\N{GRINNING FACE}" * 200])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_long_name_is_shortened_and_that_is_said(name, text, kind, facts):
     body = checked(name, kind, replace(facts, name=text))
     field, most = NAMES[name][0], LONGEST[name]
@@ -94,7 +94,7 @@ def test_a_long_name_is_shortened_and_that_is_said(name, text, kind, facts):
 
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_long_address_is_left_out_and_not_cut(name, kind, facts):
     body = checked(name, kind, replace(facts, email="a" * 300 + "@example.com"))
     field = NAMES[name][1]
