@@ -55,10 +55,13 @@ class Trial:
 
 
 def try_out(destination: Destination) -> Trial | None:
-    """Sends an empty object, with the token, to where Leads are sent, and reads the refusal. None where the format is not one of a
-    public API, which could take it."""
-    if not destination.format.is_public_api:
-        return None
+    """`try_token` where nobody asked for it. None where the format is not one of a public API, which could take it."""
+    return try_token(destination) if destination.format.is_public_api else None
+
+
+def try_token(destination: Destination) -> Trial:
+    """Sends an empty object, with the token, to where Leads are sent, and reads the refusal. An API that checks what it is sent
+    makes no conversion of it."""
     key = f"probe:{secrets.token_hex(8)}"
     asked = destination.format.request("lead", "{}", key, destination.token, datetime.now(UTC))
 
@@ -89,7 +92,7 @@ def _read(answer: Answer, destination: Destination) -> Trial:
     if status in (404, 405):
         return Trial("wrong", f"has nothing at {url} ({status}): check its URL")
     if 400 <= status <= 499:
-        return Trial("ok", f"reads requests in format {name} ({status} to an empty one)")
+        return Trial("ok", f"accepts the token and reads requests in format {name} ({status} to an empty one)")
     if 200 <= status <= 299:
         return Trial("warn", f"accepts an empty request ({status}): is {url} an API that takes the format {name}?")
     return Trial("warn", f"answers {status} to a request in format {name}")

@@ -15,8 +15,8 @@ from tests.browser.site import ARGUMENTS, CHROMIUM, PASSWORD, Web, log_in
 from tests.support.makers import checkout, settle, stripe_headers
 
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
-ANSWERED = re.compile("status of (404|422)")
-"""What the console says of answers that a test asks for."""
+ANSWERED = re.compile("status of (404|422)|ERR_INTERNET_DISCONNECTED")
+"""What the console says of answers that a test asks for, and of a network that it takes away."""
 PATIENCE_MS = 100_000
 """Of the machine, not of the page: a build machine may be busy with five other things."""
 

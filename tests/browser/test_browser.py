@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from app.ledger.forwarding.breaker import resume
 from tests.browser.site import VIEWER_PASSWORD
 from tests.support.makers import begin, checkout, one, settle
 
@@ -174,3 +175,27 @@ def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
         if serious:
             found[path] = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in serious]
     assert found == {}
+
+
+def test_a_page_whose_server_is_gone_says_so_and_since_when(site, visit):
+    page = visit("/deliveries")
+    assert not page.locator("[data-lost]").count()
+    page.context.set_offline(True)
+    page.wait_for_selector("[data-lost]")
+    assert re.search(r"Connection lost\. This page shows data of \d?\d:\d\d", page.inner_text("[data-lost]"))
+    assert page.evaluate("document.body.classList.contains('stale')")
+    page.context.set_offline(False)
+    page.wait_for_selector("[data-lost]", state="detached")
+    assert not page.evaluate("document.body.classList.contains('stale')")
+
+
+def test_a_notice_goes_when_the_state_that_it_was_about_is_over(site, visit):
+    page = visit("/destination")
+    page.fill("input[name=reason]", "a test")
+    page.click("text=Pause")
+    page.wait_for_selector("[data-flash]")
+    page.click("h1")
+    with site.ledger.write() as tx:
+        resume(tx, "sandbox", actor="somebody else")
+    page.wait_for_selector("button:has-text('Pause')")
+    page.wait_for_selector("[data-flash]", state="detached")

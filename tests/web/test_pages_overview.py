@@ -382,8 +382,8 @@ def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledg
         tx.insert(tables.workers, columns, [("here", 1, "1", now, now + 60_000)])
     assert post(checkout(1, metadata={}, customer_details={}))["outcome"] == "parked"
     page = browser.get("/").text
-    assert "1 event lacks what a conversion needs" in page
-    assert '<a href="/events?outcome=parked">See what is missing.</a>' in page
+    assert "1 event is parked: conversions that lack required data." in page
+    assert '<a href="/events?outcome=parked">Parked events</a>' in page
     (event,) = one(ledger, "SELECT id FROM events")
     assert "Reprocess parked events" in browser.get(f"/events/{event}").text
 

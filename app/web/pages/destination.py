@@ -1,14 +1,18 @@
-"""The destination: its state, pausing and resuming it, and a test call."""
+"""The destination: its state, pausing and resuming it, and trying whether it answers and accepts a token."""
+
+from dataclasses import replace
 
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.destinations.probe import probe
-from app.ledger.audit import audit
+from app.config.shapes import bearer_token
+from app.destinations.probe import probe, try_token
+from app.ledger.audit import audit, note
 from app.ledger.engine import look
 from app.ledger.forwarding import breaker
 from app.ledger.reading import overview, stats
+from app.ledger.reading.destinations import standing
 from app.web.auth import login_required
 from app.web.services import Parts, actor, told
 
@@ -16,6 +20,7 @@ from app.web.services import Parts, actor, told
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
     known = {one.name: one for one in parts.destinations}
+    tables = parts.settings.destination_tables
 
     @blueprint.get("/destination")
     @login_required
@@ -23,13 +28,16 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             states = {one["name"]: one for one in stats.destinations(tx)}
             waiting = {name: overview.waiting(tx, name) for name in known}
+            standings = {name: standing(tx, name) for name in known}
             lines = [line for name in known for line in audit(tx, subject=f"destination {name}", limit=10)]
         return render_template(
             "destination.html",
             destinations=parts.destinations,
-            tables=parts.settings.destination_tables,
+            tables=tables,
             states=states,
             waiting=waiting,
+            standings=standings,
+            token_names={name: tables[name].token_env if name in tables else "DESTINATION_TOKEN" for name in known},
             lines=sorted(lines, key=lambda line: int(line["id"]), reverse=True),
         )
 
@@ -49,7 +57,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         must_know(name)
         done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=actor()))
         parts.nudge()
-        return told(f"{name} goes on" if done else f"{name} was not paused", url_for(".destination"), is_done=done)
+        said = f"resumed {name}: the next delivery shows whether it is accepted" if done else f"{name} was not paused"
+        return told(said, url_for(".destination"), is_done=done)
 
     @blueprint.post("/destination/<name>/test")
     @login_required
@@ -57,6 +66,20 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         must_know(name)
         found = probe(known[name])
         return told(f"{name} {found.text}", url_for(".destination"), is_done=found.answers)
+
+    @blueprint.post("/destination/<name>/try-token")
+    @login_required
+    def try_its_token(name: str) -> Response:
+        must_know(name)
+        given = request.form.get("token", "")
+        try:
+            token = bearer_token(given) if given.strip() else ""
+        except ValueError as error:
+            return told(f"the token {error}", url_for(".destination"), is_done=False)
+        trial = try_token(replace(known[name], token=token) if token else known[name])
+        ledger.transact(lambda tx: note(tx, actor(), "try token", f"destination {name}", trial.level))
+        which = "with the token given" if token else "with the configured token"
+        return told(f"{name} {trial.text}, {which}", url_for(".destination"), is_done=trial.level == "ok")
 
     def must_know(name: str) -> None:
         if name not in known:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, render_template, session, url_for
+from flask import Blueprint, render_template, request, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
@@ -53,9 +53,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     @blueprint.post("/sources/<name>/test")
     @login_required
-    def test_event(name: str) -> Response:
+    def test_event(name: str) -> Response | str:
         if name not in parts.intake.configured or not has_example(name):
             raise NotFound(f"there is no test event for {name}")
+        if not parts.settings.is_sandbox and "confirmed" not in request.form:
+            return render_template("test_event.html", source=parts.sources[name], destinations=parts.destinations)
         try:
             receipt = send_example(parts, name)
         except LedgerUnavailable:
@@ -63,9 +65,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         except BridgeError as error:
             return told(str(error), url_for("sources.index"), is_done=False)
         ledger.transact(lambda tx: note(tx, actor(), "test event", f"source {name}", f"event {receipt.id}"))
-        return told(
-            f"the test event is here: {receipt.outcome}, {receipt.reason}", url_for(".event", event_id=receipt.id)
-        )
+        is_conversion = receipt.outcome in ("sale", "lead")
+        said = f"the test event is here: {receipt.outcome}, {receipt.reason}"
+        return told(said, url_for(".event", event_id=receipt.id), is_done=is_conversion)
 
 
 def send_example(parts: Parts, name: str) -> Receipt:

@@ -16,9 +16,9 @@ function localTimes(root) {
   }
 }
 
-// Live: the page asks for itself anew and takes over the parts marked data-live, if anything changed. It holds no connection.
-const EVERY_MS = 2500, SLOWEST_MS = 30000;
-let etag = null, wait = EVERY_MS;
+// Live: the page asks for itself again and takes over the parts marked data-live, if anything changed. It holds no connection.
+const EVERY_MS = 2500, SLOWEST_MS = 30000, PATIENCE_MS = 15000;
+let etag = null, wait = EVERY_MS, freshAt = new Date();
 const shown = new Map();
 
 function isBusy(part) {
@@ -27,14 +27,35 @@ function isBusy(part) {
     || (String(getSelection()) !== "" && part.contains(getSelection().anchorNode));
 }
 
+// A page that cannot be refreshed says so, and since when; what it shows may have changed meanwhile.
+function connected() {
+  freshAt = new Date();
+  wait = EVERY_MS;
+  document.body.classList.remove("stale");
+  document.querySelector("[data-lost]")?.remove();
+}
+
+function lost(why) {
+  wait = Math.min(wait * 2, SLOWEST_MS);
+  document.body.classList.add("stale");
+  if (document.querySelector("[data-lost]")) return;
+  const notice = document.createElement("p");
+  notice.className = "notice bad";
+  notice.dataset.lost = "";
+  notice.setAttribute("role", "alert");
+  const at = freshAt.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  notice.textContent = `${why} This page shows data of ${at}.`;
+  document.querySelector("main").prepend(notice);
+}
+
 async function refresh() {
   if (!document.hidden) {
     try {
       const headers = { "X-Live": "1", ...(etag ? { "If-None-Match": etag } : {}) };
-      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual", credentials: "same-origin" });
-      wait = EVERY_MS;
+      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE_MS) });
       if (answer.type === "opaqueredirect") { location.reload(); return; }
       if (answer.status === 200) {
+        connected();
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         let isWhole = true;
         for (const part of document.querySelectorAll("[data-live]")) {
@@ -44,15 +65,21 @@ async function refresh() {
           shown.set(name, next.innerHTML);
           const open = [...part.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
           part.innerHTML = next.innerHTML;
+          if (part.dataset.state !== next.dataset.state) {
+            part.dataset.state = next.dataset.state;
+            for (const flash of document.querySelectorAll("[data-flash]")) flash.remove(); // it was about the state before
+          }
           for (const summary of part.querySelectorAll("details > summary")) summary.parentElement.open = open.includes(summary.textContent);
           ready(part);
         }
         etag = isWhole ? answer.headers.get("ETag") : null;
-      } else if (answer.status !== 304) {
-        wait = Math.min(wait * 2, SLOWEST_MS);
+      } else if (answer.status === 304) {
+        connected();
+      } else {
+        lost(`The bridge answers ${answer.status}.`);
       }
     } catch {
-      wait = Math.min(wait * 2, SLOWEST_MS);
+      lost("Connection lost.");
     }
   }
   setTimeout(refresh, wait);

@@ -1,0 +1,45 @@
+"""What a destination itself said when it last refused or failed. Read only, by index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.ledger.forwarding.breaker import destination_state
+from app.ledger.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a destination that takes nothing stands. `answer` is the body of its last answer; times are in ms."""
+
+    is_paused_by_hand: bool
+    is_doubted: bool
+    recheck_at: int | None
+    delivery_id: int | None = None
+    status: int | None = None
+    error: str | None = None
+    answer: str | None = None
+
+
+def standing(tx: Tx, name: str) -> Standing | None:
+    """None for a destination that is well, as far as anybody knows."""
+    state = destination_state(tx, name)
+    if state.paused_at is None and not state.is_open and not state.is_doubted:
+        return None
+    by_hand = state.paused_at is not None and state.paused_token is None
+    found = Standing(by_hand, state.is_doubted, state.recheck_at if state.paused_token is not None else None)
+    delivery = None if by_hand else _last_refused(tx, name, state.refusals.ids)
+    if delivery is None:
+        return found
+    attempt = tx.run(
+        "SELECT delivery_id, status, error, answer_body FROM attempts WHERE delivery_id = ? ORDER BY id DESC LIMIT 1",
+        delivery,
+    ).first()
+    return found if attempt is None else Standing(by_hand, found.is_doubted, found.recheck_at, *attempt)
+
+
+def _last_refused(tx: Tx, name: str, refused: Sequence[int]) -> int | None:
+    if refused:
+        return refused[-1]
+    newest = "SELECT id FROM deliveries WHERE status = 'retrying' AND destination = ? ORDER BY id DESC LIMIT 1"
+    found = tx.run(newest, name).scalar()
+    return None if found is None else int(found)
