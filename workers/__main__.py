@@ -22,6 +22,7 @@ from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import QUEUE_NAME, connect, worker_serializer
+from app.stack.heart import beat
 from app.stack.processes import (
     STOP_MARGIN_SECONDS,
     STOP_SIGNALS,
@@ -36,6 +37,7 @@ from app.stack.processes import (
     this_machine,
 )
 from app.text import printable
+from workers.direct import DirectRuns
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.nudge_job import NudgeJob
@@ -103,6 +105,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     forwarder.worker_id = worker_id
     forwarder.begin()
     install(forwarder, nudges.clear)
+    direct = DirectRuns(lambda: forwarder.run(lambda: None))
     names = [destination.name for destination in destinations]
     helpers = [one for one in (make_lookups(settings, ledger), make_alert_thread(settings, ledger)) if one]
 
@@ -120,6 +123,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
         ask,
         forwarder.begin,
         max(claim_seconds(d) for d in destinations),
+        direct.ask,
+        beat,
     )
     current: list[BridgeWorker] = []
 
@@ -127,7 +132,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         stop.set()
         for worker in current:
             worker.ask_to_stop()
-        if not forwarder.is_running:
+        if direct.is_running or not forwarder.is_running:  # no job is under way here, which would end by the stop flag
             raise StopRequested
 
     on_stop_signals(on_signal)
@@ -147,6 +152,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         sweeper.stop()
         for helper in helpers:
             helper.stop()
+        direct.stop(stop_seconds_of(settings) + STOP_MARGIN_SECONDS / 2)
         forwarder.close()
         _unregister(ledger, worker_id)
         ledger.close()

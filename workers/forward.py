@@ -67,6 +67,8 @@ class Forwarder:
         self._doubtful: list[str] = []
         """Tokens of claims of which we do not know whether the ledger has them. Nothing was sent under them."""
         self.worker_id = 0
+        self._turns = threading.Lock()
+        """A nudge may come while a direct run (workers/direct.py) is under way."""
         self.is_running = False
         """Read by the sweeper: a running job needs no nudge."""
 
@@ -94,11 +96,12 @@ class Forwarder:
         before_look is called before the first look (it deletes the nudge's flag, so that no nudge is lost).
         """
         before_look()
-        self.is_running = True
-        try:
-            return self._run()
-        finally:
-            self.is_running = False
+        with self._turns:
+            self.is_running = True
+            try:
+                return self._run()
+            finally:
+                self.is_running = False
 
     def _run(self) -> int:
         made, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1

@@ -28,6 +28,8 @@ from app.stack.processes import Machine, is_alive
 from workers.clock_jumps import ClockWatch
 
 SWEEP_SECONDS = 1.5
+NUDGE_PATIENCE_SECONDS = 10.0
+"""What is due for that long although a nudge was queued is sent without one."""
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 600
 """A worker of another machine that did not say goodbye is marked as stopped after so long without a heartbeat."""
@@ -36,8 +38,9 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: it is tried again at the next sweep. `ask` returns at once:
-    looking people up, and alerts, have threads of their own. `begin` comes first at each sweep."""
+    """Sweeps every 1.5 s until stopped. `nudge` may raise anything: then `forward` is called, as it is where nudges bring nothing.
+    `ask` and `forward` return at once: looking people up, alerts and direct runs have threads of their own. `begin` comes first at
+    each sweep, and `beat` after each, whatever came of it."""
 
     def __init__(
         self,
@@ -50,6 +53,8 @@ class Sweeper:
         ask: Callable[[], object] = lambda: None,
         begin: Callable[[], object] = lambda: None,
         longest_claim_seconds: float = 60.0,
+        forward: Callable[[], object] = lambda: None,
+        beat: Callable[[], object] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._worker_id = worker_id
@@ -59,6 +64,9 @@ class Sweeper:
         self._nudge = nudge
         self._ask = ask
         self._begin = begin
+        self._forward = forward
+        self._beat = beat
+        self._waiting_since: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._beat_at: float | None = None
@@ -102,7 +110,23 @@ class Sweeper:
             self._write(stale, stopped)
         self._ask()
         if due and not self._is_busy():
+            self._wake()
+        else:
+            self._waiting_since = None
+
+    def _wake(self) -> None:
+        """Redis only makes it faster: where it brings no nudge, this worker sends by itself."""
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        try:
             self._nudge()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises
+            log.warning("nudge.failed", error=type(error).__name__)
+            self._forward()
+            return
+        if time.monotonic() - self._waiting_since > NUDGE_PATIENCE_SECONDS:
+            log.warning("nudge.unanswered", seconds=round(time.monotonic() - self._waiting_since))
+            self._forward()
 
     def _write(self, stale: list[tuple[int, str, int, int]], stopped: list[int]) -> None:
         with self._ledger.write() as tx:
@@ -129,5 +153,6 @@ class Sweeper:
                 log.warning("ledger.unavailable", error=str(error))
             except Exception as error:  # noqa: BLE001 - Redis away, or a bug: the next round must come all the same
                 log.warning("sweep.failed", error=type(error).__name__)
+            self._beat()
             if self._stop.wait(SWEEP_SECONDS):
                 return

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger
-from app.cli.doctor_setup import Finding, check_running, check_settings, sandbox_url
+from app.cli.doctor_setup import Finding, check_running, check_settings, problems_of_running, sandbox_url
 from app.cli.output import say
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
@@ -24,9 +24,8 @@ from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.probe import try_write
 from app.ledger.reading.stats import stats
-from app.queue import Nudges, connect, redis_problem
+from app.queue import redis_problem
 from app.sources.catalog import all_sources
-from app.stack.valkey import embedded_url
 from app.stripe_api.arrived import arrived
 from app.stripe_api.checks import check_arrived, check_stripe
 from app.stripe_api.client import make_api
@@ -121,21 +120,21 @@ def _check_forwarding(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
-    where, nudges = "Redis", None
+    slower = "Nothing is lost; workers look for themselves, which is slower"
     if settings.redis_url is not None:
-        nudges = make_nudges(settings)
-    elif (found := embedded_url(settings.bridge_home)) is not None:
-        where, nudges = "the embedded Valkey", Nudges(connect(found))
-    if nudges is None:
+        problem = redis_problem(make_nudges(settings))
+        yield ("wrong", f"{problem}: check REDIS_URL. {slower}") if problem else ("ok", "Redis takes nudges")
+        return
+    found = problems_of_running(settings)
+    if found is None:
         yield "ok", "Redis: embedded, run by `bridge up`"
         return
-    problem = redis_problem(nudges)
-    if problem is None:
-        yield "ok", f"{where} takes nudges"
-        return
-    problem = problem.replace("Redis", where, 1)
-    remedy = "check REDIS_URL" if settings.redis_url else f"see {settings.bridge_home / 'valkey' / 'valkey.log'}"
-    yield "wrong", f"{problem}: {remedy}. Nothing is lost; workers look for themselves, which is slower"
+    for problem in found:
+        if "Redis" in problem:
+            log = settings.bridge_home / "valkey" / "valkey.log"
+            yield "wrong", f"{problem.replace('Redis', 'the embedded Valkey', 1)}: see {log}. {slower}"
+            return
+    yield "ok", "the embedded Valkey takes nudges"
 
 
 def _check_destination(settings: Settings) -> Iterator[Finding]:

@@ -130,3 +130,15 @@ def sandbox_url(settings: Settings, url: str) -> str:
     """The URL of the sandbox of the bridge that runs, which may listen on another port than these settings say."""
     running = read_running(settings.bridge_home)
     return f"{running.url}/sandbox" if running and running.is_sandbox else url
+
+
+def problems_of_running(settings: Settings) -> list[str] | None:
+    """What the web of the running bridge says does not work (/statusz); None where none runs here, or it does not say."""
+    running = read_running(settings.bridge_home)
+    if running is None:
+        return None
+    with suppress(requests.RequestException, ValueError, KeyError, TypeError):
+        with settings.proxies.session(running.url) as http:
+            answer = http.get(f"{running.url}/statusz", timeout=15, allow_redirects=False)
+        return [str(problem) for problem in answer.json()["problems"]]
+    return None

@@ -85,6 +85,9 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
             )
         ),
         lock=lock,
+        ledger=str(Path(ledger.engine.url.database).resolve())
+        if ledger.is_sqlite and ledger.engine.url.database
+        else None,
     )
 
 

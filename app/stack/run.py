@@ -7,9 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from app.stack.heart import Heart
 from app.stack.listening import is_answering
 from app.stack.processes import STOP_MARGIN_SECONDS, keep_files_private, on_stop_signals
 from app.stack.processes import become as become_module
@@ -25,7 +28,7 @@ class Plan:
 
     stop_seconds: how long a worker that stops waits for what is in flight; valkey: the program of the embedded one, None where
     REDIS_URL names another; greeting: the lines that are shown once the web answers at (host, port); running: what the run file
-    says; lock: the descriptor that holds the lock of BRIDGE_HOME.
+    says; lock: the descriptor that holds the lock of BRIDGE_HOME; ledger: SQLite's file, None where it is PostgreSQL.
     """
 
     home: str
@@ -39,6 +42,7 @@ class Plan:
     greeting: Sequence[str]
     running: Mapping[str, object]
     lock: int | None
+    ledger: str | None
 
 
 def become(plan: Plan) -> None:
@@ -74,7 +78,9 @@ def run(plan: Plan) -> None:
         patience = plan.stop_seconds + STOP_MARGIN_SECONDS
         supervisor.add("web", lambda: child("app", ["web"], environment))
         for number in range(1, plan.workers + 1):
-            supervisor.add(f"worker {number}", lambda: child("workers", [], environment), patience)
+            heart = Heart()
+            start = partial(child, "workers", [], environment, heart)
+            supervisor.add(f"worker {number}", start, patience, heart)
         is_up = supervisor.watch(answers, START_SECONDS)
         if not is_up and not supervisor.is_stopping:
             _say(
@@ -88,6 +94,18 @@ def run(plan: Plan) -> None:
     finally:
         _say(sys.stdout.fileno(), [f"Stopping. Requests in flight get up to {plan.stop_seconds:g} s to finish."])
         supervisor.stop()
+        _empty_wal(plan.ledger)
+
+
+def _empty_wal(ledger: str | None) -> None:
+    """Each part did so when it closed its ledger, unless it had to be killed. A copy of the file alone then holds everything."""
+    if ledger is not None and Path(ledger).exists():
+        import sqlite3
+
+        with suppress(sqlite3.Error):
+            connection = sqlite3.connect(ledger, timeout=5)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
 
 
 def _say(to: int, lines: Sequence[str]) -> None:

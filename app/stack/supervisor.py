@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from app.stack.heart import VARIABLE as HEART_VARIABLE
+from app.stack.heart import Heart
 from app.stack.home import PIDS_FILE, RUN_FILE, replace_file, write_run_file
 from app.stack.processes import StopFlag, command, isolated, pid_started
 
@@ -24,6 +26,9 @@ STOP_PATIENCE_SECONDS = 12.0
 """For what does not say that it takes longer."""
 LONGEST_BACKOFF_SECONDS = 20.0
 STEADY_SECONDS = 30.0
+STUCK_SECONDS = 60.0
+"""A worker whose sweep has not come round for that long is started again. One sweep takes a moment, and each of its statements has
+a deadline."""
 LONGEST_SOCKET_PATH = 100
 """In bytes. Unix socket paths end at some 104 of them; a deeper BRIDGE_HOME gets a TCP port on the loopback instead."""
 
@@ -40,6 +45,9 @@ class Part:
     start_at: float = field(default=0.0)
     patience_seconds: float = STOP_PATIENCE_SECONDS
     """How long it may take to stop."""
+    heart: Heart | None = None
+    ended_at: float | None = None
+    """When it was asked to end, because it was stuck."""
 
 
 class Supervisor:
@@ -60,8 +68,10 @@ class Supervisor:
         name: str,
         start: Callable[[], "subprocess.Popen[bytes]"],
         patience_seconds: float = STOP_PATIENCE_SECONDS,
+        heart: Heart | None = None,
     ) -> None:
-        part = Part(name, start, patience_seconds=patience_seconds)
+        """heart: what the part writes to, and is ended for where it does not any more."""
+        part = Part(name, start, patience_seconds=patience_seconds, heart=heart)
         self._parts.append(part)
         self._launch(part)
 
@@ -80,6 +90,8 @@ class Supervisor:
             for part in self._parts:
                 if part.process is not None and part.process.poll() is not None:
                     self._bury(part)
+                if part.process is not None and part.heart is not None:
+                    self._end_if_stuck(part, part.process, part.heart)
                 if part.process is None and time.monotonic() >= part.start_at:
                     self._launch(part)
             if self._unwritten and time.monotonic() >= self._write_again_at:
@@ -120,6 +132,9 @@ class Supervisor:
     def _launch(self, part: Part) -> None:
         """Starts a part. Where that fails (no memory, a full disk) it is tried again, like a part that died at once."""
         part.started = time.monotonic()
+        part.ended_at = None
+        if part.heart is not None:
+            part.heart.start()
         try:
             part.process = part.start()
         except OSError as error:
@@ -142,6 +157,16 @@ class Supervisor:
             self._unwritten, self._write_again_at = True, time.monotonic() + RUNS_AGAIN_SECONDS
         else:
             self._unwritten = False
+
+    def _end_if_stuck(self, part: Part, process: "subprocess.Popen[bytes]", heart: Heart) -> None:
+        silent = heart.silent_seconds()
+        if part.ended_at is None:
+            if silent > STUCK_SECONDS:
+                self._warn("part.stuck", part=part.name, silent_seconds=round(silent))
+                part.ended_at = time.monotonic()
+                process.terminate()
+        elif time.monotonic() - part.ended_at > part.patience_seconds:
+            process.kill()
 
     def _bury(self, part: Part) -> None:
         assert part.process is not None
@@ -171,11 +196,16 @@ def _logger(logs: Logs) -> Any:
     return structlog.get_logger(__name__)
 
 
-def child(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def child(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], heart: Heart | None = None
+) -> "subprocess.Popen[bytes]":
     """A part of ours, in a session of its own: Ctrl-C reaches the supervisor alone. It ends with this process."""
+    if heart is not None:
+        environment = {**environment, HEART_VARIABLE: str(heart.writing)}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command(module, *arguments),
         env=isolated(environment, parent=os.getpid()),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=() if heart is None else (heart.writing,),
     )

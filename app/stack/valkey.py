@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 from contextlib import suppress
@@ -22,6 +23,7 @@ class EmbeddedValkey:
         self._port = 0 if len(os.fsencode(self._socket)) <= LONGEST_SOCKET_PATH else _free_port()
         self._password = secrets.token_hex(32)
         """For the port, which every user of this machine reaches; the socket's file mode guards the socket."""
+        self._last: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -30,7 +32,13 @@ class EmbeddedValkey:
         return f"unix://{quote(str(self._socket))}?db=0"
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Starts the server; it answers within a moment, and everybody who needs it tries again until then."""
+        """Starts the server; it answers within a moment, and everybody who needs it tries again until then.
+
+        Where the last one ended by itself with an error, its files are moved aside first: they hold nothing but nudges, and a
+        damaged one would end every server that reads it.
+        """
+        if self._last is not None and (self._last.poll() or 0) > 0:
+            self._set_aside()
         binary = self._binary or valkey_binary()
         self._socket.unlink(missing_ok=True)
         listen = ["--port", str(self._port), "--bind", "127.0.0.1"]
@@ -47,6 +55,7 @@ class EmbeddedValkey:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._last = process
         assert process.stdin is not None
         with (
             suppress(BrokenPipeError),
@@ -56,11 +65,15 @@ class EmbeddedValkey:
                 configuration.write(f"requirepass {self._password}\n".encode())
         return process
 
-
-def embedded_url(home: Path) -> str | None:
-    """Where the embedded Valkey of a `bridge up` that runs on `home` listens; None where that cannot be told."""
-    socket_path = home.resolve() / "valkey" / "valkey.sock"
-    return f"unix://{quote(str(socket_path))}?db=0" if socket_path.exists() else None
+    def _set_aside(self) -> None:
+        """Keeps the newest of them only, since they would fill the disk otherwise."""
+        aside = self._folder / "damaged"
+        with suppress(OSError):
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            for name in ("appendonlydir", "dump.rdb"):
+                if (self._folder / name).exists():
+                    (self._folder / name).rename(aside / name)
 
 
 def valkey_binary() -> str:

@@ -1,5 +1,6 @@
 """The embedded Valkey: by a socket where its path fits, else by a port that asks for a password."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +63,70 @@ def test_another_one_has_another_password(tmp_path):
     folders = [tmp_path / str(number) / ("d" * 100) for number in range(2)]
     urls = [urlsplit(EmbeddedValkey(folder).url) for folder in folders]
     assert urls[0].password != urls[1].password
+
+
+@pytest.mark.parametrize("damage", ["truncated middle", "no manifest", "not a folder"])
+def test_one_whose_files_are_damaged_starts_without_them(tmp_path, damage):
+    server = EmbeddedValkey(tmp_path)
+    process = server.start()
+    wait_for(lambda: answers(server.url))
+    redis = connect(server.url)
+    for number in range(50):
+        redis.set(f"key{number}", "x" * 100)
+    redis.close()
+    process.terminate()
+    assert process.wait(60) == 0
+    spoil(tmp_path / "valkey" / "appendonlydir", damage)
+    another = EmbeddedValkey(tmp_path)  # as of the next `bridge up`
+    assert another.start().wait(60) > 0
+    process = another.start()
+    wait_for(lambda: answers(another.url))
+    assert (tmp_path / "valkey" / "damaged" / "appendonlydir").exists()
+    process.kill()
+    process.wait()
+    process = another.start()
+    wait_for(lambda: answers(another.url))
+    assert (tmp_path / "valkey" / "appendonlydir").exists(), "a kill is no damage"
+    process.kill()
+    process.wait()
+
+
+def spoil(folder: Path, damage: str) -> None:
+    (manifest,) = folder.glob("*.manifest")
+    if damage == "no manifest":
+        manifest.write_text("file nothing of the kind\n")
+    elif damage == "not a folder":
+        shutil.rmtree(folder)
+        folder.write_text("")
+    else:
+        (file,) = (path for path in folder.glob("*.incr.aof"))
+        text = bytearray(file.read_bytes())
+        text[200:400] = b"?" * 200
+        file.write_bytes(text)
+
+
+def test_up_goes_on_with_a_damaged_append_only_file(make_up):
+    up = make_up()
+    up.start()
+    up.bridge("send", "stripe")
+    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
+    assert up.interrupt() == 0
+    folder = up.home / "valkey" / "appendonlydir"
+    spoil(folder, "no manifest")
+    up.start()
+    up.bridge("send", "stripe")
+    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"] * 2)
+    wait_for(lambda: "takes nudges" in up.doctor())
+
+
+def test_while_the_embedded_one_cannot_start_workers_forward_and_doctor_says_so(make_up):
+    up = make_up()
+    (up.home / "valkey").mkdir(parents=True)
+    (up.home / "valkey" / "valkey.sock").mkdir()  # nothing can listen there
+    (up.home / "valkey" / "valkey.sock" / "x").touch()
+    up.start()
+    up.bridge("send", "stripe")
+    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
+    said = up.doctor()
+    assert "the embedded Valkey does not answer" in said
+    assert "valkey.log" in said

@@ -73,6 +73,11 @@ class Up:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def doctor(self) -> str:
+        """What doctor says, whether it is content or not."""
+        command = [*self.command, "doctor"]
+        return subprocess.run(command, env=self.environment, cwd=self.folder, capture_output=True, text=True).stdout
+
     def deliveries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bridge("deliveries", "--json").splitlines()]
 

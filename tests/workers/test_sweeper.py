@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator
 
 import pytest
+from redis.exceptions import ReadOnlyError
 
+from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
@@ -18,9 +21,11 @@ from app.ledger.reading.stats import workers_alive
 from app.ledger.schema import upgrade
 from app.queue import Nudges, connect
 from app.stack.processes import Machine, pid_started, this_machine
+from tests.conftest import PATIENCE_SECONDS
 from tests.ledger.test_forwarding import COLUMNS
 from tests.support.stack_parts import NAMESPACE, can_make_namespaces
 from workers.clock_jumps import ClockWatch
+from workers.direct import DirectRuns
 from workers.sweeper import Sweeper
 
 HOUR_MS = 3_600_000
@@ -332,6 +337,81 @@ def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place):
     place.busy = False
     sweeper.sweep()
     assert place.nudges == 1
+
+
+def test_where_redis_takes_no_nudge_a_sweeper_forwards_without_one(place, monkeypatch):
+    direct: list[int] = []
+    sweeper = place.sweeper(place.worker())
+    sweeper._forward = lambda: direct.append(1)
+    sweeper.sweep()
+    place.add(1)
+    sweeper.sweep()
+    assert (place.nudges, direct) == (1, []), "a nudge is on its way"
+
+    def refuse() -> None:
+        raise ReadOnlyError("You can't write against a read only replica.")
+
+    sweeper._nudge = refuse
+    sweeper.sweep()
+    assert direct == [1]
+    place.busy = True
+    sweeper.sweep()
+    assert direct == [1]
+
+
+def test_where_nudges_are_taken_and_bring_nothing_a_sweeper_forwards_after_a_while(place, monkeypatch):
+    direct: list[int] = []
+    sweeper = place.sweeper(place.worker())
+    sweeper._forward = lambda: direct.append(1)
+    place.add(1)
+    sweeper.sweep()
+    sweeper.sweep()
+    assert direct == []
+    monkeypatch.setattr("workers.sweeper.NUDGE_PATIENCE_SECONDS", -1.0)
+    place.busy = True
+    sweeper.sweep()
+    place.busy = False
+    sweeper.sweep()
+    assert direct == [1]
+    assert place.nudges == 3
+
+
+def test_it_beats_after_each_sweep_whatever_came_of_it(place):
+    sweeper = place.sweeper(place.worker())
+    beats = threading.Semaphore(0)
+    sweeper._beat = beats.release
+    rounds = []
+
+    def begin() -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise LedgerUnavailable
+        raise ZeroDivisionError
+
+    sweeper._begin = begin
+    sweeper.start()
+    assert all(beats.acquire(timeout=PATIENCE_SECONDS) for _ in range(2))
+    sweeper.stop()
+
+
+def test_direct_runs_and_jobs_take_turns_and_only_one_direct_run_is_under_way():
+    running, ended = threading.Semaphore(0), threading.Semaphore(0)
+    runs = []
+
+    def run() -> None:
+        runs.append(1)
+        running.release()
+        ended.acquire(timeout=PATIENCE_SECONDS)
+
+    direct = DirectRuns(run)
+    for _ in range(3):
+        direct.ask()
+    assert running.acquire(timeout=PATIENCE_SECONDS)
+    assert direct.is_running
+    ended.release()
+    direct.stop(PATIENCE_SECONDS)
+    assert runs == [1]
+    assert not direct.is_running
 
 
 def test_a_sweep_with_nothing_to_do_writes_nothing(place):
