@@ -1,7 +1,7 @@
 """Variables that nobody reads because their names are misspelled, and names that are close to one that was meant."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.config.env_file import ENV_FILE_VARIABLE
@@ -9,6 +9,7 @@ from app.config.secret_files import SOURCE_SECRETS, SUFFIX
 from app.config.settings import SECRET_VARIABLES, Settings, variable_of
 
 CLOSE = 0.86
+CLOSE_SOURCE = 0.8
 SHORTEST = 6
 """Shorter names are close to too many others."""
 OF_SOURCES = (*SOURCE_SECRETS, "_ALLOW_TEST_EVENTS")
@@ -57,9 +58,10 @@ def known_variables(settings: Settings, sources: Iterable[str]) -> set[str]:
 
 
 def unknown_variables(
-    settings: Settings, sources: Iterable[str], environment: Mapping[str, str], of_file: Iterable[str] = ()
+    settings: Settings, sources: Collection[str], environment: Mapping[str, str], of_file: Iterable[str] = ()
 ) -> Iterator[Unknown]:
     """Those of `environment` that are certainly or probably meant for the bridge. of_file: the names in bridge.env."""
+    titles = [variable_of(source) for source in sources]
     known = known_variables(settings, sources)
     listed = set(of_file)
     for name in sorted(environment):
@@ -67,6 +69,17 @@ def unknown_variables(
         if not environment[name] or upper in known or upper.startswith("BRIDGE_"):
             continue
         of_source = upper.removesuffix(SUFFIX).endswith(OF_SOURCES)
-        meant = closest(upper, known, CLOSE) if len(upper) >= SHORTEST else None
+        meant = (
+            _of_source(upper, titles) if of_source else closest(upper, known, CLOSE) if len(upper) >= SHORTEST else None
+        )
         if meant or of_source or name in listed or upper.startswith(OURS):
             yield Unknown(name, meant, meant is not None and not environment.get(meant))
+
+
+def _of_source(name: str, titles: Iterable[str]) -> str | None:
+    """The variable of a source that `name` probably stands for. Only the source is compared: what all of them end with would make
+    any two alike."""
+    ending = next(ending for ending in OF_SOURCES if name.removesuffix(SUFFIX).endswith(ending))
+    title = name.removesuffix(SUFFIX).removesuffix(ending)
+    meant = closest(title, titles, CLOSE_SOURCE)
+    return meant + name[len(title) :] if meant else None
