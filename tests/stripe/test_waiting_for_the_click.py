@@ -1,5 +1,7 @@
 """What comes before its session waits for the click id that only the session has, also where the customer id is known."""
 
+import itertools
+
 import pytest
 
 from tests.support import stripe_world as world
@@ -77,3 +79,29 @@ def test_a_trial_with_a_user_id_takes_its_click_id_from_the_session(ledger):
     assert [status for _, status in recorder.deliveries()] == ["delivered"]
     (lead,) = recorder.payloads("lead")
     assert (lead["clickId"], lead["customerExternalId"]) == (w.click, w.customer)
+
+
+@pytest.mark.parametrize(
+    "kind", [world.subscription, world.one_off_with_invoice, world.trial], ids=lambda k: k.__name__
+)
+def test_in_every_order_a_first_purchase_has_its_click_id_although_each_event_names_the_customer(ledger, kind):
+    telling = (
+        "invoice.paid",
+        "checkout.session.completed",
+        "payment_intent.succeeded",
+        "customer.subscription.created",
+    )
+    recorder = Recorder(ledger)
+    for order in itertools.permutations(telling):
+        bought = kind(old=False)
+        start = recorder.newest()
+        events = sorted((one for one in bought.events if one[0] in telling), key=lambda one: order.index(one[0]))
+        for number, (event_type, thing) in enumerate(events):
+            named = thing if event_type.startswith("checkout") else thing | {"metadata": {"user_id": bought.customer}}
+            recorder.take(world.body(event_type, named, number))
+            recorder.send_due()
+        sent = [*recorder.payloads("sale", after=start), *recorder.payloads("lead", after=start)]
+        assert [(one["clickId"], one["customerExternalId"]) for one in sent] == [(bought.click, bought.customer)] * len(
+            sent
+        ), order
+        assert sent
