@@ -5,7 +5,6 @@ is shared, and an empty queue costs nothing.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import structlog
 
@@ -13,8 +12,9 @@ from app.destinations.target import STOP_MARGIN_SECONDS, Destination, default_st
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
-from app.ledger.forwarding.claims import Claimed, claim, drop_claims, has_due, return_unsent
-from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.forwarding.claims import Claimed, Wish, has_due
+from app.ledger.forwarding.outcomes import Outcome
+from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
@@ -26,7 +26,6 @@ LINGER_SECONDS = 0.5
 REST_SECONDS = 0.1
 LONGEST_JOB_SECONDS = 600.0
 CLAIM_MARGIN_SECONDS = 20.0
-CLOCK_TOLERANCE_MS = 200
 
 log = structlog.get_logger(__name__)
 
@@ -148,32 +147,16 @@ class Forwarder:
         room = pool.free_slots() if wants else 0
         seconds = claim_seconds(pool.destination)
 
-        recorded: list[Outcome] = []
+        wish = Wish(token, room, int(seconds * 1000), self._hold_ms, pool.destination.rate) if room else None
+        turn = Turn(pool.destination.name, pool.destination.token_print, outcomes, unsent, tuple(self._doubtful), wish)
 
-        def work(tx: Tx) -> list[Claimed]:
-            now = tx.now()
-            destination = pool.destination
-            told = _by_clock(outcomes, now)
-            recorded[:] = finish(tx, destination.name, told, now=now, token_print=destination.token_print)
-            return_unsent(tx, unsent)
-            drop_claims(tx, self._doubtful)
-            if not room:
-                return []
-            found = claim(
-                tx,
-                destination.name,
-                token,
-                limit=room,
-                now=now,
-                claim_ms=int(seconds * 1000),
-                hold_ms=self._hold_ms,
-                rate=destination.rate,
-            )
-            return refresh(tx, found, self._routes[destination.name], first_touch=self._first_touch)
+        def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed]]:
+            recorded, found = take_turn(tx, turn)
+            return recorded, refresh(tx, found, self._routes[turn.destination], first_touch=self._first_touch)
 
         asked = time.monotonic()
         try:
-            claimed = self._ledger.transact(work)
+            recorded, claimed = self._ledger.transact(work)
         except LedgerUnavailable:
             self._doubtful.append(token)  # it may have been committed all the same
             raise
@@ -225,21 +208,16 @@ class Forwarder:
             time.sleep(TURN_SECONDS)
 
     def _record_last(self, pool: SenderPool, outcomes: list[Outcome], back: list[Claimed]) -> int:
-        def work(tx: Tx) -> None:
-            now, name = tx.now(), pool.destination.name
-            told = _by_clock(outcomes, now)
-            finish(tx, name, told, now=now, token_print=pool.destination.token_print)
-            return_unsent(tx, back)
-            drop_claims(tx, self._doubtful)
-
+        name, token_print = pool.destination.name, pool.destination.token_print
+        turn = Turn(name, token_print, outcomes, back, tuple(self._doubtful))
         try:
-            self._ledger.transact(work)
+            recorded, _ = self._ledger.transact(lambda tx: take_turn(tx, turn))
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", error=str(error), unrecorded=len(outcomes))
             self._unrecorded[pool.destination.name] = (outcomes, back)
             return 0
         self._doubtful.clear()
-        for outcome in outcomes:
+        for outcome in recorded:
             _report(outcome, pool.destination.name)
         return len(outcomes)
 
@@ -263,17 +241,6 @@ def forward() -> int:
         raise RuntimeError("this job runs in `bridge worker`, not in a plain rq worker")
     forwarder, before_look = _installed[0]
     return forwarder.run(before_look)
-
-
-def _by_clock(outcomes: list[Outcome], now: int) -> list[Outcome]:
-    """`outcomes` with their times, which are of this machine's clock, by the database's, which says `now`."""
-    ahead = now - int(time.time() * 1000)
-    if abs(ahead) < CLOCK_TOLERANCE_MS:
-        return outcomes
-    return [
-        replace(o, started_at=o.started_at + ahead, due_at=None if o.due_at is None else o.due_at + ahead)
-        for o in outcomes
-    ]
 
 
 def _report(outcome: Outcome, destination: str) -> None:

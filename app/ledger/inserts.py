@@ -1,4 +1,4 @@
-"""Insert statements for many rows at once, as each database takes them fastest. Statements only; the ledger executes them.
+"""Statements for many rows at once, as each database takes them fastest. Statements only; the ledger executes them.
 
 What counts is how often the driver gives up the interpreter's lock, since each time the writer has to wait for it again among
 all the threads of the web, and what the driver does per value. So PostgreSQL gets all tables of a group in one statement, each
@@ -51,6 +51,20 @@ def json_rows(columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> str:
         for row in rows
     ]
     return to_json(plain).decode()
+
+
+@cache
+def with_values(statement: str, columns: tuple[tuple[str, str], ...], count: int) -> str:
+    """For SQLite: `statement` reads from a table `given` (columns with their types), which takes the values of `count` rows."""
+    row = f"({', '.join(['?'] * len(columns))})"
+    return f"WITH given({', '.join(name for name, _ in columns)}) AS (VALUES {', '.join([row] * count)}) {statement}"
+
+
+@cache
+def with_json(statement: str, columns: tuple[tuple[str, str], ...]) -> str:
+    """For PostgreSQL: the same, and takes json_rows."""
+    typed = ", ".join(f"{name} {kind}" for name, kind in columns)
+    return f"WITH given AS (SELECT * FROM json_to_recordset(?::json) AS g({typed})) {statement}"
 
 
 def array(values: Sequence[str] | Sequence[int]) -> str:

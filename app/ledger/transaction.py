@@ -9,7 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
-from app.ledger.inserts import MOST_ROWS, Rows, array, json_insert, json_rows, values_insert
+from app.ledger.inserts import (
+    MOST_ROWS,
+    Rows,
+    array,
+    json_insert,
+    json_rows,
+    values_insert,
+    with_json,
+    with_values,
+)
 from app.ledger.placeholders import to_psycopg
 from app.ledger.postgres import Session
 
@@ -23,6 +32,9 @@ _ENTER = (
     " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s)), set_config('enable_seqscan', 'off', true)"
 )
 """What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
+
+
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
 
 
 class Tx:
@@ -47,7 +59,7 @@ class Tx:
         """Milliseconds since 1970, by the database's clock, so that all machines agree."""
         if self.is_sqlite:
             return int(self._clock() * 1000)
-        seconds = self.connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+        seconds = self.connection.exec_driver_sql(_CLOCK).scalar_one()
         return int(float(seconds) * 1000)
 
     def reserve_ids(self, count: int) -> list[int]:
@@ -132,6 +144,49 @@ class Tx:
         if rows:
             self.connection.exec_driver_sql(self._translate(statement), list(rows))
 
+    def run_given(self, statement: str, columns: tuple[tuple[str, str], ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Executes `statement`, which reads `rows` as a table `given`; columns: their names and types (bigint, integer, text)."""
+        if not rows:
+            return
+        if not self.is_sqlite:
+            values = json_rows(tuple(name for name, _ in columns), rows)
+            self.run(with_json(statement, columns), values)
+            return
+        for start in range(0, len(rows), MOST_ROWS):
+            chunk = rows[start : start + MOST_ROWS]
+            self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk))
+
+    @contextmanager
+    def pipeline(self) -> Iterator[None]:
+        """PostgreSQL: all that the block runs goes out in one round trip, so nothing that it returns can be read in the block; see
+        `later`. SQLite: no difference."""
+        if self.is_sqlite:
+            yield
+            return
+        with self._driver() as driver, driver.pipeline():
+            yield
+
+    def later(self, statement: str, *values: Any) -> Callable[[], Sequence[Any]]:
+        """`run` within a pipeline. The function that comes back gives the rows once the block has ended."""
+        if self.is_sqlite:
+            return self.run(statement, *values).all  # type: ignore[no-any-return]
+        with self._driver() as driver:
+            return driver.execute(self._translate(statement), values, prepare=True).fetchall  # type: ignore[no-any-return]
+
+    def later_now(self) -> Callable[[], int]:
+        """`now` within a pipeline."""
+        if self.is_sqlite:
+            now = self.now()
+            return lambda: now
+        rows = self.later(_CLOCK)
+        return lambda: int(float(rows()[0][0]) * 1000)
+
+    def commit_later(self) -> None:
+        """Ends the transaction with this pipeline. SQLite: at the end of its block, as always."""
+        if not self.is_sqlite:
+            with self._driver() as driver:
+                driver.commit()
+
     def among(self, column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, str]:
         """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
         if self.is_sqlite:
@@ -164,6 +219,12 @@ class Tx:
         driver = self.connection.connection.driver_connection
         if isinstance(driver, Session):
             driver.deadline_seconds = seconds
+
+    def plan_by_index(self) -> None:
+        """PostgreSQL, until the transaction ends: look rows up by index. The statistics of a young ledger are those of empty
+        tables, which the planner rather reads whole, and it keeps to that for as long as a statement stays prepared."""
+        if not self.is_sqlite:
+            self.connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
 
     def plan_by_value(self) -> None:
         """PostgreSQL, until the transaction ends: a plan that must do for every value walks down the ids of all events to find

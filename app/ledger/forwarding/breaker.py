@@ -6,6 +6,7 @@ What outcomes say of a destination's health is judged in judging.py.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app.ledger.audit import note
 from app.ledger.transaction import Tx
@@ -88,6 +89,11 @@ class DestinationState:
         return self.paused_token is not None and self.recheck_at is not None and self.recheck_at <= now
 
     @property
+    def is_plain(self) -> bool:
+        """Nothing is known against it."""
+        return not (self.failures or self.refusals.ids or self.mixed.until or self.paused_at is not None)
+
+    @property
     def is_open(self) -> bool:
         """The breaker is open: only probes."""
         return self.failures >= BREAKER_FAILURES
@@ -106,16 +112,22 @@ def is_refused_for_another(tx: Tx, name: str, token: str) -> bool:
     return tx.run(statement, name, token).first() is not None
 
 
+STATE = (
+    "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at, taken_at, taken_print, recheck_at,"
+    " refused, mixed FROM destinations WHERE name = ?"
+)
+
+
 def destination_state(tx: Tx, name: str) -> DestinationState:
-    row = tx.run(
-        "SELECT paused_at, paused_reason, paused_token, failures, probe_at, rate_next_at, taken_at, taken_print, recheck_at,"
-        " refused, mixed FROM destinations WHERE name = ?",
-        name,
-    ).first()
-    if row is None:
+    return state_of(tx.run(STATE, name).all())
+
+
+def state_of(rows: Sequence[Any]) -> DestinationState:
+    """What STATE found: one row, or none of a destination that was never sent to."""
+    if not rows:
         return DestinationState(None, None, None, 0, None, 0)
-    *_, refused, mixed = row
-    return replace(DestinationState(*row[:-2]), refusals=Refusals.read(refused), mixed=Mixed.read(mixed))
+    *plain, refused, mixed = rows[0]
+    return replace(DestinationState(*plain), refusals=Refusals.read(refused), mixed=Mixed.read(mixed))
 
 
 def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bool:

@@ -18,6 +18,7 @@ from app.ledger.transaction import Tx
 from app.model import Kind
 
 SLOW_CLAIM_SECONDS = 0.02
+SLOW_ROW_SECONDS = 0.0002
 CANDIDATES = 1000
 
 
@@ -37,6 +38,17 @@ class Claimed:
     last_status: int | None = None
     """What the attempt before was answered."""
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much to claim, and how. See `claim`."""
+
+    token: str
+    limit: int
+    claim_ms: int
+    hold_ms: int
+    rate: float | None = None
 
 
 def has_due(tx: Tx, destination: str, now: int) -> bool:
@@ -90,22 +102,34 @@ def claim(
     by hand gives none. One whose breaker is open, or that refuses what it is sent, gives at most one: the least tried, so that
     payloads which fail for themselves never hold up the others. `rate` is in requests a second over all workers.
     """
+    lock_claims(tx, destination)
+    wish = Wish(token, limit, claim_ms, hold_ms, rate)
+    return claim_locked(tx, destination, destination_state(tx, destination), wish, now=now)
+
+
+def lock_claims(tx: Tx, destination: str) -> None:
+    """Holds off all others that claim for this destination, until the transaction ends."""
     tx.lock([f"claim:{destination}"])
-    state = destination_state(tx, destination)
+
+
+def claim_locked(tx: Tx, destination: str, state: DestinationState, wish: Wish, *, now: int) -> list[Claimed]:
+    """`claim` under the lock, and with what was read of the destination since."""
+    token, rate, hold_ms = wish.token, wish.rate, wish.hold_ms
     probes = state.paused_at is not None or state.is_open or state.is_doubted
     if probes and not may_probe(tx, destination, state, now):
         return []
-    limit, rate_next_at = within_rate(state, 1 if probes else limit, now, rate)
+    limit, rate_next_at = within_rate(state, 1 if probes else wish.limit, now, rate)
     if limit <= 0:
         return []
+    limit = _rounded(limit)
     began = time.perf_counter()
     statement = _CLAIM if tx.is_sqlite else _CLAIM_SKIPPING
-    rest = (now, now - hold_ms, token, now + claim_ms)
+    rest = (now, now - hold_ms, token, now + wish.claim_ms)
     if probes or state.mixed.until > now:
         rows = _claim_least_tried(tx, destination, state, limit, statement, now, rest)
     else:
         rows = tx.run(statement.format(limit=int(limit), among=""), destination, now, *rest).all()
-    if time.perf_counter() - began > SLOW_CLAIM_SECONDS:
+    if time.perf_counter() - began > SLOW_CLAIM_SECONDS + SLOW_ROW_SECONDS * len(rows):
         defer_blocked(tx, destination, now=now, hold_ms=hold_ms)
     if rows and rate:
         rate_next_at += int(len(rows) * 1000 / rate)
@@ -117,6 +141,12 @@ def claim(
         for identity, kind, payload, key, tried, start, created, status, note in rows
     ]
     return sorted(claimed, key=lambda c: c.id)
+
+
+def _rounded(limit: int) -> int:
+    """A little less, so that few different statements are prepared."""
+    step = 1 << max(limit.bit_length() - 3, 0)
+    return limit - limit % step
 
 
 def _claim_least_tried(
@@ -175,13 +205,16 @@ def defer_blocked(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
 
 def unblock_sales(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
     """These Leads are closed: what was set aside for them is due now. Idempotent."""
-    tx.run_many(_LET_GO, [(now, lead_id, lead_id, now) for lead_id in lead_ids])
+    tx.run_given(_LET_GO, (("id", "bigint"), ("now", "bigint")), [(lead_id, now) for lead_id in lead_ids])
 
 
 def return_unsent(tx: Tx, claimed: Sequence[Claimed]) -> None:
     """Ends claims under which nothing was sent. Idempotent."""
-    statement = "UPDATE deliveries SET claim = NULL, claimed_until = NULL WHERE id = ? AND claim = ?"
-    tx.run_many(statement, [(c.id, c.claim) for c in claimed])
+    statement = (
+        "UPDATE deliveries SET claim = NULL, claimed_until = NULL"
+        " FROM given WHERE deliveries.id = given.id AND deliveries.claim = given.claim"
+    )
+    tx.run_given(statement, (("id", "bigint"), ("claim", "text")), [(c.id, c.claim) for c in claimed])
 
 
 def drop_claims(tx: Tx, tokens: Sequence[str]) -> None:
@@ -218,10 +251,10 @@ _SET_ASIDE = """
         WHERE e.person_id = b.person_id AND e.destination = b.destination AND e.kind = 'lead' AND e.due_at > ? AND e.id < b.id
         LIMIT 1 OFFSET 0))"""
 _LET_GO = """
-  UPDATE deliveries SET due_at = ?
-  WHERE person_id = (SELECT person_id FROM deliveries WHERE id = ?)
-    AND destination = (SELECT destination FROM deliveries WHERE id = ?)
-    AND due_at > ? AND attempts = 0 AND held = 0 AND claim IS NULL"""
+  UPDATE deliveries SET due_at = given.now
+  FROM given JOIN deliveries AS lead ON lead.id = given.id
+  WHERE deliveries.person_id = lead.person_id AND deliveries.destination = lead.destination
+    AND deliveries.due_at > given.now AND deliveries.attempts = 0 AND deliveries.held = 0 AND deliveries.claim IS NULL"""
 
 
 def _for_postgres(statement: str) -> str:

@@ -39,7 +39,16 @@ def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, t
         return []
     state = destination_state(tx, destination)
     outcomes = settle(tx, state, outcomes, now=now, token_print=token_print)
-    tx.run_many(_FINISH, [_closing(outcome, now) for outcome in outcomes])
+    write_outcomes(tx, outcomes, now)
+    judge(tx, destination, state, outcomes, now=now, token_print=token_print)
+    return outcomes
+
+
+def write_outcomes(tx: Tx, outcomes: Sequence[Outcome], now: int) -> None:
+    """Records settled outcomes. Reads nothing, so it may run in a pipeline."""
+    if not outcomes:
+        return
+    tx.run_given(_FINISH, _CLOSING, [_closing(outcome, now) for outcome in outcomes])
     leads = [o.claimed.id for o in outcomes if o.claimed.kind == "lead" and o.due_at is None and _kept_waiting(o)]
     unblock_sales(tx, leads, now=now)
     rows = [
@@ -58,8 +67,6 @@ def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, t
         for o in outcomes
     ]
     tx.insert(tables.attempts, ATTEMPT, rows)
-    judge(tx, destination, state, outcomes, now=now, token_print=token_print)
-    return outcomes
 
 
 def _kept_waiting(outcome: Outcome) -> bool:
@@ -67,9 +74,23 @@ def _kept_waiting(outcome: Outcome) -> bool:
     return bool(outcome.claimed.attempts) or outcome.result != "delivered"
 
 
+_CLOSING = (
+    ("status", "text"),
+    ("due_at", "bigint"),
+    ("counted", "integer"),
+    ("last_error", "text"),
+    ("last_status", "integer"),
+    ("delivered_at", "bigint"),
+    ("dead_at", "bigint"),
+    ("note", "text"),
+    ("id", "bigint"),
+    ("claim", "text"),
+)
 _FINISH = (
-    "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, attempts = attempts + ?, held = 0,"
-    " last_error = ?, last_status = ?, delivered_at = ?, dead_at = ?, note = ? WHERE id = ? AND claim = ?"
+    "UPDATE deliveries SET status = given.status, due_at = given.due_at, claim = NULL, claimed_until = NULL,"
+    " attempts = attempts + given.counted, held = 0, last_error = given.last_error, last_status = given.last_status,"
+    " delivered_at = given.delivered_at, dead_at = given.dead_at, note = given.note"
+    " FROM given WHERE deliveries.id = given.id AND deliveries.claim = given.claim"
 )
 ATTEMPT = (
     "delivery_id",

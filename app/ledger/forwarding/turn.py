@@ -1,0 +1,66 @@
+"""A worker's turn at one destination: what came of its attempts is recorded, and as much as it wants is claimed.
+
+All of it in one transaction and few round trips: clock and state; outcomes and the lock; the claim; the end.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.ledger.forwarding.breaker import STATE, destination_state, state_of
+from app.ledger.forwarding.claims import Claimed, Wish, claim_locked, give_back, lock_claims, release
+from app.ledger.forwarding.judging import judge, settle
+from app.ledger.forwarding.outcomes import Outcome, write_outcomes
+from app.ledger.transaction import Tx
+
+CLOCK_TOLERANCE_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker brings. unsent: claims under which nothing was sent; doubtful: tokens of claims of which it does not know
+    whether the ledger has them, and under which nothing was sent either; wish: None where it has no free sender."""
+
+    destination: str
+    token_print: str
+    outcomes: Sequence[Outcome] = ()
+    unsent: Sequence[Claimed] = ()
+    doubtful: Sequence[str] = ()
+    wish: Wish | None = None
+
+
+def take_turn(tx: Tx, turn: Turn) -> tuple[Sequence[Outcome], list[Claimed]]:
+    """Records what `turn` brings where its claims still stand, and claims. Returns the outcomes as they were recorded, and what is
+    claimed now. Idempotent but for the claim.
+
+    From the lock on no other worker judges or claims for this destination, so what is read of it then still holds.
+    """
+    name = turn.destination
+    with tx.pipeline():
+        tx.plan_by_index()
+        clock, row = tx.later_now(), tx.later(STATE, name)
+    now = clock()
+    outcomes = settle(tx, state_of(row()), by_clock(turn.outcomes, now), now=now, token_print=turn.token_print)
+    with tx.pipeline():
+        write_outcomes(tx, outcomes, now)
+        give_back(tx, turn.unsent)
+        release(tx, turn.doubtful)
+        lock_claims(tx, name)
+        row = tx.later(STATE, name)
+    state = state_of(row())
+    if outcomes:
+        judge(tx, name, state, outcomes, now=now, token_print=turn.token_print)
+        if not state.is_plain or any(o.result != "delivered" for o in outcomes):
+            state = destination_state(tx, name)
+    return outcomes, claim_locked(tx, name, state, turn.wish, now=now) if turn.wish else []
+
+
+def by_clock(outcomes: Sequence[Outcome], now: int) -> Sequence[Outcome]:
+    """`outcomes` with their times, which are of this machine's clock, by the database's, which says `now`."""
+    ahead = now - int(time.time() * 1000)
+    if abs(ahead) < CLOCK_TOLERANCE_MS:
+        return outcomes
+    return [
+        replace(o, started_at=o.started_at + ahead, due_at=None if o.due_at is None else o.due_at + ahead)
+        for o in outcomes
+    ]
