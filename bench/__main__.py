@@ -21,7 +21,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
     """What is to be measured, by name, in the order of the table."""
     quick = options.quick
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
-    backlog, databases = (3000, ("SQLite",)) if quick else (6000, ("SQLite", "PostgreSQL"))
+    backlog, databases = (6000, ("SQLite",)) if quick else (12_000, ("SQLite", "PostgreSQL"))
     everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
         "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),

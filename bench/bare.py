@@ -1,14 +1,16 @@
-"""The floor of forwarding: a bare loop of threads over http.client on kept-alive connections. No ledger, no claims, no retries.
+"""The floor of forwarding: a bare loop of aiohttp on one event loop and kept-alive connections. No ledger, claims or retries.
 
-`python -m bench.bare PORT COUNT THREADS`
+`python -m bench.bare PORT COUNT CONCURRENCY`
 """
 
-import http.client
-import itertools
+import asyncio
 import json
 import secrets
 import sys
-import threading
+from collections.abc import Iterator
+
+import aiohttp
+import uvloop
 
 PAYLOAD = {
     "event": "sale",
@@ -21,41 +23,34 @@ PAYLOAD = {
     "amount": 199.99,
     "invoiceId": "pi_@",
 }
+HEADERS = {"Authorization": "Bearer token-of-the-benchmark", "Content-Type": "application/json"}
 
 
-def send_all(port: int, bodies: list[tuple[str, bytes]], threads: int) -> None:
+async def send_all(port: int, bodies: list[tuple[str, bytes]], concurrency: int) -> None:
     """Posts all of `bodies`, (key, payload) each. Raises RuntimeError where an answer is not 200."""
-    turns = itertools.count()  # next() of it is atomic
-    failed: list[int] = []
+    turns = iter(bodies)
+    url = f"http://127.0.0.1:{port}/track/sale"
 
-    def work() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"Authorization": "Bearer token-of-the-benchmark", "Content-Type": "application/json"}
-        while (turn := next(turns)) < len(bodies):
-            key, payload = bodies[turn]
-            connection.request("POST", "/track/sale", payload, {**headers, "Idempotency-Key": key})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                failed.append(answer.status)
-        connection.close()
+    async def work(session: aiohttp.ClientSession, turns: Iterator[tuple[str, bytes]]) -> None:
+        for key, payload in turns:
+            async with session.post(url, data=payload, headers={"Idempotency-Key": key}) as answer:
+                await answer.read()
+                if answer.status != 200:
+                    raise RuntimeError(f"answered {answer.status}")
 
-    started = [threading.Thread(target=work) for _ in range(threads)]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
-    if failed:
-        raise RuntimeError(f"answered {failed[0]}")
+    connector = aiohttp.TCPConnector(limit=0)
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, headers=HEADERS) as session:
+        await asyncio.gather(*[work(session, turns) for _ in range(concurrency)])
 
 
 def main() -> None:
-    port, count, threads = (int(argument) for argument in sys.argv[1:])
+    port, count, concurrency = (int(argument) for argument in sys.argv[1:])
     text, bodies = json.dumps(PAYLOAD, separators=(",", ":")), []
     for _ in range(count):
         identity = secrets.token_hex(12)
         bodies.append((f"sale:stripe:pi_{identity}", text.replace("@", identity).encode()))
-    send_all(port, bodies, threads)
+    uvloop.run(send_all(port, bodies, concurrency))
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def _forwarding(parts: Parts, database: Database, large: str, count: str, rounds
     sink = parts.sink()
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(forward(parts, database, sink, BACKLOG, url=large))
-        theirs.append(forward(parts, database, sink, BACKLOG))
+        ours.append(forward(parts, database, sink, BACKLOG, url=large).rate)
+        theirs.append(forward(parts, database, sink, BACKLOG).rate)
     sink.part.stop()
     rate, empty = median(ours), median(theirs)
     name = f"forwarding, {database}, {count} purchases in the ledger (floor: none): delivered a second"

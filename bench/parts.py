@@ -180,6 +180,10 @@ class Parts:
         process.stdin = None
         return process
 
+    def postgres_pid(self) -> int:
+        """Of the server whose databases `database` makes."""
+        return int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+
     def redis(self) -> str:
         """The URL of a Valkey of ours, started once."""
         if self._redis is None:

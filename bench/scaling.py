@@ -18,12 +18,12 @@ def measure(parts: Parts, *, rounds: int, backlog: int) -> Iterator[Row]:
         for workers in WORKERS:
             floor = workers * CONCURRENCY / SLOW_SECONDS
             count = int(floor * 3)
-            rate = median([forward(parts, database, slow, count, workers) for _ in range(rounds)])
+            rate = median([forward(parts, database, slow, count, workers).rate for _ in range(rounds)])
             name = f"forwarding, {database}, 100 ms destination, {_many(workers)}: delivered a second"
             yield Row(name, number(rate), number(floor), rate / floor)
         alone = 0.0
         for workers in WORKERS:
-            rate = median([forward(parts, database, instant, backlog, workers) for _ in range(rounds)])
+            rate = median([forward(parts, database, instant, backlog, workers).rate for _ in range(rounds)])
             alone = alone or rate
             name = f"forwarding, {database}, instant destination, {_many(workers)} (floor: 1): delivered a second"
             yield Row(name, number(rate), number(alone), rate / alone)

@@ -72,6 +72,7 @@ class DestinationClient:
 
     def __init__(self, destination: Destination, resolver: Resolver | None = None) -> None:
         self._destination = destination
+        self._path = destination.path
         self._client = Client(destination.endpoint(), destination.timeout_seconds, resolver)
 
     async def send(self, kind: Kind, payload: str, key: str, now: datetime) -> Answer:
@@ -81,7 +82,7 @@ class DestinationClient:
         """
         asked = self._destination.format.request(kind, payload, key, self._destination.token, now)
         headers = {"User-Agent": USER_AGENT, **asked.headers}
-        return await self._client.request(asked.method, self._destination.path + asked.path, headers, asked.body)
+        return await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
 
     def close(self) -> None:
         """Closes idle connections. Idempotent."""
