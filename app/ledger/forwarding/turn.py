@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.ledger.forwarding.breaker import STATE, destination_state, state_of
-from app.ledger.forwarding.claims import Claimed, Wish, claim_locked, give_back, lock_claims, release
+from app.ledger.forwarding.claims import Claimed, Wish, claim_locked, drop_claims, lock_claims, return_unsent
 from app.ledger.forwarding.judging import judge, settle
 from app.ledger.forwarding.outcomes import Outcome, write_outcomes
 from app.ledger.transaction import Tx
@@ -43,8 +43,8 @@ def take_turn(tx: Tx, turn: Turn) -> tuple[Sequence[Outcome], list[Claimed]]:
     outcomes = settle(tx, state_of(row()), by_clock(turn.outcomes, now), now=now, token_print=turn.token_print)
     with tx.pipeline():
         write_outcomes(tx, outcomes, now)
-        give_back(tx, turn.unsent)
-        release(tx, turn.doubtful)
+        return_unsent(tx, turn.unsent)
+        drop_claims(tx, turn.doubtful)
         lock_claims(tx, name)
         row = tx.later(STATE, name)
     state = state_of(row())
