@@ -9,6 +9,7 @@ from app.config.destinations import DestinationTable
 from app.config.settings import Settings
 from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
+from app.sources.custom.tables import EventsTable, LeadFields, SaleFields, SignatureTable, SourceTable, StaticTable
 
 LIBRARY = re.compile(
     r"input|should|valid|parse|unable|string|integer|boolean|instance|pattern|greater|less than|dictionary|tuple"
@@ -52,7 +53,12 @@ def test_no_variable_is_explained_in_the_library_s_words(make_settings, name):
         assert not LIBRARY.search(told), f"{value!r}: {told}"
 
 
-@pytest.mark.parametrize("model", [AlertTable, AttributionTable, LeadTable, RetentionTable, DestinationTable])
+BASES = {DestinationTable: {"url": "https://x.example", "token_env": "T"}, SignatureTable: {"header": "X"}}
+TABLES = [AlertTable, AttributionTable, LeadTable, RetentionTable, DestinationTable]
+OF_SOURCES = [SourceTable, EventsTable, LeadFields, SaleFields, SignatureTable, StaticTable]
+
+
+@pytest.mark.parametrize("model", [*TABLES, *OF_SOURCES])
 def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model):
     from pydantic import ValidationError
 
@@ -60,7 +66,7 @@ def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model):
         for value in (None, 5, -5, 1.5, "x", "", [], [5], {}, {"a": 1}, True, [["x"]], float("inf")):
             told = ": "
             try:
-                model.model_validate({"url": "https://x.example", "token_env": "T", key: value})
+                model.model_validate({**BASES.get(model, {}), key: value})
             except ValidationError as error:
                 told = what_is_wrong(error, model, ("table",))
             assert not LIBRARY.search(told.split(": ", 1)[1]), f"{value!r}: {told}"

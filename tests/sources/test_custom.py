@@ -498,7 +498,7 @@ def test_the_separator_of_pairs_is_configuration() -> None:
         ({"path": "type", "teach": ["a"]}, r"events\.allow: must be a list"),
         ({"allow": ["a"]}, r"events\.path: must say where"),
         ({"path": "type", "header": "X-Topic", "allow": ["a"]}, r"events\.path: must say where"),
-        ({"header": "X Topic", "allow": ["a"]}, r"events\.header: header: must be followed"),
+        ({"header": "X Topic", "allow": ["a"]}, r"events\.header: must be a header's name alone"),
         ({"path": "type", "sales": "a"}, r"events\.sales: must be a list"),
         ({"path": "type", "sales": ["a"]}, r"fields\.amount: a sale needs it"),
     ],

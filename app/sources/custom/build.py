@@ -10,7 +10,7 @@ from app.errors import ConfigurationError
 from app.sources.base import Source, Vector
 from app.sources.custom.mapping import read
 from app.sources.custom.plan import Plan, read_plan
-from app.sources.custom.tables import scheme_in, text_in
+from app.sources.custom.tables import SourceTable, checked, scheme_in
 from app.sources.handshake import WOOCOMMERCE, woocommerce_ping
 from app.sources.webhook import Webhook
 
@@ -24,22 +24,24 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
         raise ConfigurationError(
             f"{at}: a source's name is 1 to 40 of a-z, 0-9 and _ and begins with a letter: it names a URL and a variable"
         )
-    return _put_together(read_plan(name, table, at), table, at)
+    read_table = checked(SourceTable, table, at)
+    return _put_together(read_plan(name, read_table, at), read_table, at)
 
 
 def build_shipped(name: str, text: str) -> Source:
     """The source of a folder that holds a source.toml: the table of bridge.toml, and its vectors."""
-    table = tomllib.loads(text)
-    vectors = [Vector(**{**one, "body": one["body"].encode()}) for one in table.pop("vectors", [])]
+    content = tomllib.loads(text)
+    vectors = [Vector(**{**one, "body": one["body"].encode()}) for one in content.pop("vectors", [])]
+    table = checked(SourceTable, content, "source.toml")
     plan = replace(read_plan(name, table, "source.toml"), is_shipped=True)
     return replace(_put_together(plan, table, "source.toml"), vectors=vectors, pings=None)
 
 
-def _put_together(plan: Plan, table: Mapping[str, Any], at: str) -> Webhook:
-    signature = scheme_in(table, at)
+def _put_together(plan: Plan, table: SourceTable, at: str) -> Webhook:
+    signature = scheme_in(table.signature, at)
     return Webhook(
         plan.name,
-        text_in(table, "title", at) or plan.name,
+        table.title or plan.name,
         signature,
         lambda inbound, rules: read(plan, inbound, rules),
         pings=woocommerce_ping if signature is None or signature.header.casefold() == WOOCOMMERCE else None,

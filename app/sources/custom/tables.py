@@ -1,136 +1,202 @@
-"""Checked reading of a source's table in bridge.toml: every wrong value is a ConfigurationError that names its key."""
+"""The tables of a source in bridge.toml, checked: every wrong value is a ConfigurationError that names its key."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
+from app.money import currency_code
 from app.sources.signatures import HmacScheme, StaticSecret
 
-OF_THE_SIGNATURE = (
-    "header",
-    "prefix",
-    "encoding",
-    "digest",
-    "template",
-    "pairs",
-    "separator",
-    "versions",
-    "timestamp_header",
-    "timestamp_unit",
-    "tolerance_seconds",
-    "id_header",
-    "secret_encoding",
-    "static",
-)
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+PLACES = ("t", "id", "method", "url")
+"""What a signature's template may hold beside {body}."""
+
+Unit = Literal["major", "minor", "iso", "cents"]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def only(table: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
-    """Refuses a key that is not known, since a misspelt one would otherwise be left out in silence."""
-    for key in table:
-        if key not in known:
-            raise ConfigurationError(f"{at}.{key}: is not known; known are {', '.join(known)}")
-
-
-def table_in(table: Mapping[str, Any], key: str, at: str) -> Mapping[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{at}.{key}: must be a table")
+def _is_text(value: str) -> str:
+    if not value.strip() or len(value) > 255:
+        raise ValueError("must be a text of 1 to 255 characters")
     return value
 
 
-def text_in(table: Mapping[str, Any], key: str, at: str) -> str | None:
-    value = table.get(key)
-    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > 255):
-        raise ConfigurationError(f"{at}.{key}: must be a text of 1 to 255 characters")
+def _is_header(value: str) -> str:
+    if not HEADER_NAME.fullmatch(value):
+        raise ValueError("must be a header's name alone, such as X-Signature")
     return value
 
 
-def choice_in(table: Mapping[str, Any], key: str, choices: tuple[str, ...], at: str, *, default: str) -> str:
-    value = table.get(key, default)
-    if value not in choices:
-        raise ConfigurationError(f"{at}.{key}: must be one of {', '.join(choices)}")
-    return str(value)
+def _is_currency(value: str) -> str:
+    code = currency_code(value)
+    if code is None or code != value.upper():
+        raise ValueError("must be a currency code of three letters, such as EUR")
+    return code
 
 
-def zone_in(fields: Mapping[str, Any], at: str) -> ZoneInfo | None:
-    name = text_in(fields, "occurred_at_zone", f"{at}.fields")
-    if name is None:
-        return None
+def _is_zone(value: str) -> str:
     try:
-        return ZoneInfo(name)
+        ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        raise ConfigurationError(
-            f"{at}.fields.occurred_at_zone: no time zone is called that; UTC and Europe/Berlin are"
-        ) from None
+        raise ValueError("no time zone is called that; UTC and Europe/Berlin are") from None
+    return value
 
 
-def scheme_in(table: Mapping[str, Any], at: str) -> HmacScheme | StaticSecret | None:
+def _are_picks(value: Any) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError("must be a name, an expression that begins with =, or a list of these")
+    return texts
+
+
+def _are_events(value: list[str]) -> list[str]:
+    if not value:
+        raise ValueError("must be a list of event names")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_is_text)]
+HeaderName = Annotated[Text, AfterValidator(_is_header)]
+Picks = Annotated[Any, AfterValidator(_are_picks)]
+Events = Annotated[list[str], AfterValidator(_are_events)]
+
+
+class Table(BaseModel):
+    """A table that has these keys and no others, whose values are of their own types: "5" is not 5."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class SourceTable(Table):
+    """[sources.<name>]. lead_mode and verified_by are read elsewhere, for sources of every kind."""
+
+    kind: Literal["lead", "sale"] = "lead"
+    title: Text | None = None
+    signature: Any = None
+    events: dict[str, Any] = Field(default_factory=dict)
+    fields: dict[str, Any] = Field(default_factory=dict)
+    test: Any = None
+    event_name: Text | None = None
+    currency: Annotated[Text, AfterValidator(_is_currency)] | None = None
+    without_id: Literal["park", "bytes"] = "park"
+    lead_mode: Any = None
+    verified_by: Any = None
+
+
+class EventsTable(Table):
+    """[sources.<name>.events]: where the event's name is, and which names are what."""
+
+    path: Picks = None
+    header: HeaderName | None = None
+    allow: Events | None = None
+    sales: Events | None = None
+    leads: Events | None = None
+    teach: Events | None = None
+    refunds: Events | None = None
+
+
+class LeadFields(Table):
+    """[sources.<name>.fields] of a source of Leads: where each of these is."""
+
+    test: Picks = None
+    submission_id: Picks = None
+    occurred_at: Picks = None
+    email: Picks = None
+    name: Picks = None
+    phone: Picks = None
+    click_id: Picks = None
+    customer_id: Picks = None
+    person_ids: Picks = None
+    form: Picks = None
+    page: Picks = None
+    occurred_at_unit: Literal["auto", "s", "ms"] = "auto"
+    occurred_at_zone: Annotated[Text, AfterValidator(_is_zone)] | None = None
+
+
+class SaleFields(LeadFields):
+    """The same of a source that sells."""
+
+    order_id: Picks = None
+    invoice_id: Picks = None
+    aliases: Picks = None
+    amount: Picks = None
+    currency: Picks = None
+    refund_id: Picks = None
+    refund_amount: Picks = None
+    amount_unit: Unit = "major"
+
+
+class SignatureTable(Table):
+    """[sources.<name>.signature]: the options of HmacScheme."""
+
+    header: HeaderName
+    encoding: Literal["hex", "base64"] = "hex"
+    digest: Literal["sha256", "sha1"] = "sha256"
+    template: Text = "{body}"
+    prefix: Text = ""
+    pairs: list[Text] | None = None
+    separator: Text = ","
+    versions: bool = False
+    timestamp_header: HeaderName | None = None
+    timestamp_unit: Literal["s", "ms"] = "s"
+    tolerance_seconds: int = Field(300, ge=1, le=86400)
+    id_header: HeaderName | None = None
+    secret_encoding: Literal["text", "whsec", "either", "html"] = "text"  # noqa: S105 (the name of an encoding)
+
+
+class StaticTable(Table):
+    """The same of a header that repeats the secret."""
+
+    header: HeaderName = "Authorization"
+    static: Literal["whole", "bearer", "basic"] = "whole"
+
+
+def checked(model: type[Checked], table: object, at: str) -> Checked:
+    """`table` as a `model`. Raises ConfigurationError that begins with the key that is wrong."""
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise ConfigurationError(what_is_wrong(error, model, (at,))) from None
+
+
+def scheme_in(options: object, at: str) -> HmacScheme | StaticSecret | None:
     """How the sender signs, or None where it cannot."""
-    options = table.get("signature")
     if options is None or options == "none":
         return None
     at = f"{at}.signature"
     if not isinstance(options, Mapping):
         raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
     if "static" in options:
-        return _static(options, at)
-    only(options, OF_THE_SIGNATURE, at)
-    for key in ("header", "timestamp_header", "id_header", "prefix", "separator", "template"):
-        text_in(options, key, at)
-    if "header" not in options:
-        raise ConfigurationError(f"{at}.header: must name the header that holds the signature")
-    for key in ("header", "timestamp_header", "id_header"):
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", options.get(key, "X")):
-            raise ConfigurationError(f"{at}.{key}: must be a header's name alone, such as X-Signature")
-    for key, choices in (
-        ("encoding", ("hex", "base64")),
-        ("digest", ("sha256", "sha1")),
-        ("timestamp_unit", ("s", "ms")),
-        ("secret_encoding", ("text", "whsec", "either", "html")),
-    ):
-        choice_in(options, key, choices, at, default=choices[0])
-    pairs, tolerance = options.get("pairs"), options.get("tolerance_seconds", 300)
-    if pairs is not None and not (
-        isinstance(pairs, list) and len(pairs) == 2 and all(isinstance(one, str) and one for one in pairs)
-    ):
+        static = checked(StaticTable, options, at)
+        return StaticSecret(header=static.header, form=static.static)
+    table = checked(SignatureTable, options, at)
+    if table.pairs is not None and len(table.pairs) != 2:
         raise ConfigurationError(f'{at}.pairs: must be the names of time and signature, such as ["t", "v1"]')
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int) or not 1 <= tolerance <= 86400:
-        raise ConfigurationError(f"{at}.tolerance_seconds: must be a whole number from 1 to 86400")
-    if not isinstance(options.get("versions", False), bool):
-        raise ConfigurationError(f"{at}.versions: must be true or false")
-    ways = [key for key in ("prefix", "pairs", "versions") if options.get(key)]
+    ways = [key for key in ("prefix", "pairs", "versions") if getattr(table, key)]
     if len(ways) > 1:
         raise ConfigurationError(f"{at}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
-    _check_template(options, at)
-    return HmacScheme(**{**options, "pairs": tuple(pairs) if pairs else None})
+    _check_template(table, at)
+    given = table.model_dump(exclude_unset=True, exclude={"pairs"})
+    return HmacScheme(**given, pairs=(table.pairs[0], table.pairs[1]) if table.pairs else None)
 
 
-def _static(options: Mapping[str, Any], at: str) -> StaticSecret:
-    """A header that repeats the secret."""
-    only(options, ("header", "static"), at)
-    header = text_in(options, "header", at) or "Authorization"
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
-        raise ConfigurationError(f"{at}.header: must be a header's name alone, such as X-Signature")
-    form = choice_in(options, "static", ("whole", "bearer", "basic"), at, default="whole")
-    return StaticSecret(header=header, form=form)  # type: ignore[arg-type]
-
-
-def _check_template(options: Mapping[str, Any], at: str) -> None:
-    template = options.get("template", "{body}")
-    if template.count("{body}") != 1:
-        raise ConfigurationError(f"{at}.template: must hold {{body}} once")
-    rest = template.replace("{body}", "")
-    for name in ("t", "id", "method", "url"):
+def _check_template(table: SignatureTable, at: str) -> None:
+    at, rest = f"{at}.template", table.template.replace("{body}", "")
+    if table.template.count("{body}") != 1:
+        raise ConfigurationError(f"{at}: must hold {{body}} once")
+    for name in PLACES:
         rest = rest.replace(f"{{{name}}}", "")
     if "{" in rest or "}" in rest:
-        raise ConfigurationError(f"{at}.template: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
-    if "{t}" in template and not (options.get("timestamp_header") or options.get("pairs")):
-        raise ConfigurationError(f"{at}.template: has {{t}}, so timestamp_header or pairs must say where the time is")
-    if "{id}" in template and not options.get("id_header"):
-        raise ConfigurationError(f"{at}.template: has {{id}}, so id_header must say where it is")
-    if "{t}" not in template and (options.get("timestamp_header") or options.get("pairs")):
-        raise ConfigurationError(
-            f"{at}.template: leaves {{t}} out, so the time would be taken unsigned from whoever sends it"
-        )
+        raise ConfigurationError(f"{at}: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
+    is_timed = bool(table.timestamp_header or table.pairs)
+    if "{t}" in table.template and not is_timed:
+        raise ConfigurationError(f"{at}: has {{t}}, so timestamp_header or pairs must say where the time is")
+    if "{id}" in table.template and not table.id_header:
+        raise ConfigurationError(f"{at}: has {{id}}, so id_header must say where it is")
+    if "{t}" not in table.template and is_timed:
+        raise ConfigurationError(f"{at}: leaves {{t}} out, so the time would be taken unsigned from whoever sends it")
