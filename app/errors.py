@@ -8,7 +8,7 @@ class BridgeError(Exception):
 
     @property
     def public(self) -> str:
-        """What anybody may be told of it."""
+        """What anybody may know of it."""
         return str(self)
 
 

@@ -59,7 +59,7 @@ class Rules:
     reference_click_prefixes: tuple[tuple[str, bool], ...] = (("clk_", True), ("clickid_", True), ("dub_id_", False))
     """(prefix, keep): a Stripe client_reference_id that begins with prefix is a click id, with the prefix kept or cut."""
     reference_names_customer: bool = True
-    """A client_reference_id that is no click id names the customer (STRIPE_REFERENCE=customer)."""
+    """A client_reference_id that is not a click id names the customer (STRIPE_REFERENCE=customer)."""
     sale_events: frozenset[str] = frozenset({"checkout", "invoice"})
     """Of checkout, invoice, payment_intent, charge: which Stripe events may become a Sale (STRIPE_SALE_EVENTS)."""
     net_of_tax: bool = False
@@ -170,7 +170,7 @@ class Mapped:
     completes_identity: bool = False
     """This event names the person for good: a conversion of the same person that was held may go."""
     links_keys: bool = False
-    """`keys` belong together although this event is no conversion (invoice_payment.paid)."""
+    """`keys` belong together although this event is not a conversion (invoice_payment.paid)."""
     cancels: bool = False
     """The pending purchase of these keys will not be paid (async_payment_failed, expired). With `links`, one that is not known
     yet is remembered as such."""
@@ -181,7 +181,7 @@ class Mapped:
     about: Kind | None = None
     """What `keys` name where that does not follow from `lead`: an ignored event of a booking is about a Lead."""
     carries_identity: bool = False
-    """`who` is worth remembering although this event is no conversion (customer.created names an e-mail)."""
+    """`who` is worth remembering although this event is not a conversion (customer.created names an e-mail)."""
 
     @property
     def kind(self) -> Kind:

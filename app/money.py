@@ -23,7 +23,7 @@ LARGEST_MINOR = 10**15
 """Beyond this a JSON number loses digits in a reader that uses doubles; no real payment comes near it."""
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-NO_NUMBER = "the amount is no number, such as 149.50: digits, and a point before the decimals"
+NO_NUMBER = "the amount is not a number, such as 149.50: digits, and a point before the decimals"
 BINARY_NOISE = Decimal("1e-12")
 """How far, in proportion, a few sums of doubles may lie from the decimal that they stand for."""
 
@@ -66,9 +66,9 @@ def from_iso_minor(minor: int, currency: str) -> Money:
 
 
 def from_major(text: object, currency: str) -> Money:
-    """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is no exact amount of that currency.
+    """Reads "199.99", 199.99 or Decimal as major units. Raises ValueError where it is not an exact amount of that currency.
 
-    A JSON number that was reckoned in binary (59.97000000000001) is the amount that it stands for.
+    A JSON number that was computed in binary (59.97000000000001) is the amount that it stands for.
     """
     if isinstance(text, bool) or not isinstance(text, str | int | float | Decimal):
         raise ValueError(NO_NUMBER)
@@ -76,7 +76,7 @@ def from_major(text: object, currency: str) -> Money:
         raise ValueError(NO_NUMBER)
     amount = Decimal(repr(text) if isinstance(text, float) else text)
     if not amount.is_finite() or abs(amount) > LARGEST_MINOR:
-        raise ValueError("the amount is no finite number of a sensible size")
+        raise ValueError("the amount is not a finite number of a sensible size")
     minor = amount.scaleb(decimals(currency))
     nearest = minor.to_integral_value()
     if isinstance(text, float) and abs(minor - nearest) <= abs(minor) * BINARY_NOISE:

@@ -76,9 +76,9 @@ def identifiers_of(who: Who, phone_region: str | None) -> list[Identifier]:
     return found
 
 
-def completed(who: Who, told: Iterable[Who]) -> Who:
-    """`who`, with what it does not say itself taken from `told`, the first of which counts. `who` itself where nothing is added."""
-    for other in told:
+def completed(who: Who, others: Iterable[Who]) -> Who:
+    """`who`, completed from `others`, of which the first counts. `who` itself where nothing is added."""
+    for other in others:
         missing: dict[str, Any] = {
             name: value
             for name in ("customer_id", "click_id", "email", "name", "phone")

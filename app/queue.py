@@ -144,5 +144,5 @@ class Nudger:
 
 
 def worker_serializer() -> Any:
-    """The serializer that workers must share with Nudges: JSON, since pickle would let whoever writes to Redis run code."""
+    """The serializer that workers must share with Nudges: JSON, since pickle would let anyone who can write to Redis run code."""
     return JSONSerializer

@@ -41,7 +41,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
 
 
 def main() -> int:
-    """Exit status 1 where something could not be measured; a missed aim is told in the table alone."""
+    """Exit status 1 where something could not be measured; a missed aim is reported in the table alone."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")

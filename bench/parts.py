@@ -72,9 +72,9 @@ class Sink:
     def ask(self, path: str = "/counts", method: str = "GET") -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(method, path)
-        told: dict[str, Any] = json.loads(connection.getresponse().read())
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
         connection.close()
-        return told
+        return answer
 
     def forget(self) -> None:
         self.ask("/", "DELETE")

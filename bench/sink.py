@@ -73,11 +73,11 @@ class Conversation(asyncio.Protocol):
         memory = self._memory
         if head.startswith(b"DELETE"):
             memory.forget()
-        told: object = {key.decode(): at for key, at in memory.arrivals.items()}
+        answer: object = {key.decode(): at for key, at in memory.arrivals.items()}
         if not head.startswith(b"GET /arrivals"):
             first, last = memory.first_at, memory.last_at
-            told = {"count": memory.count, "distinct": len(memory.arrivals), "first_at": first, "last_at": last}
-        body = json.dumps(told).encode()
+            answer = {"count": memory.count, "distinct": len(memory.arrivals), "first_at": first, "last_at": last}
+        body = json.dumps(answer).encode()
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 

@@ -1,8 +1,8 @@
 """Fills a ledger with as many rows as a busy year leaves, by SQL alone: the last thing that happened is now, the first 60 days ago.
 
 Of each purchase there is an event, a person, a conversion, a delivery and an attempt; of every fifth an event besides that
-made nothing. One person has one purchase in a hundred. What is told by chance is told by the row's number, so that it is the
-same every time.
+made nothing. One person has one purchase in a hundred. The row's number decides what would be chance,
+so that it is the same every time.
 """
 
 import time
@@ -24,9 +24,9 @@ BUYER = 2
 
 
 def fill(
-    database_url: str, rows: int = 1_000_000, told: Callable[[str], None] = lambda line: None, *, due_each: int = 0
+    database_url: str, rows: int = 1_000_000, report: Callable[[str], None] = lambda line: None, *, due_each: int = 0
 ) -> None:
-    """Fills an empty ledger with `rows` deliveries. told(line) hears how far it is.
+    """Fills an empty ledger with `rows` deliveries. report(line) says how far it is.
 
     due_each: of so many deliveries one waits and is due; 0: none is, for a day.
     """
@@ -48,9 +48,9 @@ def fill(
             for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end, due_each):
                 connection.exec_driver_sql(statement if ledger.is_sqlite else statement.replace("%", "%%"))
             connection.commit()
-            told(f"{min(start + CHUNK, rows):,} of {rows:,} deliveries")
+            report(f"{min(start + CHUNK, rows):,} of {rows:,} deliveries")
         _each(connection, indexes, Index.create)
-        told("indexes")
+        report("indexes")
         _finish(tx, rows, end)
         connection.commit()
         if not ledger.is_sqlite:  # as its autovacuum would
@@ -163,7 +163,7 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
 
 
 def _finish(tx: Tx, rows: int, now: int) -> None:
-    """Ids go on after these; a worker is alive, a destination known, and a source was last heard of long ago."""
+    """Ids go on after these; a worker is alive, a destination known, and a source was last seen long ago."""
     last = rows * IDS + 10
     if tx.is_sqlite:
         tx.connection.exec_driver_sql("UPDATE counters SET value = ? WHERE name = 'ids'", (last,))

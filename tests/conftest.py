@@ -1,4 +1,4 @@
-"""Real parts for tests: both databases, a Valkey, and a destination that answers as it is told."""
+"""Real parts for tests: both databases, a Valkey, and a destination that answers as it is reported."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from tests.support.diagnosis import ends_of_logs, told
+from tests.support.diagnosis import describe_wait, ends_of_logs
 from tests.support.postgres import Postgres
 from tests.support.reaper import guard_process
 
@@ -252,7 +252,7 @@ def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS)
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s: {told(condition, found)}")
+            pytest.fail(f"not within {seconds} s: {describe_wait(condition, found)}")
         time.sleep(0.02)
 
 

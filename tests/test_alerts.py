@@ -1,4 +1,4 @@
-"""Alerts: each condition is told once, whoever of many workers tells it, and once more when it is over."""
+"""Alerts: each condition is reported once, anyone who of many workers tells it, and once more when it is over."""
 
 import json
 import threading
@@ -122,10 +122,10 @@ def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(ledger, fle
         die(ledger, range(batch * 250 + 1, batch * 250 + 251), fleet.now, 422 if batch else None)
         fleet.go(0.5)
     fleet.go(60)
-    (told,) = texts(webhook)
-    assert "failed for good" in told
-    assert "https://bridge.example/failed?status=dead" in told
-    assert any(count in told for count in ("500 ", "750 ", "1,000 "))  # what had died a minute after the first
+    (message,) = texts(webhook)
+    assert "failed for good" in message
+    assert "https://bridge.example/failed?status=dead" in message
+    assert any(count in message for count in ("500 ", "750 ", "1,000 "))  # what had died a minute after the first
     change(ledger, "UPDATE deliveries SET status = 'delivered'")
     fleet.go(60)
     _, over = texts(webhook)
@@ -201,9 +201,9 @@ def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, f
     breaker(ledger, 0)
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_token = 'print', paused_reason = 'x'", fleet.now)
     fleet.go(2)
-    (told,) = texts(webhook)
-    assert "paused because it refuses our deliveries" in told
-    assert "https://bridge.example/destination" in told
+    (message,) = texts(webhook)
+    assert "paused because it refuses our deliveries" in message
+    assert "https://bridge.example/destination" in message
     change(ledger, "UPDATE destinations SET paused_at = NULL, paused_token = NULL")
     fleet.go(3)
     assert "main takes deliveries again" in texts(webhook)[1]
@@ -251,12 +251,12 @@ def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(ledger, make_fl
     fleet.go(8)
     assert texts(webhook) == []
     fleet.go(60)
-    (told,) = texts(webhook)
-    assert "Source stripe was last heard of 5 days ago" in told
-    assert "usual pause is 3 days" in told
+    (message,) = texts(webhook)
+    assert "Source stripe was last seen 5 days ago" in message
+    assert "usual pause is 3 days" in message
     hear(ledger, [fleet.now], first_id=1_000_000)
     fleet.go(2)
-    assert "stripe is heard of again" in texts(webhook)[1]
+    assert "stripe is active again" in texts(webhook)[1]
 
 
 def test_a_busy_source_is_missed_after_two_hours(ledger, make_fleet, webhook):
@@ -305,9 +305,9 @@ def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_a
     with ledger.write() as tx:
         add_refusals(tx, {("stripe", "wrong"): 40}, fleet.now)
     fleet.go(10)
-    (told,) = texts(webhook)
-    assert "requests of source stripe were refused" in told
-    assert "wrong ×40" in told
+    (message,) = texts(webhook)
+    assert "requests of source stripe were refused" in message
+    assert "wrong ×40" in message
     with ledger.write() as tx:  # it goes on for days, and must not become usual by that
         for hour in range(100):
             add_refusals(tx, {("stripe", "wrong"): 40}, fleet.now + hour * HOUR_MS)
@@ -343,8 +343,8 @@ def test_what_was_over_before_it_could_be_told_is_one_message(ledger, fleet, web
     webhook.requests.clear()
     webhook.answer = lambda _request: (204, {}, b"")
     fleet.go(60)
-    (told,) = texts(webhook)
-    assert "It is over since" in told
+    (message,) = texts(webhook)
+    assert "It is over since" in message
     assert one(ledger, "SELECT COUNT(*) FROM alerts") == (0,)
 
 
@@ -370,10 +370,12 @@ def test_an_outage_of_everything_is_one_message(ledger, make_fleet, webhook):
     fleet.go(0.5)
     die(ledger, range(1, 4), fleet.now)
     fleet.go(15)
-    told = texts(webhook)
-    assert len(told) == 2  # the silent source at once; the destination once it was down for ten minutes, with its dead
-    assert "stripe was last heard of" in told[0]
-    assert "main" in told[1]
+    message = texts(webhook)
+    assert (
+        len(message) == 2
+    )  # the silent source at once; the destination once it was down for ten minutes, with its dead
+    assert "stripe was last seen" in message[0]
+    assert "main" in message[1]
 
 
 def wait_in_line(ledger: Ledger, ids: range, at: int, kind: str = "sale", due_at: int | None = None) -> None:
@@ -389,9 +391,9 @@ def test_deliveries_that_no_worker_takes_are_late(ledger, fleet, webhook):
     fleet.go(9)
     assert texts(webhook) == []
     fleet.go(3)
-    (told,) = texts(webhook)
-    assert "Deliveries to main are late: 3 wait" in told
-    assert "no worker is alive" in told
+    (message,) = texts(webhook)
+    assert "Deliveries to main are late: 3 wait" in message
+    assert "no worker is alive" in message
     change(ledger, "UPDATE deliveries SET status = 'delivered', due_at = NULL")
     fleet.go(3)
     assert "All clear: deliveries to main are sent in time again" in texts(webhook)[1]
@@ -403,8 +405,8 @@ def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counte
     wait_in_line(ledger, range(1, 2), fleet.now)
     change(ledger, "UPDATE deliveries SET claim = '9.x', claimed_until = ?", fleet.now)
     fleet.go(12)
-    (told,) = texts(webhook)
-    assert "workers alive: 1" in told
+    (message,) = texts(webhook)
+    assert "workers alive: 1" in message
 
 
 def test_what_waits_for_its_turn_is_not_late(ledger, fleet, webhook):
@@ -419,8 +421,8 @@ def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(ledge
     breaker(ledger, 0)
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_reason = 'x'", fleet.now)
     fleet.go(60)
-    (told,) = texts(webhook)
-    assert "is paused by hand" in told
+    (message,) = texts(webhook)
+    assert "is paused by hand" in message
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

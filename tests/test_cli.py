@@ -198,12 +198,12 @@ def test_a_table_on_a_terminal_cuts_nothing_off(post, ledger_url, ledger, column
     os.close(theirs)
     shown = os.read(ours, 10_000).decode()
     os.close(ours)
-    told = re.sub(r"\x1b\[\d*m", "", shown).splitlines()
-    assert len(told) == 2 * lines_a_row
-    assert "next attempt or last error" in told[lines_a_row - 1]
-    assert "dead" in told[lines_a_row]
-    assert "sale:stripe:" in told[lines_a_row]
-    assert told[-1].endswith(why)
+    message = re.sub(r"\x1b\[\d*m", "", shown).splitlines()
+    assert len(message) == 2 * lines_a_row
+    assert "next attempt or last error" in message[lines_a_row - 1]
+    assert "dead" in message[lines_a_row]
+    assert "sale:stripe:" in message[lines_a_row]
+    assert message[-1].endswith(why)
 
 
 @sqlite_alone
@@ -243,7 +243,7 @@ def test_a_dead_delivery_is_pending_again_with_its_schedule_afresh_and_its_attem
     result = on_ledger("replay", "--id", delivery)
     assert result.exit_code == 0
     assert f"delivery {delivery}: it was dead and is due now" in result.stdout
-    assert "1 due now, 0 left alone." in result.stdout
+    assert "1 due now, 0 skipped." in result.stdout
     assert row(ledger, delivery)[:3] == ("pending", 4, 4)
     assert is_due(ledger, delivery)
     (claimed,) = begin(ledger)
@@ -301,7 +301,7 @@ def test_one_that_is_being_sent_is_left_alone(on_ledger, post, ledger, force):
     before = one(ledger, "SELECT * FROM deliveries")
     result = on_ledger("replay", "--id", claimed.id, *force)
     assert result.exit_code == 1
-    assert "being sent just now: left alone" in result.stdout
+    assert "being sent just now: skipped" in result.stdout
     assert one(ledger, "SELECT * FROM deliveries") == before
     settle(ledger, "delivered", claimed=[claimed])
     assert row(ledger, claimed.id)[:2] == ("delivered", 1)
@@ -341,7 +341,7 @@ def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
         for number in range(1000, 1450):
             statement = f"INSERT INTO deliveries (id, {columns}) SELECT ?, ?, {columns.split(', ', 1)[1]} FROM deliveries LIMIT 1"
             tx.run(statement, number, number)
-    assert "451 due now, 0 left alone." in on_ledger("replay", "--status", "dead").stdout
+    assert "451 due now, 0 skipped." in on_ledger("replay", "--status", "dead").stdout
 
 
 @sqlite_alone
@@ -630,8 +630,8 @@ def test_send_has_an_example_of_every_source_that_the_web_takes_as_a_conversion(
     Thread(target=server.serve_forever, daemon=True).start()
     here = {**settings, "PORT": str(server.server_port)}
     for name in SOURCES:
-        told = bridge("send", name, "--duplicate", 2, **here).stdout
+        message = bridge("send", name, "--duplicate", 2, **here).stdout
         kind = "sale" if name in SALES else "parked" if name == "surveymonkey" else "lead"
-        assert re.findall(rf"^example {name}: 200 (\w+): ", told, re.MULTILINE) == [kind, "duplicate"], told
+        assert re.findall(rf"^example {name}: 200 (\w+): ", message, re.MULTILINE) == [kind, "duplicate"], message
     server.shutdown()
     app.extensions["writer"].stop()

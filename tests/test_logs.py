@@ -1,4 +1,4 @@
-"""Logs: each line is one JSON object, whoever wrote it and whatever went wrong; on a terminal nothing steers it."""
+"""Logs: each line is one JSON object, anyone who wrote it and whatever went wrong; on a terminal nothing steers it."""
 
 import json
 import os

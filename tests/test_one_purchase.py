@@ -53,8 +53,8 @@ def test_two_guests_are_two_persons(ledger):
 
 def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger):
     recorder, w = Recorder(ledger), guest()
-    nameless = w.intent(capture_method="manual", receipt_email=None)
-    (receipt,) = recorder.take(world.body("payment_intent.succeeded", nameless))
+    unidentified = w.intent(capture_method="manual", receipt_email=None)
+    (receipt,) = recorder.take(world.body("payment_intent.succeeded", unidentified))
     assert receipt.outcome == "parked"
     with ledger.read() as tx:
         assert tx.run("SELECT count(*) FROM persons").scalar_one() == 0
@@ -134,8 +134,8 @@ def test_an_intent_that_tells_its_invoices_id_is_linked_to_it_cut_or_whole(ledge
     """Its first 25 characters in some bodies, the whole id in others (seen in 2026-01-28.clover)."""
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
     recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_cycle")))
-    told = w.invoice_id[:length] if length else w.invoice_id + "abc"
-    intent = w.intent(payment_details={"order_reference": told})
+    message = w.invoice_id[:length] if length else w.invoice_id + "abc"
+    intent = w.intent(payment_details={"order_reference": message})
     (receipt,) = recorder.take(world.body("payment_intent.succeeded", intent))
     assert receipt.outcome == ("duplicate" if length else "ignored")
     assert len(recorder.payloads("sale")) == 1

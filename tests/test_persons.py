@@ -19,7 +19,7 @@ START = datetime(2026, 4, 10, 12, tzinfo=UTC)
 
 
 class Story:
-    """What happened, told event by event."""
+    """What happened, event by event."""
 
     def __init__(self, ledger: Ledger, **policy: Any) -> None:
         self.ledger = ledger
@@ -40,7 +40,7 @@ class Story:
         own = (alias.rsplit(":", 1)[-1] for alias in who.get("aliases", ()))
         who.setdefault("provider_id", next((bare for bare in own if bare.startswith("cus_")), None))
         mapped = Mapped(
-            reason="told", event_id=f"e{n}", event_type="t", keys=(f"k{n}",), who=Who(**who),
+            reason="message", event_id=f"e{n}", event_type="t", keys=(f"k{n}",), who=Who(**who),
             occurred_at=START + timedelta(minutes=n), **fields,
         )  # fmt: skip
         arrival = Arrival(source, mapped, Inbound(b"{}", {}), {}, START)

@@ -99,11 +99,11 @@ def test_where_two_destinations_got_one_of_the_two_each_gets_no_other(ledger):
 
 def guest_with_metadata(w):
     """The events of a guest's purchase made with payment_intent_data.metadata: its session carries none of it."""
-    told = {"metadata": {"user_id": w.customer, "clickId": w.click}, "customer": None, "receipt_email": None}
+    message = {"metadata": {"user_id": w.customer, "clickId": w.click}, "customer": None, "receipt_email": None}
     return {
-        "created": ("payment_intent.created", w.intent(0, **told, latest_charge=None)),
-        "intent": ("payment_intent.succeeded", w.intent(**told)),
-        "charge": ("charge.succeeded", w.charge(**told)),
+        "created": ("payment_intent.created", w.intent(0, **message, latest_charge=None)),
+        "intent": ("payment_intent.succeeded", w.intent(**message)),
+        "charge": ("charge.succeeded", w.charge(**message)),
         "session": ("checkout.session.completed", w.session(customer=None, client_reference_id=None, metadata={})),
     }
 

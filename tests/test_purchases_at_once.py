@@ -22,8 +22,8 @@ def test_writers_at_once_make_one_sale_of_each_purchase(ledger, opted_in):
     purchases = [purchase for purchase in purchases if not purchase.before]  # what came before is sent before
     bodies = []
     for kind, (event_type, obj) in ((purchase.kind, event) for purchase in purchases for event in purchase.events):
-        told = _unlinked(obj) if chance.random() < 0.5 and kind != "invoice after session" else obj
-        bodies += [world.body(event_type, told) for _ in range(chance.choice([1, 1, 2]))]
+        message = _unlinked(obj) if chance.random() < 0.5 and kind != "invoice after session" else obj
+        bodies += [world.body(event_type, message) for _ in range(chance.choice([1, 1, 2]))]
     bodies += chance.sample(bodies, len(bodies) // 4)
     chance.shuffle(bodies)
     _record_at_once(recorder, bodies)

@@ -126,13 +126,13 @@ def test_what_went_to_the_sandbox_is_sent_to_main_once(bridge, post, ledger):
         post(live(number))
     settle(ledger, "delivered")
     result = bridge("replay", "--to", "main", "--since", "1h")
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 due now, 0 left alone.")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 due now, 0 skipped.")
     assert to_main(ledger) == [("pending", "sale:stripe:pi_1"), ("pending", "sale:stripe:pi_2")]
     again = bridge("replay", "--to", "main", "--since", "1h")
-    assert (again.exit_code, again.stdout.splitlines()[-1]) == (0, "0 due now, 2 left alone.")
+    assert (again.exit_code, again.stdout.splitlines()[-1]) == (0, "0 due now, 2 skipped.")
     settle(ledger, "delivered", destination="main")
-    assert "0 due now, 2 left alone." in bridge("replay", "--to", "main", "--since", "1h").stdout
-    assert "2 due now, 0 left alone." in bridge("replay", "--to", "main", "--since", "1h", "--force").stdout
+    assert "0 due now, 2 skipped." in bridge("replay", "--to", "main", "--since", "1h").stdout
+    assert "2 due now, 0 skipped." in bridge("replay", "--to", "main", "--since", "1h", "--force").stdout
     assert count(ledger, "deliveries") == 4
 
 
@@ -174,7 +174,7 @@ def test_what_must_not_be_sent_is_left_alone(bridge, post, ledger):
     change(ledger, statement, blank, forgotten)
     change(ledger, "DELETE FROM deliveries WHERE id = ?", unknown)  # retention did so
     result = bridge("replay", "--to", "main", "--since", "1h")
-    assert "1 due now, 3 left alone." in result.stdout
+    assert "1 due now, 3 skipped." in result.stdout
     assert [key for _, key in to_main(ledger)] == ["sale:stripe:pi_4"]
     for reason in ("it is discarded", "its person was forgotten", "retention may have removed"):
         assert reason in result.stdout

@@ -171,7 +171,7 @@ def test_a_source_s_name_becomes_its_variable(make_settings):
 
 
 def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings, tmp_path):
-    home = tmp_path / "made up"
+    home = tmp_path / "generated"
     first = make_up_secrets(home)
     assert make_up_secrets(home) == first
     assert stat.S_IMODE((home / SECRETS_FILE).stat().st_mode) == 0o600
@@ -217,7 +217,7 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[names]\nclick_id = ['a']", "names: is not known; known are the tables attribution,"),
         ("[attribution]\nclick_ids = ['a']", "attribution.click_ids: is not known; known are touch,"),
@@ -242,7 +242,7 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
         ),
     ],
 )
-def test_a_mistake_in_bridge_toml_is_told_with_its_file_and_key(make_settings, tmp_path, content, told):
+def test_a_mistake_in_bridge_toml_is_reported_with_its_file_and_key(make_settings, tmp_path, content, message):
     from app.sources.catalog import all_sources
 
     path = tmp_path / "mine.toml"
@@ -254,7 +254,7 @@ def test_a_mistake_in_bridge_toml_is_told_with_its_file_and_key(make_settings, t
 
     with pytest.raises(ConfigurationError) as error:
         read()
-    assert str(error.value).startswith(f"{path}: {told}")
+    assert str(error.value).startswith(f"{path}: {message}")
 
 
 def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(make_settings, tmp_path):

@@ -64,7 +64,7 @@ class LookupThreads:
 
 
 def make_lookups(settings: Settings, ledger: Ledger) -> LookupThreads | None:
-    """Started by whoever gets them; None without STRIPE_API_KEY. Raises ConfigurationError where that is no key."""
+    """The caller starts them; None without STRIPE_API_KEY. Raises ConfigurationError where that is not a key."""
     if settings.stripe_api_key is None:
         return None
     source = source_called("stripe", settings.config, settings.config_path)

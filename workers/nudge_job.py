@@ -1,6 +1,6 @@
 """The only job that a worker runs: `forward`, without arguments.
 
-RQ finds what a job calls, its callbacks and its webhooks in Redis, and imports any dotted name that stands there. Whoever may write
+RQ finds what a job calls, its callbacks and its webhooks in Redis, and imports any dotted name it finds. Anyone who may write
 to Redis could so run code in the worker, or have it post anywhere. Here the names are compared and never imported.
 """
 

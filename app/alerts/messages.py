@@ -16,10 +16,10 @@ TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."
 PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
 
 
-def text_of(told: Sequence[Incident], public_url: str | None, now: int) -> str:
+def text_of(changed: Sequence[Incident], public_url: str | None, now: int) -> str:
     """One message of all that is to be said, conditions first, each on a line of its own."""
-    lines = [_condition(one, public_url, now) for one in told if one.say == "alert"]
-    over = [one for one in told if one.say == "over"]
+    lines = [_condition(one, public_url, now) for one in changed if one.say == "alert"]
+    over = [one for one in changed if one.say == "over"]
     for incident in dict.fromkeys(one.incident for one in over):
         lines.append(_all_clear([one for one in over if one.incident == incident], public_url))
     return "\n".join(lines)
@@ -31,38 +31,36 @@ def _condition(alert: Incident, public_url: str | None, now: int) -> str:
 
 
 def _sentence(alert: Incident, now: int) -> str:
-    name, told, since = alert.subject, alert.detail, _time(alert.began_at, now)
+    name, detail, since = alert.subject, alert.detail, _time(alert.began_at, now)
     if alert.kind == "dead":
-        count = told["count"]
+        count = detail["count"]
         what = "delivery to {} has" if count == 1 else "deliveries to {} have"
         return (
-            f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(told['codes'])})."
+            f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(detail['codes'])})."
         )
     if alert.kind == "paused":
-        why = "by hand" if told["by_hand"] else "because it refuses our deliveries"
-        reason = f": {told['reason']}" if told.get("reason") else ""
+        why = "by hand" if detail["by_hand"] else "because it refuses our deliveries"
+        reason = f": {detail['reason']}" if detail.get("reason") else ""
         return (
-            f"Forwarding to {name} is paused {why} since {since}{reason}. {_number(told['waiting'])} deliveries wait."
+            f"Forwarding to {name} is paused {why} since {since}{reason}. {_number(detail['waiting'])} deliveries wait."
         )
     if alert.kind == "down":
         return (
             f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."
-            f" {_number(told['waiting'])} deliveries wait."
+            f" {_number(detail['waiting'])} deliveries wait."
         )
     if alert.kind == "late":
         why = (
             "no worker is alive"
-            if not told["workers"]
-            else f"workers alive: {told['workers']}; they cannot keep up, or cannot reach Redis"
+            if not detail["workers"]
+            else f"workers alive: {detail['workers']}; they cannot keep up, or cannot reach Redis"
         )
-        return f"Deliveries to {name} are late: {_number(told['waiting'])} wait, since {since} ({why})."
+        return f"Deliveries to {name} are late: {_number(detail['waiting'])} wait, since {since} ({why})."
     if alert.kind == "silent":
-        usual, silent = told["usual_seconds"], (now - alert.began_at) / 1000
-        return (
-            f"Source {name} was last heard of {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
-        )
-    reasons = _counts(told["reasons"])
-    return f"{_number(told['count'])} requests of source {name} were refused in the last two hours ({reasons})."
+        usual, silent = detail["usual_seconds"], (now - alert.began_at) / 1000
+        return f"Source {name} was last seen {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
+    reasons = _counts(detail["reasons"])
+    return f"{_number(detail['count'])} requests of source {name} were refused in the last two hours ({reasons})."
 
 
 def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
@@ -74,9 +72,9 @@ def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
     elif "late" in kinds:
         what = f"deliveries to {first.subject} are sent in time again"
     elif "dead" in kinds:
-        what = f"what failed for good to {first.subject} was mended, or nothing more did for a while"
+        what = f"what failed for good to {first.subject} was replayed or discarded, or nothing more failed for a while"
     elif "silent" in kinds:
-        what = f"Source {first.subject} is heard of again"
+        what = f"Source {first.subject} is active again"
     else:
         what = f"As few requests of source {first.subject} are refused as usual"
     dead = next((one for one in parts if one.kind == "dead"), None)

@@ -117,7 +117,7 @@ class AlertThread:
 
 
 def make_alert_thread(settings: Settings, ledger: Ledger) -> AlertThread | None:
-    """Started by whoever gets it; None where no webhook for alerts is set. Raises ConfigurationError."""
+    """The caller starts it; None where no webhook for alerts is set. Raises ConfigurationError."""
     if settings.alert_url is None:
         return None
     sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]

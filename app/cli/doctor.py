@@ -112,9 +112,9 @@ def _check_forwarding(settings: Settings) -> Iterator[Finding]:
         if problem.kind in ("no source", "no worker"):  # reported above
             continue
         since = f"{datetime.fromtimestamp(problem.since // 1000, UTC):%Y-%m-%d %H:%M} UTC" if problem.since else ""
-        told = [problem.text, f"Since {since}." if since else "", problem.remedy]
-        told.append(f"On the command line: {problem.command}." if problem.command else "")
-        yield "wrong" if problem.level == "bad" else "warn", " ".join(part for part in told if part)
+        parts = [problem.text, f"Since {since}." if since else "", problem.remedy]
+        parts.append(f"On the command line: {problem.command}." if problem.command else "")
+        yield "wrong" if problem.level == "bad" else "warn", " ".join(part for part in parts if part)
     if not any(problem.level != "note" for problem in problems):
         yield "ok", "all caught up: every accepted conversion is delivered or in flight"
 
@@ -196,7 +196,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
 
 def _check_stripe(settings: Settings) -> Iterator[Finding]:
     ledger: Ledger | None = None
-    with suppress(BridgeError):  # told above
+    with suppress(BridgeError):  # reported above
         ledger = open_ledger(settings)
     if settings.stripe_api_key is None:
         if ledger is not None and settings.opens("stripe"):

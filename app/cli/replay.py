@@ -79,7 +79,7 @@ def replay(
     _show(done, all_skipped=not chosen.to or bool(chosen.ids))
     if made:
         nudge(settings)
-    is_filter = to is not None and not chosen.ids  # what it has already is no failure: the call may be repeated
+    is_filter = to is not None and not chosen.ids  # what it has already is not a failure: the call may be repeated
     sys.exit(0 if is_filter or made == len(done) else 1)
 
 
@@ -159,7 +159,7 @@ def _show(done: list[ActionResult], *, all_skipped: bool) -> None:
     if len(shown) < len(skipped):
         say(f"… and {len(skipped) - len(shown)} more that were skipped")
     made = len(done) - len(skipped)
-    say(f"{made} due now, {len(skipped)} left alone." if done else "Nothing matches.")
+    say(f"{made} due now, {len(skipped)} skipped." if done else "Nothing matches.")
 
 
 def _remap(settings: Settings, ledger: Ledger) -> None:

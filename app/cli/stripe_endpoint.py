@@ -56,7 +56,7 @@ def show(url: str | None, connect: bool, as_json: bool) -> None:
         say(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
     if wanted is None:
         if endpoints:
-            say("Which of them is this bridge's is told by --url or PUBLIC_URL.")
+            say("Which of them is this bridge's is decided by --url or PUBLIC_URL.")
         return
     made = plan(endpoints, wanted)
     if ours is None:

@@ -65,7 +65,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     )
     resumed = None if restart else run.resume()
     if resumed is not None:
-        say(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart begins anew).", err=True)
+        say(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart starts over).", err=True)
     _watch(run)
     _report(run.tally, as_json)
     sys.exit(1 if run.tally.failed else 0)

@@ -32,18 +32,18 @@ class AttributionTable(BaseModel):
 
 
 class AlertTable(BaseModel):
-    """When somebody is told. The URL is a secret, so the table only names the variable that holds it."""
+    """When an alert is sent. The URL is a secret, so the table only names the variable that holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url_env: VariableName = "ALERT_WEBHOOK_URL"
     kinds: tuple[AlertKind, ...] = ALERT_KINDS
     gather_seconds: float = Field(60, ge=0, le=3600)
-    """How long a trouble stands before it is told, so that one message holds what comes at once."""
+    """How long a trouble stands before it is reported, so that one message holds what comes at once."""
     dead: int = Field(1, ge=1)
     """Deliveries to one destination that died."""
     quiet_hours: float = Field(6, gt=0, le=168)
-    """After so long without another one, those that are still dead are no outage any more."""
+    """After so long without another one, those that are still dead are not an outage any more."""
     down_minutes: float = Field(10, ge=0, le=1440)
     """How long a destination takes nothing (its breaker is open)."""
     late_minutes: float = Field(10, gt=0, le=1440)
@@ -57,7 +57,7 @@ class AlertTable(BaseModel):
     refused_factor: float = Field(5, ge=1, le=1000)
     """… and so many times more than in two usual hours of the week before."""
     not_sources: tuple[str, ...] = ()
-    """Sources that are silent as they please."""
+    """Sources that are exempt from this alert."""
 
 
 class RetentionTable(BaseModel):

@@ -10,7 +10,7 @@ from app.errors import ConfigurationError
 SECRETS_FILE = "secrets.json"
 GENERATED = ("DASHBOARD_PASSWORD", "API_TOKEN", "SECRET_KEY")
 SANDBOX_SOURCES = ("STRIPE", "TYPEFORM")
-"""Whose signing secrets are made up too; they count in sandbox mode alone."""
+"""Whose signing secrets are generated too; they count in sandbox mode alone."""
 
 
 def read_made_up_secrets(home: Path) -> dict[str, str]:
@@ -24,7 +24,7 @@ def read_made_up_secrets(home: Path) -> dict[str, str]:
     except ValueError as error:
         raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: {error}") from error
     if not isinstance(kept, dict):
-        raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: it is no JSON object")
+        raise ConfigurationError(f"BRIDGE_HOME: {home / SECRETS_FILE} cannot be read: it is not a JSON object")
     return {str(name): str(value) for name, value in kept.items()}
 
 

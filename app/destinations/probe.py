@@ -21,7 +21,7 @@ class Probe:
 
     answers: bool
     text: str
-    """In words for whoever asked."""
+    """In words for the person who asked."""
     date: str | None = None
     """The destination's own time, as its answer has it."""
 

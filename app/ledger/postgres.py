@@ -86,7 +86,7 @@ class Session(psycopg.Connection[Any]):
 
 
 class Server:
-    """Where DATABASE_URL leads. Raises ConfigurationError where that cannot be told."""
+    """Where DATABASE_URL leads. Raises ConfigurationError where that is unknown."""
 
     def __init__(self, url: str) -> None:
         parameters, own = _read(url)

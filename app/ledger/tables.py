@@ -111,7 +111,7 @@ conversions = Table(
 )
 """state: "counted" (it is a Sale or Lead and has deliveries), "pending" (money promised), "released" (promised and not paid),
 "linked" (ids known to belong together, no conversion yet). facts of one that is not counted also say what was learned of its
-person (customer_id, aliases), which parked events it will settle (parked), and whether nothing more is to be learned (told)."""
+person (customer_id, aliases), which parked events it will settle (parked), and whether nothing more is to be learned (complete)."""
 
 dedupe_keys = Table(
     "dedupe_keys",

@@ -110,7 +110,7 @@ class Tx:
     def insert_all(self, batches: Sequence[Rows], *, commits: bool = False) -> None:
         """Inserts the rows of all `batches` in as few statements as the database allows.
 
-        commits: this ends the transaction; PostgreSQL is told so in the same round trip.
+        commits: this ends the transaction; PostgreSQL learns so in the same round trip.
         """
         batches = [batch for batch in batches if batch.rows]
         if not self.is_sqlite:

@@ -22,7 +22,7 @@ LONGEST_ID = 255
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON value in `body`. Raises MalformedEvent for an empty body, bytes that are no UTF-8, no JSON, NaN, or nesting
+    """The JSON value in `body`. Raises MalformedEvent for an empty body, bytes that are not UTF-8 or not JSON, NaN, or nesting
     beyond what a reader bears. A lone surrogate (half an emoji, cut off by somebody's script) becomes U+FFFD."""
     if not body:
         raise MalformedEvent("the body is empty")

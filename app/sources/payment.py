@@ -68,7 +68,7 @@ def aliases_of(source: str, *ids: Any, account: str | None = None) -> tuple[str,
 
 
 def kind_of_id(kind: str, value: Any) -> str | None:
-    """An id that is only a number, told apart from those of other kinds: customer_7."""
+    """An id that is only a number, distinguished from those of other kinds: customer_7."""
     known = identifier_of(value)
     return f"{kind}_{known}" if known else None
 

@@ -61,7 +61,7 @@ CROSSED = re.compile(r"x{3,}|\*{2,}|x{2,}(?:[-_.]x{2,})+", re.IGNORECASE)
 WITH_NOTHING_INSIDE = re.compile(r".*[_:\-/.=](?:undefined|null|nan|none)", re.IGNORECASE | re.DOTALL)
 """A prefix with a missing value behind it: user_undefined, clk_null."""
 SURELY_AN_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]*[0-9][A-Za-z0-9]*|[1-9][0-9]*")
-"""The usual shape, told without the rest: clk_8f3a, user_42, 1001."""
+"""The usual shape, recognized by itself: clk_8f3a, user_42, 1001."""
 
 
 def is_placeholder(text: str) -> bool:

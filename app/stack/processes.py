@@ -32,7 +32,7 @@ class Machine(NamedTuple):
 
     @property
     def is_certain(self) -> bool:
-        """Whether processes of this machine can be told from those of every other one."""
+        """Whether processes of this machine can be distinguished from those of every other one."""
         return all(self)
 
 

@@ -109,7 +109,7 @@ def _empty_wal(ledger: str | None) -> None:
 
 
 def _say(to: int, lines: Sequence[str]) -> None:
-    """Whole lines at once. A terminal that is gone is no reason to stop anything."""
+    """Whole lines at once. A terminal that is gone is not a reason to stop anything."""
     try:
         os.write(to, "".join(f"{line}\n" for line in lines).encode())
     except OSError:

@@ -75,7 +75,7 @@ class Listed:
 
 
 class Backfill:
-    """One run. `after_commit(receipts)` is told what was recorded, for a nudge; it must not raise.
+    """One run. `after_commit(receipts)` receives what was recorded, for a nudge; it must not raise.
 
     since, until: seconds since 1970; until None: to the very end of the list. account: a connected account (Connect).
     """

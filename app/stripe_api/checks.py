@@ -28,7 +28,7 @@ def check_stripe(settings: Settings, api: StripeApi, ledger: Ledger | None) -> I
     try:
         yield from _check_undelivered(settings, api, ledger)
     except StripeRefused as error:
-        yield "warn", f"whether Stripe has undelivered events cannot be told: {error}"
+        yield "warn", f"whether Stripe has undelivered events is unknown: {error}"
 
 
 def check_endpoint(settings: Settings, api: StripeApi) -> Iterator[Finding]:

@@ -143,7 +143,7 @@ class StripeApi:
 
     def _explain(self, error: Any, method: str, path: str) -> StripeApiError:
         """What went wrong, in our own words where the remedy is known, never with the key."""
-        status, told = error.http_status, self._redact(str(error.user_message or ""))
+        status, message = error.http_status, self._redact(str(error.user_message or ""))
         if status is None:
             cause = type(error.__cause__ or error).__name__
             return StripeApiError(
@@ -156,17 +156,17 @@ class StripeApi:
             )
         if status == 403:
             wanted = _permission(path, "Write" if method == "post" else "Read")
-            named = re.search(r"rak_\w+", told)
-            also = f" (Stripe calls it {named.group()})" if named else f" ({told})" if told else ""
+            named = re.search(r"rak_\w+", message)
+            also = f" (Stripe calls it {named.group()})" if named else f" ({message})" if message else ""
             return StripeRefused(
                 f"STRIPE_API_KEY lacks a permission (403): give the restricted key {wanted}{also} in the Dashboard, under"
                 " Developers, API keys"
             )
         if status == 404:
-            return StripeNotFound(f"Stripe has no such object: {told or path}")
+            return StripeNotFound(f"Stripe has no such object: {message or path}")
         if status >= 500:
             return StripeApiError(f"Stripe answered {status}: its API has trouble, try again later")
-        return StripeApiError(f"Stripe answered {status} to {method.upper()} {path}: {told or 'no reason given'}")
+        return StripeApiError(f"Stripe answered {status} to {method.upper()} {path}: {message or 'no reason given'}")
 
     def _redact(self, text: str) -> str:
         text = re.sub(r"\b(?:sk|rk|whsec)_[\w*]+", "***", text.replace(self._key, "***"))
@@ -210,7 +210,7 @@ def _checked(key: str) -> str:
     if key.startswith("whsec_"):
         raise ConfigurationError("STRIPE_API_KEY is a signing secret: that belongs into STRIPE_WEBHOOK_SECRET")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", key):
-        raise ConfigurationError("STRIPE_API_KEY is no key: it holds characters that no key has")
+        raise ConfigurationError("STRIPE_API_KEY is not a key: it holds characters that no key has")
     return key
 
 

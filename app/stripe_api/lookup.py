@@ -120,7 +120,7 @@ class Lookups:
         self._told: set[str] = set()
 
     def look(self) -> int:
-        """Looks up for all that is held and nameless now; returns for how many deliveries something was asked.
+        """Looks up for all that is held and unidentified now; returns for how many deliveries something was asked.
 
         Condition at Stripe is logged, a refused key once; then it rests a while. Raises LedgerUnavailable.
         """
@@ -137,9 +137,9 @@ class Lookups:
 
     def _look_for(self, claimed: list[Unidentified]) -> int:
         asked = 0
-        for position, nameless in enumerate(claimed):
+        for position, unidentified in enumerate(claimed):
             try:
-                asked += self._look_for_one(nameless)
+                asked += self._look_for_one(unidentified)
             except StripeApiError as error:
                 self._report(error)
                 left = [each.delivery_id for each in claimed[position:]]
@@ -147,8 +147,8 @@ class Lookups:
                 break
         return asked
 
-    def _look_for_one(self, nameless: Unidentified) -> bool:
-        target = self._target_of(nameless)
+    def _look_for_one(self, unidentified: Unidentified) -> bool:
+        target = self._target_of(unidentified)
         if target is None:
             return False
         with self._ledger.read() as tx:
@@ -159,7 +159,7 @@ class Lookups:
         receipts: list[Receipt] = self._ledger.transact(lambda tx: record(tx, [arrival], self._policy))
         log.info(
             "person.looked_up",
-            delivery=nameless.delivery_id,
+            delivery=unidentified.delivery_id,
             event_id=receipts[0].event_id,
             click_id=found.who.click_id is not None,
             customer_id=found.who.customer_id is not None,
@@ -167,9 +167,9 @@ class Lookups:
         self._told.clear()
         return True
 
-    def _target_of(self, nameless: Unidentified) -> Target | None:
+    def _target_of(self, unidentified: Unidentified) -> Target | None:
         try:
-            mapped = self._source.map(Inbound(nameless.body, {}), self._policy.rules)
+            mapped = self._source.map(Inbound(unidentified.body, {}), self._policy.rules)
         except MalformedEvent:  # its body was erased meanwhile
             return None
         return target_of(mapped.who, mapped.account)
@@ -178,10 +178,10 @@ class Lookups:
         """As an event that carries_identity. The delivery goes at once only where nothing is left to learn of its person; else the
         session that names the rest may still come, and the hold, which is short, runs on."""
         who, now = found.who, datetime.now(UTC)
-        told = [name for name, value in (("click id", who.click_id), ("customer id", who.customer_id)) if value]
+        gained = [name for name, value in (("click id", who.click_id), ("customer id", who.customer_id)) if value]
         mapped = Mapped(
             outcome="ignored",
-            reason=f"looked up at Stripe for a conversion that lacked its person: {' and '.join(told) or 'nothing'} found",
+            reason=f"looked up at Stripe for a conversion that lacked its person: {' and '.join(gained) or 'nothing'} found",
             event_id=target.event_id,
             event_type=EVENT_TYPE,
             account=target.account,

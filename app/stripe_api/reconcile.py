@@ -139,17 +139,17 @@ class Reconciliation:
 
     def _explain(self, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
         """Why these made no Sale: their event was ignored or parked, or never came."""
-        told: dict[str, tuple[str, str]] = {}
+        reasons: dict[str, tuple[str, str]] = {}
         wanted = {paid.id for paid in unsold}
         for outcome in ("ignored", "parked") if wanted else ():
             for event in unclaimed_events(self._ledger, self._source.name, PAID_EVENTS, outcome, since * 1000):
                 identity = _object_in(event.body)
                 if identity in wanted:
-                    told[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
+                    reasons[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
         kept_since = time.time() - KEPT_SECONDS
         for paid in unsold:
             never = NEVER_RECEIVED if paid.paid_at.timestamp() >= kept_since else NEVER_TO_COME
-            yield Missing(paid, *told.get(paid.id, ("never_received", never)))
+            yield Missing(paid, *reasons.get(paid.id, ("never_received", never)))
 
 
 _STATES = ("counted", "pending", "released", "linked")

@@ -52,7 +52,7 @@ def logged_in() -> bool:
 
 
 def log_out() -> None:
-    """Ends this session, also for whoever has a copy of its cookie."""
+    """Ends this session, also for anyone who has a copy of its cookie."""
     sessions.end(_ledger(), str(session["id"]), int(session["until"]))
     session.clear()
 
@@ -84,7 +84,7 @@ def login_required(view: View) -> View:
         if request.method not in ("GET", "HEAD"):
             check_csrf()
             if not is_operator() and request.endpoint != "dashboard.logout":
-                raise Forbidden("this login may look, and change nothing")
+                raise Forbidden("this login is read-only")
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]
@@ -96,7 +96,7 @@ def operator_required(view: View) -> View:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if not is_operator():
-            raise Forbidden("this login may look, and change nothing")
+            raise Forbidden("this login is read-only")
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]

@@ -54,7 +54,7 @@ def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *
     """A download, with addresses masked for a read-only login. It is written whole before it is answered, so that one that
     fails on the way is an error, and never a shorter file; and it needs no memory and no thread while somebody reads it."""
     lines = _lines(columns, rows)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever sends it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the response that sends it
     try:
         file.writelines((mask(line) if is_masked else line).encode() for line in lines)
         size = file.tell()

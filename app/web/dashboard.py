@@ -1,4 +1,4 @@
-"""The dashboard: is it working, what failed and why, and a button that mends it. Everything shown is read from the ledger.
+"""The dashboard: is it working, what failed and why, and a button that fixes it. Everything shown is read from the ledger.
 
 Logging in and out are here, and what every template knows; the pages are in app/web/pages, a module each.
 """
@@ -31,7 +31,7 @@ PAGES = (overview, failed, deliveries, events, sources, destination, search, aud
 
 
 def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -> Blueprint:
-    """password is the operator's; viewer_password opens a login that may look and change nothing."""
+    """password is the operator's; viewer_password gives a read-only login."""
     blueprint = Blueprint("dashboard", __name__)
     throttle, proxies = Throttle(), parts.settings.proxy_networks
 

@@ -23,12 +23,12 @@ TITLES = {
     401: "Log in first",
     403: "Not with this login",
     404: "Not found",
-    405: "Not done this way",
+    405: "Method not allowed",
     413: "Too large",
-    422: "That means nothing here",
-    429: "Too many tries",
+    422: "Invalid request",
+    429: "Too many attempts",
     500: "Something went wrong here",
-    503: "Not just now",
+    503: "Temporarily unavailable",
 }
 PLAIN = {
     404: "there is nothing at this address",
@@ -57,8 +57,8 @@ def answer(message: str, status: int) -> Response:
     return response
 
 
-def told(message: str, status: int) -> Response:
-    """An error as whoever asks reads it: JSON for programs, a page for people."""
+def error_response(message: str, status: int) -> Response:
+    """An error as the client reads it: JSON for programs, a page for people."""
     if request.path.startswith(MACHINE_PATHS):
         return answer(message, status)
     page = render_template("error.html", title=TITLES.get(status, "That did not work"), message=message, status=status)
@@ -75,7 +75,7 @@ def install(app: Flask) -> None:
     def on_bridge_error(error: BridgeError) -> Any:
         if isinstance(error, LedgerUnavailable):
             log.warning("ledger.unavailable", error=str(error))
-        return told(error.public, status_of(error))
+        return error_response(error.public, status_of(error))
 
     @app.errorhandler(HTTPException)
     def on_http_error(error: HTTPException) -> Any:
@@ -85,7 +85,7 @@ def install(app: Flask) -> None:
         is_default = error.description == type(error).description
         is_machine = request.path.startswith(MACHINE_PATHS) and status != 413
         plain = PLAIN.get(status) if is_default and not is_machine else None
-        response = told(plain or error.description or error.name, status)
+        response = error_response(plain or error.description or error.name, status)
         for name, value in error.get_headers():
             if name.lower() in ("allow", "retry-after"):
                 response.headers[name] = value
@@ -98,4 +98,4 @@ def install(app: Flask) -> None:
         )
         if request.path.startswith("/webhooks/"):
             return answer("this could not be handled now; please send it again", 503)
-        return told("something went wrong here; the log says what", 500)
+        return error_response("something went wrong here; the log says what", 500)

@@ -31,7 +31,7 @@ from app.web.webhooks import LARGEST_BODY, Answers
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     """Raises ConfigurationError or SchemaOutdated where it cannot serve.
 
-    A ledger that is away is no reason: it answers 503 until it is back. (`bridge web` waited for it before.)
+    A ledger that is away is not a reason: it answers 503 until it is back. (`bridge web` waited for it before.)
     """
     if settings.dashboard_password is None or settings.secret_key is None:
         missing = [n for n in ("DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, n.lower()) is None]
@@ -46,7 +46,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
     app = Flask("app.web", template_folder="templates", static_folder="static")
     app.secret_key = settings.secret_key.get_secret_value()
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY + 1  # so that a chunked body that is cut there can be told apart
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY + 1  # so that a chunked body that is cut there can be distinguished
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
     app.extensions["ledger"] = ledger

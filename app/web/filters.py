@@ -41,7 +41,7 @@ def finish(response: Response) -> Response:
 
 
 def pretty(value: Any) -> str:
-    """Indented JSON. What turns the direction of writing around is spelt out, so that nothing looks like something else."""
+    """Indented JSON. What turns the direction of writing around is written out, so that nothing looks like something else."""
     return TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -60,7 +60,7 @@ def json_object(*names: str) -> dict[str, Any]:
     try:
         found = json.loads(body, parse_constant=_no_number) if body else None
     except (ValueError, RecursionError):
-        raise UnprocessableEntity("the body is no JSON") from None
+        raise UnprocessableEntity("the body is not JSON") from None
     if not isinstance(found, dict):
         raise UnprocessableEntity(f"send a JSON object with {', '.join(names)}")
     for name, value in found.items():
@@ -155,4 +155,4 @@ def text_in(given: Mapping[str, Any], name: str) -> str | None:
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")

@@ -13,7 +13,7 @@ from app.ledger.schema import check_schema
 from app.queue import Nudges, redis_problem
 
 FRESH_SECONDS = 2.0
-"""Whoever asks again within that time gets the same answer, so that nobody can make the ledger write by asking."""
+"""A client that asks again within that time gets the same answer, so that nobody can make the ledger write by asking."""
 PATIENCE_SECONDS = 5.0
 
 

@@ -41,7 +41,7 @@ def actor() -> str:
     return str(session["name"])
 
 
-def told(message: str, where: str, *, is_done: bool = True) -> Response:
+def redirect_with(message: str, where: str, *, is_done: bool = True) -> Response:
     """Goes on to `where`, which shows `message` once."""
     flash(message[0].upper() + message[1:].rstrip(".") + ".", "ok" if is_done else "warn")
     return redirect(where)

@@ -43,7 +43,7 @@ class Throttle:
             self._of[key] += 1
 
     def succeeded(self, address: str) -> None:
-        """Takes back that one try; not those before it, or whoever knows the viewers' password could guess the other for ever."""
+        """Takes back that one try, not those before it: else anyone with the viewers' password could guess the other for ever."""
         key = group_of(address)
         with self._lock:
             last = next((n for n in reversed(range(len(self._tries))) if self._tries[n][1] == key), None)
@@ -76,7 +76,7 @@ def group_of(address: str) -> str:
 
 
 def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """The address that asks: `remote`, or where that is a trusted proxy the last one in X-Forwarded-For that is none. Whoever
+    """The address that asks: `remote`, or where that is a trusted proxy the last one in X-Forwarded-For that is none. Anyone who
     asks can write what they like into that header; only what our own proxies added at its end is believed."""
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = remote

@@ -69,8 +69,8 @@ class Human:
 
     @property
     def email(self) -> str | None:
-        spelt = f"{self.first}.{self.last}".lower().replace("ı", "i")
-        plain = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode()
+        written = f"{self.first}.{self.last}".lower().replace("ı", "i")
+        plain = unicodedata.normalize("NFKD", written).encode("ascii", "ignore").decode()
         return f"{plain}@{self.domain}" if self.first else None
 
     @property

@@ -1,6 +1,6 @@
 """A shop's last weeks as example data: for the pictures in the README, and for looking at the pages.
 
-Everything goes through the bridge's own mapping, recording and claims; only the clock and the destination's answers are made up.
+Everything goes through the bridge's own mapping, recording and claims; only the clock and the destination's answers are generated.
 """
 
 import json
@@ -189,7 +189,7 @@ class Shop:
             payload: dict[str, Any] = found["payload"] | {"clickId": "clk_8sKq2"}
             edit(tx, found, json.dumps(payload), actor="linus")
             mark = actions_replay.new_mark(tx)
-            actions_replay.mend(tx, dead[:3], "discard", actor="linus", mark=mark)
+            actions_replay.apply_to(tx, dead[:3], "discard", actor="linus", mark=mark)
 
 
 def receive_in_sandbox(ledger_url: str) -> None:

@@ -133,7 +133,7 @@ def session(browser: Any, url: str, options: dict[str, Any], look: str, folder: 
         page.wait_for_load_state("networkidle")
         picture(page, folder / f"{name}-{look}.png", TALLEST[look])
         if name == "failed":
-            page.get_by_label("that match, not only those ticked").check()
+            page.get_by_label("matching deliveries, not only the selected ones").check()
             page.get_by_role("button", name="Replay…").click()
             page.get_by_role("heading", name="Replay").wait_for()
             picture(page, folder / f"bulk-{look}.png", TALLEST[look])

@@ -1,4 +1,4 @@
-"""What somebody does who is told that conversions are missing, in a real browser."""
+"""What somebody does who is reported that conversions are missing, in a real browser."""
 
 import re
 from urllib.parse import quote
@@ -45,7 +45,7 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
     page.keyboard.press("/")
     page.keyboard.type("p3@example.com")
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name=re.compile("^Failed forwards 1$")).wait_for()
+    page.get_by_role("heading", name=re.compile("^Failed deliveries 1$")).wait_for()
     page.get_by_role("table").last.get_by_role("link").first.click()
     page.get_by_text("It says: “this currency is not enabled”").wait_for()
     page.wait_for_load_state()  # the text may stand there before the script that listens for keys

@@ -225,22 +225,22 @@ WRONG_TABLES = [
 
 
 @sqlite_alone
-@pytest.mark.parametrize(("variables", "told"), WRONG_SETTINGS, ids=[told for _, told in WRONG_SETTINGS])
-def test_doctor_is_red_for_a_setting_that_is_refused_or_that_nobody_reads(healthy, variables, told):
+@pytest.mark.parametrize(("variables", "report"), WRONG_SETTINGS, ids=[report for _, report in WRONG_SETTINGS])
+def test_doctor_is_red_for_a_setting_that_is_refused_or_that_nobody_reads(healthy, variables, report):
     result = healthy(**variables)
     assert result.exit_code == 1
-    assert any(told in trouble for trouble in wrong(result)), result.stdout
-    assert "configuration is valid" not in result.stdout or "did you mean" in told
+    assert any(report in trouble for trouble in wrong(result)), result.stdout
+    assert "configuration is valid" not in result.stdout or "did you mean" in report
 
 
 @sqlite_alone
-@pytest.mark.parametrize(("table", "told"), WRONG_TABLES, ids=[told for _, told in WRONG_TABLES])
-def test_doctor_is_red_for_a_bridge_toml_that_up_refuses(healthy, tmp_path, table, told):
+@pytest.mark.parametrize(("table", "report"), WRONG_TABLES, ids=[report for _, report in WRONG_TABLES])
+def test_doctor_is_red_for_a_bridge_toml_that_up_refuses(healthy, tmp_path, table, report):
     path = tmp_path / "bridge.toml"
     path.write_text(table)
     result = healthy(BRIDGE_CONFIG=str(path), CRM_TOKEN="token-of-the-crm")
     assert result.exit_code == 1
-    assert any(told in trouble for trouble in wrong(result)), result.stdout
+    assert any(report in trouble for trouble in wrong(result)), result.stdout
 
 
 @sqlite_alone

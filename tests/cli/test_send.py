@@ -158,10 +158,10 @@ def test_only_the_secret_s_owner_can_mark_a_test(make_web, mark):
     body, _ = example("stripe")
     headers = SOURCES["stripe"].sign(body, STRIPE_SECRET, datetime.now(UTC))
     client = web.app.test_client()
-    told = client.post(
+    message = client.post(
         "/webhooks/stripe", data=body, headers={**headers, "Bridge-Test": mark}, content_type="application/json"
     )
-    assert (told.status_code, told.get_json()["outcome"]) == (200, "ignored")
+    assert (message.status_code, message.get_json()["outcome"]) == (200, "ignored")
     right = {**headers, "Bridge-Test": mark_of(body, STRIPE_SECRET)[HEADER]}
     body_again = body.replace(b"evt_example", b"evt_other")
     other = {

@@ -68,7 +68,7 @@ def test_lines_blank_lines_comments_and_export_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (f"TYPEFORM_WEBHOOK_SECRET={SECRET} and more", "TYPEFORM_WEBHOOK_SECRET: has a space: put the value in single quotes"),
         (f"TYPEFORM_WEBHOOK_SECRET='{SECRET}", "the quote ' is not closed on the same line"),
@@ -80,14 +80,14 @@ def test_lines_blank_lines_comments_and_export_are_read(tmp_path):
         ("MY-NAME=1", "write NAME=value"),
     ],
 )  # fmt: skip
-def test_a_line_that_cannot_be_read_is_named_and_its_value_is_not_shown(tmp_path, monkeypatch, line, told):
+def test_a_line_that_cannot_be_read_is_named_and_its_value_is_not_shown(tmp_path, monkeypatch, line, message):
     path = tmp_path / "bridge.env"
     path.write_text(f"# first\n{line}\n")
     monkeypatch.setenv("BRIDGE_ENV_FILE", str(path))
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert str(caught.value).startswith(f"{path}, line 2: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
@@ -173,7 +173,7 @@ def test_secrets_of_sources_and_of_destinations_may_stand_in_files(make_settings
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "variables", "told"),
+    ("name", "content", "variables", "message"),
     [
         ("STRIPE_WEBHOOK_SECRET", SECRET, {"STRIPE_WEBHOOK_SECRET": SECRET}, "are both set: remove one of them"),
         ("API_TOKEN", SECRET, {"API_TOKEN": SECRET}, "are both set: remove one of them"),
@@ -186,7 +186,7 @@ def test_secrets_of_sources_and_of_destinations_may_stand_in_files(make_settings
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_its_content_is_not_shown(
-    make_settings, tmp_path, name, content, variables, told
+    make_settings, tmp_path, name, content, variables, message
 ):
     path = tmp_path / "secret"
     if content is not None:
@@ -194,5 +194,5 @@ def test_a_file_that_cannot_be_used_is_named_and_its_content_is_not_shown(
     with pytest.raises(ConfigurationError) as caught:
         make_settings(**{name: "", f"{name}_FILE": str(path), **variables})
     assert str(caught.value).startswith(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)

@@ -28,18 +28,18 @@ MAIN = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": T
 CRM = '[destinations.crm]\nurl = "{}"\ntoken_env = "CRM_TOKEN"\n'
 
 
-@pytest.mark.parametrize(("value", "told"), PASTED)
-def test_a_token_pasted_with_more_than_itself_is_refused(make_settings, tmp_path, value, told):
+@pytest.mark.parametrize(("value", "message"), PASTED)
+def test_a_token_pasted_with_more_than_itself_is_refused(make_settings, tmp_path, value, message):
     with pytest.raises(ConfigurationError, match=r"^DESTINATION_TOKEN: ") as caught:
         make_settings(**{**MAIN, "DESTINATION_TOKEN": value})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "0123456789" not in str(caught.value)
     path = tmp_path / "bridge.toml"
     path.write_text(CRM.format("https://crm.example"))
     settings = make_settings(**MAIN, BRIDGE_CONFIG=str(path), CRM_TOKEN=value)
     with pytest.raises(ConfigurationError, match="the variable CRM_TOKEN ") as caught:
         settings.token_of("crm")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "0123456789" not in str(caught.value)
 
 
@@ -114,13 +114,13 @@ SECRETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "value", "told"), SECRETS)
-def test_a_signing_secret_that_can_verify_nothing_is_refused(make_settings, source, value, told):
+@pytest.mark.parametrize(("source", "value", "message"), SECRETS)
+def test_a_signing_secret_that_can_verify_nothing_is_refused(make_settings, source, value, message):
     settings = make_settings(**{f"{source}_WEBHOOK_SECRET": value})
     with pytest.raises(ConfigurationError) as caught:
         configured_sources(settings, all_sources({}))
     assert str(caught.value).startswith(f"{source}_WEBHOOK_SECRET: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert not [part for part in value.split(",") if len(part) > 4 and part in str(caught.value) and part != "whsec_"]
 
 

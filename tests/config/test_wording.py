@@ -35,22 +35,22 @@ PLAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value", "told"), PLAIN)
-def test_a_wrong_variable_is_explained_in_plain_words(make_settings, name, value, told):
+@pytest.mark.parametrize(("name", "value", "message"), PLAIN)
+def test_a_wrong_variable_is_explained_in_plain_words(make_settings, name, value, message):
     with pytest.raises(ConfigurationError) as caught:
         make_settings(**{name: value})
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
 def test_no_variable_is_explained_in_the_library_s_words(make_settings, name):
     for value in ODD:
-        told = ""
+        message = ""
         try:
             make_settings(**{name: value})
         except ConfigurationError as error:
-            told = str(error)
-        assert not LIBRARY.search(told), f"{value!r}: {told}"
+            message = str(error)
+        assert not LIBRARY.search(message), f"{value!r}: {message}"
 
 
 BASES = {DestinationTable: {"url": "https://x.example", "token_env": "T"}, SignatureTable: {"header": "X"}}
@@ -64,12 +64,12 @@ def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model):
 
     for key in model.model_fields:
         for value in (None, 5, -5, 1.5, "x", "", [], [5], {}, {"a": 1}, True, [["x"]], float("inf")):
-            told = ": "
+            message = ": "
             try:
                 model.model_validate({**BASES.get(model, {}), key: value})
             except ValidationError as error:
-                told = what_is_wrong(error, model, ("table",))
-            assert not LIBRARY.search(told.split(": ", 1)[1]), f"{value!r}: {told}"
+                message = what_is_wrong(error, model, ("table",))
+            assert not LIBRARY.search(message.split(": ", 1)[1]), f"{value!r}: {message}"
 
 
 @pytest.mark.parametrize(("value", "region"), [("DE", "DE"), ("de", "DE"), (" gb ", "GB"), ("", None)])

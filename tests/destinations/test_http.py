@@ -382,7 +382,7 @@ BROKEN = {
     "half the status": b"HTTP/1.1 2",
     "nothing": b"",
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "a status that is no number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "a status that is not a number": b"HTTP/1.1 abc OK\r\n\r\n",
     "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     "a header of 100 kB": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
     "a trailer without end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 2_000_000,
@@ -506,7 +506,7 @@ def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_
 
 
 class SlowResolver(Resolver):
-    """The system's look-up hangs until it is told."""
+    """The system's look-up hangs until it is reported."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from app.destinations.target import Destination
 
 @pytest.mark.parametrize("name", ["track", "dub"])
 @pytest.mark.parametrize(
-    ("status", "headers", "level", "told"),
+    ("status", "headers", "level", "message"),
     [
         (400, {}, "ok", "reads requests in format"),
         (422, {}, "ok", "reads requests in format"),
@@ -28,11 +28,11 @@ from app.destinations.target import Destination
         (503, {}, "warn", "answers 503"),
     ],
 )
-def test_the_refusal_of_an_empty_request_is_read(destination, name, status, headers, level, told):
+def test_the_refusal_of_an_empty_request_is_read(destination, name, status, headers, level, message):
     destination.answer = lambda _request: (status, headers, b"{}")
     trial = try_out(Destination("main", destination.url, "a-token", format_of(name), allow_private=True))
     assert trial is not None
-    assert (trial.level, told in trial.text) == (level, True)
+    assert (trial.level, message in trial.text) == (level, True)
     assert "secret" not in trial.text
     (request,) = destination.requests
     assert request["json"] == {}
@@ -46,7 +46,7 @@ def test_what_may_take_anything_is_not_tried(destination):
 
 
 @pytest.mark.parametrize(
-    ("name", "host", "told"),
+    ("name", "host", "message"),
     [
         ("events", "api.cme.sh", "track"),
         ("events", "www.app.cutmeshort.com", "track"),
@@ -56,9 +56,9 @@ def test_what_may_take_anything_is_not_tried(destination):
         ("dub", "api.dub.co", "rate = 18"),
     ],
 )
-def test_a_format_that_is_not_that_of_the_host_is_named(name, host, told):
+def test_a_format_that_is_not_that_of_the_host_is_named(name, host, message):
     advice = list(format_of(name).advice(host, rate=None, sources=()))
-    assert [told in one for one in advice] == [True]
+    assert [message in one for one in advice] == [True]
 
 
 @pytest.mark.parametrize("name", FORMATS)

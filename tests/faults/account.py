@@ -65,19 +65,19 @@ def books(
     for key in sorted(acknowledged):
         status, attempts, lost_claims, unknown, timed_out = rows.get(key, ("missing", 0, 0, 0, 0))
         requests = by_key[key]
-        told = sum(1 for r in requests if r.told and r.what in TAKEN)
+        answered = sum(1 for r in requests if r.answered and r.what in TAKEN)
         taken = sum(1 for r in requests if r.taken)
         account.delivered += status == "delivered"
         account.dead += status == "dead"
         account.still_open += status in ("pending", "retrying")
         account.doubled += taken > 1
-        if status == "missing" or (status == "delivered" and not told):
+        if status == "missing" or (status == "delivered" and not answered):
             account.lost += 1
             say(f"{key} is lost: {status}, {[r.what for r in requests]}")
-        if status == "dead" and told and not requests[-1].told:
+        if status == "dead" and answered and not requests[-1].answered:
             say(f"{key} is shown dead, and was taken: {[r.what for r in requests]}")
         too_late = max(0, timed_out - sum(1 for r in requests if r.what in ("hang", "drip")))
-        if told > 1 + too_late + (lost_claims if worker_killed else 0):
+        if answered > 1 + too_late + (lost_claims if worker_killed else 0):
             say(f"{key} was sent again after a whole answer: {[r.what for r in requests]}, {lost_claims} claims lost")
         if taken > 1 + unknown:
             say(f"{key} was taken {taken} times, and only {unknown} attempts are recorded as unknown")
@@ -138,7 +138,7 @@ def _leads_first(ledger: Ledger, keys: set[str], by_key: dict[str, list[Asked]],
             destination,
         ).all()
     for lead, sale in pairs:
-        ended = [r.at for r in by_key.get(lead, []) if r.told and r.what in TAKEN | FINAL]
+        ended = [r.at for r in by_key.get(lead, []) if r.answered and r.what in TAKEN | FINAL]
         began = [r.at for r in by_key.get(sale, [])]
         if began and (not ended or min(began) < min(ended)):
             say(f"{sale} overtook {lead}")  # type: ignore[operator]

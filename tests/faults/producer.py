@@ -41,7 +41,7 @@ class Pile:
 
 
 def make_pile(name: str, count: int, seed: int) -> Pile:
-    """`count` distinct events: purchases (a third of them told by two events), submissions, and persons with both."""
+    """`count` distinct events: purchases (a third of them described by two events), submissions, and persons with both."""
     dice = random.Random(seed)
     pile = Pile()
     while len(pile.events) < count:

@@ -122,7 +122,7 @@ class Site:
         self.wait_for_web()
 
     def kill_worker(self) -> None:
-        """Amid what it sends, if it sends anything."""
+        """In the middle of what it sends, if it sends anything."""
         deadline = time.monotonic() + 1
         while not self.destination.open_requests and time.monotonic() < deadline:
             time.sleep(0.002)
@@ -157,7 +157,7 @@ class Site:
             time.sleep(self.dice.uniform(0.5, 0.9))
 
     def jump_clock(self) -> None:
-        """The ledger's clock is set ahead or back; `mend` sets it right."""
+        """The ledger's clock is set ahead or back; `restore` sets it right."""
         self.clock.set_ahead(self.dice.choice((1, -1)) * self.dice.choice((5, 90, 600, 3600)))
         time.sleep(self.dice.uniform(0.5, 0.9))
 
@@ -186,7 +186,7 @@ class Site:
         finally:
             _end_group(worker.pid)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """What does not become whole by itself, after a round."""
         self.clock.set_ahead(0)
 
@@ -226,7 +226,7 @@ class Site:
 
     @contextmanager
     def _read_only_sqlite(self) -> Iterator[None]:
-        """Web and workers are started anew with a ledger that they may only read: root can write to any file."""
+        """Web and workers are started again with a ledger that they may only read: root can write to any file."""
         self._restart_all(f"sqlite:///file:{self.home / 'ledger.db'}?mode=ro&uri=true")
         yield
         self._restart_all(self.ledger_url)

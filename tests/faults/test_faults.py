@@ -124,7 +124,7 @@ def test_what_was_acknowledged_is_delivered_or_shown_dead(
         acknowledged = producer.join(ROUND_SECONDS)
     finally:
         breaker.join()
-        site.mend()
+        site.restore()
     assert acknowledged, f"{producer.left} of {len(pile.posts)} posts were not acknowledged: {producer.answers}"
     settled = wait_until(lambda: site.open_deliveries() == 0, ROUND_SECONDS)
     asked = site.destination.asked[first:]
@@ -170,7 +170,7 @@ class Breaker:
     def join(self) -> None:
         if self._thread is not None:
             self._thread.join(2 * ROUND_SECONDS)
-            assert self._error or not self._thread.is_alive(), "what was broken is not mended yet"
+            assert self._error or not self._thread.is_alive(), "what was broken is not fixed yet"
         if self._error is not None:
             raise self._error
 

@@ -160,7 +160,7 @@ def test_a_lock_that_is_held_too_long_is_unavailable(ledger, ledger_url, monkeyp
     other.close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database" * 300, b"SQLite format 3\x00" + b"\xff" * 8000])
+@pytest.mark.parametrize("content", [b"this is not a database" * 300, b"SQLite format 3\x00" + b"\xff" * 8000])
 def test_a_file_that_is_no_database_is_unavailable(tmp_path, content):
     path = tmp_path / "broken.db"
     path.write_bytes(content)

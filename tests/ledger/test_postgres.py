@@ -158,7 +158,7 @@ def through(proxy: Proxy, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(postgres, "PING_SECONDS", 0.5)
     ledger = Ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     yield ledger
-    proxy.mend()
+    proxy.restore()
     ledger.close()
 
 
@@ -213,7 +213,7 @@ def test_a_server_that_is_silent_from_the_first_byte_is_unavailable_and_then_use
     proxy.silence(new=True)
     with pytest.raises(LedgerUnavailable):
         read_again(through)
-    proxy.mend()
+    proxy.restore()
     read_again(through)
 
 

@@ -1,4 +1,4 @@
-"""Retention: what is old goes, and nothing that counting once, renewals or mending rely on goes with it."""
+"""Retention: what is old goes, and nothing that counting once, renewals or fixing rely on goes with it."""
 
 import re
 import threading
@@ -153,10 +153,10 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(post, ledger):
     with ledger.write() as tx:
         add_refusals(tx, {("stripe", "wrong"): 3}, 1)
     before = [count(ledger, t) for t in ("events", "deliveries", "attempts", "refusals")]
-    told = apply(ledger, dry_run=True, bodies_days=30, answers_days=30, deliveries_days=30, refusals_days=30)
+    message = apply(ledger, dry_run=True, bodies_days=30, answers_days=30, deliveries_days=30, refusals_days=30)
     assert [count(ledger, t) for t in ("events", "deliveries", "attempts", "refusals")] == before
     done = apply(ledger, bodies_days=30, answers_days=30, deliveries_days=30, refusals_days=30)
-    assert done == told
+    assert done == message
     assert set(done.values()) == {5, 1}
     assert set(apply(ledger, bodies_days=30, deliveries_days=30).values()) == {0}
     assert len(list(all_events(ledger, outcome=None, limit=None))) == 5

@@ -1,4 +1,4 @@
-"""Sources of one's own: what a table of bridge.toml can say, and how it is told that it is wrong."""
+"""Sources of one's own: what a table of bridge.toml can say, and how it is reported that it is wrong."""
 
 import json
 import tomllib
@@ -285,9 +285,9 @@ SALE = {"kind": "sale", "fields": {"order_id": "id", "amount": "sum", "currency"
     ],
 )
 def test_error_names_the_key(table: dict[str, Any], names: str) -> None:
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as report:
         build("shop", table)
-    assert str(told.value).startswith(f"{names}: ")
+    assert str(report.value).startswith(f"{names}: ")
 
 
 @pytest.mark.parametrize("name", ["Shop", "a/b", "", "shop 2", "shöp", "1shop", "_shop", "a" * 41])

@@ -44,7 +44,7 @@ def framer(**answers: Any) -> dict[str, Any]:
     return payload_of("framer", {"email": "ada@example.com", **answers})
 
 
-# --- 6, 7, 8: events that are no conversion, people who are not the lead ---
+# --- 6, 7, 8: events that are not conversions, people who are not the lead ---
 
 
 def calcom(trigger: str, **payload: Any) -> dict[str, Any]:

@@ -39,11 +39,11 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
         assert answered == []
         unblock_sales.set()
         time.sleep(6)
-        (told,) = [request["json"]["text"] for request in hook.requests]
-        assert "150 deliveries to main have failed for good" in told
-        assert "422 ×150" in told
-        assert "https://bridge.example/failed?status=dead" in told
-        assert "example.com" not in told.replace("bridge.example", "")
+        (report,) = [request["json"]["text"] for request in hook.requests]
+        assert "150 deliveries to main have failed for good" in report
+        assert "422 ×150" in report
+        assert "https://bridge.example/failed?status=dead" in report
+        assert "example.com" not in report.replace("bridge.example", "")
         began = time.monotonic()
         for worker in workers:
             worker.terminate()
@@ -63,8 +63,8 @@ def test_with_no_worker_alive_the_web_tells(make_stack, make_purchase, destinati
         stack.start("web")
         stack.post(make_purchase())
         wait_for(lambda: hook.requests)
-        (told,) = [request["json"]["text"] for request in hook.requests]
-        assert "Deliveries to main are late: 1 wait" in told
-        assert "no worker is alive" in told
+        (report,) = [request["json"]["text"] for request in hook.requests]
+        assert "Deliveries to main are late: 1 wait" in report
+        assert "no worker is alive" in report
     finally:
         hook.close()

@@ -44,10 +44,10 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         assert one(stack.ledger, ended) == (0,), "nobody waited for the one that hangs: not one request to it is over"
         assert {r["path"] for r in destination.requests} == {"/track/lead"}
         assert {r["headers"]["authorization"] for r in destination.requests} == {"Bearer token-of-the-crm"}
-        assert not any(asked.told for asked in main.asked)
+        assert not any(asked.answered for asked in main.asked)
         main.script, main.lets_go = (lambda _key, _before: "ok"), True
         wait_for(lambda: stack.counts() == {"delivered": len(pile.keys) + leads})
-        assert {asked.key for asked in main.asked if asked.told} == pile.keys
+        assert {asked.key for asked in main.asked if asked.answered} == pile.keys
         assert len(destination.requests) == leads
         assert requests.get(f"{stack.url}/healthz", timeout=PATIENCE_SECONDS).ok
     finally:

@@ -31,15 +31,15 @@ def test_a_name_becomes_its_ipv4_address_and_an_address_stays_itself():
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "message"),
     [
         ("192.0.2.1", "HOST: 192.0.2.1 is not an address of this machine"),
         ("name.invalid", "HOST: the name name.invalid cannot be resolved"),
         ("x" * 300, "is not an address of this machine"),
     ],
 )
-def test_what_cannot_be_listened_on_is_explained(host, told):
-    assert told in str(why_not_listen(host, 8000))
+def test_what_cannot_be_listened_on_is_explained(host, message):
+    assert message in str(why_not_listen(host, 8000))
 
 
 def test_a_port_of_another_program_is_taken_even_where_sharing_is_allowed(taken):

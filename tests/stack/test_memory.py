@@ -10,5 +10,5 @@ import pytest
 def test_what_only_waits_loads_next_to_nothing(module: str) -> None:
     heavy = ("sqlalchemy", "pydantic", "flask", "structlog", "click", "redis", "requests", "stripe")
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert message.stdout.strip() == "[]"

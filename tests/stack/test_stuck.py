@@ -92,7 +92,7 @@ def test_forwarding_goes_on_with_a_redis_that_falls_silent(make_stack, make_purc
     assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
     wait_for(lambda: stack.counts() == {"delivered": 21})
     assert time.monotonic() - began < 40, "RQ alone would wait for 55 s"
-    proxy.mend()
+    proxy.restore()
     assert stack.post(make_purchase()).status_code == 200
     wait_for(lambda: stack.counts() == {"delivered": 22})
     for process in reversed(processes):

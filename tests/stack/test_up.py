@@ -40,7 +40,7 @@ def test_after_a_sigkill_the_next_start_replaces_what_was_left(make_up):
     up.process.kill()
     up.process.wait()
     time.sleep(0.5)
-    assert not gone([valkey]), "nothing told it to end"
+    assert not gone([valkey]), "nothing asked it to end"
     up.start()
     assert "that an earlier run had left behind" in up.said()
     assert gone([valkey])

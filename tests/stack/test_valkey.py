@@ -86,7 +86,7 @@ def test_one_whose_files_are_damaged_starts_without_them(tmp_path, damage):
     process.wait()
     process = another.start()
     wait_for(lambda: answers(another.url))
-    assert (tmp_path / "valkey" / "appendonlydir").exists(), "a kill is no damage"
+    assert (tmp_path / "valkey" / "appendonlydir").exists(), "a kill is not a damage"
     process.kill()
     process.wait()
 

@@ -109,13 +109,13 @@ def test_what_came_as_a_webhook_is_not_touched(fetch, ledger, stripe):
 def test_invoice_and_session_of_one_purchase_meet(fetch, ledger, stripe):
     old = world.subscription(old=False)
     stripe.lists["/v1/events"] = [listed(kind, thing, 600 - n) for n, (kind, thing) in enumerate(old.events)]
-    told = []
-    run = fetch(after_commit=told.extend)
+    message = []
+    run = fetch(after_commit=message.extend)
     list(run.run())
     payload = json.loads(one(ledger, "SELECT payload FROM deliveries WHERE kind = 'sale'")[0])
     assert (payload["clickId"], payload["customerExternalId"]) == (old.click, old.customer)
     assert run.tally.sales == 1
-    assert any(receipt.delivers for receipt in told)
+    assert any(receipt.delivers for receipt in message)
 
 
 def test_a_connected_accounts_events_have_the_keys_of_their_webhooks(fetch, ledger, stripe):

@@ -41,7 +41,7 @@ def api(stripe: ScriptedStripe) -> Callable[..., StripeApi]:
     return lambda **options: StripeApi(KEY, stripe.url, **{"retries": 0, "sleep": lambda _s: None, **options})
 
 
-def told(status: int, message: str) -> Answer:
+def refusal(status: int, message: str) -> Answer:
     return status, {"error": {"type": "invalid_request_error", "message": message}}
 
 
@@ -52,20 +52,20 @@ FORBIDDEN = (
 
 
 def test_a_missing_permission_is_named_as_the_dashboard_and_as_stripe_name_it(api, stripe):
-    stripe.script = [told(403, FORBIDDEN)]
+    stripe.script = [refusal(403, FORBIDDEN)]
     with pytest.raises(StripeRefused) as raised:
         api().get("/v1/customers/cus_1")
     assert "the permission Customers: Read (Stripe calls it rak_customer_read)" in str(raised.value)
-    stripe.script = [told(403, "no")]
+    stripe.script = [refusal(403, "no")]
     with pytest.raises(StripeRefused, match="Webhook Endpoints: Write"):
         api().post("/v1/webhook_endpoints", url="https://a.example")
 
 
 def test_a_server_error_is_tried_again_and_a_lasting_one_is_said(api, stripe):
     stripe.objects["/v1/customers/cus_1"] = {"id": "cus_1"}
-    stripe.script = [told(500, "oops"), told(503, "oops")]
+    stripe.script = [refusal(500, "oops"), refusal(503, "oops")]
     assert api(retries=2).get("/v1/customers/cus_1") == {"id": "cus_1"}
-    stripe.script = [told(500, "oops")] * 2
+    stripe.script = [refusal(500, "oops")] * 2
     with pytest.raises(StripeApiError, match="Stripe answered 500: its API has trouble, try again later"):
         api(retries=1).get("/v1/customers/cus_1")
 

@@ -125,8 +125,8 @@ def test_what_is_no_url_is_refused(sync, stripe, url):
 def test_an_endpoint_whose_url_only_looks_another_is_told_of_before_a_second_is_made(command, stripe, near):
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", near, list(wanted_events(Rules())))]
     for subcommand in (("sync", "--url", URL, "--dry-run"), ("show", "--url", URL)):
-        told = command("stripe-endpoint", *subcommand).stdout
-        assert f"Note: we_1 is for {near}, which leads to the same place" in told
+        message = command("stripe-endpoint", *subcommand).stdout
+        assert f"Note: we_1 is for {near}, which leads to the same place" in message
     assert "we_1 is for" in command("doctor", PUBLIC_URL="https://bridge.example.com").stdout
     assert stripe.changes == []
 
@@ -147,17 +147,17 @@ def test_show_says_what_there_is_in_plain_words(command, stripe):
         endpoint("we_1", "https://a.example.com/", ["*"]),
         endpoint("we_2", "https://b.example.com/", ["invoice.paid"]),
     ]
-    told = command("stripe-endpoint", "show", "--url", URL).stdout
-    assert "all events  https://a.example.com/" in told
-    assert "1 event  https://b.example.com/" in told
-    assert f"None of them is for {URL}: `bridge stripe-endpoint sync --url {URL}` creates one" in told
-    assert "+ event" not in told
+    message = command("stripe-endpoint", "show", "--url", URL).stdout
+    assert "all events  https://a.example.com/" in message
+    assert "1 event  https://b.example.com/" in message
+    assert f"None of them is for {URL}: `bridge stripe-endpoint sync --url {URL}` creates one" in message
+    assert "+ event" not in message
 
 
 def test_enabling_an_endpoint_names_what_fetches_the_events_it_missed(command, stripe):
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, list(wanted_events(Rules())), status="disabled")]
-    told = command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
-    assert "bridge backfill stripe --since" in told
+    message = command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
+    assert "bridge backfill stripe --since" in message
     assert "backfill" not in command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
 
 
@@ -230,14 +230,14 @@ def test_doctor_checks_the_connect_endpoint_where_there_is_one(command, stripe):
     wanted = list(wanted_events(Rules()))
     base = URL.removesuffix("/webhooks/stripe")
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
-    told = command("doctor", PUBLIC_URL=base).stdout
-    assert f"we_1 is subscribed to all {len(wanted)} wanted events" in told
-    assert "connected accounts" not in told
+    message = command("doctor", PUBLIC_URL=base).stdout
+    assert f"we_1 is subscribed to all {len(wanted)} wanted events" in message
+    assert "connected accounts" not in message
     short = endpoint("we_2", URL, wanted[:-1], application="ca_1")
     stripe.lists["/v1/webhook_endpoints"].append(short)
-    told = command("doctor", PUBLIC_URL=base).stdout
-    assert f"we_2 for connected accounts is not sent {wanted[-1]}" in told
-    assert f"sync --url {URL} --connect" in told
+    message = command("doctor", PUBLIC_URL=base).stdout
+    assert f"we_2 for connected accounts is not sent {wanted[-1]}" in message
+    assert f"sync --url {URL} --connect" in message
     short["status"] = "disabled"
     assert "resend what was missed in Stripe's Dashboard" in command("doctor", PUBLIC_URL=base).stdout
 

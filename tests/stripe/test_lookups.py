@@ -19,7 +19,7 @@ from app.stack.processes import Machine
 from app.stripe_api.client import StripeApi
 from app.stripe_api.lookup import REFUSAL_PAUSE_SECONDS, Lookups
 from tests.conftest import wait_for
-from tests.stripe.test_client import ScriptedStripe, told
+from tests.stripe.test_client import ScriptedStripe, refusal
 from tests.stripe.test_stripe_api import KEY
 from tests.support import stripe_world as world
 from tests.support.makers import count, one
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Bench:
-    """A ledger, its policy, and look-ups at a Stripe that answers as it is told."""
+    """A ledger, its policy, and look-ups at a Stripe that answers as it is reported."""
 
     def __init__(self, ledger: Ledger, policy: Policy, stripe: ScriptedStripe) -> None:
         self.ledger, self.policy, self.stripe, self.clock = ledger, policy, stripe, Clock()
@@ -167,7 +167,7 @@ def test_of_a_connected_account_its_own_objects_are_asked(bench):
 
 def test_a_refused_key_is_reported_once_and_left_alone_for_a_while(bench):
     bench.hold()
-    bench.stripe.script = [told(403, "no")] * 5
+    bench.stripe.script = [refusal(403, "no")] * 5
     with structlog.testing.capture_logs() as logs:
         assert bench.lookups.look() == 0
         assert bench.held() == [1]
@@ -184,7 +184,7 @@ def test_a_refused_key_is_reported_once_and_left_alone_for_a_while(bench):
 def test_trouble_at_stripe_is_tried_again_within_the_hold(bench):
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made), clickId="clk_old")
-    bench.stripe.script = [told(500, "oops"), told(429, "slowly")]
+    bench.stripe.script = [refusal(500, "oops"), refusal(429, "slowly")]
     for _ in range(3):
         bench.lookups.look()
         bench.clock.now += 6
@@ -194,7 +194,7 @@ def test_trouble_at_stripe_is_tried_again_within_the_hold(bench):
 def test_a_key_that_may_not_read_sessions_does_without_them(bench):
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made, user_id="user_old"))
-    bench.stripe.script, bench.stripe.scripted = [told(403, "no")], "/v1/checkout"
+    bench.stripe.script, bench.stripe.scripted = [refusal(403, "no")], "/v1/checkout"
     assert bench.lookups.look() == 1
     assert bench.payload()["customerExternalId"] == "user_old"
 

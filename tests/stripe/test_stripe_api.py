@@ -64,8 +64,8 @@ class FakeStripe:
             def _answer(self, method: str, query: str) -> None:
                 path = urlsplit(self.path).path
                 if self.headers.get("Authorization") != f"Bearer {KEY}":
-                    told = f"Invalid API Key provided: {self.headers.get('Authorization', '')[7:]}"
-                    status, answer = 401, _error(told)
+                    report = f"Invalid API Key provided: {self.headers.get('Authorization', '')[7:]}"
+                    status, answer = 401, _error(report)
                 else:
                     status, answer = stripe.answer(method, path, _params(query))
                 body = json.dumps(answer).encode()

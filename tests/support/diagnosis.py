@@ -11,7 +11,7 @@ LONGEST_VALUE = 2000
 LOG_BYTES = 8000
 
 LOGS: list[Path] = []
-"""Logs of the processes that run now. Whoever starts one puts it here, and takes it away where it ended as it should."""
+"""Logs of the processes that run now. Anyone who starts one puts it here, and takes it away where it ended as it should."""
 
 
 def ends_of_logs() -> list[tuple[str, str]]:
@@ -19,7 +19,7 @@ def ends_of_logs() -> list[tuple[str, str]]:
     return [(f"end of {path}", path.read_text("utf-8", "replace")[-LOG_BYTES:]) for path in LOGS if path.exists()]
 
 
-def told(condition: Callable[[], object], last: object) -> str:
+def describe_wait(condition: Callable[[], object], last: object) -> str:
     """What `condition` asks, what it said at last, and what its parts are now: of `stack.counts() == {…}` the counts."""
     try:
         source = textwrap.dedent(inspect.getsource(condition)).strip()

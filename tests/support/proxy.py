@@ -25,7 +25,7 @@ class Proxy:
             self._silent |= self._open
             self._takes_new = not new
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Connections to come are served. Those that were silenced stay silent for ever."""
         with self._lock:
             self._takes_new = True

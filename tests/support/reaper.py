@@ -1,6 +1,6 @@
 """Ends what tests have started when the tests themselves are killed: a process that waits for the end of a pipe.
 
-However the tests end, the system closes the pipe. What they ended themselves is left alone, as is a process that has taken its pid.
+However the tests end, the system closes the pipe. What they ended themselves is skipped, as is a process that has taken its pid.
 """
 
 import os

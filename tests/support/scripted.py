@@ -1,4 +1,4 @@
-"""A destination that misbehaves as it is told, and remembers every request with what it did about it."""
+"""A destination that misbehaves as it is reported, and remembers every request with what it did about it."""
 
 import asyncio
 import json
@@ -34,14 +34,14 @@ hang or drip."""
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request. taken: the destination acted on it; told: and its answer left, whole."""
+    """One request. taken: the destination acted on it; answered: and its answer left, whole."""
 
     key: str
     body: bytes
     at: float
     what: str
     taken: bool
-    told: bool
+    answered: bool
 
 
 class ScriptedDestination:
@@ -131,8 +131,8 @@ class _Conversation(asyncio.Protocol):
                 transport.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
                 await asyncio.sleep(INTERIM_SECONDS)
             taken = what in TAKEN or (what in SILENT and destination.dice.random() < 0.5)
-            told = what not in SILENT and not transport.is_closing()
-            destination.asked.append(Asked(key, body, at, what, taken, told))
+            answered = what not in SILENT and not transport.is_closing()
+            destination.asked.append(Asked(key, body, at, what, taken, answered))
             await self._say(what)
         finally:
             destination.open_requests -= 1

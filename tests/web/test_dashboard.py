@@ -146,7 +146,7 @@ def test_what_is_being_sent_is_left_alone_and_said_so(browser, post, ledger):
     (claimed,) = begin(ledger)
     for verb in ("replay", "discard"):
         browser.submit(f"/deliveries/{claimed.id}/{verb}")
-        assert "being sent just now: left alone" in browser.get(f"/deliveries/{claimed.id}").text
+        assert "being sent just now: skipped" in browser.get(f"/deliveries/{claimed.id}").text
     assert one(ledger, "SELECT claim FROM deliveries") == (claimed.claim,)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong is told on a page of ours to people, and as JSON to programs."""
+"""What goes wrong is reported on a page of ours to people, and as JSON to programs."""
 
 import pytest
 
@@ -58,5 +58,5 @@ def test_a_ledger_that_is_away_is_told_on_a_page_with_when_to_ask_again(browser,
         answer = browser.get("/failed")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
-        assert "Not just now" in answer.text
+        assert "Temporarily unavailable" in answer.text
     assert browser.get("/failed").status_code == 200

@@ -67,23 +67,23 @@ def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
     post(checkout(1))
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
 
-    def told() -> str:
+    def message() -> str:
         text = browser.get(f"/deliveries/{delivery}").text.split('<p class="lead">')[1].split("</p>")[0]
         return html.unescape(re.sub("<[^>]+>", "", text))
 
-    assert "Next: attempt 1, " in told()
+    assert "Next: attempt 1, " in message()
     settle(ledger, "unknown", retry=True, status=500, error="answered 500")
-    assert "Next: attempt 2, " in told()
-    assert "; if that fails, 8 more by the schedule." in told()
+    assert "Next: attempt 2, " in message()
+    assert "; if that fails, 8 more by the schedule." in message()
     assert "It may have been taken all the same" in browser.get(f"/deliveries/{delivery}").text
     change(ledger, "UPDATE deliveries SET attempts = 9")
-    assert ", the last of the schedule." in told()
+    assert ", the last of the schedule." in message()
     change(ledger, "UPDATE deliveries SET schedule_start = 9")
-    assert "; if that fails, 9 more by the schedule." in told()
+    assert "; if that fails, 9 more by the schedule." in message()
     change(ledger, "UPDATE destinations SET failures = 50")
-    assert "sandbox takes nothing just now and is probed" in told()
+    assert "sandbox takes nothing just now and is probed" in message()
     browser.submit("/destination/sandbox/pause", reason="maintenance")
-    assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in told()
+    assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in message()
 
 
 @sqlite_alone
@@ -211,7 +211,7 @@ def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
     browser.submit(f"/deliveries/{dead}/undo")
     assert one(ledger, "SELECT status, due_at FROM deliveries") == ("dead", None)
     browser.submit(f"/deliveries/{dead}/undo")
-    assert "It is dead: left alone." in browser.get(f"/deliveries/{dead}").text
+    assert "It is dead: skipped." in browser.get(f"/deliveries/{dead}").text
 
 
 @sqlite_alone
@@ -233,8 +233,10 @@ def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delive
     page = browser.get(f"/deliveries/{later}").text
     assert "It waits for the Lead of the same person" in page
     assert f'href="/deliveries/{sale}">delivery {sale}</a>' in page
-    told = browser.client.get(f"/api/v1/deliveries/{later}", headers={"Authorization": "Bearer api token of the tests"})
-    assert told.json["waits_for"] == sale
+    message = browser.client.get(
+        f"/api/v1/deliveries/{later}", headers={"Authorization": "Bearer api token of the tests"}
+    )
+    assert message.json["waits_for"] == sale
     assert "It waits for the Lead" not in browser.get(f"/deliveries/{sale}").text
     assert settle(ledger, "delivered", claimed=[c for c in begin(ledger) if c.id == sale]) == [sale]
     assert "It waits for the Lead" not in browser.get(f"/deliveries/{later}").text

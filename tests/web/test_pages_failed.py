@@ -1,4 +1,4 @@
-"""Failed forwards: found by what somebody has in hand, grouped by why, and mended many at once."""
+"""Failed deliveries: found by what somebody has in hand, grouped by why, and fixed many at once."""
 
 import html
 import json
@@ -19,7 +19,7 @@ def fail(ledger, post, numbers, status=422, error="answered 422: the destination
 
 
 def shown(text: str) -> list[int]:
-    """Deliveries that a page of failed forwards lists."""
+    """Deliveries that a page of failed deliveries lists."""
     return [int(found) for found in re.findall(r'name="id" value="(\d+)"', text)]
 
 
@@ -185,7 +185,7 @@ def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, 
     fail(ledger, post, (99,), status=400, error="other")
     asked = browser.submit("/failed/confirm", verb="replay", all="1", code="422")
     assert "Replay 25 deliveries?" in asked.text
-    told, form = (
+    report, form = (
         [],
         dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.text)) | {"verb": "replay"},
     )
@@ -194,12 +194,12 @@ def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, 
         text = browser.submit("/failed/run", **form).text
         assert ("<progress" in text) is ("data-go-on" in text)
         assert 'max="25"' in text or "Done" in text
-        told.append(int(re.search(r'num">(\d+)</b> deliver', text).group(1)))
+        report.append(int(re.search(r'num">(\d+)</b> deliver', text).group(1)))
         if "data-go-on" not in text:
             break
         form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split("data-go-on", 1)[1]))
         form.pop("csrf")
-    assert told == [10, 20, 25]
+    assert report == [10, 20, 25]
     assert sorted(c.id for c in begin(ledger)) == failed
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (1,)
 
@@ -220,7 +220,7 @@ def test_a_discard_can_be_undone_and_everything_is_as_it_was(browser, post, ledg
     assert one(ledger, "SELECT status FROM deliveries WHERE id = ?", other) == (
         "discarded",
     )  # it was not of this discard
-    assert "3</b> left alone" in browser.submit("/failed/run", verb="undo", mark=mark).text
+    assert "3</b> skipped" in browser.submit("/failed/run", verb="undo", mark=mark).text
     assert len(begin(ledger)) == 1  # the one that was retrying
 
 
@@ -230,7 +230,7 @@ def test_what_is_being_sent_is_left_alone_by_bulk_work(browser, post, ledger):
     change(ledger, "UPDATE deliveries SET due_at = 1")
     (claimed,) = begin(ledger)
     for verb in ("replay", "discard"):
-        assert "1</b> left alone" in browser.submit("/failed/run", verb=verb, all="1").text
+        assert "1</b> skipped" in browser.submit("/failed/run", verb=verb, all="1").text
     assert one(ledger, "SELECT claim FROM deliveries") == (claimed.claim,)
 
 

@@ -69,9 +69,9 @@ def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told(make_
     (delivery,) = settle(ledger, "transient", retry=True, status=500, error="later")
     change(ledger, "UPDATE destinations SET paused_at = 1, paused_reason = 'x'")
     assert "no longer configured" not in page("/")
-    told = page("/", **real)
-    assert "1 delivery waits for sandbox, which is no longer configured" in told
-    assert "is paused" not in told
+    report = page("/", **real)
+    assert "1 delivery waits for sandbox, which is no longer configured" in report
+    assert "is paused" not in report
     assert "sandbox is no longer configured" in page(f"/deliveries/{delivery}", **real)
 
 
@@ -124,7 +124,7 @@ def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, 
         assert not pause(tx, "sandbox", "mine", actor="Grace")
         assert resume(tx, "sandbox", actor="Grace")
         assert pause(tx, "sandbox", "", actor="Grace")
-    begin(ledger)  # registers the destination anew, as a worker with another token would
+    begin(ledger)  # registers the destination again, as a worker with another token would
     assert one(ledger, "SELECT paused_reason FROM destinations") == ("Grace paused it",)
 
 

@@ -1,4 +1,4 @@
-"""The pages of persons: somebody is found, their journey is told whole, and they are forgotten where they ask for it."""
+"""The pages of persons: somebody is found, their journey is reported whole, and they are forgotten where they ask for it."""
 
 import html
 import json

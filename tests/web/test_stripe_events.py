@@ -78,9 +78,9 @@ def test_doctor_without_a_key_says_what_never_came(ledger, make_settings, ledger
 
     assert "have not come yet" not in doctor(), "nothing of Stripe has come at all"
     take(ledger, "customer.subscription.created", FEWEST)
-    told = doctor()
-    assert "customer.subscription.created comes and invoice.paid never does" in told
-    assert "these wanted events have not come yet: checkout.session.completed" in told
+    message = doctor()
+    assert "customer.subscription.created comes and invoice.paid never does" in message
+    assert "these wanted events have not come yet: checkout.session.completed" in message
 
 
 def test_the_sources_page_says_what_never_came(make_app, ledger):
@@ -102,9 +102,9 @@ def test_the_sources_page_asks_stripe_when_told_to(make_app, stripe):
     assert stripe.requests == [], "the page itself asks nobody"
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, [e for e in WANTED if e != "refund.created"])]
     assert browser.submit("/sources/stripe/endpoint").status_code == 302
-    told = html.unescape(browser.get("/sources").text)
-    assert "we_1 is enabled" in told
-    assert "we_1 is not sent refund.created" in told
+    message = html.unescape(browser.get("/sources").text)
+    assert "we_1 is enabled" in message
+    assert "we_1 is not sent refund.created" in message
     stripe.forbidden.add("/v1/webhook_endpoints")
     browser.submit("/sources/stripe/endpoint")
     assert "permission" in browser.get("/sources").text

@@ -64,12 +64,12 @@ def bad_requests() -> dict[str, tuple[int, dict]]:
         "a garbled signature": (401, with_signature("t=,v1,,=;x")),
         "a signature without a time": (401, with_signature(right.split(",", 1)[1])),
         "a time of 400 digits": (401, with_signature("t=" + "9" * 400 + "," + right.split(",", 1)[1])),
-        "a time that is no number": (401, with_signature("t=now," + right.split(",", 1)[1])),
+        "a time that is not a number": (401, with_signature("t=now," + right.split(",", 1)[1])),
         "a signature that is not ASCII": (401, with_signature("t=\xb2,v1=\xe9\xff\x80")),
         "a signature of 100 kB": (401, with_signature("t=1,v1=" + "a" * 100_000)),
         "a signature of another body": (401, {"data": body + b" ", "headers": stripe_headers(body)}),
         "a signature by another secret": (401, {"data": body, "headers": stripe_headers(body, secret="whsec_other")}),
-        "a version that is no signature": (401, with_signature(right.replace("v1=", "v0="))),
+        "a version that is not a signature": (401, with_signature(right.replace("v1=", "v0="))),
         "an old signature": (401, {"data": body, "headers": stripe_headers(body, old)}),
         "a future signature": (401, {"data": body, "headers": stripe_headers(body, future)}),
     }
@@ -352,7 +352,7 @@ def test_a_full_disk_is_503_until_there_is_room(make_settings, ledger_url):
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
     ledger.close()
-    Path(make_url(ledger_url).database or "").write_bytes(b"this is no database" * 100)
+    Path(make_url(ledger_url).database or "").write_bytes(b"this is not a database" * 100)
     refused(web, checkout())
     assert web.get("/readyz").status_code == 503
 

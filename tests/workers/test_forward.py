@@ -134,7 +134,7 @@ def test_the_rate_holds_over_all_workers(office):
     assert took > 1.8, "a second's worth may be saved up, the other 60 take two seconds"
     for number, asked in enumerate(
         office.place.asked, 1
-    ):  # late is no offence: they may have been held up on their way
+    ):  # late is not an offence: they may have been held up on their way
         assert number <= 32 + 30 * (asked.at - began), "never more than the rate and what was saved up"
 
 

@@ -1,4 +1,4 @@
-"""Whoever can write to Redis runs nothing in a worker: only our own job, without arguments, and nothing that a job names."""
+"""Anyone who can write to Redis runs nothing in a worker: only our own job, without arguments, and nothing that a job names."""
 
 import json
 import sys

@@ -37,8 +37,8 @@ def problem_of(model: type[Fields], fields: Mapping[str, Any]) -> str | None:
             "dict_type": "must be an object",
         }.get(first["type"])
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-        told = said or message
-        return f"{name} {told}" if told.startswith(("must", "is ")) else f"{name}: {told}"
+        sentence = said or message
+        return f"{name} {sentence}" if sentence.startswith(("must", "is ")) else f"{name}: {sentence}"
     return None
 
 

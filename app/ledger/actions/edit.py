@@ -16,7 +16,7 @@ _EDIT = re.compile(r"^((?:lead|sale):[^:]+:.+):edit-([0-9]+)$", re.DOTALL)
 
 
 def is_edited(dedupe_key: str) -> bool:
-    """Whether a delivery's payload was edited. The destination's 409 to such a one is no success: what is there is the other."""
+    """Whether a delivery's payload was edited. The destination's 409 to such a one is not a success: what is there is the other."""
     return _EDIT.match(dedupe_key) is not None
 
 
@@ -70,7 +70,7 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionRe
     status, claim, key, kept = row
     reason = why_not_editable(tx, delivery | {"status": status, "sending": claim is not None})
     if reason is not None or kept == BLANK_PAYLOAD:
-        return ActionResult(identity, False, f"{reason or 'its person was forgotten'}: left alone")
+        return ActionResult(identity, False, f"{reason or 'its person was forgotten'}: skipped")
     before, after = json.loads(kept), json.loads(text)
     found = _EDIT.match(key)
     first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)

@@ -32,7 +32,7 @@ BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What became of one delivery's request, in words for whoever asked."""
+    """What became of one delivery's request, in words for the person who asked."""
 
     delivery_id: int
     done: bool
@@ -42,7 +42,7 @@ class ActionResult:
 def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> ActionResult:
     """Makes a delivery due now. Dead or discarded: pending, with the schedule afresh; open: due now; delivered: only by force.
 
-    One that is being sent is left alone. Raises DeliveryNotFound. Doing it twice is harmless.
+    One that is being sent is skipped. Raises DeliveryNotFound. Doing it twice is harmless.
     """
     lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
@@ -55,11 +55,9 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
         raise DeliveryNotFound(delivery_id)
     status, claim, payload = row
     if claim is not None:
-        return ActionResult(delivery_id, False, "it is being sent just now: left alone")
+        return ActionResult(delivery_id, False, "it is being sent just now: skipped")
     if payload == BLANK_PAYLOAD:
-        return ActionResult(
-            delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone"
-        )
+        return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
     if status == "delivered" and not force:
         return ActionResult(delivery_id, False, "it was delivered: use force to send it again")
     now = tx.now()
@@ -77,7 +75,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
 
 
 def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
-    """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is left alone."""
+    """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is skipped."""
     lock = tx.for_update
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
@@ -89,9 +87,9 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
         raise DeliveryNotFound(delivery_id)
     status, claim = row
     if claim is not None:
-        return ActionResult(delivery_id, False, "it is being sent just now: left alone")
+        return ActionResult(delivery_id, False, "it is being sent just now: skipped")
     if status in ("delivered", "discarded"):
-        return ActionResult(delivery_id, False, f"it is {status}: left alone")
+        return ActionResult(delivery_id, False, f"it is {status}: skipped")
     tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)
     unblock_sales(tx, [delivery_id], now=tx.now())
     note(tx, actor, "discard", f"delivery {delivery_id}", f"was {status}")
@@ -151,15 +149,15 @@ def replay_all(
             ids = matching(tx, status=status, source=source, since=since, after=after)
             return [replay(tx, one, actor=actor, force=force) for one in ids]
 
-        mended = ledger.transact(batch)
-        if not mended:
+        result = ledger.transact(batch)
+        if not result:
             return done
-        done += mended
-        after = mended[-1].delivery_id
+        done += result
+        after = result[-1].delivery_id
 
 
-def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
-    """Replays or discards those of `ids` that may be; returns which. What is sent just now, delivered or forgotten is left alone.
+def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
+    """Replays or discards those of `ids` that may be; returns which. What is sent just now, delivered or forgotten is skipped.
 
     mark: names the bulk discard in the audit log. Doing it twice is harmless.
     """
@@ -193,7 +191,7 @@ def mend(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") 
 
 
 def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
-    """Makes a discarded delivery what it was: dead, or open and due now. Left alone where it is discarded no longer.
+    """Makes a discarded delivery what it was: dead, or open and due now. Skipped where it is discarded no longer.
 
     Raises DeliveryNotFound.
     """
@@ -206,11 +204,9 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     status, payload = row
     was = _status_before(tx, delivery_id)
     if status != "discarded" or was is None:
-        return ActionResult(delivery_id, False, f"it is {status}: left alone")
+        return ActionResult(delivery_id, False, f"it is {status}: skipped")
     if payload == BLANK_PAYLOAD:
-        return ActionResult(
-            delivery_id, False, "its person was forgotten, so there is nothing left to send: left alone"
-        )
+        return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
     due_at = None if was in ("dead", "unattributed") else tx.now()
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)

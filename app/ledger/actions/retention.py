@@ -1,8 +1,8 @@
 """Retention: what is older than [retention] of bridge.toml allows goes, in small batches, so that nobody waits long for the lock.
 
 What stays whatever its age: dedupe keys and conversions (by which a repeat is known), persons with their identifiers (which
-renewals need), open and dead deliveries (they are shown until somebody mends or discards them), parked events (they can be
-mapped anew), and attempts that ended unknown of what is not delivered (they forbid sending another body).
+renewals need), open and dead deliveries (they are shown until somebody replays or discards them), parked events (they can be
+reprocessed), and attempts that ended unknown of what is not delivered (they forbid sending another body).
 """
 
 import time
@@ -145,7 +145,7 @@ def _window(ledger: Ledger, rule: Rule, after: int, cutoff: int) -> tuple[Sequen
 
 
 def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
-    """What went meanwhile another way (a replay) is left alone: the condition is asked again."""
+    """What went meanwhile another way (a replay) is skipped: the condition is asked again."""
     condition, value = tx.among("t.id", ids)
     statement = rule.change.replace(rule.table, f"{rule.table} AS t", 1)
     if rule.table == "deliveries":

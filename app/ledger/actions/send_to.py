@@ -90,7 +90,7 @@ def _send(
     snapshot = Snapshot(tx, [target.route], target.first_touch)
     snapshot.now = tx.now()
     condition, value = tx.among("id", conversion_ids)
-    tx.run(  # so that nothing is learned of them before these deliveries are there to be told
+    tx.run(  # so that nothing is learned of them before these deliveries are there to be updated
         f"SELECT id FROM persons WHERE id IN (SELECT person_id FROM conversions WHERE {condition}) ORDER BY id{tx.for_update}",
         value,
     ).all()

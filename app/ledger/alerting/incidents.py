@@ -1,10 +1,10 @@
-"""What was told of which condition, and who tells it: the state of alerts in the ledger, so that many workers tell each once.
+"""The state of alerts in the ledger: which condition was reported, and by which process, so that each is reported once.
 
-A condition is told when it has stood for a while, and again when it is over. What goes wrong with the same destination (or
+A condition is reported when it has stood for a while, and again when it is over. What goes wrong with the same destination (or
 source) while a condition of it lasts is part of the same incident, which is one alert and one all-clear.
 
 Deliveries that died in an outage stay dead when it is over. The all-clear tells of them, and nothing more is said (MUTED) until
-they were mended, or others die.
+they were replayed, or others die.
 """
 
 import json
@@ -28,7 +28,7 @@ CLEAR_MS: Mapping[str, int] = {
     "silent": 0,
     "refused": 0,
 }
-"""How long what was told must be gone before it is over: what comes and goes is one condition."""
+"""How long what was reported must be gone before it is over: what comes and goes is one condition."""
 CLAIM_MS = 60_000
 RETRY_SECONDS = (15, 30, 60, 120, 300, 600, 900)
 _OF_DESTINATIONS = ("dead", "paused", "down", "late")
@@ -105,7 +105,7 @@ def reconcile(tx: Tx, conditions: Sequence[Condition], rules: AlertTable, now: i
 
 
 def claim_pending(tx: Tx, token: str, now: int) -> Sequence[Incident]:
-    """All that is still to be said, for whoever asks first; once its first part is due (a failed try waits longer each time)."""
+    """All that is still to be sent, for the first process that asks, once its first part is due (a failed try waits longer)."""
     rows = tx.run(
         "UPDATE alerts SET claim = ?, claimed_until = ? WHERE say IS NOT NULL AND (claim IS NULL OR claimed_until <= ?)"
         f" AND (SELECT MIN(next_try_at) FROM alerts WHERE say IS NOT NULL) <= ? RETURNING {_COLUMNS}",
@@ -123,9 +123,9 @@ def has_unsaid(tx: Tx, now: int) -> bool:
     return tx.run(statement, now, now).first() is not None
 
 
-def mark_sent(tx: Tx, told: Sequence[Incident], token: str, now: int) -> None:
-    """They were sent. What was told to be over is forgotten, and what an all-clear told to be still dead is MUTED."""
-    for alert in told:
+def mark_sent(tx: Tx, sent: Sequence[Incident], token: str, now: int) -> None:
+    """They were sent. What was reported as over is forgotten, and what an all-clear reported as still dead is MUTED."""
+    for alert in sent:
         if alert.over_at is not None:
             tx.run("DELETE FROM alerts WHERE topic = ? AND claim = ?", alert.topic, token)
         elif alert.say == "over":
@@ -169,7 +169,7 @@ def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None
         return
     if known.over_at is not None:
         if known.claim is not None:
-            return  # its all-clear is being sent: it begins anew after that
+            return  # its all-clear is being sent: it starts over after that
         statement = "UPDATE alerts SET say = NULL WHERE incident = ? AND say = 'over' AND claim IS NULL"
         tx.run(statement, known.incident)
     statement = "UPDATE alerts SET bad_at = ?, detail = ?, over_at = NULL WHERE topic = ?"
@@ -181,7 +181,7 @@ def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None
 
 
 def _end(tx: Tx, alert: Incident, now: int) -> None:
-    """It is over. Nothing is said of what was over before it was worth telling, or was told already."""
+    """It is over. Nothing is said of what was over before it was worth telling, or was reported already."""
     if alert.say is None and (alert.told_at is None or alert.incident == MUTED):
         tx.run("DELETE FROM alerts WHERE topic = ?", alert.topic)
     else:
@@ -189,7 +189,7 @@ def _end(tx: Tx, alert: Incident, now: int) -> None:
 
 
 def _tell_new(tx: Tx, rules: AlertTable, now: int) -> None:
-    """What has stood for long enough is to be told, or is part of what was told just before."""
+    """What has stood for long enough is to be reported, or is part of what was reported just before."""
     everything = open_incidents(tx)
     open_ones = [one for one in everything if one.incident != MUTED and (one.told_at is not None or one.say == "alert")]
     for alert in everything:

@@ -1,6 +1,6 @@
 """How many requests were refused, by source, reason and hour: what the web processes counted, kept for pages and alerts.
 
-Only requests to configured sources are counted, and there are few reasons, so whoever posts rubbish makes no row of their own.
+Only requests to configured sources are counted, and reasons are few, so a client that posts rubbish adds no rows.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""A destination's brakes: a pause (by hand, or because it refuses us), the breaker that opens after failures in a row, the rate.
+"""What holds a destination back: a pause (by hand, or because it refuses us), the breaker, the rate.
 
 What outcomes say of a destination's health is judged in judging.py.
 """
@@ -63,7 +63,7 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """A destination's brakes."""
+    """What holds a destination back."""
 
     paused_at: int | None
     paused_reason: str | None
@@ -188,11 +188,11 @@ def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
     """Stops forwarding to a destination: what is in flight ends, what is due waits. False where it was paused already."""
     tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
     words = " ".join(reason.replace("\x00", " ").split())[:LONGEST_REASON]
-    told = f"{actor}: {words}" if words else f"{actor} paused it"
+    line = f"{actor}: {words}" if words else f"{actor} paused it"
     changed = tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = NULL WHERE name = ? AND paused_at IS NULL",
         tx.now(),
-        told,
+        line,
         name,
     ).rowcount
     if changed:
@@ -201,7 +201,7 @@ def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
 
 
 def resume(tx: Tx, name: str, *, actor: str) -> bool:
-    """Ends a pause, whoever began it, and lets a breaker that is open probe at once. False where there is nothing to end."""
+    """Ends a pause, no matter who began it, and lets a breaker that is open probe at once. False where there is nothing to end."""
     changed = end_pause(tx, name, now=tx.now())
     if changed:
         note(tx, actor, "resume", f"destination {name}")

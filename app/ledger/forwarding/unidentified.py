@@ -1,4 +1,4 @@
-"""Deliveries that are held for want of their person, for whoever can look that person up elsewhere.
+"""Deliveries that are held for want of their person, for a process that can look that person up elsewhere.
 
 `held` is 1 while nobody looked and 2 once somebody did: the change from one to the other is the right to look, so that of any
 number of workers one does, once. What was found is recorded as an event of its own, by the same way as all others.

@@ -13,7 +13,7 @@ from app.model import OUTCOMES, STATUSES
 from app.times import iso
 
 LARGE = 200_000
-"""Rows from which on a count is kept. A smaller ledger is counted anew each time."""
+"""Rows from which on a count is kept. A smaller ledger is counted again each time."""
 
 KEPT_SECONDS = 15.0
 

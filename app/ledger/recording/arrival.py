@@ -20,7 +20,7 @@ class Arrival:
     headers: dict[str, str]
     received_at: datetime
     recorded_as: int | None = None
-    """The ledger's id of this event where it is there already and is mapped anew."""
+    """The ledger's id of this event where it is there already and is reprocessed."""
 
     @property
     def event_key(self) -> str:

@@ -1,4 +1,4 @@
-"""Leads that are sent twice: the sign-up as deferred, and once more when the address is verified, whichever is heard of first."""
+"""Leads that are sent twice: the sign-up as deferred, and once more when the address is verified, whichever arrives first."""
 
 from collections.abc import Collection
 from dataclasses import replace

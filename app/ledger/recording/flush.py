@@ -34,7 +34,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
 
 
 def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
-    """All that is new. Keys and identifiers go in one order, whoever writes them, so that nobody deadlocks."""
+    """All that is new. Keys and identifiers go in one order, no matter which process writes them, so that nobody deadlocks."""
     persons = [_person_row(p, snapshot.now) for p in snapshot.new_persons if p.merged_into is None]
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
     conversions = [c for c in snapshot.new_conversions if c.id not in snapshot.dropped]
@@ -95,7 +95,7 @@ def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
 
 
 def _update_events(snapshot: Snapshot) -> None:
-    """Those that were mapped anew, and those that came again."""
+    """Those that were reprocessed, and those that came again."""
     tx = snapshot.tx
     again = [e for e in snapshot.new_events if e.arrival.recorded_as is not None]
     remapped = [(*_event_row(snapshot, e)[5:9], e.id) for e in again]
@@ -142,7 +142,7 @@ def _merge(tx: Tx, loser: int, winner: int) -> None:
         loser,
     )
     tx.run("DELETE FROM identifiers WHERE person_id = ?", loser)
-    tx.run(  # whatever was known of them is the winner's now, and must not outlive it
+    tx.run(  # it belongs to the winner now, and must not be kept twice
         "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
         " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
         winner,

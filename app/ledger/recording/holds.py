@@ -13,7 +13,7 @@ def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
         return "click"
     if wanted == "click" and known.state == "pending":  # its session came, and said what it knows
         return "none"
-    if wanted == "details" and (known.facts.get("told") or known.hold == "purchase"):
+    if wanted == "details" and (known.facts.get("complete") or known.hold == "purchase"):
         return "none"
     return wanted
 

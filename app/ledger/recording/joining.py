@@ -77,8 +77,8 @@ def _keep_what_was_told(first: Conversion, other: Conversion) -> None:
     parked = [*first.facts.get("parked", ()), *other.facts.get("parked", ())]
     if parked and parked != first.facts.get("parked"):
         first.facts["parked"], news = parked, True
-    if other.facts.get("told") and not first.facts.get("told"):
-        first.facts["told"] = news = True
+    if other.facts.get("complete") and not first.facts.get("complete"):
+        first.facts["complete"] = news = True
     if first.person is None and other.person is not None:
         first.person, news = other.person, True
     first.is_changed = first.is_changed or (news and not first.is_new)

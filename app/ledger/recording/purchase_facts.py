@@ -16,28 +16,28 @@ MOST_OF_A_PARKED, MOST_OF_OTHERS = 40, 10
 
 def told_of(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
     """What events that counted nothing say under these keys, the latest first."""
-    told = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
-    return [told[event_id] for event_id in sorted(told, reverse=True)]
+    learned = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
+    return [learned[event_id] for event_id in sorted(learned, reverse=True)]
 
 
-def who_with(who: Who, told: Sequence[EventFacts], conversion: Conversion | None) -> Who:
+def who_with(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
     """`who`, completed by what other events of the same purchase said. A counted conversion's person has learned it already."""
-    said = [facts.who for facts in told]
+    said = [facts.who for facts in learned]
     if conversion is not None and conversion.state != "counted":
         said.insert(0, kept_who(conversion.facts))
     return completed(who, said)
 
 
 def leave_with_conversion(
-    conversion: Conversion, who: Who, told: Sequence[EventFacts], *, parked: int | None, completes: bool
+    conversion: Conversion, who: Who, learned: Sequence[EventFacts], *, parked: int | None, completes: bool
 ) -> None:
     """Keeps, with a conversion that is known and not counted yet, what is known of its person, which parked events it settles
     when it is counted (`parked` among them), and whether its events have said all."""
     facts = conversion.facts
     news = keep_who(facts, who)
-    if completes and not facts.get("told"):
-        facts["told"] = news = True
-    waiting = [one.event_id for one in told if one.outcome == "parked"] + ([parked] if parked is not None else [])
+    if completes and not facts.get("complete"):
+        facts["complete"] = news = True
+    waiting = [one.event_id for one in learned if one.outcome == "parked"] + ([parked] if parked is not None else [])
     if set(waiting) - set(facts.get("parked", ())):
         facts["parked"] = list(dict.fromkeys((*facts.get("parked", ()), *waiting)))
         news = True

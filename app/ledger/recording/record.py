@@ -357,7 +357,7 @@ class _Recording:
 
     def _mark(self, mark: Adjustment) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
-        if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is no amount that any payment had
+        if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is not an amount that any payment had
             at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
             money = mark.money
             for key in self.keys:

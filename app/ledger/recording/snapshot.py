@@ -129,7 +129,7 @@ class Snapshot:
         """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
         JSON, so that one statement serves three tables."""
         array = "json_array" if self.tx.is_sqlite else "json_build_array"
-        events, keyed, told, owned = (
+        events, keyed, learned, owned = (
             self.tx.among(column, wanted)
             for column, wanted in (
                 ("event_key", event_keys),
@@ -145,11 +145,11 @@ class Snapshot:
             f" JOIN conversions c ON c.id = k.conversion_id LEFT JOIN persons p ON p.id = c.person_id WHERE {keyed[0]}"
             f" UNION ALL SELECT 'fact', n.value, {array}(n.event_id, e.outcome, n.kind, f.value, f.kind, f.given, {_PERSON})"
             f" FROM event_facts n JOIN event_facts f ON f.event_id = n.event_id JOIN events e ON e.id = n.event_id"
-            f" LEFT JOIN persons p ON p.id = e.person_id WHERE {told[0]} AND n.kind IN ({kinds})"
+            f" LEFT JOIN persons p ON p.id = e.person_id WHERE {learned[0]} AND n.kind IN ({kinds})"
             f" UNION ALL SELECT 'identifier', i.value, {array}(i.kind, i.seen_at, {_PERSON}) FROM identifiers i"
             f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}"
         )
-        return statement, [events[1], keyed[1], told[1], owned[1]]
+        return statement, [events[1], keyed[1], learned[1], owned[1]]
 
     def load_identifiers(self, identifiers: Sequence[Identifier]) -> None:
         """Reads, and locks, the persons of identifiers that became known only after `load`."""

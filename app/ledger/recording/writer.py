@@ -52,7 +52,7 @@ class Submitted:
 
 
 Tell = Callable[[Sequence[Submitted]], None]
-"""Told, on a writer's thread, of all the events settled by one commit that were submitted with it. Must not block or raise."""
+"""Called, on a writer's thread, with all the events settled by one commit that were submitted with it. Must not block or raise."""
 
 
 def _set(done: Sequence[Submitted]) -> None:

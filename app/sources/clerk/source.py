@@ -43,9 +43,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         ),
     )
     if event == "user.updated" and user_id and _is_verified(user):
-        told = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
+        mapped = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
         return replace(
-            told, outcome="ignored", reason="user.updated is not a sign-up", lead=None, keys=(), verifies_email=True
+            mapped, outcome="ignored", reason="user.updated is not a sign-up", lead=None, keys=(), verifies_email=True
         )
     if event and event != "user.created":
         return ignored(view, f"{event} is not a sign-up", rules)
@@ -53,8 +53,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not user_id:
         return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
-    told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(told, verifies_email=_is_verified(user))
+    mapped = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return replace(mapped, verifies_email=_is_verified(user))
 
 
 def _metadata(user: dict[str, Any]) -> dict[str, Any]:

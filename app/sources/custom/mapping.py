@@ -18,7 +18,7 @@ from app.sources.payment import aliases_of, money_of
 from app.sources.submission import Field, Submission, event_name_of, title_of, who_of
 
 STAFF = "userid"
-"""At the top of an order, user_id is whoever works at the shop: at Shopify, the member of staff at the till."""
+"""At the top of an order, user_id is somebody who works at the shop: at Shopify, the member of staff at the till."""
 LIVE = words("false 0 no off none live prod production")
 """What says, where a test event would be marked, that this is not one."""
 MOST_JSON_FIELDS = 20

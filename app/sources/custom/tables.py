@@ -199,4 +199,4 @@ def _check_template(table: SignatureTable, at: str) -> None:
     if "{id}" in table.template and not table.id_header:
         raise ConfigurationError(f"{at}: has {{id}}, so id_header must say where it is")
     if "{t}" not in table.template and is_timed:
-        raise ConfigurationError(f"{at}: leaves {{t}} out, so the time would be taken unsigned from whoever sends it")
+        raise ConfigurationError(f"{at}: leaves {{t}} out, so the time would be taken unsigned from the sender")

@@ -1,5 +1,5 @@
 """What the label of a question, or a key, says about its answer: whose it is, and whether it is a name, an e-mail address or
-a phone number. Labels are in the words of whoever made the form, so this is a list of words, and errs on the side of silence."""
+a phone number. People word labels freely, so this is a list of words, and it errs on the side of silence."""
 
 import re
 from functools import lru_cache
@@ -140,6 +140,6 @@ def says_no_person(label: str) -> bool:
 
 
 def says_only_who(label: str) -> bool:
-    """A label such as "Applicant" or "Customer": nothing but who it is about, and that is whoever sent the form."""
+    """A label such as "Applicant" or "Customer": nothing but who it is about, and that is the person who sent the form."""
     said = frozenset(word.casefold() for word in WORD.findall(label[:500]))
     return bool(said) and said <= FILLERS

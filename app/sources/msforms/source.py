@@ -1,6 +1,6 @@
 """Microsoft Forms, by a flow of Power Automate. It signs nothing, so the URL carries a token.
 
-docs/sources.md has the flow: Forms has no webhook, and the flow's HTTP action sends what it is told to.
+docs/sources.md has the flow: Forms has no webhook, and the flow's HTTP action sends what it is set to.
 """
 
 from typing import Any

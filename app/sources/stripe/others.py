@@ -1,4 +1,4 @@
-"""Events that are no conversion and mark none: they are kept, found by what they name, and remembered for their purchase.
+"""Events that are not conversions and mark none: they are kept, found by what they name, and remembered for their purchase.
 
 With `payment_intent_data.metadata` the click id and the customer id stand on the intent and its charge alone, so every
 payment_intent.* and charge.* event may be the one that says whose purchase it is.

@@ -17,7 +17,7 @@ INVOICE_PREFIX = re.compile(r"in_[A-Za-z0-9]{14,}")
 
 
 def map_intent_succeeded(event: StripeEvent) -> Mapped:
-    """payment_intent.succeeded. Whether a session owns it cannot be told from the body: hence the hold."""
+    """payment_intent.succeeded. Whether a session owns it cannot be known from the body: hence the hold."""
     intent, rules = event.object, event.rules
     who, invoice, prefixes = who_of_intent(event), id_of(intent.get("invoice")), find_prefixes(intent)
     keys = gather_keys(invoice=invoice, intent=id_of(intent), charge=charge_of(intent))

@@ -77,7 +77,7 @@ def session_money(session: JsonObject, rules: Rules) -> tuple[object, object]:
     if source is not None and currency_code(conversion.get("source_currency")):
         currency = conversion["source_currency"]
         if net != shown and shown and net is not None:
-            # The tax is told in the buyer's currency alone; the share of it is the same in both.
+            # The tax is given in the buyer's currency alone; the share of it is the same in both.
             share = Decimal(source) * net / shown
             return int(share.to_integral_value(ROUND_HALF_EVEN)), currency
         return source, currency
@@ -86,7 +86,7 @@ def session_money(session: JsonObject, rules: Rules) -> tuple[object, object]:
 
 def invoice_money(invoice: JsonObject, rules: Rules) -> tuple[object, object]:
     """(amount, currency) of an invoice, as sent and unchecked. Net of tax only where all of it was paid: the tax in a
-    part, or in what a credit left over, is not told."""
+    part, or in what a credit left over, is not given."""
     paid, total = paid_of(invoice), integer_of(invoice.get("total"))
     if rules.net_of_tax and total is not None and integer_of(paid) == total:
         return _untaxed(invoice, total), invoice.get("currency")

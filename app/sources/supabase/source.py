@@ -1,7 +1,7 @@
 """Supabase: sign-ups, by the Auth hook before-user-created or a Database webhook on INSERT into auth.users.
 
 Signing: https://supabase.com/docs/guides/auth/auth-hooks (Standard Webhooks; secrets are "v1,whsec_…", several joined by |).
-A Database webhook signs nothing, but sends the headers it is told to: `Authorization: Bearer <secret>` is compared.
+A Database webhook signs nothing, but sends the headers that it is set to: `Authorization: Bearer <secret>` is compared.
 Payload: https://supabase.com/docs/guides/auth/auth-hooks/before-user-created-hook and
 https://supabase.com/docs/guides/database/webhooks
 """
@@ -90,9 +90,9 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         and user.get("email_confirmed_at")
         and view.submission_id
     ):
-        told = _sign_up(view, user, rules)
+        mapped = _sign_up(view, user, rules)
         return replace(
-            told, outcome="ignored", reason=f"{event} is not a sign-up", lead=None, keys=(), verifies_email=True
+            mapped, outcome="ignored", reason=f"{event} is not a sign-up", lead=None, keys=(), verifies_email=True
         )
     if (operation, schema, table) != ("INSERT", "auth", "users"):
         return ignored(view, f"{event} is not a sign-up: for a table of your own, add a source of your own", rules)
@@ -139,8 +139,8 @@ def _sign_up(view: Submission, user: dict[str, Any], rules: Rules) -> Mapped:
         return ignored(view, "an anonymous visitor, no sign-up", rules)
     if not view.submission_id:
         return parked(NAME, view, rules, "the user has no id, so it could not be counted once", event_name="signed_up")
-    told = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(told, verifies_email=bool(user.get("email_confirmed_at")))
+    mapped = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return replace(mapped, verifies_email=bool(user.get("email_confirmed_at")))
 
 
 VECTORS = (

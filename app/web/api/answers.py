@@ -7,8 +7,8 @@ from app.ledger.actions.replay import ActionResult
 ACTOR = "api"
 
 
-def told(mended: ActionResult) -> Response:
-    """200 where it was done, 409 where the delivery was left alone."""
-    response = jsonify(id=mended.delivery_id, done=mended.done, message=mended.message)
-    response.status_code = 200 if mended.done else 409
+def answer(result: ActionResult) -> Response:
+    """200 where it was done, 409 where the delivery was skipped."""
+    response = jsonify(id=result.delivery_id, done=result.done, message=result.message)
+    response.status_code = 200 if result.done else 409
     return response

@@ -52,11 +52,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
             def batch(tx: Tx, after: int = after or 0) -> tuple[list[bool], int | None]:
                 lines = replay.marked(tx, mark, after=after, limit=replay.BULK)
-                mended = [replay.undo_discard(tx, one, actor=ACTOR).done for _, one in lines]
-                return mended, lines[-1][0] if len(lines) == replay.BULK else None
+                result = [replay.undo_discard(tx, one, actor=ACTOR).done for _, one in lines]
+                return result, lines[-1][0] if len(lines) == replay.BULK else None
 
-            mended, after = ledger.transact(batch)
-            done, left = done + sum(mended), left + len(mended) - sum(mended)
+            result, after = ledger.transact(batch)
+            done, left = done + sum(result), left + len(result) - sum(result)
             if after is None or time.monotonic() > until:
                 parts.nudge()
                 return jsonify(undone=done, left_alone=left, next=after)
@@ -73,7 +73,7 @@ def asked(statuses: tuple[str, ...]) -> tuple[filters.Filter, int | None, str | 
 def run(
     parts: Parts, wanted: filters.Filter, verb: replay.Verb, after: int | None, *, mark: str
 ) -> tuple[int, int, int | None]:
-    """(done, left alone, where to go on): batch after batch, newest first, each a transaction, for as long as a request may take.
+    """(done, skipped, where to go on): batch after batch, newest first, each a transaction, for as long as a request may take.
 
     What the first batch finds is below its own newest delivery, so nothing is taken twice.
     """
@@ -83,7 +83,7 @@ def run(
         def batch(tx: Tx, before: int | None = after) -> tuple[int, int, int | None]:
             tx.plan_by_value()
             ids, following = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
-            count = len(replay.mend(tx, ids, verb, actor=ACTOR, mark=mark))
+            count = len(replay.apply_to(tx, ids, verb, actor=ACTOR, mark=mark))
             return count, len(ids) - count, following
 
         count, alone, after = ledger.transact(batch)

@@ -1,4 +1,4 @@
-"""Deliveries: the list (also as CSV), one of them, and what mends it."""
+"""Deliveries: the list (also as CSV), one of them, and the actions on it."""
 
 import json
 
@@ -11,7 +11,7 @@ from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters
 from app.ledger.reading.deliveries import deliveries_that_match
-from app.web.api.answers import ACTOR, told
+from app.web.api.answers import ACTOR, answer
 from app.web.csv_export import DELIVERY, every_row, table
 from app.web.params import FILTER, filter_of, json_object, number, one_of, only, page_size
 from app.web.services import Parts
@@ -47,21 +47,21 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def replay_one(delivery_id: int) -> Response:
         only("force")
         force = one_of("force", ("0", "1", "true", "false")) in ("1", "true")
-        mended = ledger.transact(lambda tx: replay(tx, delivery_id, actor=ACTOR, force=force))
+        result = ledger.transact(lambda tx: replay(tx, delivery_id, actor=ACTOR, force=force))
         parts.nudge()
-        return told(mended)
+        return answer(result)
 
     @blueprint.post("/deliveries/<int:delivery_id>/discard")
     def discard_one(delivery_id: int) -> Response:
         only()
-        return told(ledger.transact(lambda tx: discard(tx, delivery_id, actor=ACTOR)))
+        return answer(ledger.transact(lambda tx: discard(tx, delivery_id, actor=ACTOR)))
 
     @blueprint.post("/deliveries/<int:delivery_id>/undo")
     def undo_one(delivery_id: int) -> Response:
         only()
-        mended = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=ACTOR))
+        result = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=ACTOR))
         parts.nudge()
-        return told(mended)
+        return answer(result)
 
     @blueprint.post("/deliveries/<int:delivery_id>/edit")
     def edit_one(delivery_id: int) -> Response:
@@ -76,6 +76,6 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         problem = None if reason else problem_of(parts.format(found["destination"]), found, text)
         if problem:
             raise UnprocessableEntity(problem)
-        mended = ledger.transact(lambda tx: edit(tx, found, text, actor=ACTOR))
+        result = ledger.transact(lambda tx: edit(tx, found, text, actor=ACTOR))
         parts.nudge()
-        return told(mended)
+        return answer(result)

@@ -39,7 +39,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         must_know(name)
         done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=ACTOR))
         parts.nudge()
-        return jsonify(name=name, done=done, message=f"{name} goes on" if done else f"{name} was not paused")
+        return jsonify(name=name, done=done, message=f"Resumed {name}" if done else f"{name} was not paused")
 
     def must_know(name: str) -> None:
         if name not in known:

@@ -13,7 +13,7 @@ MEANINGS = {
     "403": "API_TOKEN is not set, so the API is closed.",
     "404": "There is none of that id or name.",
     "405": "This path takes another method; Allow names it.",
-    "409": "It was left alone; the message says why.",
+    "409": "It was skipped; the message says why.",
     "413": "The body is larger than 1 MiB.",
     "415": "The body is not JSON.",
     "422": "A parameter or the body is wrong; the error says which and what is taken.",
@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Conversion Bridge",
             "version": "1",
-            "description": "What was received, what became of it, and the verbs that mend it. Times are ISO 8601 UTC.",
+            "description": "What was received, what became of it, and the actions on it. Times are ISO 8601 UTC.",
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}],
@@ -82,15 +82,15 @@ def _events() -> dict[str, Any]:
 
 def _deliveries() -> dict[str, Any]:
     edited = thing({"payload": {"type": "object", "description": "The whole payload as it is to be sent."}})
-    mended = ref("ActionResult")
+    result = ref("ActionResult")
     verbs = {
-        "replay": _verb("Make it due now; a delivered one only with force.", mended, "404", "409", number=True),
-        "discard": _verb("Close it unsent.", mended, "404", "409", number=True),
-        "undo": _verb("Take a discard back.", mended, "404", "409", number=True),
+        "replay": _verb("Make it due now; a delivered one only with force.", result, "404", "409", number=True),
+        "discard": _verb("Close it unsent.", result, "404", "409", number=True),
+        "undo": _verb("Take a discard back.", result, "404", "409", number=True),
         "edit": _verb(
             "Send a dead one with another payload, under an Idempotency-Key of its own (`…:edit-N`). What it is and its"
             " invoiceId must stay.",
-            mended,
+            result,
             "404",
             "409",
             number=True,
@@ -190,7 +190,7 @@ def _one(summary: str, schema: str, kind: Schema) -> dict[str, Any]:
 def _verb(
     summary: str, answer: Schema, *refusals: str, number: bool = False, body: Schema | None = None
 ) -> dict[str, Any]:
-    """number: the path has an id. What was left alone (409) is answered like what was done."""
+    """number: the path has an id. What was skipped (409) is answered like what was done."""
     parameters = [_path(schemas.ID)] if number else []
     more = ("413", "415") if body else ()
     found = _operation(summary, answer, parameters, *refusals, *more, "422")

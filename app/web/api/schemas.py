@@ -145,7 +145,7 @@ STEP: Schema = {
     "is_id": YES,
 }
 IDENTIFIER = thing({"kind": TEXT, "value": TEXT, "seen_at": TIME})
-BRAKES: Schema = {
+PAUSES: Schema = {
     "name": TEXT,
     "paused_at": BLANK_TIME,
     "paused_reason": BLANK_TEXT,
@@ -195,7 +195,7 @@ SCHEMAS: dict[str, Schema] = {
             "refused": COUNTS,
         }
     ),
-    "Destination": thing({**BRAKES, "waiting": COUNT}),
+    "Destination": thing({**PAUSES, "waiting": COUNT}),
     "Line": thing({"id": NUMBER, "at": TIME, "actor": TEXT, "action": TEXT, "subject": TEXT, "detail": TEXT}),
     "Stats": thing(
         {
@@ -204,7 +204,7 @@ SCHEMAS: dict[str, Schema] = {
             "repeats": COUNT,
             "oldest_due_seconds": {"type": ["number", "null"]},
             "workers_alive": COUNT,
-            "destinations": many(thing(BRAKES)),
+            "destinations": many(thing(PAUSES)),
         }
     ),
 }

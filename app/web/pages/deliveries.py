@@ -1,4 +1,4 @@
-"""Deliveries: the list, and one with its whole story and the buttons that mend it."""
+"""Deliveries: the list, and one with its whole story and the buttons that fix it."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ from app.ledger.reading.events import events_called
 from app.model import STATUSES
 from app.web.auth import is_operator, login_required, operator_required
 from app.web.params import FILTER, filled, filter_of, number
-from app.web.services import ROWS, Parts, actor, told
+from app.web.services import ROWS, Parts, actor, redirect_with
 
 EVENTS_SHOWN = 20
 VARIABLE = "DESTINATION_TOKEN"
@@ -56,9 +56,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def replay_one(delivery_id: int) -> Response:
         force = request.form.get("force") == "1"
-        mended = ledger.transact(lambda tx: replay(tx, delivery_id, actor=actor(), force=force))
+        result = ledger.transact(lambda tx: replay(tx, delivery_id, actor=actor(), force=force))
         parts.nudge()
-        return back(mended)
+        return back(result)
 
     @blueprint.post("/deliveries/<int:delivery_id>/discard")
     @login_required
@@ -68,9 +68,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/deliveries/<int:delivery_id>/undo")
     @login_required
     def undo_one(delivery_id: int) -> Response:
-        mended = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=actor()))
+        result = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=actor()))
         parts.nudge()
-        return back(mended)
+        return back(result)
 
     @blueprint.get("/deliveries/<int:delivery_id>/edit")
     @login_required
@@ -92,9 +92,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         problem = problem_of(parts.format(found["destination"]), found, text)
         if problem and not found["not_editable"]:
             return render_template("edit.html", delivery=found, text=text, problem=problem), 422
-        mended = ledger.transact(lambda tx: edit(tx, found, text, actor=actor()))
+        result = ledger.transact(lambda tx: edit(tx, found, text, actor=actor()))
         parts.nudge()
-        return back(mended)
+        return back(result)
 
 
 def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
@@ -111,7 +111,7 @@ def as_curl(found: dict[str, Any], destination: Destination | None, variable: st
     return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(asked.body.decode())}"])
 
 
-def back(mended: ActionResult) -> Response:
+def back(result: ActionResult) -> Response:
     """To the delivery's page, which says what became of the request."""
-    where = url_for("dashboard.delivery", delivery_id=mended.delivery_id)
-    return told(mended.message, where, is_done=mended.done)
+    where = url_for("dashboard.delivery", delivery_id=result.delivery_id)
+    return redirect_with(result.message, where, is_done=result.done)

@@ -14,7 +14,7 @@ from app.ledger.forwarding import breaker
 from app.ledger.reading import overview, stats
 from app.ledger.reading.destinations import standing
 from app.web.auth import login_required
-from app.web.services import Parts, actor, told
+from app.web.services import Parts, actor, redirect_with
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -47,7 +47,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         must_know(name)
         reason = request.form.get("reason", "")
         done = ledger.transact(lambda tx: breaker.pause(tx, name, reason, actor=actor()))
-        return told(
+        return redirect_with(
             f"{name} is paused" if done else f"{name} was paused already", url_for(".destination"), is_done=done
         )
 
@@ -58,14 +58,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=actor()))
         parts.nudge()
         said = f"resumed {name}: the next delivery shows whether it is accepted" if done else f"{name} was not paused"
-        return told(said, url_for(".destination"), is_done=done)
+        return redirect_with(said, url_for(".destination"), is_done=done)
 
     @blueprint.post("/destination/<name>/test")
     @login_required
     def test_call(name: str) -> Response:
         must_know(name)
         found = probe(known[name])
-        return told(f"{name} {found.text}", url_for(".destination"), is_done=found.answers)
+        return redirect_with(f"{name} {found.text}", url_for(".destination"), is_done=found.answers)
 
     @blueprint.post("/destination/<name>/try-token")
     @login_required
@@ -75,11 +75,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         try:
             token = bearer_token(given) if given.strip() else ""
         except ValueError as error:
-            return told(f"the token {error}", url_for(".destination"), is_done=False)
+            return redirect_with(f"the token {error}", url_for(".destination"), is_done=False)
         trial = try_token(replace(known[name], token=token) if token else known[name])
         ledger.transact(lambda tx: note(tx, actor(), "try token", f"destination {name}", trial.level))
         which = "with the token given" if token else "with the configured token"
-        return told(f"{name} {trial.text}, {which}", url_for(".destination"), is_done=trial.level == "ok")
+        return redirect_with(f"{name} {trial.text}, {which}", url_for(".destination"), is_done=trial.level == "ok")
 
     def must_know(name: str) -> None:
         if name not in known:

@@ -14,7 +14,7 @@ from app.ledger.reading.events import events_that_match
 from app.model import OUTCOMES
 from app.web.auth import is_operator, login_required
 from app.web.params import EVENTS_FILTER, events_asked, filled, number
-from app.web.services import ROWS, Parts, actor, told
+from app.web.services import ROWS, Parts, actor, redirect_with
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -43,7 +43,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def remap() -> Response:
         message = reprocess_parked(ledger, parts.sources, parts.policy, actor=actor())
         parts.nudge()
-        return told(message, url_for(".events", outcome="parked"))
+        return redirect_with(message, url_for(".events", outcome="parked"))
 
     @blueprint.get("/sandbox")
     @login_required

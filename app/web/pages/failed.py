@@ -1,4 +1,4 @@
-"""Failed forwards: what is dead or retrying, by reason, and mending many at once.
+"""Failed deliveries: what is dead or retrying, by reason, and replaying or discarding many at once.
 
 Bulk work goes a batch to a request: each answer shows how far it came and goes on by itself (or by its button, without
 script), so no request is long and closing the page stops it between two batches.
@@ -19,7 +19,7 @@ from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
 from app.web.params import number
-from app.web.services import ROWS, Parts, actor, told
+from app.web.services import ROWS, Parts, actor, redirect_with
 
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
@@ -59,7 +59,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
                 matching, is_all = deliveries.count(tx, filter_of(job["fields"]), parts.sources)
         if not matching:
             text = "nothing was chosen: tick some deliveries, or “all that match”"
-            return told(text, url_for(".failed", **job["fields"]), is_done=False)
+            return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)
         job["total"] = matching if is_all else 0
         return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
 
@@ -114,8 +114,8 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
         mark = job["mark"] or (replay.new_mark(tx) if job["verb"] == "discard" else "")
         if job["verb"] == "undo":
             lines = replay.marked(tx, mark, after=job["after"] or 0, limit=replay.BULK)
-            mended = [replay.undo_discard(tx, one, actor=actor()).done for _, one in lines]
-            done, chosen = sum(mended), len(mended)
+            result = [replay.undo_discard(tx, one, actor=actor()).done for _, one in lines]
+            done, chosen = sum(result), len(result)
             after = lines[-1][0] if len(lines) == replay.BULK else None
         else:
             ids, after = job["ids"], None
@@ -124,7 +124,7 @@ def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
                 wanted, before = filter_of(job["fields"]), job["after"]
                 ids, after = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
             chosen = len(ids)
-            done = len(replay.mend(tx, ids, job["verb"], actor=actor(), mark=mark))
+            done = len(replay.apply_to(tx, ids, job["verb"], actor=actor(), mark=mark))
         left = job["left"] + chosen - done
         return {**job, "mark": mark, "after": after, "done": job["done"] + done, "left": left}
 

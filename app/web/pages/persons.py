@@ -58,7 +58,7 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
     @login_required
     def confirm(person_id: int) -> str:
         if not is_operator():
-            raise Forbidden("this login may look, and change nothing")
+            raise Forbidden("this login is read-only")
         with look(ledger) as tx:
             found = _person(tx, person_id)
         return render_template("forget.html", person=found)

@@ -25,7 +25,7 @@ from app.stripe_api.checks import check_endpoint
 from app.stripe_api.client import make_hasty_api
 from app.stripe_api.event_types import wanted_events
 from app.web.auth import login_required
-from app.web.services import Parts, actor, told
+from app.web.services import Parts, actor, redirect_with
 
 DAY_MS = 86_400_000
 
@@ -45,11 +45,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         except LedgerUnavailable:
             raise
         except BridgeError as error:
-            return told(str(error), where, is_done=False)
+            return redirect_with(str(error), where, is_done=False)
         for kind, text in findings[:-1]:
-            told(text, where, is_done=kind == "ok")
+            redirect_with(text, where, is_done=kind == "ok")
         kind, text = findings[-1]
-        return told(text, where, is_done=kind == "ok")
+        return redirect_with(text, where, is_done=kind == "ok")
 
     @blueprint.post("/sources/<name>/test")
     @login_required
@@ -63,11 +63,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         except LedgerUnavailable:
             raise
         except BridgeError as error:
-            return told(str(error), url_for("sources.index"), is_done=False)
+            return redirect_with(str(error), url_for("sources.index"), is_done=False)
         ledger.transact(lambda tx: note(tx, actor(), "test event", f"source {name}", f"event {receipt.id}"))
         is_conversion = receipt.outcome in ("sale", "lead")
         said = f"the test event is here: {receipt.outcome}, {receipt.reason}"
-        return told(said, url_for(".event", event_id=receipt.id), is_done=is_conversion)
+        return redirect_with(said, url_for(".event", event_id=receipt.id), is_done=is_conversion)
 
 
 def send_example(parts: Parts, name: str) -> Receipt:

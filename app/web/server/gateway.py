@@ -156,7 +156,7 @@ class Gateway:
         return await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
 
     async def _refuse(self, source: str, error: SourceError, size: int) -> Answer:
-        """Notes the refusal on a thread: writing a log line may have to wait for whoever reads the log."""
+        """Notes the refusal on a thread: writing a log line may have to wait for the reader of the log."""
         assert self._loop is not None
         await self._loop.run_in_executor(self._pages, self._answers.refuse, source, error, size)
         return error_answer(status_of(error), error.public)
