@@ -13,7 +13,6 @@ from app.ledger.recording.arrival import Arrival, Receipt
 from app.model import Inbound, Rules
 from app.sources.base import Source
 from app.sources.signatures import spellings
-from app.text import storable
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 LONGEST_HEADER = 2000
@@ -168,10 +167,6 @@ class Intake:
         mapped = source.map(inbound, accepting(self._rules, name) if is_test else self._rules)
         if is_test:
             mapped = as_test(mapped)
-        texts = (mapped.event_id, mapped.event_type, mapped.reason)
-        stored = tuple(storable(text) for text in texts)
-        if stored != texts:
-            mapped = replace(mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 

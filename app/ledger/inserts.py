@@ -5,7 +5,7 @@ all the threads of the web, and what the driver does per value. So PostgreSQL ge
 table's rows as one JSON text (measured: a fifth of the time of a pipeline of single rows), and SQLite one statement a table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,14 +18,21 @@ MOST_ROWS = 32
 PREPARED = 512
 
 
+Row = Mapping[str, Any]
+"""A row by the names of its columns. All rows of one batch have the same columns, in the same order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows for one table, values in the order of `columns`. unless_there: a row whose key exists is left out."""
+    """Rows for one table. unless_there: a row whose key exists is left out."""
 
     table: Table
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[Any, ...]]
+    rows: Sequence[Row]
     unless_there: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.rows[0])
 
 
 @cache
@@ -44,11 +51,10 @@ def json_insert(parts: tuple[tuple[Table, tuple[str, ...], bool], ...]) -> str:
     return f"WITH {ahead} {last}" if ahead else last
 
 
-def json_rows(columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> str:
+def json_rows(rows: Sequence[Row]) -> str:
     """`rows` as an array of objects; bytes in PostgreSQL's hexadecimal form."""
     plain = [
-        {name: rf"\x{value.hex()}" if type(value) is bytes else value for name, value in zip(columns, row, strict=True)}
-        for row in rows
+        {name: rf"\x{value.hex()}" if type(value) is bytes else value for name, value in row.items()} for row in rows
     ]
     return to_json(plain).decode()
 
@@ -65,6 +71,13 @@ def with_json(statement: str, columns: tuple[tuple[str, str], ...]) -> str:
     """For PostgreSQL: the same, and takes json_rows."""
     typed = ", ".join(f"{name} {kind}" for name, kind in columns)
     return f"WITH given AS (SELECT * FROM json_to_recordset(?::json) AS g({typed})) {statement}"
+
+
+@cache
+def update_by_id(table: Table, columns: tuple[str, ...]) -> str:
+    """Takes the values of `columns`, of which "id" is the first, with the id last."""
+    changes = ", ".join(f"{name} = ?" for name in columns[1:])
+    return f"UPDATE {table.name} SET {changes} WHERE id = ?"
 
 
 def array(values: Sequence[str] | Sequence[int]) -> str:

@@ -157,6 +157,18 @@ persons = Table(
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
 something was attempted for them of which retention removed the delivery."""
 
+PERSON_FACTS = (
+    "customer_id",
+    "explicit_id",
+    "provider_id",
+    "email",
+    "name",
+    "phone",
+    "click_first",
+    "click_last",
+)
+"""Columns of persons that say who they are: what is learned, what is handed on when two turn out to be one, what is forgotten."""
+
 identifiers = Table(
     "identifiers",
     metadata,

@@ -11,10 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from app.ledger.inserts import (
     MOST_ROWS,
+    Row,
     Rows,
     array,
     json_insert,
     json_rows,
+    update_by_id,
     values_insert,
     with_json,
     with_values,
@@ -105,7 +107,7 @@ class Tx:
 
     def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         """Inserts `rows` (values in the order of `columns`)."""
-        self.insert_all([Rows(table, columns, rows)])
+        self.insert_all([Rows(table, [dict(zip(columns, row, strict=True)) for row in rows])])
 
     def insert_all(self, batches: Sequence[Rows], *, commits: bool = False) -> None:
         """Inserts the rows of all `batches` in as few statements as the database allows.
@@ -120,13 +122,14 @@ class Tx:
             for start in range(0, len(batch.rows), MOST_ROWS):
                 chunk = batch.rows[start : start + MOST_ROWS]
                 statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
-                self.connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
+                values = tuple(chain.from_iterable(row.values() for row in chunk))
+                self.connection.exec_driver_sql(statement, values)
 
     def _insert_json(self, batches: Sequence[Rows], *, commits: bool) -> None:
         if not batches:
             return
         statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
-        values = tuple(json_rows(batch.columns, batch.rows) for batch in batches)
+        values = tuple(json_rows(batch.rows) for batch in batches)
         with self._driver() as driver:
             if not commits:
                 driver.execute(statement, values)
@@ -134,6 +137,12 @@ class Tx:
             with driver.pipeline():
                 driver.execute(statement, values, prepare=True)
                 driver.commit()
+
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
+        """Writes the other columns of `rows` where "id", which is their first, is theirs."""
+        if rows:
+            values = [(*changes, identity) for identity, *changes in (row.values() for row in rows)]
+            self.run_many(update_by_id(table, tuple(rows[0])), values)
 
     def run(self, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
@@ -149,8 +158,8 @@ class Tx:
         if not rows:
             return
         if not self.is_sqlite:
-            values = json_rows(tuple(name for name, _ in columns), rows)
-            self.run(with_json(statement, columns), values)
+            named = [dict(zip((name for name, _ in columns), row, strict=True)) for row in rows]
+            self.run(with_json(statement, columns), json_rows(named))
             return
         for start in range(0, len(rows), MOST_ROWS):
             chunk = rows[start : start + MOST_ROWS]

@@ -35,6 +35,11 @@ COUNTER = re.compile(r"\d+$")
 
 def fold(name: str) -> str:
     """The words of a name without case: "Click ID" is click_id."""
+    return _folded(name) if len(name) <= LONGEST_NAME else _folded.__wrapped__(name)
+
+
+@lru_cache(maxsize=8192)
+def _folded(name: str) -> str:
     return "_".join(name.casefold().replace("-", " ").split())
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -28,7 +28,6 @@ from app.model import Inbound
 from app.sources.base import Source
 from app.stripe_api.client import StripeApi
 from app.stripe_api.event_types import wanted_events
-from app.text import storable
 
 FIRST_WINDOW_SECONDS = 3600
 MOST_EVENTS = 2000
@@ -205,12 +204,6 @@ class Backfill:
             log.warning("event.unreadable", source=self._source.name, event_id=listed.id, error=str(error))
             self.tally.failed.append(listed.id)
             return None
-        mapped = replace(
-            mapped,
-            event_id=storable(mapped.event_id),
-            event_type=storable(mapped.event_type),
-            reason=storable(mapped.reason),
-        )
         return Arrival(self._source.name, mapped, inbound, {"x-bridge-origin": "backfill"}, datetime.now(UTC))
 
 

@@ -74,12 +74,13 @@ def test_several_tables_go_together_and_what_is_there_stays(ledger: Ledger) -> N
     columns = ("kind", "value", "person_id", "seen_at")
     with ledger.write() as tx:
         tx.insert(tables.identifiers, columns, [("email", "a", 1, 1)])
+    email = {"kind": "email", "value": "", "person_id": 1, "seen_at": 9}
     with ledger.write() as tx:
         tx.insert_all(
             [
-                Rows(tables.persons, ("id", "created_at"), [(1, 1), (2, 1)]),
-                Rows(tables.conversions, ("id",), []),
-                Rows(tables.identifiers, columns, [("email", "a", 1, 9), ("email", "b", 2, 9)], unless_there=True),
+                Rows(tables.persons, [{"id": 1, "created_at": 1}, {"id": 2, "created_at": 1}]),
+                Rows(tables.conversions, []),
+                Rows(tables.identifiers, [email | {"value": "a"}, email | {"value": "b"}], unless_there=True),
             ],
         )
     with ledger.read() as tx:

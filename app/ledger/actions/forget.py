@@ -21,7 +21,7 @@ from app.ledger.actions.traces import (
 )
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
-from app.ledger.tables import KEY_KINDS
+from app.ledger.tables import KEY_KINDS, PERSON_FACTS
 from app.ledger.transaction import Tx
 
 BLANK_BODY = b'{"forgotten":true}'
@@ -217,8 +217,5 @@ def _blank_person(tx: Tx, person_id: int) -> None:
     tx.run("UPDATE conversions SET facts = ? WHERE person_id = ?", BLANK_FACTS, person_id)
     tx.run("DELETE FROM identifiers WHERE person_id = ?", person_id)
     tx.run("DELETE FROM conflicts WHERE person_id = ?", person_id)
-    tx.run(
-        "UPDATE persons SET customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL, name = NULL,"
-        " phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
-        person_id,
-    )
+    nothing = ", ".join(f"{name} = NULL" for name in PERSON_FACTS)
+    tx.run(f"UPDATE persons SET {nothing} WHERE id = ?", person_id)

@@ -7,8 +7,9 @@ from app.ledger import tables
 from app.ledger.actions.replay import BATCH, ActionResult, replay
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
+from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, Route
-from app.ledger.recording.flush import DELIVERY, delivery_row
+from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 
@@ -114,9 +115,9 @@ def _send(
         else:
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
             made.append(row)
-            note(tx, actor, "replay", f"delivery {row[0]}", f"made for {target.route.name}")
-            found.append(ActionResult(row[0], True, f"it was made for {target.route.name} and is due now"))
-    tx.insert(tables.deliveries, DELIVERY, made)
+            note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}")
+            found.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
+    tx.insert_all([Rows(tables.deliveries, made)])
     return found
 
 

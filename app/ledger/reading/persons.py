@@ -10,7 +10,7 @@ from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.reading.marks import adjustments
 from app.ledger.reading.search import find
-from app.ledger.tables import LARGEST_ID
+from app.ledger.tables import LARGEST_ID, PERSON_FACTS
 from app.ledger.transaction import Tx
 from app.money import Money
 from app.persons import normal_email
@@ -19,19 +19,7 @@ from app.text import storable
 LONGEST_JOURNEY = 200
 """Conversions of one person that are shown, the newest ones."""
 
-_PERSON = (
-    "id",
-    "customer_id",
-    "explicit_id",
-    "provider_id",
-    "email",
-    "name",
-    "phone",
-    "click_first",
-    "click_last",
-    "created_at",
-    "merged_into",
-)
+_PERSON = ("id", *PERSON_FACTS, "created_at", "merged_into")
 
 
 def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int) -> list[dict[str, Any]]:

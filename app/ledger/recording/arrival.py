@@ -1,18 +1,21 @@
 """What recording works on, as plain objects: events that arrive, what the ledger knows or is to know of them, and what is said."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from app.destinations.formats.base import Format
 from app.model import Inbound, Mapped, Outcome, Rules
 from app.persons import Person
+from app.text import storable
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One verified, mapped event on its way into the ledger. `headers` are those worth keeping, `body` is as received."""
+    """One verified, mapped event on its way into the ledger. `headers` are those worth keeping, `body` is as received.
+
+    Anyone who makes one, its texts are such as every database takes."""
 
     source: str
     mapped: Mapped
@@ -21,6 +24,13 @@ class Arrival:
     received_at: datetime
     recorded_as: int | None = None
     """The ledger's id of this event where it is there already and is reprocessed."""
+
+    def __post_init__(self) -> None:
+        texts = (self.mapped.event_id, self.mapped.event_type, self.mapped.reason)
+        stored = tuple(storable(text) for text in texts)
+        if stored != texts:
+            cleaned = replace(self.mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
+            object.__setattr__(self, "mapped", cleaned)
 
     @property
     def event_key(self) -> str:
@@ -80,6 +90,17 @@ class Conversion:
 def _kind_of(key: str) -> str:
     """in of sale:stripe:in_1."""
     return key.rsplit(":", 1)[-1].partition("_")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What an event says against what is known. kind: as in the table conflicts."""
+
+    event_id: int
+    person: Person | None
+    conversion: Conversion | None
+    reason: str
+    kind: str | None = None
 
 
 @dataclass(slots=True)

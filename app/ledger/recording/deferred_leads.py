@@ -1,10 +1,11 @@
 """Leads that are sent twice: the sign-up as deferred, and once more when the address is verified, whichever arrives first."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.arrival import Conversion, Policy
 from app.ledger.recording.snapshot import Snapshot
+from app.model import Mapped
 from app.persons import Person
 
 VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is not deferred"
@@ -24,6 +25,24 @@ def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
         snapshot.load_conversions(ids)
         found += [snapshot.conversions[identity] for identity in ids]
     return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
+
+
+def verified_by(leads: Sequence[Conversion], mapped: Mapped, source: str, policy: Policy) -> list[Conversion]:
+    """Those of these deferred Leads whose address an event shows to be verified: by saying so, or by converting in a source that
+    stands for it."""
+    converts = mapped.outcome in ("sale", "lead")
+    return [
+        lead
+        for lead in leads
+        if (mapped.verifies_email and source == lead.source)
+        or (converts and source in policy.deferred.get(lead.source, ()))
+    ]
+
+
+def is_verified_early(leads: Sequence[Conversion], mapped: Mapped, source: str, policy: Policy) -> bool:
+    """Whether an event shows that an address is verified before there is a deferred Lead of its source."""
+    is_deferred = mapped.verifies_email and source in policy.deferred
+    return is_deferred and not any(lead.source == source for lead in leads)
 
 
 def was_verified(snapshot: Snapshot, person: Person, source: str, verifying: Collection[str]) -> bool:

@@ -56,9 +56,10 @@ def rows_of(
     who: Who, identifiers: Iterable[Identifier], keys: Iterable[str], key_kind: str, person: Person | None
 ) -> list[Row]:
     """The rows of one event: its keys, and what it says that cannot be found by way of `person` already."""
-    known = _known_of(person) if person is not None else set()
     rows: list[Row] = [(key, key_kind, None) for key in keys]
-    rows += [row for row in _said(who, identifiers) if row[:2] not in known]
+    if said := list(_said(who, identifiers)):
+        known = _known_of(person) if person is not None else set()
+        rows += [row for row in said if row[:2] not in known]
     bounded: list[Row] = [(storable(value), kind, storable(given) if given else None) for value, kind, given in rows]
     return list({row[:2]: row for row in bounded if row[0]}.values())[:MOST_ROWS]
 

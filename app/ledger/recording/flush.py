@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from pydantic_core import to_json
-
 from app.ledger import tables
 from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
-from app.ledger.recording.arrival import Conversion, NewEvent, Route
+from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.refresh import render_waiting
 from app.ledger.recording.reopen import reopen
+from app.ledger.recording.rows import conversion_row, event_row, outcome_row, person_row
 from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 from app.persons import Person
@@ -24,7 +23,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _merge_persons(snapshot)
     _update_persons(snapshot, changed_persons)
     _join_conversions(snapshot)
-    _update_conversions(snapshot, changed_conversions)
+    snapshot.tx.update(tables.conversions, [conversion_row(c) for c in changed_conversions])
     _update_events(snapshot)
     _settle_parked(snapshot)
     reopen(snapshot, render_waiting(snapshot, changed_persons))
@@ -35,23 +34,31 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
 
 def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
     """All that is new. Keys and identifiers go in one order, no matter which process writes them, so that nobody deadlocks."""
-    persons = [_person_row(p, snapshot.now) for p in snapshot.new_persons if p.merged_into is None]
+    now = snapshot.now
+    persons = [person_row(p) | {"created_at": now} for p in snapshot.new_persons if p.merged_into is None]
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
+    identifiers = [{"kind": k, "value": v, "person_id": p, "seen_at": now} for k, v, p in sorted(names)]
     conversions = [c for c in snapshot.new_conversions if c.id not in snapshot.dropped]
     keys = sorted((key, snapshot.surviving(c).id) for key, c in snapshot.new_keys.items())
     due = sorted((c for c in (*conversions, *changed) if c.deliver_at is not None), key=lambda c: (c.event_id, c.id))
-    deliveries = [row for conversion in due for row in _deliveries(snapshot, conversion)]
-    events = [_event_row(snapshot, e) for e in snapshot.new_events if e.arrival.recorded_as is None]
-    facts = sorted((value, kind, event_id, given) for event_id, (value, kind, given) in snapshot.new_facts)
+    events = [
+        event_row(event, snapshot.dropped, now, snapshot.events[event.arrival.event_key].repeats)
+        for event in snapshot.new_events
+        if event.arrival.recorded_as is None
+    ]
+    facts = [
+        {"value": value, "kind": kind, "event_id": event_id, "given": given}
+        for event_id, (value, kind, given) in sorted(snapshot.new_facts, key=lambda fact: (fact[1][:2], fact[0]))
+    ]
     snapshot.tx.insert_all(
         (
-            Rows(tables.persons, _PERSON, persons),
-            Rows(tables.identifiers, _IDENTIFIER, [(*n, snapshot.now) for n in sorted(names)], unless_there=True),
-            Rows(tables.conversions, _CONVERSION, [_conversion_row(c) for c in conversions]),
-            Rows(tables.dedupe_keys, ("key", "conversion_id"), keys),
-            Rows(tables.deliveries, DELIVERY, deliveries),
-            Rows(tables.events, _EVENT, events),
-            Rows(tables.event_facts, _FACT, facts, unless_there=True),
+            Rows(tables.persons, persons),
+            Rows(tables.identifiers, identifiers, unless_there=True),
+            Rows(tables.conversions, [conversion_row(c) for c in conversions]),
+            Rows(tables.dedupe_keys, [{"key": key, "conversion_id": owner} for key, owner in keys]),
+            Rows(tables.deliveries, [row for conversion in due for row in _deliveries(snapshot, conversion)]),
+            Rows(tables.events, events),
+            Rows(tables.event_facts, facts, unless_there=True),
         ),
         commits=commits,
     )
@@ -64,9 +71,7 @@ def _merge_persons(snapshot: Snapshot) -> None:
 
 
 def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
-    statement = f"UPDATE persons SET {', '.join(f'{c} = ?' for c in _PERSON[1:9])} WHERE id = ?"
-    rows = [(*_person_row(p, 0)[1:9], p.id) for p in changed]
-    snapshot.tx.run_many(statement, rows)
+    snapshot.tx.update(tables.persons, [person_row(person) for person in changed])
     seen = [
         (snapshot.now, kind, value, person.survivor().id)
         for (kind, value, _), person in sorted(snapshot.seen_again.items(), key=lambda item: item[0])
@@ -89,21 +94,13 @@ def _join_conversions(snapshot: Snapshot) -> None:
         withdraw(tx, other.id, f"it is one purchase with {first.dedupe_key}, which is sent")
 
 
-def _update_conversions(snapshot: Snapshot, changed: list[Conversion]) -> None:
-    statement = f"UPDATE conversions SET {', '.join(f'{c} = ?' for c in _CONVERSION[1:])} WHERE id = ?"
-    snapshot.tx.run_many(statement, [(*_conversion_row(c)[1:], c.id) for c in changed])
-
-
 def _update_events(snapshot: Snapshot) -> None:
-    """Those that were reprocessed, and those that came again."""
-    tx = snapshot.tx
-    again = [e for e in snapshot.new_events if e.arrival.recorded_as is not None]
-    remapped = [(*_event_row(snapshot, e)[5:9], e.id) for e in again]
-    statement = "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ? WHERE id = ?"
-    tx.run_many(statement, remapped)
+    """Those that were mapped again, and those that came again."""
+    again = [event for event in snapshot.new_events if event.arrival.recorded_as is not None]
+    snapshot.tx.update(tables.events, [outcome_row(event, snapshot.dropped) for event in again])
     repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
     statement = "UPDATE events SET received_count = received_count + ?, last_received_at = ? WHERE id = ?"
-    tx.run_many(statement, repeats)
+    snapshot.tx.run_many(statement, repeats)
 
 
 def _settle_parked(snapshot: Snapshot) -> None:
@@ -122,13 +119,19 @@ def _settle_parked(snapshot: Snapshot) -> None:
 
 def _insert_conflicts(snapshot: Snapshot) -> None:
     """Each is noted once for a person."""
-    tx = snapshot.tx
-    for event_id, person, conversion, reason, kind in snapshot.conflicts:
-        person_id = person.survivor().id if person else None
+    for conflict in snapshot.conflicts:
+        person_id = conflict.person.survivor().id if conflict.person else None
         statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
-        if not tx.run(statement, person_id, reason).first():
-            row = (snapshot.now, event_id, person_id, conversion.id if conversion else None, reason, kind)
-            tx.insert(tables.conflicts, _CONFLICT, [row])
+        if not snapshot.tx.run(statement, person_id, conflict.reason).first():
+            row = {
+                "at": snapshot.now,
+                "event_id": conflict.event_id,
+                "person_id": person_id,
+                "conversion_id": conflict.conversion.id if conflict.conversion else None,
+                "reason": conflict.reason,
+                "kind": conflict.kind,
+            }
+            snapshot.tx.insert_all([Rows(tables.conflicts, [row])])
 
 
 def _merge(tx: Tx, loser: int, winner: int) -> None:
@@ -142,83 +145,20 @@ def _merge(tx: Tx, loser: int, winner: int) -> None:
         loser,
     )
     tx.run("DELETE FROM identifiers WHERE person_id = ?", loser)
-    tx.run(  # it belongs to the winner now, and must not be kept twice
-        "UPDATE persons SET merged_into = ?, customer_id = NULL, explicit_id = NULL, provider_id = NULL, email = NULL,"
-        " name = NULL, phone = NULL, click_first = NULL, click_last = NULL WHERE id = ?",
-        winner,
-        loser,
-    )
+    # Whatever was known of them is the winner's now, and must not outlive it.
+    nothing = ", ".join(f"{name} = NULL" for name in tables.PERSON_FACTS)
+    tx.run(f"UPDATE persons SET merged_into = ?, {nothing} WHERE id = ?", winner, loser)
 
 
-_PERSON = (
-    "id",
-    "customer_id",
-    "explicit_id",
-    "provider_id",
-    "email",
-    "name",
-    "phone",
-    "click_first",
-    "click_last",
-    "created_at",
-)
-_IDENTIFIER = ("kind", "value", "person_id", "seen_at")
-_CONVERSION = (
-    "id",
-    "state",
-    "kind",
-    "source",
-    "dedupe_key",
-    "hold",
-    "event_id",
-    "person_id",
-    "occurred_at",
-    "created_at",
-    "facts",
-)
-_EVENT = (
-    "id",
-    "event_key",
-    "source",
-    "event_id",
-    "event_type",
-    "outcome",
-    "reason",
-    "conversion_id",
-    "person_id",
-    "received_at",
-    "received_count",
-    "last_received_at",
-    "headers",
-    "body",
-)
-DELIVERY = (
-    "id",
-    "conversion_id",
-    "person_id",
-    "event_id",
-    "source",
-    "kind",
-    "destination",
-    "dedupe_key",
-    "status",
-    "payload",
-    "omitted",
-    "due_at",
-    "held",
-    "created_at",
-)
 _MARK = (
     "INSERT INTO marks (reference, key, kind, status, minor, currency, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (reference, key) DO UPDATE SET status = excluded.status, minor = excluded.minor, at = excluded.at"
     " WHERE excluded.at >= marks.at"
 )
 _HAND_OVER = "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?"
-_CONFLICT = ("at", "event_id", "person_id", "conversion_id", "reason", "kind")
-_FACT = ("value", "kind", "event_id", "given")
 
 
-def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, ...]]:
+def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[dict[str, Any]]:
     """One row for each route that takes `conversion`."""
     return [
         delivery_row(snapshot, conversion, route)
@@ -227,73 +167,24 @@ def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[tuple[Any, .
     ]
 
 
-def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> tuple[Any, ...]:
-    """A delivery of `conversion` to one destination, values in the order of DELIVERY."""
+def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> dict[str, Any]:
+    """A delivery of `conversion` to one destination."""
     assert conversion.person is not None
     assert conversion.deliver_at is not None
-    return (
-        snapshot.next_id(),
-        conversion.id,
-        conversion.person.survivor().id,
-        conversion.event_id,
-        conversion.source,
-        conversion.kind,
-        route.name,
-        conversion.dedupe_key,
-        "pending",
-        *snapshot.render(conversion, route),
-        conversion.deliver_at,
-        int(conversion.deliver_at > snapshot.now),
-        snapshot.now,
-    )
-
-
-def _event_row(snapshot: Snapshot, event: NewEvent) -> tuple[Any, ...]:
-    arrival, mapped = event.arrival, event.arrival.mapped
-    return (
-        event.id,
-        arrival.event_key,
-        arrival.source,
-        mapped.event_id,
-        mapped.event_type,
-        event.outcome,
-        event.reason,
-        snapshot.surviving(event.conversion).id if event.conversion else None,
-        event.person.survivor().id if event.person else None,
-        int(arrival.received_at.timestamp() * 1000),
-        1 + snapshot.events[arrival.event_key].repeats,
-        snapshot.now,
-        to_json(arrival.headers).decode(),
-        arrival.inbound.body,
-    )
-
-
-def _person_row(person: Person, created_at: int) -> tuple[Any, ...]:
-    return (
-        person.id,
-        person.customer_id,
-        person.explicit_id,
-        person.provider_id,
-        person.email,
-        person.name,
-        person.phone,
-        person.click_first,
-        person.click_last,
-        created_at,
-    )
-
-
-def _conversion_row(conversion: Conversion) -> tuple[Any, ...]:
-    return (
-        conversion.id,
-        conversion.state,
-        conversion.kind,
-        conversion.source,
-        conversion.dedupe_key,
-        conversion.hold,
-        conversion.event_id,
-        conversion.person.survivor().id if conversion.person else None,
-        conversion.occurred_at,
-        conversion.created_at,
-        to_json(conversion.facts).decode(),
-    )
+    payload, omitted = snapshot.render(conversion, route)
+    return {
+        "id": snapshot.next_id(),
+        "conversion_id": conversion.id,
+        "person_id": conversion.person.survivor().id,
+        "event_id": conversion.event_id,
+        "source": conversion.source,
+        "kind": conversion.kind,
+        "destination": route.name,
+        "dedupe_key": conversion.dedupe_key,
+        "status": "pending",
+        "payload": payload,
+        "omitted": omitted,
+        "due_at": conversion.deliver_at,
+        "held": int(conversion.deliver_at > snapshot.now),
+        "created_at": snapshot.now,
+    }

@@ -38,6 +38,8 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
     Of several that are counted the one that was attempted stays, and the others are withdrawn unsent. Of those that were attempted
     as well, only what still waits is withdrawn.
     """
+    if len(known) < 2:
+        return Joined(known[0], list(known)) if known else None
     counted = [conversion for conversion in known if conversion.state == "counted"]
     sent_to = {c.id: snapshot.sent_to(c) for c in counted} if len(counted) > 1 else {}
     unsent = {identity for identity, destinations in sent_to.items() if destinations == frozenset()}
@@ -48,8 +50,6 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
         states = (conversion.state != "counted", conversion.state != "pending")
         return (*states, conversion.id in unsent, is_waiting, not conversion.is_named, wanted, conversion.id)
 
-    if not known:
-        return None
     first, *others = sorted(known, key=rank)
     joined = Joined(first, [first, *others])
     for other in others:

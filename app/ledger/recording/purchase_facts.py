@@ -16,16 +16,18 @@ MOST_OF_A_PARKED, MOST_OF_OTHERS = 40, 10
 
 def told_of(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
     """What events that counted nothing say under these keys, the latest first."""
+    if not snapshot.facts:
+        return []
     learned = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
     return [learned[event_id] for event_id in sorted(learned, reverse=True)]
 
 
 def who_with(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
-    """`who`, completed by what other events of the same purchase said. A counted conversion's person has learned it already."""
+    """`who`, completed by what other events of the same purchase said. The person of a conversion has learned it already."""
     said = [facts.who for facts in learned]
-    if conversion is not None and conversion.state != "counted":
+    if conversion is not None and conversion.person is None and conversion.state != "counted":
         said.insert(0, kept_who(conversion.facts))
-    return completed(who, said)
+    return completed(who, said) if said else who
 
 
 def leave_with_conversion(
@@ -34,7 +36,7 @@ def leave_with_conversion(
     """Keeps, with a conversion that is known and not counted yet, what is known of its person, which parked events it settles
     when it is counted (`parked` among them), and whether its events have said all."""
     facts = conversion.facts
-    news = keep_who(facts, who)
+    news = conversion.person is None and keep_who(facts, who)
     if completes and not facts.get("complete"):
         facts["complete"] = news = True
     waiting = [one.event_id for one in learned if one.outcome == "parked"] + ([parked] if parked is not None else [])
@@ -60,7 +62,7 @@ def leave_for_others(
     mentioned: list[Row] = [(storable(text), "text", None) for text in mapped.mentions]
     if outcome == "parked":
         mentioned += [(value, "text", None) for value in ids_in(body, MOST_OF_A_PARKED)]
-    elif not rows and not mentioned:
+    elif not mapped.keys and not mentioned and mapped.who == Who():
         mentioned += [(value, "text", None) for value in ids_in(body, MOST_OF_OTHERS)]
     known = {row[:2]: row for row in (*mentioned, *rows)}
     snapshot.new_facts += [(event_id, row) for row in known.values()]

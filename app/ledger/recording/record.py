@@ -7,8 +7,15 @@ usual case cheap. Recording the same group again changes nothing but the counts 
 from collections.abc import Sequence
 from typing import Any
 
-from app.ledger.recording.arrival import Arrival, Conversion, NewEvent, Policy, Receipt, SeenEvent
-from app.ledger.recording.deferred_leads import VERIFIED_EARLY, add_second, deferred_leads, was_verified
+from app.ledger.recording.arrival import Arrival, Conflict, Conversion, NewEvent, Policy, Receipt, SeenEvent
+from app.ledger.recording.deferred_leads import (
+    VERIFIED_EARLY,
+    add_second,
+    deferred_leads,
+    is_verified_early,
+    verified_by,
+    was_verified,
+)
 from app.ledger.recording.event_facts import EventFacts
 from app.ledger.recording.flush import flush
 from app.ledger.recording.holds import due_at, free, hold_of
@@ -57,7 +64,8 @@ class _Recording:
         self.keys += [f"{self.mapped.kind}:{key}" for key in self.mapped.gateway_keys]
         self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.weak_keys]
         own_keys = (key for key in self.mapped.keys if key not in self.mapped.weak_keys)
-        self.fact_keys = [storable(fact_key(arrival.source, self.mapped, key)) for key in own_keys]
+        self.fact_keys = [fact_key(arrival.source, self.mapped, key) for key in own_keys]
+        self.fact_keys += self.mapped.gateway_keys
         self.who = self.mapped.who
         self.identifiers = identifiers_of(self.who, policy.rules.phone_region)
         self.event_id = 0
@@ -67,7 +75,9 @@ class _Recording:
         """`conversion`, and those that turned out to be it."""
 
     def beginnings(self) -> list[str]:
-        """Of keys that other events may know cut off, and of those that this one does."""
+        """Of keys that other events may know cut off, and of those that this one does. SQLite has one writer anyway."""
+        if self.snapshot.tx.is_sqlite:
+            return []
         if not self.mapped.links_keys and not self.mapped.key_prefixes and self.mapped.outcome != "sale":
             return []
         cut = [key[:LENGTH_OF_A_BEGINNING] for key in (*self.mapped.keys, *self.mapped.key_prefixes)]
@@ -87,12 +97,13 @@ class _Recording:
         if self._concerns_somebody():
             self.person = self._resolve_person()
         leads = deferred_leads(self.snapshot, self.person) if self.policy.deferred and self.person is not None else []
-        verified = self._send_what_was_deferred(leads)
+        verified = self._send_second_events(leads)
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
             outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
-        elif outcome == "ignored" and self._is_verified_early(leads):
-            reason = VERIFIED_EARLY
+        elif outcome == "ignored" and self.person is not None:
+            is_early = is_verified_early(leads, self.mapped, self.arrival.source, self.policy)
+            reason = VERIFIED_EARLY if is_early else reason
         delivers = delivers or bool(verified)
         reason = "; ".join((reason, *notes))
         self._leave_facts(outcome)
@@ -103,31 +114,16 @@ class _Recording:
             self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None, is_new=True)
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
 
-    def _send_what_was_deferred(self, leads: Sequence[Conversion]) -> list[Conversion]:
+    def _send_second_events(self, leads: Sequence[Conversion]) -> list[Conversion]:
         """The second event, without click id and mode, of each deferred Lead of a person who is verified now; once."""
-        policy, mapped, source = self.policy, self.mapped, self.arrival.source
         if self.person is None or self.person.customer_id is None:
             return []
-        converts = mapped.outcome in ("sale", "lead")
-        made = []
-        for first in leads:
-            verifies = mapped.verifies_email and source == first.source
-            if not verifies and not (converts and source in policy.deferred.get(first.source, ())):
-                continue
-            second = add_second(self.snapshot, first, self.event_id, self._occurred_at())
-            if second is not None:
-                made.append(second)
+        verified = verified_by(leads, self.mapped, self.arrival.source, self.policy)
+        seconds = (add_second(self.snapshot, first, self.event_id, self._occurred_at()) for first in verified)
+        made = [second for second in seconds if second is not None]
         if made and self.conversion is None and not self.keys:
             self.conversion = made[0]
         return made
-
-    def _is_verified_early(self, leads: Sequence[Conversion]) -> bool:
-        return (
-            self.mapped.verifies_email
-            and self.arrival.source in self.policy.deferred
-            and self.person is not None
-            and not any(lead.source == self.arrival.source for lead in leads)
-        )
 
     def _decide(self) -> tuple[Outcome, str, bool]:
         mapped, conversion = self.mapped, self.conversion
@@ -242,7 +238,8 @@ class _Recording:
             return []
         self.conversion, self.known = joined.first, joined.known
         for reason in joined.sent_twice:
-            self.snapshot.conflicts.append((self.event_id, joined.first.person, joined.first, reason, COUNTED_TWICE))
+            conflict = Conflict(self.event_id, joined.first.person, joined.first, reason, COUNTED_TWICE)
+            self.snapshot.conflicts.append(conflict)
         if joined.withdrawn:
             free(self.snapshot, joined.first, is_linked=True, completes=False)
         notes = [f"{one.dedupe_key} was not sent yet, and is withdrawn" for one in joined.withdrawn]
@@ -350,7 +347,7 @@ class _Recording:
         person = resolution.person
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
-            snapshot.conflicts.append((self.event_id, person, self.conversion, reason, None))
+            snapshot.conflicts.append(Conflict(self.event_id, person, self.conversion, reason))
         for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
             snapshot.remember(identifier, person)
         return person

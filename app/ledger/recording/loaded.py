@@ -1,0 +1,247 @@
+"""What a group of events needs to know of the ledger, read in two round trips, and what is looked up beyond that."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.ledger.reading.by_key import was_attempted
+from app.ledger.recording.arrival import Arrival, Conversion, Route, SeenEvent
+from app.ledger.recording.event_facts import EventFacts
+from app.ledger.recording.event_facts import Row as FactRow
+from app.ledger.recording.payload import shown_of
+from app.ledger.recording.rows import CONVERSION, PERSON, columns_of, read_conversion, read_person
+from app.ledger.tables import KEY_KINDS
+from app.ledger.transaction import Tx
+from app.persons import Identifier, Person
+
+IDS_AN_EVENT = 4
+"""Its own, and those of a conversion, a person and a delivery. More are drawn where a group takes more."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The state of the ledger as far as a group of events is concerned. Made by `load`."""
+
+    tx: Tx
+    routes: Sequence[Route]
+    first_touch: bool = True
+    now: int = 0
+    events: dict[str, SeenEvent] = field(default_factory=dict)
+    keys: dict[str, Conversion] = field(default_factory=dict)
+    found: dict[Identifier, list[Person]] = field(default_factory=dict)
+    persons: dict[int, Person] = field(default_factory=dict)
+    conversions: dict[int, Conversion] = field(default_factory=dict)
+    facts: dict[str, list[EventFacts]] = field(default_factory=dict)
+    """What events that counted nothing say under these keys (as fact_key makes them), the oldest first."""
+    dropped: dict[int, Conversion] = field(default_factory=dict)
+    """Conversions that turned out to be another one, by their ids."""
+    shown: dict[int, tuple[str | None, ...]] = field(default_factory=dict)
+    """What payloads showed of each person when it was read (shown_of)."""
+    _ids: list[int] = field(default_factory=list)
+    _attempted: dict[int, bool] = field(default_factory=dict)
+
+    def load(
+        self,
+        arrivals: Sequence[Arrival],
+        keys: Sequence[str],
+        fact_keys: Sequence[str],
+        identifiers: Sequence[Identifier],
+        beginnings: Sequence[str] = (),
+    ) -> None:
+        """Reads all that `arrivals` may meet. Locks it, on PostgreSQL, until the transaction ends.
+
+        beginnings: of keys that are known cut off, and of whole keys of that kind; locked only, so that both are not recorded at
+        the same moment by two writers that do not see each other.
+        """
+        event_keys = [arrival.event_key for arrival in arrivals]
+        names = [*event_keys, *keys, *fact_keys, *beginnings, *(f"{kind}={value}" for kind, value in identifiers)]
+        look, values = self._look(event_keys, keys, fact_keys, [value for _, value in identifiers])
+        self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
+        self._ids, wanted, held = ids[::-1], set(identifiers), set[int]()
+        self._read(rows, wanted)
+        while not self.tx.is_sqlite and not self.persons.keys() <= held:
+            # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
+            held |= self.persons.keys()
+            for known in (self.events, self.keys, self.facts, self.found, self.persons, self.conversions):
+                known.clear()
+            self._read(self.tx.look_again(sorted(held), look, *values), wanted)
+
+    def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
+        """Takes in what `_look` found."""
+        owners: list[tuple[int, Identifier, list[Any]]] = []
+        for what, name, content in rows:
+            fields = _values(content)
+            if what == "event":
+                self.events[name] = SeenEvent(*fields)
+            elif what == "key":
+                self.keys[name] = self._conversion(*fields)
+            elif what == "fact":
+                self._add_fact(name, *fields)
+            else:
+                kind, seen_at, person = fields
+                if (kind, name) in wanted:
+                    owners.append((seen_at, (kind, name), person))
+        for _, identifier, person in sorted(owners, key=lambda owner: -owner[0]):  # the one last seen with it first
+            self.found.setdefault(identifier, []).append(self._person(person))
+
+    def _add_fact(
+        self, key: str, event_id: int, outcome: str, key_kind: str, fact: FactRow, values: Sequence[Any]
+    ) -> None:
+        known = self.facts.setdefault(key, [])
+        facts = next((one for one in known if one.event_id == event_id), None)
+        if facts is None:
+            person = self._person(values) if values[0] is not None else None
+            facts = EventFacts(event_id, outcome, key_kind, person)
+            known.append(facts)
+            known.sort(key=lambda one: one.event_id)
+        value, kind, given = fact
+        facts.rows.append((value, kind, given))
+
+    def _look(
+        self, event_keys: Sequence[str], keys: Sequence[str], fact_keys: Sequence[str], values: Sequence[str]
+    ) -> tuple[str, list[Any]]:
+        """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
+        JSON, so that one statement serves all tables."""
+        array, conversion, person = self._array, self._conversion_json, self._person_json
+        events, keyed, learned, owned = (
+            self.tx.among(column, wanted)
+            for column, wanted in (
+                ("event_key", event_keys),
+                ("k.key", keys),
+                ("n.value", fact_keys),
+                ("i.value", values),
+            )
+        )
+        kinds = ", ".join(f"'{kind}'" for kind in KEY_KINDS)
+        statement = (
+            f"SELECT 'event', event_key, {array}(id, outcome, conversion_id) FROM events WHERE {events[0]}"
+            f" UNION ALL SELECT 'key', k.key, {array}({conversion}, {person}) FROM dedupe_keys k"
+            f" JOIN conversions c ON c.id = k.conversion_id LEFT JOIN persons p ON p.id = c.person_id WHERE {keyed[0]}"
+            f" UNION ALL SELECT 'fact', n.value, {array}(n.event_id, e.outcome, n.kind,"
+            f" {array}(f.value, f.kind, f.given), {person})"
+            f" FROM event_facts n JOIN event_facts f ON f.event_id = n.event_id JOIN events e ON e.id = n.event_id"
+            f" LEFT JOIN persons p ON p.id = e.person_id WHERE {learned[0]} AND n.kind IN ({kinds})"
+            f" UNION ALL SELECT 'identifier', i.value, {array}(i.kind, i.seen_at, {person}) FROM identifiers i"
+            f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}"
+        )
+        return statement, [events[1], keyed[1], learned[1], owned[1]]
+
+    def load_identifiers(self, identifiers: Sequence[Identifier]) -> None:
+        """Reads, and locks, the persons of identifiers that became known only after `load`."""
+        missing = [identifier for identifier in identifiers if identifier not in self.found]
+        if not missing:
+            return
+        self.tx.lock([f"{kind}={value}" for kind, value in missing])
+        condition, values = self.tx.among("i.value", [value for _, value in missing])
+        lock = "" if self.tx.is_sqlite else " FOR UPDATE OF p"
+        rows = self.tx.run(
+            f"SELECT i.kind, i.value, {self._person_json} FROM identifiers i JOIN persons p ON p.id = i.person_id"
+            f" WHERE {condition} ORDER BY i.seen_at DESC{lock}",
+            values,
+        ).all()
+        for kind, value, person in rows:
+            if (kind, value) in missing:
+                self.found.setdefault((kind, value), []).append(self._person(_values(person)))
+
+    def next_id(self) -> int:
+        """A fresh id, ascending within the group."""
+        if not self._ids:
+            self._ids = self.tx.reserve_ids(IDS_AN_EVENT)[::-1]
+        return self._ids.pop()
+
+    def surviving(self, conversion: Conversion) -> Conversion:
+        """What became of `conversion`: itself, unless it turned out to be another one."""
+        while conversion.id in self.dropped:
+            conversion = self.dropped[conversion.id]
+        return conversion
+
+    def attempted(self, person: Person) -> bool:
+        """Whether anything of this person was ever tried to be sent."""
+        if person.is_new:
+            return False
+        if person.id not in self._attempted:
+            self._attempted[person.id] = was_attempted(self.tx, person.id)
+        return self._attempted[person.id]
+
+    def sent_to(self, conversion: Conversion) -> frozenset[str] | None:
+        """The destinations for which it is too late to withdraw it: it was tried there, or closed by somebody. None where it has
+        no deliveries (retention removed them), so that nobody knows."""
+        if conversion.is_new:
+            return frozenset()
+        lock = self.tx.for_update  # so that no worker claims them before this is over
+        rows = self.tx.run(
+            f"SELECT destination, attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
+            conversion.id,
+        ).all()
+        if not rows:
+            return None
+        return frozenset(row[0] for row in rows if row[1] > 0 or row[2] is not None or row[3] is None)
+
+    def unattempted(self, conversion: Conversion) -> bool:
+        """Whether none of its deliveries was tried yet, so that its facts may still change."""
+        return self.sent_to(conversion) == frozenset()
+
+    def load_conversions(self, ids: Sequence[int]) -> None:
+        """Makes sure that these are in `conversions`."""
+        missing = sorted({identity for identity in ids if identity not in self.conversions})
+        if not missing:
+            return
+        condition, value = self.tx.among("c.id", missing)
+        statement = (
+            f"SELECT {self._conversion_json}, {self._person_json} FROM conversions c LEFT JOIN persons p ON p.id = c.person_id"
+            f" WHERE {condition}"
+        )
+        for conversion, person in self.tx.run(statement, value).all():
+            self._conversion(_values(conversion), _values(person))
+
+    def person(self, person_id: int) -> Person:
+        """The person with this id, who is there."""
+        if person_id not in self.persons:
+            statement = f"SELECT {self._person_json} FROM persons p WHERE p.id = ?"
+            self._person(_values(self.tx.run(statement, person_id).scalar_one()))
+        return self.persons[person_id]
+
+    def _load_keys(self, keys: Sequence[str]) -> None:
+        condition, value = self.tx.among("key", keys)
+        rows = self.tx.run(
+            f"SELECT key, conversion_id FROM dedupe_keys WHERE {condition}",
+            value,
+        ).all()
+        self.load_conversions([row[1] for row in rows])
+        for key, conversion_id in rows:
+            self.keys.setdefault(key, self.surviving(self.conversions[conversion_id]))
+
+    def _conversion(self, values: Sequence[Any], person: Sequence[Any]) -> Conversion:
+        """The one conversion of these values, and of those of its person."""
+        known = self.conversions.get(values[0])
+        if known is None:
+            found = read_conversion(values, self._person(person) if person[0] is not None else None)
+            known = self.conversions[found.id] = found
+        return known
+
+    def _person(self, values: Sequence[Any]) -> Person:
+        """The one person of these values."""
+        known = self.persons.get(values[0])
+        if known is None:
+            known = self.persons[values[0]] = read_person(values)
+            self.shown[known.id] = shown_of(known)
+        return known
+
+    @property
+    def _array(self) -> str:
+        """The function that makes a JSON array of its arguments."""
+        return "json_array" if self.tx.is_sqlite else "json_build_array"
+
+    @property
+    def _conversion_json(self) -> str:
+        return f"{self._array}({columns_of(CONVERSION, 'c')})"
+
+    @property
+    def _person_json(self) -> str:
+        return f"{self._array}({columns_of(PERSON, 'p')})"
+
+
+def _values(content: Any) -> Any:
+    """A JSON array as the driver hands it over: text from SQLite, a list from PostgreSQL."""
+    return json.loads(content) if isinstance(content, str) else content

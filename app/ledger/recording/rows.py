@@ -1,0 +1,92 @@
+"""How recording's objects stand in their tables: each row by the names of its columns, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from app.ledger.recording.arrival import Conversion, NewEvent
+from app.ledger.tables import PERSON_FACTS
+from app.persons import Person
+
+PERSON = ("id", *PERSON_FACTS)
+CONVERSION = (
+    "id",
+    "state",
+    "kind",
+    "source",
+    "dedupe_key",
+    "hold",
+    "event_id",
+    "occurred_at",
+    "created_at",
+    "facts",
+)
+"""Columns that are read, as Person and Conversion name their fields."""
+
+
+def columns_of(names: Sequence[str], alias: str) -> str:
+    """`names` of a table called `alias`, for a SELECT."""
+    return ", ".join(f"{alias}.{name}" for name in names)
+
+
+def read_person(values: Sequence[Any]) -> Person:
+    """A person from values in the order of PERSON."""
+    return Person(**dict(zip(PERSON, values, strict=True)))
+
+
+def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
+    """A conversion from values in the order of CONVERSION."""
+    fields = dict(zip(CONVERSION, values, strict=True))
+    return Conversion(**fields | {"facts": json.loads(fields["facts"]), "person": person})
+
+
+def person_row(person: Person) -> dict[str, Any]:
+    return {name: getattr(person, name) for name in PERSON}
+
+
+def conversion_row(conversion: Conversion) -> dict[str, Any]:
+    return {
+        "id": conversion.id,
+        "state": conversion.state,
+        "kind": conversion.kind,
+        "source": conversion.source,
+        "dedupe_key": conversion.dedupe_key,
+        "hold": conversion.hold,
+        "event_id": conversion.event_id,
+        "person_id": conversion.person.survivor().id if conversion.person else None,
+        "occurred_at": conversion.occurred_at,
+        "created_at": conversion.created_at,
+        "facts": to_json(conversion.facts).decode(),
+    }
+
+
+def outcome_row(event: NewEvent, surviving: Mapping[int, Conversion]) -> dict[str, Any]:
+    """What became of an event. surviving: conversions that turned out to be another one, by their ids."""
+    conversion = event.conversion
+    while conversion is not None and conversion.id in surviving:
+        conversion = surviving[conversion.id]
+    return {
+        "id": event.id,
+        "outcome": event.outcome,
+        "reason": event.reason,
+        "conversion_id": conversion.id if conversion else None,
+        "person_id": event.person.survivor().id if event.person else None,
+    }
+
+
+def event_row(event: NewEvent, surviving: Mapping[int, Conversion], now: int, repeats: int) -> dict[str, Any]:
+    """A new event. now: ms; repeats: how often it came again since."""
+    arrival = event.arrival
+    return outcome_row(event, surviving) | {
+        "event_key": arrival.event_key,
+        "source": arrival.source,
+        "event_id": arrival.mapped.event_id,
+        "event_type": arrival.mapped.event_type,
+        "received_at": int(arrival.received_at.timestamp() * 1000),
+        "received_count": 1 + repeats,
+        "last_received_at": now,
+        "headers": to_json(arrival.headers).decode(),
+        "body": arrival.inbound.body,
+    }
