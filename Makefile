@@ -35,14 +35,15 @@ $(BIN)/python:
 	{ cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	rm -f $(VENV).log
 
-# What is installed is what `make lock` saw, hash by hash; only the project itself is built here.
+# What is installed is what `make lock` saw, hash by hash: the lock is complete, so pip resolves nothing (older ones stumble over
+# extras in hash mode). Only the project itself is built here.
 $(RUN_STAMP): pyproject.toml requirements.txt | $(BIN)/python
-	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --require-hashes --no-deps -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@$(PIP) --require-hashes -r constraints.txt
+	@$(PIP) --require-hashes --no-deps -r constraints.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(RUN_STAMP)
 

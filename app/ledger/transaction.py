@@ -190,12 +190,6 @@ class Tx:
         rows = self.later(_CLOCK)
         return lambda: int(float(rows()[0][0]) * 1000)
 
-    def commit_later(self) -> None:
-        """Ends the transaction with this pipeline. SQLite: at the end of its block, as always."""
-        if not self.is_sqlite:
-            with self._driver() as driver:
-                driver.commit()
-
     def among(self, column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, str]:
         """A condition that `column` is one of `values`, and the one parameter it takes: static SQL for any number of them."""
         if self.is_sqlite:
