@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bench.load import Order, Tally
 from bench.parts import Database, Parts
+from bench.processor import processor_seconds
 from bench.table import Row, median, number
 
 SHARE = 0.6
@@ -30,14 +31,18 @@ def _on(parts: Parts, database: Database, rounds: int, seconds: float) -> Iterat
     floor, floor_port = parts.floor(parts.database(database, empty=True))
     ours: list[Tally] = []
     theirs: list[Tally] = []
+    used: list[float] = []
     for port in (web_port, floor_port):
         parts.load(Order(port, 1.0))
     for _ in range(rounds):
+        before = processor_seconds(web.pid)
         ours.append(parts.load(Order(web_port, seconds)))
+        used.append((processor_seconds(web.pid) - before) * 1e6 / ours[-1].answered)
         theirs.append(parts.load(Order(floor_port, seconds)))
     web.stop()
     floor.stop()
     yield from compare(f"intake, {database}", ours, theirs)
+    yield Row(f"intake, {database}: web's processor time per webhook", number(median(used), "µs"))
 
 
 def compare(name: str, ours: list[Tally], theirs: list[Tally]) -> Iterator[Row]:

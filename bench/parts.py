@@ -129,6 +129,7 @@ class Parts:
 
     def web(self, database_url: str, **variables: str) -> tuple[Part, int]:
         """`bridge web`, answering; its port."""
+        variables = {"SANDBOX": "1", **variables}
         return self._serve(["-m", "app", "web"], DATABASE_URL=database_url, REDIS_URL=self.redis(), **variables)
 
     def floor(self, database_url: str) -> tuple[Part, int]:

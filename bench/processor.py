@@ -20,3 +20,17 @@ def _of(pid: int) -> float:
     except (OSError, IndexError):
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def processor_seconds_by_role(stack: int) -> dict[str, float]:
+    """Of web and worker below `bridge up`, with all that runs below them."""
+    found = {"web": 0.0, "worker": 0.0}
+    for child in family(stack)[1:]:
+        try:
+            command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for role, module in (("web", b"app.web.server.serve"), ("worker", b"workers")):
+            if module in command:
+                found[role] += processor_seconds(child)
+    return found

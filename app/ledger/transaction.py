@@ -153,17 +153,23 @@ class Tx:
         if rows:
             self.connection.exec_driver_sql(self._translate(statement), list(rows))
 
-    def run_given(self, statement: str, columns: tuple[tuple[str, str], ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Executes `statement`, which reads `rows` as a table `given`; columns: their names and types (bigint, integer, text)."""
+    def run_given(
+        self, statement: str, columns: tuple[tuple[str, str], ...], rows: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        """Executes `statement`, which reads `rows` as a table `given`, and returns what it returns.
+
+        columns: the names and types (bigint, integer, text) of `given`.
+        """
         if not rows:
-            return
+            return []
         if not self.is_sqlite:
             named = [dict(zip((name for name, _ in columns), row, strict=True)) for row in rows]
-            self.run(with_json(statement, columns), json_rows(named))
-            return
+            return _rows_of(self.run(with_json(statement, columns), json_rows(named)))
+        found: list[Any] = []
         for start in range(0, len(rows), MOST_ROWS):
             chunk = rows[start : start + MOST_ROWS]
-            self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk))
+            found += _rows_of(self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk)))
+        return found
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:
@@ -234,3 +240,7 @@ class Tx:
         the newest one of a source, which takes seconds where that source is rare."""
         if not self.is_sqlite:
             self.connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
+
+
+def _rows_of(result: Any) -> list[Any]:
+    return list(result.all()) if result.returns_rows else []

@@ -37,21 +37,18 @@ def claims_of(tx: Tx, worker_ids: Sequence[int]) -> list[tuple[int, str, int, in
 
 def take_over(tx: Tx, claims: Sequence[tuple[int, str, int, int]], *, now: int) -> int:
     """Makes deliveries of claims that nobody will finish due again. What their sender did is unknown, and recorded so."""
-    taken = 0
-    for identity, token, attempts, _ in claims:
-        changed = tx.run(
-            "UPDATE deliveries SET claim = NULL, claimed_until = NULL, attempts = attempts + 1, status = 'retrying', due_at = ?,"
-            " last_error = ? WHERE id = ? AND claim = ?",
-            now,
-            LOST,
-            identity,
-            token,
-        ).rowcount
-        if changed:
-            row = (identity, attempts + 1, "unknown", 0, now, 0, None, LOST, None, None)
-            tx.insert(tables.attempts, ATTEMPT, [row])
-            taken += 1
-    return taken
+    columns = (("id", "bigint"), ("claim", "text"), ("due_at", "bigint"), ("error", "text"))
+    taken = tx.run_given(_TAKE_OVER, columns, [(identity, token, now, LOST) for identity, token, _, _ in claims])
+    rows = [(identity, number, "unknown", 0, now, 0, None, LOST, None, None) for identity, number in taken]
+    tx.insert(tables.attempts, ATTEMPT, rows)
+    return len(rows)
+
+
+_TAKE_OVER = (
+    "UPDATE deliveries SET claim = NULL, claimed_until = NULL, attempts = deliveries.attempts + 1, status = 'retrying',"
+    " due_at = given.due_at, last_error = given.error FROM given"
+    " WHERE deliveries.id = given.id AND deliveries.claim = given.claim RETURNING deliveries.id, deliveries.attempts"
+)
 
 
 def register_worker(tx: Tx, machine: Machine, pid: int, pid_started: str, now: int) -> int:

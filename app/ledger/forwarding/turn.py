@@ -1,6 +1,6 @@
 """A worker's turn at one destination: what came of its attempts is recorded, and as much as it wants is claimed.
 
-All of it in one transaction and few round trips: clock and state; outcomes and the lock; the claim; the end.
+All of it in one transaction and few round trips: the clock; outcomes, the lock and the state; the claim; the end.
 """
 
 import time
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from app.ledger.forwarding.breaker import STATE, destination_state, state_of
 from app.ledger.forwarding.claims import Claimed, Wish, claim_locked, drop_claims, lock_claims, return_unsent
-from app.ledger.forwarding.judging import judge, settle
+from app.ledger.forwarding.judging import REFUSED, judge, settle
 from app.ledger.forwarding.outcomes import Outcome, write_outcomes
 from app.ledger.transaction import Tx
 
@@ -38,9 +38,11 @@ def take_turn(tx: Tx, turn: Turn) -> tuple[Sequence[Outcome], list[Claimed]]:
     name = turn.destination
     with tx.pipeline():
         tx.plan_by_index()
-        clock, row = tx.later_now(), tx.later(STATE, name)
+        clock = tx.later_now()
     now = clock()
-    outcomes = settle(tx, state_of(row()), by_clock(turn.outcomes, now), now=now, token_print=turn.token_print)
+    outcomes = by_clock(turn.outcomes, now)
+    if any(o.result in REFUSED for o in outcomes):
+        outcomes = settle(tx, destination_state(tx, name), outcomes, now=now, token_print=turn.token_print)
     with tx.pipeline():
         write_outcomes(tx, outcomes, now)
         return_unsent(tx, turn.unsent)
