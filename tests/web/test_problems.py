@@ -72,6 +72,15 @@ def test_refusals_of_a_source_that_worked_are_a_problem_until_it_works_again(hea
     assert kinds_of(health, ledger) == {}
 
 
+def test_a_problem_says_since_when_and_stays_with_that(health, ledger, worker):
+    refuse(ledger, "typeform", "wrong", 40, ago_ms=5_000)
+    refuse(ledger, "typeform", "wrong", 40)
+    with ledger.read() as tx:
+        (problem,) = health.verdict(tx).problems
+        assert 4_000 < tx.now() - problem.since < 60_000
+    assert verdict_of(health, ledger).problems[0].since == problem.since
+
+
 def test_refusals_of_days_ago_are_over(health, ledger, worker):
     refuse(ledger, "typeform", "wrong", 40, ago_ms=30 * HOUR_MS)
     assert kinds_of(health, ledger) == {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.config.bridge_toml import AlertKind, AlertTable
-from app.ledger.alerting.refusals import HOUR_MS
+from app.ledger.alerting.refusals import HOUR_MS, hour_of
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
 from app.ledger.forwarding.claims import due_since
 from app.ledger.reading.overview import MOST, waiting
@@ -135,12 +135,12 @@ class Detector:
         recent = tx.run(
             "SELECT reason, SUM(count) FROM refusals WHERE source = ? AND hour >= ? GROUP BY reason ORDER BY 2 DESC, 1",
             source,
-            _hour(now) - HOUR_MS,
+            hour_of(now) - HOUR_MS,
         ).all()
         count = sum(int(n) for _, n in recent)
         if count < self.rules.refused:
             return []
-        until = _hour(began_at) - HOUR_MS
+        until = hour_of(began_at) - HOUR_MS
         usual = tx.run(
             "SELECT COALESCE(SUM(count), 0) FROM refusals WHERE source = ? AND hour >= ? AND hour < ?",
             source,
@@ -163,10 +163,6 @@ class Detector:
         if usual is None or now - heard[1] < self.rules.silence_factor * usual:
             return []
         return [Condition("silent", source, heard[1], {"usual_seconds": usual // 1000})]
-
-
-def _hour(at: int) -> int:
-    return at // HOUR_MS * HOUR_MS
 
 
 def last_seen(tx: Tx, source: str) -> tuple[int, int] | None:

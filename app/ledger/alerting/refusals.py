@@ -11,6 +11,11 @@ from app.ledger.transaction import Tx
 HOUR_MS = 3_600_000
 
 
+def hour_of(at: int) -> int:
+    """The beginning of the hour that `at` (ms) lies in."""
+    return at // HOUR_MS * HOUR_MS
+
+
 def add_refusals(
     tx: Tx,
     counted: Mapping[tuple[str, str], int],
@@ -21,7 +26,7 @@ def add_refusals(
 
     ages: how long before `now` (ms) the first and the last of them came; just now, unless given.
     """
-    hour = now // HOUR_MS * HOUR_MS
+    hour = hour_of(now)
     rows = []
     for key, count in sorted(counted.items()):
         first, last = (ages or {}).get(key, (0, 0))
@@ -40,12 +45,19 @@ def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[
     found: dict[str, dict[str, int]] = {name: {} for name in names or ()}
     rows = tx.run(
         "SELECT source, reason, SUM(count) FROM refusals WHERE hour >= ? GROUP BY source, reason ORDER BY source, reason",
-        since // HOUR_MS * HOUR_MS,
+        hour_of(since),
     ).all()
     for source, reason, count in rows:
         if names is None or source in found:
             found.setdefault(source, {})[reason] = int(count)
     return found
+
+
+def refused_since(tx: Tx, source: str, hour: int) -> int | None:
+    """When the first request of this source was refused, of those from `hour` (ms, its beginning) on."""
+    statement = "SELECT MIN(COALESCE(first_at, hour)) FROM refusals WHERE source = ? AND hour >= ?"
+    found = tx.run(statement, source, hour).scalar()
+    return None if found is None else int(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
             "SELECT reason, SUM(count), MIN(COALESCE(first_at, hour)) FROM refusals"
             " WHERE source = ? AND hour >= ? AND COALESCE(last_at, hour) > ? GROUP BY reason ORDER BY 2 DESC, 1",
             name,
-            since // HOUR_MS * HOUR_MS,
+            hour_of(since),
             heard,
         ).all()
         if rows:

@@ -11,7 +11,13 @@ from app.config.bridge_toml import AlertTable
 from app.config.destinations import MAIN, SANDBOX
 from app.ledger.alerting.conditions import Condition, Detector, last_seen
 from app.ledger.alerting.incidents import open_incidents
-from app.ledger.alerting.refusals import SourceFacts, Streak, refusal_name, refusal_remedy, streaks
+from app.ledger.alerting.refusals import (
+    SourceFacts,
+    Streak,
+    refusal_name,
+    refusal_remedy,
+    streaks,
+)
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.probe import late, overdue
 from app.ledger.reading import backlog, overview, stats
