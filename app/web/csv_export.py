@@ -12,8 +12,11 @@ from flask import Response, request
 from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.wsgi import wrap_file
 
+from app.ledger.engine import Ledger, look
 from app.ledger.reading import rows as reading_rows
-from app.ledger.reading.filters import Page
+from app.ledger.reading.deliveries import deliveries_that_match
+from app.ledger.reading.events import events_that_match
+from app.ledger.reading.filters import EventFilter, Filter, Page
 from app.web.masking import mask
 
 log = structlog.get_logger(__name__)
@@ -37,6 +40,28 @@ EVENT = (
 )
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def export_deliveries(ledger: Ledger, wanted: Filter, sources: Iterable[str], *, is_masked: bool) -> Response:
+    """All deliveries that match, newest first."""
+    names = list(sources)
+
+    def page_of(before: int | None, limit: int) -> Page:
+        with look(ledger) as tx:
+            return deliveries_that_match(tx, wanted, names, before=before, limit=limit)
+
+    return table("deliveries", DELIVERY, every_row(page_of), is_masked=is_masked)
+
+
+def export_events(ledger: Ledger, wanted: EventFilter, sources: Iterable[str], *, is_masked: bool) -> Response:
+    """All events that match, newest first."""
+    names = list(sources)
+
+    def page_of(before: int | None, limit: int) -> Page:
+        with look(ledger) as tx:
+            return events_that_match(tx, wanted, names, before=before, limit=limit)
+
+    return table("events", EVENT, every_row(page_of), is_masked=is_masked)
 
 
 def every_row(page_of: Callable[[int | None, int], Page]) -> Iterator[dict[str, Any]]:

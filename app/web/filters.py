@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from flask import Blueprint, Response, request, session
-from markupsafe import Markup, escape
 
 from app.errors import BridgeError
 from app.money import Money, amount_text
@@ -24,7 +23,7 @@ DEEPEST_MESSAGE = 4
 def install(blueprint: Blueprint) -> None:
     """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
     delivery), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room),
-    iso (of ms), with_code (text whose `backticks` mark code)."""
+    iso (of ms)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
@@ -34,7 +33,6 @@ def install(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(said, "said")
     blueprint.add_app_template_filter(brief, "brief")
     blueprint.add_app_template_filter(iso, "iso")
-    blueprint.add_app_template_filter(with_code, "with_code")
 
 
 def finish(response: Response) -> Response:
@@ -66,12 +64,6 @@ def money(minor: int, currency: str) -> str:
 def amount(delivery: dict[str, Any]) -> str:
     """The money of a delivery's conversion."""
     return amount_text(delivery["amount"], delivery["currency"])
-
-
-def with_code(text: str) -> Markup:
-    """The text with what stands between backticks as code."""
-    parts = [escape(part) for part in text.split("`")]
-    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def span(seconds: float | None) -> str:

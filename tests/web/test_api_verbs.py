@@ -204,7 +204,7 @@ def test_a_dead_one_is_sent_as_edited(api, six, ledger):
 
 
 def test_discarding_and_taking_back_all_that_match(api, six, ledger, monkeypatch):
-    monkeypatch.setattr("app.ledger.actions.replay.BULK", 1)
+    monkeypatch.setattr("app.ledger.actions.bulk.BULK", 1)
     done = api("discard", "POST", json={"status": "dead", "source": "stripe"})
     assert done.status_code == 200
     assert (done.json["discarded"], done.json["left_alone"], done.json["next"]) == (2, 0, None)
@@ -217,7 +217,7 @@ def test_discarding_and_taking_back_all_that_match(api, six, ledger, monkeypatch
 
 
 def test_bulk_work_that_takes_too_long_says_where_to_go_on(api, six, ledger, monkeypatch):
-    monkeypatch.setattr("app.ledger.actions.replay.BULK", 1)
+    monkeypatch.setattr("app.ledger.actions.bulk.BULK", 1)
     monkeypatch.setattr(bulk, "PATIENCE_SECONDS", 0)
     marks, following, count_done = set(), None, 0
     mark: dict[str, str] = {}

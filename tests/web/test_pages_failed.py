@@ -180,7 +180,7 @@ def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(browser, post,
 
 
 def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, ledger, monkeypatch):
-    monkeypatch.setattr("app.ledger.actions.replay.BULK", 10)
+    monkeypatch.setattr("app.ledger.actions.bulk.BULK", 10)
     failed = fail(ledger, post, range(1, 26))
     fail(ledger, post, (99,), status=400, error="other")
     asked = browser.submit("/failed/confirm", verb="replay", all="1", code="422")

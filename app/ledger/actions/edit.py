@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from app.destinations.formats.base import Format
@@ -9,6 +10,7 @@ from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.actions.replay import BLANK_PAYLOAD, ActionResult
 from app.ledger.audit import note
+from app.ledger.engine import Ledger, look
 from app.ledger.transaction import Tx
 
 LONGEST_PAYLOAD = 256 * 1024
@@ -86,3 +88,21 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionRe
     fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     note(tx, actor, "edit", f"delivery {identity}", f"edit {number}: {', '.join(fields)}"[:500])
     return ActionResult(identity, True, f"it goes out as edited, under the Idempotency-Key of edit {number}")
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What became of an edit. problem: what is wrong with the payload that was given; then nothing was changed."""
+
+    result: ActionResult
+    problem: str | None = None
+
+
+def submit_edit(ledger: Ledger, delivery: dict[str, Any], text: str, wire: Format | None, *, actor: str) -> Edited:
+    """Checks `text` and sends the delivery (as reading.deliveries.delivery) with it, if it may be edited. wire: as problem_of."""
+    with look(ledger) as tx:
+        reason = why_not_editable(tx, delivery)
+    problem = None if reason else problem_of(wire, delivery, text)
+    if problem:
+        return Edited(ActionResult(delivery["id"], False, problem), problem)
+    return Edited(ledger.transact(lambda tx: edit(tx, delivery, text, actor=actor)))

@@ -19,8 +19,6 @@ _NOTE = ("at", "actor", "action", "subject", "detail")
 
 
 BATCH = 200
-BULK = 500
-"""Deliveries that one request of bulk work takes at a time."""
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
 """What `new_mark` returns: it names a bulk discard, so that the whole of it can be taken back."""
 REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")

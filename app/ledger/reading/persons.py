@@ -79,6 +79,18 @@ def found(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool) -
     return sorted(set(rows.scalars()), reverse=True)
 
 
+def search(
+    tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, before: int | None = None, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """One page of the persons that a text names or leads to (all of them where it is empty), newest first; and whether the text
+    names exactly one."""
+    ids = named(tx, text) if text else None
+    is_exact = ids is not None and len(ids) == 1
+    if text and not ids:
+        ids = found(tx, text, sources, whole_addresses=whole_addresses)
+    return persons(tx, ids=ids, before=before, limit=limit), is_exact
+
+
 def why_this_id(person: dict[str, Any]) -> str:
     """In one sentence, which customer id is sent for a person that `person` returned, and why."""
     sent = person["customer_id"]

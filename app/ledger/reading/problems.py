@@ -12,10 +12,13 @@ from app.config.destinations import MAIN, SANDBOX
 from app.ledger.alerting.conditions import Condition, Detector, last_seen
 from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import (
+    HOUR_MS,
     SourceFacts,
     Streak,
+    hour_of,
     refusal_name,
     refusal_remedy,
+    refused_since,
     streaks,
 )
 from app.ledger.forwarding.breaker import destination_state
@@ -108,7 +111,8 @@ class Health:
     def _of_trouble(self, tx: Tx, condition: Condition, began: int | None) -> Problem:
         name, detail = condition.subject, condition.detail
         if condition.kind == "refused":
-            return self._refused(Streak(name, detail["count"], detail["reasons"], began or condition.began_at), "bad")
+            since = began or refused_since(tx, name, hour_of(condition.began_at) - HOUR_MS) or condition.began_at
+            return self._refused(Streak(name, detail["count"], detail["reasons"], since), "bad")
         if condition.kind == "silent":
             source = self._sources[name]
             usual = lasting(detail["usual_seconds"])

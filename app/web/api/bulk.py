@@ -3,15 +3,14 @@
 An answer comes after some seconds at most. Where that was not enough, `next` says where to go on: send the same body with it.
 """
 
-import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 from werkzeug.exceptions import UnprocessableEntity
 
-from app.ledger.actions import replay
-from app.ledger.reading import deliveries, filters
-from app.ledger.transaction import Tx
+from app.ledger.actions import bulk, replay
+from app.ledger.actions.bulk import Job
+from app.ledger.reading import filters
 from app.web.api.answers import ACTOR
 from app.web.params import FILTER, filter_of, json_object, only, whole_in
 from app.web.services import Parts
@@ -20,25 +19,25 @@ PATIENCE_SECONDS = 10.0
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
+    def run(job: Job) -> Job:
+        job = bulk.run(parts.ledger, job, parts.sources, actor=ACTOR, seconds=PATIENCE_SECONDS)
+        if job.verb != "discard":
+            parts.nudge()
+        return job
 
     @blueprint.post("/replay")
     def replay_filter() -> Response:
         only()
         wanted, after, _ = asked(replay.REPLAYABLE)
-        done, left, after = run(parts, wanted, "replay", after, mark="")
-        parts.nudge()
-        return jsonify(replayed=done, left_alone=left, next=after)
+        job = run(Job("replay", wanted, after=after))
+        return jsonify(replayed=job.done, left_alone=job.skipped, next=job.after)
 
     @blueprint.post("/discard")
     def discard_filter() -> Response:
         only()
         wanted, after, mark = asked(replay.DISCARDABLE)
-        if mark is None:
-            with ledger.read() as tx:
-                mark = replay.new_mark(tx)
-        done, left, after = run(parts, wanted, "discard", after, mark=mark)
-        return jsonify(discarded=done, left_alone=left, next=after, mark=mark)
+        job = run(Job("discard", wanted, mark=mark or "", after=after))
+        return jsonify(discarded=job.done, left_alone=job.skipped, next=job.after, mark=job.mark)
 
     @blueprint.post("/undo")
     def undo_filter() -> Response:
@@ -47,19 +46,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         mark, after = mark_in(given), next_in(given)
         if mark is None:
             raise UnprocessableEntity("send the mark that POST discard answered")
-        done, left, until = 0, 0, time.monotonic() + PATIENCE_SECONDS
-        while True:
-
-            def batch(tx: Tx, after: int = after or 0) -> tuple[list[bool], int | None]:
-                lines = replay.marked(tx, mark, after=after, limit=replay.BULK)
-                result = [replay.undo_discard(tx, one, actor=ACTOR).done for _, one in lines]
-                return result, lines[-1][0] if len(lines) == replay.BULK else None
-
-            result, after = ledger.transact(batch)
-            done, left = done + sum(result), left + len(result) - sum(result)
-            if after is None or time.monotonic() > until:
-                parts.nudge()
-                return jsonify(undone=done, left_alone=left, next=after)
+        job = run(Job("undo", mark=mark, after=after))
+        return jsonify(undone=job.done, left_alone=job.skipped, next=job.after)
 
 
 def asked(statuses: tuple[str, ...]) -> tuple[filters.Filter, int | None, str | None]:
@@ -68,28 +56,6 @@ def asked(statuses: tuple[str, ...]) -> tuple[filters.Filter, int | None, str | 
     if given.get("status") not in statuses:
         raise UnprocessableEntity(f'status must be one of {", ".join(statuses)}, such as {{"status": "dead"}}')
     return filter_of(given, statuses), next_in(given), mark_in(given)
-
-
-def run(
-    parts: Parts, wanted: filters.Filter, verb: replay.Verb, after: int | None, *, mark: str
-) -> tuple[int, int, int | None]:
-    """(done, skipped, where to go on): batch after batch, newest first, each a transaction, for as long as a request may take.
-
-    What the first batch finds is below its own newest delivery, so nothing is taken twice.
-    """
-    ledger, done, left, until = parts.ledger, 0, 0, time.monotonic() + PATIENCE_SECONDS
-    while True:
-
-        def batch(tx: Tx, before: int | None = after) -> tuple[int, int, int | None]:
-            tx.plan_by_value()
-            ids, following = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
-            count = len(replay.apply_to(tx, ids, verb, actor=ACTOR, mark=mark))
-            return count, len(ids) - count, following
-
-        count, alone, after = ledger.transact(batch)
-        done, left = done + count, left + alone
-        if after is None or time.monotonic() > until:
-            return done, left, after
 
 
 def next_in(given: dict[str, Any]) -> int | None:

@@ -5,14 +5,13 @@ import json
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnprocessableEntity
 
-from app.ledger.actions.edit import edit, problem_of, why_not_editable
+from app.ledger.actions.edit import submit_edit
 from app.ledger.actions.replay import discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
-from app.ledger.reading import filters
 from app.ledger.reading.deliveries import deliveries_that_match
 from app.web.api.answers import ACTOR, answer
-from app.web.csv_export import DELIVERY, every_row, table
+from app.web.csv_export import export_deliveries
 from app.web.params import FILTER, filter_of, json_object, number, one_of, only, page_size
 from app.web.services import Parts
 
@@ -20,22 +19,18 @@ from app.web.services import Parts
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
 
-    def page_of(wanted: filters.Filter, before: int | None, limit: int) -> filters.Page:
-        with look(ledger) as tx:
-            return deliveries_that_match(tx, wanted, parts.sources, before=before, limit=limit)
-
     @blueprint.get("/deliveries")
     def deliveries() -> Response:
         only(*FILTER, "before", "limit")
-        page = page_of(filter_of(request.args), number("before"), page_size())
+        wanted, before, limit = filter_of(request.args), number("before"), page_size()
+        with look(ledger) as tx:
+            page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=limit)
         return jsonify(deliveries=page.rows, next_before=page.next_before)
 
     @blueprint.get("/deliveries.csv")
     def deliveries_csv() -> Response:
         only(*FILTER)
-        wanted = filter_of(request.args)
-        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
-        return table("deliveries", DELIVERY, rows, is_masked=False)
+        return export_deliveries(ledger, filter_of(request.args), parts.sources, is_masked=False)
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     def delivery(delivery_id: int) -> Response:
@@ -72,10 +67,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         text = json.dumps(given)
         with look(ledger) as tx:
             found = reading_deliveries.delivery(tx, delivery_id)
-            reason = why_not_editable(tx, found)
-        problem = None if reason else problem_of(parts.format(found["destination"]), found, text)
-        if problem:
-            raise UnprocessableEntity(problem)
-        result = ledger.transact(lambda tx: edit(tx, found, text, actor=ACTOR))
+        edited = submit_edit(ledger, found, text, parts.format(found["destination"]), actor=ACTOR)
+        if edited.problem:
+            raise UnprocessableEntity(edited.problem)
         parts.nudge()
-        return answer(result)
+        return answer(edited.result)

@@ -7,9 +7,8 @@ from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading.events import events_that_match
-from app.ledger.reading.filters import EventFilter, Page
 from app.web.api.answers import ACTOR
-from app.web.csv_export import EVENT, every_row, table
+from app.web.csv_export import export_events
 from app.web.params import EVENTS_FILTER, events_asked, number, only, page_size
 from app.web.services import Parts
 
@@ -17,22 +16,18 @@ from app.web.services import Parts
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
 
-    def page_of(wanted: EventFilter, before: int | None, limit: int) -> Page:
-        with look(ledger) as tx:
-            return events_that_match(tx, wanted, parts.sources, before=before, limit=limit)
-
     @blueprint.get("/events")
     def events() -> Response:
         only(*EVENTS_FILTER, "before", "limit")
-        page = page_of(events_asked(request.args), number("before"), page_size())
+        wanted, before, limit = events_asked(request.args), number("before"), page_size()
+        with look(ledger) as tx:
+            page = events_that_match(tx, wanted, parts.sources, before=before, limit=limit)
         return jsonify(events=page.rows, next_before=page.next_before)
 
     @blueprint.get("/events.csv")
     def events_csv() -> Response:
         only(*EVENTS_FILTER)
-        wanted = events_asked(request.args)
-        rows = every_row(lambda before, limit: page_of(wanted, before, limit))
-        return table("events", EVENT, rows, is_masked=False)
+        return export_events(ledger, events_asked(request.args), parts.sources, is_masked=False)
 
     @blueprint.get("/events/<path:event_id>")
     def event(event_id: str) -> Response:

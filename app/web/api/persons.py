@@ -22,10 +22,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         only("q", "before", "limit")
         text, before, limit = text_in(request.args, "q"), number("before"), page_size()
         with look(ledger) as tx:
-            ids = reading_persons.named(tx, text) if text else None
-            if text and not ids:
-                ids = reading_persons.found(tx, text, parts.sources, whole_addresses=False)
-            page = reading_persons.persons(tx, ids=ids, before=before, limit=limit)
+            page, _ = reading_persons.search(
+                tx, text or "", parts.sources, whole_addresses=False, before=before, limit=limit
+            )
         return jsonify(persons=page, next_before=page[-1]["id"] if len(page) == limit else None)
 
     @blueprint.get("/persons/<int:person_id>")

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.destinations.target import Destination
-from app.ledger.actions.edit import edit, problem_of
+from app.ledger.actions.edit import submit_edit
 from app.ledger.actions.replay import ActionResult, discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading.deliveries import deliveries_that_match, story
@@ -89,12 +89,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         text = request.form.get("payload", "")
         with look(ledger) as tx:
             found = story(tx, delivery_id)
-        problem = problem_of(parts.format(found["destination"]), found, text)
-        if problem and not found["not_editable"]:
-            return render_template("edit.html", delivery=found, text=text, problem=problem), 422
-        result = ledger.transact(lambda tx: edit(tx, found, text, actor=actor()))
+        edited = submit_edit(ledger, found, text, parts.format(found["destination"]), actor=actor())
+        if edited.problem:
+            return render_template("edit.html", delivery=found, text=text, problem=edited.problem), 422
         parts.nudge()
-        return back(result)
+        return back(edited.result)
 
 
 def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:

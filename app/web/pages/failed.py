@@ -11,10 +11,10 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from app.ledger.actions import replay
+from app.ledger.actions import bulk, replay
+from app.ledger.actions.bulk import Job
 from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
-from app.ledger.transaction import Tx
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
@@ -98,7 +98,7 @@ def job_of(form: Any) -> dict[str, Any]:
     return {
         "verb": verb,
         "mark": mark,
-        "ids": [] if is_all else [int(one) for one in ids][: replay.BULK],
+        "ids": [] if is_all else [int(one) for one in ids][: bulk.BULK],
         "all": is_all,
         "fields": given(form),
         "after": int(after) if after else None,
@@ -106,26 +106,9 @@ def job_of(form: Any) -> dict[str, Any]:
     }
 
 
-def run_batch(parts: Parts, job: dict[str, Any]) -> dict[str, Any]:
-    """The next batch of a job; the job as it stands then, with `after` None once all is done."""
-    ledger = parts.ledger
-
-    def work(tx: Tx) -> dict[str, Any]:
-        mark = job["mark"] or (replay.new_mark(tx) if job["verb"] == "discard" else "")
-        if job["verb"] == "undo":
-            lines = replay.marked(tx, mark, after=job["after"] or 0, limit=replay.BULK)
-            result = [replay.undo_discard(tx, one, actor=actor()).done for _, one in lines]
-            done, chosen = sum(result), len(result)
-            after = lines[-1][0] if len(lines) == replay.BULK else None
-        else:
-            ids, after = job["ids"], None
-            if job["all"]:
-                tx.plan_by_value()
-                wanted, before = filter_of(job["fields"]), job["after"]
-                ids, after = deliveries.ids(tx, wanted, parts.sources, before=before, limit=replay.BULK)
-            chosen = len(ids)
-            done = len(replay.apply_to(tx, ids, job["verb"], actor=actor(), mark=mark))
-        left = job["left"] + chosen - done
-        return {**job, "mark": mark, "after": after, "done": job["done"] + done, "left": left}
-
-    return ledger.transact(work)
+def run_batch(parts: Parts, form: dict[str, Any]) -> dict[str, Any]:
+    """The next batch of what a form asks for; the form as it stands then, with `after` None once all is done."""
+    wanted = filter_of(form["fields"]) if form["all"] and form["verb"] != "undo" else None
+    job = Job(form["verb"], wanted, form["ids"], form["mark"], form["after"], form["done"], form["left"])
+    job = parts.ledger.transact(lambda tx: bulk.step(tx, job, parts.sources, actor=actor()))
+    return {**form, "mark": job.mark, "after": job.after, "done": job.done, "left": job.skipped}

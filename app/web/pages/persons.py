@@ -28,11 +28,9 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
     def persons() -> Any:
         wanted, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], number("before")
         with look(ledger) as tx:
-            ids = reading_persons.named(tx, wanted) if wanted else None
-            is_exact = ids is not None and len(ids) == 1
-            if wanted and not ids:
-                ids = reading_persons.found(tx, wanted, sources, whole_addresses=not is_operator())
-            page = reading_persons.persons(tx, ids=ids, before=before, limit=ROWS)
+            page, is_exact = reading_persons.search(
+                tx, wanted, sources, whole_addresses=not is_operator(), before=before, limit=ROWS
+            )
             text = "" if page else wanted
             events = events_called(tx, text, sources, whole_addresses=not is_operator(), limit=EVENTS_SHOWN)
         if is_exact and len(page) == 1 and before is None:

@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Blueprint, render_template, request, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from app.config.settings import Settings, variable_of
+from app.config.settings import Settings
 from app.errors import BridgeError, LedgerUnavailable
 from app.intake.marked_test import mark_of
-from app.ledger.alerting.refusals import refusals
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
 from app.ledger.reading.events import newest_bodies
-from app.ledger.reading.overview import COUNTED, LATELY_DAYS, activity
+from app.ledger.reading.overview import COUNTED, LATELY_DAYS
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
 from app.sources.base import Source
@@ -26,8 +24,7 @@ from app.stripe_api.client import make_hasty_api
 from app.stripe_api.event_types import wanted_events
 from app.web.auth import login_required
 from app.web.services import Parts, actor, redirect_with
-
-DAY_MS = 86_400_000
+from app.web.source_rows import source_rows
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -90,9 +87,7 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
     def page(asked: str | None = None) -> str:
         """asked: the source whose URL is shown with its token."""
         with look(ledger) as tx:
-            known = activity(tx, sources)
-            since = tx.now() - LATELY_DAYS * DAY_MS
-            refused = refusals(tx, sources, since)
+            rows = source_rows(tx, settings, sources, asked)
             notices = [
                 (source.title, notice)
                 for source in sources.values()
@@ -102,14 +97,7 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
             ]
             came = arrived(tx, wanted_events(settings.rules)) if settings.opens("stripe") else Arrived()
         notices += [("Stripe", f"{why_missing(event, shown_by)}.") for event, shown_by in came.missing]
-        rows = [
-            _row(settings, source, shows_token=source.name == asked)
-            | known[source.name]
-            | {"refused": refused[source.name]}
-            for source in sources.values()
-        ]
-        rows.sort(key=lambda row: not row["is_configured"])
-        counted = sum(sum(one["outcomes"].values()) for one in known.values())
+        counted = sum(sum(row["outcomes"].values()) for row in rows)
         over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
         return render_template(
             "sources.html",
@@ -137,22 +125,3 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         return page(name)  # and no redirect: the token must not get into the session, whose cookie anybody can read
 
     return blueprint
-
-
-def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
-    name, variable = source.name, variable_of(source.name)
-    tokens, is_signed, has_secret = settings.path_tokens_of(name), source.signed, bool(settings.secrets_of(name))
-    url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
-    has_token = bool(tokens) or not is_signed
-    return {
-        "name": name,
-        "title": source.title,
-        "is_verified": is_signed and (has_secret or not tokens),
-        "has_token": has_token,
-        "is_configured": bool(tokens) or (is_signed and has_secret),
-        "has_example": has_example(name),
-        "may_ask": bool(tokens) and not shows_token,
-        "is_shown": shows_token,
-        "urls": [f"{url}/{token}" for token in tokens] if shows_token else [f"{url}/…" if has_token else url],
-        "variable": f"{variable}_WEBHOOK_SECRET" if is_signed else f"{variable}_PATH_TOKEN",
-    }

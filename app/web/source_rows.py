@@ -1,0 +1,49 @@
+"""What page and API say of each source: whether it is configured, its URL, what it sent lately and what was refused. Never a
+secret's value, and a URL's token only where it is asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.config.settings import Settings, variable_of
+from app.ledger.alerting.refusals import refusals
+from app.ledger.reading.overview import LATELY_DAYS, activity
+from app.ledger.transaction import Tx
+from app.sources.base import Source
+from app.sources.catalog import has_example
+
+DAY_MS = 86_400_000
+
+
+def source_rows(
+    tx: Tx, settings: Settings, sources: Mapping[str, Source], shows_token_of: str | None = None
+) -> list[dict[str, Any]]:
+    """One row for each source, those that are configured first."""
+    known = activity(tx, sources)
+    refused = refusals(tx, sources, tx.now() - LATELY_DAYS * DAY_MS)
+    rows = [
+        _row(settings, source, shows_token=name == shows_token_of) | known[name] | {"refused": refused[name]}
+        for name, source in sources.items()
+    ]
+    return sorted(rows, key=lambda row: not row["is_configured"])
+
+
+def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
+    name, variable = source.name, variable_of(source.name)
+    tokens, is_signed, has_secret = settings.path_tokens_of(name), source.signed, bool(settings.secrets_of(name))
+    url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
+    has_token = bool(tokens) or not is_signed
+    plain = f"{url}/…" if has_token else url
+    return {
+        "name": name,
+        "title": source.title,
+        "is_signed": is_signed,
+        "is_verified": is_signed and (has_secret or not tokens),
+        "has_token": has_token,
+        "is_configured": bool(tokens) or (is_signed and has_secret),
+        "has_example": has_example(name),
+        "may_ask": bool(tokens) and not shows_token,
+        "is_shown": shows_token,
+        "url": plain,
+        "urls": [f"{url}/{token}" for token in tokens] if shows_token else [plain],
+        "variable": f"{variable}_WEBHOOK_SECRET" if is_signed else f"{variable}_PATH_TOKEN",
+    }
