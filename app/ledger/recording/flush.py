@@ -145,7 +145,7 @@ def _merge(tx: Tx, loser: int, winner: int) -> None:
         loser,
     )
     tx.run("DELETE FROM identifiers WHERE person_id = ?", loser)
-    # Whatever was known of them is the winner's now, and must not outlive it.
+    # It belongs to the winner now, and must not be kept twice.
     nothing = ", ".join(f"{name} = NULL" for name in tables.PERSON_FACTS)
     tx.run(f"UPDATE persons SET merged_into = ?, {nothing} WHERE id = ?", winner, loser)
 
