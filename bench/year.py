@@ -152,7 +152,7 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
             ELSE 'unknown' END, 0, at + 20, 30 + i % 50, {code}, {error}, '{{"server":"x"}}',
             '{{"error":"this is what it answers"}}' FROM {base} WHERE status <> 'pending'""",
         f"""INSERT INTO marks (reference, key, kind, status, minor, currency, at) SELECT 're_' || x,
-            kind || ':' || source || ':pi_' || x, 'refund', 'refunded', 4900, 'USD', at FROM {base} WHERE i % 20 = 7""",
+            kind || ':' || source || ':pi_' || x, 'refund', 'refunded', 4900, 'USD', at FROM {base} WHERE i % 4 = 3""",
         f"""INSERT INTO conflicts (at, event_id, person_id, conversion_id, reason) SELECT at, event_id, person_id, conversion_id,
             'another customer id came' FROM {base} WHERE i % 1000 = 3""",
         f"""INSERT INTO audit (at, actor, action, subject, detail) SELECT at, 'grace', 'replay', 'delivery ' || delivery_id,
