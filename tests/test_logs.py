@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import PYTHON, wait_for
+from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
 
 FAILURES = """
 import logging, sys, threading, warnings, asyncio
@@ -84,10 +84,12 @@ def test_a_web_that_cannot_start_writes_json_alone(make_settings, ledger_url, tm
     make_settings(DATABASE_URL=ledger_url, SANDBOX="1", REDIS_URL="unix:///nowhere.sock")
     environment = {**os.environ, "SECRET_KEY": "short"}
     command = [sys.executable, "-P", "-m", "app.web.server.serve", "127.0.0.1", "0", "1", "json"]
-    with (tmp_path / "log").open("wb") as output:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        wait_for(lambda: process.poll() is not None)
-    lines = (tmp_path / "log").read_text().splitlines()
-    entries = [json.loads(line) for line in lines]
+    wait_for(lambda: log.read_text().count("\n") >= 2)  # it says why, and the server tries again
+    process.terminate()
+    process.wait(PATIENCE_SECONDS)
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert "SECRET_KEY" in entries[0]["error"]
     assert {entry["level"] for entry in entries} == {"error"}

@@ -47,7 +47,7 @@ def test_bridge_up_in_a_folder_with_an_app_and_workers_of_somebody_else_runs_our
 def test_a_process_whose_parent_was_killed_before_it_looked_ends_at_once(module):
     gone_parent = subprocess.Popen(["true"])
     gone_parent.wait()
-    arguments = ["127.0.0.1", "9", "1"] if module == "app.web.server.serve" else []
+    arguments = ["127.0.0.1", "9", "1", "json"] if module == "app.web.server.serve" else []
     environment = isolated(os.environ, parent=gone_parent.pid)
     done = subprocess.run(command(module, *arguments), env=environment, timeout=100, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
