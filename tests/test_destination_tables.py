@@ -12,7 +12,7 @@ from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.record import record
 from app.model import Inbound
 from app.sources.stripe.source import SOURCE as STRIPE
-from app.sources.typeform import SOURCE as TYPEFORM
+from app.sources.typeform.source import SOURCE as TYPEFORM
 from tests.support.makers import checkout, stripe_headers
 
 CRM = """
