@@ -10,9 +10,11 @@ LOCK = $(UV) pip compile pyproject.toml --group build --universal --python-versi
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
+APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
+APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test lint lock format browser screenshots nightly faults bench clean help
+.PHONY: run test lint lock format browser pgbouncer screenshots nightly faults bench clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -56,7 +58,7 @@ run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
 # The faults first and alone, for their table and their clocks; then all else, a file at a time on either of two processes.
-test: lint browser
+test: lint browser pgbouncer
 	$(BIN)/python -m pytest tests/faults
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
 
@@ -64,9 +66,17 @@ browser:
 	@($(CHROMIUM_IS_THERE)) >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing Debian's chromium for the browser tests"; \
-	  (apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $(CHROMIUM_PACKAGES)) >/dev/null \
+	  $(APT_INSTALL) $(CHROMIUM_PACKAGES) >/dev/null \
 	    || echo "*** CHROMIUM COULD NOT BE INSTALLED ***"; \
 	else echo "*** THERE IS NO CHROMIUM: apt-get install chromium, or set CHROMIUM ***"; fi
+
+# Debian's PgBouncer, for the tests behind a pooler: installed where we may, else they are skipped, and say so.
+pgbouncer:
+	@test -x /usr/sbin/pgbouncer || command -v pgbouncer >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian's pgbouncer for the tests behind a pooler"; \
+	  $(APT_INSTALL) pgbouncer >/dev/null || echo "*** PGBOUNCER COULD NOT BE INSTALLED ***"; \
+	else echo "*** THERE IS NO PGBOUNCER: apt-get install pgbouncer ***"; fi
 
 screenshots: $(TEST_STAMP) browser
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
@@ -86,7 +96,7 @@ format: $(TEST_STAMP)
 bench: $(TEST_STAMP)
 	$(BIN)/python -m bench
 
-faults: $(TEST_STAMP)
+faults: $(TEST_STAMP) pgbouncer
 	BRIDGE_FAULTS=long $(BIN)/python -m pytest tests/faults -s
 
 nightly: $(TEST_STAMP)

@@ -25,7 +25,8 @@ TURN_SECONDS = 0.01
 LINGER_SECONDS = 0.5
 REST_SECONDS = 0.1
 LONGEST_JOB_SECONDS = 600.0
-CLAIM_MARGIN_SECONDS = 20.0
+CLAIM_MARGIN_SECONDS = 35.0
+"""Beyond what a ledger that falls silent costs before an outcome is recorded (DEADLINE_SECONDS and a new connection)."""
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
-from app.ledger.postgres import Server
+from app.ledger.postgres import Server, limit
 from app.ledger.sqlite import begin_immediate, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
@@ -55,6 +55,8 @@ class Ledger:
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 begin_immediate(connection)
+            elif self.is_pooled:
+                limit(connection)
             yield self._tx(connection)
 
     @contextmanager
@@ -63,6 +65,8 @@ class Ledger:
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
+            elif self.is_pooled:
+                limit(connection)
             yield self._tx(connection)
 
     @contextmanager

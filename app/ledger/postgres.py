@@ -6,23 +6,31 @@ included. `pgbouncer` is a parameter of our own, as in Prisma.
 
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.errors import ConfigurationError
 
-SESSION = "-c statement_timeout=20000 -c lock_timeout=10000"
+LIMITS = {"statement_timeout": 20_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 20_000}
+"""In milliseconds. The last one is for a client that the server does not hear of any more: it would hold its locks for hours."""
+KEEPALIVES = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+SESSION = " ".join(f"-c {name}={value}" for name, value in (LIMITS | KEEPALIVES).items())
 """What each session begins with; options in DATABASE_URL come after these, and win."""
+LIMIT_TRANSACTION = "SELECT pg_backend_pid(), " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items()
+)
+"""Behind a pooler, which passes no options on, each transaction begins with this."""
 DEADLINE_SECONDS = 23.0
-"""For one answer. It lies beyond the server's own statement_timeout, so it is only reached where nobody answers at all, or behind a
-pooler, which takes no statement_timeout."""
+"""For one answer. It lies beyond the server's own statement_timeout, so it is only reached where nobody answers at all."""
 FIRST_ANSWER_SECONDS = 5.0
 PING_SECONDS = 3.0
 PING_AFTER_SECONDS = 5.0
@@ -45,6 +53,7 @@ HINTS = {
     "connection_limit": "leave it out",
     "pool_size": "leave it out",
 }
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = current_user AND state <> 'idle'"
 _UNREADABLE = "DATABASE_URL cannot be read: is a character in its password not encoded?"
 _NOT_PASSED_ON = (
     "DATABASE_URL has options, and the pooler in front of PostgreSQL (PgBouncer or another) does not pass them on:"
@@ -56,7 +65,9 @@ class Session(psycopg.Connection[Any]):
     """A connection on which no answer is waited for longer than `deadline_seconds` (None: as long as it takes)."""
 
     deadline_seconds: float | None = DEADLINE_SECONDS
-    is_pooled = False
+    server_pid = 0
+    """Of the process that serves it; behind a pooler, of the one that serves this transaction."""
+    terminate: Callable[[int], None] = staticmethod(lambda _pid: None)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         limit = self.deadline_seconds if timeout is None else timeout
@@ -66,9 +77,8 @@ class Session(psycopg.Connection[Any]):
         except psycopg.OperationalError:
             if timeout is not None or limit is None or time.monotonic() - began < limit or self.closed:
                 raise
-            if self.is_pooled:  # the server may be at work all the same, since it knows no statement_timeout
-                with suppress(psycopg.Error):
-                    self.cancel_safe(timeout=PING_SECONDS)
+            # The server's end is open, perhaps in the middle of a pipeline, and holds its locks: no limit of its own ends that.
+            Thread(target=self.terminate, args=(self.server_pid,), name="terminate", daemon=True).start()
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer from PostgreSQL within {limit:g} s") from None
 
@@ -127,24 +137,40 @@ class Server:
             self.is_pooled = True  # the pid at the start of the session was the pooler's own invention
         if self.is_pooled:
             session.prepare_threshold = None
-            session.is_pooled = True
+        session.server_pid, session.terminate = pid, self._terminate
         wanted = _search_path(self._options)
         if wanted is not None and _plain(search_path) != _plain(wanted):
             session.close()
             raise ConfigurationError(_NOT_PASSED_ON)
         return session
 
+    def _terminate(self, pid: int) -> None:
+        """Ends the server's process of a session that is lost."""
+        with suppress(psycopg.Error, ConfigurationError):
+            session = self.connect()
+            session.deadline_seconds = FIRST_ANSWER_SECONDS
+            with session:
+                session.execute(_TERMINATE, (pid,), prepare=False)
+
     def _open(self) -> Session:
         while True:
-            options = self._options if self.is_pooled else f"{SESSION} {self._options}".strip()
+            was_pooled = self.is_pooled  # another thread may find out meanwhile
+            options = self._options if was_pooled else f"{SESSION} {self._options}".strip()
             try:
                 return Session.connect(**self._parameters, options=options)
             except psycopg.OperationalError as error:
                 if "unsupported startup parameter" not in str(error) or "options" not in str(error):
                     raise
-                if self.is_pooled:
+                if was_pooled:
                     raise ConfigurationError(_NOT_PASSED_ON) from None
                 self.is_pooled = True
+
+
+def limit(connection: Connection) -> None:
+    """Begins a transaction behind a pooler: its limits, and who serves it."""
+    session = connection.connection.driver_connection
+    assert isinstance(session, Session)
+    session.server_pid = connection.exec_driver_sql(LIMIT_TRANSACTION).scalar_one()
 
 
 def _read(url: str) -> tuple[dict[str, Any], dict[str, bool]]:

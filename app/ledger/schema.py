@@ -147,7 +147,8 @@ def _step(ledger: Ledger, config: "object", revision: str) -> None:
             return
         if not ledger.is_sqlite:
             tx.set_deadline(None)
-            tx.connection.execute(text("SET LOCAL statement_timeout = 0"))
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                tx.connection.execute(text(f"SET LOCAL {name} = 0"))
             tx.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
         config.attributes["connection"] = tx.connection  # type: ignore[attr-defined]
         command.upgrade(config, revision)  # type: ignore[arg-type]

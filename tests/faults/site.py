@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import make_url
 
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
@@ -22,7 +25,9 @@ from app.queue import connect
 from app.stack.listening import is_answering
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.clocks import Clock, PostgresClock, ProcessClock
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
 from tests.support.scripted import ScriptedDestination
 from tests.support.stack_parts import NAMESPACE, Stack, end_in_order
 
@@ -33,7 +38,11 @@ FULL_BYTES = 4096
 
 
 class Site:
-    """Web, workers, Valkey, ledger and destination. What dies is started again, as a supervisor would, by `keep`."""
+    """Web, workers, Valkey, ledger and destination. What dies is started again, as a supervisor would, by `keep`.
+
+    database: sqlite, postgresql, or pgbouncer (PostgreSQL behind it in transaction mode). Web and workers reach PostgreSQL and
+    Valkey through proxies, which can fall silent.
+    """
 
     def __init__(self, database: str, *, workers: int = 2, seed: int = 1) -> None:
         self.database = database
@@ -42,9 +51,17 @@ class Site:
         self.valkey = Valkey(Path(tempfile.mkdtemp(prefix="bridge-fvk-")))
         self.valkey.start()
         self.destination = ScriptedDestination(seed)
-        self.postgres = Postgres("bridge-faults-pg-") if database == "postgresql" else None
-        self.ledger_url = self.postgres.url if self.postgres else f"sqlite:///{self.home / 'ledger.db'}"
-        ledger = Ledger(self.ledger_url)
+        self.postgres = None if database == "sqlite" else Postgres("bridge-faults-pg-")
+        own_url = self.postgres.url if self.postgres else f"sqlite:///{self.home / 'ledger.db'}"
+        self.pooler = PgBouncer(own_url) if database == "pgbouncer" else None
+        self.proxies = [Proxy(unquote(urlsplit(self.valkey.url).path))]
+        redis_url = f"redis://127.0.0.1:{self.proxies[0].port}/0"
+        self.ledger_url = own_url
+        if self.postgres:
+            socket_path = f"{make_url(own_url).query['host']}/.s.PGSQL.5432"
+            self.proxies.append(Proxy(("127.0.0.1", self.pooler.port) if self.pooler else socket_path))
+            self.ledger_url = f"postgresql://postgres@127.0.0.1:{self.proxies[1].port}/postgres"
+        ledger = Ledger(own_url)
         upgrade(ledger)
         ledger.close()
         variables: dict[str, str] = {}
@@ -56,7 +73,7 @@ class Site:
         self.stack = Stack(
             self.home,
             self.ledger_url,
-            self.valkey.url,
+            redis_url,
             self.destination.url,
             DESTINATION_TIMEOUT=str(TIMEOUT_SECONDS),
             DESTINATION_CONCURRENCY="16",
@@ -85,7 +102,11 @@ class Site:
         self._keeper.join(10)
         self.stack.close()
         self.destination.close()
+        for proxy in self.proxies:
+            proxy.close()
         self.valkey.kill()
+        if self.pooler:
+            self.pooler.close()
         if self.postgres:
             self.postgres.close()
         if not os.environ.get("BRIDGE_FAULTS_KEEP"):
@@ -145,6 +166,20 @@ class Site:
     def restart_postgres(self) -> None:
         assert self.postgres is not None
         self.postgres.restart(self.dice.choice(("immediate", "fast")), self.dice.uniform(0, 0.5))
+
+    def fail_over(self) -> None:
+        """All sessions end, and those that take their place are read-only for as long as they live, as after a failover."""
+        assert self.postgres is not None
+        self.postgres.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        self.proxies[1].cut()
+        time.sleep(self.dice.uniform(0.3, 0.9))
+        writable = "SET default_transaction_read_only = off"
+        self.postgres.execute(writable, "ALTER DATABASE postgres RESET default_transaction_read_only")
+
+    def silence_stores(self) -> None:
+        """No answer comes on any connection to Valkey and PostgreSQL that is open now; what is sent there is acknowledged."""
+        for proxy in self.proxies:
+            proxy.silence()
 
     def fill_ledger(self) -> None:
         """No room for a while: no file of web and workers grows (SQLite), or every write ends as on a full disk."""

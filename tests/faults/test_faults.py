@@ -15,6 +15,7 @@ from tests.faults.account import books
 from tests.faults.conftest import LONG, ROWS, SEED
 from tests.faults.producer import Pile, Producer, make_pile
 from tests.faults.site import TIMEOUT_SECONDS, Site, now_and_then
+from tests.support.pgbouncer import MISSING, PROGRAM
 from tests.support.scripted import FINAL, SILENT, Script, for_good, share_of, sometimes
 from tests.support.stack_parts import can_make_namespaces
 
@@ -48,7 +49,7 @@ class Round:
         self.delay_seconds = delay_seconds
         self.pause = pause
         self.most = most
-        self.databases = [d for d in DATABASES if (only or d) == d and (LONG or d in short)]
+        self.databases = [d for d in ([only] if only else DATABASES) if LONG or d in short]
         self.dead_share = dead_share
 
     def __str__(self) -> str:
@@ -57,6 +58,8 @@ class Round:
 
 DATABASES = ("sqlite", "postgresql")
 LITE, GRES, BOTH = DATABASES[:1], DATABASES[1:], DATABASES
+POOLED = "pgbouncer"
+"""PostgreSQL behind PgBouncer in transaction mode: for rounds of its own."""
 KILLS = ("kill_web", "kill_worker", "kill_valkey", "empty_valkey")
 EVERYTHING = (*KILLS, "fill_ledger", "lock_ledger", "jump_clock")
 ILL = ("500", "429", *sorted(SILENT))
@@ -67,6 +70,8 @@ ROUNDS = [
     Round("Valkey killed", "kill_valkey", pause=(0, 0.3), short=LITE),
     Round("Valkey emptied", "empty_valkey", pause=(0, 0.03), most=1000, short=LITE),
     Round("PostgreSQL restarted", "restart_postgres", only="postgresql", short=GRES),
+    Round("failover to read-only", "fail_over", only="postgresql", short=GRES),
+    Round("stores fall silent", "silence_stores", delay_seconds=0.02, most=2 if LONG else 1, short=BOTH),
     Round("ledger full", "fill_ledger", short=BOTH),
     Round("ledger read-only", "lock_ledger", most=2 if LONG else 1, short=GRES),
     Round("clock jumps", "jump_clock", script=sometimes(("500",), 0.2, SEED), short=BOTH),
@@ -86,8 +91,11 @@ ROUNDS = [
         delay_seconds=0.02,
         only="postgresql",
     ),
+    Round("through PgBouncer", only=POOLED),
+    Round("PgBouncer, and all is killed", *KILLS, delay_seconds=0.02, only=POOLED, short=(POOLED,)),
+    Round("PgBouncer, failover", "restart_postgres", "silence_stores", "fail_over", only=POOLED, most=4),
 ]  # fmt: skip
-CHOSEN = [(database, r) for database in DATABASES for r in ROUNDS if database in r.databases]
+CHOSEN = [(database, r) for database in (*DATABASES, POOLED) for r in ROUNDS if database in r.databases]
 COUNT = -(-EVENTS // len(CHOSEN)) if LONG else 90
 A_SECOND = 250.0 if LONG else 150.0
 
@@ -112,6 +120,8 @@ def test_what_was_acknowledged_is_delivered_or_shown_dead(
 ) -> None:
     if "add_namesake" in kind.breaks and not can_make_namespaces():
         pytest.skip("NOT TRIED: no PID namespace can be made here")
+    if database == POOLED and PROGRAM is None:
+        pytest.skip(MISSING)
     site = site_of(database)
     began = time.monotonic()
     pile = pile_of(database, kind)

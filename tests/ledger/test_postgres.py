@@ -16,7 +16,7 @@ from app.ledger.recording.arrival import Policy, Route
 from app.ledger.recording.writer import GroupWriter
 from app.ledger.schema import check_schema, upgrade
 from app.model import Rules
-from tests.conftest import PATIENCE_SECONDS
+from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.makers import arrival_of, change, count, execute_beside, one
 from tests.support.pgbouncer import MISSING, PROGRAM, PgBouncer
 from tests.support.proxy import Proxy
@@ -233,6 +233,53 @@ def test_a_longer_deadline_is_for_one_transaction(through: Ledger):
         tx.run("SELECT pg_sleep(30)").all()
 
 
+def test_a_client_that_the_server_hears_no_more_of_gives_up_its_locks(
+    through: Ledger, ledger: Ledger, proxy: Proxy, monkeypatch
+):
+    """The server's end of such a connection is open, in the middle of a transaction, and would stay so for hours."""
+    monkeypatch.setattr(postgres, "SESSION", postgres.SESSION + " -c idle_in_transaction_session_timeout=1000")
+    change(through, "INSERT INTO counters (name, value) VALUES ('x', 1)")
+
+    def change_and_vanish() -> None:
+        with through.write() as tx:
+            tx.run("UPDATE counters SET value = 2 WHERE name = 'x'")
+            proxy.silence()
+
+    with pytest.raises(LedgerUnavailable):
+        change_and_vanish()
+    change(ledger, "UPDATE counters SET value = 3 WHERE name = 'x'")
+    assert one(ledger, "SELECT value FROM counters WHERE name = 'x'") == (3,)
+
+
+def test_a_pipeline_that_was_cut_off_gives_up_its_locks(through: Ledger, ledger: Ledger, proxy: Proxy):
+    """Before its end nothing limits it: it is not a statement, and not idle either."""
+    change(through, "INSERT INTO counters (name, value) VALUES ('x', 1)")
+
+    def begin_and_vanish() -> None:
+        with through.write() as tx, tx._driver() as driver, driver.pipeline():
+            driver.execute("UPDATE counters SET value = 2 WHERE name = 'x'")
+            driver.pgconn.send_flush_request()
+            driver.pgconn.flush()
+            wait_for(lambda: one(ledger, BUSY)[0] > 0)
+            proxy.silence()
+
+    with pytest.raises(LedgerUnavailable):
+        begin_and_vanish()
+    wait_for(lambda: one(ledger, BUSY) == (0,))
+    change(ledger, "UPDATE counters SET value = 3 WHERE name = 'x'")
+
+
+BUSY = (
+    "SELECT COUNT(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'counters'"
+    " AND l.mode = 'RowExclusiveLock' AND l.pid <> pg_backend_pid()"
+)
+
+
+def test_each_session_has_limits(ledger: Ledger):
+    for name, milliseconds in postgres.LIMITS.items():
+        assert one(ledger, f"SHOW {name}") == (f"{milliseconds // 1000}s",)
+
+
 # -- PgBouncer
 
 
@@ -263,6 +310,8 @@ def test_everything_works_behind_pgbouncer_in_transaction_mode(pooled_url: str, 
     assert {receipt.outcome for receipt in receipts} == {"duplicate"}
     for ledger, writer in zip(ledgers, writers, strict=True):
         assert ledger.is_pooled
+        for name, milliseconds in postgres.LIMITS.items():
+            assert one(ledger, f"SHOW {name}") == (f"{milliseconds // 1000}s",)
         assert count(ledger, "deliveries") == 160
         writer.stop()
         ledger.close()
