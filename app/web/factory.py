@@ -1,5 +1,6 @@
 """create_app: the Flask application and all that it needs."""
 
+import signal
 from contextlib import suppress
 
 from flask import Flask
@@ -95,6 +96,10 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
 def gateway() -> Gateway:
     """For granian (app/web/server/serve.py)."""
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # a closed terminal sends it to us too; our parent stops us in good order
     application = wsgi()
     made: Gateway = application.extensions["gateway"]
     made.at_end = lambda: close(application)

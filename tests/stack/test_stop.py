@@ -1,5 +1,6 @@
 """An orderly stop: what is in flight is waited for, and nothing is sent twice because of it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_sighup_ends_the_web_in_good_order(stack, ledger_url):
     if not ledger_url.startswith("sqlite"):
         pytest.skip("the database makes no difference")
     web = stack.start("web")
-    web.send_signal(signal.SIGHUP)
+    os.killpg(web.pid, signal.SIGHUP)  # as a terminal that is closed does
     assert web.wait(PATIENCE_SECONDS) == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{stack.url}/healthz", timeout=5)

@@ -62,8 +62,10 @@ class ScriptedDestination:
         self._loop = asyncio.new_event_loop()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._is_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scripted-destination", daemon=True)
         self._thread.start()
+        self._is_up.wait(100)
 
     def close(self) -> None:
         """Idempotent."""
@@ -78,6 +80,7 @@ class ScriptedDestination:
         server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Conversation(self), sock=self._listener)
         )
+        self._is_up.set()
         try:
             self._loop.run_forever()
         finally:
