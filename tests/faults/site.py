@@ -199,7 +199,8 @@ class Site:
     def move_destination(self) -> None:
         """Everything is redirected until that pauses the destination; then it is back, and somebody resumes."""
         script, self.destination.script = self.destination.script, lambda _key, _before: "redirect"
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        # Where few deliveries are left, the bridge tries them again for three minutes before it blames the destination.
+        deadline = time.monotonic() + 180 + PATIENCE_SECONDS
         while not self._is_paused() and time.monotonic() < deadline:
             time.sleep(0.05)
         self.destination.script = script
