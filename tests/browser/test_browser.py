@@ -61,7 +61,7 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
 def test_replay_of_500_shows_how_it_goes_on(site, visit, monkeypatch):
     site.fail(*range(1, 521))
     page = visit("/failed")
-    page.get_by_label("all 520 that match").check()
+    page.get_by_label("all 520 matching deliveries").check()
     page.get_by_role("button", name="Replay…").click()
     page.get_by_role("button", name="Replay 520").click()
     page.get_by_role("heading", name="Done").wait_for()

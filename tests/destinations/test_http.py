@@ -510,12 +510,12 @@ class SlowResolver(Resolver):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unblock_sales = threading.Event()
+        self.proceed = threading.Event()
         self.asked = 0
 
     def _ask(self, host, port, flags=0):
         self.asked += 1
-        self.unblock_sales.wait(LONG_SECONDS)
+        self.proceed.wait(LONG_SECONDS)
         return super()._ask(host, port, flags)
 
 
@@ -524,13 +524,16 @@ def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(lin
     url = destination.url.replace("127.0.0.1", "localhost")
     line = line_to(url, timeout=0.3, resolver=resolver)
     began = time.monotonic()
-    running = [asyncio.run_coroutine_threadsafe(line.client.send("sale", b"{}", "k"), line.loop) for _ in range(5)]
+    running = [
+        asyncio.run_coroutine_threadsafe(line.client.send("sale", "{}", "k", datetime.now(UTC)), line.loop)
+        for _ in range(5)
+    ]
     failures = [repr(future.exception(100)) for future in running]
     assert time.monotonic() - began < LONG_SECONDS / 4
     text = "cannot connect: TimeoutError: the name localhost was not resolved in time"
     assert failures == [repr(TransientDeliveryError(text))] * 5
     assert resolver.asked == 1
-    resolver.unblock_sales.set()
+    resolver.proceed.set()
     wait_for(lambda: not resolver._running)
     line.client._client._timeout_seconds = LONG_SECONDS
     assert line.send("sale", b"{}", "k").status == 200

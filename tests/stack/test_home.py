@@ -52,7 +52,7 @@ def test_a_lock_lasts_as_long_as_the_process_that_took_it(tmp_path):
 
 def test_a_run_file_counts_only_while_its_process_lives(tmp_path):
     assert read_running(tmp_path) is None
-    running = describe_run("http://127.0.0.1:8123", "1", {"PORT": "1", "TOKEN": "secret"})
+    running = describe_run("http://127.0.0.1:8123", "1", {"PORT": "1", "TOKEN": "secret"}, is_sandbox=True)
     write_run_file(tmp_path, run_as_json(running))
     assert read_running(tmp_path) == running
     assert "secret" not in (tmp_path / RUN_FILE).read_text()
@@ -64,7 +64,7 @@ def test_a_run_file_counts_only_while_its_process_lives(tmp_path):
 
 
 def test_differences_are_named_whichever_side_has_the_setting():
-    running = describe_run("", "", {"same": "1", "changed": "1", "gone": "1"})
+    running = describe_run("", "", {"same": "1", "changed": "1", "gone": "1"}, is_sandbox=True)
     assert running.differences({"same": "1", "changed": "2", "new": "1"}) == ["changed", "gone", "new"]
 
 

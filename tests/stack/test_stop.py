@@ -86,7 +86,7 @@ def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(tmp_p
     }
     up.start()
     try:
-        up.bridge("send", "stripe")
+        up.bridge("send", "stripe", "--yes")
         wait_for(lambda: place.open_requests)
         assert up.process is not None
         up.process.send_signal(number)

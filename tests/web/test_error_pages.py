@@ -14,7 +14,7 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
         ("/nowhere", 404, "There is nothing at this address."),
         ("/deliveries/12345", 404, "There is no delivery 12345."),
         ("/deliveries?status=lost", 422, "Status must be one of"),
-        ("/sources/stripe/url", 405, "This address is not asked like that."),
+        ("/sources/stripe/url", 405, "This address does not take that method."),
         ("/persons/1/forget", 404, "There is no person 1."),
     ],
 )
@@ -47,7 +47,7 @@ def test_what_an_address_says_is_text(browser):
 @sqlite_alone
 def test_programs_get_json(web):
     assert web.get("/api/v1/deliveries/12345", headers=API).json["error"] == "there is no delivery 12345"
-    assert web.get("/webhooks/stripe").mimetype == "application/json"
+    assert web.delete("/webhooks/stripe").mimetype == "application/json"
 
 
 @sqlite_alone
