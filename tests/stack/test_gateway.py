@@ -256,7 +256,7 @@ def test_forty_downloads_that_nobody_reads_block_no_page(web, many_events):
         for wire in wires:  # all were begun, and none holds a thread
             assert wire.recv(12) == b"HTTP/1.1 200"
         assert session.get(f"{web.url}/events", timeout=PATIENCE_SECONDS).status_code == 200
-        assert memory_of(web) - before < 60 * MIB
+        assert memory_of(web) - before < 120 * MIB  # unread, they would take more than 250
     finally:
         for wire in wires:
             wire.close()
