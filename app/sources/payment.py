@@ -41,6 +41,15 @@ def money_of(amount: Any, currency: Any, unit: Unit) -> Money | str:
         return str(error)
 
 
+def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit, rules: Rules) -> Money | str:
+    """`amount`, which includes `tax` (none where it is missing), or without it where Sales are sent net of tax. A tax that
+    cannot be read is left in."""
+    money, part = money_of(amount, currency, unit), money_of(tax or 0, currency, unit)
+    if rules.net_of_tax and isinstance(money, Money) and isinstance(part, Money):
+        return Money(money.minor - part.minor, money.currency)
+    return money
+
+
 def whole(value: Any) -> int | None:
     """A whole number, also written as text or as 5.0; None for all else."""
     if isinstance(value, float) and value.is_integer():

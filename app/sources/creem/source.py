@@ -25,6 +25,7 @@ from app.sources.payment import (
     own_id,
     refuse_test,
     remembered,
+    total_paid,
 )
 from app.sources.signatures import HmacScheme, header_of, standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
@@ -117,11 +118,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 def _paid(payment: dict[str, Any], rules: Rules) -> Money | str:
     """What was paid; the product's price is the list price and says nothing."""
     amount = payment.get("amount_paid") if payment.get("amount_paid") is not None else payment.get("amount")
-    money = money_of(amount, payment.get("currency"), "stripe")
-    tax = money_of(payment.get("tax_amount") or 0, payment.get("currency"), "stripe")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        return Money(money.minor - tax.minor, money.currency)
-    return money
+    return total_paid(amount, payment.get("tax_amount"), payment.get("currency"), "stripe", rules)
 
 
 VECTORS = (

@@ -12,7 +12,7 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
+from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered, total_paid
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -83,11 +83,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _total(data: dict[str, Any], rules: Rules) -> Money | str:
-    money = money_of(data.get("total_amount"), data.get("currency"), "iso")
-    tax = money_of(data.get("tax") or 0, data.get("currency"), "iso")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        return Money(money.minor - tax.minor, money.currency)
-    return money
+    return total_paid(data.get("total_amount"), data.get("tax"), data.get("currency"), "iso", rules)
 
 
 VECTORS = (

@@ -14,7 +14,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, is_refused_test, kind_of_id, money_of, object_in, refuse_test, remembered
+from app.sources.payment import (
+    aliases_of,
+    is_refused_test,
+    kind_of_id,
+    money_of,
+    object_in,
+    refuse_test,
+    remembered,
+    total_paid,
+)
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -81,11 +90,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _total(attributes: dict[str, Any], rules: Rules) -> Money | str:
-    money = money_of(attributes.get("total"), attributes.get("currency"), "cents")
-    tax = money_of(attributes.get("tax") or 0, attributes.get("currency"), "cents")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        return Money(money.minor - tax.minor, money.currency)
-    return money
+    return total_paid(attributes.get("total"), attributes.get("tax"), attributes.get("currency"), "cents", rules)
 
 
 def _version(attributes: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
-from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import page_parameters
@@ -26,6 +25,7 @@ from app.sources.payment import (
     refuse_test,
     remembered,
     total_of,
+    total_paid,
 )
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
@@ -85,10 +85,7 @@ def _order(view: Submission, raw: dict[str, Any], rules: Rules) -> Mapped:
     """An order that is paid is one Sale, under whichever topic it comes."""
     if text_of(raw.get("financial_status")) != "paid":
         return remembered(view, "the order is not paid (financial_status)", rules)
-    money, currency = money_of(raw.get("total_price"), raw.get("currency"), "major"), raw.get("currency")
-    tax = money_of(raw.get("total_tax") or "0", currency, "major")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        money = Money(money.minor - tax.minor, money.currency)
+    money = total_paid(raw.get("total_price"), raw.get("total_tax"), raw.get("currency"), "major", rules)
     codes = [code for one in map(dict_of, list_of(raw.get("discount_codes"))) if (code := text_of(one.get("code")))]
     return sale(
         NAME,

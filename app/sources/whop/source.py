@@ -13,7 +13,7 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, from_unix_or_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
+from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered, total_paid
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -75,11 +75,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 def _total(data: dict[str, Any], rules: Rules) -> Money | str:
     """settlement_amount is what the buyer paid; total leaves the buyer's fees out."""
     paid = data.get("settlement_amount") if data.get("settlement_amount") is not None else data.get("total")
-    money = money_of(paid, data.get("currency"), "major")
-    tax = money_of(data.get("tax_amount") or 0, data.get("currency"), "major")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        return Money(money.minor - tax.minor, money.currency)
-    return money
+    return total_paid(paid, data.get("tax_amount"), data.get("currency"), "major", rules)
 
 
 VECTORS = (

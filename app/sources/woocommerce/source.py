@@ -17,7 +17,17 @@ from app.sources.forms.generic_form import page_parameters
 from app.sources.handshake import woocommerce_ping
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, kind_of_id, money_of, named, object_in, remembered, total_of
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    kind_of_id,
+    money_of,
+    named,
+    object_in,
+    remembered,
+    total_of,
+    total_paid,
+)
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -90,11 +100,7 @@ def shop_of(url: Any) -> str | None:
 
 
 def _total(raw: dict[str, Any], rules: Rules) -> Money | str:
-    money = money_of(raw.get("total"), raw.get("currency"), "major")
-    tax = money_of(raw.get("total_tax") or "0", raw.get("currency"), "major")
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(tax, Money):
-        return Money(money.minor - tax.minor, money.currency)
-    return money
+    return total_paid(raw.get("total"), raw.get("total_tax"), raw.get("currency"), "major", rules)
 
 
 def _utc(value: Any) -> Any:
