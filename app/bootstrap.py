@@ -16,7 +16,7 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.intake.verify_and_map import Intake, source_problems
 from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
-from app.ledger.reading.problems import Health
+from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema, current_revision

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.ledger.alerting.incidents import Incident
-from app.ledger.reading.overview import MOST
+from app.ledger.reading.summary.overview import MOST
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."

@@ -23,7 +23,7 @@ from app.destinations.target import destinations_of
 from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.probe import try_write
-from app.ledger.reading.stats import stats
+from app.ledger.reading.summary.stats import stats
 from app.queue import redis_problem
 from app.sources.catalog import all_sources
 from app.stripe_api.arrived import arrived

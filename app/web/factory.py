@@ -16,17 +16,18 @@ from app.ledger.schema import check_schema
 from app.logs import configure_logs
 from app.queue import Nudger
 from app.sources.catalog import all_sources
-from app.web import auth, dashboard, errors, health, sandbox, webhooks
+from app.web import auth, dashboard, errors
 from app.web.api import blueprint
 from app.web.filters import finish
-from app.web.head import HeadAsGet
 from app.web.pages import persons, sources
-from app.web.probes import Probes
-from app.web.refusal_counter import RefusalCounter
+from app.web.public import health, sandbox, webhooks
+from app.web.public.head import HeadAsGet
+from app.web.public.probes import Probes
+from app.web.public.refusal_counter import RefusalCounter
+from app.web.public.webhooks import LARGEST_BODY, Answers
 from app.web.server.gateway import Gateway
 from app.web.server.peers import SilentConnections
 from app.web.services import Parts
-from app.web.webhooks import LARGEST_BODY, Answers
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:

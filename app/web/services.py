@@ -11,7 +11,7 @@ from app.destinations.formats.base import Format
 from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
-from app.ledger.reading.problems import Health
+from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy
 from app.sources.base import Source
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.config.settings import Settings, variable_of
 from app.ledger.alerting.refusals import refusals
-from app.ledger.reading.overview import LATELY_DAYS, activity
+from app.ledger.reading.summary.overview import LATELY_DAYS, activity
 from app.ledger.transaction import Tx
 from app.sources.base import Source
 from app.sources.catalog import has_example

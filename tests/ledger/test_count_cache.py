@@ -1,6 +1,6 @@
 """Counts of a large ledger are kept for some seconds, those of a small one are not."""
 
-from app.ledger.reading.stats import KEPT_SECONDS, CountCache
+from app.ledger.reading.summary.stats import KEPT_SECONDS, CountCache
 
 
 def test_a_small_count_is_asked_each_time_and_a_large_one_once_in_a_while():

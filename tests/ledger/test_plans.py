@@ -31,9 +31,10 @@ from app.ledger.forwarding.sweep import (
     take_over,
     workers_of,
 )
-from app.ledger.reading import deliveries, events, filters, search, stats
-from app.ledger.reading import overview as reading_overview
+from app.ledger.reading import deliveries, events, filters, search
 from app.ledger.reading.by_key import known_events, standings
+from app.ledger.reading.summary import overview as reading_overview
+from app.ledger.reading.summary import stats
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade

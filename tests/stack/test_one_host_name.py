@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.ledger.reading.stats import workers_alive
+from app.ledger.reading.summary.stats import workers_alive
 from tests.conftest import wait_for
 from tests.support.stack_parts import NAMESPACE, Stack, can_make_namespaces, purchase
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
-from app.web.webhooks import Answers
 from tests.support.makers import checkout, count, stripe_headers
 
 

@@ -35,7 +35,7 @@ def test_it_is_alive_whatever_else_is_not(web, ledger, ledger_url):
 @pytest.fixture(autouse=True)
 def _asked_afresh(monkeypatch):
     """Each question is a new one, where the answer of a moment ago would do otherwise."""
-    monkeypatch.setattr("app.web.probes.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("app.web.public.probes.FRESH_SECONDS", 0.0)
 
 
 def look(web) -> tuple[list[str], list[str]]:
@@ -72,7 +72,7 @@ def test_it_is_ready_while_the_ledger_takes_writes_and_names_what_else_does_not_
 
 
 def test_an_answer_of_a_moment_ago_is_given_again_as_it_was(web, monkeypatch):
-    monkeypatch.setattr("app.web.probes.FRESH_SECONDS", 100.0)
+    monkeypatch.setattr("app.web.public.probes.FRESH_SECONDS", 100.0)
     answers = [look(web) for _ in range(3)]
     assert answers[0][0] == []
     assert answers == [answers[0]] * 3
@@ -173,7 +173,7 @@ def test_no_stranger_learns_where_the_ledger_is(make_app, ledger, ledger_url, va
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(make_settings, ledger_url, monkeypatch):
-    monkeypatch.setattr("app.web.probes.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("app.web.public.probes.PATIENCE_SECONDS", 0.2)
     proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
     ledger = Ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     app = create_app(make_settings(), ledger)

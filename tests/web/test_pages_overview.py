@@ -13,7 +13,7 @@ import pytest
 
 from app.ledger import tables
 from app.ledger.forwarding.breaker import pause, resume
-from app.ledger.reading import overview, stats
+from app.ledger.reading.summary import overview, stats
 from app.web.filters import amount, said, share, span
 from app.web.masking import mask
 from tests.conftest import STRIPE_SECRET

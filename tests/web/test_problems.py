@@ -5,7 +5,7 @@ import pytest
 from app.bootstrap import make_health
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals
 from app.ledger.forwarding.breaker import BREAKER_FAILURES, pause
-from app.ledger.reading.problem import LEVELS
+from app.ledger.reading.summary.problem import LEVELS
 from tests.support.makers import change, checkout, one, settle, signed
 
 

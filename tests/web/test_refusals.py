@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals, refusals
-from app.web.refusal_counter import RefusalCounter
+from app.web.public.refusal_counter import RefusalCounter
 from tests.conftest import wait_for
 from tests.support.makers import away, change, checkout, count, stripe_headers
 
@@ -48,7 +48,7 @@ def test_counts_of_several_processes_add_up(ledger):
 
 
 def test_nothing_is_lost_while_the_ledger_is_away_and_the_thread_brings_it_by_itself(ledger, ledger_url, monkeypatch):
-    monkeypatch.setattr("app.web.refusal_counter.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("app.web.public.refusal_counter.FLUSH_SECONDS", 0.05)
     counter = RefusalCounter(ledger)
     with away(ledger, ledger_url):
         for _ in range(3):

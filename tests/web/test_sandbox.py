@@ -8,7 +8,7 @@ from flask import Flask
 from app.destinations.formats.base import HttpRequest
 from app.destinations.formats.events import Events
 from app.destinations.target import destinations_of, sandbox_token
-from app.web.sandbox import create_blueprint
+from app.web.public.sandbox import create_blueprint
 from tests.support.makers import checkout, count, one
 
 TOKEN = sandbox_token("secret key of the tests")

@@ -17,7 +17,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import claim
 from app.ledger.forwarding.sweep import register_worker, stop_worker
-from app.ledger.reading.stats import workers_alive
+from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.schema import upgrade
 from app.queue import Nudges, connect
 from app.stack.processes import Machine, pid_started, this_machine

@@ -10,7 +10,7 @@ from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
-from app.ledger.recording.snapshot import Snapshot
+from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.transaction import Tx
 
 

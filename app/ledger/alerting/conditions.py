@@ -8,8 +8,8 @@ from app.config.bridge_toml import AlertKind, AlertTable
 from app.ledger.alerting.refusals import HOUR_MS, hour_of
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
 from app.ledger.forwarding.claims import due_since
-from app.ledger.reading.overview import MOST, waiting
-from app.ledger.reading.stats import workers_alive
+from app.ledger.reading.summary.overview import MOST, waiting
+from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.transaction import Tx
 
 LEARNED_DAYS = 28

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from app.ledger.recording.arrival import Conversion, Policy
-from app.ledger.recording.snapshot import Snapshot
+from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Mapped
 from app.persons import Person
 

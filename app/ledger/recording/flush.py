@@ -6,10 +6,10 @@ from app.ledger import tables
 from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, Route
+from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.refresh import render_waiting
 from app.ledger.recording.reopen import reopen
 from app.ledger.recording.rows import conversion_row, event_row, outcome_row, person_row
-from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 from app.persons import Person
 

@@ -1,7 +1,7 @@
 """How long the first attempt of a conversion waits, and which event lets it go."""
 
 from app.ledger.recording.arrival import Conversion, Policy
-from app.ledger.recording.snapshot import Snapshot
+from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Hold
 
 

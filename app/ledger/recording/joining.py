@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.ledger.recording.arrival import Conversion
-from app.ledger.recording.event_facts import keep_who, kept_who
-from app.ledger.recording.snapshot import Snapshot
+from app.ledger.recording.known.event_facts import keep_who, kept_who
+from app.ledger.recording.known.snapshot import Snapshot
 
 COUNTED_TWICE = "counted_twice"
 

@@ -16,13 +16,19 @@ from app.ledger.recording.deferred_leads import (
     verified_by,
     was_verified,
 )
-from app.ledger.recording.event_facts import EventFacts
 from app.ledger.recording.flush import flush
 from app.ledger.recording.holds import due_at, free, hold_of
 from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
+from app.ledger.recording.known.event_facts import EventFacts
+from app.ledger.recording.known.purchase_facts import (
+    leave_for_others,
+    leave_name,
+    leave_with_conversion,
+    told_of,
+    who_with,
+)
+from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
-from app.ledger.recording.purchase_facts import leave_for_others, leave_name, leave_with_conversion, told_of, who_with
-from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 from app.model import Adjustment, Outcome, dedupe_key, fact_key
 from app.money import LARGEST_MINOR

@@ -10,8 +10,8 @@ from typing import Any
 
 from app.ledger.forwarding.claims import Claimed
 from app.ledger.recording.arrival import Route
+from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import shown_of
-from app.ledger.recording.snapshot import Snapshot
 from app.ledger.transaction import Tx
 from app.persons import Person
 

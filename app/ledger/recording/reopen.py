@@ -2,8 +2,8 @@
 
 from pydantic_core import to_json
 
+from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import click_of
-from app.ledger.recording.snapshot import Snapshot
 from app.persons import Person
 
 # Not by hand, which an attempt at the beginning of its schedule would be taken for.

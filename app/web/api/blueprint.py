@@ -4,8 +4,8 @@ from flask import Blueprint, Response, jsonify
 
 from app.ledger.audit import audit as lines_of
 from app.ledger.engine import look
-from app.ledger.reading.stats import CountCache
-from app.ledger.reading.stats import stats as stats_of
+from app.ledger.reading.summary.stats import CountCache
+from app.ledger.reading.summary.stats import stats as stats_of
 from app.web.api import bulk, deliveries, destinations, events, persons, sources
 from app.web.api.openapi import document
 from app.web.auth import check_bearer

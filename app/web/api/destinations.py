@@ -7,7 +7,7 @@ from werkzeug.exceptions import NotFound
 
 from app.ledger.engine import look
 from app.ledger.forwarding import breaker
-from app.ledger.reading import overview, stats
+from app.ledger.reading.summary import overview, stats
 from app.web.api.answers import ACTOR
 from app.web.params import json_object, only, text_in
 from app.web.services import Parts

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from app.ledger.engine import look
-from app.ledger.reading.overview import LATELY_DAYS
+from app.ledger.reading.summary.overview import LATELY_DAYS
 from app.web.params import only
 from app.web.services import Parts
 from app.web.source_rows import source_rows

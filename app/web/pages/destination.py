@@ -11,8 +11,8 @@ from app.destinations.probe import probe, try_token
 from app.ledger.audit import audit, note
 from app.ledger.engine import look
 from app.ledger.forwarding import breaker
-from app.ledger.reading import overview, stats
 from app.ledger.reading.destinations import standing
+from app.ledger.reading.summary import overview, stats
 from app.web.auth import login_required
 from app.web.services import Parts, actor, redirect_with
 

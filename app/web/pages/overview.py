@@ -11,8 +11,9 @@ from flask import Blueprint, render_template, request
 
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
-from app.ledger.reading import filters, stats
-from app.ledger.reading import overview as lately
+from app.ledger.reading import filters
+from app.ledger.reading.summary import overview as lately
+from app.ledger.reading.summary import stats
 from app.ledger.transaction import Tx
 from app.web.auth import login_required
 from app.web.services import Parts

@@ -13,7 +13,7 @@ from app.intake.marked_test import mark_of
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
 from app.ledger.reading.events import newest_bodies
-from app.ledger.reading.overview import COUNTED, LATELY_DAYS
+from app.ledger.reading.summary.overview import COUNTED, LATELY_DAYS
 from app.ledger.recording.arrival import Receipt
 from app.model import Inbound
 from app.sources.base import Source

@@ -12,7 +12,7 @@ from typing import Any
 
 from granian.rsgi import ProtocolClosed
 
-from app.web.webhooks import LARGEST_BODY
+from app.web.public.webhooks import LARGEST_BODY
 
 BODY_SECONDS = 30.0
 """For a whole body. Providers give up sooner."""

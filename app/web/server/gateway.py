@@ -27,10 +27,10 @@ from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.writer import GroupWriter, Submitted
 from app.model import Inbound
 from app.web.errors import RETRY_AFTER_SECONDS, status_of
+from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies, BodyRefused, HeldBody, is_whole
 from app.web.server.wsgi import Threads
 from app.web.throttle import Network, client_of, group_of
-from app.web.webhooks import Answers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -7,8 +7,8 @@ from typing import Any
 
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, Route, SeenEvent
-from app.ledger.recording.event_facts import EventFacts
-from app.ledger.recording.event_facts import Row as FactRow
+from app.ledger.recording.known.event_facts import EventFacts
+from app.ledger.recording.known.event_facts import Row as FactRow
 from app.ledger.recording.payload import shown_of
 from app.ledger.recording.rows import CONVERSION, PERSON, columns_of, read_conversion, read_person
 from app.ledger.tables import KEY_KINDS

@@ -23,9 +23,9 @@ from app.ledger.alerting.refusals import (
 )
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.probe import late, overdue
-from app.ledger.reading import backlog, overview, stats
-from app.ledger.reading.problem import LEVELS, Level, Problem, Verdict, counted, lasting
 from app.ledger.reading.sandbox import live_conversions
+from app.ledger.reading.summary import backlog, overview, stats
+from app.ledger.reading.summary.problem import LEVELS, Level, Problem, Verdict, counted, lasting
 from app.ledger.transaction import Tx
 
 DAY_MS = 86_400_000

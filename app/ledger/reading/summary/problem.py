@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.ledger.reading.overview import MOST
+from app.ledger.reading.summary.overview import MOST
 
 Level = Literal["bad", "warn", "note"]
 """bad: conversions are not taken, not forwarded, or lost until somebody acts. warn: something needs a look. note: good to know;

@@ -12,8 +12,8 @@ from werkzeug.exceptions import Unauthorized
 from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
-from app.ledger.reading.stats import CountCache, stats
-from app.web.probes import Probes
+from app.ledger.reading.summary.stats import CountCache, stats
+from app.web.public.probes import Probes
 
 DAY_MS = 86_400_000
 

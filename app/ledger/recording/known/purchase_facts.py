@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from app.ledger.recording.arrival import Conversion
-from app.ledger.recording.body_ids import ids_in
-from app.ledger.recording.event_facts import EventFacts, Row, keep_who, kept_who, name_rows, rows_of
-from app.ledger.recording.snapshot import Snapshot
+from app.ledger.recording.known.body_ids import ids_in
+from app.ledger.recording.known.event_facts import EventFacts, Row, keep_who, kept_who, name_rows, rows_of
+from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Mapped, Outcome, Who
 from app.persons import Identifier, Person, completed
 from app.text import storable

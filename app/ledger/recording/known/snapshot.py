@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.ledger.recording.arrival import Conflict, Conversion, NewEvent, Route
-from app.ledger.recording.event_facts import Row
-from app.ledger.recording.loaded import Loaded
+from app.ledger.recording.known.event_facts import Row
+from app.ledger.recording.known.loaded import Loaded
 from app.ledger.recording.payload import render
 from app.persons import Identifier, Person
 

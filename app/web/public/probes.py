@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from app.errors import BridgeError, SchemaOutdated
 from app.ledger.engine import Ledger, look
 from app.ledger.probe import late, overdue, try_write
-from app.ledger.reading.stats import destinations, workers_alive
+from app.ledger.reading.summary.stats import destinations, workers_alive
 from app.ledger.schema import check_schema
 from app.queue import Nudges, redis_problem
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from app.ledger.alerting.incidents import Incident
-from app.ledger.reading import overview, stats
-from app.ledger.reading.overview import MOST
-from app.ledger.reading.problem import Problem, counted
+from app.ledger.reading.summary import overview, stats
+from app.ledger.reading.summary.overview import MOST
+from app.ledger.reading.summary.problem import Problem, counted
 from app.ledger.transaction import Tx
 
 RECENT_MS = 7 * 86_400_000

@@ -1,0 +1,1 @@
+"""Reads for the Overview and for health: counts, backlog and problems."""

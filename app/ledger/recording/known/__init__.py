@@ -1,0 +1,1 @@
+"""What the ledger already knows that concerns a group of events."""

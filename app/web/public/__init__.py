@@ -1,0 +1,1 @@
+"""Routes outside the login: webhooks, health, metrics and the sandbox."""
