@@ -34,7 +34,7 @@ class HmacScheme:
 
     template: what is signed, of {body}, {t} (the timestamp as it was sent), {id}, {method}, {url}.
     pairs: the header is "t=…,v1=…": names of its time and signature fields; several signature fields are alternatives, and
-    `separator` is between them.
+    `separator` is between them; white space beside it is written, and not asked for.
     versions: the header is a list of "v1,<signature>" (Standard Webhooks); unknown versions are skipped.
     timestamp_header, id_header: where {t} and {id} come from when not from pairs.
     tolerance_seconds: how far the timestamp may lie from now, in either direction; only where the scheme carries one.
@@ -226,7 +226,7 @@ def spellings(secret: str) -> tuple[bytes, ...]:
 
 def _read_pairs(header: str, time_name: str, signature_name: str, separator: str) -> tuple[str, list[str]]:
     timestamp, signatures = "", []
-    for part in header.split(separator):
+    for part in header.split(separator.strip()):
         name, _, value = part.strip().partition("=")
         if name == time_name:
             timestamp = value.strip()

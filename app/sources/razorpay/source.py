@@ -88,6 +88,52 @@ def _notes(entity: dict[str, Any]) -> dict[str, Any]:
 
 VECTORS = (
     Vector(
+        body=b"""{
+  "event": "payment.authorized",
+  "entity": "event",
+  "contains": [
+    "payment"
+  ],
+  "payload": {
+    "payment": {
+      "entity": {
+        "id": "pay_6koWN7bvxujzxM",
+        "entity": "payment",
+        "amount": 1000000,
+        "currency": "INR",
+        "status": "captured",
+        "order_id": "order_100000000order",
+        "international": false,
+        "method": "card",
+        "amount_refunded": 0,
+        "refund_status": null,
+        "captured": true,
+        "description": "random description",
+        "card_id": "card_6koWNAT6LASUqy",
+        "bank": null,
+        "wallet": null,
+        "vpa": null,
+        "email": "a@b.com",
+        "contact": "+919999999999",
+        "notes": {
+          "merchant_order_id": "random order id"
+        },
+        "fee": 23000,
+        "service_tax": 3000,
+        "error_code": null,
+        "error_description": null,
+        "created_at": 1479978483
+      }
+    }
+  },
+  "created_at": 1400826760
+}
+""",
+        headers={"x-razorpay-signature": "d60e67fd884556c045e9be7dad57903e33efc7172c17c6e3ef77db42d2b366e9"},
+        secret="key_secret",  # noqa: S106 (of the vector)
+        origin="published: razorpay/razorpay-python, tests/test_client_utility.py with fake_payment_authorized_webhook.json",
+    ),
+    Vector(
         body=b'{"event":"payment.captured"}',
         headers={"x-razorpay-signature": "6bf43cb751fcd2ba71bbc81c114f771626278104026ef25d297f27ffaac0926a"},
         secret="razorpay-vector-secret",  # noqa: S106 (of the vector)
