@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from bench import forwarding, intake, million, pages, scaling, whole
-from bench.parts import Parts
+from bench.parts import Database, Parts
 from bench.table import Row, show
 
 NAMES = ("intake", "forwarding", "workers", "whole", "million", "pages")
@@ -21,7 +21,8 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
     """What is to be measured, by name, in the order of the table."""
     quick = options.quick
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
-    backlog, databases = (6000, ("SQLite",)) if quick else (12_000, ("SQLite", "PostgreSQL"))
+    backlog = 6000 if quick else 12_000
+    databases: tuple[Database, ...] = ("SQLite",) if quick else ("SQLite", "PostgreSQL")
     everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
         "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),

@@ -1,6 +1,7 @@
 """Fills a ledger with deliveries that are due, through the bridge's own recording and not over HTTP."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from app.destinations.formats.registry import format_of
 from app.intake.verify_and_map import kept_headers
@@ -25,7 +26,7 @@ def fill(database_url: str, count: int) -> None:
             inbound = Inbound(purchases.make()[1], HEADERS)
             mapped = SOURCE.map(inbound, rules)
             arrivals.append(Arrival("stripe", mapped, inbound, kept_headers(HEADERS), datetime.now(UTC)))
-        receipts = ledger.transact(lambda tx, group=arrivals: record(tx, group, policy))
+        receipts = ledger.transact(partial(record, arrivals=arrivals, policy=policy))
         if not all(receipt.delivers for receipt in receipts):
             raise RuntimeError(f"a purchase of the backlog became {receipts[0].outcome}: {receipts[0].reason}")
         count -= len(arrivals)

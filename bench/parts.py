@@ -139,7 +139,12 @@ class Parts:
     def worker(self, database_url: str, sink: Sink, **variables: str) -> Part:
         """`bridge worker`, that sends to `sink`."""
         return self.start(
-            ["-m", "workers"], DATABASE_URL=database_url, REDIS_URL=self.redis(), **to_sink(sink), **variables
+            ["-m", "workers"],
+            output=None,
+            DATABASE_URL=database_url,
+            REDIS_URL=self.redis(),
+            **to_sink(sink),
+            **variables,
         )
 
     def stack(self, sink: Sink, home: Path) -> tuple[Part, int]:
@@ -201,7 +206,7 @@ class Parts:
 
     def _serve(self, arguments: list[str], **variables: str) -> tuple[Part, int]:
         port = free_port()
-        part = self.start(arguments, PORT=str(port), **variables)
+        part = self.start(arguments, output=None, PORT=str(port), **variables)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and part.process.poll() is None:
             with suppress(OSError, http.client.HTTPException):

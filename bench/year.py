@@ -7,9 +7,8 @@ so that it is the same every time.
 
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import Connection, Index
 
 from app.ledger import tables
 from app.ledger.engine import Ledger
@@ -71,10 +70,10 @@ def tail_of(number: int) -> str:
     return f"{number * 2654435761 % 2**32:08x}{number:08x}"
 
 
-def _each(tx: Tx, indexes: list[Index], change: Callable[[Index, Any], None]) -> None:
+def _each(connection: Connection, indexes: list[Index], change: Callable[[Index, Connection], None]) -> None:
     for index in indexes:
-        change(index, tx)
-    tx.connection.commit()
+        change(index, connection)
+    connection.commit()
 
 
 def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_each: int) -> list[str]:

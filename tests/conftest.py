@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
+from redis import Redis
 
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
@@ -53,7 +55,9 @@ settings.load_profile("bridge")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
         report.sections += ends_of_logs()
@@ -163,7 +167,7 @@ class Valkey:
             self._process = None
 
 
-def _answers(redis: Any) -> bool:
+def _answers(redis: Redis) -> bool:
     try:
         return bool(redis.ping())
     except Exception:
@@ -300,17 +304,15 @@ def forget_logs() -> None:
 
 
 @pytest.fixture
-def bridge(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Any]]:
+def bridge(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Result]]:
     """Runs a command in an environment of the test; returns what it printed and how it ended."""
-    from click.testing import CliRunner
-
     from app.cli import main
     from app.errors import ConfigurationError
 
     umask = os.umask(0o022)
     os.umask(umask)
 
-    def run(*arguments: object, input: str | None = None, **variables: str) -> Any:
+    def run(*arguments: object, input: str | None = None, **variables: str) -> Result:
         with suppress(ConfigurationError):  # which the command is to report
             make_settings(**variables)
         return CliRunner().invoke(main, [str(argument) for argument in arguments], input=input)

@@ -1,7 +1,7 @@
 """Alerts as they are configured, tried out and looked after: bridge.toml, `bridge alert-test`, `bridge doctor`, the overview."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,8 +10,11 @@ from app.alerts.post import AlertUnsent, post
 from app.alerts.thread import make_alert_thread
 from app.cli import main
 from app.config.proxies import Proxies
+from app.config.settings import Settings
 from app.errors import ConfigurationError
+from app.ledger.engine import Ledger
 from app.web.factory import create_app
+from tests.conftest import FakeDestination
 from tests.support.makers import change
 
 ROW = (
@@ -21,7 +24,7 @@ ROW = (
 
 
 @pytest.fixture
-def bridge(make_settings: Callable[..., Any], ledger_url: str) -> Callable[..., Result]:
+def bridge(make_settings: Callable[..., Settings], ledger_url: str) -> Callable[..., Result]:
     def run(*arguments: str, **variables: str) -> Result:
         make_settings(DATABASE_URL=ledger_url, **variables)
         return CliRunner().invoke(main, list(arguments))
@@ -30,7 +33,7 @@ def bridge(make_settings: Callable[..., Any], ledger_url: str) -> Callable[..., 
 
 
 @pytest.fixture
-def config(tmp_path) -> Callable[[str], str]:
+def config(tmp_path: Path) -> Callable[[str], str]:
     def write(text: str) -> str:
         path = tmp_path / "bridge.toml"
         path.write_text(text)
@@ -43,7 +46,9 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
 
 @sqlite_alone
-def test_a_test_alert_is_slack_s_json_and_says_whether_it_was_taken(bridge, destination):
+def test_a_test_alert_is_slack_s_json_and_says_whether_it_was_taken(
+    bridge: Callable[..., Result], destination: FakeDestination
+) -> None:
     result = bridge("alert-test", ALERT_WEBHOOK_URL=destination.url + "/hook", PUBLIC_URL="https://bridge.example")
     assert result.exit_code == 0
     (request,) = destination.requests
@@ -59,21 +64,25 @@ def test_a_test_alert_is_slack_s_json_and_says_whether_it_was_taken(bridge, dest
 
 
 @sqlite_alone
-def test_without_a_webhook_it_says_which_variable_to_set(bridge, config):
+def test_without_a_webhook_it_says_which_variable_to_set(
+    bridge: Callable[..., Result], config: Callable[[str], str]
+) -> None:
     assert "set ALERT_WEBHOOK_URL" in bridge("alert-test").output
     path = config('[alerts]\nurl_env = "OUR_HOOK"\n')
     assert "set OUR_HOOK" in bridge("alert-test", BRIDGE_CONFIG=path).output
 
 
 @sqlite_alone
-def test_the_url_may_be_in_another_variable(bridge, config, destination):
+def test_the_url_may_be_in_another_variable(
+    bridge: Callable[..., Result], config: Callable[[str], str], destination: FakeDestination
+) -> None:
     path = config('[alerts]\nurl_env = "OUR_HOOK"\n')
     assert bridge("alert-test", BRIDGE_CONFIG=path, OUR_HOOK=destination.url).exit_code == 0
     assert len(destination.requests) == 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/T0/secret", "http://no host/T0/secret", "http://[::1/secret"])
-def test_what_fails_never_shows_the_url(url):
+def test_what_fails_never_shows_the_url(url: str) -> None:
     with pytest.raises(AlertUnsent) as caught:
         post(url, "x", Proxies(None, {}))
     assert "secret" not in str(caught.value)
@@ -81,7 +90,7 @@ def test_what_fails_never_shows_the_url(url):
 
 
 @pytest.mark.parametrize("url", ["hooks.slack.example/x", "ftp://x.example/secret", "https://a:secret@x.example"])
-def test_a_url_that_is_none_is_named_at_start_and_not_shown(make_settings, url):
+def test_a_url_that_is_none_is_named_at_start_and_not_shown(make_settings: Callable[..., Settings], url: str) -> None:
     with pytest.raises(ConfigurationError, match="ALERT_WEBHOOK_URL") as caught:
         make_settings(ALERT_WEBHOOK_URL=url)
     assert "secret" not in str(caught.value)
@@ -97,19 +106,25 @@ def test_a_url_that_is_none_is_named_at_start_and_not_shown(make_settings, url):
         ("alerts = 7", "alerts"),
     ],
 )
-def test_a_table_that_means_nothing_is_named_with_its_key(make_settings, config, text, key):
+def test_a_table_that_means_nothing_is_named_with_its_key(
+    make_settings: Callable[..., Settings], config: Callable[[str], str], text: str, key: str
+) -> None:
     settings = make_settings(BRIDGE_CONFIG=config(text))
     with pytest.raises(ConfigurationError, match=rf"bridge.toml: {key}: "):
         _ = settings.alerts
 
 
 @sqlite_alone
-def test_a_worker_looks_out_only_where_there_is_somebody_to_tell(make_settings, ledger):
+def test_a_worker_looks_out_only_where_there_is_somebody_to_tell(
+    make_settings: Callable[..., Settings], ledger: Ledger
+) -> None:
     assert make_alert_thread(make_settings(), ledger) is None
     assert make_alert_thread(make_settings(ALERT_WEBHOOK_URL="https://hooks.example/x"), ledger) is not None
 
 
-def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(bridge, ledger, make_settings):
+def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(
+    bridge: Callable[..., Result], ledger: Ledger, make_settings: Callable[..., Settings]
+) -> None:
     quiet = bridge("doctor")
     assert "alerts are off: set ALERT_WEBHOOK_URL" in quiet.output
     fine = bridge("doctor", ALERT_WEBHOOK_URL="https://hooks.example/secret")
@@ -131,7 +146,7 @@ def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(bridge, ledge
 
 
 @sqlite_alone
-def test_doctor_names_a_source_that_there_is_not(bridge, config):
+def test_doctor_names_a_source_that_there_is_not(bridge: Callable[..., Result], config: Callable[[str], str]) -> None:
     path = config('[alerts]\nnot_sources = ["strype"]\n')
     result = bridge("doctor", BRIDGE_CONFIG=path, ALERT_WEBHOOK_URL="https://hooks.example/x")
     assert "there is no source called strype" in result.output

@@ -115,7 +115,9 @@ def breaker(ledger: Ledger, failures: int) -> None:
     change(ledger, "UPDATE destinations SET failures = ? WHERE name = 'main'", failures)
 
 
-def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(ledger, fleet, webhook):
+def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     fleet.go(5)
     assert texts(webhook) == []
     for batch in range(4):
@@ -133,7 +135,9 @@ def test_an_outage_of_a_thousand_dead_is_one_alert_and_one_all_clear(ledger, fle
     assert one(ledger, "SELECT COUNT(*) FROM alerts") == (0,)
 
 
-def test_nothing_of_a_person_and_no_words_of_anybody_are_in_an_alert(ledger, fleet, webhook):
+def test_nothing_of_a_person_and_no_words_of_anybody_are_in_an_alert(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     die(ledger, range(1, 4), fleet.now)
     with ledger.write() as tx:
         forwarding_breaker.pause(tx, "main", "Ada said so", actor="Grace")
@@ -144,7 +148,9 @@ def test_nothing_of_a_person_and_no_words_of_anybody_are_in_an_alert(ledger, fle
         assert words not in str(webhook.payloads).lower()
 
 
-def test_one_delivery_that_dies_does_not_hide_the_outage_after_it(ledger, fleet, webhook):
+def test_one_delivery_that_dies_does_not_hide_the_outage_after_it(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     die(ledger, range(1, 2), fleet.now)
     fleet.go(5)
     assert len(texts(webhook)) == 1
@@ -157,7 +163,9 @@ def test_one_delivery_that_dies_does_not_hide_the_outage_after_it(ledger, fleet,
     assert "main has taken nothing" in texts(webhook)[1]
 
 
-def test_what_dies_in_an_outage_is_told_by_its_all_clear_and_then_only_if_more_die(ledger, fleet, webhook):
+def test_what_dies_in_an_outage_is_told_by_its_all_clear_and_then_only_if_more_die(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     breaker(ledger, 9)
     fleet.go(12)
     assert len(texts(webhook)) == 1
@@ -177,7 +185,9 @@ def test_what_dies_in_an_outage_is_told_by_its_all_clear_and_then_only_if_more_d
     assert "failed for good" in texts(webhook)[2]
 
 
-def test_a_destination_that_comes_and_goes_is_one_outage(ledger, fleet, webhook):
+def test_a_destination_that_comes_and_goes_is_one_outage(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     for _ in range(6):
         breaker(ledger, 12)
         fleet.go(11)
@@ -188,7 +198,7 @@ def test_a_destination_that_comes_and_goes_is_one_outage(ledger, fleet, webhook)
     assert len(texts(webhook)) == 2
 
 
-def test_a_breaker_that_opens_for_moments_is_no_outage(ledger, fleet, webhook):
+def test_a_breaker_that_opens_for_moments_is_no_outage(ledger: Ledger, fleet: Fleet, webhook: FakeDestination) -> None:
     for _ in range(20):
         breaker(ledger, 12)
         fleet.go(0.5)
@@ -197,7 +207,9 @@ def test_a_breaker_that_opens_for_moments_is_no_outage(ledger, fleet, webhook):
     assert texts(webhook) == []
 
 
-def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, fleet, webhook):
+def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     breaker(ledger, 0)
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_token = 'print', paused_reason = 'x'", fleet.now)
     fleet.go(2)
@@ -209,7 +221,9 @@ def test_a_refused_token_is_told_within_minutes_and_resuming_clears_it(ledger, f
     assert "main takes deliveries again" in texts(webhook)[1]
 
 
-def test_deliveries_that_nobody_mends_are_no_outage_for_ever(ledger, make_fleet, webhook):
+def test_deliveries_that_nobody_mends_are_no_outage_for_ever(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=1, quiet_hours=2)
     die(ledger, range(1, 4), fleet.now)
     fleet.go(150)
@@ -219,7 +233,9 @@ def test_deliveries_that_nobody_mends_are_no_outage_for_ever(ledger, make_fleet,
     assert "1 delivery to main" in texts(webhook)[2]
 
 
-def test_kinds_and_thresholds_are_the_operator_s(ledger, make_fleet, webhook):
+def test_kinds_and_thresholds_are_the_operator_s(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=1, dead=5, kinds=("dead",))
     breaker(ledger, 9)
     die(ledger, range(1, 5), fleet.now)
@@ -240,7 +256,9 @@ def working_weeks(weeks: int = 4, until: int = START) -> list[int]:
     return [at for at in times if at < until]
 
 
-def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(ledger, make_fleet, webhook):
+def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=2, gather_seconds=0)
     hear(ledger, working_weeks())
     last = one(ledger, "SELECT MAX(received_at) FROM events")[0]
@@ -259,7 +277,9 @@ def test_a_source_is_silent_only_for_longer_than_is_usual_for_it(ledger, make_fl
     assert "stripe is active again" in texts(webhook)[1]
 
 
-def test_a_busy_source_is_missed_after_two_hours(ledger, make_fleet, webhook):
+def test_a_busy_source_is_missed_after_two_hours(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=1)
     hear(ledger, [START - n * MINUTE for n in range(14 * 24 * 60, 0, -5)])
     fleet.go(110, 300)
@@ -278,21 +298,25 @@ def test_a_busy_source_is_missed_after_two_hours(ledger, make_fleet, webhook):
     ],
     ids=["never", "once", "few", "new"],
 )
-def test_a_source_of_which_too_little_is_known_is_never_missed(ledger, make_fleet, webhook, times):
+def test_a_source_of_which_too_little_is_known_is_never_missed(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination, times: list[Any]
+) -> None:
     fleet = make_fleet(size=1)
     hear(ledger, times)
     fleet.go(24 * 60, 3600)
     assert texts(webhook) == []
 
 
-def test_one_outage_of_its_own_does_not_make_a_long_pause_usual(ledger):
+def test_one_outage_of_its_own_does_not_make_a_long_pause_usual(ledger: Ledger) -> None:
     times = [at for at in range(START - 28 * DAY, START, 10 * MINUTE) if not START - 9 * DAY < at < START - 5 * DAY]
     hear(ledger, times)
     with ledger.read() as tx:
         assert usual_gap(tx, "stripe", HOUR_MS) == HOUR_MS
 
 
-def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_again(ledger, make_fleet, webhook):
+def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_again(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=2)
     with ledger.write() as tx:
         for hour in range(1, 200):  # a scanner knocks twice an hour
@@ -317,7 +341,9 @@ def test_more_refused_than_usual_is_told_with_reasons_and_cleared_when_few_are_a
     assert [text[:1] for text in texts(webhook)] == ["🔴", "🟢"]
 
 
-def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known(ledger, fleet, webhook):
+def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     webhook.answer = lambda _request: (500, {}, b"ada@example.com")
     die(ledger, range(1, 4), fleet.now)
     fleet.go(30)
@@ -334,7 +360,9 @@ def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known
     assert (alert.problem, alert.say) == (None, None)
 
 
-def test_what_was_over_before_it_could_be_told_is_one_message(ledger, fleet, webhook):
+def test_what_was_over_before_it_could_be_told_is_one_message(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     webhook.answer = lambda _request: (404, {}, b"")
     die(ledger, range(1, 4), fleet.now)
     fleet.go(5)
@@ -348,8 +376,10 @@ def test_what_was_over_before_it_could_be_told_is_one_message(ledger, fleet, web
     assert one(ledger, "SELECT COUNT(*) FROM alerts") == (0,)
 
 
-def test_a_message_whose_worker_was_killed_is_sent_by_another(ledger, fleet, webhook):
-    fleet.threads[0]._tell = lambda: None  # the first worker decides, and others tell
+def test_a_message_whose_worker_was_killed_is_sent_by_another(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet.threads[0], "_tell", lambda: None)  # the first worker decides, and others tell
     die(ledger, range(1, 4), fleet.now)
     for _ in range(4):
         fleet.now += 30_000
@@ -362,7 +392,9 @@ def test_a_message_whose_worker_was_killed_is_sent_by_another(ledger, fleet, web
     assert len(texts(webhook)) == 1
 
 
-def test_an_outage_of_everything_is_one_message(ledger, make_fleet, webhook):
+def test_an_outage_of_everything_is_one_message(
+    ledger: Ledger, make_fleet: Callable[..., Fleet], webhook: FakeDestination
+) -> None:
     fleet = make_fleet(size=2)
     breaker(ledger, 9)
     hear(ledger, [START - n * MINUTE for n in range(14 * 24 * 60, 0, -5)])
@@ -386,7 +418,7 @@ def wait_in_line(ledger: Ledger, ids: range, at: int, kind: str = "sale", due_at
         tx.insert(tables.deliveries, columns, rows)
 
 
-def test_deliveries_that_no_worker_takes_are_late(ledger, fleet, webhook):
+def test_deliveries_that_no_worker_takes_are_late(ledger: Ledger, fleet: Fleet, webhook: FakeDestination) -> None:
     wait_in_line(ledger, range(1, 4), fleet.now)
     fleet.go(9)
     assert texts(webhook) == []
@@ -399,7 +431,9 @@ def test_deliveries_that_no_worker_takes_are_late(ledger, fleet, webhook):
     assert "All clear: deliveries to main are sent in time again" in texts(webhook)[1]
 
 
-def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counted(ledger, fleet, webhook):
+def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counted(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     with ledger.write() as tx:
         register_worker(tx, ("host", "", ""), 1, "", fleet.now + HOUR_MS)
     wait_in_line(ledger, range(1, 2), fleet.now)
@@ -409,14 +443,16 @@ def test_a_claim_that_nobody_takes_over_is_late_and_workers_that_live_are_counte
     assert "workers alive: 1" in message
 
 
-def test_what_waits_for_its_turn_is_not_late(ledger, fleet, webhook):
+def test_what_waits_for_its_turn_is_not_late(ledger: Ledger, fleet: Fleet, webhook: FakeDestination) -> None:
     wait_in_line(ledger, range(1, 2), fleet.now, kind="lead", due_at=fleet.now + 14 * MINUTE)  # tried, and waits
     wait_in_line(ledger, range(2, 5), fleet.now)  # held by it
     fleet.go(13.5)
     assert texts(webhook) == []
 
 
-def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(ledger, fleet, webhook):
+def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(
+    ledger: Ledger, fleet: Fleet, webhook: FakeDestination
+) -> None:
     wait_in_line(ledger, range(1, 4), fleet.now)
     breaker(ledger, 0)
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_reason = 'x'", fleet.now)
@@ -426,10 +462,10 @@ def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(ledge
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
+def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger: Ledger, webhook: FakeDestination) -> None:
     unblock_sales, answered = threading.Event(), []
 
-    def answer_late(_request):
+    def answer_late(_request: object) -> tuple[int, dict[str, str], bytes]:
         unblock_sales.wait(9)
         answered.append(True)
         return 200, {}, b"{}"
@@ -453,7 +489,7 @@ def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger, webhook):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_ledger_is_not_written_while_all_is_well(ledger, fleet):
+def test_the_ledger_is_not_written_while_all_is_well(ledger: Ledger, fleet: Fleet) -> None:
     hear(ledger, working_weeks())
     fleet.go(2)
     version = one(ledger, "PRAGMA data_version")

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 
+from app.ledger.engine import Ledger
 from app.sources.calcom.source import SOURCE as CALCOM
 from app.sources.supabase.source import SOURCE as SUPABASE
 from tests.support.stripe_recorder import Recorder
@@ -12,7 +14,9 @@ from tests.support.stripe_recorder import Recorder
 CLICK = {"clickId": "clk_1", "user_id": "user_1"}
 
 
-def booking(event, uid, metadata=None, responses=True, **fields):
+def booking(
+    event: str, uid: str, metadata: dict[str, str] | None = None, responses: bool = True, **fields: Any
+) -> bytes:
     """A webhook of Cal.com about one booking."""
     answers = {"email": {"value": "ada@example.com"}, "name": {"value": "Ada Lovelace"}}
     payload = {"uid": uid, "metadata": metadata or {}, "responses": answers if responses else None, **fields}
@@ -51,7 +55,9 @@ MOVED_BEFORE_IT_WAS_CONFIRMED = {
 @pytest.mark.parametrize(
     "events", [CONFIRMED, PAID, RESCHEDULED, RESCHEDULED_TWICE, MOVED_BEFORE_IT_WAS_CONFIRMED], ids="-".join
 )
-def test_a_booking_is_one_lead_with_the_click_of_any_of_its_events_in_any_order(ledger, events, size):
+def test_a_booking_is_one_lead_with_the_click_of_any_of_its_events_in_any_order(
+    ledger: Ledger, events: dict[str, bytes], size: int
+) -> None:
     recorder = Recorder(ledger, CALCOM)
     for number, order in enumerate(itertools.permutations(events)):
         start = recorder.newest()
@@ -64,7 +70,7 @@ def test_a_booking_is_one_lead_with_the_click_of_any_of_its_events_in_any_order(
     assert recorder.conflicts() == []
 
 
-def _of_booking(number, body):
+def _of_booking(number: object, body: bytes) -> bytes:
     """The same event of another booking, by somebody else."""
     text = body.decode().replace("ada@", f"ada{number}@").replace("clk_1", f"clk_{number}")
     text = text.replace("user_1", f"user_{number}")
@@ -74,7 +80,7 @@ def _of_booking(number, body):
     return text.encode()
 
 
-def test_a_reschedule_that_was_sent_twice_before_its_request_came_is_a_conflict(ledger):
+def test_a_reschedule_that_was_sent_twice_before_its_request_came_is_a_conflict(ledger: Ledger) -> None:
     recorder = Recorder(ledger, CALCOM)
     recorder.take(RESCHEDULED["created"])
     recorder.send_all()
@@ -85,7 +91,7 @@ def test_a_reschedule_that_was_sent_twice_before_its_request_came_is_a_conflict(
     assert len(recorder.conflicts()) == 1
 
 
-def test_a_request_that_is_never_confirmed_makes_no_lead_and_no_person(ledger):
+def test_a_request_that_is_never_confirmed_makes_no_lead_and_no_person(ledger: Ledger) -> None:
     recorder = Recorder(ledger, CALCOM)
     recorder.take(CONFIRMED["requested"], booking("BOOKING_REJECTED", "a"))
     assert recorder.deliveries() == []
@@ -93,7 +99,7 @@ def test_a_request_that_is_never_confirmed_makes_no_lead_and_no_person(ledger):
         assert tx.run("SELECT COUNT(*) FROM persons").scalar_one() == 0
 
 
-def test_seats_of_one_booking_do_not_share_what_their_requests_say(ledger):
+def test_seats_of_one_booking_do_not_share_what_their_requests_say(ledger: Ledger) -> None:
     recorder = Recorder(ledger, CALCOM)
     recorder.take(booking("BOOKING_REQUESTED", "a", CLICK, attendeeSeatId="seat1"))
     recorder.take(booking("BOOKING_CREATED", "a", attendeeSeatId="seat2"))
@@ -104,7 +110,7 @@ def test_seats_of_one_booking_do_not_share_what_their_requests_say(ledger):
 # --- anonymous visitors of Supabase --------------------------------------------------------------------------------------
 
 
-def user(**fields):
+def user(**fields: Any) -> dict[str, Any]:
     return {
         "id": "0b7c8d1e-1",
         "email": None,
@@ -119,12 +125,12 @@ def user(**fields):
 PERMANENT = {"is_anonymous": False, "email": "ada@example.com", "updated_at": "2026-11-29T11:00:00Z"}
 
 
-def change(operation, record, old=None):
+def change(operation: str, record: dict[str, Any] | None, old: dict[str, Any] | None = None) -> bytes:
     body = {"type": operation, "schema": "auth", "table": "users", "record": record, "old_record": old}
     return json.dumps(body).encode()
 
 
-def test_an_anonymous_visitor_who_becomes_permanent_is_one_lead_at_that_time(ledger):
+def test_an_anonymous_visitor_who_becomes_permanent_is_one_lead_at_that_time(ledger: Ledger) -> None:
     recorder = Recorder(ledger, SUPABASE)
     visitor = user(raw_user_meta_data={"clickId": "clk_1"})
     receipts = recorder.take(change("INSERT", visitor), change("UPDATE", user(**PERMANENT), visitor))
@@ -135,7 +141,7 @@ def test_an_anonymous_visitor_who_becomes_permanent_is_one_lead_at_that_time(led
     assert lead["timestamp"] == "2026-11-29T11:00:00.000Z"
 
 
-def test_what_changes_afterwards_makes_no_second_lead(ledger):
+def test_what_changes_afterwards_makes_no_second_lead(ledger: Ledger) -> None:
     recorder = Recorder(ledger, SUPABASE)
     confirmed = user(**PERMANENT, email_confirmed_at="2026-11-29T12:00:00Z")
     recorder.take(change("UPDATE", user(**PERMANENT), user()))
@@ -155,7 +161,9 @@ def test_what_changes_afterwards_makes_no_second_lead(ledger):
     ],
     ids=["was-permanent", "still-anonymous", "without-an-address", "without-the-old-record"],
 )
-def test_other_changes_of_a_user_are_no_sign_up(ledger, record, old):
+def test_other_changes_of_a_user_are_no_sign_up(
+    ledger: Ledger, record: dict[str, Any], old: dict[str, Any] | None
+) -> None:
     recorder = Recorder(ledger, SUPABASE)
     (receipt,) = recorder.take(change("UPDATE", record, old))
     assert receipt.outcome == "ignored"

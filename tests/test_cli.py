@@ -15,12 +15,13 @@ import pytest
 from click.testing import Result
 from sqlalchemy import make_url
 
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.reading.deliveries import attempts
 from app.ledger.schema import HEAD
 from app.sources.catalog import SOURCES
 from app.web.factory import create_app
-from tests.conftest import PYTHON
+from tests.conftest import PYTHON, Valkey
 from tests.support.makers import away, begin, change, checkout, count, one, settle, signed
 from workers.retry import due_after
 
@@ -30,13 +31,13 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def on_ledger(bridge, ledger_url) -> Callable[..., Result]:
+def on_ledger(bridge: Callable[..., Result], ledger_url: str) -> Callable[..., Result]:
     """Runs a command on the ledger of the test."""
     return lambda *arguments, **variables: bridge(*arguments, **{"DATABASE_URL": ledger_url, **variables})
 
 
 @pytest.fixture
-def post(make_settings, ledger) -> Iterator[Callable[[bytes], None]]:
+def post(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[[bytes], None]]:
     """Posts a signed body to a web on the ledger."""
     app = create_app(make_settings(), ledger)
 
@@ -54,7 +55,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
 # map
 
 
-def test_map_shows_the_request_that_a_destination_would_be_sent(bridge, tmp_path):
+def test_map_shows_the_request_that_a_destination_would_be_sent(bridge: Callable[..., Result], tmp_path: Path) -> None:
     files = [FIXTURES / name for name in ("checkout_payment.json", "product_created.json")]
     table = '[destinations.dub]\nurl = "https://dub.example"\ntoken_env = "CRM_TOKEN"\nformat = "dub"\n'
     (tmp_path / "bridge.toml").write_text(table)
@@ -73,7 +74,9 @@ def test_map_shows_the_request_that_a_destination_would_be_sent(bridge, tmp_path
     assert (unknown.exit_code, "there are dub" in unknown.output) == (2, True)
 
 
-def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tmp_path):
+def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(
+    bridge: Callable[..., Result], tmp_path: Path
+) -> None:
     files = [FIXTURES / name for name in ("checkout_payment.json", "product_created.json")]
     result = bridge("map", "stripe", *files, BRIDGE_HOME=str(tmp_path / "none"), STRIPE_WEBHOOK_SECRET="")
     assert result.exit_code == 0
@@ -86,7 +89,9 @@ def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(bridge, tm
     assert not (tmp_path / "none").exists()
 
 
-def test_map_goes_on_past_a_file_that_cannot_be_opened_and_ends_with_1(bridge, tmp_path):
+def test_map_goes_on_past_a_file_that_cannot_be_opened_and_ends_with_1(
+    bridge: Callable[..., Result], tmp_path: Path
+) -> None:
     there = FIXTURES / "checkout_payment.json"
     result = bridge("map", "stripe", tmp_path / "none.json", there, tmp_path)
     assert result.exit_code == 1
@@ -95,7 +100,7 @@ def test_map_goes_on_past_a_file_that_cannot_be_opened_and_ends_with_1(bridge, t
     assert f"{tmp_path}: Is a directory" in result.stderr
 
 
-def test_map_says_that_a_body_is_rejected_and_ends_with_0(bridge, tmp_path):
+def test_map_says_that_a_body_is_rejected_and_ends_with_0(bridge: Callable[..., Result], tmp_path: Path) -> None:
     bodies = {"empty": b"", "text": b"hello", "utf16": "{}".encode("utf-16"), "deep": b"[" * 10_000, "array": b"[]"}
     for name, body in bodies.items():
         (tmp_path / f"{name}.json").write_bytes(body)
@@ -110,7 +115,7 @@ def test_map_says_that_a_body_is_rejected_and_ends_with_0(bridge, tmp_path):
         assert [line[name] for name in LINE[3:]] == [None, None, [], None]
 
 
-def test_map_reads_a_body_by_the_name_of_its_file(bridge, tmp_path):
+def test_map_reads_a_body_by_the_name_of_its_file(bridge: Callable[..., Result], tmp_path: Path) -> None:
     fields = {"email": "ada@example.com", "name": "Ada"}
     parts = "".join(f'--XY\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
     (tmp_path / "a.json").write_text(json.dumps(fields))
@@ -121,7 +126,7 @@ def test_map_reads_a_body_by_the_name_of_its_file(bridge, tmp_path):
     assert {line["payload"]["email"] for line in lines(result)} == {"ada@example.com"}
 
 
-def test_map_takes_content_type_and_headers_as_they_came(bridge, tmp_path):
+def test_map_takes_content_type_and_headers_as_they_came(bridge: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "body.txt"
     path.write_text("email=ada%40example.com")
     form = "application/x-www-form-urlencoded"
@@ -133,7 +138,7 @@ def test_map_takes_content_type_and_headers_as_they_came(bridge, tmp_path):
     assert bridge("map", "framer", path, "-H", "no colon").exit_code == 2
 
 
-def test_map_of_a_source_that_is_not_there_lists_those_that_are(bridge, tmp_path):
+def test_map_of_a_source_that_is_not_there_lists_those_that_are(bridge: Callable[..., Result], tmp_path: Path) -> None:
     result = bridge("map", "xyzzy", tmp_path)
     assert result.exit_code == 1
     assert "stripe" in result.stderr
@@ -144,7 +149,7 @@ def test_map_of_a_source_that_is_not_there_lists_those_that_are(bridge, tmp_path
 
 
 @sqlite_alone
-def test_lists_in_json_are_everything_unless_limited(on_ledger, ledger):
+def test_lists_in_json_are_everything_unless_limited(on_ledger: Callable[..., Result], ledger: Ledger) -> None:
     with ledger.write() as tx:
         rows = [(n, f"k{n}", "stripe", f"evt_{n}", "t", "ignored", "naïve", 1, 1, "{}", b"") for n in range(1, 1202)]
         columns = (
@@ -162,7 +167,9 @@ def test_lists_in_json_are_everything_unless_limited(on_ledger, ledger):
     assert on_ledger("events", "--limit", 700).stdout.count("ignored") == 700
 
 
-def test_a_delivery_in_json_has_what_the_contract_names(on_ledger, post, ledger):
+def test_a_delivery_in_json_has_what_the_contract_names(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "transient", retry=True, status=503, error="answered 503")
     post(checkout(2))
@@ -178,7 +185,7 @@ def test_a_delivery_in_json_has_what_the_contract_names(on_ledger, post, ledger)
 
 
 @sqlite_alone
-def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger):
+def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger: Callable[..., Result]) -> None:
     assert "No delivery is recorded as dead." in on_ledger("deliveries", "--status", "dead").stdout
     assert "No event was received." in on_ledger("events").stdout
     assert on_ledger("deliveries", "--json").stdout == ""
@@ -188,7 +195,9 @@ def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger):
 
 @sqlite_alone
 @pytest.mark.parametrize(("columns", "lines_a_row"), [(80, 2), (200, 1)])
-def test_a_table_on_a_terminal_cuts_nothing_off(post, ledger_url, ledger, columns, lines_a_row):
+def test_a_table_on_a_terminal_cuts_nothing_off(
+    post: Callable[[bytes], None], ledger_url: str, ledger: Ledger, columns: int, lines_a_row: int
+) -> None:
     post(checkout(1))
     why = "answered 422: the currency is not one in which this account may sell"
     settle(ledger, "permanent", status=422, error=why)
@@ -207,7 +216,9 @@ def test_a_table_on_a_terminal_cuts_nothing_off(post, ledger_url, ledger, column
 
 
 @sqlite_alone
-def test_a_list_whose_reader_goes_away_ends_quietly(post, ledger_url, ledger):
+def test_a_list_whose_reader_goes_away_ends_quietly(
+    post: Callable[[bytes], None], ledger_url: str, ledger: Ledger
+) -> None:
     for number in range(40):
         post(checkout(number))
     environment = {**os.environ, "DATABASE_URL": ledger_url}
@@ -230,10 +241,12 @@ def clock(ledger: Ledger) -> int:
 
 
 def is_due(ledger: Ledger, delivery: int) -> bool:
-    return abs(row(ledger, delivery)[3] - clock(ledger)) < 60_000
+    return bool(abs(row(ledger, delivery)[3] - clock(ledger)) < 60_000)
 
 
-def test_a_dead_delivery_is_pending_again_with_its_schedule_afresh_and_its_attempts_counted_on(on_ledger, post, ledger):
+def test_a_dead_delivery_is_pending_again_with_its_schedule_afresh_and_its_attempts_counted_on(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(1))
     for _ in range(3):
         (delivery,) = settle(ledger, "transient", retry=True, status=500, error="down")
@@ -258,7 +271,9 @@ def test_a_dead_delivery_is_pending_again_with_its_schedule_afresh_and_its_attem
     assert one(ledger, "SELECT actor, action, detail FROM audit") == ("cli", "replay", "was dead")
 
 
-def test_a_discarded_delivery_is_pending_again(on_ledger, post, ledger):
+def test_a_discarded_delivery_is_pending_again(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(1))
     (delivery,) = settle(ledger, "transient", retry=True, status=500)
     change(ledger, "UPDATE deliveries SET status = 'discarded', due_at = NULL")
@@ -268,7 +283,9 @@ def test_a_discarded_delivery_is_pending_again(on_ledger, post, ledger):
 
 
 @pytest.mark.parametrize("status", ["pending", "retrying"])
-def test_one_that_waits_is_due_now_and_goes_on_in_its_schedule(on_ledger, post, ledger, status):
+def test_one_that_waits_is_due_now_and_goes_on_in_its_schedule(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, status: str
+) -> None:
     post(checkout(1))
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
     if status == "retrying":
@@ -281,7 +298,9 @@ def test_one_that_waits_is_due_now_and_goes_on_in_its_schedule(on_ledger, post, 
     assert len(begin(ledger)) == 1
 
 
-def test_a_delivered_one_is_sent_again_only_by_force(on_ledger, post, ledger):
+def test_a_delivered_one_is_sent_again_only_by_force(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(1))
     (delivery,) = settle(ledger, "delivered")
     refused = on_ledger("replay", "--id", delivery)
@@ -295,7 +314,9 @@ def test_a_delivered_one_is_sent_again_only_by_force(on_ledger, post, ledger):
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_one_that_is_being_sent_is_left_alone(on_ledger, post, ledger, force):
+def test_one_that_is_being_sent_is_left_alone(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, force: tuple[str, ...]
+) -> None:
     post(checkout(1))
     (claimed,) = begin(ledger)
     before = one(ledger, "SELECT * FROM deliveries")
@@ -307,7 +328,9 @@ def test_one_that_is_being_sent_is_left_alone(on_ledger, post, ledger, force):
     assert row(ledger, claimed.id)[:2] == ("delivered", 1)
 
 
-def test_replay_chooses_by_status_source_and_time(on_ledger, post, ledger):
+def test_replay_chooses_by_status_source_and_time(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in range(5):
         post(checkout(number))
     settle(ledger, "permanent", claimed=begin(ledger)[:3], status=400)
@@ -322,7 +345,9 @@ def test_replay_chooses_by_status_source_and_time(on_ledger, post, ledger):
 
 
 @sqlite_alone
-def test_replay_takes_several_ids_after_one_option(on_ledger, post, ledger):
+def test_replay_takes_several_ids_after_one_option(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in range(3):
         post(checkout(number))
     one, two, three = settle(ledger, "permanent", status=400)
@@ -331,7 +356,9 @@ def test_replay_takes_several_ids_after_one_option(on_ledger, post, ledger):
 
 
 @sqlite_alone
-def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
+def test_replay_goes_through_more_than_one_batch(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(0))
     settle(ledger, "permanent", status=400)
     with ledger.write() as tx:
@@ -345,7 +372,9 @@ def test_replay_goes_through_more_than_one_batch(on_ledger, post, ledger):
 
 
 @sqlite_alone
-def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
+def test_replay_refuses_what_it_cannot_mean(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "permanent", status=400)
     for arguments in (
@@ -370,7 +399,9 @@ def test_replay_refuses_what_it_cannot_mean(on_ledger, post, ledger):
 
 
 @sqlite_alone
-def test_replay_wakes_a_worker_and_does_without_where_redis_is_away(on_ledger, post, ledger, valkey):
+def test_replay_wakes_a_worker_and_does_without_where_redis_is_away(
+    on_ledger: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, valkey: Valkey
+) -> None:
     from app.queue import connect
 
     post(checkout(1))
@@ -387,7 +418,7 @@ def test_replay_wakes_a_worker_and_does_without_where_redis_is_away(on_ledger, p
 # db and what needs a current schema
 
 
-def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge, tmp_path):
+def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge: Callable[..., Result], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     current = bridge("db", "current", DATABASE_URL=url)
     assert (current.exit_code, current.stdout) == (1, f"empty (newest: {HEAD})\n")
@@ -402,13 +433,15 @@ REDIS = {"REDIS_URL": "unix:///nowhere.sock"}
 
 
 @pytest.mark.parametrize("command", NEED_SCHEMA, ids=lambda tx: " ".join(tx))
-def test_an_empty_ledger_is_refused_with_the_remedy(bridge, tmp_path, command):
+def test_an_empty_ledger_is_refused_with_the_remedy(
+    bridge: Callable[..., Result], tmp_path: Path, command: tuple[str, ...]
+) -> None:
     result = bridge(*command, DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}", **REDIS)
     assert result.exit_code == 1
     assert result.stderr == f"bridge: the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`\n"
 
 
-def test_another_schema_is_refused_with_the_remedy(on_ledger, ledger):
+def test_another_schema_is_refused_with_the_remedy(on_ledger: Callable[..., Result], ledger: Ledger) -> None:
     revision = "0000"
     change(ledger, "UPDATE alembic_version SET version_num = ?", revision)
     for command in NEED_SCHEMA:
@@ -419,13 +452,13 @@ def test_another_schema_is_refused_with_the_remedy(on_ledger, ledger):
 
 
 @pytest.mark.parametrize("missing", ["REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY"])
-def test_web_refuses_to_start_without_what_it_needs(bridge, missing):
+def test_web_refuses_to_start_without_what_it_needs(bridge: Callable[..., Result], missing: str) -> None:
     result = bridge("web", **{**REDIS, missing: ""})
     assert result.exit_code == 1
     assert f"set {missing} " in result.stderr
 
 
-def test_web_names_all_that_is_missing_at_once(bridge):
+def test_web_names_all_that_is_missing_at_once(bridge: Callable[..., Result]) -> None:
     result = bridge("web", REDIS_URL="", DASHBOARD_PASSWORD="", SECRET_KEY="")
     assert "set REDIS_URL, DASHBOARD_PASSWORD, SECRET_KEY" in result.stderr
 
@@ -449,7 +482,14 @@ def test_web_names_all_that_is_missing_at_once(bridge):
     ],
 )
 @sqlite_alone
-def test_nothing_starts_on_a_configuration_that_is_wrong(on_ledger, bridge, tmp_path, variables, table, remedy):
+def test_nothing_starts_on_a_configuration_that_is_wrong(
+    on_ledger: Callable[..., Result],
+    bridge: Callable[..., Result],
+    tmp_path: Path,
+    variables: dict[str, Any],
+    table: str,
+    remedy: str,
+) -> None:
     (tmp_path / "bridge.toml").write_text(table, encoding="utf-8")
     variables = {**REDIS, "BRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "PORT": "9", **variables}
     for command in ("web", "up"):
@@ -467,7 +507,9 @@ def worker(**variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @sqlite_alone
-def test_a_worker_refuses_to_start_without_what_it_needs(make_settings, ledger_url, tmp_path):
+def test_a_worker_refuses_to_start_without_what_it_needs(
+    make_settings: Callable[..., Settings], ledger_url: str, tmp_path: Path
+) -> None:
     make_settings(DATABASE_URL=ledger_url, REDIS_URL="")
     done = worker()
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -477,7 +519,9 @@ def test_a_worker_refuses_to_start_without_what_it_needs(make_settings, ledger_u
     assert "run `bridge db upgrade`" in done.stderr
 
 
-def test_a_ledger_that_is_away_is_one_line_with_what_to_look_at(on_ledger, ledger, ledger_url):
+def test_a_ledger_that_is_away_is_one_line_with_what_to_look_at(
+    on_ledger: Callable[..., Result], ledger: Ledger, ledger_url: str
+) -> None:
     with away(ledger, ledger_url):
         for command in (("deliveries",), ("replay", "--status", "dead"), ("db", "current"), ("db", "upgrade")):
             result = on_ledger(*command)
@@ -486,7 +530,7 @@ def test_a_ledger_that_is_away_is_one_line_with_what_to_look_at(on_ledger, ledge
             assert "DATABASE_URL" in result.stderr
 
 
-def test_a_configuration_that_is_wrong_is_one_line_without_the_value(bridge):
+def test_a_configuration_that_is_wrong_is_one_line_without_the_value(bridge: Callable[..., Result]) -> None:
     result = bridge("deliveries", DATABASE_URL="mysql://user:hidden@host")
     assert result.exit_code == 1
     assert result.stderr == "bridge: DATABASE_URL: must begin with postgresql:// or sqlite:///\n"
@@ -500,7 +544,9 @@ def test_a_configuration_that_is_wrong_is_one_line_without_the_value(bridge):
 
 
 @sqlite_alone
-def test_send_signs_what_the_web_accepts_and_duplicates_it(bridge, make_settings, ledger, ledger_url):
+def test_send_signs_what_the_web_accepts_and_duplicates_it(
+    bridge: Callable[..., Result], make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str
+) -> None:
     from threading import Thread
 
     from werkzeug.serving import make_server
@@ -525,7 +571,7 @@ def test_send_signs_what_the_web_accepts_and_duplicates_it(bridge, make_settings
     assert one(ledger, "SELECT MAX(received_count) FROM events") == (3,)
 
 
-def test_send_says_what_is_missing(bridge):
+def test_send_says_what_is_missing(bridge: Callable[..., Result]) -> None:
     result = bridge("send", "stripe", STRIPE_WEBHOOK_SECRET="")
     assert result.exit_code == 1
     assert "set STRIPE_WEBHOOK_SECRET" in result.stderr
@@ -538,7 +584,7 @@ def test_send_says_what_is_missing(bridge):
     assert "no answer" in result.stderr
 
 
-def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge):
+def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge: Callable[..., Result]) -> None:
     listed = bridge("--help").stdout
     names = "up web worker map send deliveries events replay backfill reconcile stripe-endpoint doctor forget prune db alert-test"
     for name in names.split():
@@ -547,7 +593,7 @@ def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge):
     assert bridge("--version").stdout.startswith("Conversion Bridge ")
 
 
-def test_a_command_far_from_the_ledger_says_so_and_makes_nothing(bridge, tmp_path):
+def test_a_command_far_from_the_ledger_says_so_and_makes_nothing(bridge: Callable[..., Result], tmp_path: Path) -> None:
     home = tmp_path / "elsewhere"
     for command in (("deliveries",), ("events",), ("replay", "--parked"), ("forget", "ada@example.com"), ("doctor",)):
         result = bridge(*command, BRIDGE_HOME=str(home))
@@ -556,7 +602,7 @@ def test_a_command_far_from_the_ledger_says_so_and_makes_nothing(bridge, tmp_pat
     assert not home.exists()
 
 
-def test_up_says_why_it_cannot_listen(bridge):
+def test_up_says_why_it_cannot_listen(bridge: Callable[..., Result]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -575,7 +621,7 @@ def test_up_says_why_it_cannot_listen(bridge):
         )
 
 
-def test_up_says_which_home_it_cannot_use(bridge, tmp_path):
+def test_up_says_which_home_it_cannot_use(bridge: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for home in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/none")):
         result = bridge("up", BRIDGE_HOME=str(home))
@@ -584,7 +630,9 @@ def test_up_says_which_home_it_cannot_use(bridge, tmp_path):
         assert result.stderr.count("\n") == 1
 
 
-def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(bridge, tmp_path):
+def test_the_folder_of_the_ledger_is_made_where_it_is_in_bridge_home(
+    bridge: Callable[..., Result], tmp_path: Path
+) -> None:
     home = tmp_path / "deep" / "home"
     assert bridge("db", "upgrade", BRIDGE_HOME=str(home)).exit_code == 0
     assert make_url(f"sqlite:///{home / 'ledger.db'}").database is not None
@@ -618,8 +666,8 @@ EVERY_SECRET = {
 
 @sqlite_alone
 def test_send_has_an_example_of_every_source_that_the_web_takes_as_a_conversion(
-    bridge, make_settings, ledger, ledger_url
-):
+    bridge: Callable[..., Result], make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str
+) -> None:
     from threading import Thread
 
     from werkzeug.serving import make_server

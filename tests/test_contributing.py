@@ -46,23 +46,23 @@ def run(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_there_are_files():
+def test_there_are_files() -> None:
     assert set(files()) >= {"app/sources/meadow/source.py", "app/destinations/formats/ledgerly.py"}
 
 
-def test_the_source_passes_what_every_source_passes(copy):
+def test_the_source_passes_what_every_source_passes(copy: Path) -> None:
     shown = run(copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/sources", "-k", "meadow")
     assert int(re.findall(r"(\d+) passed", shown)[0]) > 30
 
 
-def test_the_format_passes_what_every_format_passes(copy):
+def test_the_format_passes_what_every_format_passes(copy: Path) -> None:
     shown = run(
         copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/formats", "tests/web/test_formats.py", "-k", "ledgerly"
     )
     assert int(re.findall(r"(\d+) passed", shown)[0]) > 10
 
 
-def test_both_are_written_as_the_project_is(copy):
+def test_both_are_written_as_the_project_is(copy: Path) -> None:
     paths = [path for path in files() if path.endswith(".py")]
     run(copy, "ruff", "check", *paths)
     run(copy, "ruff", "format", "--check", *paths)
@@ -70,6 +70,6 @@ def test_both_are_written_as_the_project_is(copy):
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "README.md"])
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text("utf-8")):
         assert (ROOT / link).exists(), link

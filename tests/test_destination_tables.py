@@ -1,16 +1,22 @@
 """[destinations.<name>] of bridge.toml: read, refused with file and key, and what each is sent."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.bootstrap import make_policy, make_routes
+from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
+from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.record import record
 from app.model import Inbound
+from app.sources.base import Source
 from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform.source import SOURCE as TYPEFORM
 from tests.support.makers import checkout, stripe_headers
@@ -27,8 +33,8 @@ LEAD = b"""{"event_id": "e1", "event_type": "form_response", "form_response": {"
 
 
 @pytest.fixture
-def with_toml(make_settings, tmp_path):
-    def make(text, **variables):
+def with_toml(make_settings: Callable[..., Settings], tmp_path: Path) -> Callable[..., Settings]:
+    def make(text: str, **variables: str) -> Settings:
         path = tmp_path / "bridge.toml"
         path.write_text(text)
         return make_settings(**{"BRIDGE_CONFIG": str(path), "CRM_TOKEN": "token-of-the-crm\n", **variables})
@@ -36,7 +42,7 @@ def with_toml(make_settings, tmp_path):
     return make
 
 
-def test_each_table_is_a_destination_beside_the_one_of_destination_url(with_toml):
+def test_each_table_is_a_destination_beside_the_one_of_destination_url(with_toml: Callable[..., Settings]) -> None:
     more = 'format = "track"\namount_unit = "minor"\nconcurrency = 4\nrate = 2.5\ntimeout = 3\n'
     main, crm = destinations_of(with_toml(CRM + more, **MAIN))
     assert (main.name, main.url, main.token) == ("main", "https://main.example", "token-of-main")
@@ -45,14 +51,14 @@ def test_each_table_is_a_destination_beside_the_one_of_destination_url(with_toml
     assert type(crm.format).__name__ == "Track"
 
 
-def test_tables_alone_do_without_the_sandbox(with_toml):
+def test_tables_alone_do_without_the_sandbox(with_toml: Callable[..., Settings]) -> None:
     settings = with_toml(CRM)
     assert not settings.is_sandbox
     assert [d.name for d in destinations_of(settings)] == ["crm"]
     assert [route.name for route in make_routes(settings)] == ["crm"]
 
 
-def test_without_destination_url_a_table_may_be_called_main(with_toml):
+def test_without_destination_url_a_table_may_be_called_main(with_toml: Callable[..., Settings]) -> None:
     (found,) = destinations_of(with_toml(CRM.replace("crm]", "main]")))
     assert found.name == "main"
 
@@ -87,14 +93,16 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "variables", "problem"), WRONG, ids=[w[2][:50] for w in WRONG])
-def test_what_is_wrong_is_told_by_file_and_key_and_without_the_value(with_toml, tmp_path, text, variables, problem):
+def test_what_is_wrong_is_told_by_file_and_key_and_without_the_value(
+    with_toml: Callable[..., Settings], tmp_path: Path, text: str, variables: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         destinations_of(with_toml(text, **variables))
     assert str(caught.value).startswith(f"{tmp_path}/bridge.toml: {problem}")
     assert "u:p" not in str(caught.value)
 
 
-def test_a_filter_that_names_an_unknown_source_is_refused_at_start(with_toml):
+def test_a_filter_that_names_an_unknown_source_is_refused_at_start(with_toml: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigurationError, match=r"destinations\.crm\.sources: there is no source called strype"):
         make_routes(with_toml(CRM + 'sources = ["stripe", "strype"]'))
 
@@ -108,7 +116,9 @@ def test_a_filter_that_names_an_unknown_source_is_refused_at_start(with_toml):
         ('kinds = ["sale"]\nsources = ["typeform"]', ["main lead", "main sale"]),
     ],
 )
-def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_through(with_toml, ledger, filters, sent):
+def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_through(
+    with_toml: Callable[..., Settings], ledger: Ledger, filters: str, sent: list[str]
+) -> None:
     settings = with_toml(CRM + filters, **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
     policy, now = make_policy(settings), datetime.now(UTC)
     arrivals = []
@@ -123,7 +133,7 @@ def test_each_destination_gets_deliveries_of_its_own_of_what_its_filter_lets_thr
     assert [" ".join(row) for row in rows] == sent
 
 
-def payloads(ledger, settings, *arrivals):
+def payloads(ledger: Ledger, settings: Settings, *arrivals: Arrival) -> dict[tuple[str, str], dict[str, Any]]:
     policy = make_policy(settings)
     ledger.transact(lambda tx: record(tx, list(arrivals), policy))
     with ledger.read() as tx:
@@ -131,12 +141,14 @@ def payloads(ledger, settings, *arrivals):
     return {(destination, kind): json.loads(payload) for destination, kind, payload in rows}
 
 
-def arrival_of(source, body, settings):
+def arrival_of(source: Source, body: bytes, settings: Settings) -> Arrival:
     inbound = Inbound(body, {k.lower(): v for k, v in stripe_headers(body).items()})
     return Arrival(source.name, source.map(inbound, settings.rules), inbound, {}, datetime.now(UTC))
 
 
-def test_each_destination_counts_the_click_that_it_is_configured_for(with_toml, ledger):
+def test_each_destination_counts_the_click_that_it_is_configured_for(
+    with_toml: Callable[..., Settings], ledger: Ledger
+) -> None:
     text = f'[destinations.main]\ntouch = "last"\n{CRM}format = "dub"\n'
     settings = with_toml(text, **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
     form = json.loads(LEAD)
@@ -148,7 +160,9 @@ def test_each_destination_counts_the_click_that_it_is_configured_for(with_toml, 
     assert found[("crm", "sale")]["clickId"] == "clk_first"
 
 
-def test_events_are_called_at_each_destination_what_it_is_configured_for(with_toml, ledger):
+def test_events_are_called_at_each_destination_what_it_is_configured_for(
+    with_toml: Callable[..., Settings], ledger: Ledger
+) -> None:
     names = 'event_names = {form_submitted = "Form: {form}", checkout_completed = "Purchase"}'
     text = f'[destinations.main]\n{names}\n{CRM}format = "track"\n'
     settings = with_toml(text, **MAIN, DESTINATION_FORMAT="dub", STRIPE_ALLOW_TEST_EVENTS="1")
@@ -161,13 +175,15 @@ def test_events_are_called_at_each_destination_what_it_is_configured_for(with_to
     }
 
 
-def test_main_may_be_sent_some_conversions_alone(with_toml, ledger):
+def test_main_may_be_sent_some_conversions_alone(with_toml: Callable[..., Settings], ledger: Ledger) -> None:
     settings = with_toml('[destinations.main]\nkinds = ["lead"]', **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
     found = payloads(ledger, settings, arrival_of(TYPEFORM, LEAD, settings), arrival_of(STRIPE, checkout(1), settings))
     assert list(found) == [("main", "lead")]
 
 
-def test_an_event_name_that_needs_a_form_stays_as_it_is_where_the_form_is_not_known(with_toml, ledger):
+def test_an_event_name_that_needs_a_form_stays_as_it_is_where_the_form_is_not_known(
+    with_toml: Callable[..., Settings], ledger: Ledger
+) -> None:
     text = CRM + 'format = "dub"\nevent_names = {checkout_completed = "{form}"}'
     settings = with_toml(text, STRIPE_ALLOW_TEST_EVENTS="1")
     found = payloads(ledger, settings, arrival_of(STRIPE, checkout(1), settings))

@@ -1,5 +1,7 @@
 """A failure tells enough to be understood from the log of another machine."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import wait_for
@@ -10,7 +12,7 @@ def counts() -> dict[str, int]:
     return {"delivered": 7, "dead": 1}
 
 
-def test_what_was_waited_for_in_vain_is_told_with_what_there_was_instead():
+def test_what_was_waited_for_in_vain_is_told_with_what_there_was_instead() -> None:
     wanted, missing = {"delivered": 8}, ["pi_1"]
     with pytest.raises(pytest.fail.Exception) as caught:
         wait_for(lambda: counts() == wanted and not missing, 0.01)
@@ -22,12 +24,12 @@ def test_what_was_waited_for_in_vain_is_told_with_what_there_was_instead():
     assert "now: missing is ['pi_1']" in text
 
 
-def test_what_cannot_be_read_is_told_as_it_is():
+def test_what_cannot_be_read_is_told_as_it_is() -> None:
     with pytest.raises(pytest.fail.Exception, match="not within 0 s"):
         wait_for(dict, 0)
 
 
-def test_the_end_of_each_log_is_told(tmp_path, monkeypatch):
+def test_the_end_of_each_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log.txt"
     log.write_bytes(b"x" * 100_000 + b"\xffthe end")
     monkeypatch.setattr(diagnosis, "LOGS", [log, tmp_path / "none.txt"])

@@ -1,11 +1,13 @@
 """Every piece of bridge.toml that README and docs show can be pasted as it stands."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.bootstrap import make_policy
+from app.config.settings import Settings
 from app.sources.catalog import all_sources
 
 ROOT = Path(__file__).parents[1]
@@ -18,12 +20,14 @@ PIECES = [
 ]
 
 
-def test_there_are_pieces():
+def test_there_are_pieces() -> None:
     assert len(PIECES) >= 5
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_piece_of_bridge_toml_works_as_it_stands(piece, make_settings, tmp_path):
+def test_a_piece_of_bridge_toml_works_as_it_stands(
+    piece: str, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text(piece, encoding="utf-8")
     settings = make_settings(BRIDGE_CONFIG=str(path), WAREHOUSE_TOKEN="token-of-the-warehouse")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
+from app.config.settings import Settings
 from app.ledger import tables
 from app.ledger.actions.forget import BLANK_BODY, forget_name, forget_person, persons_called
 from app.ledger.engine import Ledger
@@ -84,7 +86,7 @@ def person_of(ledger: Ledger) -> int:
     return person
 
 
-def test_no_table_and_no_page_holds_a_trace_of_a_forgotten_person(ledger):
+def test_no_table_and_no_page_holds_a_trace_of_a_forgotten_person(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     remember_everything(recorder)
     recorder.send_all()
@@ -108,7 +110,7 @@ def test_no_table_and_no_page_holds_a_trace_of_a_forgotten_person(ledger):
         assert [trace for trace in TRACES if trace.lower().encode() in files] == []
 
 
-def test_pages_that_were_split_and_rewritten_hold_no_trace_either(ledger):
+def test_pages_that_were_split_and_rewritten_hold_no_trace_either(ledger: Ledger) -> None:
     """Thousands of rows around theirs, so that the trees of every index were rebalanced after they came."""
     recorder = Recorder(ledger)
     for number in range(400):
@@ -123,7 +125,7 @@ def test_pages_that_were_split_and_rewritten_hold_no_trace_either(ledger):
         assert b"pat example" in files
 
 
-def test_the_log_is_emptied_although_others_read_and_write(ledger, ledger_url):
+def test_the_log_is_emptied_although_others_read_and_write(ledger: Ledger, ledger_url: str) -> None:
     recorder, stop = Recorder(ledger), threading.Event()
     remember_everything(recorder)
     other = Recorder(Ledger(ledger_url))
@@ -146,7 +148,7 @@ def test_the_log_is_emptied_although_others_read_and_write(ledger, ledger_url):
     other.ledger.close()
 
 
-def test_events_of_others_that_mention_the_person_lose_the_mention_alone(ledger):
+def test_events_of_others_that_mention_the_person_lose_the_mention_alone(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     remember_everything(recorder)
     friend = bought(metadata={"user_id": "bob_1", "invited_by": "ada.quill@example.com"})
@@ -160,7 +162,7 @@ def test_events_of_others_that_mention_the_person_lose_the_mention_alone(ledger)
     assert bodies[0] == namesake
 
 
-def test_a_mailbox_that_another_person_shares_stays_theirs(ledger):
+def test_a_mailbox_that_another_person_shares_stays_theirs(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     for _ in range(2):
         recorder.take(bought(customer_details={"email": "both@example.com"}))
@@ -175,7 +177,7 @@ def test_a_mailbox_that_another_person_shares_stays_theirs(ledger):
     assert emails == {first: None, second: "both@example.com"}
 
 
-def test_somebody_of_whom_only_held_events_came_is_forgotten_by_name(ledger):
+def test_somebody_of_whom_only_held_events_came_is_forgotten_by_name(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     billing = {"email": "Ada.Quill@example.com", "name": "Ada Quill", "phone": "+4915112345678"}
     method = {"id": "pm_1", "object": "payment_method", "billing_details": billing}
@@ -187,7 +189,9 @@ def test_somebody_of_whom_only_held_events_came_is_forgotten_by_name(ledger):
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_the_command_forgets_whom_only_a_held_event_names(make_settings, ledger, ledger_url, held):
+def test_the_command_forgets_whom_only_a_held_event_names(
+    make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str, held: bool
+) -> None:
     make_settings(DATABASE_URL=ledger_url)
     if held:
         body = {"id": "evt_1", "object": "event", "type": "x.y", "data": {"object": {"m": "ada.quill@example.com"}}}
@@ -203,7 +207,9 @@ def connected(event_type: str, thing: dict[str, Any], number: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["cus_adaquill", "acct_1:cus_adaquill", "ada.quill@example.com"])
-def test_a_customer_of_a_connected_account_is_forgotten_with_what_was_parked_before_it_was_known(ledger, name):
+def test_a_customer_of_a_connected_account_is_forgotten_with_what_was_parked_before_it_was_known(
+    ledger: Ledger, name: str
+) -> None:
     recorder, w = Recorder(ledger), quill("1")
     parked = w.later().session(currency=None, customer_details=None, client_reference_id=None, metadata={})
     (receipt,) = recorder.take(connected("checkout.session.completed", parked))
@@ -223,8 +229,8 @@ def test_a_customer_of_a_connected_account_is_forgotten_with_what_was_parked_bef
 
 @pytest.mark.parametrize("name", ["cus_adaquill", "acct_1:cus_adaquill"])
 def test_somebody_of_whom_only_held_events_of_a_connected_account_came_is_forgotten(
-    make_settings, ledger, ledger_url, name
-):
+    make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str, name: str
+) -> None:
     recorder, w = Recorder(ledger), quill("1")
     parked = w.session(currency=None, customer_details=None, client_reference_id=None, metadata={})
     recorder.take(connected("checkout.session.completed", parked))
@@ -235,7 +241,7 @@ def test_somebody_of_whom_only_held_events_of_a_connected_account_came_is_forgot
     assert "cus_adaquill" not in everything_in(ledger)
 
 
-def test_an_id_is_found_whole_and_as_it_is_written(ledger):
+def test_an_id_is_found_whole_and_as_it_is_written(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     recorder.take(connected("checkout.session.completed", quill("1").session()))
     with ledger.read() as tx:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap import make_intake, make_ledger
+from app.config.settings import Settings
 from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound
 from app.sources.catalog import SOURCES, content_type_of
@@ -50,7 +52,7 @@ def mutate(body: bytes, dice: random.Random) -> bytes:
     return body
 
 
-VALUES = (
+VALUES: tuple[object, ...] = (
     None,
     "",
     "null",
@@ -85,7 +87,9 @@ def restructure(value: object, dice: random.Random) -> object:
 
 
 @pytest.mark.timeout(600)
-def test_nothing_that_comes_in_breaks_the_bridge_or_is_lost(make_settings, ledger_url):
+def test_nothing_that_comes_in_breaks_the_bridge_or_is_lost(
+    make_settings: Callable[..., Settings], ledger_url: str
+) -> None:
     tokens = {f"{n.upper()}_PATH_TOKEN": TOKEN for n, s in SOURCES.items() if not s.signed}
     secrets = {
         f"{n.upper()}_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" for n, s in SOURCES.items() if s.signed

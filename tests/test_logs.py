@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from app.config.settings import Settings
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
 
 FAILURES = """
@@ -44,7 +47,9 @@ def lines_of(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("arguments", [(), ("json",)])
-def test_every_line_is_json_also_of_libraries_warnings_threads_and_what_ends_the_process(arguments):
+def test_every_line_is_json_also_of_libraries_warnings_threads_and_what_ends_the_process(
+    arguments: tuple[str, ...],
+) -> None:
     entries = [json.loads(line) for line in lines_of(*arguments)]
     assert all({"event", "level", "timestamp"} <= set(entry) for entry in entries)
     events = [entry["event"] for entry in entries]
@@ -62,13 +67,13 @@ def test_every_line_is_json_also_of_libraries_warnings_threads_and_what_ends_the
     assert {"rq.worker", "psycopg.pool", "py.warnings", "asyncio"} <= {entry.get("logger") for entry in entries}
 
 
-def test_text_is_for_people():
+def test_text_is_for_people() -> None:
     lines = lines_of("text")
     assert any("delivery.attempted" in line and "status=200" in line for line in lines)
     assert not any(line.startswith("{") for line in lines)
 
 
-def test_what_comes_from_elsewhere_does_not_steer_the_terminal_that_shows_the_log():
+def test_what_comes_from_elsewhere_does_not_steer_the_terminal_that_shows_the_log() -> None:
     code = (
         "import structlog; from app.logs import configure_logs; configure_logs('info', 'text');"
         "structlog.get_logger().warning('delivery.failed', error='500 \\x1b[2J\\x9b\\u202e'); raise ValueError('\\x1b[31m')"
@@ -80,7 +85,9 @@ def test_what_comes_from_elsewhere_does_not_steer_the_terminal_that_shows_the_lo
 
 @pytest.mark.stack
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_web_that_cannot_start_writes_json_alone(make_settings, ledger_url, tmp_path):
+def test_a_web_that_cannot_start_writes_json_alone(
+    make_settings: Callable[..., Settings], ledger_url: str, tmp_path: Path
+) -> None:
     make_settings(DATABASE_URL=ledger_url, SANDBOX="1", REDIS_URL="unix:///nowhere.sock")
     environment = {**os.environ, "SECRET_KEY": "short"}
     command = [sys.executable, "-P", "-m", "app.web.server.serve", "127.0.0.1", "0", "1", "json"]

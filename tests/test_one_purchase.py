@@ -1,7 +1,10 @@
 """Which events are one purchase and which are two, and whose it is: the cases that a shuffle of whole purchases does not hold."""
 
+from typing import Any
+
 import pytest
 
+from app.ledger.engine import Ledger
 from tests.support import stripe_world as world
 from tests.support.stripe_recorder import Recorder
 
@@ -16,7 +19,7 @@ def guest(old: bool = False) -> world.World:
 
 
 @pytest.mark.parametrize("receipt", ["p@example.com", "another@example.com", None])
-def test_a_guests_capture_by_hand_keeps_who_the_session_named(ledger, receipt):
+def test_a_guests_capture_by_hand_keeps_who_the_session_named(ledger: Ledger, receipt: str | None) -> None:
     recorder, w = Recorder(ledger), guest()
     recorder.take(world.body("checkout.session.completed", w.session(payment_status="unpaid")))
     captured = w.intent(capture_method="manual", receipt_email=receipt)
@@ -27,7 +30,7 @@ def test_a_guests_capture_by_hand_keeps_who_the_session_named(ledger, receipt):
 
 
 @pytest.mark.parametrize("receipt", ["p@example.com", "another@example.com", None])
-def test_a_guests_session_names_who_the_held_intent_did_not(ledger, receipt):
+def test_a_guests_session_names_who_the_held_intent_did_not(ledger: Ledger, receipt: str | None) -> None:
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), guest()
     recorder.take(world.body("payment_intent.succeeded", w.intent(receipt_email=receipt)))
     recorder.take(world.body("checkout.session.completed", w.session()))
@@ -36,7 +39,7 @@ def test_a_guests_session_names_who_the_held_intent_did_not(ledger, receipt):
     assert recorder.conflicts() == []
 
 
-def test_an_invoice_of_nobody_at_stripe_is_named_by_its_session(ledger):
+def test_an_invoice_of_nobody_at_stripe_is_named_by_its_session(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), guest()
     recorder.take(world.body("invoice.paid", w.invoice(4900, "manual", customer_email="billing@example.com")))
     recorder.take(world.body("checkout.session.completed", w.session(invoice=w.invoice_id)))
@@ -44,14 +47,14 @@ def test_an_invoice_of_nobody_at_stripe_is_named_by_its_session(ledger):
     assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
 
 
-def test_two_guests_are_two_persons(ledger):
+def test_two_guests_are_two_persons(ledger: Ledger) -> None:
     recorder, first, second = Recorder(ledger), guest(), guest()
     for w in (first, second):
         recorder.take(world.body("checkout.session.completed", w.session()))
     assert [sale["customerExternalId"] for sale in recorder.payloads("sale")] == [first.customer, second.customer]
 
 
-def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger):
+def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), guest()
     unidentified = w.intent(capture_method="manual", receipt_email=None)
     (receipt,) = recorder.take(world.body("payment_intent.succeeded", unidentified))
@@ -60,7 +63,7 @@ def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger):
         assert tx.run("SELECT count(*) FROM persons").scalar_one() == 0
 
 
-def test_two_first_invoices_of_one_subscription_are_two_sales(ledger):
+def test_two_first_invoices_of_one_subscription_are_two_sales(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), world.World(old=False)
     other = w.later()
     for each, amount in ((w, 4900), (other, 700)):
@@ -69,7 +72,9 @@ def test_two_first_invoices_of_one_subscription_are_two_sales(ledger):
 
 
 @pytest.mark.parametrize("session_first", [True, False])
-def test_a_session_that_names_its_subscription_alone_is_one_with_the_first_of_its_invoices(ledger, session_first):
+def test_a_session_that_names_its_subscription_alone_is_one_with_the_first_of_its_invoices(
+    ledger: Ledger, session_first: bool
+) -> None:
     recorder, w = Recorder(ledger), world.World(old=True)
     session = w.session(mode="subscription", payment_intent=None, subscription=w.sub)
     events = [("checkout.session.completed", session), ("invoice.paid", w.invoice(4900, "subscription_create"))]
@@ -79,7 +84,7 @@ def test_a_session_that_names_its_subscription_alone_is_one_with_the_first_of_it
     assert [sale["amount"] for sale in recorder.payloads("sale")] == [49, 7]
 
 
-def in_orders(*events):
+def in_orders(*events: str) -> list[Any]:
     """The events one by one in the order given, in the other, and in one group."""
     return [
         pytest.param([[event] for event in events], id="one-by-one"),
@@ -89,7 +94,9 @@ def in_orders(*events):
 
 
 @pytest.mark.parametrize("groups", in_orders("payment_intent.succeeded", "invoice.paid"))
-def test_a_held_intent_that_turns_out_to_be_an_invoices_is_withdrawn_unsent(ledger, groups):
+def test_a_held_intent_that_turns_out_to_be_an_invoices_is_withdrawn_unsent(
+    ledger: Ledger, groups: list[list[str]]
+) -> None:
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
     made = {"payment_intent.succeeded": w.intent(), "invoice.paid": w.invoice(4900, "subscription_cycle")}
     for group in groups:
@@ -106,7 +113,7 @@ def test_a_held_intent_that_turns_out_to_be_an_invoices_is_withdrawn_unsent(ledg
         assert "discard" in tx.run("SELECT action FROM audit").scalars().all()
 
 
-def test_a_held_intent_and_its_invoice_linked_in_one_group_are_one_sale(ledger):
+def test_a_held_intent_and_its_invoice_linked_in_one_group_are_one_sale(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
     events = [
         ("payment_intent.succeeded", w.intent()),
@@ -117,7 +124,7 @@ def test_a_held_intent_and_its_invoice_linked_in_one_group_are_one_sale(ledger):
     assert [sale["invoiceId"] for sale in recorder.payloads("sale")] == [w.invoice_id]
 
 
-def test_an_intent_that_was_sent_before_its_invoice_was_known_stays_and_is_a_conflict(ledger):
+def test_an_intent_that_was_sent_before_its_invoice_was_known_stays_and_is_a_conflict(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
     recorder.take(world.body("payment_intent.succeeded", w.intent()))
     recorder.send_all()
@@ -130,7 +137,7 @@ def test_an_intent_that_was_sent_before_its_invoice_was_known_stays_and_is_a_con
 
 
 @pytest.mark.parametrize("length", [25, 27, None], ids=["cut", "whole", "longer-than-an-id"])
-def test_an_intent_that_tells_its_invoices_id_is_linked_to_it_cut_or_whole(ledger, length):
+def test_an_intent_that_tells_its_invoices_id_is_linked_to_it_cut_or_whole(ledger: Ledger, length: int | None) -> None:
     """Its first 25 characters in some bodies, the whole id in others (seen in 2026-01-28.clover)."""
     recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(old=False)
     recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_cycle")))

@@ -70,7 +70,7 @@ def story(ledger: Ledger) -> Story:
     return Story(ledger)
 
 
-def test_a_lead_a_sale_with_only_the_email_and_a_renewal_share_id_and_click(story):
+def test_a_lead_a_sale_with_only_the_email_and_a_renewal_share_id_and_click(story: Story) -> None:
     story.lead(customer_id="user_1", email="Ada@Example.com", click_id="clk_1")
     story.send_all()
     story.sale(email="ada@example.com", aliases=("stripe:cus_1", "stripe:sub_1"))
@@ -81,7 +81,7 @@ def test_a_lead_a_sale_with_only_the_email_and_a_renewal_share_id_and_click(stor
     assert story.sent[2]["email"] == "Ada@Example.com"
 
 
-def test_with_no_explicit_id_the_one_sent_first_stands(story):
+def test_with_no_explicit_id_the_one_sent_first_stands(story: Story) -> None:
     story.lead(email="ada@example.com")
     story.send_all()
     story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
@@ -92,7 +92,7 @@ def test_with_no_explicit_id_the_one_sent_first_stands(story):
     assert "user_1" in story.conflicts[0]
 
 
-def test_until_the_first_attempt_what_is_learned_is_used(story):
+def test_until_the_first_attempt_what_is_learned_is_used(story: Story) -> None:
     story.lead(email="ada@example.com")
     story.sale(customer_id="user_1", email="ada@example.com", click_id="clk_1", name="Ada")
     assert story.ids == ["user_1", "user_1"]
@@ -101,7 +101,7 @@ def test_until_the_first_attempt_what_is_learned_is_used(story):
     assert story.conflicts == []
 
 
-def test_two_explicit_ids_with_one_mailbox_are_two_persons(story):
+def test_two_explicit_ids_with_one_mailbox_are_two_persons(story: Story) -> None:
     story.lead(customer_id="user_1", email="team@example.com", click_id="clk_1")
     story.lead(customer_id="user_2", email="team@example.com", click_id="clk_2")
     assert story.ids == ["user_1", "user_2"]
@@ -109,7 +109,7 @@ def test_two_explicit_ids_with_one_mailbox_are_two_persons(story):
     assert story.conflicts == []
 
 
-def test_an_event_with_only_a_shared_mailbox_goes_to_the_one_last_seen_with_it(story):
+def test_an_event_with_only_a_shared_mailbox_goes_to_the_one_last_seen_with_it(story: Story) -> None:
     story.lead(customer_id="user_1", email="team@example.com")
     story.lead(customer_id="user_2", email="team@example.com")
     story.sale(email="team@example.com")
@@ -119,7 +119,7 @@ def test_an_event_with_only_a_shared_mailbox_goes_to_the_one_last_seen_with_it(s
     assert story.ids[-1] == "user_1"
 
 
-def test_a_fact_that_would_join_two_persons_already_sent_joins_nothing_and_is_a_conflict(story):
+def test_a_fact_that_would_join_two_persons_already_sent_joins_nothing_and_is_a_conflict(story: Story) -> None:
     story.lead(email="ada@example.com")
     story.sale(aliases=("stripe:cus_1",))
     story.send_all()
@@ -129,7 +129,7 @@ def test_a_fact_that_would_join_two_persons_already_sent_joins_nothing_and_is_a_
     assert "stay two" in story.conflicts[0]
 
 
-def test_two_persons_of_whom_one_was_never_sent_become_one(story):
+def test_two_persons_of_whom_one_was_never_sent_become_one(story: Story) -> None:
     story.lead(email="ada@example.com", click_id="clk_1")
     story.send_all()
     story.sale(aliases=("stripe:cus_1",))
@@ -141,7 +141,7 @@ def test_two_persons_of_whom_one_was_never_sent_become_one(story):
     assert story.conflicts == []
 
 
-def test_the_first_click_stands_and_last_touch_is_configuration(ledger):
+def test_the_first_click_stands_and_last_touch_is_configuration(ledger: Ledger) -> None:
     story = Story(ledger)
     story.lead(email="ada@example.com", click_id="clk_1")
     story.send_all()
@@ -152,7 +152,7 @@ def test_the_first_click_stands_and_last_touch_is_configuration(ledger):
     assert last.sent[-1]["clickId"] == "clk_2"
 
 
-def test_a_name_or_a_click_id_alone_names_no_customer(story):
+def test_a_name_or_a_click_id_alone_names_no_customer(story: Story) -> None:
     receipt = story.lead(name="Ada", click_id="clk_1")
     assert receipt.outcome == "parked"
     assert "e-mail" in receipt.reason
@@ -160,26 +160,26 @@ def test_a_name_or_a_click_id_alone_names_no_customer(story):
     assert story.sent == []
 
 
-def test_a_phone_number_with_its_country_code_names_a_customer(story):
+def test_a_phone_number_with_its_country_code_names_a_customer(story: Story) -> None:
     story.lead(phone="+44 20 7946 0958")
     story.sale(phone="+442079460958")
     assert story.ids == ["+442079460958"] * 2
 
 
-def test_a_shared_phone_does_not_join_two_mailboxes(story):
+def test_a_shared_phone_does_not_join_two_mailboxes(story: Story) -> None:
     story.lead(email="ada@example.com", phone="+442079460958")
     story.lead(email="bob@example.com", phone="+442079460958")
     assert story.ids == ["ada@example.com", "bob@example.com"]
 
 
-def test_a_lead_without_click_id_is_parked_where_one_is_required(ledger):
+def test_a_lead_without_click_id_is_parked_where_one_is_required(ledger: Ledger) -> None:
     story = Story(ledger, require_click_id=True)
     assert story.lead(email="ada@example.com").outcome == "parked"
     assert story.lead(email="ada@example.com", click_id="clk_1").outcome == "lead"
     assert story.sale(email="bob@example.com").outcome == "sale"
 
 
-def test_facts_come_before_the_first_conversion_too(story):
+def test_facts_come_before_the_first_conversion_too(story: Story) -> None:
     story.taught(email="ada@example.com", aliases=("stripe:cus_1",), click_id="clk_1")
     assert story.sent == []
     story.sale(aliases=("stripe:cus_1",))
@@ -190,7 +190,7 @@ def test_facts_come_before_the_first_conversion_too(story):
 DEFERRED = {"typeform": frozenset({"stripe"})}
 
 
-def test_a_deferred_lead_is_followed_once_by_a_second_event_without_click_id_and_mode(ledger):
+def test_a_deferred_lead_is_followed_once_by_a_second_event_without_click_id_and_mode(ledger: Ledger) -> None:
     story = Story(ledger, deferred=DEFERRED)
     story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
     story.send_all()
@@ -205,7 +205,7 @@ def test_a_deferred_lead_is_followed_once_by_a_second_event_without_click_id_and
     assert set(story.ids) == {"user_1"}
 
 
-def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
+def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger: Ledger) -> None:
     story = Story(ledger, deferred=DEFERRED)
     story.lead(customer_id="user_1", click_id="clk_1")
     receipt = story._record(
@@ -219,7 +219,7 @@ def test_a_verifying_event_of_the_same_source_is_the_second_event(ledger):
     assert len(story.sent) == 2
 
 
-def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
+def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger: Ledger) -> None:
     story = Story(ledger, deferred=DEFERRED)
     n = next(numbers)
     story._record("typeform", n, {"customer_id": "user_1"}, outcome="lead", lead=Lead(f"tok_{n}"), verifies_email=True)
@@ -228,7 +228,7 @@ def test_a_lead_that_is_verified_from_the_start_is_not_deferred(ledger):
     assert [p["event"] for p in story.sent] == ["lead", "sale"]
 
 
-def test_a_verification_that_comes_before_its_sign_up_leaves_nothing_to_defer(ledger):
+def test_a_verification_that_comes_before_its_sign_up_leaves_nothing_to_defer(ledger: Ledger) -> None:
     story = Story(ledger, deferred=DEFERRED)
     early = story._record("typeform", next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     assert early.outcome == "ignored"
@@ -241,7 +241,7 @@ def test_a_verification_that_comes_before_its_sign_up_leaves_nothing_to_defer(le
     assert story.sent[0]["clickId"] == "clk_1"
 
 
-def test_a_sale_that_comes_before_the_sign_up_verifies_it_too(ledger):
+def test_a_sale_that_comes_before_the_sign_up_verifies_it_too(ledger: Ledger) -> None:
     story = Story(ledger, deferred=DEFERRED)
     story.sale(email="ada@example.com", aliases=("stripe:cus_1",))
     story.lead(customer_id="user_1", email="ada@example.com", click_id="clk_1")
@@ -251,7 +251,7 @@ def test_a_sale_that_comes_before_the_sign_up_verifies_it_too(ledger):
 
 
 @pytest.mark.parametrize("source", ["clerk", "stripe"])
-def test_what_verifies_nothing_leaves_a_lead_deferred(ledger, source):
+def test_what_verifies_nothing_leaves_a_lead_deferred(ledger: Ledger, source: str) -> None:
     story = Story(ledger, deferred={"typeform": frozenset()})
     story._record(source, next(numbers), {"customer_id": "user_1"}, outcome="ignored", verifies_email=True)
     story.sale(customer_id="user_1")
@@ -259,7 +259,7 @@ def test_what_verifies_nothing_leaves_a_lead_deferred(ledger, source):
     assert story.sent[1]["mode"] == "deferred"
 
 
-def test_of_two_persons_who_become_one_the_click_that_came_first_is_the_first(ledger):
+def test_of_two_persons_who_become_one_the_click_that_came_first_is_the_first(ledger: Ledger) -> None:
     story = Story(ledger)
     story.lead(email="ada@example.com", click_id="clk_1")
     story.sale(aliases=("stripe:cus_1",), click_id="clk_2")
@@ -270,7 +270,7 @@ def test_of_two_persons_who_become_one_the_click_that_came_first_is_the_first(le
     assert last.sent[-1]["clickId"] == "clk_2"
 
 
-def test_a_click_that_was_sent_stands_where_two_persons_become_one(story):
+def test_a_click_that_was_sent_stands_where_two_persons_become_one(story: Story) -> None:
     story.sale(aliases=("stripe:cus_1",), click_id="clk_1")
     story.lead(email="ada@example.com", click_id="clk_2")
     story.ledger.transact(lambda tx: tx.run("UPDATE deliveries SET attempts = 1 WHERE kind = 'lead'"))
@@ -279,7 +279,7 @@ def test_a_click_that_was_sent_stands_where_two_persons_become_one(story):
     assert story.ids == ["ada@example.com"] * 2
 
 
-def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_letters_are(story):
+def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_letters_are(story: Story) -> None:
     for email in ("José@Example.com", "JOSE\u0301@example.com", "Straße@example.com", "strasse@example.com"):
         story.lead(email=email)
     for email in ("a.da+x@gmail.com", "ada@gmail.com"):
@@ -288,7 +288,7 @@ def test_a_mailbox_is_one_however_its_accents_are_written_and_another_where_its_
     assert len(set(story.ids)) == 5
 
 
-def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
+def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story: Story) -> None:
     from app.ledger.actions.forget import BLANK_BODY, forget_person, persons_called
 
     story.lead(email="ada@example.com")
@@ -306,7 +306,7 @@ def test_what_was_no_conversion_of_a_person_is_forgotten_with_them(story):
     assert story.sent[0].get("name") is None
 
 
-def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
+def test_nothing_is_left_of_a_forgotten_person_who_was_two(story: Story) -> None:
     from app.ledger.actions.forget import forget_person, persons_called
 
     story.lead(email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
@@ -323,7 +323,7 @@ def test_nothing_is_left_of_a_forgotten_person_who_was_two(story):
         assert trace not in kept
 
 
-def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story):
+def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story: Story) -> None:
     from app.ledger.actions.forget import forget_person, persons_called
 
     story.lead(customer_id="user_1", email="ada@example.com", name="Ada Lovelace", click_id="clk_1")
@@ -346,7 +346,7 @@ def test_a_forgotten_person_leaves_no_trace_but_the_ids_of_what_was_bought(story
     assert story.ids[-1] == "ada@example.com", "a later event starts a new person"
 
 
-def test_order_numbers_as_references_do_not_split_a_buyer(ledger):
+def test_order_numbers_as_references_do_not_split_a_buyer(ledger: Ledger) -> None:
     story = Story(ledger)
     story.lead(email="kim@a.example", click_id="clk_1")
     story.send_all()
@@ -358,7 +358,7 @@ def test_order_numbers_as_references_do_not_split_a_buyer(ledger):
     assert story.conflicts == []
 
 
-def test_the_first_reference_names_a_buyer_and_the_next_ones_do_not(ledger):
+def test_the_first_reference_names_a_buyer_and_the_next_ones_do_not(ledger: Ledger) -> None:
     story = Story(ledger)
     for number in (1, 2):
         story.sale(email="kim@a.example", customer_id=f"order_{number}", is_reference=True)
@@ -367,14 +367,14 @@ def test_the_first_reference_names_a_buyer_and_the_next_ones_do_not(ledger):
     assert story.ids == ["order_1"] * 3
 
 
-def test_a_reference_names_a_buyer_who_was_not_sent_yet(ledger):
+def test_a_reference_names_a_buyer_who_was_not_sent_yet(ledger: Ledger) -> None:
     story = Story(ledger)
     story.sale(aliases=("stripe:cus_1",), email="kim@a.example")
     story.sale(aliases=("stripe:cus_1",), customer_id="user_1", is_reference=True)
     assert story.ids == ["user_1"] * 2
 
 
-def test_a_reference_that_was_seen_before_names_its_customer(ledger):
+def test_a_reference_that_was_seen_before_names_its_customer(ledger: Ledger) -> None:
     story = Story(ledger)
     story.sale(email="kim@a.example", customer_id="user_1", is_reference=True)
     story.send_all()

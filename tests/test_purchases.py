@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 @given(data=st.data())
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.parametrize("kind", world.KINDS, ids=lambda k: k.__name__)
-def test_a_purchase_is_counted_once_in_any_order_rendering_and_repetition(shared, kind, data):
+def test_a_purchase_is_counted_once_in_any_order_rendering_and_repetition(
+    shared: Ledger, kind: Callable[..., world.Purchase], data: st.DataObject
+) -> None:
     is_old = data.draw(st.booleans(), label="old rendering")
     purchase = kind(is_old)
     events = list(purchase.events)
@@ -118,7 +121,7 @@ def _oldest(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
-def test_a_renewal_carries_the_first_click_and_the_customer_id(ledger):
+def test_a_renewal_carries_the_first_click_and_the_customer_id(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     bought = world.subscription(old=False)
     recorder.take(*[world.body(t, o) for t, o in bought.events])
@@ -138,7 +141,7 @@ def test_a_renewal_carries_the_first_click_and_the_customer_id(ledger):
     assert sale["customerExternalId"] == bought.customer
 
 
-def test_the_first_invoice_is_held_and_the_session_releases_it(ledger):
+def test_the_first_invoice_is_held_and_the_session_releases_it(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     bought = world.subscription(old=False)
     by_type = dict(bought.events)
@@ -154,7 +157,7 @@ def test_the_first_invoice_is_held_and_the_session_releases_it(ledger):
     assert recorder.payloads("sale")[0]["clickId"] == bought.click
 
 
-def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conflict(ledger):
+def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conflict(ledger: Ledger) -> None:
     recorder = Recorder(ledger)
     bought = world.subscription(old=False)
     by_type = dict(bought.events)
@@ -172,7 +175,7 @@ def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conf
 
 
 @pytest.mark.parametrize("session_first", [True, False])
-def test_an_opted_in_intent_is_claimed_by_the_session_of_its_purchase(ledger, session_first):
+def test_an_opted_in_intent_is_claimed_by_the_session_of_its_purchase(ledger: Ledger, session_first: bool) -> None:
     recorder = Recorder(ledger, sale_events=frozenset({"checkout", "invoice", "payment_intent"}))
     bought = world.one_off(old=False)
     by_type = dict(bought.events)
@@ -185,7 +188,7 @@ def test_an_opted_in_intent_is_claimed_by_the_session_of_its_purchase(ledger, se
     assert _delivery(ledger)[1] == 0
 
 
-def test_two_sent_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict(ledger):
+def test_two_sent_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict(ledger: Ledger) -> None:
     recorder = Recorder(ledger, sale_events=frozenset({"invoice", "payment_intent"}))
     w = world.World(old=False)
     recorder.take(world.body("payment_intent.succeeded", w.intent()))
@@ -201,4 +204,4 @@ def test_two_sent_sales_that_turn_out_to_be_one_purchase_are_shown_as_a_conflict
 
 def _delivery(ledger: Ledger) -> tuple[int, int, int]:
     with ledger.read() as tx:
-        return tuple(tx.run("SELECT due_at, held, created_at FROM deliveries").one())  # type: ignore[return-value]
+        return tuple(tx.run("SELECT due_at, held, created_at FROM deliveries").one())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.ledger.engine import Ledger
 from tests.support import stripe_world as world
 from tests.support.stripe_recorder import Recorder
 
@@ -15,7 +16,7 @@ OF_EACH_KIND = 4
 
 
 @pytest.mark.parametrize("opted_in", [(), ("payment_intent",)])
-def test_writers_at_once_make_one_sale_of_each_purchase(ledger, opted_in):
+def test_writers_at_once_make_one_sale_of_each_purchase(ledger: Ledger, opted_in: tuple[str, ...]) -> None:
     chance = random.Random(len(opted_in))
     recorder = Recorder(ledger, sale_events=frozenset({"checkout", "invoice", *opted_in}))
     purchases = [kind(old=chance.random() < 0.5) for kind in (*world.KINDS, *world.TIED_LATE) * OF_EACH_KIND]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import Signals
 
 import pytest
 
@@ -25,7 +26,7 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_leaves_no_postgresql_and_no_process(number):
+def test_a_killed_run_leaves_no_postgresql_and_no_process(number: Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", TESTS], env=environment, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None

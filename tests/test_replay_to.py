@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from click.testing import CliRunner, Result
 
 from app.bootstrap import check_has_destination
 from app.cli import main
+from app.config.settings import Settings
 from app.errors import ConfigurationError
 from app.ledger.actions.replay import BLANK_PAYLOAD
+from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.conftest import PYTHON
 from tests.support.makers import change, checkout, count, settle, signed
@@ -26,7 +29,7 @@ kinds = ["lead"]
 
 
 @pytest.fixture
-def bridge(make_settings, ledger_url) -> Callable[..., Result]:
+def bridge(make_settings: Callable[..., Settings], ledger_url: str) -> Callable[..., Result]:
     """Runs a command on the ledger of the test, as if DESTINATION_URL had been set by now."""
 
     def run(*arguments: object, **variables: str) -> Result:
@@ -37,7 +40,7 @@ def bridge(make_settings, ledger_url) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def post(make_settings, ledger) -> Iterator[Callable[[bytes], None]]:
+def post(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[[bytes], None]]:
     """Posts a signed body to a web that forwards to its sandbox."""
     app = create_app(make_settings(STRIPE_ALLOW_TEST_EVENTS="1"), ledger)
 
@@ -52,12 +55,12 @@ def live(number: int, **session: Any) -> bytes:
     return json.dumps(json.loads(checkout(number, **session)) | {"livemode": True}).encode()
 
 
-def rows(ledger, columns: str = "destination, status, dedupe_key") -> list[tuple]:
+def rows(ledger: Ledger, columns: str = "destination, status, dedupe_key") -> list[tuple[Any, ...]]:
     with ledger.read() as tx:
         return [tuple(row) for row in tx.run(f"SELECT {columns} FROM deliveries ORDER BY id").all()]
 
 
-def to_main(ledger) -> list[tuple]:
+def to_main(ledger: Ledger) -> list[tuple[Any, ...]]:
     return [(status, key) for name, status, key in rows(ledger) if name == "main"]
 
 
@@ -74,7 +77,9 @@ def to_main(ledger) -> list[tuple]:
         ({"SANDBOX": "", **MAIN}, True),
     ],
 )
-def test_a_role_needs_a_destination_or_leave_to_use_the_sandbox(make_settings, variables, starts):
+def test_a_role_needs_a_destination_or_leave_to_use_the_sandbox(
+    make_settings: Callable[..., Settings], variables: dict[str, str], starts: bool
+) -> None:
     settings = make_settings(**variables)
     if starts:
         check_has_destination(settings)
@@ -87,7 +92,9 @@ def test_a_role_needs_a_destination_or_leave_to_use_the_sandbox(make_settings, v
 @pytest.mark.parametrize(
     "arguments", [["-m", "app", "web"], ["-m", "workers"], ["-c", "from app.web.factory import wsgi; wsgi()"]]
 )
-def test_web_and_worker_refuse_to_start_without_a_destination(make_settings, ledger_url, arguments):
+def test_web_and_worker_refuse_to_start_without_a_destination(
+    make_settings: Callable[..., Settings], ledger_url: str, arguments: list[str]
+) -> None:
     make_settings(SANDBOX="", DATABASE_URL=ledger_url, REDIS_URL="redis://127.0.0.1:9/0")
     done = subprocess.run([PYTHON, *arguments], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1
@@ -97,12 +104,14 @@ def test_web_and_worker_refuse_to_start_without_a_destination(make_settings, led
 # doctor
 
 
-def doctor(bridge, **variables: str) -> list[str]:
+def doctor(bridge: Callable[..., Result], **variables: str) -> list[str]:
     lines = bridge("doctor", **variables).stdout.splitlines()
     return [line for line in lines if "WRONG" in line and "sandbox and nowhere else" in line]
 
 
-def test_doctor_says_that_live_events_went_to_the_sandbox_until_they_are_sent(bridge, post, ledger):
+def test_doctor_says_that_live_events_went_to_the_sandbox_until_they_are_sent(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(live(1))
     post(live(2))
     post(checkout(3))
@@ -121,7 +130,9 @@ def test_doctor_says_that_live_events_went_to_the_sandbox_until_they_are_sent(br
 # replay --to
 
 
-def test_what_went_to_the_sandbox_is_sent_to_main_once(bridge, post, ledger):
+def test_what_went_to_the_sandbox_is_sent_to_main_once(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in (1, 2):
         post(live(number))
     settle(ledger, "delivered")
@@ -136,7 +147,9 @@ def test_what_went_to_the_sandbox_is_sent_to_main_once(bridge, post, ledger):
     assert count(ledger, "deliveries") == 4
 
 
-def test_the_payload_is_what_the_destinations_format_makes_of_all_that_is_known_now(bridge, post, ledger):
+def test_the_payload_is_what_the_destinations_format_makes_of_all_that_is_known_now(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(live(1))
     settle(ledger, "delivered")
     change(ledger, "UPDATE persons SET click_first = 'clk_learned_later', click_last = 'clk_learned_later'")
@@ -147,7 +160,9 @@ def test_the_payload_is_what_the_destinations_format_makes_of_all_that_is_known_
     assert "event_name" not in json.loads(main_) or json.loads(main_) != json.loads(sandbox)
 
 
-def test_it_chooses_by_id_kind_source_and_time(bridge, post, ledger):
+def test_it_chooses_by_id_kind_source_and_time(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in range(1, 5):
         post(live(number))
     settle(ledger, "delivered")
@@ -162,7 +177,9 @@ def test_it_chooses_by_id_kind_source_and_time(bridge, post, ledger):
     assert len(to_main(ledger)) == 4
 
 
-def test_what_must_not_be_sent_is_left_alone(bridge, post, ledger):
+def test_what_must_not_be_sent_is_left_alone(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in range(1, 5):
         post(live(number))
     settle(ledger, "delivered")
@@ -180,7 +197,9 @@ def test_what_must_not_be_sent_is_left_alone(bridge, post, ledger):
         assert reason in result.stdout
 
 
-def test_dead_ones_of_that_destination_are_replayed_and_discarded_ones_only_by_id(bridge, post, ledger):
+def test_dead_ones_of_that_destination_are_replayed_and_discarded_ones_only_by_id(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     post(live(1))
     post(live(2))
     settle(ledger, "delivered")
@@ -198,7 +217,9 @@ def test_dead_ones_of_that_destination_are_replayed_and_discarded_ones_only_by_i
     assert [status for status, _ in to_main(ledger)] == ["pending", "pending"]
 
 
-def test_a_destination_gets_only_what_it_takes(bridge, post, ledger, tmp_path):
+def test_a_destination_gets_only_what_it_takes(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, tmp_path: Path
+) -> None:
     post(live(1))
     settle(ledger, "delivered")
     (tmp_path / "bridge.toml").write_text(TOML, encoding="utf-8")
@@ -208,7 +229,9 @@ def test_a_destination_gets_only_what_it_takes(bridge, post, ledger, tmp_path):
     assert count(ledger, "deliveries") == 1
 
 
-def test_they_go_in_the_order_in_which_they_were_recorded(bridge, post, ledger):
+def test_they_go_in_the_order_in_which_they_were_recorded(
+    bridge: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     """So that a Sale waits for its Lead."""
     for number in range(1, 451):  # more than two batches
         post(live(number))
@@ -233,13 +256,15 @@ def test_they_go_in_the_order_in_which_they_were_recorded(bridge, post, ledger):
         (["--until", "1h", "--status", "dead"], "--until and --kind go with --to"),
     ],
 )
-def test_it_refuses_what_it_cannot_mean(bridge, ledger, arguments, said):
+def test_it_refuses_what_it_cannot_mean(
+    bridge: Callable[..., Result], ledger: Ledger, arguments: list[str], said: str
+) -> None:
     result = bridge("replay", *arguments)
     assert result.exit_code == 2
     assert said in result.stderr
 
 
-def test_an_id_that_is_not_there_is_said(bridge, ledger):
+def test_an_id_that_is_not_there_is_said(bridge: Callable[..., Result], ledger: Ledger) -> None:
     result = bridge("replay", "--to", "main", "--id", 4711, 2**70)
     assert result.exit_code == 1
     assert "there is no delivery 4711" in result.stdout

@@ -18,7 +18,7 @@ TEST = RUN + PROJECT["project"]["optional-dependencies"]["test"]
 def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
     """Version and hashes by package, of those that a file pins for some Python or system."""
     text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             match = re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)(?: ;[^-]+?)?((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)
@@ -28,7 +28,7 @@ def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(("name", "asked"), [("requirements.txt", RUN), ("constraints.txt", TEST)])
-def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allows(name, asked):
+def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allows(name: str, asked: list[str]) -> None:
     found = pinned(name)
     for requirement in map(Requirement, asked):
         version, hashes = found[canonicalize_name(requirement.name)]
@@ -36,18 +36,18 @@ def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allo
         assert hashes
 
 
-def test_what_runs_is_what_is_tested():
+def test_what_runs_is_what_is_tested() -> None:
     tested = pinned("constraints.txt")
     assert {name: tested.get(name) for name in pinned("requirements.txt")} == pinned("requirements.txt")
 
 
-def test_no_index_or_address_is_named():
+def test_no_index_or_address_is_named() -> None:
     for name in ("requirements.txt", "constraints.txt", "pyproject.toml", "Makefile"):
         text = (ROOT / name).read_text("utf-8")
         assert not re.search(r"--(extra-)?index-url|--find-links|https?://(?!docs|json-schema)|file:", text), name
 
 
-def test_every_pin_is_needed():
+def test_every_pin_is_needed() -> None:
     """What is pinned is asked for by the project or by something else that is pinned."""
     from importlib.metadata import PackageNotFoundError, requires
 

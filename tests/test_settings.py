@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_variable_is_named_and_its_value_is_not_shown(make_settings, name, value):
+def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
+    make_settings: Callable[..., Settings], name: str, value: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make_settings(**{"DESTINATION_TOKEN": "a-token", name: value})
     text = str(caught.value)
@@ -73,13 +76,13 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_shown(make_settings, nam
     assert caught.value.__cause__ is None
 
 
-def test_all_wrong_variables_are_named_at_once(make_settings):
+def test_all_wrong_variables_are_named_at_once(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make_settings(PORT="x", LOG_LEVEL="x", DESTINATION_FORMAT="x")
     assert all(name in str(caught.value) for name in ("PORT", "LOG_LEVEL", "DESTINATION_FORMAT"))
 
 
-def test_a_destination_needs_its_token(make_settings):
+def test_a_destination_needs_its_token(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigurationError, match="set DESTINATION_TOKEN"):
         make_settings(DESTINATION_URL="https://destination.example")
 
@@ -87,14 +90,16 @@ def test_a_destination_needs_its_token(make_settings):
 @pytest.mark.parametrize(
     "token", ["short", "with/slash-and-more-of-it", "with space and more", "caf\xe9caf\xe9caf\xe9caf\xe9"]
 )
-def test_a_path_token_that_guards_nothing_is_refused_without_being_shown(make_settings, token):
+def test_a_path_token_that_guards_nothing_is_refused_without_being_shown(
+    make_settings: Callable[..., Settings], token: str
+) -> None:
     settings = make_settings(WPFORMS_PATH_TOKEN=f"a-token-of-16-characters,{token}")
     with pytest.raises(ConfigurationError, match="WPFORMS_PATH_TOKEN") as caught:
         settings.path_tokens_of("wpforms")
     assert token not in str(caught.value)
 
 
-def test_no_secret_is_in_what_settings_print(make_settings):
+def test_no_secret_is_in_what_settings_print(make_settings: Callable[..., Settings]) -> None:
     secrets = {
         "DATABASE_URL": f"postgresql://user:{SECRET}@host/name",
         "REDIS_URL": f"redis://:{SECRET}@host:6379/0",
@@ -117,30 +122,32 @@ def test_no_secret_is_in_what_settings_print(make_settings):
     assert settings.destination_token.get_secret_value() == SECRET
 
 
-def test_settings_cannot_be_changed(make_settings):
+def test_settings_cannot_be_changed(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        make_settings().port = 1
+        setattr(make_settings(), "port", 1)  # noqa: B010
 
 
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgres+asyncpg"]
 )
-def test_every_spelling_of_postgresql_is_taken(make_settings, scheme):
+def test_every_spelling_of_postgresql_is_taken(make_settings: Callable[..., Settings], scheme: str) -> None:
     settings = make_settings(DATABASE_URL=f"{scheme}://user:p%40ss@host:5433/name?sslmode=require")
     assert settings.ledger_url == "postgresql://user:p%40ss@host:5433/name?sslmode=require"
 
 
-def test_without_database_url_the_ledger_is_in_bridge_home(make_settings, tmp_path):
+def test_without_database_url_the_ledger_is_in_bridge_home(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     assert make_settings(BRIDGE_HOME=str(tmp_path)).ledger_url == f"sqlite:///{tmp_path}/ledger.db"
 
 
-def test_a_token_loses_the_line_break_of_the_file_it_was_kept_in(make_settings):
+def test_a_token_loses_the_line_break_of_the_file_it_was_kept_in(make_settings: Callable[..., Settings]) -> None:
     token = make_settings(DESTINATION_TOKEN="a-token\r\n").destination_token
     assert token is not None
     assert token.get_secret_value() == "a-token"
 
 
-def test_an_empty_variable_is_an_unset_one(make_settings):
+def test_an_empty_variable_is_an_unset_one(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(PORT="", DESTINATION_URL="", API_TOKEN="", STRIPE_WEBHOOK_SECRET="")
     assert (settings.port, settings.is_sandbox, settings.api_token) == (8000, True, None)
     assert settings.secrets_of("stripe") == ()
@@ -161,16 +168,20 @@ def test_an_empty_variable_is_an_unset_one(make_settings):
         ("a|b", ("a|b",)),
     ],
 )
-def test_secrets_are_separated_by_commas_except_the_one_of_supabase_s_own_spelling(make_settings, text, secrets):
+def test_secrets_are_separated_by_commas_except_the_one_of_supabase_s_own_spelling(
+    make_settings: Callable[..., Settings], text: str, secrets: tuple[str, ...]
+) -> None:
     assert split_secrets(text) == secrets
     assert make_settings(SUPABASE_WEBHOOK_SECRET=text).secrets_of("supabase") == secrets
 
 
-def test_a_source_s_name_becomes_its_variable(make_settings):
+def test_a_source_s_name_becomes_its_variable(make_settings: Callable[..., Settings]) -> None:
     assert make_settings(MY_OWN_SHOP_WEBHOOK_SECRET="x").secrets_of("my-own.shop") == ("x",)
 
 
-def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings, tmp_path):
+def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     home = tmp_path / "generated"
     first = make_up_secrets(home)
     assert make_up_secrets(home) == first
@@ -182,14 +193,16 @@ def test_made_up_secrets_stay_the_same_and_are_their_owner_s_alone(make_settings
     assert settings.secrets_of("stripe") == (first["STRIPE_WEBHOOK_SECRET"],)
 
 
-def test_made_up_signing_secrets_open_nothing_once_there_is_a_real_destination(make_settings, tmp_path):
+def test_made_up_signing_secrets_open_nothing_once_there_is_a_real_destination(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     make_up_secrets(tmp_path)
     variables = {"DESTINATION_URL": "https://destination.example", "DESTINATION_TOKEN": "a-token"}
     settings = make_settings(BRIDGE_HOME=str(tmp_path), STRIPE_WEBHOOK_SECRET="", **variables)
     assert settings.secrets_of("stripe") == ()
 
 
-def test_the_environment_wins_over_what_was_made_up(make_settings, tmp_path):
+def test_the_environment_wins_over_what_was_made_up(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     make_up_secrets(tmp_path)
     settings = make_settings(BRIDGE_HOME=str(tmp_path), DASHBOARD_PASSWORD="my own password")
     assert settings.dashboard_password is not None
@@ -197,7 +210,9 @@ def test_the_environment_wins_over_what_was_made_up(make_settings, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{not json", "", "\xff", "[]"])
-def test_a_spoilt_file_of_secrets_is_named(make_settings, tmp_path, content):
+def test_a_spoilt_file_of_secrets_is_named(
+    make_settings: Callable[..., Settings], tmp_path: Path, content: str
+) -> None:
     (tmp_path / SECRETS_FILE).write_text(content, encoding="latin-1")
     with pytest.raises(ConfigurationError, match=SECRETS_FILE):
         make_settings(BRIDGE_HOME=str(tmp_path))
@@ -207,7 +222,7 @@ def test_a_spoilt_file_of_secrets_is_named(make_settings, tmp_path, content):
     "content",
     ["not toml", "a = ", "\xff = 1", "sources = 5", "sources = [1]", "[sources]\nshop = 5", "[sources.x]\nkind = 'x'"],
 )
-def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
+def test_a_spoilt_bridge_toml_is_named(make_settings: Callable[..., Settings], tmp_path: Path, content: str) -> None:
     from app.sources.catalog import all_sources
 
     path = tmp_path / "bridge.toml"
@@ -242,7 +257,9 @@ def test_a_spoilt_bridge_toml_is_named(make_settings, tmp_path, content):
         ),
     ],
 )
-def test_a_mistake_in_bridge_toml_is_reported_with_its_file_and_key(make_settings, tmp_path, content, message):
+def test_a_mistake_in_bridge_toml_is_reported_with_its_file_and_key(
+    make_settings: Callable[..., Settings], tmp_path: Path, content: str, message: str
+) -> None:
     from app.sources.catalog import all_sources
 
     path = tmp_path / "mine.toml"
@@ -257,13 +274,15 @@ def test_a_mistake_in_bridge_toml_is_reported_with_its_file_and_key(make_setting
     assert str(error.value).startswith(f"{path}: {message}")
 
 
-def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(make_settings, tmp_path):
+def test_sources_that_defer_their_leads_are_read_with_what_verifies_them(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[sources.clerk]\nlead_mode = 'deferred'\n[sources.tally]\nlead_mode = 'none'\n[sources.own]\n")
     assert make_settings(BRIDGE_CONFIG=str(path)).deferred == {"clerk": frozenset({"stripe"})}
 
 
-def test_test_events_are_allowed_by_source(make_settings):
+def test_test_events_are_allowed_by_source(make_settings: Callable[..., Settings]) -> None:
     assert make_settings().rules.accepts_test_events("shop")
     rules = make_settings(DESTINATION_URL="https://x.example", DESTINATION_TOKEN="t").rules
     assert not rules.accepts_test_events("stripe")
@@ -273,14 +292,16 @@ def test_test_events_are_allowed_by_source(make_settings):
         _ = make_settings(SHOP_ALLOW_TEST_EVENTS="perhaps").rules
 
 
-def test_what_a_client_reference_id_is_can_be_set(make_settings):
+def test_what_a_client_reference_id_is_can_be_set(make_settings: Callable[..., Settings]) -> None:
     assert make_settings().rules.reference_names_customer
     assert not make_settings(STRIPE_REFERENCE="ignore").rules.reference_names_customer
     with pytest.raises(ConfigurationError, match="STRIPE_REFERENCE"):
         make_settings(STRIPE_REFERENCE="order")
 
 
-def test_a_bridge_toml_that_is_named_and_missing_is_an_error(make_settings, tmp_path):
+def test_a_bridge_toml_that_is_named_and_missing_is_an_error(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     with pytest.raises(ConfigurationError, match="BRIDGE_CONFIG"):
         _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
 
@@ -292,12 +313,12 @@ def rows_of_docs() -> set[str]:
     return {name for cell in cells for name in re.findall(r"`?([A-Z][A-Z0-9_]{3,}|`?<SOURCE>_[A-Z_]+)`?", cell)}
 
 
-def test_the_settings_page_lists_every_setting():
+def test_the_settings_page_lists_every_setting() -> None:
     fields = {name.upper() for name in Settings.model_fields}
     assert fields - rows_of_docs() == set()
 
 
-def test_the_settings_page_lists_only_settings():
+def test_the_settings_page_lists_only_settings() -> None:
     fields = {name.upper() for name in Settings.model_fields}
     assert rows_of_docs() - fields == {
         "<SOURCE>_WEBHOOK_SECRET",
@@ -306,7 +327,7 @@ def test_the_settings_page_lists_only_settings():
     }
 
 
-def test_the_documented_defaults_are_the_real_ones(monkeypatch, tmp_path):
+def test_the_documented_defaults_are_the_real_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
     page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")

@@ -1,13 +1,15 @@
-"""A real browser on a real web process. Where playwright or Chromium is missing, these tests are skipped, and say so loudly."""
+"""A real browser on a real web process. Where Chromium is missing, these tests are skipped, and say so loudly."""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import Page, sync_playwright
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
@@ -53,13 +55,11 @@ class Site(Web):
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
+def chromium() -> Iterator[Chromium]:
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("CI is set, and there is no Chromium to run the browser tests in")
         pytest.skip(MISSING)
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
         yield browser
@@ -67,18 +67,18 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def site(chromium: Any, tmp_path: Path) -> Iterator[Site]:
+def site(chromium: Chromium, tmp_path: Path) -> Iterator[Site]:
     started = Site(tmp_path)
     yield started
     started.stop()
 
 
 @pytest.fixture
-def visit(chromium: Any, site: Site) -> Iterator[Any]:
+def visit(chromium: Chromium, site: Site) -> Iterator[Callable[..., Page]]:
     """Opens a page, logged in; takes what a browser context takes. Errors on the console fail the test."""
     contexts, problems = [], []
 
-    def open_page(path: str = "/", password: str = PASSWORD, **options: Any) -> Any:
+    def open_page(path: str = "/", password: str = PASSWORD, **options: Any) -> Page:
         context = chromium.new_context(base_url=site.url, **options)
         contexts.append(context)
         page = context.new_page()

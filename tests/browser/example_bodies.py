@@ -220,7 +220,7 @@ def sign_up(human: Human, dice: random.Random) -> Iterator[Later]:
 
 def call(human: Human, dice: random.Random) -> Iterator[Later]:
     number = _id("", dice)
-    payload = {
+    payload: dict[str, Any] = {
         "created_at": "2026-07-01T07:30:12.987654Z",
         "email": human.email,
         "event": f"https://api.calendly.com/scheduled_events/EV{number}",

@@ -5,10 +5,10 @@ import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
@@ -60,14 +60,15 @@ def pages(ledger: Ledger) -> dict[str, str]:
     }
 
 
-def picture(page: Any, path: Path, tallest: int) -> None:
+def picture(page: Page, path: Path, tallest: int) -> None:
     """The page from its top, at most `tallest` pixels of it, in the colours that it has most of."""
+    assert page.viewport_size is not None
     width, least = page.viewport_size["width"], page.viewport_size["height"]
     height = max(least, min(tallest, page.evaluate("Math.ceil(document.documentElement.scrollHeight)")))
     page.set_viewport_size({"width": width, "height": height})
     image = Image.open(BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
     page.set_viewport_size({"width": width, "height": least})
-    counted = sorted(image.getcolors(width * height), reverse=True)[:COLORS]
+    counted = sorted(cast("list[tuple[int, tuple[int, ...]]]", image.getcolors(width * height)), reverse=True)[:COLORS]
     palette = Image.new("P", (1, 1))
     palette.putpalette([part for _, color in counted for part in color])
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -119,7 +120,9 @@ def take(folder: Path, wanted: set[str]) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.png"))
 
 
-def session(browser: Any, url: str, options: dict[str, Any], look: str, folder: Path, places: dict[str, str]) -> None:
+def session(
+    browser: Browser, url: str, options: dict[str, Any], look: str, folder: Path, places: dict[str, str]
+) -> None:
     """Takes the pictures of `places` in one look."""
     if not places:
         return

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import requests
+from playwright.sync_api import Page
 
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET
 from tests.support.diagnosis import LOGS
@@ -59,7 +59,7 @@ class Web:
         LOGS.remove(self._log)
 
 
-def log_in(page: Any, password: str = PASSWORD, name: str = "Grace") -> None:
+def log_in(page: Page, password: str = PASSWORD, name: str = "Grace") -> None:
     """Logs in, in a page of Playwright's."""
     page.goto("/login")
     page.get_by_label("Your name").fill(name)

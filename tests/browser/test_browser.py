@@ -1,12 +1,15 @@
 """What somebody does who is reported that conversions are missing, in a real browser."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
 
 from app.ledger.forwarding.breaker import resume
+from tests.browser.conftest import Site
 from tests.browser.site import VIEWER_PASSWORD
 from tests.support.makers import begin, checkout, one, settle
 
@@ -25,7 +28,7 @@ PAGES = (
 )
 
 
-def every_page(site) -> list[str]:
+def every_page(site: Site) -> list[str]:
     """All pages, those of one thing too, with something to show on each."""
     site.post(checkout(1))
     settle(site.ledger, "delivered")
@@ -39,7 +42,9 @@ def every_page(site) -> list[str]:
     ]  # fmt: skip
 
 
-def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(site, visit):
+def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
+    site: Site, visit: Callable[..., Page]
+) -> None:
     site.fail(*range(1, 6))
     page = visit("/failed")
     page.keyboard.press("/")
@@ -58,7 +63,9 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
     page.get_by_text("by hand", exact=True).wait_for()
 
 
-def test_replay_of_500_shows_how_it_goes_on(site, visit, monkeypatch):
+def test_replay_of_500_shows_how_it_goes_on(
+    site: Site, visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.fail(*range(1, 521))
     page = visit("/failed")
     page.get_by_label("all 520 matching deliveries").check()
@@ -69,7 +76,7 @@ def test_replay_of_500_shows_how_it_goes_on(site, visit, monkeypatch):
     assert one(site.ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'pending'") == (520,)
 
 
-def test_a_discard_is_confirmed_and_can_be_undone(site, visit):
+def test_a_discard_is_confirmed_and_can_be_undone(site: Site, visit: Callable[..., Page]) -> None:
     site.fail(1, 2, 3)
     page = visit("/failed")
     page.get_by_label("Select all on this page").check()
@@ -82,7 +89,7 @@ def test_a_discard_is_confirmed_and_can_be_undone(site, visit):
     assert one(site.ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (3,)
 
 
-def test_edit_and_send(site, visit):
+def test_edit_and_send(site: Site, visit: Callable[..., Page]) -> None:
     (delivery,) = site.fail(1)
     page = visit(f"/deliveries/{delivery}")
     page.get_by_role("link", name="Edit and send…").click()
@@ -99,7 +106,7 @@ def test_edit_and_send(site, visit):
     assert claimed.dedupe_key == "sale:stripe:pi_1:edit-1"
 
 
-def test_a_read_only_login_sees_it_and_has_no_button(site, visit):
+def test_a_read_only_login_sees_it_and_has_no_button(site: Site, visit: Callable[..., Page]) -> None:
     (delivery,) = site.fail(1)
     page = visit(f"/deliveries/{delivery}", VIEWER_PASSWORD)
     page.get_by_text("p•••@example.com").first.wait_for()
@@ -108,7 +115,7 @@ def test_a_read_only_login_sees_it_and_has_no_button(site, visit):
     assert one(site.ledger, "SELECT status FROM deliveries") == ("dead",)
 
 
-def test_without_script_a_delivery_is_replayed_all_the_same(site, visit):
+def test_without_script_a_delivery_is_replayed_all_the_same(site: Site, visit: Callable[..., Page]) -> None:
     (delivery,) = site.fail(1)
     page = visit(f"/deliveries/{delivery}", java_script_enabled=False)
     page.get_by_role("button", name="Replay").click()
@@ -117,7 +124,7 @@ def test_without_script_a_delivery_is_replayed_all_the_same(site, visit):
     assert page.locator("svg.chart").is_visible()
 
 
-def test_the_overview_follows_what_happens(site, visit):
+def test_the_overview_follows_what_happens(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/")
     page.get_by_text("Nothing has been forwarded yet.").wait_for()
     site.fail(1)
@@ -125,14 +132,14 @@ def test_the_overview_follows_what_happens(site, visit):
     page.get_by_role("link", name=re.compile("1 dead")).wait_for()
 
 
-def test_an_empty_list_fills_without_a_reload(site, visit):
+def test_an_empty_list_fills_without_a_reload(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/deliveries")
     page.get_by_text("No delivery is recorded yet.").wait_for()
     site.post(checkout(1))
     page.get_by_text("p1@example.com").wait_for()
 
 
-def test_no_script_of_a_body_a_name_or_an_answer_runs_on_any_page(site, visit):
+def test_no_script_of_a_body_a_name_or_an_answer_runs_on_any_page(site: Site, visit: Callable[..., Page]) -> None:
     evil = '"><img src=x onerror="window.ran=1"><script>window.ran=1</script>{{7*7}}\u202egnp.exe 👩‍👩‍👧 '
     site.post(checkout(1, customer_details={"email": "p1@example.com", "name": evil}, metadata={"user_id": evil}))
     site.post(checkout(2, description=evil + "long " * 190_000))
@@ -154,7 +161,9 @@ def test_no_script_of_a_body_a_name_or_an_answer_runs_on_any_page(site, visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_keeps_the_policy_and_the_width_of_a_phone(site, visit, scheme):
+def test_every_page_keeps_the_policy_and_the_width_of_a_phone(
+    site: Site, visit: Callable[..., Page], scheme: str
+) -> None:
     paths = every_page(site)
     page = visit("/", viewport={"width": 390, "height": 800}, color_scheme=scheme)
     for path in paths:
@@ -164,7 +173,7 @@ def test_every_page_keeps_the_policy_and_the_width_of_a_phone(site, visit, schem
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
+def test_an_accessibility_checker_finds_nothing_serious(site: Site, visit: Callable[..., Page], scheme: str) -> None:
     axe = Axe()
     paths = every_page(site)
     page = visit("/", color_scheme=scheme, bypass_csp=True)  # the checker is a script of its own
@@ -177,7 +186,7 @@ def test_an_accessibility_checker_finds_nothing_serious(site, visit, scheme):
     assert found == {}
 
 
-def test_a_page_whose_server_is_gone_says_so_and_since_when(site, visit):
+def test_a_page_whose_server_is_gone_says_so_and_since_when(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/deliveries")
     assert not page.locator("[data-lost]").count()
     page.context.set_offline(True)
@@ -189,7 +198,7 @@ def test_a_page_whose_server_is_gone_says_so_and_since_when(site, visit):
     assert not page.evaluate("document.body.classList.contains('stale')")
 
 
-def test_a_notice_goes_when_the_state_that_it_was_about_is_over(site, visit):
+def test_a_notice_goes_when_the_state_that_it_was_about_is_over(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/destination")
     page.fill("input[name=reason]", "a test")
     page.click("text=Pause")

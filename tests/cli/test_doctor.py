@@ -14,10 +14,13 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from app.cli import main
 from app.config.comparison import compared_values
+from app.config.settings import Settings
 from app.ledger.alerting.refusals import add_refusals
+from app.ledger.engine import Ledger
 from app.queue import connect
 from app.stack.home import as_json, describe_run, write_run_file
 from app.web.factory import create_app
+from tests.conftest import FakeDestination, Valkey
 from tests.support.makers import change, checkout, settle, signed
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -25,13 +28,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def on_ledger(bridge, ledger_url) -> Callable[..., Result]:
+def on_ledger(bridge: Callable[..., Result], ledger_url: str) -> Callable[..., Result]:
     """Runs a command on the ledger of the test."""
     return lambda *arguments, **variables: bridge(*arguments, **{"DATABASE_URL": ledger_url, **variables})
 
 
 @pytest.fixture
-def post(make_settings, ledger) -> Iterator[Callable[[bytes], None]]:
+def post(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[[bytes], None]]:
     """Posts a signed body to a web on the ledger."""
     app = create_app(make_settings(), ledger)
 
@@ -42,13 +45,13 @@ def post(make_settings, ledger) -> Iterator[Callable[[bytes], None]]:
     app.extensions["writer"].stop()
 
 
-def clock(ledger) -> int:
+def clock(ledger: Ledger) -> int:
     with ledger.read() as tx:
         return tx.now()
 
 
 @pytest.fixture
-def web(make_settings, ledger) -> Iterator[BaseWSGIServer]:
+def web(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[BaseWSGIServer]:
     """A web that answers, as the one of `bridge up` does."""
     app = create_app(make_settings(), ledger)
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -59,7 +62,9 @@ def web(make_settings, ledger) -> Iterator[BaseWSGIServer]:
 
 
 @pytest.fixture
-def healthy(on_ledger, ledger, valkey, destination, web) -> Callable[..., Result]:
+def healthy(
+    on_ledger: Callable[..., Result], ledger: Ledger, valkey: Valkey, destination: FakeDestination, web: BaseWSGIServer
+) -> Callable[..., Result]:
     """`bridge doctor` where all is as it should be."""
     now = clock(ledger)
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '', ?, ?)"
@@ -78,7 +83,7 @@ def wrong(result: Result) -> list[str]:
     return [line.split("WRONG", 1)[1].strip() for line in result.stdout.splitlines() if "WRONG" in line]
 
 
-def test_doctor_finds_nothing_wrong_where_nothing_is(healthy):
+def test_doctor_finds_nothing_wrong_where_nothing_is(healthy: Callable[..., Result]) -> None:
     result = healthy()
     assert wrong(result) == []
     assert result.exit_code == 0
@@ -93,7 +98,9 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(healthy):
         assert part in result.stdout
 
 
-def test_doctor_stays_green_for_what_is_unattributed(healthy, post, ledger):
+def test_doctor_stays_green_for_what_is_unattributed(
+    healthy: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     for number in range(3):
         post(checkout(number))
     settle(ledger, "unattributed", status=200, error="the destination knows no such customer")
@@ -101,7 +108,9 @@ def test_doctor_stays_green_for_what_is_unattributed(healthy, post, ledger):
     assert (wrong(result), result.exit_code) == ([], 0)
 
 
-def test_doctor_tries_format_and_token_and_says_what_to_change(healthy, destination):
+def test_doctor_tries_format_and_token_and_says_what_to_change(
+    healthy: Callable[..., Result], destination: FakeDestination
+) -> None:
     destination.answer = lambda _request: (403, {}, b'{"error":{"message":"upgrade"}}')
     assert ["plan, role or scope" in line for line in wrong(healthy(DESTINATION_FORMAT="dub"))] == [True]
     destination.answer = lambda _request: (422, {}, b'{"error":{"message":"customerExternalId: Required"}}')
@@ -110,7 +119,13 @@ def test_doctor_tries_format_and_token_and_says_what_to_change(healthy, destinat
     assert "Stripe app" in result.stdout
 
 
-def test_doctor_names_each_trouble_and_its_remedy_and_goes_on(healthy, post, ledger, valkey, destination):
+def test_doctor_names_each_trouble_and_its_remedy_and_goes_on(
+    healthy: Callable[..., Result],
+    post: Callable[[bytes], None],
+    ledger: Ledger,
+    valkey: Valkey,
+    destination: FakeDestination,
+) -> None:
     post(checkout(1))
     change(ledger, "UPDATE workers SET heartbeat_at = 1")
     settle(ledger, "permanent", status=400)
@@ -135,7 +150,9 @@ def test_doctor_names_each_trouble_and_its_remedy_and_goes_on(healthy, post, led
     assert len(troubles) == 6
 
 
-def test_doctor_says_what_the_overview_says(healthy, post, ledger):
+def test_doctor_says_what_the_overview_says(
+    healthy: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger
+) -> None:
     with ledger.write() as tx:
         add_refusals(tx, {("typeform", "wrong"): 40}, tx.now())
     result = healthy()
@@ -158,13 +175,17 @@ def test_doctor_says_what_the_overview_says(healthy, post, ledger):
     ],
 )
 @sqlite_alone
-def test_doctor_says_which_setting_is_wrong(healthy, variables, remedy):
+def test_doctor_says_which_setting_is_wrong(
+    healthy: Callable[..., Result], variables: dict[str, str], remedy: str
+) -> None:
     result = healthy(**variables)
     assert result.exit_code == 1
     assert any(remedy in trouble for trouble in wrong(result))
 
 
-def test_doctor_tries_a_write_and_tells_what_is_late(healthy, post, ledger, ledger_url, valkey):
+def test_doctor_tries_a_write_and_tells_what_is_late(
+    healthy: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, ledger_url: str, valkey: Valkey
+) -> None:
     post(checkout(1))
     change(ledger, "UPDATE deliveries SET destination = 'main', due_at = ?", clock(ledger) - 600_000)
     assert [line.split(",")[0] for line in wrong(healthy())] == ["Deliveries to main are 10 min late"]
@@ -181,7 +202,7 @@ def test_doctor_tries_a_write_and_tells_what_is_late(healthy, post, ledger, ledg
 
 
 @sqlite_alone
-def test_doctor_asks_for_the_schema(healthy, ledger):
+def test_doctor_asks_for_the_schema(healthy: Callable[..., Result], ledger: Ledger) -> None:
     change(ledger, "UPDATE alembic_version SET version_num = '0000'")
     result = healthy()
     assert result.exit_code == 1
@@ -189,7 +210,7 @@ def test_doctor_asks_for_the_schema(healthy, ledger):
 
 
 @sqlite_alone
-def test_doctor_in_sandbox_mode_needs_a_key_for_the_sandbox(healthy):
+def test_doctor_in_sandbox_mode_needs_a_key_for_the_sandbox(healthy: Callable[..., Result]) -> None:
     result = healthy(DESTINATION_URL="", DESTINATION_TOKEN="", SECRET_KEY="")
     assert any("SECRET_KEY" in trouble for trouble in wrong(result))
 
@@ -226,7 +247,9 @@ WRONG_TABLES = [
 
 @sqlite_alone
 @pytest.mark.parametrize(("variables", "report"), WRONG_SETTINGS, ids=[report for _, report in WRONG_SETTINGS])
-def test_doctor_is_red_for_a_setting_that_is_refused_or_that_nobody_reads(healthy, variables, report):
+def test_doctor_is_red_for_a_setting_that_is_refused_or_that_nobody_reads(
+    healthy: Callable[..., Result], variables: dict[str, str], report: str
+) -> None:
     result = healthy(**variables)
     assert result.exit_code == 1
     assert any(report in trouble for trouble in wrong(result)), result.stdout
@@ -235,7 +258,9 @@ def test_doctor_is_red_for_a_setting_that_is_refused_or_that_nobody_reads(health
 
 @sqlite_alone
 @pytest.mark.parametrize(("table", "report"), WRONG_TABLES, ids=[report for _, report in WRONG_TABLES])
-def test_doctor_is_red_for_a_bridge_toml_that_up_refuses(healthy, tmp_path, table, report):
+def test_doctor_is_red_for_a_bridge_toml_that_up_refuses(
+    healthy: Callable[..., Result], tmp_path: Path, table: str, report: str
+) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text(table)
     result = healthy(BRIDGE_CONFIG=str(path), CRM_TOKEN="token-of-the-crm")
@@ -244,14 +269,14 @@ def test_doctor_is_red_for_a_bridge_toml_that_up_refuses(healthy, tmp_path, tabl
 
 
 @sqlite_alone
-def test_a_name_that_is_close_to_one_that_is_set_is_a_note(healthy):
+def test_a_name_that_is_close_to_one_that_is_set_is_a_note(healthy: Callable[..., Result]) -> None:
     result = healthy(STRIPE_WEBHOOK_SECRETS="whsec_0")
     assert wrong(result) == []
     assert "note   STRIPE_WEBHOOK_SECRETS is not a setting; did you mean STRIPE_WEBHOOK_SECRET?" in result.stdout
 
 
 @sqlite_alone
-def test_variables_of_others_are_no_misspellings(healthy):
+def test_variables_of_others_are_no_misspellings(healthy: Callable[..., Result]) -> None:
     others = {
         "GITHUB_WEBHOOK_SECRET": "x",
         "HOSTNAME": "h",
@@ -266,7 +291,9 @@ def test_variables_of_others_are_no_misspellings(healthy):
 
 
 @sqlite_alone
-def test_doctor_reads_the_names_in_bridge_env_and_who_may_read_it(healthy, tmp_path, monkeypatch):
+def test_doctor_reads_the_names_in_bridge_env_and_who_may_read_it(
+    healthy: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "bridge.env"
     path.write_text("DESTINATION_FROMAT=track\nMY_OWN_THING=1\n")
     path.chmod(0o644)
@@ -280,7 +307,9 @@ def test_doctor_reads_the_names_in_bridge_env_and_who_may_read_it(healthy, tmp_p
 
 
 @sqlite_alone
-def test_doctor_is_red_where_the_web_is_down_or_somebody_else_answers(healthy, destination):
+def test_doctor_is_red_where_the_web_is_down_or_somebody_else_answers(
+    healthy: Callable[..., Result], destination: FakeDestination
+) -> None:
     result = healthy(PORT="9")
     assert any("the web does not answer at http://127.0.0.1:9" in trouble for trouble in wrong(result))
     port = destination.url.rpartition(":")[2]
@@ -288,7 +317,9 @@ def test_doctor_is_red_where_the_web_is_down_or_somebody_else_answers(healthy, d
 
 
 @sqlite_alone
-def test_doctor_follows_the_bridge_that_runs_and_names_settings_that_differ(healthy, web, make_settings, tmp_path):
+def test_doctor_follows_the_bridge_that_runs_and_names_settings_that_differ(
+    healthy: Callable[..., Result], web: BaseWSGIServer, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     url = f"http://127.0.0.1:{web.server_port}"
@@ -339,7 +370,7 @@ def words_of(command: str) -> list[str]:
     ]
 
 
-def test_a_remedy_that_is_no_command_is_noticed(bridge):
+def test_a_remedy_that_is_no_command_is_noticed(bridge: Callable[..., Result]) -> None:
     assert commands(["see `bridge deliveries --status dead`, then `bridge replay`"]) == [
         "deliveries --status dead",
         "replay",
@@ -351,7 +382,9 @@ MODULES = [*(ROOT / "app").rglob("*.py"), *(ROOT / "workers").rglob("*.py")]
 
 
 @pytest.mark.parametrize("command", commands(text for path in MODULES for text in messages_of(path)))
-def test_every_command_that_a_message_shows_is_one_that_works(bridge, tmp_path, monkeypatch, command):
+def test_every_command_that_a_message_shows_is_one_that_works(
+    bridge: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "body.json").touch()
     words = words_of(command)
@@ -366,7 +399,9 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "app").rgl
 
 
 @pytest.mark.parametrize("command", commands(path.read_text("utf-8") for path in PAGES))
-def test_every_command_that_a_page_shows_is_one_that_the_command_line_takes(tmp_path, monkeypatch, command):
+def test_every_command_that_a_page_shows_is_one_that_the_command_line_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "body.json").touch()
     group: click.Command = main

@@ -3,12 +3,16 @@
 import ast
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from app.cli.output import say, say_json
 from app.cli.table import print_table
+from app.config.settings import Settings
+from app.ledger.engine import Ledger
 from app.text import printable
 from app.web.factory import create_app
 from tests.support.makers import checkout, settle, signed
@@ -32,7 +36,7 @@ STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u206
 
 
 @pytest.mark.parametrize("text", STEERING)
-def test_characters_that_steer_a_terminal_are_written_out(capsys, text):
+def test_characters_that_steer_a_terminal_are_written_out(capsys: pytest.CaptureFixture[str], text: str) -> None:
     say(f"answered 500: {text}")
     print_table(("id", "error"), [("1", f"x{text}"), ("2", "fine")])
     say_json({"error": text})
@@ -44,11 +48,11 @@ def test_characters_that_steer_a_terminal_are_written_out(capsys, text):
 
 
 @pytest.mark.parametrize("text", ["plain", "naïve – “ü” €", "日本語", "👍", "שלום"])
-def test_other_characters_are_shown_as_they_are(text):
+def test_other_characters_are_shown_as_they_are(text: str) -> None:
     assert printable(text) == text
 
 
-def test_every_command_prints_through_one_place():
+def test_every_command_prints_through_one_place() -> None:
     found = []
     for path in (ROOT / "app" / "cli").glob("*.py"):
         if path.name == "output.py":
@@ -62,7 +66,9 @@ def test_every_command_prints_through_one_place():
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_what_a_destination_answers_does_not_steer_the_terminal(bridge, make_settings, ledger, ledger_url):
+def test_what_a_destination_answers_does_not_steer_the_terminal(
+    bridge: Callable[..., Result], make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str
+) -> None:
     app = create_app(make_settings(), ledger)
     app.test_client().post("/webhooks/stripe", **signed(checkout(1)))
     app.extensions["writer"].stop()

@@ -5,14 +5,18 @@ import pty
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from click.testing import Result
 from werkzeug.serving import make_server
 
 from app.config.comparison import compared_values
+from app.config.settings import Settings
 from app.intake.marked_test import HEADER, mark_of
+from app.ledger.engine import Ledger
 from app.sources.catalog import SOURCES, example
 from app.stack.home import as_json, describe_run, write_run_file
 from app.web.factory import create_app
@@ -38,7 +42,7 @@ class Web:
 
 
 @pytest.fixture
-def make_web(make_settings, ledger) -> Iterator[Callable[..., Web]]:
+def make_web(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[..., Web]]:
     made: list[Web] = []
 
     def make(**variables: str) -> Web:
@@ -51,7 +55,7 @@ def make_web(make_settings, ledger) -> Iterator[Callable[..., Web]]:
 
 
 @pytest.fixture
-def runs(make_settings, tmp_path) -> Callable[..., None]:
+def runs(make_settings: Callable[..., Settings], tmp_path: Path) -> Callable[..., None]:
     """Leaves a run file, as `bridge up` with these settings would."""
 
     def leave(url: str, **variables: str) -> None:
@@ -64,7 +68,9 @@ def runs(make_settings, tmp_path) -> Callable[..., None]:
 
 
 @sqlite_alone
-def test_send_follows_the_bridge_that_runs_on_another_port(bridge, make_web, runs):
+def test_send_follows_the_bridge_that_runs_on_another_port(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], runs: Callable[..., None]
+) -> None:
     web = make_web()
     runs(web.url)
     result = bridge("send", "stripe", PORT="9")
@@ -72,7 +78,7 @@ def test_send_follows_the_bridge_that_runs_on_another_port(bridge, make_web, run
     assert "200 sale" in result.stdout
 
 
-def test_no_answer_names_where_nobody_answered(bridge):
+def test_no_answer_names_where_nobody_answered(bridge: Callable[..., Result]) -> None:
     result = bridge("send", "stripe", PORT="9")
     assert result.exit_code == 1
     assert "no answer from http://127.0.0.1:9/webhooks/stripe" in result.stderr
@@ -81,7 +87,9 @@ def test_no_answer_names_where_nobody_answered(bridge):
 
 
 @sqlite_alone
-def test_a_refusal_names_the_settings_that_differ_from_the_running_bridge_s(bridge, make_web, runs):
+def test_a_refusal_names_the_settings_that_differ_from_the_running_bridge_s(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], runs: Callable[..., None]
+) -> None:
     web = make_web()
     runs(web.url)
     result = bridge("send", "stripe", STRIPE_WEBHOOK_SECRET="whsec_of_another_shell", PHONE_REGION="DE")
@@ -92,13 +100,17 @@ def test_a_refusal_names_the_settings_that_differ_from_the_running_bridge_s(brid
 
 @sqlite_alone
 @pytest.mark.parametrize("ending", ["", "/", "/webhooks/stripe", "/webhooks/stripe/"])
-def test_a_base_url_and_a_whole_webhook_url_are_the_same(bridge, make_web, ending):
+def test_a_base_url_and_a_whole_webhook_url_are_the_same(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], ending: str
+) -> None:
     web = make_web()
     assert "200 sale" in bridge("send", "stripe", "--to", f"{web.url}{ending}").stdout
 
 
 @sqlite_alone
-def test_an_example_reaches_a_real_destination_only_when_that_is_meant(bridge, make_web, ledger):
+def test_an_example_reaches_a_real_destination_only_when_that_is_meant(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], ledger: Ledger
+) -> None:
     web = make_web(**REAL)
     port = {"PORT": web.url.rpartition(":")[2], **REAL}
     unasked = bridge("send", "stripe", **port)
@@ -112,7 +124,7 @@ def test_an_example_reaches_a_real_destination_only_when_that_is_meant(bridge, m
 
 @sqlite_alone
 @pytest.mark.parametrize(("answer", "events"), [("n\n", 0), ("y\n", 1)])
-def test_on_a_terminal_it_asks(make_web, ledger, answer, events):
+def test_on_a_terminal_it_asks(make_web: Callable[..., Web], ledger: Ledger, answer: str, events: int) -> None:
     web = make_web(**REAL)
     environment = {**os.environ, "PORT": web.url.rpartition(":")[2]}
     ours, theirs = pty.openpty()
@@ -129,7 +141,9 @@ def test_on_a_terminal_it_asks(make_web, ledger, answer, events):
 
 
 @sqlite_alone
-def test_the_bridge_that_runs_says_whether_its_destination_is_real(bridge, make_web, runs):
+def test_the_bridge_that_runs_says_whether_its_destination_is_real(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], runs: Callable[..., None]
+) -> None:
     web = make_web(**REAL)
     runs(web.url, **REAL)
     forgotten = dict.fromkeys(REAL, "")
@@ -139,7 +153,9 @@ def test_the_bridge_that_runs_says_whether_its_destination_is_real(bridge, make_
 
 
 @sqlite_alone
-def test_a_test_that_is_sent_on_purpose_counts_where_other_test_events_do_not(bridge, make_web, ledger):
+def test_a_test_that_is_sent_on_purpose_counts_where_other_test_events_do_not(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], ledger: Ledger
+) -> None:
     web = make_web(**REAL)
     port = {"PORT": web.url.rpartition(":")[2], **REAL}
     assert "200 sale: test: " in bridge("send", "stripe", "--yes", **port).stdout
@@ -153,7 +169,7 @@ def test_a_test_that_is_sent_on_purpose_counts_where_other_test_events_do_not(br
 @pytest.mark.parametrize(
     "mark", ["", "0" * 64, "é", mark_of(b"another body", STRIPE_SECRET)[HEADER], mark_of(b"", "x")[HEADER]]
 )
-def test_only_the_secret_s_owner_can_mark_a_test(make_web, mark):
+def test_only_the_secret_s_owner_can_mark_a_test(make_web: Callable[..., Web], mark: str) -> None:
     web = make_web(**REAL)
     body, _ = example("stripe")
     headers = SOURCES["stripe"].sign(body, STRIPE_SECRET, datetime.now(UTC))
@@ -173,7 +189,9 @@ def test_only_the_secret_s_owner_can_mark_a_test(make_web, mark):
 
 
 @sqlite_alone
-def test_bodies_of_one_s_own_are_posted_as_they_are(bridge, make_web, tmp_path, ledger):
+def test_bodies_of_one_s_own_are_posted_as_they_are(
+    bridge: Callable[..., Result], make_web: Callable[..., Web], tmp_path: Path, ledger: Ledger
+) -> None:
     web = make_web(**REAL)
     path = tmp_path / "body.json"
     path.write_bytes(checkout(1))
@@ -182,7 +200,7 @@ def test_bodies_of_one_s_own_are_posted_as_they_are(bridge, make_web, tmp_path, 
     assert "test:" not in result.stdout
 
 
-def test_a_name_that_is_nearly_right_gets_the_right_one(bridge, tmp_path):
+def test_a_name_that_is_nearly_right_gets_the_right_one(bridge: Callable[..., Result], tmp_path: Path) -> None:
     assert "did you mean stripe?" in bridge("send", "stirpe").stderr
     assert len(bridge("send", "stirpe").stderr) < 100
     assert "did you mean typeform?" in bridge("map", "Typefrom", tmp_path).stderr
@@ -192,7 +210,7 @@ def test_a_name_that_is_nearly_right_gets_the_right_one(bridge, tmp_path):
 
 
 @sqlite_alone
-def test_replay_of_a_source_that_does_not_exist_is_a_wrong_call(bridge, ledger_url):
+def test_replay_of_a_source_that_does_not_exist_is_a_wrong_call(bridge: Callable[..., Result], ledger_url: str) -> None:
     result = bridge("replay", "--status", "dead", "--source", "nope", DATABASE_URL=ledger_url)
     assert result.exit_code == 2
     assert "there is no source called nope" in result.stderr

@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.config.env_file import load_env_file, read_lines, read_value
-from app.config.settings import SECRET_VARIABLES, load_settings
+from app.config.settings import SECRET_VARIABLES, Settings, load_settings
 from app.errors import ConfigurationError
 from tests.conftest import PYTHON
 
@@ -40,7 +42,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("written", "value"), VALUES)
-def test_a_value_is_read_as_a_shell_reads_it_and_nothing_is_expanded(written, value):
+def test_a_value_is_read_as_a_shell_reads_it_and_nothing_is_expanded(written: str, value: str) -> None:
     assert read_value(written) == value
     if not set("$`~&;?(") & set(written) or "'" in written:
         script = f'X={written}\nprintf %s "$X"'
@@ -58,7 +60,7 @@ WEB_THREADS=
 """
 
 
-def test_lines_blank_lines_comments_and_export_are_read(tmp_path):
+def test_lines_blank_lines_comments_and_export_are_read(tmp_path: Path) -> None:
     assert dict(read_lines(FILE)) == {
         "DESTINATION_URL": "https://destination.example",
         "DESTINATION_TOKEN": "tok#en",
@@ -80,7 +82,9 @@ def test_lines_blank_lines_comments_and_export_are_read(tmp_path):
         ("MY-NAME=1", "write NAME=value"),
     ],
 )  # fmt: skip
-def test_a_line_that_cannot_be_read_is_named_and_its_value_is_not_shown(tmp_path, monkeypatch, line, message):
+def test_a_line_that_cannot_be_read_is_named_and_its_value_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, message: str
+) -> None:
     path = tmp_path / "bridge.env"
     path.write_text(f"# first\n{line}\n")
     monkeypatch.setenv("BRIDGE_ENV_FILE", str(path))
@@ -91,7 +95,7 @@ def test_a_line_that_cannot_be_read_is_named_and_its_value_is_not_shown(tmp_path
     assert SECRET not in str(caught.value)
 
 
-def test_what_the_environment_has_wins_even_where_it_is_empty(tmp_path):
+def test_what_the_environment_has_wins_even_where_it_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "bridge.env"
     path.write_text("PORT=1\nHOST=h\nLOG_LEVEL=debug\nAPI_TOKEN_FILE=/a\nSECRET_KEY=b\n")
     environment = {"BRIDGE_ENV_FILE": str(path), "PORT": "2", "HOST": "", "API_TOKEN": "mine", "SECRET_KEY_FILE": "/c"}
@@ -101,7 +105,7 @@ def test_what_the_environment_has_wins_even_where_it_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"A=1\n" * 300_000])
-def test_a_file_that_is_named_has_to_be_there_and_readable(tmp_path, content):
+def test_a_file_that_is_named_has_to_be_there_and_readable(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "other.env"
     if content is not None:
         path.write_bytes(content)
@@ -118,7 +122,7 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100)
 
 
-def test_commands_read_bridge_env_of_the_current_folder_or_the_file_that_is_named(tmp_path):
+def test_commands_read_bridge_env_of_the_current_folder_or_the_file_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "bridge.env").write_text("BRIDGE_HOME=of-the-file\n")
     (tmp_path / "other.env").write_text(f"BRIDGE_HOME='{tmp_path}/of the other'\n")
     assert run(tmp_path, "db", "upgrade").returncode == 0
@@ -135,7 +139,9 @@ def test_commands_read_bridge_env_of_the_current_folder_or_the_file_that_is_name
 # NAME_FILE
 
 
-def test_every_secret_may_stand_in_a_file_and_loses_one_line_break(make_settings, tmp_path):
+def test_every_secret_may_stand_in_a_file_and_loses_one_line_break(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     values = {
         "DATABASE_URL": "postgresql://u:p@host/name",
         "REDIS_URL": "redis://:p@host:6379/0",
@@ -143,7 +149,7 @@ def test_every_secret_may_stand_in_a_file_and_loses_one_line_break(make_settings
         "STRIPE_API_KEY": "sk_test_0123456789",
         "DESTINATION_TOKEN": "token-of-the-file",
     }
-    files = {}
+    files: dict[str, str] = {}
     for name in SECRET_VARIABLES:
         path = tmp_path / name.lower()
         path.write_text(values.get(name, f"a secret of {name}  ") + "\n")
@@ -153,7 +159,9 @@ def test_every_secret_may_stand_in_a_file_and_loses_one_line_break(make_settings
         assert getattr(settings, name.lower()).get_secret_value() == values.get(name, f"a secret of {name}  ")
 
 
-def test_secrets_of_sources_and_of_destinations_may_stand_in_files(make_settings, tmp_path):
+def test_secrets_of_sources_and_of_destinations_may_stand_in_files(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     (tmp_path / "stripe").write_text("whsec_one,whsec_two\r\n")
     (tmp_path / "token").write_text("0123456789abcdef")
     (tmp_path / "crm").write_text("token-of-the-crm\n")
@@ -186,8 +194,13 @@ def test_secrets_of_sources_and_of_destinations_may_stand_in_files(make_settings
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_its_content_is_not_shown(
-    make_settings, tmp_path, name, content, variables, message
-):
+    make_settings: Callable[..., Settings],
+    tmp_path: Path,
+    name: str,
+    content: bytes | str | None,
+    variables: dict[str, Any],
+    message: str,
+) -> None:
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

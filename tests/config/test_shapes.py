@@ -1,8 +1,11 @@
 """Secrets and URLs pasted the wrong way are refused at start, with what to change, and are never shown."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from app.config.settings import split_secrets
+from app.config.settings import Settings, split_secrets
 from app.config.shapes import bearer_token, secret_problems, stripe_api_key
 from app.errors import ConfigurationError
 from app.intake.verify_and_map import configured_sources, source_problems
@@ -29,7 +32,9 @@ CRM = '[destinations.crm]\nurl = "{}"\ntoken_env = "CRM_TOKEN"\n'
 
 
 @pytest.mark.parametrize(("value", "message"), PASTED)
-def test_a_token_pasted_with_more_than_itself_is_refused(make_settings, tmp_path, value, message):
+def test_a_token_pasted_with_more_than_itself_is_refused(
+    make_settings: Callable[..., Settings], tmp_path: Path, value: str, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=r"^DESTINATION_TOKEN: ") as caught:
         make_settings(**{**MAIN, "DESTINATION_TOKEN": value})
     assert message in str(caught.value)
@@ -45,13 +50,15 @@ def test_a_token_pasted_with_more_than_itself_is_refused(make_settings, tmp_path
 
 @pytest.mark.parametrize("name", ["API_TOKEN", "METRICS_TOKEN"])
 @pytest.mark.parametrize("value", ["Bearer 0123456789abcdef", '"0123456789abcdef"'])
-def test_the_bridge_s_own_tokens_are_the_token_alone_too(make_settings, name, value):
+def test_the_bridge_s_own_tokens_are_the_token_alone_too(
+    make_settings: Callable[..., Settings], name: str, value: str
+) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name}: "):
         make_settings(**{name: value})
 
 
 @pytest.mark.parametrize("token", ["abc", "bearer-of-bad-news", "a.b_c~d+e/f==", "Bearertoken"])
-def test_other_tokens_are_taken_as_they_are(token):
+def test_other_tokens_are_taken_as_they_are(token: str) -> None:
     assert bearer_token(f" {token}\r\n") == token
 
 
@@ -59,7 +66,9 @@ URLS = ["/track/sale", "/track/lead", "/track/sale/", "/v1/Track/Lead", "/track/
 
 
 @pytest.mark.parametrize("path", URLS)
-def test_a_url_that_ends_in_what_is_appended_is_refused(make_settings, tmp_path, path):
+def test_a_url_that_ends_in_what_is_appended_is_refused(
+    make_settings: Callable[..., Settings], tmp_path: Path, path: str
+) -> None:
     url = f"https://destination.example{path}"
     with pytest.raises(ConfigurationError, match=r"^DESTINATION_URL: must be the base URL: remove /track/"):
         make_settings(**{**MAIN, "DESTINATION_URL": url})
@@ -70,7 +79,7 @@ def test_a_url_that_ends_in_what_is_appended_is_refused(make_settings, tmp_path,
 
 
 @pytest.mark.parametrize("path", ["", "/", "/api", "/track", "/track/sales", "/track/sale/v2"])
-def test_other_paths_are_kept(make_settings, path):
+def test_other_paths_are_kept(make_settings: Callable[..., Settings], path: str) -> None:
     settings = make_settings(**{**MAIN, "DESTINATION_URL": f"https://destination.example{path}\n"})
     assert settings.destination_url == f"https://destination.example{path}".rstrip("/")
 
@@ -79,13 +88,15 @@ def test_other_paths_are_kept(make_settings, path):
     "url", ['"https://a.example"', "'https://a.example'", "https://a .example", "https://a\n.example"]
 )
 @pytest.mark.parametrize("name", ["DESTINATION_URL", "PUBLIC_URL", "STRIPE_API_BASE", "ALERT_WEBHOOK_URL"])
-def test_a_url_with_quotes_or_white_space_is_refused(make_settings, name, url):
+def test_a_url_with_quotes_or_white_space_is_refused(
+    make_settings: Callable[..., Settings], name: str, url: str
+) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name}: "):
         _ = make_settings(**{**MAIN, name: url}).alert_url
 
 
 @pytest.mark.parametrize("key", ["whsec_0123", "pk_live_0123", "'sk_live_0123'", "sk_live_ 0123", "sk_live_…"])
-def test_what_is_no_stripe_api_key_is_refused(make_settings, key):
+def test_what_is_no_stripe_api_key_is_refused(make_settings: Callable[..., Settings], key: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^STRIPE_API_KEY: ") as caught:
         make_settings(STRIPE_API_KEY=key)
     assert "0123" not in str(caught.value)
@@ -115,7 +126,9 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("source", "value", "message"), SECRETS)
-def test_a_signing_secret_that_can_verify_nothing_is_refused(make_settings, source, value, message):
+def test_a_signing_secret_that_can_verify_nothing_is_refused(
+    make_settings: Callable[..., Settings], source: str, value: str, message: str
+) -> None:
     settings = make_settings(**{f"{source}_WEBHOOK_SECRET": value})
     with pytest.raises(ConfigurationError) as caught:
         configured_sources(settings, all_sources({}))
@@ -124,7 +137,7 @@ def test_a_signing_secret_that_can_verify_nothing_is_refused(make_settings, sour
     assert not [part for part in value.split(",") if len(part) > 4 and part in str(caught.value) and part != "whsec_"]
 
 
-def test_a_source_that_does_not_sign_is_open_with_its_token(make_settings):
+def test_a_source_that_does_not_sign_is_open_with_its_token(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(JOTFORM_PATH_TOKEN="0123456789abcdef", JOTFORM_WEBHOOK_SECRET="of no use")
     assert "jotform" in configured_sources(settings, all_sources({}))
 
@@ -139,12 +152,14 @@ def test_a_source_that_does_not_sign_is_open_with_its_token(make_settings):
         (r"back\slash", (r"back\slash",)),
     ],
 )
-def test_a_comma_that_belongs_to_a_secret_has_a_backslash_before_it(make_settings, text, secrets):
+def test_a_comma_that_belongs_to_a_secret_has_a_backslash_before_it(
+    make_settings: Callable[..., Settings], text: str, secrets: tuple[str, ...]
+) -> None:
     assert split_secrets(text) == secrets
     assert make_settings(TYPEFORM_WEBHOOK_SECRET=text).secrets_of("typeform") == secrets
 
 
-def test_secrets_that_can_verify_have_no_problem(make_settings):
+def test_secrets_that_can_verify_have_no_problem(make_settings: Callable[..., Settings]) -> None:
     for source, value in {
         "stripe": "whsec_0123456789,whsec_9876543210",
         "typeform": 'any "text" of a person\\, with a comma',

@@ -1,8 +1,10 @@
 """What is wrong with a setting is said in plain words, never in those of the library that checks it."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from pydantic import BaseModel
 
 from app.config.bridge_toml import AlertTable, AttributionTable, LeadTable, RetentionTable
 from app.config.destinations import DestinationTable
@@ -36,14 +38,16 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("name", "value", "message"), PLAIN)
-def test_a_wrong_variable_is_explained_in_plain_words(make_settings, name, value, message):
+def test_a_wrong_variable_is_explained_in_plain_words(
+    make_settings: Callable[..., Settings], name: str, value: str, message: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make_settings(**{name: value})
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
-def test_no_variable_is_explained_in_the_library_s_words(make_settings, name):
+def test_no_variable_is_explained_in_the_library_s_words(make_settings: Callable[..., Settings], name: str) -> None:
     for value in ODD:
         message = ""
         try:
@@ -59,7 +63,7 @@ OF_SOURCES = [SourceTable, EventsTable, LeadFields, SaleFields, SignatureTable, 
 
 
 @pytest.mark.parametrize("model", [*TABLES, *OF_SOURCES])
-def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model):
+def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model: type[BaseModel]) -> None:
     from pydantic import ValidationError
 
     for key in model.model_fields:
@@ -73,7 +77,7 @@ def test_no_key_of_bridge_toml_is_explained_in_the_library_s_words(model):
 
 
 @pytest.mark.parametrize(("value", "region"), [("DE", "DE"), ("de", "DE"), (" gb ", "GB"), ("", None)])
-def test_a_region_is_taken_in_any_case(make_settings, value, region):
+def test_a_region_is_taken_in_any_case(make_settings: Callable[..., Settings], value: str, region: str | None) -> None:
     assert make_settings(PHONE_REGION=value).phone_region == region
 
 
@@ -81,5 +85,5 @@ def test_a_region_is_taken_in_any_case(make_settings, value, region):
     ("value", "host"),
     [("[::1]", "::1"), ("[::]", "::"), ("::", "::"), ("localhost", "localhost"), (" 0.0.0.0\n", "0.0.0.0")],
 )
-def test_a_host_is_taken_as_urls_write_it(make_settings, value, host):
+def test_a_host_is_taken_as_urls_write_it(make_settings: Callable[..., Settings], value: str, host: str) -> None:
     assert make_settings(HOST=value).host == host

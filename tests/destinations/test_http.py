@@ -6,30 +6,42 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
 
+from app.config.settings import Settings
 from app.destinations.connect import Endpoint, PrivateAddress, Resolver, connect, is_private, open_connection, public
 from app.destinations.formats.base import header_text
 from app.destinations.formats.registry import format_of
 from app.destinations.http import LONGEST_ANSWER, Answer, AnswerLost, Client, Connection
 from app.destinations.target import Destination, DestinationClient, destinations_of
 from app.errors import ConfigurationError, TransientDeliveryError
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, wait_for
 from tests.support.ports import Port
-from tests.support.raw_server import OK, read_request, serving
+from tests.support.raw_server import OK, Server, read_request, serving
 
+Result = TypeVar("Result")
 LONG_SECONDS = 40
 """For how long a server hangs or drips: who waits for it, and not for a deadline, is found out on a slow machine too."""
 
 
-def run_on_uvloop(work):
+def hang(server: Server) -> None:
+    """Answers nothing until the test is over."""
+    server.stopping.wait(LONG_SECONDS)
+
+
+def had(server: Server, requests: int) -> bool:
+    return server.requests == requests
+
+
+def run_on_uvloop(work: Coroutine[Any, Any, Result]) -> Result:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
@@ -79,7 +91,9 @@ def line_to() -> Iterator[Callable[..., Line]]:
         line.close()
 
 
-def test_a_request_carries_token_key_and_the_payload_to_the_byte(line_to, destination):
+def test_a_request_carries_token_key_and_the_payload_to_the_byte(
+    line_to: Callable[..., Line], destination: FakeDestination
+) -> None:
     destination.answer = lambda _r: (201, {"X-Request-Id": "r1", "Set-Cookie": "secret=1"}, b'{"ok": true}')
     line = line_to(destination.url + "/base/")
     answer = line.send("sale", b'{"a":"\xc3\xa9"}', "sale:stripe:in_1")
@@ -104,11 +118,11 @@ def test_a_request_carries_token_key_and_the_payload_to_the_byte(line_to, destin
         ("日", "%E6%97%A5"),
     ],
 )
-def test_a_key_is_percent_encoded_where_a_header_could_not_carry_it(key, sent):
+def test_a_key_is_percent_encoded_where_a_header_could_not_carry_it(key: str, sent: str) -> None:
     assert header_text(key) == sent
 
 
-def test_one_connection_serves_many_requests(line_to):
+def test_one_connection_serves_many_requests(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         while read_request(connection):
             server.requests += 1
@@ -120,7 +134,7 @@ def test_one_connection_serves_many_requests(line_to):
         assert (server.connections, server.requests) == (1, 20)
 
 
-def test_answers_without_a_body_or_with_chunks_keep_the_connection_too(line_to):
+def test_answers_without_a_body_or_with_chunks_keep_the_connection_too(line_to: Callable[..., Line]) -> None:
     answers = [
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
@@ -145,7 +159,9 @@ def test_answers_without_a_body_or_with_chunks_keep_the_connection_too(line_to):
     "interim", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"]
 )
 @pytest.mark.parametrize("count", [1, 3])
-def test_an_interim_answer_is_skipped_and_the_one_behind_it_is_that_of_its_own_request(line_to, interim, count):
+def test_an_interim_answer_is_skipped_and_the_one_behind_it_is_that_of_its_own_request(
+    line_to: Callable[..., Line], interim: bytes, count: int
+) -> None:
     """The delivery was retried though it had been taken, and the next one read its late answer: a refusal counted as taken."""
     answers = [OK, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad", OK]
 
@@ -163,7 +179,7 @@ def test_an_interim_answer_is_skipped_and_the_one_behind_it_is_that_of_its_own_r
         assert server.connections == 1
 
 
-def test_interim_answers_without_end_are_no_answer(line_to):
+def test_interim_answers_without_end_are_no_answer(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         while not server.stopping.is_set():
@@ -177,7 +193,9 @@ SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
 
 
 @pytest.mark.parametrize("pause", [0, 0.05, 0.2])
-def test_a_second_answer_to_one_request_is_never_taken_for_that_of_the_next(line_to, pause):
+def test_a_second_answer_to_one_request_is_never_taken_for_that_of_the_next(
+    line_to: Callable[..., Line], pause: float
+) -> None:
     refused = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"
 
     def serve(connection: socket.socket) -> None:
@@ -194,12 +212,12 @@ def test_a_second_answer_to_one_request_is_never_taken_for_that_of_the_next(line
         line = line_to(server.url)
         for number in range(1, 4):
             assert line.send("lead", b"{}", "k").body == b"bad"
-            wait_for(lambda number=number: server.requests == number)
+            wait_for(partial(had, server, number))
             time.sleep(0.02)
         assert server.connections == 3
 
 
-def test_what_came_while_the_loop_was_busy_is_seen_before_the_next_request_is_sent():
+def test_what_came_while_the_loop_was_busy_is_seen_before_the_next_request_is_sent() -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
@@ -217,7 +235,7 @@ def test_what_came_while_the_loop_was_busy_is_seen_before_the_next_request_is_se
         bodies = []
         for number in range(1, 4):
             bodies.append((await client.request("POST", "/", {}, b"{}")).body)
-            wait_for(lambda number=number: server.requests == number)  # the event loop does not run meanwhile
+            wait_for(partial(had, server, number))  # the event loop does not run meanwhile
             time.sleep(0.05)
         client.close()
         return bodies
@@ -227,7 +245,7 @@ def test_what_came_while_the_loop_was_busy_is_seen_before_the_next_request_is_se
         assert server.connections == 3
 
 
-def test_nothing_is_sent_when_the_deadline_passed_while_connecting():
+def test_nothing_is_sent_when_the_deadline_passed_while_connecting() -> None:
     """A machine that slept, or a loop that was held up: the claim may be somebody else's by now."""
 
     def serve(connection: socket.socket) -> None:
@@ -249,7 +267,7 @@ def test_nothing_is_sent_when_the_deadline_passed_while_connecting():
         assert server.requests == 0
 
 
-def test_headers_end_with_line_feeds_alone_at_some_servers(line_to):
+def test_headers_end_with_line_feeds_alone_at_some_servers(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         while read_request(connection):
             connection.sendall(b"HTTP/1.1 200 OK\nContent-Length: 2\nX-Name: Zo\xeb\n\n{}")
@@ -260,7 +278,9 @@ def test_headers_end_with_line_feeds_alone_at_some_servers(line_to):
         assert server.connections == 1
 
 
-def test_a_connection_that_waited_for_long_is_closed_and_not_used_again(line_to, monkeypatch):
+def test_a_connection_that_waited_for_long_is_closed_and_not_used_again(
+    line_to: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.destinations.http.IDLE_SECONDS", 0.3)
 
     def serve(connection: socket.socket) -> None:
@@ -276,7 +296,9 @@ def test_a_connection_that_waited_for_long_is_closed_and_not_used_again(line_to,
         assert server.connections == 2
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_failure(line_to):
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_failure(
+    line_to: Callable[..., Line],
+) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
@@ -287,12 +309,12 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_without_a_fai
         line = line_to(server.url)
         for number in range(1, 4):
             assert line.send("lead", b"{}", "k").status == 200
-            wait_for(lambda number=number: server.requests == number)
+            wait_for(partial(had, server, number))
             time.sleep(0.02)
         assert server.connections == 3
 
 
-def test_an_answer_that_says_close_and_one_without_length_end_their_connection(line_to):
+def test_an_answer_that_says_close_and_one_without_length_end_their_connection(line_to: Callable[..., Line]) -> None:
     answers = iter(
         [
             b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
@@ -310,8 +332,8 @@ def test_an_answer_that_says_close_and_one_without_length_end_their_connection(l
         assert [line.send("lead", b"{}", "k").body for _ in range(3)] == [b"{}", b"until the end", b"{}"]
 
 
-def test_a_server_that_never_answers_costs_no_more_than_the_deadline(line_to):
-    with serving(lambda _connection: server.stopping.wait(LONG_SECONDS) and None) as server:
+def test_a_server_that_never_answers_costs_no_more_than_the_deadline(line_to: Callable[..., Line]) -> None:
+    with serving(lambda _connection: hang(server)) as server:
         line = line_to(server.url, timeout=0.3)
         began = time.monotonic()
         with pytest.raises(AnswerLost, match=r"no whole answer within 0\.3 s"):
@@ -330,7 +352,7 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("text", DRIPS.values(), ids=DRIPS.keys())
-def test_an_answer_that_drips_is_cut_at_the_deadline(line_to, text):
+def test_an_answer_that_drips_is_cut_at_the_deadline(line_to: Callable[..., Line], text: bytes) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         start = text.find(b"x") if b"x" in text else 12
@@ -348,7 +370,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(line_to, text):
         assert time.monotonic() - began < LONG_SECONDS / 4
 
 
-def test_after_a_cut_the_next_request_is_whole(line_to):
+def test_after_a_cut_the_next_request_is_whole(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         server.requests += 1
@@ -364,7 +386,9 @@ def test_after_a_cut_the_next_request_is_whole(line_to):
         assert line.send("sale", b"{}", "k").status == 200
 
 
-def test_a_line_may_be_idle_for_longer_than_a_request_may_take(line_to, destination):
+def test_a_line_may_be_idle_for_longer_than_a_request_may_take(
+    line_to: Callable[..., Line], destination: FakeDestination
+) -> None:
     line = line_to(destination.url, timeout=2)
     assert line.send("sale", b"{}", "k").status == 200
     time.sleep(2.2)
@@ -394,7 +418,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
-def test_an_answer_that_is_broken_is_lost_and_no_success(line_to, answer):
+def test_an_answer_that_is_broken_is_lost_and_no_success(line_to: Callable[..., Line], answer: bytes) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(answer)
@@ -408,7 +432,7 @@ def test_an_answer_that_is_broken_is_lost_and_no_success(line_to, answer):
         assert server.connections == 2
 
 
-def test_a_reset_after_the_request_is_lost(line_to):
+def test_a_reset_after_the_request_is_lost(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -419,7 +443,7 @@ def test_a_reset_after_the_request_is_lost(line_to):
         assert "token" not in str(caught.value)
 
 
-def test_no_connection_is_transient_and_certainly_not_taken(line_to):
+def test_no_connection_is_transient_and_certainly_not_taken(line_to: Callable[..., Line]) -> None:
     with Port() as port:
         for url in (port.url, "http://name.invalid"):
             with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
@@ -427,21 +451,21 @@ def test_no_connection_is_transient_and_certainly_not_taken(line_to):
             assert not isinstance(caught.value, AnswerLost)
 
 
-def test_tls_to_a_server_that_has_none_is_transient(line_to, destination):
+def test_tls_to_a_server_that_has_none_is_transient(line_to: Callable[..., Line], destination: FakeDestination) -> None:
     with pytest.raises(TransientDeliveryError, match="cannot connect") as caught:
         line_to(destination.url.replace("http://", "https://")).send("sale", b"{}", "k")
     assert not isinstance(caught.value, AnswerLost)
     assert destination.requests == []
 
 
-def test_redirects_are_not_followed(line_to, destination):
+def test_redirects_are_not_followed(line_to: Callable[..., Line], destination: FakeDestination) -> None:
     destination.answer = lambda _r: (307, {"Location": f"{destination.url}/elsewhere"}, b"")
     line = line_to(destination.url)
     assert line.send("sale", b"{}", "k").status == 307
     assert [r["path"] for r in destination.requests] == ["/track/sale"]
 
 
-def test_of_an_endless_answer_only_the_beginning_is_read(line_to):
+def test_of_an_endless_answer_only_the_beginning_is_read(line_to: Callable[..., Line]) -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -456,7 +480,7 @@ def test_of_an_endless_answer_only_the_beginning_is_read(line_to):
         assert server.connections == 2
 
 
-def test_a_private_address_is_refused_before_a_connection_is_made(line_to):
+def test_a_private_address_is_refused_before_a_connection_is_made(line_to: Callable[..., Line]) -> None:
     with serving(lambda _connection: None) as server:
         for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
             line = line_to(url, allow_private=False)
@@ -474,11 +498,11 @@ class Names(Resolver):
         super().__init__()
         self.addresses = addresses
 
-    async def look_up(self, host, port):
+    async def look_up(self, host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
         return [(socket.AF_INET, address) for address in self.addresses]
 
 
-def test_a_name_that_resolves_to_a_private_address_is_refused():
+def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
     with serving(lambda _connection: None) as server:
         names = Names(("127.0.0.1", server.port), ("10.0.0.1", 443))
         with pytest.raises(PrivateAddress, match=r"rebound\.example is at 127\.0\.0\.1, a private address"):
@@ -486,12 +510,12 @@ def test_a_name_that_resolves_to_a_private_address_is_refused():
         assert server.connections == 0
 
 
-def test_of_a_name_with_private_and_public_addresses_only_the_public_ones_are_used():
+def test_of_a_name_with_private_and_public_addresses_only_the_public_ones_are_used() -> None:
     found = [(socket.AF_INET, (address, 443)) for address in ("10.0.0.1", "8.8.8.8", "127.0.0.1", "9.9.9.9")]
     assert [address[0] for _, address in public("two.example", found)] == ["8.8.8.8", "9.9.9.9"]
 
 
-def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_time():
+def test_where_the_first_address_of_a_name_does_not_answer_the_next_is_tried_in_time() -> None:
     with serving(lambda _connection: None) as server:
         full = socket.create_server(("127.0.0.1", 0), backlog=0)
         crowd = [socket.socket() for _ in range(4)]
@@ -513,13 +537,15 @@ class SlowResolver(Resolver):
         self.proceed = threading.Event()
         self.asked = 0
 
-    def _ask(self, host, port, flags=0):
+    def _ask(self, host: str, port: int, flags: int = 0) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
         self.asked += 1
         self.proceed.wait(LONG_SECONDS)
         return super()._ask(host, port, flags)
 
 
-def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(line_to, destination):
+def test_a_look_up_that_hangs_costs_no_more_than_the_deadline_and_one_thread(
+    line_to: Callable[..., Line], destination: FakeDestination
+) -> None:
     resolver = SlowResolver()
     url = destination.url.replace("127.0.0.1", "localhost")
     line = line_to(url, timeout=0.3, resolver=resolver)
@@ -554,7 +580,9 @@ def tls_server(serve: Callable[[socket.socket], None]) -> Callable[[socket.socke
     return serve_wrapped
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(line_to):
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_trusted_taken(
+    line_to: Callable[..., Line],
+) -> None:
     def serve(connection: socket.socket) -> None:
         while read_request(connection):
             server.requests += 1
@@ -574,8 +602,8 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_truste
             line_to(f"https://127.0.0.1:{server.port}", tls=trusted).send("sale", b"{}", "k")
 
 
-def test_tls_that_hangs_costs_no_more_than_the_deadline(line_to):
-    with serving(lambda _connection: server.stopping.wait(LONG_SECONDS) and None) as server:
+def test_tls_that_hangs_costs_no_more_than_the_deadline(line_to: Callable[..., Line]) -> None:
+    with serving(lambda _connection: hang(server)) as server:
         began = time.monotonic()
         with pytest.raises(TransientDeliveryError, match="cannot connect"):
             line_to(f"https://localhost:{server.port}", timeout=0.3).send("sale", b"{}", "k")
@@ -607,17 +635,19 @@ def test_tls_that_hangs_costs_no_more_than_the_deadline(line_to):
         ("destination.example", False),
     ],
 )
-def test_private_addresses_are_known(address, private):
+def test_private_addresses_are_known(address: str, private: bool) -> None:
     assert is_private(address) is private
 
 
-def test_without_a_destination_it_is_the_sandbox_of_this_machine(make_settings):
+def test_without_a_destination_it_is_the_sandbox_of_this_machine(make_settings: Callable[..., Settings]) -> None:
     (found,) = destinations_of(make_settings(PORT="8123", HOST="0.0.0.0"))
     assert (found.name, found.url, found.allow_private) == ("sandbox", "http://127.0.0.1:8123/sandbox", True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "192.168.0.9", "169.254.169.254", "[::1]", "[fd00::1]"])
-def test_a_private_destination_is_refused_at_the_start_unless_allowed(make_settings, host):
+def test_a_private_destination_is_refused_at_the_start_unless_allowed(
+    make_settings: Callable[..., Settings], host: str
+) -> None:
     variables = {"DESTINATION_URL": f"http://{host}:9000", "DESTINATION_TOKEN": "token"}
     with pytest.raises(ConfigurationError, match="DESTINATION_ALLOW_PRIVATE"):
         destinations_of(make_settings(**variables))
@@ -625,7 +655,7 @@ def test_a_private_destination_is_refused_at_the_start_unless_allowed(make_setti
     assert (found.name, found.token) == ("main", "token")
 
 
-def test_the_print_of_a_token_changes_with_it_and_tells_nothing_of_it():
+def test_the_print_of_a_token_changes_with_it_and_tells_nothing_of_it() -> None:
     prints = {Destination("main", "http://x.example", "token", format_of("events")).token_print for _ in range(2)}
     assert len(prints) == 1
     assert "token" not in prints.pop()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -11,11 +12,13 @@ import pytest
 
 from app.alerts.post import AlertUnsent, post
 from app.config.proxies import Proxies
+from app.config.settings import Settings
 from app.destinations.formats.registry import format_of
 from app.destinations.http import Client
 from app.destinations.probe import probe
 from app.destinations.target import Destination, DestinationClient, destinations_of
 from app.errors import ConfigurationError, TransientDeliveryError
+from tests.conftest import FakeDestination
 from tests.destinations.test_http import CERTIFICATE, tls_server
 from tests.support.http_proxy import Proxy
 from tests.support.raw_server import OK, read_request, serving
@@ -24,7 +27,7 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "http
 
 
 @pytest.fixture
-def proxy(destination):
+def proxy(destination: FakeDestination) -> Iterator[Proxy]:
     made = Proxy(("127.0.0.1", urlsplit(destination.url).port or 0))
     yield made
     made.close()
@@ -35,8 +38,8 @@ def send(destination: Destination) -> int:
 
 
 def test_a_delivery_a_probe_and_an_alert_ignore_the_proxies_of_the_environment(
-    make_settings, monkeypatch, destination, proxy
-):
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, destination: FakeDestination, proxy: Proxy
+) -> None:
     for name in PROXY_VARIABLES:
         monkeypatch.setenv(name, proxy.url)
     settings = make_settings(DESTINATION_URL=destination.url, DESTINATION_TOKEN="token", DESTINATION_ALLOW_PRIVATE="1")
@@ -50,8 +53,12 @@ def test_a_delivery_a_probe_and_an_alert_ignore_the_proxies_of_the_environment(
 
 @pytest.mark.parametrize("setting", ["url", "environment"])
 def test_the_setting_sends_deliveries_probes_and_alerts_through_the_proxy(
-    make_settings, monkeypatch, destination, proxy, setting
-):
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    destination: FakeDestination,
+    proxy: Proxy,
+    setting: str,
+) -> None:
     if setting == "environment":
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
     settings = make_settings(
@@ -74,7 +81,7 @@ def test_the_setting_sends_deliveries_probes_and_alerts_through_the_proxy(
     assert destination.requests[0]["headers"]["host"] == "crm.example"
 
 
-def test_https_goes_through_a_tunnel_and_the_certificate_is_that_of_the_destination():
+def test_https_goes_through_a_tunnel_and_the_certificate_is_that_of_the_destination() -> None:
     def serve(connection: socket.socket) -> None:
         while read_request(connection):
             server.requests += 1
@@ -102,7 +109,7 @@ def test_https_goes_through_a_tunnel_and_the_certificate_is_that_of_the_destinat
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"", b"x" * 20_000])
-def test_a_proxy_that_opens_no_tunnel_means_that_nothing_was_sent(answer):
+def test_a_proxy_that_opens_no_tunnel_means_that_nothing_was_sent(answer: bytes) -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(answer)
@@ -132,7 +139,9 @@ def test_a_proxy_that_opens_no_tunnel_means_that_nothing_was_sent(answer):
         ("http://[::1]:8000", None),
     ],
 )
-def test_no_proxy_names_hosts_domains_ports_and_networks_and_this_machine_is_always_reached_directly(url, expected):
+def test_no_proxy_names_hosts_domains_ports_and_networks_and_this_machine_is_always_reached_directly(
+    url: str, expected: str | None
+) -> None:
     environment = {
         "HTTP_PROXY": "proxy.example:3128",
         "https_proxy": "http://secure.example:3129",
@@ -150,13 +159,15 @@ def test_no_proxy_names_hosts_domains_ports_and_networks_and_this_machine_is_alw
         ({"OUTBOUND_PROXY": "environment", "HTTPS_PROXY": "socks5://me:secret@proxy.example"}, "HTTPS_PROXY"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_named_at_start_and_its_password_is_not_shown(make_settings, variables, name):
+def test_a_proxy_that_cannot_be_used_is_named_at_start_and_its_password_is_not_shown(
+    make_settings: Callable[..., Settings], variables: dict[str, str], name: str
+) -> None:
     with pytest.raises(ConfigurationError, match=name) as caught:
         destinations_of(make_settings(DESTINATION_URL="https://crm.example", DESTINATION_TOKEN="t", **variables))
     assert "secret" not in str(caught.value)
 
 
-def test_a_probe_refuses_a_private_address_as_a_delivery_does(destination):
+def test_a_probe_refuses_a_private_address_as_a_delivery_does(destination: FakeDestination) -> None:
     target = Destination("main", destination.url, "token", format_of("events"))
     found = probe(target)
     assert not found.answers
@@ -165,7 +176,7 @@ def test_a_probe_refuses_a_private_address_as_a_delivery_does(destination):
     assert probe(replace(target, allow_private=True)).answers
 
 
-def test_an_alert_that_fails_says_nothing_of_the_proxy(make_settings):
+def test_an_alert_that_fails_says_nothing_of_the_proxy(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(AlertUnsent) as caught:
         post("http://hooks.example/x", "x", Proxies("http://me:secret@127.0.0.1:1", {}))
     assert "secret" not in str(caught.value)

@@ -1,12 +1,14 @@
 """One request that no schema allows shows whether host, path, token and format are right."""
 
 import json
+from typing import Any
 
 import pytest
 
 from app.destinations.formats.registry import FORMATS, format_of
 from app.destinations.probe import try_out
 from app.destinations.target import Destination
+from tests.conftest import FakeDestination
 
 
 @pytest.mark.parametrize("name", ["track", "dub"])
@@ -28,7 +30,9 @@ from app.destinations.target import Destination
         (503, {}, "warn", "answers 503"),
     ],
 )
-def test_the_refusal_of_an_empty_request_is_read(destination, name, status, headers, level, message):
+def test_the_refusal_of_an_empty_request_is_read(
+    destination: FakeDestination, name: str, status: int, headers: dict[str, Any], level: str, message: str
+) -> None:
     destination.answer = lambda _request: (status, headers, b"{}")
     trial = try_out(Destination("main", destination.url, "a-token", format_of(name), allow_private=True))
     assert trial is not None
@@ -40,7 +44,7 @@ def test_the_refusal_of_an_empty_request_is_read(destination, name, status, head
     assert request["headers"]["idempotency-key"].startswith("probe:")
 
 
-def test_what_may_take_anything_is_not_tried(destination):
+def test_what_may_take_anything_is_not_tried(destination: FakeDestination) -> None:
     assert try_out(Destination("main", destination.url, "a-token", format_of("events"), allow_private=True)) is None
     assert destination.requests == []
 
@@ -56,23 +60,23 @@ def test_what_may_take_anything_is_not_tried(destination):
         ("dub", "api.dub.co", "rate = 18"),
     ],
 )
-def test_a_format_that_is_not_that_of_the_host_is_named(name, host, message):
+def test_a_format_that_is_not_that_of_the_host_is_named(name: str, host: str, message: str) -> None:
     advice = list(format_of(name).advice(host, rate=None, sources=()))
     assert [message in one for one in advice] == [True]
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_there_is_nothing_to_say_of_a_host_that_nobody_knows(name):
+def test_there_is_nothing_to_say_of_a_host_that_nobody_knows(name: str) -> None:
     for host in ("hooks.example.com", "notdub.co", "cme.sh.example", ""):
         assert list(format_of(name).advice(host, rate=None, sources=())) == []
 
 
-def test_the_stripe_app_of_dub_would_count_twice():
+def test_the_stripe_app_of_dub_would_count_twice() -> None:
     (advice,) = format_of("dub").advice("api.dub.co", rate=18, sources=["stripe"])
     assert "Stripe app" in advice
 
 
-def test_an_empty_object_is_no_body_of_a_public_api():
+def test_an_empty_object_is_no_body_of_a_public_api() -> None:
     for name in FORMATS:
         wire = format_of(name)
         assert not wire.is_public_api or all(wire.problem(kind, json.loads("{}")) for kind in ("lead", "sale"))

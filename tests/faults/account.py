@@ -110,7 +110,7 @@ def _rows(
             value,
         ).all()
     assert len(found) == len({row[0] for row in found}), "a conversion has two deliveries"
-    return {key: tuple(rest) for key, *rest in found}  # type: ignore[misc]
+    return {key: tuple(rest) for key, *rest in found}
 
 
 def _one_key_each(by_key: dict[str, list[Asked]], say: object) -> None:

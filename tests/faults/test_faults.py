@@ -43,13 +43,14 @@ class Round:
         short: tuple[str, ...] = (),
         dead_share: float = 0.0,
     ) -> None:
+        known: tuple[str, ...] = (only,) if only else DATABASES
         self.name = name
         self.breaks = breaks
         self.script = script
         self.delay_seconds = delay_seconds
         self.pause = pause
         self.most = most
-        self.databases = [d for d in ([only] if only else DATABASES) if LONG or d in short]
+        self.databases: list[str] = [d for d in known if LONG or d in short]
         self.dead_share = dead_share
 
     def __str__(self) -> str:
@@ -105,7 +106,7 @@ def pile_of(database: str, kind: Round) -> Pile:
     return make_pile(f"{database[0]}{ROUNDS.index(kind)}", COUNT, SEED)
 
 
-def test_no_two_rounds_speak_of_one_conversion():
+def test_no_two_rounds_speak_of_one_conversion() -> None:
     """Where they did, the later one found 22 of its 122 delivered, and no request for them in its own part of the notes."""
     seen: set[str] = set()
     for database, kind in CHOSEN:

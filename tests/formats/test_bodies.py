@@ -37,7 +37,7 @@ def lead(who: dict[str, Any] = FULL, **fields: Any) -> Facts:
     return Facts(kind="lead", lead=Lead("tok_1", **{"metadata": {"source": "typeform"}, **fields}), **who)
 
 
-def test_events_tells_all_of_a_sale():
+def test_events_tells_all_of_a_sale() -> None:
     assert fields("events", sale()) == {
         "event": "sale",
         "timestamp": "2026-04-10T12:34:56.789Z",
@@ -54,7 +54,7 @@ def test_events_tells_all_of_a_sale():
     }
 
 
-def test_events_tells_all_of_a_lead():
+def test_events_tells_all_of_a_lead() -> None:
     assert fields("events", lead(mode="deferred")) == {
         "event": "lead",
         "timestamp": "2026-04-10T12:34:56.789Z",
@@ -68,7 +68,7 @@ def test_events_tells_all_of_a_lead():
     }
 
 
-def test_events_leaves_out_what_is_not_known():
+def test_events_leaves_out_what_is_not_known() -> None:
     assert fields("events", lead(BARE, metadata={})) == {
         "event": "lead",
         "timestamp": "2026-04-10T12:34:56.789Z",
@@ -84,7 +84,7 @@ def test_events_leaves_out_what_is_not_known():
     }
 
 
-def test_track_tells_a_sale_in_the_unit_it_is_told():
+def test_track_tells_a_sale_in_the_unit_it_is_told() -> None:
     expected = {
         "clickId": "clk_1",
         "customerExternalId": "user_1",
@@ -100,7 +100,7 @@ def test_track_tells_a_sale_in_the_unit_it_is_told():
     assert fields(format_of("track", Options("minor")), sale()) == {**expected, "amount": 19999}
 
 
-def test_track_tells_a_lead():
+def test_track_tells_a_lead() -> None:
     assert fields("track", lead(mode="deferred")) == {
         "clickId": "clk_1",
         "customerExternalId": "user_1",
@@ -113,7 +113,7 @@ def test_track_tells_a_lead():
     assert "mode" not in fields("track", lead())
 
 
-def test_dub_tells_a_sale_in_its_own_units():
+def test_dub_tells_a_sale_in_its_own_units() -> None:
     assert fields("dub", sale()) == {
         "clickId": "clk_1",
         "customerExternalId": "user_1",
@@ -128,12 +128,12 @@ def test_dub_tells_a_sale_in_its_own_units():
     }
 
 
-def test_dub_is_told_the_first_product_by_which_it_rewards():
+def test_dub_is_told_the_first_product_by_which_it_rewards() -> None:
     metadata = fields("dub", sale(product_ids=("prod_1", "prod_2")))["metadata"]
     assert metadata == {"mode": "payment", "productId": "prod_1"}
 
 
-def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none():
+def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none() -> None:
     rendered = fields("dub", lead(BARE, mode="deferred"))
     assert rendered == {
         "clickId": "",
@@ -157,26 +157,26 @@ def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none():
         (Money(99999999999999, "USD"), 999999999999.99),
     ],
 )
-def test_an_amount_is_the_number_people_would_write(money, major):
+def test_an_amount_is_the_number_people_would_write(money: Money, major: float) -> None:
     amount = fields("events", sale(money=money))["amount"]
     assert amount == major
     assert type(amount) is type(major)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_format_sends_null_or_empty_text(name):
+def test_no_format_sends_null_or_empty_text(name: str) -> None:
     for facts in (sale(BARE, order_id=None, metadata={}), lead(BARE, metadata={})):
         rendered = fields(name, facts)
         blanks = {key for key, value in rendered.items() if value in (None, "", {})}
         assert blanks <= ({"clickId"} if name == "dub" else set())
 
 
-def test_an_unknown_format_is_an_error():
+def test_an_unknown_format_is_an_error() -> None:
     with pytest.raises(KeyError):
         format_of("smoke signals")
 
 
-def test_times_are_utc_with_milliseconds_cut_off():
+def test_times_are_utc_with_milliseconds_cut_off() -> None:
     assert iso_milliseconds(AT) == "2026-04-10T12:34:56.789Z"
     assert iso_milliseconds(AT.replace(microsecond=999)) == "2026-04-10T12:34:56.000Z"
     east = timezone(timedelta(hours=5, minutes=30))

@@ -28,14 +28,14 @@ def conversions() -> dict[str, Facts]:
 CONVERSIONS = conversions()
 
 
-def test_most_sources_have_an_example_that_is_a_conversion():
+def test_most_sources_have_an_example_that_is_a_conversion() -> None:
     assert len(CONVERSIONS) > 25
     assert {facts.kind for facts in CONVERSIONS.values()} == {"sale", "lead"}
 
 
 @pytest.mark.parametrize("source", CONVERSIONS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_example_is_a_body_that_its_destination_accepts(name, source):
+def test_an_example_is_a_body_that_its_destination_accepts(name: str, source: str) -> None:
     wire, facts = format_of(name), CONVERSIONS[source]
     body = wire.body(facts)
     assert wire.problem(facts.kind, body.fields) is None

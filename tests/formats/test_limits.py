@@ -78,14 +78,14 @@ def checked(format_name: str, kind: Kind, facts: Facts) -> Body:
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_every_destination_accepts_is_sent_whole(name, kind, facts):
+def test_what_every_destination_accepts_is_sent_whole(name: str, kind: Kind, facts: Facts) -> None:
     assert checked(name, kind, facts).omitted == ()
 
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("text", ["n" * 600, "Ada " * 200, "ß" * 300, "\N{GRINNING FACE}" * 200])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_long_name_is_shortened_and_that_is_said(name, text, kind, facts):
+def test_a_long_name_is_shortened_and_that_is_said(name: str, text: str, kind: Kind, facts: Facts) -> None:
     body = checked(name, kind, replace(facts, name=text))
     field, most = NAMES[name][0], LONGEST[name]
     assert most - 4 <= length(body.fields[field]) <= most
@@ -95,7 +95,7 @@ def test_a_long_name_is_shortened_and_that_is_said(name, text, kind, facts):
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_long_address_is_left_out_and_not_cut(name, kind, facts):
+def test_a_long_address_is_left_out_and_not_cut(name: str, kind: Kind, facts: Facts) -> None:
     body = checked(name, kind, replace(facts, email="a" * 300 + "@example.com"))
     field = NAMES[name][1]
     assert field not in body.fields
@@ -106,7 +106,7 @@ def test_a_long_address_is_left_out_and_not_cut(name, kind, facts):
 @pytest.mark.parametrize(
     ("name", "email"), [*(("dub", one) for one in REFUSED_BY_DUB), *(("track", one) for one in REFUSED_BY_TRACK)]
 )
-def test_an_address_of_a_form_that_is_refused_is_left_out(name, email, kind, facts):
+def test_an_address_of_a_form_that_is_refused_is_left_out(name: str, email: str, kind: Kind, facts: Facts) -> None:
     body = checked(name, kind, replace(facts, email=email))
     assert "customerEmail" not in body.fields
     assert "customerEmail was left out" in body.omitted[0]
@@ -121,7 +121,7 @@ def test_an_address_of_a_form_that_is_refused_is_left_out(name, email, kind, fac
         *(("events", one) for one in ("müller@example.com", "o'brien@example.com")),
     ],
 )
-def test_an_address_that_is_accepted_is_sent(name, email, kind, facts):
+def test_an_address_that_is_accepted_is_sent(name: str, email: str, kind: Kind, facts: Facts) -> None:
     body = checked(name, kind, replace(facts, email=email))
     assert body.fields[NAMES[name][1]] == email
     assert body.omitted == ()
@@ -129,7 +129,7 @@ def test_an_address_that_is_accepted_is_sent(name, email, kind, facts):
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_two_long_customer_ids_stay_two(name, kind, facts):
+def test_two_long_customer_ids_stay_two(name: str, kind: Kind, facts: Facts) -> None:
     first, second = "u" * 120 + "1", "u" * 120 + "2"
     ids = {
         format_of(name).body(replace(facts, customer_id=one)).fields["customerExternalId"] for one in (first, second)
@@ -139,26 +139,26 @@ def test_two_long_customer_ids_stay_two(name, kind, facts):
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_customer_id_is_sent_trimmed_as_sale_and_as_lead(name, kind, facts):
+def test_a_customer_id_is_sent_trimmed_as_sale_and_as_lead(name: str, kind: Kind, facts: Facts) -> None:
     assert checked(name, kind, replace(facts, customer_id=" user_1\t")).fields["customerExternalId"] == "user_1"
 
 
 @pytest.mark.parametrize("name", ["events", "track"])
-def test_a_click_id_beyond_the_limit_is_left_out(name):
+def test_a_click_id_beyond_the_limit_is_left_out(name: str) -> None:
     body = checked(name, "sale", replace(SALE, click_id="c" * 256))
     assert "clickId" not in body.fields
     assert body.omitted == ("clickId was left out: it is longer than 255 characters",)
 
 
 @pytest.mark.parametrize("name", ["track", "dub"])
-def test_an_event_name_is_shortened_to_what_is_accepted(name):
+def test_an_event_name_is_shortened_to_what_is_accepted(name: str) -> None:
     assert SALE.sale is not None
     long = replace(SALE, sale=replace(SALE.sale, event_name="e" * 300))
     assert checked(name, "sale", long).fields["eventName"] == "e" * 255
 
 
 @pytest.mark.parametrize("name", ["events", "dub"])
-def test_of_metadata_that_is_too_long_the_largest_entries_are_left_out(name):
+def test_of_metadata_that_is_too_long_the_largest_entries_are_left_out(name: str) -> None:
     assert SALE.sale is not None
     metadata = {"product": "Course", "notes": "n" * 9_000, "more": "m" * 8_000}
     body = checked(name, "sale", replace(SALE, sale=replace(SALE.sale, metadata=metadata)))
@@ -166,7 +166,7 @@ def test_of_metadata_that_is_too_long_the_largest_entries_are_left_out(name):
     assert body.omitted == ("metadata.notes was left out: it is too long",)
 
 
-def test_a_lead_is_readable_for_the_sale_that_follows_it_at_once():
+def test_a_lead_is_readable_for_the_sale_that_follows_it_at_once() -> None:
     assert checked("dub", "lead", LEAD).fields["mode"] == "wait"
     second_event = replace(LEAD, click_id=None)
     assert (
@@ -175,7 +175,7 @@ def test_a_lead_is_readable_for_the_sale_that_follows_it_at_once():
     )
 
 
-def test_a_deferred_lead_stays_deferred():
+def test_a_deferred_lead_stays_deferred() -> None:
     assert LEAD.lead is not None
     deferred = replace(LEAD, lead=replace(LEAD.lead, mode="deferred"))
     assert {checked(name, "lead", deferred).fields["mode"] for name in FORMATS} == {"deferred"}
@@ -201,7 +201,7 @@ def test_a_deferred_lead_stays_deferred():
         (99999999999999, "EUR", 99999999999999),
     ],
 )
-def test_dub_counts_in_units_of_its_own(minor, currency, units):
+def test_dub_counts_in_units_of_its_own(minor: int, currency: str, units: int) -> None:
     assert SALE.sale is not None
     facts = replace(SALE, sale=replace(SALE.sale, money=Money(minor, currency)))
     assert format_of("dub").body(facts).fields["amount"] == units
@@ -210,5 +210,5 @@ def test_dub_counts_in_units_of_its_own(minor, currency, units):
 @pytest.mark.parametrize(
     ("source", "processor"), [("stripe", "stripe"), ("shopify", "shopify"), ("typeform", "custom"), ("", "custom")]
 )
-def test_dub_is_named_the_processor_that_the_source_is(source, processor):
+def test_dub_is_named_the_processor_that_the_source_is(source: str, processor: str) -> None:
     assert format_of("dub").body(replace(SALE, source=source)).fields["paymentProcessor"] == processor

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from app.destinations import formats
 from app.destinations.formats import registry
-from app.destinations.formats.base import Options
+from app.destinations.formats.base import Format, Options
 from app.destinations.formats.registry import FORMATS, format_of
 from app.destinations.target import Destination, DestinationClient
+from tests.conftest import FakeDestination
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 HOOK = """
@@ -43,7 +45,7 @@ def make(options: Options) -> Format:
 
 
 @pytest.fixture
-def hook(tmp_path, monkeypatch):
+def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Format]:
     (tmp_path / "hook.py").write_text(HOOK)
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     yield registry.find()["hook"](Options())
@@ -51,12 +53,12 @@ def hook(tmp_path, monkeypatch):
     delattr(formats, "hook")
 
 
-def test_a_file_in_the_folder_is_a_format(hook):
+def test_a_file_in_the_folder_is_a_format(hook: Format) -> None:
     assert hook.name == "hook"
     assert "hook" not in FORMATS
 
 
-def test_its_request_is_what_is_sent(hook, destination):
+def test_its_request_is_what_is_sent(hook: Format, destination: FakeDestination) -> None:
     target = Destination("crm", f"{destination.url}/base", "a-token", hook, allow_private=True)
     now = datetime(2026, 4, 10, tzinfo=UTC)
 
@@ -75,7 +77,7 @@ def test_its_request_is_what_is_sent(hook, destination):
     assert target.url_of("lead").endswith("/base/v2/leads")
 
 
-def test_the_default_comes_first_and_every_format_is_documented():
+def test_the_default_comes_first_and_every_format_is_documented() -> None:
     assert next(iter(FORMATS)) == "events"
     text = DOCS.read_text("utf-8")
     for name in FORMATS:
@@ -83,6 +85,6 @@ def test_the_default_comes_first_and_every_format_is_documented():
         assert format_of(name).name == name
 
 
-def test_an_unknown_format_is_an_error():
+def test_an_unknown_format_is_an_error() -> None:
     with pytest.raises(KeyError):
         format_of("smoke signals")

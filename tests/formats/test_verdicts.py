@@ -43,7 +43,7 @@ def error(message: str) -> dict[str, Any]:
         ([300, 301, 302, 303, 304, 307, 308], "redirected"),
     ],
 )
-def test_every_class_of_answer_has_its_verdict(name, statuses, result):
+def test_every_class_of_answer_has_its_verdict(name: str, statuses: list[int], result: str) -> None:
     for status in statuses:
         found = verdict(name, status)
         assert found.result == result, status
@@ -52,13 +52,13 @@ def test_every_class_of_answer_has_its_verdict(name, statuses, result):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_409_to_an_edited_body_says_that_the_first_one_is_there(name):
+def test_409_to_an_edited_body_says_that_the_first_one_is_there(name: str) -> None:
     assert verdict(name, 409, is_edited=True).result == "permanent"
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("answer", [b'{"success":false}', b'{"status": false, "data": "no"}', b'{"status":"error"}'])
-def test_a_success_that_says_no_is_a_failure(name, answer):
+def test_a_success_that_says_no_is_a_failure(name: str, answer: bytes) -> None:
     found = verdict(name, 200, answer)
     assert found.result == "permanent"
     assert "nothing was recorded" in str(found.error)
@@ -72,13 +72,13 @@ def test_a_success_that_says_no_is_a_failure(name, answer):
         *(b"null", b"[" * 100_000, b'{"customer": {"id": 1}}', b'{"data":{"success":false}}', b'{"link":{"id":"l"}}'),
     ],
 )
-def test_any_other_success_is_delivered(name, answer):
+def test_any_other_success_is_delivered(name: str, answer: bytes) -> None:
     assert verdict(name, 200, answer) == Verdict("delivered")
     assert verdict(name, 200, answer, "lead") == Verdict("delivered")
 
 
 @pytest.mark.parametrize("name", ["events", "track"])
-def test_a_refusal_that_names_the_click_id_alone_is_about_the_click(name):
+def test_a_refusal_that_names_the_click_id_alone_is_about_the_click(name: str) -> None:
     for answer in (
         {"message": "clickId is required"},
         {"errors": [{"path": ["clickId"], "message": "Required"}]},
@@ -95,7 +95,7 @@ def test_a_refusal_that_names_the_click_id_alone_is_about_the_click(name):
     assert verdict(name, 403, {"message": "clickId is required"}).result == "unauthorized"
 
 
-def test_dub_cannot_read_the_lead_yet():
+def test_dub_cannot_read_the_lead_yet() -> None:
     found = verdict("dub", 404, error("Lead event not found for externalId: user_1"))
     assert (found.result, found.error) == ("transient", "answered 404: the person's lead event cannot be read yet")
 
@@ -103,19 +103,19 @@ def test_dub_cannot_read_the_lead_yet():
 @pytest.mark.parametrize(
     "message", ["Link abc is disabled", "Link not found for domain", "Link does not belong to the workspace", ""]
 )
-def test_other_404s_of_dub_are_final(message):
+def test_other_404s_of_dub_are_final(message: str) -> None:
     assert verdict("dub", 404, error(message)).result == "permanent"
     assert verdict("dub", 404, {"error": message}, "lead").result == "permanent"
 
 
-def test_dub_knows_no_such_customer():
+def test_dub_knows_no_such_customer() -> None:
     assert verdict("dub", 200, {"eventName": "Purchase", "customer": None, "sale": None}).result == "unattributed"
     missing = "The `clickId` property was not provided and no existing customer with the provided `customerExternalId` was found."
     assert verdict("dub", 400, error(missing), "lead").result == "unattributed"
     assert verdict("dub", 400, error("customerExternalId is required"), "lead").result == "permanent"
 
 
-def test_dub_does_not_find_the_click():
+def test_dub_does_not_find_the_click() -> None:
     answer = error("Click event not found for clickId: clk_1")
     lead = verdict("dub", 404, answer, "lead")
     assert lead.result == "unattributed"
@@ -123,7 +123,7 @@ def test_dub_does_not_find_the_click():
     assert sales == ["transient", "transient", "transient", "unattributed", "unattributed"]
 
 
-def test_a_repeat_of_a_lead_says_whether_dub_had_it():
+def test_a_repeat_of_a_lead_says_whether_dub_had_it() -> None:
     repeat = {"click": {"id": "clk_1"}, "link": None, "customer": None}
     assert verdict("dub", 200, repeat, "lead") == Verdict("delivered", note="already had this Lead")
     assert verdict("dub", 200, repeat, "lead", attempts=1, last_status=200).note == "already had this Lead"
@@ -132,7 +132,7 @@ def test_a_repeat_of_a_lead_says_whether_dub_had_it():
         assert found == Verdict("delivered", note="perhaps lost")
 
 
-def test_a_repeat_after_an_unknown_click_recorded_nothing():
+def test_a_repeat_after_an_unknown_click_recorded_nothing() -> None:
     refused = verdict("dub", 404, error("Click event not found for clickId: clk_1"), "lead")
     again = verdict("dub", 200, {"link": None}, "lead", attempts=1, last_status=404, note=refused.note)
     assert (again.result, again.note) == ("unattributed", refused.note)

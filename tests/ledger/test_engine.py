@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,10 +23,10 @@ from app.logs import without_details
 from app.model import Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import PATIENCE_SECONDS, wait_for
-from tests.support.makers import away, checkout, count, execute_beside, one
+from tests.support.makers import away, change, checkout, count, execute_beside, one
 
 
-def test_ids_are_unique_and_ascending_whoever_asks_at_once(ledger, ledger_url):
+def test_ids_are_unique_and_ascending_whoever_asks_at_once(ledger: Ledger, ledger_url: str) -> None:
     other = Ledger(ledger_url)  # as of another process
 
     def reserve(number: int) -> list[list[int]]:
@@ -41,7 +42,7 @@ def test_ids_are_unique_and_ascending_whoever_asks_at_once(ledger, ledger_url):
     assert min(ids) > 0
 
 
-def test_what_fails_leaves_nothing(ledger):
+def test_what_fails_leaves_nothing(ledger: Ledger) -> None:
     def fail(tx: Tx) -> None:
         tx.run("INSERT INTO counters (name, value) VALUES ('x', 1)")
         raise ZeroDivisionError
@@ -51,14 +52,14 @@ def test_what_fails_leaves_nothing(ledger):
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'x'") == (0,)
 
 
-def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(ledger):
+def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(ledger: Ledger) -> None:
     with ledger.write() as tx:
         tx.run("INSERT INTO counters (name, value) VALUES ('x', 1)")
         assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'x'") == (0,)
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'x'") == (1,)
 
 
-def test_writers_of_several_processes_take_turns(ledger, ledger_url):
+def test_writers_of_several_processes_take_turns(ledger: Ledger, ledger_url: str) -> None:
     other = Ledger(ledger_url)
     ledger.transact(lambda tx: tx.run("INSERT INTO counters (name, value) VALUES ('turns', 0)"))
 
@@ -74,10 +75,10 @@ def test_writers_of_several_processes_take_turns(ledger, ledger_url):
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_a_deadlock_is_run_again(ledger):
-    for name in ("a", "b"):
-        ledger.transact(lambda tx, name=name: tx.run("INSERT INTO counters (name, value) VALUES (?, 0)", name))
-    both, runs = threading.Barrier(2), []
+def test_a_deadlock_is_run_again(ledger: Ledger) -> None:
+    change(ledger, "INSERT INTO counters (name, value) VALUES ('a', 0), ('b', 0)")
+    both = threading.Barrier(2)
+    runs: list[str] = []
 
     def work(order: str) -> None:
         def cross(tx: Tx) -> None:
@@ -95,7 +96,9 @@ def test_a_deadlock_is_run_again(ledger):
     assert one(ledger, "SELECT MIN(value), MAX(value) FROM counters WHERE name IN ('a', 'b')") == (2, 2)
 
 
-def test_a_key_that_another_took_meanwhile_is_looked_for_again_where_there_can_be_another_writer(ledger):
+def test_a_key_that_another_took_meanwhile_is_looked_for_again_where_there_can_be_another_writer(
+    ledger: Ledger,
+) -> None:
     calls = []
 
     def insert(tx: Tx) -> str:
@@ -115,7 +118,7 @@ def test_a_key_that_another_took_meanwhile_is_looked_for_again_where_there_can_b
         assert len(calls) == 2
 
 
-def test_work_that_fails_for_another_reason_is_not_run_again(ledger):
+def test_work_that_fails_for_another_reason_is_not_run_again(ledger: Ledger) -> None:
     calls = []
 
     def fail(_: Any) -> None:
@@ -127,7 +130,7 @@ def test_work_that_fails_for_another_reason_is_not_run_again(ledger):
     assert len(calls) == 1
 
 
-def test_a_database_that_is_away_is_unavailable_and_comes_back_by_itself(ledger, ledger_url):
+def test_a_database_that_is_away_is_unavailable_and_comes_back_by_itself(ledger: Ledger, ledger_url: str) -> None:
     assert count(ledger, "events") == 0
     with away(ledger, ledger_url):
         for use in (ledger.read, ledger.write):
@@ -141,7 +144,7 @@ def test_a_database_that_is_away_is_unavailable_and_comes_back_by_itself(ledger,
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_connections_that_the_server_ended_are_replaced(ledger, ledger_url):
+def test_connections_that_the_server_ended_are_replaced(ledger: Ledger, ledger_url: str) -> None:
     assert count(ledger, "events") == 0
     execute_beside(ledger_url)
     with pytest.raises(LedgerUnavailable):
@@ -150,7 +153,9 @@ def test_connections_that_the_server_ended_are_replaced(ledger, ledger_url):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_lock_that_is_held_too_long_is_unavailable(ledger, ledger_url, monkeypatch):
+def test_a_lock_that_is_held_too_long_is_unavailable(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = Ledger(ledger_url)
     monkeypatch.setattr("app.ledger.sqlite.LOCK_TIMEOUT_SECONDS", 0.1)
     with ledger.write(), pytest.raises(LedgerUnavailable, match="locked"), other.write():
@@ -161,7 +166,7 @@ def test_a_lock_that_is_held_too_long_is_unavailable(ledger, ledger_url, monkeyp
 
 
 @pytest.mark.parametrize("content", [b"this is not a database" * 300, b"SQLite format 3\x00" + b"\xff" * 8000])
-def test_a_file_that_is_no_database_is_unavailable(tmp_path, content):
+def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.db"
     path.write_bytes(content)
     ledger = Ledger(f"sqlite:///{path}")
@@ -175,13 +180,13 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path, content):
     "url",
     ["postgresql://u:hidden@host:port/x", "hidden", "postgresql://u:hid/den@h:p/x"],
 )
-def test_a_url_that_cannot_be_read_is_named_and_not_shown(url):
+def test_a_url_that_cannot_be_read_is_named_and_not_shown(url: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL") as caught:
         Ledger(url)
     assert "hid" not in str(caught.value)
 
 
-def test_no_value_of_a_failed_statement_reaches_the_log(ledger):
+def test_no_value_of_a_failed_statement_reaches_the_log(ledger: Ledger) -> None:
     address = "ada@example.com"  # not in the lines that fail: a traceback shows them
     with pytest.raises(IntegrityError) as caught, ledger.write() as tx:
         tx.run("INSERT INTO identifiers (kind, value, seen_at) VALUES ('email', ?, 1)", address)
@@ -193,10 +198,12 @@ def test_no_value_of_a_failed_statement_reaches_the_log(ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_all_that_a_detail_quotes_goes_and_the_traceback_stays(ledger):
+def test_all_that_a_detail_quotes_goes_and_the_traceback_stays(ledger: Ledger) -> None:
     def fail(tx: Tx) -> None:
         statement = "INSERT INTO marks (reference, key, kind) VALUES ('r', 'k', E'two\\nlines of ada@example.com')"
-        tx.connection.connection.driver_connection.execute(statement)
+        driver = tx.connection.connection.driver_connection
+        assert driver is not None
+        driver.execute(statement)
 
     with pytest.raises(psycopg.Error) as caught:
         ledger.transact(fail)
@@ -249,7 +256,9 @@ def record_together(ledger: Ledger, writer: GroupWriter, arrivals: list[Arrival]
         return [each.result(PATIENCE_SECONDS) for each in pending]
 
 
-def test_events_that_come_together_are_committed_together(ledger, writer, groups):
+def test_events_that_come_together_are_committed_together(
+    ledger: Ledger, writer: GroupWriter, groups: list[int]
+) -> None:
     receipts = record_together(ledger, writer, [arrival(n) for n in range(20)])
     assert {r.outcome for r in receipts if isinstance(r, Receipt)} == {"sale"}
     assert sum(groups) == 20
@@ -257,7 +266,7 @@ def test_events_that_come_together_are_committed_together(ledger, writer, groups
     assert count(ledger, "events") == count(ledger, "deliveries") == 20
 
 
-def test_one_bad_event_in_a_group_fails_alone_and_the_others_are_recorded(ledger, writer):
+def test_one_bad_event_in_a_group_fails_alone_and_the_others_are_recorded(ledger: Ledger, writer: GroupWriter) -> None:
     bad = arrival(99, headers={"x": object()})  # cannot be written down
     with structlog.testing.capture_logs():  # outside of a process of ours a traceback is drawn with all its variables
         receipts = record_together(
@@ -269,20 +278,22 @@ def test_one_bad_event_in_a_group_fails_alone_and_the_others_are_recorded(ledger
     assert writer.record(arrival(99)).outcome == "sale"
 
 
-def test_the_same_event_twice_in_one_group_is_one_row(ledger, writer):
+def test_the_same_event_twice_in_one_group_is_one_row(ledger: Ledger, writer: GroupWriter) -> None:
     receipts = record_together(ledger, writer, [arrival(0), arrival(1), arrival(1), arrival(1)])
     outcomes = sorted(r.outcome for r in receipts if isinstance(r, Receipt))
     assert outcomes == ["duplicate", "duplicate", "sale", "sale"]
     assert one(ledger, "SELECT COUNT(*), MAX(received_count) FROM events") == (2, 3)
 
 
-def test_an_outage_fails_its_group_and_the_writer_lives_on(ledger, ledger_url, writer):
+def test_an_outage_fails_its_group_and_the_writer_lives_on(
+    ledger: Ledger, ledger_url: str, writer: GroupWriter
+) -> None:
     with away(ledger, ledger_url), pytest.raises(LedgerUnavailable):
         writer.record(arrival(1))
     assert writer.record(arrival(1)).outcome == "sale"
 
 
-def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
+def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger: Ledger, writer: GroupWriter) -> None:
     with ThreadPoolExecutor(5) as pool:
         pending = [pool.submit(writer.record, arrival(n)) for n in range(5)]
         wait_for(lambda: all(p.done() for p in pending) or writer._threads)
@@ -309,13 +320,13 @@ def test_a_stopped_writer_finishes_what_waits_and_takes_no_more(ledger, writer):
     ],
 )
 def test_a_percent_sign_or_question_mark_in_a_statement_is_itself_on_both_databases(
-    ledger, statement, values, expected
-):
+    ledger: Ledger, statement: str, values: tuple[int | str, ...], expected: tuple[bool | int | str, ...]
+) -> None:
     with ledger.read() as tx:
         assert tuple(tx.run(statement, *values).one()) == expected
 
 
-def test_a_percent_sign_is_itself_in_the_statement_that_intake_looks_up_with(ledger):
+def test_a_percent_sign_is_itself_in_the_statement_that_intake_looks_up_with(ledger: Ledger) -> None:
     with ledger.write() as tx:
         *_, rows = tx.enter(["a"], 1, "SELECT 'x%y', ?", "v")
     assert [tuple(row) for row in rows] == [("x%y", "v")]

@@ -1,12 +1,13 @@
 """Claims, order, pauses and what outcomes leave behind, on both databases."""
 
 import threading
+from typing import Any
 
 import pytest
 
 from app.ledger import tables
 from app.ledger.engine import Ledger
-from app.ledger.forwarding.breaker import BREAKER_FAILURES, destination_state, ensure_destination
+from app.ledger.forwarding.breaker import BREAKER_FAILURES, DestinationState, destination_state, ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim, defer_blocked, has_due, return_unsent
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
@@ -50,11 +51,11 @@ class Bench:
         with self.ledger.write() as tx:
             finish(tx, "main", outcomes, now=now, token_print="print")
 
-    def rows(self, columns: str) -> list[tuple]:
+    def rows(self, columns: str) -> list[tuple[Any, ...]]:
         with self.ledger.read() as tx:
             return [tuple(r) for r in tx.run(f"SELECT {columns} FROM deliveries ORDER BY id").all()]
 
-    def state(self):
+    def state(self) -> DestinationState:
         with self.ledger.read() as tx:
             return destination_state(tx, "main")
 
@@ -68,7 +69,7 @@ def ids(claimed: list[Claimed]) -> list[int]:
     return [c.id for c in claimed]
 
 
-def test_what_is_due_is_claimed_once(bench):
+def test_what_is_due_is_claimed_once(bench: Bench) -> None:
     bench.add(1)
     bench.add(2)
     bench.add(3, due_at=NOW + 1)
@@ -76,7 +77,7 @@ def test_what_is_due_is_claimed_once(bench):
     assert bench.claim() == []
 
 
-def test_a_person_is_sent_one_delivery_at_a_time_in_ledger_order(bench):
+def test_a_person_is_sent_one_delivery_at_a_time_in_ledger_order(bench: Bench) -> None:
     for _ in range(3):
         bench.add(7)
     first = bench.claim()
@@ -86,7 +87,7 @@ def test_a_person_is_sent_one_delivery_at_a_time_in_ledger_order(bench):
     assert ids(bench.claim()) == [2]
 
 
-def test_a_sale_waits_for_its_persons_undelivered_lead_for_hold_seconds(bench):
+def test_a_sale_waits_for_its_persons_undelivered_lead_for_hold_seconds(bench: Bench) -> None:
     lead = bench.add(7, "lead")
     bench.add(7)
     bench.add(8)
@@ -98,7 +99,7 @@ def test_a_sale_waits_for_its_persons_undelivered_lead_for_hold_seconds(bench):
     assert ids(bench.claim(now=NOW + HOLD)) == [2]
 
 
-def test_a_retrying_or_dead_sale_stops_nothing(bench):
+def test_a_retrying_or_dead_sale_stops_nothing(bench: Bench) -> None:
     bench.add(7)
     bench.add(7)
     bench.add(7)
@@ -109,14 +110,14 @@ def test_a_retrying_or_dead_sale_stops_nothing(bench):
     assert ids(bench.claim()) == [3]
 
 
-def test_a_dead_lead_holds_nothing(bench):
+def test_a_dead_lead_holds_nothing(bench: Bench) -> None:
     bench.add(7, "lead")
     bench.add(7)
     bench.finish(bench.claim(), "permanent", status=400)
     assert ids(bench.claim()) == [2]
 
 
-def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
+def test_an_outcome_under_a_lost_claim_changes_nothing(bench: Bench) -> None:
     bench.add(1)
     slept = bench.claim(token="1.1")
     with bench.ledger.write() as tx:
@@ -130,7 +131,7 @@ def test_an_outcome_under_a_lost_claim_changes_nothing(bench):
     assert bench.rows("status, claim, due_at, attempts") == [("delivered", None, None, 2)]
 
 
-def test_claims_of_a_dead_worker_are_taken_over_at_once(bench):
+def test_claims_of_a_dead_worker_are_taken_over_at_once(bench: Bench) -> None:
     with bench.ledger.write() as tx:
         dead = register_worker(tx, HERE, 1, "1", NOW)
         alive = register_worker(tx, HERE, 2, "2", NOW)
@@ -143,7 +144,7 @@ def test_claims_of_a_dead_worker_are_taken_over_at_once(bench):
     assert ids(bench.claim(token=f"{alive}.2")) == [1]
 
 
-def test_giving_back_spends_no_attempt(bench):
+def test_giving_back_spends_no_attempt(bench: Bench) -> None:
     bench.add(1)
     claimed = bench.claim()
     with bench.ledger.write() as tx:
@@ -152,7 +153,7 @@ def test_giving_back_spends_no_attempt(bench):
     assert ids(bench.claim(token="1.2")) == [1]
 
 
-def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench):
+def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench: Bench) -> None:
     bench.add(1)
     bench.add(2)
     bench.finish(bench.claim(limit=1), "unauthorized", due_at=NOW, status=401)
@@ -169,7 +170,7 @@ def test_a_refused_token_pauses_the_destination_and_spends_no_attempt(bench):
     assert ids(bench.claim()) == [1, 2]
 
 
-def test_an_ill_destination_is_probed_with_one_delivery_at_a_time_until_it_is_well(bench):
+def test_an_ill_destination_is_probed_with_one_delivery_at_a_time_until_it_is_well(bench: Bench) -> None:
     for person in range(30):
         bench.add(person)
     bench.finish(bench.claim(limit=BREAKER_FAILURES), "unknown", due_at=NOW + 60_000, status=503)
@@ -186,14 +187,14 @@ def test_an_ill_destination_is_probed_with_one_delivery_at_a_time_until_it_is_we
     assert len(bench.claim(now=NOW + 4000)) == 20, "full speed at once"
 
 
-def test_being_told_to_slow_down_is_no_illness(bench):
+def test_being_told_to_slow_down_is_no_illness(bench: Bench) -> None:
     for person in range(20):
         bench.add(person)
     bench.finish(bench.claim(limit=12), "transient", due_at=NOW + 60_000, status=429)
     assert not bench.state().is_open
 
 
-def test_the_rate_is_shared_and_saves_up_a_second_at_most(bench):
+def test_the_rate_is_shared_and_saves_up_a_second_at_most(bench: Bench) -> None:
     for person in range(40):
         bench.add(person)
     assert len(bench.claim(rate=10)) == 10
@@ -202,7 +203,7 @@ def test_the_rate_is_shared_and_saves_up_a_second_at_most(bench):
     assert len(bench.claim(rate=10, now=NOW + 60_000)) == 10
 
 
-def test_several_workers_never_claim_the_same_delivery_or_person(bench):
+def test_several_workers_never_claim_the_same_delivery_or_person(bench: Bench) -> None:
     for n in range(120):
         bench.add(n % 40)
     got: list[int] = []
@@ -223,7 +224,7 @@ def test_several_workers_never_claim_the_same_delivery_or_person(bench):
     assert len(set(persons)) == 40
 
 
-def test_attempts_are_kept_with_what_was_answered(bench):
+def test_attempts_are_kept_with_what_was_answered(bench: Bench) -> None:
     bench.add(1)
     bench.finish(bench.claim(), "unknown", due_at=NOW, status=500)
     bench.finish(bench.claim(), "delivered")
@@ -235,7 +236,7 @@ def test_attempts_are_kept_with_what_was_answered(bench):
 FUTURE = NOW + 3_600_000
 
 
-def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for_it(bench):
+def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for_it(bench: Bench) -> None:
     """The clock was an hour ahead, and is set right."""
     bench.add(1, due_at=FUTURE, created_at=FUTURE)
     bench.add(2, due_at=FUTURE + 20_000, created_at=FUTURE)  # held for 20 s
@@ -266,7 +267,7 @@ def test_what_was_recorded_in_a_future_that_the_clock_has_left_does_not_wait_for
     assert ids(bench.claim(rate=100, now=NOW + 1000)) == [1, 3]
 
 
-def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench):
+def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench: Bench) -> None:
     lead = bench.add(7, "lead")
     held = [bench.add(7) for _ in range(50)]
     free = [bench.add(100 + n) for n in range(10)]
@@ -287,7 +288,7 @@ def test_sales_behind_a_retrying_lead_are_set_aside_until_it_is_closed(bench):
     assert ids(bench.claim(now=NOW + 5001)) == held[:1], "one at a time, and at once"
 
 
-def test_nothing_is_set_aside_for_longer_than_the_hold(bench):
+def test_nothing_is_set_aside_for_longer_than_the_hold(bench: Bench) -> None:
     lead = bench.add(7, "lead")
     bench.add(7)
     bench.finish(bench.claim(limit=1), "unknown", due_at=NOW + 10 * HOLD, status=500)

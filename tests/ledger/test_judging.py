@@ -1,6 +1,7 @@
 """Who is at fault where something is refused or fails: the destination, or that delivery alone. On both databases."""
 
 import json
+from collections.abc import Set
 from itertools import pairwise
 
 import pytest
@@ -23,7 +24,7 @@ class Court(Bench):
         self.now = NOW
 
     def send(
-        self, limit: int = 100, *, poison: set[int] = frozenset(), status: int = 403, after: int = 10
+        self, limit: int = 100, *, poison: Set[int] = frozenset(), status: int = 403, after: int = 10
     ) -> list[int]:
         """Claims, and records that all but `poison` is taken; returns what was tried."""
         claimed = self.claim(limit, now=self.now)
@@ -32,7 +33,7 @@ class Court(Bench):
         return ids(claimed)
 
     def settle(
-        self, claimed: list[Claimed], poison: set[int] = frozenset(), status: int = 403, location: str | None = None
+        self, claimed: list[Claimed], poison: Set[int] = frozenset(), status: int = 403, location: str | None = None
     ) -> None:
         kinds = {401: "unauthorized", 403: "unauthorized", 308: "redirected", 302: "redirected", 422: "permanent"}
         outcomes = []
@@ -61,7 +62,9 @@ def court(ledger: Ledger) -> Court:
 
 
 @pytest.mark.parametrize("status", [401, 403, 302])
-def test_one_refused_beside_others_that_are_taken_is_dead_for_its_own_fault_and_stops_nothing(court, status):
+def test_one_refused_beside_others_that_are_taken_is_dead_for_its_own_fault_and_stops_nothing(
+    court: Court, status: int
+) -> None:
     court.prove()
     bad = court.add(1)
     good = [court.add(n) for n in range(2, 30)]
@@ -76,7 +79,7 @@ def test_one_refused_beside_others_that_are_taken_is_dead_for_its_own_fault_and_
     assert error == f"answered {status} while other deliveries were taken: the destination rejected this one"
 
 
-def test_one_refused_that_comes_alone_after_others_were_taken_is_dead_after_its_second_try(court):
+def test_one_refused_that_comes_alone_after_others_were_taken_is_dead_after_its_second_try(court: Court) -> None:
     court.add(1)
     court.send()
     bad = court.add(2)
@@ -87,7 +90,7 @@ def test_one_refused_that_comes_alone_after_others_were_taken_is_dead_after_its_
     assert court.state().paused_at is None
 
 
-def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_attempt(court):
+def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_attempt(court: Court) -> None:
     court.prove()
     bad = court.add(1)
     for _ in range(4):
@@ -100,7 +103,7 @@ def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_atte
     assert court.statuses()[good] == "delivered", "and the next one goes"
 
 
-def test_several_different_ones_refused_and_nothing_taken_pauses(court):
+def test_several_different_ones_refused_and_nothing_taken_pauses(court: Court) -> None:
     court.prove()
     all_of_them = {court.add(n) for n in range(1, 41)}
     tried = court.send(16, poison=all_of_them)
@@ -120,7 +123,7 @@ def test_several_different_ones_refused_and_nothing_taken_pauses(court):
     assert {row[1:] for row in court.rows("id, status, attempts") if row[0] in all_of_them} == {("pending", 0)}
 
 
-def test_bad_ones_in_a_row_before_good_ones_pause_nothing(court):
+def test_bad_ones_in_a_row_before_good_ones_pause_nothing(court: Court) -> None:
     court.prove()
     bad = {court.add(n) for n in range(1, 11)}
     good = [court.add(n) for n in range(11, 60)]
@@ -134,7 +137,7 @@ def test_bad_ones_in_a_row_before_good_ones_pause_nothing(court):
     assert {court.statuses()[one] for one in bad} == {"dead"}
 
 
-def test_bad_ones_in_a_row_with_nothing_behind_them_wait_for_minutes_before_that_pauses(court):
+def test_bad_ones_in_a_row_with_nothing_behind_them_wait_for_minutes_before_that_pauses(court: Court) -> None:
     court.add(1)
     court.send()
     bad = {court.add(n) for n in range(2, 8)}
@@ -147,7 +150,7 @@ def test_bad_ones_in_a_row_with_nothing_behind_them_wait_for_minutes_before_that
     assert {court.statuses()[one] for one in bad} == {"pending"}
 
 
-def test_bad_ones_in_a_row_are_dead_once_another_one_is_taken(court):
+def test_bad_ones_in_a_row_are_dead_once_another_one_is_taken(court: Court) -> None:
     court.add(1)
     court.send()
     bad = {court.add(n) for n in range(2, 8)}
@@ -163,7 +166,7 @@ def test_bad_ones_in_a_row_are_dead_once_another_one_is_taken(court):
     assert {court.statuses()[one] for one in bad} == {"dead"}
 
 
-def test_what_was_refused_before_is_no_evidence_against_a_destination_that_took_others_since(court):
+def test_what_was_refused_before_is_no_evidence_against_a_destination_that_took_others_since(court: Court) -> None:
     court.prove()
     bad = {court.add(n) for n in range(1, 6)}
     good = court.add(6)
@@ -176,14 +179,14 @@ def test_what_was_refused_before_is_no_evidence_against_a_destination_that_took_
 
 
 @pytest.mark.parametrize("status", [401, 308])
-def test_a_plain_refusal_of_a_configuration_that_never_worked_pauses_at_once(court, status):
+def test_a_plain_refusal_of_a_configuration_that_never_worked_pauses_at_once(court: Court, status: int) -> None:
     one = court.add(1)
     court.send(poison={one}, status=status)
     assert court.state().paused_at is not None
     assert court.rows("status, attempts") == [("pending", 0)]
 
 
-def test_a_redirect_pauses_and_names_where_it_leads_without_its_secrets(court):
+def test_a_redirect_pauses_and_names_where_it_leads_without_its_secrets(court: Court) -> None:
     court.add(1)
     court.add(2)
     court.settle(court.claim(), {1, 2}, 308, "https://user:pw@new.example/api/track/sale?token=s#x")
@@ -199,17 +202,18 @@ def test_a_redirect_pauses_and_names_where_it_leads_without_its_secrets(court):
 
 
 @pytest.mark.parametrize("location", [None, "", "/login", "http://[", "\x1b[31mred", "x" * 5000])
-def test_any_location_is_survived(court, location):
+def test_any_location_is_survived(court: Court, location: str | None) -> None:
     court.add(1)
     court.settle(court.claim(), {1}, 308, location)
     reason = court.state().paused_reason
+    assert reason is not None
     assert reason.startswith("the destination answered 308, a redirect")
     assert reason.isprintable()
     assert len(reason) < 500
     assert ("/login" in reason) == (location == "/login")
 
 
-def test_a_pause_for_refusals_is_tested_with_one_that_was_not_refused_and_ends_when_it_is_taken(court):
+def test_a_pause_for_refusals_is_tested_with_one_that_was_not_refused_and_ends_when_it_is_taken(court: Court) -> None:
     old = {court.add(n) for n in range(1, 4)}
     court.send(poison=old, status=401)
     assert court.state().paused_at is not None
@@ -225,7 +229,7 @@ def test_a_pause_for_refusals_is_tested_with_one_that_was_not_refused_and_ends_w
     assert set(court.send()) == old, "what was refused is due at once"
 
 
-def test_a_pause_for_refusals_is_tested_ever_more_rarely(court):
+def test_a_pause_for_refusals_is_tested_ever_more_rarely(court: Court) -> None:
     everything = {court.add(n) for n in range(1, 100)}
     court.send(1, poison=everything, status=401)
     began, tried = court.now, []
@@ -237,7 +241,7 @@ def test_a_pause_for_refusals_is_tested_ever_more_rarely(court):
     assert max(b - a for a, b in pairwise(tried)) <= LONGEST_RECHECK_MS + 2 * SECOND
 
 
-def test_a_pause_by_hand_is_never_tested(court):
+def test_a_pause_by_hand_is_never_tested(court: Court) -> None:
     from app.ledger.forwarding.breaker import pause
 
     with court.ledger.write() as tx:
@@ -246,7 +250,7 @@ def test_a_pause_by_hand_is_never_tested(court):
     assert court.claim(now=court.now + 24 * 60 * MINUTE) == []
 
 
-def test_another_url_or_token_ends_the_pause(court):
+def test_another_url_or_token_ends_the_pause(court: Court) -> None:
     court.add(1)
     court.send(poison={1}, status=308)
     with court.ledger.write() as tx:
@@ -254,7 +258,7 @@ def test_another_url_or_token_ends_the_pause(court):
     assert ids(court.claim(now=court.now)) == [1]
 
 
-def test_two_workers_of_which_one_has_the_old_token_do_not_kill_what_the_old_one_sends(court):
+def test_two_workers_of_which_one_has_the_old_token_do_not_kill_what_the_old_one_sends(court: Court) -> None:
     court.prove()
     one = court.add(1)
     claimed = court.claim(now=court.now)
@@ -268,7 +272,7 @@ def test_two_workers_of_which_one_has_the_old_token_do_not_kill_what_the_old_one
     assert court.statuses()[one] == "pending"
 
 
-def test_payloads_that_always_fail_do_not_hold_up_the_good_ones_that_wait_behind_them(court):
+def test_payloads_that_always_fail_do_not_hold_up_the_good_ones_that_wait_behind_them(court: Court) -> None:
     bad = {court.add(n) for n in range(1, 501)}
     good = [court.add(n) for n in range(501, 741)]
     began = court.now
@@ -278,7 +282,7 @@ def test_payloads_that_always_fail_do_not_hold_up_the_good_ones_that_wait_behind
         court.now += 200
 
 
-def test_payloads_that_fail_again_and_again_are_not_held_against_a_destination_that_takes_others(court):
+def test_payloads_that_fail_again_and_again_are_not_held_against_a_destination_that_takes_others(court: Court) -> None:
     bad = {court.add(n) for n in range(1, 6)}
     for number in range(40):
         good = court.add(1000 + number)
@@ -289,7 +293,7 @@ def test_payloads_that_fail_again_and_again_are_not_held_against_a_destination_t
         assert not court.state().is_open
 
 
-def test_an_outage_of_few_deliveries_still_opens_the_breaker(court):
+def test_an_outage_of_few_deliveries_still_opens_the_breaker(court: Court) -> None:
     court.prove()
     few = {court.add(n) for n in range(1, 4)}
     for _ in range(6):
@@ -298,7 +302,7 @@ def test_an_outage_of_few_deliveries_still_opens_the_breaker(court):
     assert court.state().is_open
 
 
-def test_the_least_tried_is_probed_first(court):
+def test_the_least_tried_is_probed_first(court: Court) -> None:
     old = {court.add(n) for n in range(1, BREAKER_FAILURES + 1)}
     court.send(poison=old, status=500)
     assert court.state().is_open
@@ -307,7 +311,7 @@ def test_the_least_tried_is_probed_first(court):
     assert ids(court.claim(now=court.now)) == [fresh]
 
 
-def test_a_probe_keeps_the_order_within_a_person(court):
+def test_a_probe_keeps_the_order_within_a_person(court: Court) -> None:
     bad = {court.add(n) for n in range(1, BREAKER_FAILURES + 1)}
     court.send(poison=bad, status=500)
     lead = court.add(50, "lead")
@@ -321,7 +325,7 @@ def test_a_probe_keeps_the_order_within_a_person(court):
     assert ids(claimed) == [lead]
 
 
-def test_a_destination_without_a_row_is_well(court):
+def test_a_destination_without_a_row_is_well(court: Court) -> None:
     with court.ledger.read() as tx:
         state = destination_state(tx, "nowhere")
     assert not state.is_open

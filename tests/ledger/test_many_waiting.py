@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ class Desk:
         self.dialect = Counting()
         self.policy = Policy(
             rules=Rules(accept_test_events=True),
-            routes=[Route("main", self.dialect)],  # type: ignore[arg-type]
+            routes=[Route("main", self.dialect)],
             person_hold_seconds=hold_seconds,
             purchase_hold_seconds=hold_seconds,
             first_touch=first_touch,
@@ -60,7 +61,7 @@ class Desk:
         before = self.dialect.rendered
         for start in range(0, times, 50):
             arrivals = [self._arrival(metadata) for _ in range(min(50, times - start))]
-            self.ledger.transact(lambda tx, arrivals=arrivals: record(tx, arrivals, self.policy))
+            self.ledger.transact(partial(record, arrivals=arrivals, policy=self.policy))
         return self.dialect.rendered - before
 
     def _arrival(self, metadata: dict[str, str]) -> Arrival:
@@ -86,7 +87,7 @@ class Desk:
             return [json.loads(text) for text in tx.run("SELECT payload FROM deliveries ORDER BY id").scalars()]
 
 
-def test_an_event_that_changes_nothing_in_the_payloads_renders_itself_alone(ledger):
+def test_an_event_that_changes_nothing_in_the_payloads_renders_itself_alone(ledger: Ledger) -> None:
     desk = Desk(ledger)
     desk.buy(MANY, user_id="u1", click_id="clk_1")
     assert desk.buy(user_id="u1", click_id="clk_1") == 1
@@ -94,7 +95,7 @@ def test_an_event_that_changes_nothing_in_the_payloads_renders_itself_alone(ledg
 
 
 @pytest.mark.parametrize("first_touch", [True, False])
-def test_each_event_that_changes_the_payloads_renders_a_bounded_number(ledger, first_touch):
+def test_each_event_that_changes_the_payloads_renders_a_bounded_number(ledger: Ledger, first_touch: bool) -> None:
     desk = Desk(ledger, first_touch=first_touch)
     desk.buy(MANY, user_id="u1")
     for number in range(3):
@@ -102,7 +103,7 @@ def test_each_event_that_changes_the_payloads_renders_a_bounded_number(ledger, f
 
 
 @pytest.mark.parametrize("first_touch", [True, False])
-def test_what_is_sent_shows_all_that_was_known_when_it_was_claimed(ledger, first_touch):
+def test_what_is_sent_shows_all_that_was_known_when_it_was_claimed(ledger: Ledger, first_touch: bool) -> None:
     desk = Desk(ledger, first_touch=first_touch)
     desk.buy(MANY, user_id="u1")
     desk.buy(user_id="u1", click_id="clk_1")
@@ -117,7 +118,7 @@ def test_what_is_sent_shows_all_that_was_known_when_it_was_claimed(ledger, first
     assert count(ledger, "stale_payloads") == 0
 
 
-def test_few_are_rendered_at_once_so_that_their_pages_are_up_to_date(ledger):
+def test_few_are_rendered_at_once_so_that_their_pages_are_up_to_date(ledger: Ledger) -> None:
     desk = Desk(ledger)
     desk.buy(MOST - 1, user_id="u1")
     desk.buy(user_id="u1", click_id="clk_1")
@@ -125,7 +126,7 @@ def test_few_are_rendered_at_once_so_that_their_pages_are_up_to_date(ledger):
     assert count(ledger, "stale_payloads") == 0
 
 
-def test_those_that_are_held_for_their_person_go_when_it_is_named(ledger):
+def test_those_that_are_held_for_their_person_go_when_it_is_named(ledger: Ledger) -> None:
     desk = Desk(ledger, hold_seconds=900)
     desk.buy(MANY, user_id="u1")
     with ledger.write() as tx:

@@ -39,7 +39,7 @@ from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade
 from app.ledger.transaction import Tx
-from app.model import Inbound, Rules
+from app.model import AttemptResult, Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform.source import SOURCE as TYPEFORM
 from bench import year
@@ -143,7 +143,9 @@ def explain_postgres(connection: Connection, statement: str, values: Sequence[An
         generic = re.sub("%s", lambda _: f"${next(numbers)}", statement)
         cursor = connection.connection.cursor()
         cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {generic.replace('%%', '%')}")
-        plans.append(cursor.fetchone()[0])
+        row = cursor.fetchone()
+        assert row is not None
+        plans.append(row[0])
         cursor.close()
         transaction.rollback()
     problems = []
@@ -172,7 +174,7 @@ def take(ledger: Ledger, source: Any, bodies: Sequence[bytes]) -> list[str]:
     return [r.outcome for r in ledger.transact(lambda tx: record(tx, arrivals, POLICY))]
 
 
-def test_recording_goes_by_index(large):
+def test_recording_goes_by_index(large: Ledger) -> None:
     pile = make_pile("plans", 60, 5)
     with watched(large):
         for source, name in ((TYPEFORM, "typeform"), (STRIPE, "stripe")):
@@ -181,7 +183,7 @@ def test_recording_goes_by_index(large):
             assert set(take(large, source, bodies)) == {"duplicate"} or name == "typeform"
 
 
-def test_a_subscription_and_its_renewal_are_recorded_by_index(large):
+def test_a_subscription_and_its_renewal_are_recorded_by_index(large: Ledger) -> None:
     for _ in range(3):
         w = world.World(old=False)
         session = w.session(mode="subscription", invoice=w.invoice_id, subscription=w.sub, payment_intent=None)
@@ -198,7 +200,7 @@ def claim_all(tx: Tx, token: str, limit: int = 32) -> list[Any]:
     return claim(tx, "main", token, limit=limit, now=now, claim_ms=50_000, hold_ms=900_000, rate=10_000.0)
 
 
-def test_claiming_and_finishing_go_by_index(large):
+def test_claiming_and_finishing_go_by_index(large: Ledger) -> None:
     with watched(large):
         with large.read() as tx:
             now = tx.now()
@@ -208,13 +210,14 @@ def test_claiming_and_finishing_go_by_index(large):
             claimed = claim_all(tx, "1.1")
             assert len(claimed) == 32
             now = tx.now()
+            answers: list[tuple[AttemptResult, int, int | None]] = [
+                ("delivered", 200, None),
+                ("unknown", 500, now),
+                ("permanent", 400, None),
+            ]
             outcomes = [
                 Outcome(one, result, now, 5, status, "why", "{}", "{}", due_at)
-                for one, (result, status, due_at) in zip(
-                    claimed[:24],
-                    [("delivered", 200, None), ("unknown", 500, now), ("permanent", 400, None)] * 8,
-                    strict=True,
-                )
+                for one, (result, status, due_at) in zip(claimed[:24], answers * 8, strict=True)
             ]
             finish(tx, "main", outcomes, now=now, token_print="print")
             return_unsent(tx, claimed[24:])
@@ -230,7 +233,7 @@ def test_claiming_and_finishing_go_by_index(large):
             destination_state(tx, "main")
 
 
-def test_sweeping_goes_by_index(large):
+def test_sweeping_goes_by_index(large: Ledger) -> None:
     with watched(large), large.write() as tx:
         worker = register_worker(tx, HERE, 1, "1", tx.now())
         claim_all(tx, f"{worker}.1", 8)
@@ -310,12 +313,12 @@ def dead(tx: Tx) -> int:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_and_searches_go_by_index(large, name):
+def test_lists_and_searches_go_by_index(large: Ledger, name: str) -> None:
     with watched(large), large.write() as tx:
         LISTS[name](tx)
 
 
-def test_the_counts_of_metrics_read_no_table(large):
+def test_the_counts_of_metrics_read_no_table(large: Ledger) -> None:
     if (
         not large.is_sqlite
     ):  # as autovacuum does: the tests before changed rows, and an index alone says too little of these
@@ -326,7 +329,7 @@ def test_the_counts_of_metrics_read_no_table(large):
     assert found["deliveries"]["delivered"] > ROWS * 0.9
 
 
-def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_person(postgres):
+def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_person(postgres: str) -> None:
     """An outage after a quiet night: when the server last looked, nothing was open."""
     _execute(postgres, "CREATE DATABASE quiet")
     url = _with_database(postgres, "quiet")
@@ -347,9 +350,9 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
         if "NOT EXISTS" in statement or "SET due_at = LEAST" in statement:
             cursor = connection.connection.cursor()
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
-            used.extend(
-                n["Index Name"] for n in nodes(cursor.fetchone()[0][0]["Plan"]) if n.get("Alias", "")[:1] == "e"
-            )
+            row = cursor.fetchone()
+            assert row is not None
+            used.extend(n["Index Name"] for n in nodes(row[0][0]["Plan"]) if n.get("Alias", "")[:1] == "e")
 
     event.listen(ledger.engine, "before_cursor_execute", note)
     with ledger.write() as tx:
@@ -362,7 +365,7 @@ def test_a_backlog_that_the_statistics_know_nothing_of_is_claimed_person_by_pers
     assert len(used) >= 3
 
 
-def test_a_statement_that_reads_a_whole_table_is_found(large):
+def test_a_statement_that_reads_a_whole_table_is_found(large: Ledger) -> None:
     """The test of the test."""
     for statement in (
         "SELECT id FROM deliveries WHERE last_status = 422",

@@ -31,7 +31,7 @@ def with_query(url: str, query: str) -> str:
 # -- DATABASE_URL
 
 
-def test_options_of_the_url_are_honoured_so_two_tenants_have_two_ledgers(ledger_url):
+def test_options_of_the_url_are_honoured_so_two_tenants_have_two_ledgers(ledger_url: str) -> None:
     tenants = []
     for name in ("tenant_a", "tenant_b"):
         execute_on(ledger_url, f"CREATE SCHEMA {name}")
@@ -47,7 +47,7 @@ def test_options_of_the_url_are_honoured_so_two_tenants_have_two_ledgers(ledger_
         ledger.close()
 
 
-def test_an_option_of_the_url_wins_over_ours(ledger_url):
+def test_an_option_of_the_url_wins_over_ours(ledger_url: str) -> None:
     ledger = Ledger(with_query(ledger_url, "options=-c%20statement_timeout%3D5s"))
     assert one(ledger, "SHOW statement_timeout") == ("5s",)
     ledger.close()
@@ -64,14 +64,14 @@ def test_an_option_of_the_url_wins_over_ours(ledger_url):
         ("pgbouncer=perhaps", r"pgbouncer is true or false"),
     ],
 )
-def test_a_parameter_that_means_nothing_here_is_named_with_what_to_do(ledger_url, query, said):
+def test_a_parameter_that_means_nothing_here_is_named_with_what_to_do(ledger_url: str, query: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         Ledger(with_query(ledger_url, query))
     assert "DATABASE_URL" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_of_several_hosts_the_one_that_takes_writes_is_used(ledger_url):
+def test_of_several_hosts_the_one_that_takes_writes_is_used(ledger_url: str) -> None:
     parsed = make_url(ledger_url)
     folder = parsed.query["host"]
     for hosts in (f"host=/nowhere,{folder}", f"host=/nowhere&host={folder}"):
@@ -88,7 +88,9 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(ledger_url):
 # -- a failover
 
 
-def test_sessions_that_became_read_only_are_replaced_and_the_transaction_is_run_again(ledger, ledger_url):
+def test_sessions_that_became_read_only_are_replaced_and_the_transaction_is_run_again(
+    ledger: Ledger, ledger_url: str
+) -> None:
     name = make_url(ledger_url).database
     execute_on(ledger_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     ledger.close()
@@ -112,14 +114,14 @@ def test_sessions_that_became_read_only_are_replaced_and_the_transaction_is_run_
         execute_on(beside(ledger_url), f"ALTER DATABASE {name} RESET default_transaction_read_only")
         assert count(ledger, "events") == 0
         for number in range(3):
-            ledger.transact(lambda tx, n=number: tx.run("INSERT INTO counters (name, value) VALUES (?, 1)", f"x{n}"))
+            change(ledger, "INSERT INTO counters (name, value) VALUES (?, 1)", f"x{number}")
         holds[1].set()
         held.result(PATIENCE_SECONDS)
     ledger.transact(lambda tx: tx.run("INSERT INTO counters (name, value) VALUES ('last', 1)"))
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name LIKE 'x%' OR name = 'last'") == (4,)
 
 
-def test_a_write_outside_of_transact_works_at_its_second_try(ledger, ledger_url):
+def test_a_write_outside_of_transact_works_at_its_second_try(ledger: Ledger, ledger_url: str) -> None:
     name = make_url(ledger_url).database
     execute_on(ledger_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     ledger.close()
@@ -130,7 +132,7 @@ def test_a_write_outside_of_transact_works_at_its_second_try(ledger, ledger_url)
     change(ledger, "INSERT INTO counters (name, value) VALUES ('x', 1)")
 
 
-def test_a_statement_whose_result_changed_with_the_schema_is_prepared_again(ledger, ledger_url):
+def test_a_statement_whose_result_changed_with_the_schema_is_prepared_again(ledger: Ledger, ledger_url: str) -> None:
     for _ in range(8):  # often enough to be prepared
         assert one(ledger, "SELECT * FROM counters") is None
     other = Ledger(ledger_url)
@@ -188,7 +190,7 @@ def take_all(ledger: Ledger) -> None:
 @pytest.mark.parametrize("use", [read_again, write_again, transact, enter], ids=lambda use: use.__name__)
 def test_a_server_that_acknowledges_and_never_answers_is_given_up_and_its_connections_dropped(
     through: Ledger, proxy: Proxy, use: Callable[[Ledger], Any]
-):
+) -> None:
     take_all(through)
     proxy.silence()
     with pytest.raises(LedgerUnavailable, match=r"no answer from PostgreSQL within 1 s") as caught:
@@ -198,7 +200,7 @@ def test_a_server_that_acknowledges_and_never_answers_is_given_up_and_its_connec
         use(through)
 
 
-def test_silence_at_the_commit_is_given_up_too(through: Ledger, proxy: Proxy):
+def test_silence_at_the_commit_is_given_up_too(through: Ledger, proxy: Proxy) -> None:
     def change_and_lose_the_server() -> None:
         with through.write() as tx:
             tx.run("UPDATE counters SET value = 1")
@@ -209,7 +211,9 @@ def test_silence_at_the_commit_is_given_up_too(through: Ledger, proxy: Proxy):
     write_again(through)
 
 
-def test_a_server_that_is_silent_from_the_first_byte_is_unavailable_and_then_used(through: Ledger, proxy: Proxy):
+def test_a_server_that_is_silent_from_the_first_byte_is_unavailable_and_then_used(
+    through: Ledger, proxy: Proxy
+) -> None:
     proxy.silence(new=True)
     with pytest.raises(LedgerUnavailable):
         read_again(through)
@@ -217,7 +221,9 @@ def test_a_server_that_is_silent_from_the_first_byte_is_unavailable_and_then_use
     read_again(through)
 
 
-def test_a_connection_that_was_idle_is_tried_first_so_nothing_fails(through: Ledger, proxy: Proxy, monkeypatch):
+def test_a_connection_that_was_idle_is_tried_first_so_nothing_fails(
+    through: Ledger, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres, "PING_AFTER_SECONDS", 0.0)
     take_all(through)
     proxy.silence()
@@ -225,7 +231,7 @@ def test_a_connection_that_was_idle_is_tried_first_so_nothing_fails(through: Led
     read_again(through)
 
 
-def test_a_longer_deadline_is_for_one_transaction(through: Ledger):
+def test_a_longer_deadline_is_for_one_transaction(through: Ledger) -> None:
     with through.read() as tx:
         tx.set_deadline(None)
         tx.run("SELECT pg_sleep(1.5)").all()
@@ -234,8 +240,8 @@ def test_a_longer_deadline_is_for_one_transaction(through: Ledger):
 
 
 def test_a_client_that_the_server_hears_no_more_of_gives_up_its_locks(
-    through: Ledger, ledger: Ledger, proxy: Proxy, monkeypatch
-):
+    through: Ledger, ledger: Ledger, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server's end of such a connection is open, in the middle of a transaction, and would stay so for hours."""
     monkeypatch.setattr(postgres, "SESSION", postgres.SESSION + " -c idle_in_transaction_session_timeout=1000")
     change(through, "INSERT INTO counters (name, value) VALUES ('x', 1)")
@@ -251,7 +257,7 @@ def test_a_client_that_the_server_hears_no_more_of_gives_up_its_locks(
     assert one(ledger, "SELECT value FROM counters WHERE name = 'x'") == (3,)
 
 
-def test_a_pipeline_that_was_cut_off_gives_up_its_locks(through: Ledger, ledger: Ledger, proxy: Proxy):
+def test_a_pipeline_that_was_cut_off_gives_up_its_locks(through: Ledger, ledger: Ledger, proxy: Proxy) -> None:
     """Before its end nothing limits it: it is not a statement, and not idle either."""
     change(through, "INSERT INTO counters (name, value) VALUES ('x', 1)")
 
@@ -275,7 +281,7 @@ BUSY = (
 )
 
 
-def test_each_session_has_limits(ledger: Ledger):
+def test_each_session_has_limits(ledger: Ledger) -> None:
     for name, milliseconds in postgres.LIMITS.items():
         assert one(ledger, f"SHOW {name}") == (f"{milliseconds // 1000}s",)
 
@@ -297,7 +303,7 @@ def pooled_url(request: pytest.FixtureRequest, ledger_url: str) -> Iterator[str]
 
 @needs_pgbouncer
 @pytest.mark.parametrize("query", ["", "?pgbouncer=true"])
-def test_everything_works_behind_pgbouncer_in_transaction_mode(pooled_url: str, query: str):
+def test_everything_works_behind_pgbouncer_in_transaction_mode(pooled_url: str, query: str) -> None:
     ledgers = [Ledger(pooled_url + query) for _ in range(2)]  # two processes: their statements share names
     check_schema(ledgers[0])
     policy = Policy(Rules(), [Route("main", format_of("events"))])
@@ -318,7 +324,7 @@ def test_everything_works_behind_pgbouncer_in_transaction_mode(pooled_url: str, 
 
 
 @needs_pgbouncer
-def test_the_schema_is_upgraded_through_pgbouncer(pooled_url, ledger_url):
+def test_the_schema_is_upgraded_through_pgbouncer(pooled_url: str, ledger_url: str) -> None:
     execute_on(ledger_url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     ledger = Ledger(pooled_url)
     upgrade(ledger)
@@ -327,7 +333,7 @@ def test_the_schema_is_upgraded_through_pgbouncer(pooled_url, ledger_url):
 
 
 @needs_pgbouncer
-def test_options_that_the_pooler_does_not_pass_on_are_refused_in_plain_words(pooled_url, ledger_url):
+def test_options_that_the_pooler_does_not_pass_on_are_refused_in_plain_words(pooled_url: str, ledger_url: str) -> None:
     execute_on(ledger_url, "CREATE SCHEMA tenant_a")
     ledger = Ledger(f"{pooled_url}?options=-csearch_path%3Dtenant_a")
     with pytest.raises(ConfigurationError, match="does not pass them on"):
@@ -335,7 +341,7 @@ def test_options_that_the_pooler_does_not_pass_on_are_refused_in_plain_words(poo
     ledger.close()
 
 
-def test_a_direct_connection_is_not_taken_for_a_pooled_one(ledger):
+def test_a_direct_connection_is_not_taken_for_a_pooled_one(ledger: Ledger) -> None:
     assert count(ledger, "events") == 0
     assert not ledger.is_pooled
 

@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import event
 
 from app.cli import main
 from app.config.bridge_toml import RetentionTable
+from app.config.settings import Settings
 from app.errors import ConfigurationError
 from app.ledger import tables
 from app.ledger.actions.edit import why_not_editable
@@ -27,7 +29,7 @@ ALL = dict.fromkeys(RetentionTable.model_fields, 30.0)
 
 
 @pytest.fixture
-def post(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Callable[[bytes], Any]]:
+def post(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[[bytes], Any]]:
     app = create_app(make_settings(), ledger)
     client = app.test_client()
 
@@ -51,7 +53,7 @@ def apply(ledger: Ledger, days: float = 365, *, dry_run: bool = False, **rules: 
     return {p.what: p.count for p in prune(ledger, table, now=later(ledger, days), dry_run=dry_run)}
 
 
-def test_a_pruned_purchase_is_still_counted_only_once(post, ledger):
+def test_a_pruned_purchase_is_still_counted_only_once(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     assert apply(ledger)["deliveries removed"] == 1
@@ -63,7 +65,9 @@ def test_a_pruned_purchase_is_still_counted_only_once(post, ledger):
     assert count(ledger, "deliveries") == 0
 
 
-def test_what_was_first_sent_for_a_person_stands_after_its_delivery_is_gone(post, ledger):
+def test_what_was_first_sent_for_a_person_stands_after_its_delivery_is_gone(
+    post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1, metadata={"clickId": "clk_first"}, customer="cus_1"))
     settle(ledger, "delivered")
     sent = one(ledger, "SELECT customer_id FROM persons")[0]
@@ -76,7 +80,9 @@ def test_what_was_first_sent_for_a_person_stands_after_its_delivery_is_gone(post
     assert one(ledger, "SELECT COUNT(*) FROM conflicts")[0] == 1
 
 
-def test_a_person_whose_deliveries_are_gone_still_outranks_another_in_a_merge(post, ledger):
+def test_a_person_whose_deliveries_are_gone_still_outranks_another_in_a_merge(
+    post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1, metadata={}, customer="cus_1", customer_details={"email": "a@example.com"}))
     settle(ledger, "delivered")
     apply(ledger)
@@ -86,7 +92,7 @@ def test_a_person_whose_deliveries_are_gone_still_outranks_another_in_a_merge(po
     assert found == {"evt_2": "cus_1", "evt_3": "cus_1"}
 
 
-def test_what_is_open_dead_or_parked_stays_whatever_its_age(post, ledger):
+def test_what_is_open_dead_or_parked_stays_whatever_its_age(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     for number in (1, 2, 3):
         post(checkout(number))
     claimed = begin(ledger)
@@ -112,7 +118,7 @@ def rows(ledger: Ledger, statement: str) -> list[Any]:
         return list(tx.run(statement).all())
 
 
-def test_an_attempt_that_ended_unknown_still_forbids_another_body(post, ledger):
+def test_an_attempt_that_ended_unknown_still_forbids_another_body(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "unknown", status=None, error="time-out")
     identity = one(ledger, "SELECT id FROM deliveries")[0]
@@ -122,7 +128,7 @@ def test_an_attempt_that_ended_unknown_still_forbids_another_body(post, ledger):
     assert "unknown" in str(reason)
 
 
-def test_an_event_stays_as_long_as_a_delivery_names_it(post, ledger):
+def test_an_event_stays_as_long_as_a_delivery_names_it(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     post(checkout(1, event_id="evt_other"))
@@ -132,7 +138,7 @@ def test_an_event_stays_as_long_as_a_delivery_names_it(post, ledger):
     assert apply(ledger, events_days=30) == {"events removed": 2}
 
 
-def test_only_what_is_old_enough_goes_and_each_by_its_own_age(post, ledger):
+def test_only_what_is_old_enough_goes_and_each_by_its_own_age(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "delivered", answer="fine")
     assert set(apply(ledger, days=29).values()) == {0}
@@ -146,7 +152,7 @@ def test_only_what_is_old_enough_goes_and_each_by_its_own_age(post, ledger):
     assert apply(ledger, days=51, deliveries_days=30) == {"deliveries removed": 1}
 
 
-def test_a_dry_run_counts_the_same_and_changes_nothing(post, ledger):
+def test_a_dry_run_counts_the_same_and_changes_nothing(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     for number in range(5):
         post(checkout(number))
     settle(ledger, "delivered", answer="fine")
@@ -162,7 +168,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(post, ledger):
     assert len(list(all_events(ledger, outcome=None, limit=None))) == 5
 
 
-def test_erasures_stay_in_the_audit_log(ledger):
+def test_erasures_stay_in_the_audit_log(ledger: Ledger) -> None:
     with ledger.write() as tx:
         lines = [(1, "cli", action, "x", "") for action in ("forget", "replay")]
         tx.insert(tables.audit, ("at", "actor", "action", "subject", "detail"), lines)
@@ -170,7 +176,7 @@ def test_erasures_stay_in_the_audit_log(ledger):
     assert one(ledger, "SELECT action FROM audit") == ("forget",)
 
 
-def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger):
+def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger: Ledger) -> None:
     columns = ("id", "event_key", "source", "event_id", "event_type", "outcome", "reason", "received_at",
                "last_received_at", "headers", "body")  # fmt: skip
     with ledger.write() as tx:
@@ -209,8 +215,12 @@ def test_nobody_waits_long_for_the_lock_while_much_is_pruned(ledger):
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_the_command_keeps_everything_unless_told_and_says_what_it_did(
-    make_settings, ledger_url, post, ledger, tmp_path
-):
+    make_settings: Callable[..., Settings],
+    ledger_url: str,
+    post: Callable[[bytes], Any],
+    ledger: Ledger,
+    tmp_path: Path,
+) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     change(ledger, "UPDATE deliveries SET created_at = 1, delivered_at = 1")
@@ -242,7 +252,9 @@ def test_the_command_keeps_everything_unless_told_and_says_what_it_did(
         ('bodies_days = "x"', "retention.bodies_days"),
     ],
 )
-def test_a_retention_that_means_nothing_is_named(make_settings, tmp_path, text, key):
+def test_a_retention_that_means_nothing_is_named(
+    make_settings: Callable[..., Settings], tmp_path: Path, text: str, key: str
+) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text(f"[retention]\n{text}\n")
     with pytest.raises(ConfigurationError, match=key):

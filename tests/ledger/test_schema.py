@@ -21,20 +21,22 @@ from tests.support.makers import change, one
 from tests.support.released_ledgers import load, revisions
 
 
-def test_the_newest_revision_is_the_one_head_of_the_migrations():
+def test_the_newest_revision_is_the_one_head_of_the_migrations() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-def test_the_migrations_make_exactly_the_tables_that_are_declared(ledger):
+def test_the_migrations_make_exactly_the_tables_that_are_declared(ledger: Ledger) -> None:
     with ledger.read() as tx:
         differences = compare_metadata(MigrationContext.configure(tx.connection), metadata)
     assert differences == []
 
 
 @pytest.mark.parametrize("revision", revisions())
-def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(empty, empty_url, revision):
+def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(
+    empty: Ledger, empty_url: str, revision: str
+) -> None:
     load(revision, empty_url)
     assert current_revision(empty) == revision
     upgrade(empty)
@@ -44,7 +46,7 @@ def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(e
         assert compare_metadata(MigrationContext.configure(tx.connection), metadata) == []
 
 
-def test_an_empty_database_is_refused_with_the_remedy_and_upgraded_once_for_all(empty):
+def test_an_empty_database_is_refused_with_the_remedy_and_upgraded_once_for_all(empty: Ledger) -> None:
     assert current_revision(empty) is None
     with pytest.raises(SchemaOutdated, match=r"empty.*bridge db upgrade"):
         check_schema(empty)
@@ -53,7 +55,7 @@ def test_an_empty_database_is_refused_with_the_remedy_and_upgraded_once_for_all(
     check_schema(empty)
 
 
-def test_two_upgrades_at_once_wait_for_each_other(empty_url):
+def test_two_upgrades_at_once_wait_for_each_other(empty_url: str) -> None:
     def one_upgrade(_: int) -> None:
         ledger = Ledger(empty_url)
         upgrade(ledger)
@@ -85,7 +87,9 @@ def test_two_upgrades_at_once_wait_for_each_other(empty_url):
         ),
     ],
 )  # fmt: skip
-def test_tables_that_differ_from_their_revision_are_named_and_refused(ledger, statements, named):
+def test_tables_that_differ_from_their_revision_are_named_and_refused(
+    ledger: Ledger, statements: list[str], named: str
+) -> None:
     check_schema(ledger)
     for statement in statements:
         change(ledger, statement)
@@ -96,7 +100,7 @@ def test_tables_that_differ_from_their_revision_are_named_and_refused(ledger, st
         upgrade(ledger)
 
 
-def test_what_somebody_added_is_no_difference(ledger):
+def test_what_somebody_added_is_no_difference(ledger: Ledger) -> None:
     for statement in (
         "ALTER TABLE deliveries ADD COLUMN somebody_elses_note TEXT",
         "CREATE INDEX ix_of_ours ON deliveries (note)",
@@ -106,14 +110,14 @@ def test_what_somebody_added_is_no_difference(ledger):
     check_schema(ledger)
 
 
-def test_tables_of_another_program_are_told_apart(ledger):
+def test_tables_of_another_program_are_told_apart(ledger: Ledger) -> None:
     change(ledger, "UPDATE alembic_version SET version_num = '3f2a91bc77de'")
     for check in (check_schema, upgrade):
         with pytest.raises(SchemaOutdated, match="another program's"):
             check(ledger)
 
 
-def test_a_ledger_of_a_later_version_is_used_as_it_is_while_it_has_all_that_is_needed(ledger):
+def test_a_ledger_of_a_later_version_is_used_as_it_is_while_it_has_all_that_is_needed(ledger: Ledger) -> None:
     change(ledger, "UPDATE alembic_version SET version_num = '9998'")
     change(ledger, "ALTER TABLE workers ADD COLUMN later TEXT")
     check_schema(ledger)
@@ -152,7 +156,7 @@ def upgrade():
 """
 
 
-def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(ledger, tmp_path):
+def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(ledger: Ledger, tmp_path: Path) -> None:
     folder = migrations(tmp_path, "index", INDEX)
     upgrade(ledger, folder)
     upgrade(ledger, folder)
@@ -166,14 +170,14 @@ def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(l
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_an_index_that_was_left_half_built_is_built_again(ledger, tmp_path):
+def test_an_index_that_was_left_half_built_is_built_again(ledger: Ledger, tmp_path: Path) -> None:
     change(ledger, "CREATE INDEX ix_late ON events (source) WHERE outcome = 'parked'")
     change(ledger, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_late'::regclass")
     upgrade(ledger, migrations(tmp_path, "index", INDEX))
     assert one(ledger, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_late'::regclass") == (True,)
 
 
-def test_a_migration_that_fails_leaves_the_revision_before_and_can_be_run_again(ledger, tmp_path):
+def test_a_migration_that_fails_leaves_the_revision_before_and_can_be_run_again(ledger: Ledger, tmp_path: Path) -> None:
     body = "def upgrade():\n    op.add_column('workers', sa.Column('later', sa.String()))\n    op.execute('SELECT 1/nothing')\n"
     folder = migrations(tmp_path, "fails", body)
     for _ in range(2):
@@ -184,7 +188,7 @@ def test_a_migration_that_fails_leaves_the_revision_before_and_can_be_run_again(
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_a_migration_may_take_longer_than_any_other_statement(ledger_url, tmp_path):
+def test_a_migration_may_take_longer_than_any_other_statement(ledger_url: str, tmp_path: Path) -> None:
     """The limit for other statements is lowered, so that this need not take as long as it is."""
     separator = "&" if "?" in ledger_url else "?"
     ledger = Ledger(f"{ledger_url}{separator}options=-c%20statement_timeout%3D200")
@@ -196,7 +200,9 @@ def test_a_migration_may_take_longer_than_any_other_statement(ledger_url, tmp_pa
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_a_migration_gives_way_to_those_who_wait_and_comes_back(ledger, ledger_url, tmp_path, monkeypatch):
+def test_a_migration_gives_way_to_those_who_wait_and_comes_back(
+    ledger: Ledger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "100ms")
     folder = migrations(
         tmp_path, "column", "def upgrade():\n    op.add_column('workers', sa.Column('later', sa.String()))\n"

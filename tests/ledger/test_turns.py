@@ -1,6 +1,7 @@
 """A worker's turn: outcomes of many attempts and the next claim, in a few round sent and in the right order, on both databases."""
 
 import threading
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -38,7 +39,7 @@ def outcomes_of(claimed: list[Claimed], result: str = "delivered", due_at: int |
     return [Outcome(c, result, now, 5, status, 'o\'hara "é" %s ?', "{}", None, due_at) for c in claimed for now in [0]]  # type: ignore[arg-type]
 
 
-def test_a_turn_records_gives_back_and_claims(bench, ledger):
+def test_a_turn_records_gives_back_and_claims(bench: Bench, ledger: Ledger) -> None:
     for person in range(10):
         bench.add(person, due_at=1)
     first = take(ledger, "1.1", 4)
@@ -65,7 +66,7 @@ def test_a_turn_records_gives_back_and_claims(bench, ledger):
     assert all(claim is None for (claim,) in bench.rows("claim"))
 
 
-def test_an_outcome_under_a_claim_that_was_lost_changes_nothing(bench, ledger):
+def test_an_outcome_under_a_claim_that_was_lost_changes_nothing(bench: Bench, ledger: Ledger) -> None:
     bench.add(1, due_at=1)
     slept = take(ledger, "1.1", 4)
     take(ledger, doubtful=["1.1"])
@@ -76,7 +77,9 @@ def test_an_outcome_under_a_claim_that_was_lost_changes_nothing(bench, ledger):
     assert bench.rows("status, claim, attempts") == [("delivered", None, 1)]
 
 
-def test_a_turn_sends_as_many_statements_for_many_outcomes_as_for_few(bench, ledger, monkeypatch):
+def test_a_turn_sends_as_many_statements_for_many_outcomes_as_for_few(
+    bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if ledger.is_sqlite:
         pytest.skip("SQLite's statements are chunks of 32 rows")
     for person in range(400):
@@ -84,7 +87,7 @@ def test_a_turn_sends_as_many_statements_for_many_outcomes_as_for_few(bench, led
     sent: list[int] = []
     wait = Session.wait
 
-    def count(self, *args, **options):
+    def count(self: Session, *args: Any, **options: Any) -> Any:
         sent[-1] += 1
         return wait(self, *args, **options)
 
@@ -98,7 +101,7 @@ def test_a_turn_sends_as_many_statements_for_many_outcomes_as_for_few(bench, led
     assert len(set(sent[1:])) == 1, sent
 
 
-def test_a_turn_claims_nothing_of_a_destination_that_its_outcomes_show_to_be_down(bench, ledger):
+def test_a_turn_claims_nothing_of_a_destination_that_its_outcomes_show_to_be_down(bench: Bench, ledger: Ledger) -> None:
     for person in range(40):
         bench.add(person, due_at=1)
     later = now_of(ledger) + 600_000
@@ -108,7 +111,9 @@ def test_a_turn_claims_nothing_of_a_destination_that_its_outcomes_show_to_be_dow
         assert destination_state(tx, "main").is_open
 
 
-def test_workers_that_take_turns_at_once_send_each_delivery_once_and_a_persons_one_at_a_time(bench, ledger):
+def test_workers_that_take_turns_at_once_send_each_delivery_once_and_a_persons_one_at_a_time(
+    bench: Bench, ledger: Ledger
+) -> None:
     with ledger.write() as tx:
         ensure_destination(tx, "main", "print")
     for n in range(120):
@@ -151,7 +156,7 @@ def test_workers_that_take_turns_at_once_send_each_delivery_once_and_a_persons_o
 GIVEN = (("id", "bigint"), ("text", "text"), ("number", "integer"))
 
 
-def test_rows_are_given_to_a_statement_whatever_they_hold(bench, ledger):
+def test_rows_are_given_to_a_statement_whatever_they_hold(bench: Bench, ledger: Ledger) -> None:
     count = 100
     for person in range(count):
         bench.add(person)
@@ -165,7 +170,7 @@ def test_rows_are_given_to_a_statement_whatever_they_hold(bench, ledger):
     assert bench.rows("id, last_error, last_status") == rows
 
 
-def test_what_fails_in_a_pipeline_is_raised_at_its_end_and_undoes_the_transaction(bench, ledger):
+def test_what_fails_in_a_pipeline_is_raised_at_its_end_and_undoes_the_transaction(bench: Bench, ledger: Ledger) -> None:
     def fail() -> None:
         with ledger.write() as tx, tx.pipeline():
             tx.run("UPDATE deliveries SET status = 'dead'")

@@ -14,7 +14,7 @@ from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
-from app.model import Inbound, Rules
+from app.model import Inbound, Outcome, Rules
 from app.money import Money
 from app.sources.catalog import SOURCES, content_type_of
 from app.sources.payment import money_of, whole
@@ -97,7 +97,7 @@ def inbound_of(source: str, name: str) -> Inbound:
     return Inbound(path.read_bytes(), {"content-type": content_type_of(path.name, path.read_bytes())})
 
 
-def take(ledger: Ledger, source: str, names: list[str], *, repeat: bool = False) -> list[str]:
+def take(ledger: Ledger, source: str, names: list[str], *, repeat: bool = False) -> list[Outcome]:
     """Records the fixtures in that order; their outcomes."""
     policy = Policy(Rules(), [Route("main", Events())])
     outcomes = []
@@ -192,7 +192,8 @@ def test_odd_amounts_and_missing_ids_are_parked_or_ignored_and_never_sent(source
     inbound = inbound_of(source, sale)
     if not inbound.body.startswith(b"{"):
         return
-    for odd in (None, "x", {}, [], True, -1, "1e400", 10**30, ""):
+    odd_values: tuple[object, ...] = (None, "x", {}, [], True, -1, "1e400", 10**30, "")
+    for odd in odd_values:
         body = json.loads(inbound.body)
         for holder, key in list(places(body)):
             before = holder[key]

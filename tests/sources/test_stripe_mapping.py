@@ -199,7 +199,9 @@ def test_an_order_reference_of_the_merchants_own_is_no_invoice(reference: object
 
 def test_expanded_objects_read_like_their_ids() -> None:
     body = load("checkout_with_invoice")["data"]["object"]
-    expanded = {name: {"id": body[name], "object": "whatever"} for name in ("invoice", "payment_intent", "customer")}
+    expanded: dict[str, Any] = {
+        name: {"id": body[name], "object": "whatever"} for name in ("invoice", "payment_intent", "customer")
+    }
     plain, bent = map_fixture("checkout_with_invoice"), map_fixture("checkout_with_invoice", **expanded)
     assert (bent.keys, bent.sale, bent.who) == (plain.keys, plain.sale, plain.who)
 
@@ -548,7 +550,7 @@ def test_an_invoice_paid_in_part_is_gross_even_net_of_tax() -> None:
 
 
 def test_gross_is_what_the_customer_paid() -> None:
-    changes = {"amount_paid": 12300, "total": 12300, "total_excluding_tax": 10000}
+    changes: dict[str, Any] = {"amount_paid": 12300, "total": 12300, "total_excluding_tax": 10000}
     assert amount_of(map_fixture("invoice_renewal_clover", **changes)) == Money(12300, "USD")
 
 
@@ -620,7 +622,7 @@ def test_manual_capture_is_a_sale_of_what_was_received_and_is_held_for_its_sessi
 def test_manual_capture_of_one_payment_method_counts_where_it_was_the_one_used(
     types: object, options: object, is_sale: bool
 ) -> None:
-    changes = {"payment_method_types": types, "payment_method_options": options}
+    changes: dict[str, Any] = {"payment_method_types": types, "payment_method_options": options}
     assert (map_fixture("payment_intent_of_a_session", **changes).outcome == "sale") is is_sale
 
 
@@ -633,7 +635,7 @@ def test_an_intent_that_received_nothing_is_no_sale(received: object) -> None:
 def test_the_email_of_an_intent_is_the_receipts_then_the_charges_then_the_metadatas() -> None:
     charge = {"id": "ch_1", "billing_details": {"email": "charge@example.com", "name": "Cho"}}
     metadata = {"email": "metadata@example.com"}
-    everything = {"receipt_email": "receipt@example.com", "latest_charge": charge, "metadata": metadata}
+    everything: dict[str, Any] = {"receipt_email": "receipt@example.com", "latest_charge": charge, "metadata": metadata}
     name = "payment_intent_captured_by_hand"
     assert map_fixture(name, **everything).who.email == "receipt@example.com"
     assert map_fixture(name, **(everything | {"receipt_email": None})).who.email == "charge@example.com"

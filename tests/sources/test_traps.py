@@ -1,6 +1,7 @@
 """One test for each trap of form bodies: what looks like a conversion, a person or an id, and is not."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,16 +20,18 @@ from app.sources.submission import Field, Submission, who_of
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
-def line_of(source: str, body: Any, rules: Rules | None = None, **headers: str) -> dict[str, Any]:
+def line_of(
+    source: str, body: Any, headers: Mapping[str, str] | None = None, rules: Rules | None = None
+) -> dict[str, Any]:
     if isinstance(body, bytes):
-        inbound = Inbound(body, {"content-type": "application/x-www-form-urlencoded", **headers})
+        inbound = Inbound(body, {"content-type": "application/x-www-form-urlencoded", **(headers or {})})
     else:
-        inbound = Inbound(json.dumps(body).encode(), {"content-type": "application/json", **headers})
+        inbound = Inbound(json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})})
     return explain(SOURCES[source], inbound, rules or Rules(), RECEIVED_AT)
 
 
 def payload_of(source: str, body: Any, **headers: str) -> dict[str, Any]:
-    line = line_of(source, body, **headers)
+    line = line_of(source, body, headers)
     assert line["outcome"] == "lead", line["reason"]
     assert isinstance(line["payload"], dict)
     return line["payload"]
@@ -162,7 +165,7 @@ def test_click_id_goes_by_its_names_in_any_case(name: str) -> None:
 def test_name_of_ones_own_for_the_click_id_is_configuration() -> None:
     body = typeform(hidden={"utm_content": "clk_utm"})
     assert "clickId" not in payload_of("typeform", body)
-    assert line_of("typeform", body, Rules(click_id_names=("utm_content",)))["payload"]["clickId"] == "clk_utm"
+    assert line_of("typeform", body, rules=Rules(click_id_names=("utm_content",)))["payload"]["clickId"] == "clk_utm"
 
 
 # --- 12: odd values ---
@@ -339,7 +342,7 @@ def test_address_loses_the_invisible_characters_it_was_pasted_with() -> None:
 
 def test_framer_submission_is_known_by_its_header() -> None:
     header = {"framer-webhook-submission-id": "sub-9"}
-    assert line_of("framer", {"email": "a@b.example"}, **header)["dedupe_keys"] == ["lead:framer:sub-9"]
+    assert line_of("framer", {"email": "a@b.example"}, header)["dedupe_keys"] == ["lead:framer:sub-9"]
 
 
 def test_same_entry_number_in_two_forms_is_two_leads() -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import FakeDestination, Valkey
 from tests.support.stack_parts import Stack, purchase
 from tests.support.up import Up
 
@@ -16,7 +16,9 @@ def make_purchase() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def make_stack(ledger_url: str, valkey: Any, destination: Any, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+def make_stack(
+    ledger_url: str, valkey: Valkey, destination: FakeDestination, tmp_path: Path
+) -> Iterator[Callable[..., Stack]]:
     made: list[Stack] = []
 
     def make(**variables: str) -> Stack:

@@ -2,22 +2,24 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import FakeDestination, wait_for
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
-    make_stack, make_purchase, destination, tmp_path
-):
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, tmp_path: Path
+) -> None:
     hook, unblock_sales, answered = FakeDestination(), threading.Event(), []
 
-    def answer_late(_request):
+    def answer_late(_request: object) -> tuple[int, dict[str, str], bytes]:
         unblock_sales.wait(9)  # a worker gives it ten seconds
         answered.append(True)
         return 200, {}, b"{}"
@@ -54,7 +56,9 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_with_no_worker_alive_the_web_tells(make_stack, make_purchase, destination, tmp_path):
+def test_with_no_worker_alive_the_web_tells(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, tmp_path: Path
+) -> None:
     hook = FakeDestination()
     config: Path = tmp_path / "bridge.toml"
     config.write_text("[alerts]\nlate_minutes = 0.05\n")

@@ -1,14 +1,16 @@
 """Two destinations of the real processes: one hangs, the other has a filter and a token of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.conftest import PATIENCE_SECONDS, FakeDestination, wait_for
 from tests.faults.producer import Pile, Producer, make_pile
 from tests.support.makers import one
 from tests.support.scripted import ScriptedDestination
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 TOML = """
@@ -20,7 +22,9 @@ allow_private = true
 """
 
 
-def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everything(make_stack, destination, tmp_path):
+def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everything(
+    make_stack: Callable[..., Stack], destination: FakeDestination, tmp_path: Path
+) -> None:
     main = ScriptedDestination()
     main.script = lambda _key, _before: "hang"
     path: Path = tmp_path / "bridge.toml"
@@ -54,7 +58,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         main.close()
 
 
-def test_nothing_starts_with_a_table_that_is_wrong(make_stack, tmp_path):
+def test_nothing_starts_with_a_table_that_is_wrong(make_stack: Callable[..., Stack], tmp_path: Path) -> None:
     path: Path = tmp_path / "bridge.toml"
     path.write_text(TOML.format(url="https://crm.example"))
     stack = make_stack(BRIDGE_CONFIG=str(path))

@@ -68,7 +68,7 @@ def head(path: str, *lines: str, method: str = "POST") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: bridge.example", *lines, "", ""]).encode()
 
 
-def test_clients_that_send_half_a_body_stop_nobody(web):
+def test_clients_that_send_half_a_body_stop_nobody(web: Stack) -> None:
     half = head("/webhooks/stripe", "Content-Length: 1000", "Stripe-Signature: t=1,v1=0") + b"{"
     wires = [socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS) for _ in range(100)]
     try:
@@ -83,7 +83,7 @@ def test_clients_that_send_half_a_body_stop_nobody(web):
     assert web.post(purchase()).status_code == 200
 
 
-def test_a_body_that_is_cut_off_is_no_event(web):
+def test_a_body_that_is_cut_off_is_no_event(web: Stack) -> None:
     before = count(web.ledger, "events")
     form = b"fields[email][value]=ada@example.com&fields[email][type]=email&form[id]=f2"
     lines = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form) + 20}")
@@ -93,7 +93,7 @@ def test_a_body_that_is_cut_off_is_no_event(web):
     assert "Traceback" not in web.log_path.read_text()
 
 
-def test_a_chunked_body_is_taken_whole(web):
+def test_a_chunked_body_is_taken_whole(web: Stack) -> None:
     form = b"fields[email][value]=ada@example.com&fields[email][type]=email&form[id]=f3"
     lines = ("Content-Type: application/x-www-form-urlencoded", "Transfer-Encoding: chunked")
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (form[:9], form[9:])) + b"0\r\n\r\n"
@@ -123,7 +123,7 @@ def chunk(data: bytes) -> bytes:
         b"",
     ],
 )
-def test_a_chunked_body_that_breaks_off_is_no_event(web, sent, ending):
+def test_a_chunked_body_that_breaks_off_is_no_event(web: Stack, sent: bytes, ending: str) -> None:
     before = count(web.ledger, "events")
     with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS) as wire:
         wire.sendall(head(f"/webhooks/elementor/{TOKEN}", *CHUNKED) + sent)
@@ -138,7 +138,7 @@ def test_a_chunked_body_that_breaks_off_is_no_event(web, sent, ending):
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_a_chunked_body_may_come_in_pieces_of_any_size(web, size):
+def test_a_chunked_body_may_come_in_pieces_of_any_size(web: Stack, size: int) -> None:
     form = FORM.replace(b"f4", b"pieces-%d" % size)
     parts = [form[start : start + size] for start in range(0, len(form), size)]
     with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS) as wire:
@@ -152,7 +152,7 @@ def test_a_chunked_body_may_come_in_pieces_of_any_size(web, size):
 @pytest.mark.parametrize(
     ("path", "status"), [(f"/webhooks/elementor/{'x' * 29}", 401), ("/webhooks/elementor", 401), ("/webhooks/no", 404)]
 )
-def test_a_request_that_its_url_rules_out_is_refused_before_its_body(web, path, status):
+def test_a_request_that_its_url_rules_out_is_refused_before_its_body(web: Stack, path: str, status: int) -> None:
     answer = ask(web, head(path, f"Content-Length: {MIB}"))
     assert int(answer.split(b" ")[1]) == status
 
@@ -164,7 +164,7 @@ def memory_of(stack: Stack) -> int:
     return sum(int(rss) * 1024 for pgid, rss in (row.split() for row in rows if row) if int(pgid) in groups)
 
 
-def test_the_bodies_of_strangers_take_no_more_than_a_bound(web):
+def test_the_bodies_of_strangers_take_no_more_than_a_bound(web: Stack) -> None:
     before = memory_of(web)
     most = head("/webhooks/stripe", f"Content-Length: {MIB}", "Stripe-Signature: t=1,v1=0") + b"x" * (MIB - 1)
     wires = []
@@ -181,7 +181,7 @@ def test_the_bodies_of_strangers_take_no_more_than_a_bound(web):
             wire.close()
 
 
-def test_one_client_cannot_take_every_place_with_silent_connections(web):
+def test_one_client_cannot_take_every_place_with_silent_connections(web: Stack) -> None:
     wires = [socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS) for _ in range(600)]
     try:
         wait_for(lambda: sum(is_open(wire) for wire in wires) <= MOST_SILENT + 1)
@@ -222,7 +222,7 @@ def logged_in(web: Stack, password: str) -> requests.Session:
 
 
 @pytest.mark.parametrize("password", ["password of the tests", "viewers may look"])
-def test_a_download_of_any_length_is_whole(web, many_events, password):
+def test_a_download_of_any_length_is_whole(web: Stack, many_events: int, password: str) -> None:
     answer = logged_in(web, password).get(f"{web.url}/events.csv", timeout=PATIENCE_SECONDS)
     assert answer.status_code == 200
     assert len(answer.content) == int(answer.headers["Content-Length"]) > 1024 * 1024
@@ -231,7 +231,7 @@ def test_a_download_of_any_length_is_whole(web, many_events, password):
     assert len({row["id"] for row in rows}) == many_events
 
 
-def test_head_of_a_download_and_of_a_page_answers_as_get_does(web, many_events):
+def test_head_of_a_download_and_of_a_page_answers_as_get_does(web: Stack, many_events: int) -> None:
     session = logged_in(web, "password of the tests")
     for path in ("/events.csv", "/sources", "/login", "/healthz", "/webhooks/stripe", "/nothing"):
         got = session.get(f"{web.url}{path}", timeout=PATIENCE_SECONDS, allow_redirects=False)
@@ -241,7 +241,7 @@ def test_head_of_a_download_and_of_a_page_answers_as_get_does(web, many_events):
         assert headed.content == b"", path
 
 
-def test_forty_downloads_that_nobody_reads_block_no_page(web, many_events):
+def test_forty_downloads_that_nobody_reads_block_no_page(web: Stack, many_events: int) -> None:
     session = logged_in(web, "viewers may look")
     cookie = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
     request = head("/events.csv", f"Cookie: {cookie}", method="GET")
@@ -263,13 +263,13 @@ def test_forty_downloads_that_nobody_reads_block_no_page(web, many_events):
 
 
 @pytest.mark.parametrize("size", [MIB + 1, 2 * MIB, 10**30])
-def test_what_is_announced_too_large_is_refused_unread(web, size):
+def test_what_is_announced_too_large_is_refused_unread(web: Stack, size: int) -> None:
     answer = ask(web, head("/webhooks/stripe", f"Content-Length: {size}"))
     assert answer.split(b" ")[1] in (b"413", b"400")
     assert size > 10**20 or b" 413 " in answer
 
 
-def test_chunks_without_end_are_refused_past_the_limit(web):
+def test_chunks_without_end_are_refused_past_the_limit(web: Stack) -> None:
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS) as wire:
         wire.sendall(head("/webhooks/stripe", "Transfer-Encoding: chunked"))
@@ -295,22 +295,22 @@ def test_chunks_without_end_are_refused_past_the_limit(web):
         ("*", "OPTIONS", 404),
     ],
 )
-def test_everything_else_is_for_flask_to_answer(web, path, method, status):
+def test_everything_else_is_for_flask_to_answer(web: Stack, path: str, method: str, status: int) -> None:
     answer = ask(web, head(path, "Content-Length: 2", method=method) + b"{}")
     assert int(answer.split(b" ")[1]) == status, answer
 
 
-def test_a_header_in_two_lines_is_one_and_one_with_an_underscore_is_none(web):
+def test_a_header_in_two_lines_is_one_and_one_with_an_underscore_is_none(web: Stack) -> None:
     body = purchase()
     signature = SOURCE.sign(body, SECRET, datetime.now(UTC))["Stripe-Signature"]
     stamp, digest = signature.split(",")
     lines = (f"Stripe-Signature: {stamp}", f"Stripe-Signature: {digest}", f"Content-Length: {len(body)}")
     assert b" 200 " in ask(web, head("/webhooks/stripe", *lines) + body)[:20]
-    lines = (f"Stripe_Signature: {signature}", f"Content-Length: {len(body)}")
-    assert b" 401 " in ask(web, head("/webhooks/stripe", *lines) + body)[:20]
+    underscored = (f"Stripe_Signature: {signature}", f"Content-Length: {len(body)}")
+    assert b" 401 " in ask(web, head("/webhooks/stripe", *underscored) + body)[:20]
 
 
-def test_a_token_opens_its_source_without_a_thread_of_flask(web):
+def test_a_token_opens_its_source_without_a_thread_of_flask(web: Stack) -> None:
     form = {"fields[email][value]": "ada@example.com", "fields[email][type]": "email", "form[id]": "f1"}
     answer = requests.post(f"{web.url}/webhooks/elementor/{TOKEN}", data=form, timeout=PATIENCE_SECONDS)
     assert json.loads(answer.text)["outcome"] == "lead"

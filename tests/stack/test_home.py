@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,14 +26,14 @@ from app.stack.home import (
 from app.stack.home import as_json as run_as_json
 from app.stack.listening import is_answering
 from tests.conftest import PATIENCE_SECONDS, wait_for
-from tests.support.up import gone
+from tests.support.up import Up, gone
 
 
 def modes(home: Path) -> dict[str, int]:
     return {str(path.relative_to(home)): stat.S_IMODE(path.stat().st_mode) for path in home.rglob("*")}
 
 
-def test_a_lock_lasts_as_long_as_the_process_that_took_it(tmp_path):
+def test_a_lock_lasts_as_long_as_the_process_that_took_it(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from app.stack.home import lock_home; lock_home(pathlib.Path(sys.argv[1]));"
         "print('locked', flush=True); sys.stdin.read()"
@@ -50,7 +51,7 @@ def test_a_lock_lasts_as_long_as_the_process_that_took_it(tmp_path):
     os.close(lock)
 
 
-def test_a_run_file_counts_only_while_its_process_lives(tmp_path):
+def test_a_run_file_counts_only_while_its_process_lives(tmp_path: Path) -> None:
     assert read_running(tmp_path) is None
     running = describe_run("http://127.0.0.1:8123", "1", {"PORT": "1", "TOKEN": "secret"}, is_sandbox=True)
     write_run_file(tmp_path, run_as_json(running))
@@ -63,12 +64,12 @@ def test_a_run_file_counts_only_while_its_process_lives(tmp_path):
         assert read_running(tmp_path) is None
 
 
-def test_differences_are_named_whichever_side_has_the_setting():
+def test_differences_are_named_whichever_side_has_the_setting() -> None:
     running = describe_run("", "", {"same": "1", "changed": "1", "gone": "1"}, is_sandbox=True)
     assert running.differences({"same": "1", "changed": "2", "new": "1"}) == ["changed", "gone", "new"]
 
 
-def test_files_that_everybody_could_read_are_closed_and_a_group_keeps_its_rights(tmp_path):
+def test_files_that_everybody_could_read_are_closed_and_a_group_keeps_its_rights(tmp_path: Path) -> None:
     for name, mode in {"ledger.db": 0o644, "secrets.json": 0o600, "ledger.db-wal": 0o664, "mine.txt": 0o644}.items():
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
@@ -81,7 +82,7 @@ def test_files_that_everybody_could_read_are_closed_and_a_group_keeps_its_rights
     }
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     replace_file(path, "one")
     (tmp_path / "state.json.new").symlink_to("/dev/full")
@@ -92,7 +93,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.stack
-def test_of_two_starts_on_one_home_at_one_moment_one_runs_and_the_other_says_so(make_up):
+def test_of_two_starts_on_one_home_at_one_moment_one_runs_and_the_other_says_so(make_up: Callable[..., Up]) -> None:
     first, second = make_up(), make_up("other")
     second.home, second.environment["BRIDGE_HOME"] = first.home, str(first.home)
     for up in (first, second):
@@ -111,7 +112,7 @@ def test_of_two_starts_on_one_home_at_one_moment_one_runs_and_the_other_says_so(
 
 
 @pytest.mark.stack
-def test_in_a_home_that_was_there_before_every_file_is_its_owner_s_alone(make_up):
+def test_in_a_home_that_was_there_before_every_file_is_its_owner_s_alone(make_up: Callable[..., Up]) -> None:
     up = make_up()
     up.home.mkdir()
     up.home.chmod(0o755)
@@ -126,7 +127,7 @@ def test_in_a_home_that_was_there_before_every_file_is_its_owner_s_alone(make_up
 
 
 @pytest.mark.stack
-def test_a_part_that_dies_while_the_home_is_full_comes_back(make_up):
+def test_a_part_that_dies_while_the_home_is_full_comes_back(make_up: Callable[..., Up]) -> None:
     up = make_up()
     up.start()
     for name in (PIDS_FILE, RUN_FILE):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,16 +10,17 @@ import requests
 
 from app.sources.catalog import example
 from app.sources.typeform.source import SOURCE as TYPEFORM
-from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.conftest import PATIENCE_SECONDS, FakeDestination, wait_for
 from tests.support import stripe_world as world
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 SECRET = "typeform secret of the tests"
 
 
 def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_lead_is_refused(
-    make_stack, destination
-):
+    make_stack: Callable[..., Stack], destination: FakeDestination
+) -> None:
     stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="1,1,1,1,1,1", HOLD_SECONDS="60")
     stack.start("web")
     stack.start("worker")
@@ -60,7 +62,9 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     assert [r["path"] for r in destination.requests[:2]] == ["/track/lead", "/track/lead"], "the Sale did not overtake"
 
 
-def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(make_stack, destination):
+def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(
+    make_stack: Callable[..., Stack], destination: FakeDestination
+) -> None:
     stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="30,30", HOLD_SECONDS="3")
     stack.start("web")
     stack.start("worker")

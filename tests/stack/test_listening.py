@@ -2,7 +2,7 @@
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_name_becomes_its_ipv4_address_and_an_address_stays_itself():
+def test_a_name_becomes_its_ipv4_address_and_an_address_stays_itself() -> None:
     assert address_of("localhost", 80) == "127.0.0.1"
     for address in ("127.0.0.1", "0.0.0.0", "::", "::1"):
         assert address_of(address, 80) == address
@@ -38,18 +38,18 @@ def test_a_name_becomes_its_ipv4_address_and_an_address_stays_itself():
         ("x" * 300, "is not an address of this machine"),
     ],
 )
-def test_what_cannot_be_listened_on_is_explained(host, message):
+def test_what_cannot_be_listened_on_is_explained(host: str, message: str) -> None:
     assert message in str(why_not_listen(host, 8000))
 
 
-def test_a_port_of_another_program_is_taken_even_where_sharing_is_allowed(taken):
+def test_a_port_of_another_program_is_taken_even_where_sharing_is_allowed(taken: int) -> None:
     for shared in (False, True):
         assert why_not_listen("127.0.0.1", taken, shared=shared) == (
             f"port {taken} on 127.0.0.1 is taken by another process: choose another with --port or PORT"
         )
 
 
-def test_a_port_that_is_shared_is_taken_unless_that_is_meant():
+def test_a_port_that_is_shared_is_taken_unless_that_is_meant() -> None:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         server.bind(("127.0.0.1", 0))
@@ -76,7 +76,7 @@ def ended(stack: Stack, web: "subprocess.Popen[bytes]") -> list[str]:
 
 @pytest.mark.stack
 @sqlite_alone
-def test_a_web_whose_port_another_program_has_says_so_in_one_line(make_stack, taken):
+def test_a_web_whose_port_another_program_has_says_so_in_one_line(make_stack: Callable[..., Stack], taken: int) -> None:
     stack = make_stack(PORT=str(taken))
     assert ended(stack, stack.start("web", wait=False)) == [
         f"bridge: port {taken} on 127.0.0.1 is taken by another process: choose another with --port or PORT"
@@ -85,7 +85,7 @@ def test_a_web_whose_port_another_program_has_says_so_in_one_line(make_stack, ta
 
 @pytest.mark.stack
 @sqlite_alone
-def test_a_second_web_on_one_port_is_refused_unless_it_is_to_share_it(make_stack):
+def test_a_second_web_on_one_port_is_refused_unless_it_is_to_share_it(make_stack: Callable[..., Stack]) -> None:
     stack = make_stack()
     first = stack.start("web")
     (line,) = ended(stack, stack.start("web", wait=False))
@@ -102,7 +102,9 @@ def test_a_second_web_on_one_port_is_refused_unless_it_is_to_share_it(make_stack
 @pytest.mark.stack
 @sqlite_alone
 @pytest.mark.parametrize(("host", "asked"), [("localhost", "127.0.0.1"), ("[::]", "[::1]"), ("[::]", "127.0.0.1")])
-def test_the_web_listens_on_every_way_to_write_an_address(make_stack, host, asked):
+def test_the_web_listens_on_every_way_to_write_an_address(
+    make_stack: Callable[..., Stack], host: str, asked: str
+) -> None:
     stack = make_stack(HOST=host)
     stack.url = f"http://{asked}:{stack.port}"
     stack.start("web")

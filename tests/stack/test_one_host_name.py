@@ -1,11 +1,12 @@
 """Two workers whose machines have the same host name and different PID namespaces: containers on the host's network, clones."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from app.ledger.reading.summary.stats import workers_alive
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, Valkey, wait_for
 from tests.support.stack_parts import NAMESPACE, Stack, can_make_namespaces, purchase
 
 pytestmark = [
@@ -15,7 +16,9 @@ pytestmark = [
 COUNT = 40
 
 
-def test_two_workers_of_one_host_name_send_nothing_twice_and_both_stay_alive(ledger_url, valkey, destination, tmp_path):
+def test_two_workers_of_one_host_name_send_nothing_twice_and_both_stay_alive(
+    ledger_url: str, valkey: Valkey, destination: FakeDestination, tmp_path: Path
+) -> None:
     destination.delay_seconds = 2.5
     stack = Stack(tmp_path, ledger_url, valkey.url, destination.url, DESTINATION_CONCURRENCY="8")
     try:

@@ -5,20 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
+from app.config.settings import Settings
 from app.stack.processes import PARENT_VARIABLE, command, isolated, pid_started
 from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.support.stack_parts import Stack
+from tests.support.up import Up
 
 pytestmark = pytest.mark.stack
 FOREIGN = 'raise SystemExit("foreign code ran")\n'
 
 
 @pytest.mark.parametrize("module", ["app", "app.stack.run", "app.web.server.serve", "workers"])
-def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, module: str) -> None:
     for name in ("app.py", "workers.py", "json.py", "flask.py", "granian.py", "sitecustomize.py"):
         (tmp_path / name).write_text(FOREIGN)
     done = subprocess.run(
@@ -29,7 +33,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
         assert "Usage" in done.stdout
 
 
-def test_bridge_up_in_a_folder_with_an_app_and_workers_of_somebody_else_runs_ours(make_up):
+def test_bridge_up_in_a_folder_with_an_app_and_workers_of_somebody_else_runs_ours(make_up: Callable[..., Up]) -> None:
     up = make_up()
     for name in ("app.py", "workers/__init__.py", "workers/__main__.py", "granian.py", "structlog.py"):
         path = up.folder / name
@@ -44,7 +48,7 @@ def test_bridge_up_in_a_folder_with_an_app_and_workers_of_somebody_else_runs_our
 
 
 @pytest.mark.parametrize("module", ["app.web.server.serve", "workers"])
-def test_a_process_whose_parent_was_killed_before_it_looked_ends_at_once(module):
+def test_a_process_whose_parent_was_killed_before_it_looked_ends_at_once(module: str) -> None:
     gone_parent = subprocess.Popen(["true"])
     gone_parent.wait()
     arguments = ["127.0.0.1", "9", "1", "json"] if module == "app.web.server.serve" else []
@@ -59,7 +63,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_web_whose_parent_is_killed_while_it_starts_leaves_no_orphan(make_stack):
+def test_a_web_whose_parent_is_killed_while_it_starts_leaves_no_orphan(make_stack: Callable[..., Stack]) -> None:
     """The child is held still from its first moment, so that the parent is gone before it can look."""
     stack = make_stack()
     web = stack.start("web", wait=False)
@@ -78,7 +82,9 @@ def test_a_web_whose_parent_is_killed_while_it_starts_leaves_no_orphan(make_stac
         requests.get(f"{stack.url}/healthz", timeout=5)
 
 
-def test_a_wsgi_server_s_process_does_not_end_with_the_shell_that_launched_it(make_settings, ledger_url, tmp_path):
+def test_a_wsgi_server_s_process_does_not_end_with_the_shell_that_launched_it(
+    make_settings: Callable[..., Settings], ledger_url: str, tmp_path: Path
+) -> None:
     make_settings(DATABASE_URL=ledger_url)
     assert PARENT_VARIABLE not in os.environ
     code = "import time, os; from app.web.factory import wsgi; wsgi(); print(os.getpid(), flush=True); time.sleep(100)"

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from app.sources.catalog import SOURCES
-from tests.conftest import PATIENCE_SECONDS, STRIPE_SECRET, wait_for
+from tests.conftest import PATIENCE_SECONDS, STRIPE_SECRET, FakeDestination, Valkey, wait_for
 from tests.support.diagnosis import LOGS
 from tests.support.ports import quiet_port
 from tests.support.reaper import guard_process
@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.stack
-def test_honcho_start_runs_everything_on_an_empty_ledger(valkey, destination, tmp_path):
+def test_honcho_start_runs_everything_on_an_empty_ledger(
+    valkey: Valkey, destination: FakeDestination, tmp_path: Path
+) -> None:
     port = quiet_port()
     scripts = Path(sys.executable).parent
     environment = {

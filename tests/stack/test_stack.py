@@ -4,16 +4,21 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, Valkey, wait_for
 from tests.support.makers import one
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 
 
-def test_an_event_posted_three_times_is_delivered_once(make_stack, make_purchase, destination):
+def test_an_event_posted_three_times_is_delivered_once(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
     stack = make_stack()
     stack.start("web")
     stack.start("worker")
@@ -27,7 +32,9 @@ def test_an_event_posted_three_times_is_delivered_once(make_stack, make_purchase
     assert destination.requests[0]["headers"]["idempotency-key"].startswith("sale:stripe:pi_example")
 
 
-def test_events_taken_while_redis_is_away_go_out_when_it_is_back(make_stack, make_purchase, destination, valkey):
+def test_events_taken_while_redis_is_away_go_out_when_it_is_back(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, valkey: Valkey
+) -> None:
     stack = make_stack()
     stack.start("web")
     stack.start("worker")
@@ -38,7 +45,9 @@ def test_events_taken_while_redis_is_away_go_out_when_it_is_back(make_stack, mak
     assert len({p["invoiceId"] for p in destination.payloads}) == 50 == len(destination.payloads)
 
 
-def test_an_emptied_redis_loses_nothing(make_stack, make_purchase, destination, valkey):
+def test_an_emptied_redis_loses_nothing(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, valkey: Valkey
+) -> None:
     from app.queue import connect
 
     stack = make_stack()
@@ -53,13 +62,20 @@ def test_an_emptied_redis_loses_nothing(make_stack, make_purchase, destination, 
     assert len({p["invoiceId"] for p in destination.payloads}) == 100 == len(destination.payloads)
 
 
-def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(make_stack, make_purchase, destination):
+def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
     stack = make_stack()
     stack.start("web")
     worker = stack.start("worker")
     destination.delay_seconds = 0.1
     bodies = [make_purchase() for _ in range(200)]
-    killer = threading.Thread(target=lambda: (wait_for(lambda: len(destination.requests) > 60), stack.kill(worker)))
+
+    def kill_amid() -> None:
+        wait_for(lambda: len(destination.requests) > 60)
+        stack.kill(worker)
+
+    killer = threading.Thread(target=kill_amid)
     killer.start()
     assert stack.post_all(bodies) == [200] * 200
     killer.join()
@@ -72,14 +88,16 @@ def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(make_stack, make
     print(f"\nsent twice by the kill: {sum(1 for n in sent.values() if n > 1)}")
 
 
-def test_a_killed_web_loses_nothing_that_it_acknowledged(make_stack, make_purchase, destination):
+def test_a_killed_web_loses_nothing_that_it_acknowledged(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
     stack = make_stack()
     web = stack.start("web")
     stack.start("worker")
     bodies = [make_purchase() for _ in range(200)]
     acknowledged = []
 
-    def post(part):
+    def post(part: list[bytes]) -> None:
         for body in part:
             try:
                 if stack.post(body).status_code == 200:
@@ -96,14 +114,16 @@ def test_a_killed_web_loses_nothing_that_it_acknowledged(make_stack, make_purcha
         thread.join()
     sent = {json.loads(body)["data"]["object"]["payment_intent"] for body in acknowledged}
 
-    def missing():
+    def missing() -> set[str]:
         # what was recorded and not answered arrives as well, so a count of arrivals proves nothing
         return sent - {p["invoiceId"] for p in destination.payloads}
 
     wait_for(lambda: not missing())
 
 
-def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack, make_purchase, destination):
+def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
     stack = make_stack()
     stack.start("web")
     worker = stack.start("worker")
@@ -123,7 +143,9 @@ def test_a_stopped_worker_ends_within_ten_seconds_and_leaves_no_claim(make_stack
     assert len(destination.payloads) == 100, "what was in flight was waited for, so nothing is sent twice"
 
 
-def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(make_stack, make_purchase, destination):
+def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
     stack = make_stack()
     stack.start("web")
     stack.start("worker")
@@ -135,8 +157,10 @@ def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(make_s
     assert len({r["headers"]["idempotency-key"] for r in destination.requests}) == 1
 
 
-def test_after_a_refused_token_a_worker_with_a_new_one_resumes_by_itself(make_stack, make_purchase, destination):
-    def answer(request):
+def test_after_a_refused_token_a_worker_with_a_new_one_resumes_by_itself(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
+) -> None:
+    def answer(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         known = request["headers"]["authorization"] == "Bearer a-new-token"
         return (200 if known else 401, {}, b"{}")
 

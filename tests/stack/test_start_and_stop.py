@@ -5,14 +5,16 @@ import shutil
 import signal
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
 from app.ledger.engine import Ledger
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, wait_for
 from tests.support.proxy import Proxy
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 
@@ -20,8 +22,12 @@ pytestmark = pytest.mark.stack
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("last", ["web", "worker"])
 def test_after_an_orderly_stop_the_ledger_s_file_alone_holds_everything(
-    make_stack, make_purchase, destination, tmp_path, last
-):
+    make_stack: Callable[..., Stack],
+    make_purchase: Callable[..., bytes],
+    destination: FakeDestination,
+    tmp_path: Path,
+    last: str,
+) -> None:
     stack = make_stack()
     web, worker = stack.start("web"), stack.start("worker")
     assert stack.post_all([make_purchase() for _ in range(60)]) == [200] * 60
@@ -45,13 +51,13 @@ def copied(path: Path, folder: Path) -> int:
     shutil.copy(path, copy)
     with sqlite3.connect(copy) as connection:
         try:
-            return connection.execute("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").fetchone()[0]
+            return int(connection.execute("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").fetchone()[0])
         except sqlite3.OperationalError:  # not even the schema
             return 0
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_command_leaves_nothing_in_the_write_ahead_log(ledger_url):
+def test_a_command_leaves_nothing_in_the_write_ahead_log(ledger_url: str) -> None:
     """Nobody closes its ledger: it ends, as after any command."""
     path = Path(str(make_url(ledger_url).database))
     ledger = Ledger(ledger_url)
@@ -64,7 +70,9 @@ def test_a_command_leaves_nothing_in_the_write_ahead_log(ledger_url):
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_roles_wait_for_a_database_that_is_not_there_yet(make_stack, make_purchase, ledger_url):
+def test_roles_wait_for_a_database_that_is_not_there_yet(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], ledger_url: str
+) -> None:
     proxy = Proxy("/nowhere.sock")
     stack = make_stack(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     web, worker = stack.start("web", wait=False), stack.start("worker")
@@ -79,7 +87,9 @@ def test_roles_wait_for_a_database_that_is_not_there_yet(make_stack, make_purcha
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(make_stack, ledger_url):
+def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(
+    make_stack: Callable[..., Stack], ledger_url: str
+) -> None:
     url = make_url(ledger_url).set(database="there_is_no_such")
     stack = make_stack(DATABASE_URL=url.render_as_string(hide_password=False))
     for role in ("web", "worker"):
@@ -92,8 +102,8 @@ def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(make_stack
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_web_process_that_dies_while_the_database_is_away_comes_back_and_answers_503_meanwhile(
-    make_stack, make_purchase, ledger_url
-):
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], ledger_url: str
+) -> None:
     proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
     stack = make_stack(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     web = stack.start("web")

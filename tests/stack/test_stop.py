@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import Signals
+from typing import Any
 
 import pytest
 import requests
 
+from app.config.settings import Settings
 from app.destinations.target import stop_seconds_of
 from app.errors import ConfigurationError
 from app.stack.supervisor import Supervisor
-from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.conftest import PATIENCE_SECONDS, Valkey, wait_for
 from tests.support.scripted import ScriptedDestination
 from tests.support.stack_parts import Stack
 from tests.support.up import Up
@@ -30,7 +33,7 @@ def place() -> Iterator[ScriptedDestination]:
 
 
 @pytest.fixture
-def stack(ledger_url, valkey, place, tmp_path) -> Iterator[Stack]:
+def stack(ledger_url: str, valkey: Valkey, place: ScriptedDestination, tmp_path: Path) -> Iterator[Stack]:
     made = Stack(tmp_path, ledger_url, valkey.url, place.url)
     yield made
     made.close()
@@ -39,8 +42,8 @@ def stack(ledger_url, valkey, place, tmp_path) -> Iterator[Stack]:
 @stack_alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sent_twice(
-    stack, place, make_purchase, number
-):
+    stack: Stack, place: ScriptedDestination, make_purchase: Callable[..., bytes], number: Signals
+) -> None:
     """SIGHUP killed it outright, with its claims left open."""
     place.delay_seconds = 1.5
     stack.start("web")
@@ -60,7 +63,7 @@ def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sen
 
 
 @stack_alone
-def test_sighup_ends_the_web_in_good_order(stack, ledger_url):
+def test_sighup_ends_the_web_in_good_order(stack: Stack, ledger_url: str) -> None:
     if not ledger_url.startswith("sqlite"):
         pytest.skip("the database makes no difference")
     web = stack.start("web")
@@ -72,7 +75,9 @@ def test_sighup_ends_the_web_in_good_order(stack, ledger_url):
 
 @stack_alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(tmp_path, place, number):
+def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(
+    tmp_path: Path, place: ScriptedDestination, number: Signals
+) -> None:
     """Its worker gave up after 9 s, and it killed the worker after 12 s, whatever DESTINATION_TIMEOUT was."""
     place.delay_seconds = 12.5
     up = Up(tmp_path / "up", tmp_path / "up" / "var")
@@ -99,7 +104,7 @@ def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(tmp_p
 
 
 @stack_alone
-def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
+def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As under nohup."""
     code = (
         "import signal, sys, threading\n"
@@ -121,7 +126,7 @@ def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
     assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "stopped\n"
 
 
-def test_a_signal_that_comes_while_the_flag_is_waited_for_does_not_block():
+def test_a_signal_that_comes_while_the_flag_is_waited_for_does_not_block() -> None:
     """A worker that was asked to stop while it waited for Redis could hang for ever: threading.Event blocks here at once."""
     code = (
         "import signal\n"
@@ -142,7 +147,7 @@ def test_a_signal_that_comes_while_the_flag_is_waited_for_does_not_block():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)
 
 
-def test_workers_are_stopped_all_at_once(tmp_path):
+def test_workers_are_stopped_all_at_once(tmp_path: Path) -> None:
     """Each of them may take STOP_SECONDS; one after the other they took that many times as long."""
     code = (
         "import signal, sys, time\nfrom pathlib import Path\n"
@@ -181,8 +186,13 @@ def test_workers_are_stopped_all_at_once(tmp_path):
     ],
 )
 def test_a_stop_waits_as_long_as_a_request_may_take_unless_told_otherwise(
-    make_settings, tmp_path, monkeypatch, variables, tables, seconds
-):
+    make_settings: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, Any],
+    tables: str,
+    seconds: float,
+) -> None:
     if tables:
         path = tmp_path / "bridge.toml"
         path.write_text(f'[destinations.crm]\nurl = "https://crm.example"\ntoken_env = "CRM_TOKEN"\n{tables}\n')
@@ -191,6 +201,6 @@ def test_a_stop_waits_as_long_as_a_request_may_take_unless_told_otherwise(
     assert stop_seconds_of(settings) == seconds
 
 
-def test_stop_seconds_are_at_most_60(make_settings):
+def test_stop_seconds_are_at_most_60(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigurationError, match="STOP_SECONDS"):
         make_settings(STOP_SECONDS="61")

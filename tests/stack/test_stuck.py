@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,8 +15,9 @@ from app.queue import connect
 from app.stack import supervisor as supervising
 from app.stack.heart import VARIABLE, Heart, beat
 from app.stack.supervisor import Supervisor, child
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, Valkey, wait_for
 from tests.support.proxy import Proxy
+from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
 BEATING = "import os, time\nwhile True:\n    os.write(int(os.environ['BRIDGE_HEART']), b'.'); time.sleep(0.05)\n"
@@ -24,7 +27,13 @@ BEATS_ONCE = "import os, time, signal\nsignal.signal(signal.SIGTERM, signal.SIG_
 ).replace("time.sleep(0.05)", "time.sleep(1000)")
 
 
-def test_a_part_that_beats_no_more_is_started_again_and_others_are_left(tmp_path, monkeypatch):
+def taken(stack: Stack, body: bytes) -> bool:
+    return stack.post(body).status_code == 200
+
+
+def test_a_part_that_beats_no_more_is_started_again_and_others_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervising, "STUCK_SECONDS", 2.0)
     supervisor = Supervisor(tmp_path)
     parts = {}
@@ -34,7 +43,9 @@ def test_a_part_that_beats_no_more_is_started_again_and_others_are_left(tmp_path
         (tmp_path / f"{module}.py").write_text(code)
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         supervisor.add(name, partial(child, module, [], environment, heart), 0.5, heart)
-        parts[name] = supervisor._parts[-1].process.pid
+        process = supervisor._parts[-1].process
+        assert process is not None
+        parts[name] = process.pid
 
     def pid(name: str) -> int | None:
         part = next(part for part in supervisor._parts if part.name == name)
@@ -48,7 +59,7 @@ def test_a_part_that_beats_no_more_is_started_again_and_others_are_left(tmp_path
     supervisor.stop()
 
 
-def test_a_beat_is_for_whoever_listens_and_nothing_otherwise():
+def test_a_beat_is_for_whoever_listens_and_nothing_otherwise() -> None:
     heart = Heart()
     beat({})
     beat({VARIABLE: "x"})
@@ -63,7 +74,9 @@ def test_a_beat_is_for_whoever_listens_and_nothing_otherwise():
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_web_and_worker_survive_a_postgresql_that_falls_silent(make_stack, make_purchase, destination, ledger_url):
+def test_web_and_worker_survive_a_postgresql_that_falls_silent(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, ledger_url: str
+) -> None:
     proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
     stack = make_stack(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     processes = [stack.start("web"), stack.start("worker")]
@@ -72,7 +85,7 @@ def test_web_and_worker_survive_a_postgresql_that_falls_silent(make_stack, make_
     bodies = [make_purchase() for _ in range(20)]
     proxy.silence()
     for body in bodies:
-        wait_for(lambda body=body: stack.post(body).status_code == 200)
+        wait_for(partial(taken, stack, body))
     wait_for(lambda: stack.counts() == {"delivered": 40})
     assert [process.poll() for process in processes] == [None, None]
     assert len({payload["invoiceId"] for payload in destination.payloads}) == 40
@@ -80,7 +93,9 @@ def test_web_and_worker_survive_a_postgresql_that_falls_silent(make_stack, make_
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_forwarding_goes_on_with_a_redis_that_falls_silent(make_stack, make_purchase, destination, valkey):
+def test_forwarding_goes_on_with_a_redis_that_falls_silent(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, valkey: Valkey
+) -> None:
     target = urlsplit(valkey.url).path
     proxy = Proxy(target)
     stack = make_stack(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
@@ -103,7 +118,9 @@ def test_forwarding_goes_on_with_a_redis_that_falls_silent(make_stack, make_purc
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", [("REPLICAOF", "127.0.0.1", "1"), ("CONFIG", "SET", "maxmemory", "1")])
-def test_forwarding_goes_on_with_a_redis_that_takes_no_writes(make_stack, make_purchase, valkey, command):
+def test_forwarding_goes_on_with_a_redis_that_takes_no_writes(
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], valkey: Valkey, command: tuple[str, ...]
+) -> None:
     stack = make_stack()
     worker = [stack.start("web"), stack.start("worker")][1]
     redis = connect(valkey.url)

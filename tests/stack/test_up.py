@@ -1,17 +1,18 @@
 """`bridge up`: the whole stack out of one command, wherever it is started, however the last run ended."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import wait_for
-from tests.support.up import gone
+from tests.conftest import FakeDestination, wait_for
+from tests.support.up import Up, gone
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize("folder", ["50%25 of #1? ü's", "x" * 120])
-def test_what_is_sent_arrives_once_wherever_the_folder_lies(make_up, folder):
+def test_what_is_sent_arrives_once_wherever_the_folder_lies(make_up: Callable[..., Up], folder: str) -> None:
     up = make_up(folder)
     up.start()
     sent = up.bridge("send", "stripe", "--duplicate", "3") + up.bridge("send", "typeform", "--duplicate", "3")
@@ -33,10 +34,11 @@ def test_what_is_sent_arrives_once_wherever_the_folder_lies(make_up, folder):
     up.bridge("doctor")
 
 
-def test_after_a_sigkill_the_next_start_replaces_what_was_left(make_up):
+def test_after_a_sigkill_the_next_start_replaces_what_was_left(make_up: Callable[..., Up]) -> None:
     up = make_up()
     up.start()
     valkey = up.parts()[0]
+    assert up.process is not None
     up.process.kill()
     up.process.wait()
     time.sleep(0.5)
@@ -48,7 +50,7 @@ def test_after_a_sigkill_the_next_start_replaces_what_was_left(make_up):
     wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
 
 
-def test_the_greeting_says_what_is_received_where_and_shows_no_token(make_up):
+def test_the_greeting_says_what_is_received_where_and_shows_no_token(make_up: Callable[..., Up]) -> None:
     up = make_up()
     up.environment |= {
         "JOTFORM_PATH_TOKEN": "0123456789abcdef",
@@ -61,7 +63,9 @@ def test_the_greeting_says_what_is_received_where_and_shows_no_token(make_up):
     assert "  Note         TALY_WEBHOOK_SECRET names no source; did you mean TALLY_WEBHOOK_SECRET?\n" in up.said()
 
 
-def test_with_a_real_destination_and_no_source_the_greeting_says_that_nothing_can_come_in(make_up, destination):
+def test_with_a_real_destination_and_no_source_the_greeting_says_that_nothing_can_come_in(
+    make_up: Callable[..., Up], destination: FakeDestination
+) -> None:
     up = make_up()
     real = {"DESTINATION_URL": destination.url, "DESTINATION_TOKEN": "a-token", "DESTINATION_ALLOW_PRIVATE": "1"}
     up.environment |= real

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from app.queue import Nudges, connect
 from app.stack.valkey import EmbeddedValkey
 from tests.conftest import wait_for
+from tests.support.up import Up
 
 pytestmark = pytest.mark.stack
 
@@ -39,7 +40,9 @@ def answers(url: str) -> bool:
         redis.close()
 
 
-def test_one_that_listens_on_a_port_takes_nothing_without_its_password(deep):
+def test_one_that_listens_on_a_port_takes_nothing_without_its_password(
+    deep: tuple[EmbeddedValkey, "subprocess.Popen[bytes]"],
+) -> None:
     server, process = deep
     wait_for(lambda: answers(server.url))
     parts = urlsplit(server.url)
@@ -59,14 +62,14 @@ def test_one_that_listens_on_a_port_takes_nothing_without_its_password(deep):
         assert parts.password.encode() not in arguments.read_bytes()
 
 
-def test_another_one_has_another_password(tmp_path):
+def test_another_one_has_another_password(tmp_path: Path) -> None:
     folders = [tmp_path / str(number) / ("d" * 100) for number in range(2)]
     urls = [urlsplit(EmbeddedValkey(folder).url) for folder in folders]
     assert urls[0].password != urls[1].password
 
 
 @pytest.mark.parametrize("damage", ["truncated middle", "no manifest", "not a folder"])
-def test_one_whose_files_are_damaged_starts_without_them(tmp_path, damage):
+def test_one_whose_files_are_damaged_starts_without_them(tmp_path: Path, damage: str) -> None:
     server = EmbeddedValkey(tmp_path)
     process = server.start()
     wait_for(lambda: answers(server.url))
@@ -105,7 +108,7 @@ def spoil(folder: Path, damage: str) -> None:
         file.write_bytes(text)
 
 
-def test_up_goes_on_with_a_damaged_append_only_file(make_up):
+def test_up_goes_on_with_a_damaged_append_only_file(make_up: Callable[..., Up]) -> None:
     up = make_up()
     up.start()
     up.bridge("send", "stripe")
@@ -119,7 +122,7 @@ def test_up_goes_on_with_a_damaged_append_only_file(make_up):
     wait_for(lambda: "takes nudges" in up.doctor())
 
 
-def test_while_the_embedded_one_cannot_start_workers_forward_and_doctor_says_so(make_up):
+def test_while_the_embedded_one_cannot_start_workers_forward_and_doctor_says_so(make_up: Callable[..., Up]) -> None:
     up = make_up()
     (up.home / "valkey").mkdir(parents=True)
     (up.home / "valkey" / "valkey.sock").mkdir()  # nothing can listen there

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.ledger.engine import Ledger
 from app.ledger.reading.deliveries import delivery as delivery_of
 from app.ledger.reading.persons import journey
 from app.ledger.reading.persons import person as person_of
@@ -15,9 +16,10 @@ from tests.support.stripe_recorder import Recorder
 class Shop:
     """One paid charge in a ledger, its refunds, and what is shown of them."""
 
-    def __init__(self, ledger: Any, *, connected: str | None = None) -> None:
+    def __init__(self, ledger: Ledger, *, connected: str | None = None) -> None:
         self.world = world.World(old=False)
-        self.recorder, self.envelope = Recorder(ledger), {"account": connected} if connected else {}
+        self.recorder = Recorder(ledger)
+        self.envelope: dict[str, Any] = {"account": connected} if connected else {}
         self.recorder.take(world.body("checkout.session.completed", self.world.session(), **self.envelope))
 
     def summed(self, amount: int, number: int = 5, **fields: Any) -> bytes:
@@ -50,7 +52,7 @@ class Shop:
 
 
 @pytest.mark.parametrize("connected", [None, "acct_1"])
-def test_a_refund_that_three_events_report_is_shown_once_in_every_order(ledger, connected):
+def test_a_refund_that_three_events_report_is_shown_once_in_every_order(ledger: Ledger, connected: str | None) -> None:
     for order in itertools.permutations(range(3)):
         shop = Shop(ledger, connected=connected)
         events = [
@@ -63,14 +65,14 @@ def test_a_refund_that_three_events_report_is_shown_once_in_every_order(ledger, 
         assert shop.shown() == [("re_1", 900, "succeeded")], order
 
 
-def test_partial_refunds_are_shown_one_by_one_and_their_sum_is_not(ledger):
+def test_partial_refunds_are_shown_one_by_one_and_their_sum_is_not(ledger: Ledger) -> None:
     shop = Shop(ledger)
     shop.recorder.take(shop.refund("created", "re_1", 900, 1), shop.summed(900, 1))
     shop.recorder.take(shop.summed(4900, 2), shop.refund("created", "re_2", 4000, 2))
     assert shop.shown() == [("re_1", 900, "succeeded"), ("re_2", 4000, "succeeded")]
 
 
-def test_of_a_sum_what_no_refund_of_its_own_accounts_for_is_shown(ledger):
+def test_of_a_sum_what_no_refund_of_its_own_accounts_for_is_shown(ledger: Ledger) -> None:
     shop = Shop(ledger)
     shop.recorder.take(shop.summed(900, 1))
     assert shop.shown() == [(f"{shop.world.ch}:refunded", 900, "partially_refunded")]
@@ -78,7 +80,7 @@ def test_of_a_sum_what_no_refund_of_its_own_accounts_for_is_shown(ledger):
     assert shop.shown() == [("re_2", 4000, "succeeded"), (f"{shop.world.ch}:refunded", 900, "refunded")]
 
 
-def test_a_refund_that_failed_is_shown_as_that_and_counts_in_no_later_sum(ledger):
+def test_a_refund_that_failed_is_shown_as_that_and_counts_in_no_later_sum(ledger: Ledger) -> None:
     shop = Shop(ledger)
     shop.recorder.take(shop.refund("created", "re_1", 900, 1, "pending"), shop.summed(900, 1))
     shop.recorder.take(shop.refund("failed", "re_1", 900, 2, "failed"))
@@ -87,7 +89,7 @@ def test_a_refund_that_failed_is_shown_as_that_and_counts_in_no_later_sum(ledger
     assert shop.shown() == [("re_1", 900, "failed"), (f"{shop.world.ch}:refunded", 700, "partially_refunded")]
 
 
-def test_a_refund_whose_events_name_other_ids_has_its_latest_state_alone(ledger):
+def test_a_refund_whose_events_name_other_ids_has_its_latest_state_alone(ledger: Ledger) -> None:
     shop = Shop(ledger)
     shop.recorder.take(shop.refund("created", "re_1", 900, 1, "pending"))
     w = shop.world
@@ -96,7 +98,7 @@ def test_a_refund_whose_events_name_other_ids_has_its_latest_state_alone(ledger)
     assert shop.shown() == [("re_1", 900, "succeeded")]
 
 
-def test_refunds_of_another_payment_and_a_dispute_are_not_taken_for_a_part_of_the_sum(ledger):
+def test_refunds_of_another_payment_and_a_dispute_are_not_taken_for_a_part_of_the_sum(ledger: Ledger) -> None:
     shop = Shop(ledger)
     w = shop.world
     dispute = {"id": f"dp_1_{w.tail}", "object": "dispute", "amount": 4900, "currency": "usd", "status": "lost"}
@@ -107,7 +109,7 @@ def test_refunds_of_another_payment_and_a_dispute_are_not_taken_for_a_part_of_th
     assert [amount for _, amount, _ in shop.shown()] == [4900, 900, 900]
 
 
-def test_a_refund_that_comes_before_its_sale_is_shown_once(ledger):
+def test_a_refund_that_comes_before_its_sale_is_shown_once(ledger: Ledger) -> None:
     shop = Shop(ledger)
     shop.world = world.World(old=False)
     shop.recorder.take(shop.summed(4900, 5), shop.refund("updated", "re_1", 4900, 5))

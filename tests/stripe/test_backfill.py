@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from app.bootstrap import make_policy
 from app.cli import main
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
-from app.ledger.recording.arrival import Arrival
+from app.ledger.recording.arrival import Arrival, Receipt
 from app.ledger.recording.record import record
 from app.model import Inbound
 from app.sources.stripe.source import SOURCE
@@ -32,7 +33,7 @@ def stripe() -> Iterator[FakeStripe]:
 
 
 @pytest.fixture
-def fetch(make_settings: Callable[..., Any], ledger: Ledger, stripe: FakeStripe) -> Callable[..., Backfill]:
+def fetch(make_settings: Callable[..., Settings], ledger: Ledger, stripe: FakeStripe) -> Callable[..., Backfill]:
     def make(**options: Any) -> Backfill:
         api = StripeApi(KEY, stripe.url, retries=0, sleep=lambda _seconds: None)
         policy = make_policy(make_settings(STRIPE_HOLD="20"))
@@ -46,7 +47,9 @@ def listed(event_type: str, thing: dict[str, Any], age_seconds: int) -> dict[str
 
 
 @sqlite_alone
-def test_a_burst_in_one_second_is_taken_whole(fetch, ledger, stripe):
+def test_a_burst_in_one_second_is_taken_whole(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(n, 5000) for n in range(150)]
     run = fetch(most_events=40)
     list(run.run())
@@ -54,7 +57,7 @@ def test_a_burst_in_one_second_is_taken_whole(fetch, ledger, stripe):
 
 
 @sqlite_alone
-def test_a_quiet_month_costs_few_requests(fetch, stripe):
+def test_a_quiet_month_costs_few_requests(fetch: Callable[..., Backfill], stripe: FakeStripe) -> None:
     stripe.lists["/v1/events"] = [bought(1, 20 * DAY)]
     run = fetch(since=NOW - 30 * DAY)
     list(run.run())
@@ -63,9 +66,11 @@ def test_a_quiet_month_costs_few_requests(fetch, stripe):
 
 
 @sqlite_alone
-def test_interrupted_twice_it_still_goes_on_for_the_same_command(fetch, stripe):
+def test_interrupted_twice_it_still_goes_on_for_the_same_command(
+    fetch: Callable[..., Backfill], stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(n, n * 3600) for n in range(1, 60)]
-    ends = []
+    ends: list[Any] = []
     for _ in range(2):
         run = fetch()
         run.resume()
@@ -82,7 +87,9 @@ def test_interrupted_twice_it_still_goes_on_for_the_same_command(fetch, stripe):
 
 
 @sqlite_alone
-def test_an_earlier_start_another_key_or_other_events_begin_anew(fetch, ledger, stripe, make_settings):
+def test_an_earlier_start_another_key_or_other_events_begin_anew(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe, make_settings: Callable[..., Settings]
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, DAY)]
     stripe.broken_after = 1
     with pytest.raises(StripeApiError):
@@ -94,7 +101,9 @@ def test_an_earlier_start_another_key_or_other_events_begin_anew(fetch, ledger, 
     assert Backfill(other, ledger, SOURCE, make_policy(make_settings()), since=NOW - 3 * DAY).resume() is None
 
 
-def test_what_came_as_a_webhook_is_not_touched(fetch, ledger, stripe):
+def test_what_came_as_a_webhook_is_not_touched(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe
+) -> None:
     event = bought(1, 60)
     inbound = Inbound(json.dumps(event).encode(), {})
     run = fetch()
@@ -106,10 +115,12 @@ def test_what_came_as_a_webhook_is_not_touched(fetch, ledger, stripe):
     assert one(ledger, "SELECT received_count FROM events")[0] == 1
 
 
-def test_invoice_and_session_of_one_purchase_meet(fetch, ledger, stripe):
+def test_invoice_and_session_of_one_purchase_meet(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe
+) -> None:
     old = world.subscription(old=False)
     stripe.lists["/v1/events"] = [listed(kind, thing, 600 - n) for n, (kind, thing) in enumerate(old.events)]
-    message = []
+    message: list[Receipt] = []
     run = fetch(after_commit=message.extend)
     list(run.run())
     payload = json.loads(one(ledger, "SELECT payload FROM deliveries WHERE kind = 'sale'")[0])
@@ -118,7 +129,9 @@ def test_invoice_and_session_of_one_purchase_meet(fetch, ledger, stripe):
     assert any(receipt.delivers for receipt in message)
 
 
-def test_a_connected_accounts_events_have_the_keys_of_their_webhooks(fetch, ledger, stripe):
+def test_a_connected_accounts_events_have_the_keys_of_their_webhooks(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, 60)]
     list(fetch(account="acct_1").run())
     assert one(ledger, "SELECT event_key FROM events")[0] == "stripe:acct_1:evt_1"
@@ -126,7 +139,7 @@ def test_a_connected_accounts_events_have_the_keys_of_their_webhooks(fetch, ledg
 
 
 @sqlite_alone
-def test_one_bad_event_harms_no_other(fetch, ledger, stripe):
+def test_one_bad_event_harms_no_other(fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe) -> None:
     stripe.lists["/v1/events"] = [bought(1, 60), {**bought(2, 50), "object": "balance"}, bought(3, 40)]
     run = fetch()
     list(run.run())
@@ -134,7 +147,9 @@ def test_one_bad_event_harms_no_other(fetch, ledger, stripe):
 
 
 @sqlite_alone
-def test_older_than_thirty_days_is_said(make_settings, ledger_url, stripe):
+def test_older_than_thirty_days_is_said(
+    make_settings: Callable[..., Settings], ledger_url: str, stripe: FakeStripe
+) -> None:
     make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url)
     result = CliRunner().invoke(main, ["backfill", "stripe", "--since", "40d", "--json"])
     assert result.exit_code == 0
@@ -144,7 +159,9 @@ def test_older_than_thirty_days_is_said(make_settings, ledger_url, stripe):
 
 @sqlite_alone
 @pytest.mark.parametrize("command", ["backfill", "reconcile"])
-def test_a_start_that_lies_ahead_is_refused(make_settings, ledger_url, stripe, command):
+def test_a_start_that_lies_ahead_is_refused(
+    make_settings: Callable[..., Settings], ledger_url: str, stripe: FakeStripe, command: str
+) -> None:
     make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url)
     result = CliRunner().invoke(main, [command, "stripe", "--since", "2090-01-01"])
     assert result.exit_code == 2
@@ -153,7 +170,9 @@ def test_a_start_that_lies_ahead_is_refused(make_settings, ledger_url, stripe, c
 
 
 @sqlite_alone
-def test_a_test_key_where_test_events_are_ignored_is_said(make_settings, ledger_url, stripe):
+def test_a_test_key_where_test_events_are_ignored_is_said(
+    make_settings: Callable[..., Settings], ledger_url: str, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, 60)]
     known = {"DATABASE_URL": ledger_url, "STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
     make_settings(**known, STRIPE_ALLOW_TEST_EVENTS="0")

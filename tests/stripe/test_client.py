@@ -2,10 +2,11 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from app.config.settings import Settings
 from app.errors import ConfigurationError
 from app.stripe_api.client import RATE_LIMIT_PAUSES, StripeApi, StripeApiError, StripeNotFound, StripeRefused, make_api
 from tests.conftest import PYTHON
@@ -51,7 +52,9 @@ FORBIDDEN = (
 )
 
 
-def test_a_missing_permission_is_named_as_the_dashboard_and_as_stripe_name_it(api, stripe):
+def test_a_missing_permission_is_named_as_the_dashboard_and_as_stripe_name_it(
+    api: Callable[..., StripeApi], stripe: ScriptedStripe
+) -> None:
     stripe.script = [refusal(403, FORBIDDEN)]
     with pytest.raises(StripeRefused) as raised:
         api().get("/v1/customers/cus_1")
@@ -61,7 +64,9 @@ def test_a_missing_permission_is_named_as_the_dashboard_and_as_stripe_name_it(ap
         api().post("/v1/webhook_endpoints", url="https://a.example")
 
 
-def test_a_server_error_is_tried_again_and_a_lasting_one_is_said(api, stripe):
+def test_a_server_error_is_tried_again_and_a_lasting_one_is_said(
+    api: Callable[..., StripeApi], stripe: ScriptedStripe
+) -> None:
     stripe.objects["/v1/customers/cus_1"] = {"id": "cus_1"}
     stripe.script = [refusal(500, "oops"), refusal(503, "oops")]
     assert api(retries=2).get("/v1/customers/cus_1") == {"id": "cus_1"}
@@ -70,7 +75,7 @@ def test_a_server_error_is_tried_again_and_a_lasting_one_is_said(api, stripe):
         api(retries=1).get("/v1/customers/cus_1")
 
 
-def test_too_many_requests_end_in_words(api, stripe):
+def test_too_many_requests_end_in_words(api: Callable[..., StripeApi], stripe: ScriptedStripe) -> None:
     paused: list[float] = []
     stripe.limited = 99
     with pytest.raises(StripeApiError, match="429"):
@@ -78,33 +83,35 @@ def test_too_many_requests_end_in_words(api, stripe):
     assert tuple(paused) == RATE_LIMIT_PAUSES
 
 
-def test_an_unknown_object_is_an_error_of_its_own(api):
+def test_an_unknown_object_is_an_error_of_its_own(api: Callable[..., StripeApi]) -> None:
     with pytest.raises(StripeNotFound, match="No such object"):
         api().get("/v1/customers/cus_none")
 
 
 @pytest.mark.parametrize("answer", [[], "text", None])
-def test_an_answer_that_is_no_object_is_said(api, stripe, answer):
-    stripe.script = [(200, answer)]
+def test_an_answer_that_is_no_object_is_said(
+    api: Callable[..., StripeApi], stripe: ScriptedStripe, answer: list[Any] | str | None
+) -> None:
+    stripe.script = [(200, cast("dict[str, Any]", answer))]
     with pytest.raises(StripeApiError, match="something else"):
         api().get("/v1/events")
 
 
-def test_an_unreachable_api_names_the_base_and_not_the_key():
+def test_an_unreachable_api_names_the_base_and_not_the_key() -> None:
     with pytest.raises(StripeApiError, match="cannot be reached") as raised:
         StripeApi(KEY, "http://127.0.0.1:9", retries=0).get("/v1/events")
     assert "http://127.0.0.1:9" in str(raised.value)
     assert KEY not in str(raised.value)
 
 
-def test_a_list_is_read_to_its_end_page_by_page(api, stripe):
+def test_a_list_is_read_to_its_end_page_by_page(api: Callable[..., StripeApi], stripe: ScriptedStripe) -> None:
     stripe.lists["/v1/invoices"] = [{"id": f"in_{n}", "created": n, "status": "paid"} for n in range(230)]
     found = [invoice["id"] for invoice in api().each("/v1/invoices", status="paid")]
     assert found == [f"in_{n}" for n in range(229, -1, -1)]
     assert [params["limit"] for _, _, params in stripe.requests] == ["100"] * 3
 
 
-def test_a_list_that_never_ends_is_left(api, stripe):
+def test_a_list_that_never_ends_is_left(api: Callable[..., StripeApi], stripe: ScriptedStripe) -> None:
     stripe.script = [(200, {"data": [{"id": "in_1"}], "has_more": True})] * 9
     assert len(list(api().each("/v1/invoices"))) == 2
     stripe.script = [(200, {"data": [], "has_more": True})] * 9
@@ -120,24 +127,26 @@ def test_a_list_that_never_ends_is_left(api, stripe):
         ("sk_live_é", "printable ASCII"),
     ],
 )
-def test_what_is_no_key_is_said_without_showing_it(make_settings, key, said):
+def test_what_is_no_key_is_said_without_showing_it(make_settings: Callable[..., Settings], key: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as raised:
         make_api(make_settings(STRIPE_API_KEY=key))
     assert key not in str(raised.value)
 
 
-def test_a_key_with_a_line_break_from_its_file_is_taken(make_settings, stripe):
+def test_a_key_with_a_line_break_from_its_file_is_taken(
+    make_settings: Callable[..., Settings], stripe: ScriptedStripe
+) -> None:
     stripe.objects["/v1/customers/cus_1"] = {"id": "cus_1"}
     settings = make_settings(STRIPE_API_KEY=f"{KEY}\n", STRIPE_API_BASE=stripe.url)
     assert make_api(settings).get("/v1/customers/cus_1") == {"id": "cus_1"}
 
 
-def test_the_key_is_sent_to_this_machine_or_over_https_alone():
+def test_the_key_is_sent_to_this_machine_or_over_https_alone() -> None:
     with pytest.raises(ConfigurationError, match="STRIPE_API_BASE must begin with https://"):
         StripeApi(KEY, "http://stripe.example.com")
     assert StripeApi(KEY, "https://proxy.example.com/").base == "https://proxy.example.com"
 
 
-def test_web_workers_and_commands_start_without_loading_the_library():
+def test_web_workers_and_commands_start_without_loading_the_library() -> None:
     code = "import sys, app.cli, app.web.factory, workers.__main__; sys.exit('stripe' in sys.modules)"
     assert subprocess.run([PYTHON, "-c", code], check=False, timeout=60).returncode == 0

@@ -3,12 +3,13 @@
 import functools
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from app.config.settings import Settings
 from app.model import Rules
 from app.sources.stripe.source import MAPPERS
 from app.stripe_api.backfill import MOST_TYPES
@@ -27,7 +28,7 @@ def stripe() -> Iterator[FakeStripe]:
 
 
 @pytest.fixture
-def command(make_settings: Callable[..., Any], stripe: FakeStripe) -> Callable[..., Result]:
+def command(make_settings: Callable[..., Settings], stripe: FakeStripe) -> Callable[..., Result]:
     def run(*arguments: object, **variables: str) -> Result:
         make_settings(**{"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url, **variables})
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -40,13 +41,13 @@ def sync(command: Callable[..., Result]) -> Callable[..., Result]:
     return functools.partial(command, "stripe-endpoint", "sync")
 
 
-def test_every_wanted_event_means_something_to_the_mapping_and_all_fit_one_request():
+def test_every_wanted_event_means_something_to_the_mapping_and_all_fit_one_request() -> None:
     assert set(wanted_events(ALL)) <= set(MAPPERS)
     assert len(wanted_events(ALL)) <= MOST_TYPES
     assert set(wanted_events(ALL)) - set(wanted_events(Rules())) == set(CHARGE_EVENTS)
 
 
-def test_the_charge_opt_in_adds_its_events(sync, stripe):
+def test_the_charge_opt_in_adds_its_events(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     sync("--url", URL)
     assert not set(CHARGE_EVENTS) & set(stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"])
     result = sync("--url", URL, STRIPE_SALE_EVENTS="checkout,invoice,charge")
@@ -54,20 +55,22 @@ def test_the_charge_opt_in_adds_its_events(sync, stripe):
     assert set(CHARGE_EVENTS) < set(stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"])
 
 
-def test_public_url_is_the_default(sync, stripe):
+def test_public_url_is_the_default(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     assert sync().exit_code == 1
     assert "--url" in sync().stderr
     sync(PUBLIC_URL="https://bridge.example.com")
     assert [each["url"] for each in stripe.lists["/v1/webhook_endpoints"]] == [URL]
 
 
-def test_an_endpoint_for_all_events_is_narrowed(sync, stripe):
+def test_an_endpoint_for_all_events_is_narrowed(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, ["*"])]
     assert "- event *" in sync("--url", URL).stdout
     assert stripe.lists["/v1/webhook_endpoints"][0]["enabled_events"] == list(wanted_events(Rules()))
 
 
-def test_an_endpoint_that_another_installation_made_is_not_taken_for_ours(sync, stripe):
+def test_an_endpoint_that_another_installation_made_is_not_taken_for_ours(
+    sync: Callable[..., Result], stripe: FakeStripe
+) -> None:
     wanted = list(wanted_events(Rules()))
     stripe.lists["/v1/webhook_endpoints"] = [
         endpoint("we_1", "https://staging.example.com/webhooks/stripe", wanted, metadata={MARK: "f" * 16})
@@ -76,7 +79,7 @@ def test_an_endpoint_that_another_installation_made_is_not_taken_for_ours(sync, 
     assert [path for _, path, _ in stripe.changes] == ["/v1/webhook_endpoints"]
 
 
-def test_another_url_gets_an_endpoint_of_its_own(sync, stripe):
+def test_another_url_gets_an_endpoint_of_its_own(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     sync("--url", "https://old.example.com/webhooks/stripe")
     sync("--url", URL)
     assert [each["url"] for each in stripe.lists["/v1/webhook_endpoints"]] == [
@@ -85,7 +88,7 @@ def test_another_url_gets_an_endpoint_of_its_own(sync, stripe):
     ]
 
 
-def test_a_second_endpoint_of_the_same_url_is_told_of_and_left(sync, stripe):
+def test_a_second_endpoint_of_the_same_url_is_told_of_and_left(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     wanted = list(wanted_events(Rules()))
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted), endpoint("we_2", URL, ["*"])]
     sync("--url", URL)
@@ -94,7 +97,9 @@ def test_a_second_endpoint_of_the_same_url_is_told_of_and_left(sync, stripe):
     assert stripe.lists["/v1/webhook_endpoints"][1] == endpoint("we_2", URL, ["*"])
 
 
-def test_the_secret_goes_into_a_file_of_its_owners_and_not_on_the_screen(sync, tmp_path):
+def test_the_secret_goes_into_a_file_of_its_owners_and_not_on_the_screen(
+    sync: Callable[..., Result], tmp_path: Path
+) -> None:
     path = tmp_path / "secret"
     result = sync("--url", URL, "--secret-file", path)
     assert path.read_text() == "whsec_told_only_once\n"
@@ -102,19 +107,21 @@ def test_the_secret_goes_into_a_file_of_its_owners_and_not_on_the_screen(sync, t
     assert "whsec_told" not in result.output
 
 
-def test_a_secret_file_that_is_there_is_not_overwritten_and_nothing_is_created(sync, stripe, tmp_path):
+def test_a_secret_file_that_is_there_is_not_overwritten_and_nothing_is_created(
+    sync: Callable[..., Result], stripe: FakeStripe, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("mine")
     assert sync("--url", URL, "--secret-file", tmp_path / "secret").exit_code == 2
     assert stripe.changes == []
 
 
-def test_a_secret_that_cannot_be_written_is_shown_after_all(sync, tmp_path):
+def test_a_secret_that_cannot_be_written_is_shown_after_all(sync: Callable[..., Result], tmp_path: Path) -> None:
     result = sync("--url", URL, "--secret-file", tmp_path / "no" / "folder")
     assert "whsec_told_only_once" in result.stdout
 
 
 @pytest.mark.parametrize("url", ["bridge.example.com", "ftp://a.example/webhooks/stripe", "https://"])
-def test_what_is_no_url_is_refused(sync, stripe, url):
+def test_what_is_no_url_is_refused(sync: Callable[..., Result], stripe: FakeStripe, url: str) -> None:
     assert sync("--url", url).exit_code == 2
     assert stripe.requests == []
 
@@ -122,7 +129,9 @@ def test_what_is_no_url_is_refused(sync, stripe, url):
 @pytest.mark.parametrize(
     "near", [f"{URL}/", "https://BRIDGE.example.com/webhooks/stripe", "https://bridge.example.com:443/webhooks/stripe"]
 )
-def test_an_endpoint_whose_url_only_looks_another_is_told_of_before_a_second_is_made(command, stripe, near):
+def test_an_endpoint_whose_url_only_looks_another_is_told_of_before_a_second_is_made(
+    command: Callable[..., Result], stripe: FakeStripe, near: str
+) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", near, list(wanted_events(Rules())))]
     for subcommand in (("sync", "--url", URL, "--dry-run"), ("show", "--url", URL)):
         message = command("stripe-endpoint", *subcommand).stdout
@@ -134,12 +143,12 @@ def test_an_endpoint_whose_url_only_looks_another_is_told_of_before_a_second_is_
 @pytest.mark.parametrize(
     "other", ["http://bridge.example.com/webhooks/stripe", "https://b.example.com/webhooks/stripe"]
 )
-def test_an_endpoint_elsewhere_is_not_told_of(command, stripe, other):
+def test_an_endpoint_elsewhere_is_not_told_of(command: Callable[..., Result], stripe: FakeStripe, other: str) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", other, ["*"])]
     assert "Note" not in command("stripe-endpoint", "sync", "--url", URL, "--dry-run").stdout
 
 
-def test_show_says_what_there_is_in_plain_words(command, stripe):
+def test_show_says_what_there_is_in_plain_words(command: Callable[..., Result], stripe: FakeStripe) -> None:
     empty = command("stripe-endpoint", "show")
     assert "no webhook endpoint in test mode" in empty.stdout
     assert f"So there is none for {URL}" in command("stripe-endpoint", "show", "--url", URL).stdout
@@ -154,7 +163,9 @@ def test_show_says_what_there_is_in_plain_words(command, stripe):
     assert "+ event" not in message
 
 
-def test_enabling_an_endpoint_names_what_fetches_the_events_it_missed(command, stripe):
+def test_enabling_an_endpoint_names_what_fetches_the_events_it_missed(
+    command: Callable[..., Result], stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, list(wanted_events(Rules())), status="disabled")]
     message = command("stripe-endpoint", "sync", "--url", URL, "--enable").stdout
     assert "bridge backfill stripe --since" in message
@@ -168,7 +179,9 @@ def endpoints_of(stripe: FakeStripe) -> list[tuple[str, bool]]:
     return [(each["url"], each.get("application") is not None) for each in stripe.lists["/v1/webhook_endpoints"]]
 
 
-def test_connected_accounts_get_an_endpoint_of_their_own_beside_that_of_the_account(sync, stripe):
+def test_connected_accounts_get_an_endpoint_of_their_own_beside_that_of_the_account(
+    sync: Callable[..., Result], stripe: FakeStripe
+) -> None:
     sync("--url", URL)
     made = sync("--url", URL, "--connect", STRIPE_WEBHOOK_SECRET="whsec_of_the_account")
     assert endpoints_of(stripe) == [(URL, False), (URL, True)]
@@ -181,7 +194,7 @@ def test_connected_accounts_get_an_endpoint_of_their_own_beside_that_of_the_acco
     assert len(stripe.changes) == 2
 
 
-def test_each_of_the_two_is_updated_by_itself(sync, stripe):
+def test_each_of_the_two_is_updated_by_itself(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [
         endpoint("we_1", URL, ["invoice.paid"]),
         endpoint("we_2", URL, ["invoice.paid"], application="ca_1"),
@@ -193,7 +206,9 @@ def test_each_of_the_two_is_updated_by_itself(sync, stripe):
     assert [path for _, path, _ in stripe.changes][1:] == ["/v1/webhook_endpoints/we_1"]
 
 
-def test_a_connect_endpoint_made_here_is_found_by_its_metadata_alone(sync, stripe):
+def test_a_connect_endpoint_made_here_is_found_by_its_metadata_alone(
+    sync: Callable[..., Result], stripe: FakeStripe
+) -> None:
     sync("--url", URL, "--connect")
     stripe.lists["/v1/webhook_endpoints"][0]["application"] = None
     assert "nothing to change" in sync("--url", URL, "--connect").stdout
@@ -201,12 +216,14 @@ def test_a_connect_endpoint_made_here_is_found_by_its_metadata_alone(sync, strip
     assert len(stripe.lists["/v1/webhook_endpoints"]) == 2
 
 
-def test_a_dry_run_for_connected_accounts_changes_nothing(sync, stripe):
+def test_a_dry_run_for_connected_accounts_changes_nothing(sync: Callable[..., Result], stripe: FakeStripe) -> None:
     assert "a new endpoint for connected accounts" in sync("--url", URL, "--connect", "--dry-run").stdout
     assert stripe.changes == []
 
 
-def test_an_enabled_connect_endpoint_is_not_promised_a_backfill_that_cannot_reach_it(sync, stripe):
+def test_an_enabled_connect_endpoint_is_not_promised_a_backfill_that_cannot_reach_it(
+    sync: Callable[..., Result], stripe: FakeStripe
+) -> None:
     wanted = list(wanted_events(Rules()))
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_2", URL, wanted, application="ca_1", status="disabled")]
     assert "resent in Stripe's Dashboard" in sync("--url", URL, "--connect").stdout
@@ -214,7 +231,7 @@ def test_an_enabled_connect_endpoint_is_not_promised_a_backfill_that_cannot_reac
     assert stripe.lists["/v1/webhook_endpoints"][0]["status"] == "enabled"
 
 
-def test_show_tells_the_two_apart(command, stripe):
+def test_show_tells_the_two_apart(command: Callable[..., Result], stripe: FakeStripe) -> None:
     wanted = list(wanted_events(Rules()))
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
     assert "sync --url" in command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
@@ -226,7 +243,9 @@ def test_show_tells_the_two_apart(command, stripe):
     assert "* we_1" in command("stripe-endpoint", "show", "--url", URL).stdout
 
 
-def test_doctor_checks_the_connect_endpoint_where_there_is_one(command, stripe):
+def test_doctor_checks_the_connect_endpoint_where_there_is_one(
+    command: Callable[..., Result], stripe: FakeStripe
+) -> None:
     wanted = list(wanted_events(Rules()))
     base = URL.removesuffix("/webhooks/stripe")
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
@@ -242,7 +261,9 @@ def test_doctor_checks_the_connect_endpoint_where_there_is_one(command, stripe):
     assert "resend what was missed in Stripe's Dashboard" in command("doctor", PUBLIC_URL=base).stdout
 
 
-def test_doctor_finds_the_endpoint_without_public_url_where_only_one_leads_to_a_bridge(command, stripe):
+def test_doctor_finds_the_endpoint_without_public_url_where_only_one_leads_to_a_bridge(
+    command: Callable[..., Result], stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, ["invoice.paid"])]
     assert "we_1 is not sent checkout.session.completed" in command("doctor").stdout
     other = endpoint("we_2", "https://staging.example.com/webhooks/stripe", ["*"])

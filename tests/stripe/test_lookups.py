@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from app.bootstrap import make_policy
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
@@ -35,7 +36,7 @@ def stripe() -> Iterator[ScriptedStripe]:
 
 
 @pytest.fixture
-def policy(make_settings: Callable[..., Any]) -> Policy:
+def policy(make_settings: Callable[..., Settings]) -> Policy:
     return make_policy(make_settings(STRIPE_HOLD="600"))
 
 
@@ -68,7 +69,8 @@ class Bench:
         return made
 
     def payload(self) -> dict[str, Any]:
-        return json.loads(one(self.ledger, "SELECT payload FROM deliveries ORDER BY id DESC")[0])
+        payload: dict[str, Any] = json.loads(one(self.ledger, "SELECT payload FROM deliveries ORDER BY id DESC")[0])
+        return payload
 
     def held(self) -> list[int]:
         with self.ledger.read() as tx:
@@ -80,7 +82,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ledger, policy, stripe) -> Bench:
+def bench(ledger: Ledger, policy: Policy, stripe: ScriptedStripe) -> Bench:
     return Bench(ledger, policy, stripe)
 
 
@@ -92,7 +94,7 @@ def customer(made: world.World, **metadata: str) -> dict[str, Any]:
     return {"id": made.cus, "object": "customer", "email": made.email, "metadata": metadata}
 
 
-def test_what_is_found_fills_the_blanks_and_lets_the_delivery_go(bench):
+def test_what_is_found_fills_the_blanks_and_lets_the_delivery_go(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(
         made, customer(made, user_id="user_old"), clickId="clk_old"
@@ -103,7 +105,7 @@ def test_what_is_found_fills_the_blanks_and_lets_the_delivery_go(bench):
     assert one(bench.ledger, "SELECT due_at <= last_received_at FROM deliveries, events ORDER BY events.id DESC")[0]
 
 
-def test_half_of_it_fills_the_blanks_while_the_session_may_still_tell_the_rest(bench):
+def test_half_of_it_fills_the_blanks_while_the_session_may_still_tell_the_rest(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, made.cus)
     bench.stripe.objects[f"/v1/customers/{made.cus}"] = customer(made, user_id="user_old")
@@ -116,7 +118,7 @@ def test_half_of_it_fills_the_blanks_while_the_session_may_still_tell_the_rest(b
     assert bench.held() == [0]
 
 
-def test_the_session_that_began_the_subscription_is_asked_where_the_others_are_silent(bench):
+def test_the_session_that_began_the_subscription_is_asked_where_the_others_are_silent(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made))
     began = made.session(mode="subscription", payment_intent=None, subscription=made.sub)
@@ -126,7 +128,7 @@ def test_the_session_that_began_the_subscription_is_asked_where_the_others_are_s
     assert bench.held() == [0]
 
 
-def test_nothing_found_is_remembered_and_shown_and_not_asked_again(bench):
+def test_nothing_found_is_remembered_and_shown_and_not_asked_again(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made))
     assert (bench.lookups.look(), bench.lookups.look()) == (1, 0)
@@ -140,14 +142,14 @@ def test_nothing_found_is_remembered_and_shown_and_not_asked_again(bench):
     assert len(bench.asked) == asked
 
 
-def test_an_object_that_is_gone_says_nothing(bench):
+def test_an_object_that_is_gone_says_nothing(bench: Bench) -> None:
     bench.hold()
     assert bench.lookups.look() == 1
     assert bench.held() == [2]
     assert count(bench.ledger, "events") == 2
 
 
-def test_who_is_known_already_is_not_looked_up(bench):
+def test_who_is_known_already_is_not_looked_up(bench: Bench) -> None:
     made = world.World(old=False)
     bench.take("customer.created", customer(made, user_id="user_known"))
     bench.take("invoice.paid", made.invoice(4900, "subscription_create"))
@@ -155,7 +157,7 @@ def test_who_is_known_already_is_not_looked_up(bench):
     assert bench.asked == []
 
 
-def test_of_a_connected_account_its_own_objects_are_asked(bench):
+def test_of_a_connected_account_its_own_objects_are_asked(bench: Bench) -> None:
     made = bench.hold(account="acct_1")
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(
         made, customer(made, user_id="user_old"), clickId="clk_old"
@@ -165,7 +167,7 @@ def test_of_a_connected_account_its_own_objects_are_asked(bench):
     assert one(bench.ledger, "SELECT event_key FROM events ORDER BY id DESC")[0] == f"stripe:acct_1:lookup:{made.sub}"
 
 
-def test_a_refused_key_is_reported_once_and_left_alone_for_a_while(bench):
+def test_a_refused_key_is_reported_once_and_left_alone_for_a_while(bench: Bench) -> None:
     bench.hold()
     bench.stripe.script = [refusal(403, "no")] * 5
     with structlog.testing.capture_logs() as logs:
@@ -181,7 +183,7 @@ def test_a_refused_key_is_reported_once_and_left_alone_for_a_while(bench):
     assert "Subscriptions: Read" in said[0]["error"]
 
 
-def test_trouble_at_stripe_is_tried_again_within_the_hold(bench):
+def test_trouble_at_stripe_is_tried_again_within_the_hold(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made), clickId="clk_old")
     bench.stripe.script = [refusal(500, "oops"), refusal(429, "slowly")]
@@ -191,7 +193,7 @@ def test_trouble_at_stripe_is_tried_again_within_the_hold(bench):
     assert bench.payload()["clickId"] == "clk_old"
 
 
-def test_a_key_that_may_not_read_sessions_does_without_them(bench):
+def test_a_key_that_may_not_read_sessions_does_without_them(bench: Bench) -> None:
     made = bench.hold()
     bench.stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(made, customer(made, user_id="user_old"))
     bench.stripe.script, bench.stripe.scripted = [refusal(403, "no")], "/v1/checkout"
@@ -199,7 +201,7 @@ def test_a_key_that_may_not_read_sessions_does_without_them(bench):
     assert bench.payload()["customerExternalId"] == "user_old"
 
 
-def test_many_threads_ask_for_each_person_once(ledger, policy, stripe):
+def test_many_threads_ask_for_each_person_once(ledger: Ledger, policy: Policy, stripe: ScriptedStripe) -> None:
     bench = Bench(ledger, policy, stripe)
     made = [bench.hold() for _ in range(12)]
     for each in made:
@@ -216,7 +218,9 @@ def test_many_threads_ask_for_each_person_once(ledger, policy, stripe):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_workers_sweep_asks_and_waits_for_nothing(make_settings, ledger, policy, stripe):
+def test_a_workers_sweep_asks_and_waits_for_nothing(
+    make_settings: Callable[..., Settings], ledger: Ledger, policy: Policy, stripe: ScriptedStripe
+) -> None:
     bench = Bench(ledger, policy, stripe)
     made = bench.hold()
     stripe.objects[f"/v1/subscriptions/{made.sub}"] = subscription(
@@ -245,7 +249,9 @@ def test_a_workers_sweep_asks_and_waits_for_nothing(make_settings, ledger, polic
     assert make_lookups(make_settings(STRIPE_API_KEY=""), ledger) is None
 
 
-def test_a_renewal_of_a_subscriber_older_than_the_bridge_waits_for_the_look_up(make_settings, ledger, stripe):
+def test_a_renewal_of_a_subscriber_older_than_the_bridge_waits_for_the_look_up(
+    make_settings: Callable[..., Settings], ledger: Ledger, stripe: ScriptedStripe
+) -> None:
     policy = make_policy(make_settings(STRIPE_HOLD="600", STRIPE_API_KEY=KEY))
     bench = Bench(ledger, policy, stripe)
     made = world.World(old=False)

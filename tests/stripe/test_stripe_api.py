@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from app.bootstrap import make_policy
 from app.cli import main
+from app.config.settings import Settings
+from app.ledger.engine import Ledger
 from app.sources.stripe.source import SOURCE as STRIPE
 from app.stripe_api.backfill import Backfill
 from app.stripe_api.client import API_VERSION, StripeApi
@@ -212,7 +214,9 @@ def stripe() -> Iterator[FakeStripe]:
 
 
 @pytest.fixture
-def bridge(make_settings: Callable[..., Any], ledger_url: str, stripe: FakeStripe) -> Iterator[Callable[..., Result]]:
+def bridge(
+    make_settings: Callable[..., Settings], ledger_url: str, stripe: FakeStripe
+) -> Iterator[Callable[..., Result]]:
     """Runs a command on the ledger of the test and this Stripe."""
 
     def run(*arguments: object, **variables: str) -> Result:
@@ -225,7 +229,7 @@ def bridge(make_settings: Callable[..., Any], ledger_url: str, stripe: FakeStrip
 
 
 @pytest.fixture
-def fetch(make_settings, ledger, stripe) -> Callable[..., Backfill]:
+def fetch(make_settings: Callable[..., Settings], ledger: Ledger, stripe: FakeStripe) -> Callable[..., Backfill]:
     """A backfill that has not begun."""
 
     def make(**options: Any) -> Backfill:
@@ -239,7 +243,9 @@ def fetch(make_settings, ledger, stripe) -> Callable[..., Backfill]:
 # backfill
 
 
-def test_backfill_records_what_never_came_and_a_second_run_finds_only_duplicates(bridge, ledger, stripe):
+def test_backfill_records_what_never_came_and_a_second_run_finds_only_duplicates(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(n, n * 3600) for n in range(1, 6)]
     stripe.lists["/v1/events"].append({**bought(9, 60), "type": "payout.paid"})
     stripe.lists["/v1/events"].append(bought(7, 50, payment_status="unpaid"))
@@ -256,7 +262,9 @@ def test_backfill_records_what_never_came_and_a_second_run_finds_only_duplicates
 
 
 @sqlite_alone
-def test_backfill_reads_every_page_and_learns_from_the_oldest_first(fetch, ledger, stripe):
+def test_backfill_reads_every_page_and_learns_from_the_oldest_first(
+    fetch: Callable[..., Backfill], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(n, 3 * DAY - n) for n in range(250)]
     run = fetch(most_events=60)
     list(run.run())
@@ -267,13 +275,15 @@ def test_backfill_reads_every_page_and_learns_from_the_oldest_first(fetch, ledge
 
 
 @sqlite_alone
-def test_backfill_ends_at_until(bridge, stripe):
+def test_backfill_ends_at_until(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
     stripe.lists["/v1/events"] = [bought(1, 2 * DAY), bought(2, 60)]
     result = bridge("backfill", "stripe", "--since", "3d", "--until", "1d")
     assert result.stdout.startswith("1 found: 1 new ")
 
 
-def test_interrupted_backfill_goes_on_where_it_ended(bridge, ledger, stripe):
+def test_interrupted_backfill_goes_on_where_it_ended(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, 6 * DAY - 7200), bought(2, 60)]
     stripe.broken_after = 5
     first = bridge("backfill", "stripe", "--since", "6d")
@@ -290,7 +300,9 @@ def test_interrupted_backfill_goes_on_where_it_ended(bridge, ledger, stripe):
 
 
 @sqlite_alone
-def test_backfill_waits_where_stripe_asks_for_patience(make_settings, ledger, stripe):
+def test_backfill_waits_where_stripe_asks_for_patience(
+    make_settings: Callable[..., Settings], ledger: Ledger, stripe: FakeStripe
+) -> None:
     paused: list[float] = []
     stripe.lists["/v1/events"], stripe.limited = [bought(1, 60)], 2
     api = StripeApi(KEY, stripe.url, retries=0, sleep=paused.append)
@@ -300,7 +312,9 @@ def test_backfill_waits_where_stripe_asks_for_patience(make_settings, ledger, st
 
 
 @sqlite_alone
-def test_an_event_that_cannot_be_read_is_named_and_stops_no_other(bridge, ledger, stripe):
+def test_an_event_that_cannot_be_read_is_named_and_stops_no_other(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [{**bought(1, 60), "id": "evt_\x00x"}, bought(2, 50)]
     result = bridge("backfill", "stripe", "--since", "1h")
     assert result.exit_code == 1
@@ -313,7 +327,9 @@ def test_an_event_that_cannot_be_read_is_named_and_stops_no_other(bridge, ledger
 
 
 @sqlite_alone
-def test_sync_makes_the_endpoint_once_and_prints_its_secret_once(bridge, stripe):
+def test_sync_makes_the_endpoint_once_and_prints_its_secret_once(
+    bridge: Callable[..., Result], stripe: FakeStripe
+) -> None:
     other = endpoint("we_other", "https://else.example.com/hook", ["charge.succeeded"])
     stripe.lists["/v1/webhook_endpoints"].append(dict(other))
     first = bridge("stripe-endpoint", "sync", "--url", URL)
@@ -335,7 +351,9 @@ def test_sync_makes_the_endpoint_once_and_prints_its_secret_once(bridge, stripe)
 
 
 @sqlite_alone
-def test_sync_changes_only_the_events_that_differ_and_never_another_url(bridge, stripe, make_settings):
+def test_sync_changes_only_the_events_that_differ_and_never_another_url(
+    bridge: Callable[..., Result], stripe: FakeStripe, make_settings: Callable[..., Settings]
+) -> None:
     wanted = list(wanted_events(make_settings().rules))
     bridge("stripe-endpoint", "sync", "--url", "https://staging.example.com/webhooks/stripe")
     stripe.lists["/v1/webhook_endpoints"].append(endpoint("we_ours", URL, [*wanted[1:], "charge.failed"]))
@@ -349,7 +367,7 @@ def test_sync_changes_only_the_events_that_differ_and_never_another_url(bridge, 
 
 
 @sqlite_alone
-def test_dry_run_shows_the_change_and_makes_none(bridge, stripe):
+def test_dry_run_shows_the_change_and_makes_none(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
     result = bridge("stripe-endpoint", "sync", "--url", URL, "--dry-run")
     assert "+ event invoice.paid" in result.stdout
     assert "nothing was changed" in result.stdout
@@ -358,7 +376,9 @@ def test_dry_run_shows_the_change_and_makes_none(bridge, stripe):
 
 
 @sqlite_alone
-def test_a_disabled_endpoint_and_another_version_are_said_with_the_remedy(bridge, stripe, make_settings):
+def test_a_disabled_endpoint_and_another_version_are_said_with_the_remedy(
+    bridge: Callable[..., Result], stripe: FakeStripe, make_settings: Callable[..., Settings]
+) -> None:
     wanted = list(wanted_events(make_settings().rules))
     stripe.lists["/v1/webhook_endpoints"].append(
         endpoint("we_1", URL, wanted, status="disabled", api_version="2020-08-27")
@@ -379,7 +399,9 @@ def reconciled(bridge: Callable[..., Result]) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_reconcile_names_what_is_missing_and_why(bridge, ledger, stripe):
+def test_reconcile_names_what_is_missing_and_why(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought("sent", 7200), bought("due", 600), bought("free", 500, livemode=True)]
     assert bridge("backfill", "stripe", "--since", "1h").exit_code == 0
     settle(ledger, "dead", status=422, error="answered 422: no such click")
@@ -400,7 +422,9 @@ def test_reconcile_names_what_is_missing_and_why(bridge, ledger, stripe):
 
 
 @sqlite_alone
-def test_reconcile_promises_no_event_that_stripe_no_longer_keeps(bridge, stripe):
+def test_reconcile_promises_no_event_that_stripe_no_longer_keeps(
+    bridge: Callable[..., Result], stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/invoices"] = [invoice("young", 29 * DAY), invoice("old", 31 * DAY)]
     result = bridge("reconcile", "stripe", "--since", "40d", "--json")
     reasons = {each["id"]: each["reason"] for each in json.loads(result.stdout)["missing"]}
@@ -409,8 +433,8 @@ def test_reconcile_promises_no_event_that_stripe_no_longer_keeps(bridge, stripe)
     assert "30 days" in reasons["in_old"]
 
 
-def test_reconcile_tells_why_an_event_made_no_sale(bridge, stripe):
-    nobody = {"customer_details": None, "metadata": {}}
+def test_reconcile_tells_why_an_event_made_no_sale(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
+    nobody: dict[str, Any] = {"customer_details": None, "metadata": {}}
     stripe.lists["/v1/events"] = [bought("who", 600, **nobody)]
     assert "1 parked" in bridge("backfill", "stripe", "--since", "1h").stdout
     stripe.lists["/v1/checkout/sessions"] = [session("who", **nobody)]
@@ -419,7 +443,9 @@ def test_reconcile_tells_why_an_event_made_no_sale(bridge, stripe):
     assert "nobody is identified" in found["missing"][0]["reason"]
 
 
-def test_reconcile_ends_with_0_where_all_is_delivered(bridge, ledger, stripe):
+def test_reconcile_ends_with_0_where_all_is_delivered(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, 600, invoice="in_1")]
     bridge("backfill", "stripe", "--since", "1h")
     settle(ledger, "delivered")
@@ -452,8 +478,10 @@ def succeeded(number: object, age_seconds: int, **fields: Any) -> dict[str, Any]
     return {**event, "created": NOW - age_seconds, "data": {"object": intent(number, age_seconds, **fields)}}
 
 
-def test_reconcile_compares_manual_captures_and_says_which_payments_it_leaves_out(bridge, ledger, stripe):
-    manual = {"capture_method": "manual"}
+def test_reconcile_compares_manual_captures_and_says_which_payments_it_leaves_out(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
+    manual: dict[str, Any] = {"capture_method": "manual"}
     stripe.lists["/v1/events"] = [succeeded("known", 600, **manual)]
     assert "1 sales" in bridge("backfill", "stripe", "--since", "1h").stdout
     settle(ledger, "delivered")
@@ -474,7 +502,9 @@ def test_reconcile_compares_manual_captures_and_says_which_payments_it_leaves_ou
     assert "2 payment intents" in bridge("reconcile", "stripe", "--since", "7d").stdout
 
 
-def test_reconcile_compares_every_payment_where_they_are_opted_in(bridge, stripe):
+def test_reconcile_compares_every_payment_where_they_are_opted_in(
+    bridge: Callable[..., Result], stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/checkout/sessions"] = [session("a", payment_intent="pi_a")]
     stripe.lists["/v1/invoices"] = [invoice("b"), invoice("c")]
     stripe.lists["/v1/invoice_payments"] = [
@@ -511,7 +541,9 @@ def test_reconcile_compares_every_payment_where_they_are_opted_in(bridge, stripe
     assert not [note for note in found["notes"] if "not compared" in note]
 
 
-def test_reconcile_counts_a_payment_of_a_counted_session_once(bridge, ledger, stripe):
+def test_reconcile_counts_a_payment_of_a_counted_session_once(
+    bridge: Callable[..., Result], ledger: Ledger, stripe: FakeStripe
+) -> None:
     stripe.lists["/v1/events"] = [bought(1, 600)]
     opted_in = {"STRIPE_SALE_EVENTS": "checkout,invoice,payment_intent"}
     bridge("backfill", "stripe", "--since", "1h", **opted_in)
@@ -522,7 +554,7 @@ def test_reconcile_counts_a_payment_of_a_counted_session_once(bridge, ledger, st
     assert (found["paid"], found["delivered"], found["missing"]) == (1, 1, [])
 
 
-def test_reconcile_says_that_it_may_not_read_payment_intents(bridge, stripe):
+def test_reconcile_says_that_it_may_not_read_payment_intents(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
     stripe.forbidden.add("/v1/payment_intents")
     result = bridge("reconcile", "stripe", "--since", "7d")
     assert result.exit_code == 0
@@ -530,8 +562,8 @@ def test_reconcile_says_that_it_may_not_read_payment_intents(bridge, stripe):
     assert "PaymentIntents: Read" in result.stdout
 
 
-def test_reconcile_tells_why_a_capture_made_no_sale(bridge, stripe):
-    manual = {"capture_method": "manual", "receipt_email": None}
+def test_reconcile_tells_why_a_capture_made_no_sale(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
+    manual: dict[str, Any] = {"capture_method": "manual", "receipt_email": None}
     stripe.lists["/v1/events"] = [succeeded("who", 600, **manual)]
     bridge("backfill", "stripe", "--since", "1h")
     stripe.lists["/v1/payment_intents"] = [intent("who", **manual)]
@@ -551,7 +583,9 @@ def test_reconcile_tells_why_a_capture_made_no_sale(bridge, stripe):
         ("stripe-endpoint", "sync", "--url", URL),
     ],
 )
-def test_a_refused_key_is_said_in_one_line_without_the_key(bridge, command):
+def test_a_refused_key_is_said_in_one_line_without_the_key(
+    bridge: Callable[..., Result], command: tuple[str, ...]
+) -> None:
     result = bridge(*command, STRIPE_API_KEY="sk_test_wrong_key")
     assert result.exit_code == 1
     assert "Stripe refuses STRIPE_API_KEY (401)" in result.stderr
@@ -560,7 +594,7 @@ def test_a_refused_key_is_said_in_one_line_without_the_key(bridge, command):
 
 
 @sqlite_alone
-def test_without_a_key_the_remedy_is_said(bridge):
+def test_without_a_key_the_remedy_is_said(bridge: Callable[..., Result]) -> None:
     result = bridge("backfill", "stripe", "--since", "1h", STRIPE_API_KEY="")
     assert result.exit_code == 1
     assert "set STRIPE_API_KEY" in result.stderr
@@ -570,7 +604,7 @@ def test_without_a_key_the_remedy_is_said(bridge):
 
 
 @sqlite_alone
-def test_doctor_says_whether_stripe_is_set_up(bridge, stripe):
+def test_doctor_says_whether_stripe_is_set_up(bridge: Callable[..., Result], stripe: FakeStripe) -> None:
     base = URL.removesuffix("/webhooks/stripe")
     result = bridge("doctor", PUBLIC_URL=base)
     assert f"Stripe has no webhook endpoint for {URL}" in result.stdout
@@ -586,7 +620,9 @@ def test_doctor_says_whether_stripe_is_set_up(bridge, stripe):
 # looking people up
 
 
-def test_a_worker_looks_up_who_a_held_sale_is_about_and_asks_once(make_settings, ledger, stripe):
+def test_a_worker_looks_up_who_a_held_sale_is_about_and_asks_once(
+    make_settings: Callable[..., Settings], ledger: Ledger, stripe: FakeStripe
+) -> None:
     policy = make_policy(make_settings(STRIPE_HOLD="600"))
     held = invoice(1, parent={"subscription_details": {"subscription": "sub_1", "metadata": {}}})
     held["billing_reason"] = "subscription_create"
@@ -604,6 +640,7 @@ def test_a_worker_looks_up_who_a_held_sale_is_about_and_asks_once(make_settings,
     lookups = Lookups(api, ledger, STRIPE, policy)
     assert (lookups.look(), lookups.look()) == (1, 0)
     assert [path for _, path, _ in stripe.requests] == ["/v1/subscriptions/sub_1"]
-    payload = json.loads(settle(ledger, "delivered") and one(ledger, "SELECT payload FROM deliveries")[0])
+    assert settle(ledger, "delivered")
+    payload = json.loads(one(ledger, "SELECT payload FROM deliveries")[0])
     assert "clk_old" in json.dumps(payload)
     assert "user_old" in json.dumps(payload)

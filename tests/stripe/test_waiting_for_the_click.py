@@ -1,14 +1,17 @@
 """What comes before its session waits for the click id that only the session has, also where the customer id is known."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from app.ledger.engine import Ledger
 from tests.support import stripe_world as world
 from tests.support.stripe_recorder import Recorder
 
 
-def named_by_the_merchant(w):
+def named_by_the_merchant(w: world.World) -> dict[str, list[bytes]]:
     """How the customer id may be known before the session comes: the invoice's own metadata, or an earlier sign-up."""
     customer = {"id": w.cus, "object": "customer", "email": w.email, "metadata": {"user_id": w.customer}}
     return {"metadata": [], "sign-up": [world.body("customer.created", customer)]}
@@ -17,7 +20,9 @@ def named_by_the_merchant(w):
 @pytest.mark.parametrize("old", [False, True], ids=["basil", "before basil"])
 @pytest.mark.parametrize("reason", ["subscription_create", "manual"])
 @pytest.mark.parametrize("known_by", ["metadata", "sign-up"])
-def test_an_invoice_with_a_user_id_takes_its_click_id_from_the_session(ledger, known_by, reason, old):
+def test_an_invoice_with_a_user_id_takes_its_click_id_from_the_session(
+    ledger: Ledger, known_by: str, reason: str, old: bool
+) -> None:
     recorder, w = Recorder(ledger), world.World(old)
     for body in named_by_the_merchant(w)[known_by]:
         recorder.take(body)
@@ -25,7 +30,7 @@ def test_an_invoice_with_a_user_id_takes_its_click_id_from_the_session(ledger, k
     recorder.take(world.body("invoice.paid", w.invoice(4900, reason, metadata=metadata)))
     recorder.send_due()
     assert [status for _, status in recorder.deliveries()] == ["pending"]
-    session = {"metadata": {}, "invoice": w.invoice_id}
+    session: dict[str, Any] = {"metadata": {}, "invoice": w.invoice_id}
     if reason == "subscription_create":
         session |= {"mode": "subscription", "subscription": w.sub, "payment_intent": None}
     recorder.take(world.body("checkout.session.completed", w.session(**session)))
@@ -35,7 +40,7 @@ def test_an_invoice_with_a_user_id_takes_its_click_id_from_the_session(ledger, k
     assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
 
 
-def test_a_session_without_a_click_id_lets_its_invoice_go_at_once(ledger):
+def test_a_session_without_a_click_id_lets_its_invoice_go_at_once(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), world.World(old=False)
     recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_create", metadata={"user_id": w.customer})))
     session = w.session(mode="subscription", subscription=w.sub, invoice=w.invoice_id, client_reference_id=None)
@@ -44,7 +49,7 @@ def test_a_session_without_a_click_id_lets_its_invoice_go_at_once(ledger):
     assert [status for _, status in recorder.deliveries()] == ["delivered"]
 
 
-def test_an_invoice_whose_person_has_a_click_id_and_a_renewal_wait_for_nothing(ledger):
+def test_an_invoice_whose_person_has_a_click_id_and_a_renewal_wait_for_nothing(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), world.World(old=False)
     metadata = {"user_id": w.customer, "clickId": w.click}
     recorder.take(world.body("customer.created", {"id": w.cus, "object": "customer", "metadata": metadata}))
@@ -57,7 +62,7 @@ def test_an_invoice_whose_person_has_a_click_id_and_a_renewal_wait_for_nothing(l
     assert [status for _, status in recorder.deliveries()] == ["delivered"] * 3
 
 
-def test_a_session_that_came_first_and_names_no_invoice_lets_the_invoice_go_at_once(ledger):
+def test_a_session_that_came_first_and_names_no_invoice_lets_the_invoice_go_at_once(ledger: Ledger) -> None:
     """API 2020-08: the session names its subscription alone, and is pending until the invoice comes."""
     recorder, w = Recorder(ledger), world.World(old=True)
     session = w.session(mode="subscription", subscription=w.sub, payment_intent=None, client_reference_id=None)
@@ -67,7 +72,7 @@ def test_a_session_that_came_first_and_names_no_invoice_lets_the_invoice_go_at_o
     assert [status for _, status in recorder.deliveries()] == ["delivered"]
 
 
-def test_a_trial_with_a_user_id_takes_its_click_id_from_the_session(ledger):
+def test_a_trial_with_a_user_id_takes_its_click_id_from_the_session(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), world.World(old=False)
     trial = w.subscription("trialing") | {"metadata": {"user_id": w.customer}}
     recorder.take(world.body("customer.subscription.created", trial))
@@ -84,7 +89,9 @@ def test_a_trial_with_a_user_id_takes_its_click_id_from_the_session(ledger):
 @pytest.mark.parametrize(
     "kind", [world.subscription, world.one_off_with_invoice, world.trial], ids=lambda k: k.__name__
 )
-def test_in_every_order_a_first_purchase_has_its_click_id_although_each_event_names_the_customer(ledger, kind):
+def test_in_every_order_a_first_purchase_has_its_click_id_although_each_event_names_the_customer(
+    ledger: Ledger, kind: Callable[..., Any]
+) -> None:
     telling = (
         "invoice.paid",
         "checkout.session.completed",

@@ -1,7 +1,7 @@
 """Two kinds of import contract that import-linter does not bring: where an outside library may be imported, and that the folders
 below a package do not import each other. pyproject.toml names them under `contract_types`."""
 
-from typing import Any
+from typing import Any, cast
 
 from importlinter import Contract, ContractCheck, fields, output
 
@@ -40,8 +40,8 @@ class IndependentFoldersContract(Contract):
 
     def check(self, graph: Any, verbose: bool) -> ContractCheck:
         del verbose
-        container: str = self.container  # type: ignore[assignment]
-        folders = {child for child in graph.find_children(container) if graph.find_children(child)} - set(self.shared)  # type: ignore[arg-type]
+        container, shared = cast("str", self.container), cast("set[str]", self.shared)
+        folders = {child for child in graph.find_children(container) if graph.find_children(child)} - shared
         members = {module: folder for folder in folders for module in {folder, *graph.find_descendants(folder)}}
         pairs = sorted(
             f"{module} imports {imported}"

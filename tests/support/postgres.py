@@ -40,7 +40,7 @@ class Postgres:
 
         with psycopg.connect(self.url, autocommit=True) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
 
     def program(self, name: str) -> str:
         """The path of one of PostgreSQL's own programs, such as pg_dump."""

@@ -9,7 +9,6 @@ release, before tagging it, and commit the result. Never write a released revisi
 import os
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -56,7 +55,7 @@ def fill(url: str) -> None:
     from app.config.settings import load_settings
     from app.ledger.engine import Ledger
     from app.ledger.schema import upgrade
-    from app.sources.typeform import SOURCE as TYPEFORM
+    from app.sources.typeform.source import SOURCE as TYPEFORM
     from app.web.factory import create_app
 
     os.environ.update(VARIABLES, DATABASE_URL=url, BRIDGE_CONFIG=os.devnull)
@@ -115,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

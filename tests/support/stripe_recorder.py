@@ -41,7 +41,8 @@ class Recorder:
         """Whether the purchase of that id is counted, pending, released or only linked; None where it is not known."""
         statement = "SELECT state FROM conversions JOIN dedupe_keys ON conversion_id = conversions.id WHERE key = ?"
         with self.ledger.read() as tx:
-            return tx.run(statement, f"sale:stripe:{identity}").scalar()
+            state: str | None = tx.run(statement, f"sale:stripe:{identity}").scalar()
+            return state
 
     def newest(self) -> int:
         """The id of the latest delivery."""

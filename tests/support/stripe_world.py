@@ -288,12 +288,13 @@ def delayed_failed(old: bool, number: int | None = None) -> Purchase:
 def guest_with_metadata_on_the_intent(old: bool, number: int | None = None) -> Purchase:
     """payment_intent_data.metadata stands on the intent and its charge, and on nothing else."""
     w = World(old, number)
-    names = {"metadata": {"user_id": w.customer, "clickId": w.click}, "customer": None, "receipt_email": None}
+    metadata = {"user_id": w.customer, "clickId": w.click}
+    names: dict[str, Any] = {"metadata": metadata, "customer": None, "receipt_email": None}
     session = w.session(customer=None, client_reference_id=None, metadata={})
     events = [
         ("payment_intent.created", w.intent(0, **names, amount_received=0)),
         ("payment_intent.succeeded", w.intent(**names)),
-        ("charge.succeeded", w.charge(customer=None, metadata=names["metadata"])),
+        ("charge.succeeded", w.charge(customer=None, metadata=metadata)),
         ("checkout.session.completed", session),
     ]
     return w.purchase(

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.support.makers import signed
@@ -26,15 +28,15 @@ class Browser:
         with self.client.session_transaction() as session:
             return str(session.get("csrf", ""))
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str) -> TestResponse:
         return self.client.get(path)
 
-    def submit(self, path: str, **fields: str) -> Any:
+    def submit(self, path: str, **fields: str) -> TestResponse:
         return self.client.post(path, data={"csrf": self.csrf, **fields})
 
 
 @pytest.fixture
-def make_app(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Callable[..., Flask]]:
+def make_app(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Callable[..., Flask]]:
     made: list[Flask] = []
 
     def make(**variables: str) -> Flask:

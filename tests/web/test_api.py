@@ -1,9 +1,15 @@
 """/api/v1: filters, paging and the verbs, on both databases."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from app.ledger.engine import Ledger
 from app.model import STATUSES
 from tests.support.makers import begin, checkout, one, settle, signed
 from tests.web.conftest import API
@@ -26,32 +32,36 @@ FIELDS = {
 
 
 @pytest.fixture
-def api(web):
-    def ask(path: str, method: str = "GET", **options):
+def api(web: FlaskClient) -> Callable[..., TestResponse]:
+    def ask(path: str, method: str = "GET", **options: Any) -> TestResponse:
         return web.open(f"/api/v1/{path}", method=method, headers=API, **options)
 
     return ask
 
 
-def test_a_delivery_has_all_that_the_contract_names(api, post):
+def test_a_delivery_has_all_that_the_contract_names(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any]
+) -> None:
     post(checkout(1))
-    (delivery,) = api("deliveries").json["deliveries"]
+    (delivery,) = api("deliveries").get_json()["deliveries"]
     assert delivery.keys() >= FIELDS
     assert delivery["status"] == "pending"
     assert delivery["event_id"] == "evt_1"
     assert delivery["payload"]["amount"] == 19.99
     assert delivery["attempts"] == 0
     assert delivery["next_attempt_at"].endswith("Z")
-    alone = api(f"deliveries/{delivery['id']}").json
+    alone = api(f"deliveries/{delivery['id']}").get_json()
     assert alone.keys() >= FIELDS
     assert [e["event_id"] for e in alone["events"]] == ["evt_1"]
 
 
-def test_an_event_is_found_by_its_id_here_and_by_the_source_s_own(api, post):
+def test_an_event_is_found_by_its_id_here_and_by_the_source_s_own(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any]
+) -> None:
     body = checkout(1)
     post(body)
-    (event,) = api("events").json["events"]
-    by_number, by_name = api(f"events/{event['id']}").json, api("events/stripe:evt_1").json
+    (event,) = api("events").get_json()["events"]
+    by_number, by_name = api(f"events/{event['id']}").json, api("events/stripe:evt_1").get_json()
     assert by_number == by_name
     assert by_name["body"].encode() == body
     assert [d["kind"] for d in by_name["deliveries"]] == ["sale"]
@@ -69,10 +79,10 @@ def test_an_event_is_found_by_its_id_here_and_by_the_source_s_own(api, post):
         f"deliveries/{2**63}",
     ],
 )
-def test_what_is_not_there_is_404_in_json(api, path):
+def test_what_is_not_there_is_404_in_json(api: Callable[..., TestResponse], path: str) -> None:
     answer = api(path)
     assert answer.status_code == 404
-    assert "error" in answer.json
+    assert "error" in answer.get_json()
 
 
 @pytest.mark.parametrize(
@@ -92,22 +102,24 @@ def test_what_is_not_there_is_404_in_json(api, path):
     ],
 )
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_filter_that_means_nothing_is_422_and_named(api, query):
+def test_a_filter_that_means_nothing_is_422_and_named(api: Callable[..., TestResponse], query: str) -> None:
     answer = api(query)
     assert answer.status_code == 422
-    assert query.split("?")[1].split("=")[0] in answer.json["error"]
+    assert query.split("?")[1].split("=")[0] in answer.get_json()["error"]
 
 
-def test_lists_are_filtered_and_paged_newest_first(api, post, web):
+def test_lists_are_filtered_and_paged_newest_first(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], web: FlaskClient
+) -> None:
     for number in range(1, 8):
         post(checkout(number))
     web.post("/webhooks/stripe", **signed(b'{"id": "evt_x", "object": "event", "type": "x"}'))
     settle(ledger := web.application.extensions["ledger"], "permanent", claimed=begin(ledger)[:2], status=400)
-    assert len(api("deliveries?status=dead").json["deliveries"]) == 2
-    assert len(api("events?outcome=sale").json["events"]) == 7
+    assert len(api("deliveries?status=dead").get_json()["deliveries"]) == 2
+    assert len(api("events?outcome=sale").get_json()["events"]) == 7
     seen, before = [], None
     while True:
-        page = api("deliveries?limit=3" + (f"&before={before}" if before else "")).json
+        page = api("deliveries?limit=3" + (f"&before={before}" if before else "")).get_json()
         seen += [d["id"] for d in page["deliveries"]]
         before = page["next_before"]
         if before is None:
@@ -117,7 +129,9 @@ def test_lists_are_filtered_and_paged_newest_first(api, post, web):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_page_larger_than_the_largest_still_says_where_to_go_on(api, ledger):
+def test_a_page_larger_than_the_largest_still_says_where_to_go_on(
+    api: Callable[..., TestResponse], ledger: Ledger
+) -> None:
     with ledger.write() as tx:
         rows = [(n, f"k{n}", "stripe", f"e{n}", "t", "ignored", "r", 1, 1, "{}", b"") for n in range(1, 601)]
         tx.run_many(
@@ -125,14 +139,14 @@ def test_a_page_larger_than_the_largest_still_says_where_to_go_on(api, ledger):
             " last_received_at, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
-    page = api("events?limit=1000").json
+    page = api("events?limit=1000").get_json()
     assert len(page["events"]) == 500
     assert page["next_before"] == 101
-    rest = api(f"events?limit=1000&before={page['next_before']}").json
+    rest = api(f"events?limit=1000&before={page['next_before']}").get_json()
     assert (len(rest["events"]), rest["next_before"]) == (100, None)
 
 
-BAD_FILTERS = [
+BAD_FILTERS: list[object] = [
     None,
     {},
     [],
@@ -154,7 +168,9 @@ BAD_FILTERS = [
 ]
 
 
-def test_an_empty_or_unknown_replay_filter_is_422_and_replays_nothing(api, post, ledger):
+def test_an_empty_or_unknown_replay_filter_is_422_and_replays_nothing(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "permanent", status=400)
     for body in BAD_FILTERS:
@@ -164,7 +180,9 @@ def test_an_empty_or_unknown_replay_filter_is_422_and_replays_nothing(api, post,
     assert one(ledger, "SELECT status FROM deliveries") == ("dead",)
 
 
-def test_a_replay_filter_replays_what_matches_and_nothing_else(api, post, ledger):
+def test_a_replay_filter_replays_what_matches_and_nothing_else(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     for number in (1, 2, 3):
         post(checkout(number))
     settle(ledger, "permanent", status=400)
@@ -175,18 +193,20 @@ def test_a_replay_filter_replays_what_matches_and_nothing_else(api, post, ledger
         "replayed": 0,
         "next": None,
     }
-    assert api("replay", "POST", json={"status": "dead", "since": "2999-01-01"}).json["replayed"] == 0
-    assert api("replay", "POST", json={"status": "dead", "source": "stripe", "since": "1h"}).json["replayed"] == 3
+    assert api("replay", "POST", json={"status": "dead", "since": "2999-01-01"}).get_json()["replayed"] == 0
+    assert api("replay", "POST", json={"status": "dead", "source": "stripe", "since": "1h"}).get_json()["replayed"] == 3
     assert len(begin(ledger)) == 3
     assert one(ledger, "SELECT COUNT(*) FROM audit WHERE actor = 'api' AND action = 'replay'") == (3,)
 
 
-def test_replaying_one_says_what_it_did_or_why_not(api, post, ledger):
+def test_replaying_one_says_what_it_did_or_why_not(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     (delivery,) = settle(ledger, "delivered")
     refused = api(f"deliveries/{delivery}/replay", "POST")
-    assert (refused.status_code, refused.json["done"]) == (409, False)
-    assert "force" in refused.json["message"]
+    assert (refused.status_code, refused.get_json()["done"]) == (409, False)
+    assert "force" in refused.get_json()["message"]
     assert api(f"deliveries/{delivery}/replay?force=0", "POST").status_code == 409
     assert api(f"deliveries/{delivery}/replay?force=1", "POST").status_code == 200
     (claimed,) = begin(ledger)
@@ -197,11 +217,13 @@ def test_replaying_one_says_what_it_did_or_why_not(api, post, ledger):
         assert api(f"deliveries/{number}/replay", "POST").status_code == 404
 
 
-def test_discarding_closes_what_is_open_or_dead_and_leaves_the_rest_alone(api, post, ledger):
+def test_discarding_closes_what_is_open_or_dead_and_leaves_the_rest_alone(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     (delivery,) = settle(ledger, "permanent", status=400)
     assert api(f"deliveries/{delivery}/discard", "POST").status_code == 200
-    assert api(f"deliveries/{delivery}").json["status"] == "discarded"
+    assert api(f"deliveries/{delivery}").get_json()["status"] == "discarded"
     assert api(f"deliveries/{delivery}/discard", "POST").status_code == 409
     assert api(f"deliveries/{delivery}/replay", "POST").status_code == 200
     settle(ledger, "delivered")
@@ -209,15 +231,18 @@ def test_discarding_closes_what_is_open_or_dead_and_leaves_the_rest_alone(api, p
     assert api(f"deliveries/{2**63}/discard", "POST").status_code == 404
 
 
-def test_stats_count_by_status_and_outcome(api, post, ledger):
+def test_stats_count_by_status_and_outcome(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     post(checkout(1))
     post(checkout(2))
     settle(ledger, "transient", retry=True, status=503, claimed=begin(ledger)[:1])
-    found = api("stats").json
+    found = api("stats").get_json()
     assert found["deliveries"] == {
         **dict.fromkeys(STATUSES, 0),
-        **{"pending": 1, "retrying": 1},
+        "pending": 1,
+        "retrying": 1,
     }
     assert found["events"] == {"sale": 2}
     assert found["repeats"] == 1
@@ -225,8 +250,8 @@ def test_stats_count_by_status_and_outcome(api, post, ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_description_names_every_route_of_the_api(api, app):
-    described = api("openapi.json").json["paths"]
+def test_the_description_names_every_route_of_the_api(api: Callable[..., TestResponse], app: Flask) -> None:
+    described = api("openapi.get_json()").get_json()["paths"]
     paths = {
         (re.sub("<.*?>|{.*?}", "{}", rule.rule.removeprefix("/api/v1")), method.lower())
         for rule in app.url_map.iter_rules()
@@ -237,8 +262,8 @@ def test_the_description_names_every_route_of_the_api(api, app):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_wrong_method_is_405_in_json(api):
+def test_the_wrong_method_is_405_in_json(api: Callable[..., TestResponse]) -> None:
     for method, path in (("GET", "replay"), ("POST", "events"), ("DELETE", "deliveries/1")):
         answer = api(path, method)
         assert answer.status_code == 405
-        assert "error" in answer.json
+        assert "error" in answer.get_json()

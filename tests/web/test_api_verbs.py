@@ -2,9 +2,15 @@
 
 import csv
 import io
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from app.ledger.engine import Ledger
 from app.times import iso
 from app.web.api import bulk
 from tests.support.makers import begin, change, checkout, count, one, settle
@@ -14,15 +20,15 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def api(web):
-    def ask(path: str, method: str = "GET", **options):
+def api(web: FlaskClient) -> Callable[..., TestResponse]:
+    def ask(path: str, method: str = "GET", **options: Any) -> TestResponse:
         return web.open(f"/api/v1/{path}", method=method, headers=API, **options)
 
     return ask
 
 
 @pytest.fixture
-def six(post, ledger) -> list[int]:
+def six(post: Callable[[bytes], Any], ledger: Ledger) -> list[int]:
     """Six Sales: two dead (422 and 500), one retrying, two delivered, one pending. Ids in that order."""
     for number in range(1, 7):
         post(checkout(number))
@@ -35,7 +41,7 @@ def six(post, ledger) -> list[int]:
     return [one.id for one in claimed]
 
 
-def audit(ledger) -> list[tuple[str, str, str]]:
+def audit(ledger: Ledger) -> list[tuple[str, str, str]]:
     with ledger.read() as tx:
         return [tuple(r) for r in tx.run("SELECT actor, action, subject FROM audit ORDER BY id").all()]
 
@@ -62,15 +68,19 @@ def audit(ledger) -> list[tuple[str, str, str]]:
         ("until=2020-01-01T00:00:00Z", []),
     ],
 )
-def test_deliveries_are_filtered_as_on_the_pages_and_alike_as_csv(api, six, query, wanted):
+def test_deliveries_are_filtered_as_on_the_pages_and_alike_as_csv(
+    api: Callable[..., TestResponse], six: list[int], query: str, wanted: list[Any]
+) -> None:
     answer = api(f"deliveries?{query}")
     assert answer.status_code == 200
-    assert sorted(d["id"] for d in answer.json["deliveries"]) == [six[n] for n in wanted]
+    assert sorted(d["id"] for d in answer.get_json()["deliveries"]) == [six[n] for n in wanted]
     rows = list(csv.DictReader(io.StringIO(api(f"deliveries.csv?{query}").text)))
     assert sorted(int(row["id"]) for row in rows) == [six[n] for n in wanted]
 
 
-def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(api, web, post, ledger):
+def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(
+    api: Callable[..., TestResponse], web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     for number in (1, 2):
         post(checkout(number))
     post(checkout(1, event_id="evt_1b"))
@@ -89,14 +99,16 @@ def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(api, web, post, le
         ("until=2999-01-01&outcome=duplicate", ["evt_1b"]),
         ("until=2001-01-01", []),
     ):
-        found = api(f"events?{query}").json["events"]
+        found = api(f"events?{query}").get_json()["events"]
         assert sorted(e["event_id"] for e in found) == sorted(wanted), query
         rows = list(csv.DictReader(io.StringIO(api(f"events.csv?{query}").text)))
         assert sorted(row["event_id"] for row in rows) == sorted(wanted), query
 
 
 @sqlite_alone
-def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeypatch):
+def test_pages_of_a_rare_filter_end_although_some_are_empty(
+    api: Callable[..., TestResponse], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.ledger.reading.events.SCAN", 100)
     rows = [(n, f"k{n}", "stripe" if n % 301 else "tally", f"e{n}", "t", "ignored" if n % 2 else "sale", "r", n, n, "{}", b"")
             for n in range(1, 1001)]  # fmt: skip
@@ -109,7 +121,7 @@ def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeyp
     for query in ("source=tally", "source=tally&outcome=ignored", "outcome=sale&source=tally", f"since={iso(0)}"):
         seen, before, pages = [], None, 0
         while True:
-            page = api(f"events?{query}&limit=7" + (f"&before={before}" if before else "")).json
+            page = api(f"events?{query}&limit=7" + (f"&before={before}" if before else "")).get_json()
             seen += [e["id"] for e in page["events"]]
             before, pages = page["next_before"], pages + 1
             if before is None:
@@ -140,20 +152,22 @@ def test_pages_of_a_rare_filter_end_although_some_are_empty(api, ledger, monkeyp
         "persons?q=",
     ],
 )
-def test_a_parameter_that_means_nothing_is_422(api, path):
+def test_a_parameter_that_means_nothing_is_422(api: Callable[..., TestResponse], path: str) -> None:
     answer = api(path)
     assert answer.status_code == 422
-    assert list(answer.json) == ["error"]
+    assert list(answer.get_json()) == ["error"]
 
 
 @sqlite_alone
-def test_ids_of_no_size_are_404(api):
+def test_ids_of_no_size_are_404(api: Callable[..., TestResponse]) -> None:
     for path in ("deliveries/" + "9" * 5000, "persons/" + "9" * 5000, f"persons/{2**63}", "events/" + "9" * 5000):
         assert api(path).status_code == 404, path[:30]
     assert api("persons/" + "9" * 5000 + "/forget", "POST").status_code == 404
 
 
-def test_a_cell_that_a_spreadsheet_would_reckon_is_text(api, post, ledger):
+def test_a_cell_that_a_spreadsheet_would_reckon_is_text(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1, metadata={"user_id": "user_1"}))
     change(ledger, "UPDATE deliveries SET last_error = ?", '=HYPERLINK("http://evil.example","x")')
     change(ledger, "UPDATE events SET event_id = '@SUM(1)', reason = '+1', event_type = ?", "-1\n2")
@@ -164,7 +178,9 @@ def test_a_cell_that_a_spreadsheet_would_reckon_is_text(api, post, ledger):
 
 
 @sqlite_alone
-def test_csv_is_written_while_it_is_read_and_masks_nothing_for_the_token(api, post):
+def test_csv_is_written_while_it_is_read_and_masks_nothing_for_the_token(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any]
+) -> None:
     post(checkout(1))
     answer = api("deliveries.csv")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="deliveries.csv"'
@@ -173,11 +189,11 @@ def test_csv_is_written_while_it_is_read_and_masks_nothing_for_the_token(api, po
     assert "p1@example.com" in answer.text
 
 
-def test_a_discard_is_taken_back(api, six, ledger):
+def test_a_discard_is_taken_back(api: Callable[..., TestResponse], six: list[int], ledger: Ledger) -> None:
     assert api(f"deliveries/{six[0]}/undo", "POST").status_code == 409
     assert api(f"deliveries/{six[0]}/discard", "POST").status_code == 200
     answer = api(f"deliveries/{six[0]}/undo", "POST")
-    assert (answer.status_code, answer.json["message"]) == (200, "it is dead again")
+    assert (answer.status_code, answer.get_json()["message"]) == (200, "it is dead again")
     assert api(f"deliveries/{2**62}/undo", "POST").status_code == 404
     assert audit(ledger) == [
         ("api", "discard", f"delivery {six[0]}"),
@@ -185,8 +201,8 @@ def test_a_discard_is_taken_back(api, six, ledger):
     ]
 
 
-def test_a_dead_one_is_sent_as_edited(api, six, ledger):
-    payload = api(f"deliveries/{six[0]}").json["payload"]
+def test_a_dead_one_is_sent_as_edited(api: Callable[..., TestResponse], six: list[int], ledger: Ledger) -> None:
+    payload = api(f"deliveries/{six[0]}").get_json()["payload"]
     edited = {**payload, "customerExternalId": "user_corrected"}
     path = f"deliveries/{six[0]}/edit"
     assert api(path, "POST", json={"payload": payload}).status_code == 422
@@ -196,34 +212,38 @@ def test_a_dead_one_is_sent_as_edited(api, six, ledger):
     assert api(path, "POST", data=b'{"payload": {"amount": NaN}}').status_code == 422
     answer = api(path, "POST", json={"payload": edited})
     assert answer.status_code == 200
-    now = api(f"deliveries/{six[0]}").json
+    now = api(f"deliveries/{six[0]}").get_json()
     assert (now["status"], now["payload"]) == ("pending", edited)
     assert now["dedupe_key"].endswith(":edit-1")
     assert api(path, "POST", json={"payload": payload}).status_code == 409
     assert audit(ledger) == [("api", "edit", f"delivery {six[0]}")]
 
 
-def test_discarding_and_taking_back_all_that_match(api, six, ledger, monkeypatch):
+def test_discarding_and_taking_back_all_that_match(
+    api: Callable[..., TestResponse], six: list[int], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.ledger.actions.bulk.BULK", 1)
     done = api("discard", "POST", json={"status": "dead", "source": "stripe"})
     assert done.status_code == 200
-    assert (done.json["discarded"], done.json["left_alone"], done.json["next"]) == (2, 0, None)
+    assert (done.get_json()["discarded"], done.get_json()["left_alone"], done.get_json()["next"]) == (2, 0, None)
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'discarded'") == (2,)
-    undone = api("undo", "POST", json={"mark": done.json["mark"]})
+    undone = api("undo", "POST", json={"mark": done.get_json()["mark"]})
     assert undone.json == {"undone": 2, "left_alone": 0, "next": None}
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (2,)
     assert {actor for actor, *_ in audit(ledger)} == {"api"}
     assert len(audit(ledger)) == 4
 
 
-def test_bulk_work_that_takes_too_long_says_where_to_go_on(api, six, ledger, monkeypatch):
+def test_bulk_work_that_takes_too_long_says_where_to_go_on(
+    api: Callable[..., TestResponse], six: list[int], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.ledger.actions.bulk.BULK", 1)
     monkeypatch.setattr(bulk, "PATIENCE_SECONDS", 0)
     marks, following, count_done = set(), None, 0
     mark: dict[str, str] = {}
     for _ in range(10):
         body = {"status": "dead"} | mark | ({"next": following} if following else {})
-        answer = api("discard", "POST", json=body).json
+        answer = api("discard", "POST", json=body).get_json()
         mark, following = {"mark": answer["mark"]}, answer["next"]
         marks.add(answer["mark"])
         count_done += answer["discarded"]
@@ -233,59 +253,65 @@ def test_bulk_work_that_takes_too_long_says_where_to_go_on(api, six, ledger, mon
 
 
 @pytest.mark.parametrize("body", [None, {}, {"source": "stripe"}, {"status": "delivered"}, {"status": "dead", "x": 1}])
-def test_a_bulk_discard_without_a_filter_discards_nothing(api, six, ledger, body):
+def test_a_bulk_discard_without_a_filter_discards_nothing(
+    api: Callable[..., TestResponse], six: list[int], ledger: Ledger, body: dict[str, Any] | None
+) -> None:
     assert api("discard", "POST", json=body).status_code == 422
     assert count(ledger, "audit") == 0
 
 
 @sqlite_alone
-def test_a_body_that_is_no_json_is_415_or_422_and_one_too_large_413(web, six):
+def test_a_body_that_is_no_json_is_415_or_422_and_one_too_large_413(web: FlaskClient, six: list[int]) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded", **API}
     assert web.post("/api/v1/replay", data=b'{"status": "dead"}', headers=form).status_code == 415
     assert web.post("/api/v1/replay", data=b"{" * 100_000, headers=API).status_code == 422
     huge = web.post("/api/v1/replay", data=b'{"status": "' + b"x" * 1_100_000 + b'"}', headers=API)
-    assert (huge.status_code, list(huge.json)) == (413, ["error"])
+    assert (huge.status_code, list(huge.get_json())) == (413, ["error"])
 
 
-def test_a_destination_is_paused_and_goes_on(api, ledger):
-    (found,) = api("destinations").json["destinations"]
+def test_a_destination_is_paused_and_goes_on(api: Callable[..., TestResponse], ledger: Ledger) -> None:
+    (found,) = api("destinations").get_json()["destinations"]
     assert (found["name"], found["paused_at"], found["waiting"]) == ("sandbox", None, 0)
-    assert api("destinations/sandbox/pause", "POST", json={"reason": "they migrate"}).json["done"]
-    assert not api("destinations/sandbox/pause", "POST").json["done"]
-    (found,) = api("destinations").json["destinations"]
+    assert api("destinations/sandbox/pause", "POST", json={"reason": "they migrate"}).get_json()["done"]
+    assert not api("destinations/sandbox/pause", "POST").get_json()["done"]
+    (found,) = api("destinations").get_json()["destinations"]
     assert found["paused_reason"] == "api: they migrate"
-    assert api("destinations/sandbox/resume", "POST").json["done"]
+    assert api("destinations/sandbox/resume", "POST").get_json()["done"]
     assert api("destinations/main/pause", "POST").status_code == 404
     assert audit(ledger) == [("api", "pause", "destination sandbox"), ("api", "resume", "destination sandbox")]
 
 
-def test_a_person_is_read_and_forgotten(api, six, ledger):
-    (found,) = api("persons?q=p1@example.com").json["persons"]
-    person = api(f"persons/{found['id']}").json
+def test_a_person_is_read_and_forgotten(api: Callable[..., TestResponse], six: list[int], ledger: Ledger) -> None:
+    (found,) = api("persons?q=p1@example.com").get_json()["persons"]
+    person = api(f"persons/{found['id']}").get_json()
     assert {i["value"] for i in person["identifiers"]} >= {"user_1", "p1@example.com"}
     assert [step["what"] for step in person["journey"]] == ["first click", "sale"]
     assert person["why"]
-    assert len(api("persons?limit=4").json["persons"]) == 4
-    done = api(f"persons/{found['id']}/forget", "POST").json
+    assert len(api("persons?limit=4").get_json()["persons"]) == 4
+    done = api(f"persons/{found['id']}/forget", "POST").get_json()
     assert done == {"id": found["id"], "events": 1, "deliveries": 1, "discarded": 0}
-    assert api("persons?q=p1@example.com").json["persons"] == []
+    assert api("persons?q=p1@example.com").get_json()["persons"] == []
     assert api("persons/999999/forget", "POST").status_code == 404
     assert audit(ledger) == [("api", "forget", f"person {found['id']}")]
 
 
-def test_somebody_to_whom_something_is_just_being_sent_is_not_forgotten(api, post, ledger):
+def test_somebody_to_whom_something_is_just_being_sent_is_not_forgotten(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     begin(ledger)
     person = one(ledger, "SELECT id FROM persons")[0]
     answer = api(f"persons/{person}/forget", "POST")
-    assert (answer.status_code, "try again" in answer.json["error"]) == (409, True)
+    assert (answer.status_code, "try again" in answer.get_json()["error"]) == (409, True)
 
 
-def test_sources_say_what_is_configured_and_refused_and_no_secret(api, app, web, post):
+def test_sources_say_what_is_configured_and_refused_and_no_secret(
+    api: Callable[..., TestResponse], app: Flask, web: FlaskClient, post: Callable[[bytes], Any]
+) -> None:
     post(checkout(1))
     web.post("/webhooks/stripe", data=b"{}")
     app.extensions["refusals"].flush()
-    found = {one["name"]: one for one in api("sources").json["sources"]}
+    found = {one["name"]: one for one in api("sources").get_json()["sources"]}
     assert found["stripe"]["outcomes"] == {"sale": 1}
     assert found["stripe"]["refused"] == {"missing": 1}
     assert found["stripe"]["last"]["at"].endswith("Z")
@@ -293,19 +319,21 @@ def test_sources_say_what_is_configured_and_refused_and_no_secret(api, app, web,
     assert "whsec_" not in api("sources").text
 
 
-def test_parked_events_are_mapped_anew(api, post, ledger):
+def test_parked_events_are_mapped_anew(
+    api: Callable[..., TestResponse], post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1, metadata={}, customer_details={}))
-    assert "1 parked" in api("events/remap", "POST").json["message"]
+    assert "1 parked" in api("events/remap", "POST").get_json()["message"]
     assert audit(ledger) == [("api", "remap", "parked events")]
-    assert api("audit").json["audit"][0]["actor"] == "api"
+    assert api("audit").get_json()["audit"][0]["actor"] == "api"
 
 
 @sqlite_alone
-def test_no_route_answers_without_the_token(app, web):
+def test_no_route_answers_without_the_token(app: Flask, web: FlaskClient) -> None:
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/"):
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 path = rule.rule.replace("<int:delivery_id>", "1").replace("<int:person_id>", "1")
                 path = path.replace("<path:event_id>", "1").replace("<name>", "sandbox")
                 answer = web.open(path, method=method)
-                assert (answer.status_code, list(answer.json)) == (401, ["error"]), (method, path)
+                assert (answer.status_code, list(answer.get_json())) == (401, ["error"]), (method, path)

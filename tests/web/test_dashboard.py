@@ -3,9 +3,15 @@
 import html
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
+from app.ledger.engine import Ledger
 from app.web.filters import indented, pretty, said
 from tests.support.makers import begin, change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
@@ -26,7 +32,7 @@ HOSTILE = {
 }
 
 
-def test_marks_that_turn_writing_around_are_spelt_out_in_json_which_stays_the_same():
+def test_marks_that_turn_writing_around_are_spelt_out_in_json_which_stays_the_same() -> None:
     value = {"name": "\u202egnp.exe\u202c \u2066x\u2069 \u200f", "مرحبا": ["👩‍👩‍👧‍👦", "\\u202e"]}
     shown = pretty(value)
     assert json.loads(shown) == json.loads(indented(json.dumps(value))) == value
@@ -35,7 +41,7 @@ def test_marks_that_turn_writing_around_are_spelt_out_in_json_which_stays_the_sa
     assert said('{"error":"no \u202esuch click"}') == "no such click"
 
 
-def pages(browser: Browser, ledger) -> list[str]:
+def pages(browser: Browser, ledger: Ledger) -> list[str]:
     (delivery,) = one(ledger, "SELECT MAX(id) FROM deliveries")
     (event,) = one(ledger, "SELECT MAX(id) FROM events")
     texts = []
@@ -60,7 +66,9 @@ def pages(browser: Browser, ledger) -> list[str]:
 
 @sqlite_alone
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_text_from_outside_is_shown_as_text(browser, post, ledger, text):
+def test_hostile_text_from_outside_is_shown_as_text(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, text: str
+) -> None:
     person = {"email": "p1@example.com", "name": text}
     assert post(checkout(1, customer_details=person, metadata={"user_id": text, "note": text}))["outcome"] == "sale"
     settle(ledger, "transient", retry=True, status=500, error=f"answered {text}"[:900], answer=text)
@@ -76,7 +84,9 @@ def test_hostile_text_from_outside_is_shown_as_text(browser, post, ledger, text)
 
 
 @sqlite_alone
-def test_a_megabyte_of_text_is_shown_as_text_on_every_page(browser, post, ledger):
+def test_a_megabyte_of_text_is_shown_as_text_on_every_page(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     text = "<b>" + "long " * 200_000
     assert (
         post(checkout(1, customer_details={"email": "p1@example.com", "name": "Ada"}, description=text))["outcome"]
@@ -89,14 +99,18 @@ def test_a_megabyte_of_text_is_shown_as_text_on_every_page(browser, post, ledger
     assert len(browser.get("/failed").data) < 100_000
 
 
-def test_what_json_can_spell_and_utf8_cannot_is_shown_all_the_same(browser, web, ledger):
+def test_what_json_can_spell_and_utf8_cannot_is_shown_all_the_same(
+    browser: Browser, web: FlaskClient, ledger: Ledger
+) -> None:
     body = checkout(1).replace(b"Ada Lovelace", b"half \\ud83d an emoji \\u0000 and a null")
-    assert web.post("/webhooks/stripe", **signed(body)).json["outcome"] == "sale"
+    assert web.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] == "sale"
     assert all("half" in page for page in pages(browser, ledger)[4:6])
 
 
 @sqlite_alone
-def test_a_name_typed_at_login_is_text_without_control_characters(app, post, ledger):
+def test_a_name_typed_at_login_is_text_without_control_characters(
+    app: Flask, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout())
     client = app.test_client()
     client.post("/login", data={"password": "password of the tests", "name": "<b>\x00\u202eEve\n" + "x" * 100})
@@ -105,7 +119,9 @@ def test_a_name_typed_at_login_is_text_without_control_characters(app, post, led
     assert "&lt;b&gt;Eve" in client.get("/").text
 
 
-def test_replay_from_the_page_is_recorded_with_who_asked(browser, post, ledger):
+def test_replay_from_the_page_is_recorded_with_who_asked(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout())
     (delivery,) = settle(ledger, "permanent", status=422, error="the destination rejected this payload")
     page = browser.get(f"/deliveries/{delivery}").text
@@ -122,7 +138,9 @@ def test_replay_from_the_page_is_recorded_with_who_asked(browser, post, ledger):
     assert ">Replay<" not in page
 
 
-def test_a_login_name_that_no_database_takes_does_not_break_the_audit_log(app, post, ledger):
+def test_a_login_name_that_no_database_takes_does_not_break_the_audit_log(
+    app: Flask, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout())
     browser = Browser(app.test_client(), "password of the tests")
     browser.client.post(
@@ -133,7 +151,9 @@ def test_a_login_name_that_no_database_takes_does_not_break_the_audit_log(app, p
     assert count(ledger, "audit") == 1
 
 
-def test_discard_from_the_page_closes_a_delivery(browser, post, ledger):
+def test_discard_from_the_page_closes_a_delivery(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout())
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
     assert browser.submit(f"/deliveries/{delivery}/discard").status_code == 302
@@ -141,7 +161,9 @@ def test_discard_from_the_page_closes_a_delivery(browser, post, ledger):
     assert begin(ledger) == []
 
 
-def test_what_is_being_sent_is_left_alone_and_said_so(browser, post, ledger):
+def test_what_is_being_sent_is_left_alone_and_said_so(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout())
     (claimed,) = begin(ledger)
     for verb in ("replay", "discard"):
@@ -152,7 +174,7 @@ def test_what_is_being_sent_is_left_alone_and_said_so(browser, post, ledger):
 
 @sqlite_alone
 @pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
-def test_what_is_not_there_is_404(browser, number):
+def test_what_is_not_there_is_404(browser: Browser, number: str) -> None:
     for path in (f"/deliveries/{number}", f"/events/{number}"):
         assert browser.get(path).status_code == 404
     for verb in ("replay", "discard"):
@@ -160,12 +182,14 @@ def test_what_is_not_there_is_404(browser, number):
 
 
 @sqlite_alone
-def test_filters_that_mean_nothing_are_refused(browser):
+def test_filters_that_mean_nothing_are_refused(browser: Browser) -> None:
     for path in ("/deliveries?status=lost", "/events?outcome=lost", "/events?before=x", "/deliveries?before=-1"):
         assert browser.get(path).status_code == 422
 
 
-def test_lists_are_paged_with_nothing_twice_and_nothing_left_out(browser, post):
+def test_lists_are_paged_with_nothing_twice_and_nothing_left_out(
+    browser: Browser, post: Callable[[bytes], Any]
+) -> None:
     for number in range(1, 62):
         post(checkout(number))
     first = browser.get("/deliveries").text
@@ -192,7 +216,9 @@ LISTS = {
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_lists_are_filtered_and_so_is_their_csv(browser, post, ledger, path):
+def test_lists_are_filtered_and_so_is_their_csv(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, path: str
+) -> None:
     for number in (1, 2):
         post(checkout(number))
     settle(ledger, "permanent", status=422, error="no")
@@ -207,7 +233,9 @@ def test_lists_are_filtered_and_so_is_their_csv(browser, post, ledger, path):
 
 
 @sqlite_alone
-def test_where_there_are_several_destinations_lists_say_which(make_app, ledger, tmp_path):
+def test_where_there_are_several_destinations_lists_say_which(
+    make_app: Callable[..., Flask], ledger: Ledger, tmp_path: Path
+) -> None:
     table = '[destinations.{}]\nurl = "https://{}.example"\ntoken_env = "DESTINATION_TOKEN"\n'
     (tmp_path / "two.toml").write_text(table.format("one", "one") + table.format("other", "other"))
     app = make_app(BRIDGE_CONFIG=str(tmp_path / "two.toml"), DESTINATION_TOKEN="token", STRIPE_ALLOW_TEST_EVENTS="1")
@@ -221,7 +249,9 @@ def test_where_there_are_several_destinations_lists_say_which(make_app, ledger, 
 
 
 @sqlite_alone
-def test_the_first_page_says_in_one_sentence_whether_it_works(browser, post, ledger):
+def test_the_first_page_says_in_one_sentence_whether_it_works(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     def verdict() -> str:
         return html.unescape(
             browser.get("/").text.split('<p class="verdict', 1)[1].split("</p>")[0].split("</span>")[1]
@@ -246,7 +276,9 @@ def test_the_first_page_says_in_one_sentence_whether_it_works(browser, post, led
 
 
 @sqlite_alone
-def test_a_ledger_that_is_away_is_an_error_page_and_not_a_crash(browser, ledger, ledger_url):
+def test_a_ledger_that_is_away_is_an_error_page_and_not_a_crash(
+    browser: Browser, ledger: Ledger, ledger_url: str
+) -> None:
     from tests.support.makers import away
 
     with away(ledger, ledger_url):

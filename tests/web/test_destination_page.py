@@ -3,9 +3,14 @@
 import html
 import json
 import re
+from collections.abc import Callable
 
 import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
 
+from app.ledger.engine import Ledger
+from tests.conftest import FakeDestination
 from tests.support.makers import change, checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
@@ -13,7 +18,7 @@ REFUSAL = '{"error":{"message":"API key expired on 2026-11-29"}}'
 
 
 @pytest.fixture
-def real(make_app, destination):
+def real(make_app: Callable[..., Flask], destination: FakeDestination) -> Browser:
     """A web that sends to a destination of the test, and somebody who is logged in."""
     app = make_app(
         DESTINATION_URL=destination.url, DESTINATION_TOKEN="a-configured-token", DESTINATION_ALLOW_PRIVATE="1"
@@ -21,7 +26,7 @@ def real(make_app, destination):
     return Browser(app.test_client(), "password of the tests")
 
 
-def text_of(answer) -> str:
+def text_of(answer: TestResponse) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", "", answer.text)))
 
 
@@ -30,13 +35,15 @@ def livemode(number: int) -> bytes:
     return json.dumps({**json.loads(checkout(number)), "livemode": True}).encode()
 
 
-def refuse(browser, ledger) -> None:
+def refuse(browser: Browser, ledger: Ledger) -> None:
     browser.client.post("/webhooks/stripe", **signed(livemode(1)))
     settle(ledger, "unauthorized", retry=True, status=401, error="answered 401", answer=REFUSAL, destination="main")
     assert one(ledger, "SELECT paused_at IS NOT NULL FROM destinations WHERE name = 'main'")[0]
 
 
-def test_a_destination_that_refuses_the_token_is_shown_with_its_words_and_the_remedy(real, ledger):
+def test_a_destination_that_refuses_the_token_is_shown_with_its_words_and_the_remedy(
+    real: Browser, ledger: Ledger
+) -> None:
     refuse(real, ledger)
     text = text_of(real.get("/destination"))
     assert "main paused" in text
@@ -44,7 +51,7 @@ def test_a_destination_that_refuses_the_token_is_shown_with_its_words_and_the_re
     assert "Fix DESTINATION_TOKEN (or the URL) and restart the bridge: forwarding resumes by itself." in text
 
 
-def test_buttons_and_notices_follow_the_state_on_an_open_page(real, ledger):
+def test_buttons_and_notices_follow_the_state_on_an_open_page(real: Browser, ledger: Ledger) -> None:
     def live() -> str:
         page = real.client.get("/destination", headers={"X-Live": "1"}).text
         return page.split('data-live="state-main"')[1].split("</section>")[0]
@@ -56,7 +63,7 @@ def test_buttons_and_notices_follow_the_state_on_an_open_page(real, ledger):
     assert 'data-state="paused"' in live()
 
 
-def test_resuming_promises_no_more_than_it_knows(real, ledger):
+def test_resuming_promises_no_more_than_it_knows(real: Browser, ledger: Ledger) -> None:
     refuse(real, ledger)
     real.submit("/destination/main/resume")
     text = text_of(real.get("/destination"))
@@ -64,7 +71,7 @@ def test_resuming_promises_no_more_than_it_knows(real, ledger):
     assert "main healthy" in text
 
 
-def test_a_pause_by_hand_asks_for_no_token(real, ledger):
+def test_a_pause_by_hand_asks_for_no_token(real: Browser, ledger: Ledger) -> None:
     real.submit("/destination/main/pause", reason="moving house")
     text = text_of(real.get("/destination"))
     assert "moving house" in text
@@ -84,7 +91,9 @@ def test_a_pause_by_hand_asks_for_no_token(real, ledger):
     ],
 )
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_token_is_tried_with_a_request_that_makes_no_conversion(real, ledger, destination, status, said):
+def test_a_token_is_tried_with_a_request_that_makes_no_conversion(
+    real: Browser, ledger: Ledger, destination: FakeDestination, status: int, said: str
+) -> None:
     destination.answer = lambda _request: (status, {}, b"{}")
     real.submit("/destination/main/try-token")
     page = real.get("/destination")
@@ -98,7 +107,7 @@ def test_a_token_is_tried_with_a_request_that_makes_no_conversion(real, ledger, 
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_another_token_is_tried_and_not_kept(real, ledger, destination):
+def test_another_token_is_tried_and_not_kept(real: Browser, ledger: Ledger, destination: FakeDestination) -> None:
     answers = {"Bearer a-new-token": 422}
     destination.answer = lambda request: (answers.get(request["headers"]["authorization"], 401), {}, b"{}")
     real.submit("/destination/main/try-token", token=" a-new-token\n")
@@ -112,7 +121,7 @@ def test_another_token_is_tried_and_not_kept(real, ledger, destination):
     assert len(destination.requests) == 1
 
 
-def test_a_destination_that_fails_says_why(real, ledger):
+def test_a_destination_that_fails_says_why(real: Browser, ledger: Ledger) -> None:
     real.client.post("/webhooks/stripe", **signed(livemode(1)))
     settle(
         ledger,
@@ -135,7 +144,9 @@ def test_a_destination_that_fails_says_why(real, ledger):
 
 @pytest.mark.parametrize("source", ["stripe", "typeform"])
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_test_event_for_a_real_destination_is_confirmed_and_marked(real, ledger, source):
+def test_a_test_event_for_a_real_destination_is_confirmed_and_marked(
+    real: Browser, ledger: Ledger, source: str
+) -> None:
     asked = real.submit(f"/sources/{source}/test")
     assert asked.status_code == 200
     assert "It is delivered to your real destination main" in text_of(asked)
@@ -148,14 +159,16 @@ def test_a_test_event_for_a_real_destination_is_confirmed_and_marked(real, ledge
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_other_test_events_of_stripe_are_still_ignored(real, ledger):
+def test_other_test_events_of_stripe_are_still_ignored(real: Browser, ledger: Ledger) -> None:
     real.submit("/sources/stripe/test", confirmed="1")
     body = checkout(5)
-    assert real.client.post("/webhooks/stripe", **signed(body)).json["outcome"] == "ignored"
+    assert real.client.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] == "ignored"
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_viewer_can_neither_try_a_token_nor_send_a_test_event(make_app, destination):
+def test_a_viewer_can_neither_try_a_token_nor_send_a_test_event(
+    make_app: Callable[..., Flask], destination: FakeDestination
+) -> None:
     app = make_app(
         DESTINATION_URL=destination.url,
         DESTINATION_TOKEN="a-configured-token",

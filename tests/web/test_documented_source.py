@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from app.config.settings import Settings
 from app.ledger.reading.deliveries import deliveries
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
@@ -17,7 +19,7 @@ ORDER = {
 }
 
 
-def test_the_documented_source_of_your_own_works(make_settings, tmp_path):
+def test_the_documented_source_of_your_own_works(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
     example = re.search(r"```toml\n(\[sources\.shop\].*?)```", page, re.DOTALL)
     assert example

@@ -1,9 +1,13 @@
 """Every page that takes no id answers, for an operator, with an empty ledger and with something in it."""
 
+from flask import Flask
+from flask.testing import FlaskClient
+
 from tests.support.makers import checkout, signed
+from tests.web.conftest import Browser
 
 
-def pages(app) -> list[str]:
+def pages(app: Flask) -> list[str]:
     return sorted(
         rule.rule
         for rule in app.url_map.iter_rules()
@@ -11,7 +15,7 @@ def pages(app) -> list[str]:
     )
 
 
-def test_every_page_answers(web, browser):
+def test_every_page_answers(web: FlaskClient, browser: Browser) -> None:
     for _ in range(2):
         for path in pages(web.application):
             answer = browser.get(path)

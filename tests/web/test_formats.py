@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import structlog
 from click.testing import CliRunner
+from flask import Flask
 
 from app.cli import main
 from app.destinations.formats.registry import FORMATS, format_of
+from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import Claimed
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import API, Browser
@@ -48,7 +50,7 @@ LEAD = {
 
 
 @pytest.fixture(params=FORMATS)
-def site(request: pytest.FixtureRequest, make_app: Callable[..., Any]) -> tuple[str, Browser]:
+def site(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> tuple[str, Browser]:
     app = make_app(DESTINATION_FORMAT=request.param)
     return request.param, Browser(app.test_client(), "password of the tests")
 
@@ -64,7 +66,14 @@ def command(*arguments: str) -> str:
 
 @pytest.mark.parametrize("money", MONEY)
 @pytest.mark.parametrize("who", [FULL, BARE])
-def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(site, ledger, ledger_url, monkeypatch, who, money):
+def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(
+    site: tuple[str, Browser],
+    ledger: Ledger,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    who: dict[str, Any],
+    money: tuple[int, str, float | str, str, str],
+) -> None:
     minor, currency, amount, code, shown = money
     name, browser = site
     browser.client.post("/webhooks/stripe", **signed(checkout(1, amount_total=minor, currency=currency, **who)))
@@ -85,7 +94,7 @@ def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(site, ledger, ledger
         customer,
     )
     assert json.loads(row["payload"]) == json.loads(claimed.payload)
-    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).json
+    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).get_json()
     assert (answer["amount"], answer["currency"], answer["invoice_id"]) == (amount, code, "pi_1")
     assert answer["payload"] == json.loads(claimed.payload)
     monkeypatch.setenv("DATABASE_URL", ledger_url)
@@ -94,7 +103,9 @@ def test_a_sale_stands_everywhere_in_the_money_of_the_buyer(site, ledger, ledger
     assert json.loads(command("deliveries", "--json"))["amount"] == amount
 
 
-def test_a_lead_stands_everywhere_without_money(site, ledger, ledger_url, monkeypatch):
+def test_a_lead_stands_everywhere_without_money(
+    site: tuple[str, Browser], ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from app.sources.catalog import SOURCES
     from tests.conftest import TYPEFORM_SECRET
 
@@ -117,13 +128,15 @@ def test_a_lead_stands_everywhere_without_money(site, ledger, ledger_url, monkey
     assert "user_1" in command("deliveries")
 
 
-def test_what_was_left_out_is_said_and_does_not_cost_the_sale(site, ledger, ledger_url):
+def test_what_was_left_out_is_said_and_does_not_cost_the_sale(
+    site: tuple[str, Browser], ledger: Ledger, ledger_url: str
+) -> None:
     name, browser = site
-    who = {"customer_details": {"email": "o'brien&co@exämple.com", "name": "N" * 300}}
+    who: dict[str, Any] = {"customer_details": {"email": "o'brien&co@exämple.com", "name": "N" * 300}}
     browser.client.post("/webhooks/stripe", **signed(checkout(1, **who)))
     (claimed,) = begin(ledger)
     assert format_of(name).problem("sale", json.loads(claimed.payload)) is None
-    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).json
+    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).get_json()
     page = html.unescape(browser.get(f"/deliveries/{claimed.id}").text)
     assert any("was shortened to" in said for said in answer["omitted"])
     assert any("customerEmail was left out" in said for said in answer["omitted"]) is (name in ("track", "dub"))
@@ -133,7 +146,7 @@ def test_what_was_left_out_is_said_and_does_not_cost_the_sale(site, ledger, ledg
     assert row["omitted"] == "; ".join(answer["omitted"])
 
 
-def dead(browser: Browser, ledger: Any) -> tuple[Claimed, dict[str, Any]]:
+def dead(browser: Browser, ledger: Ledger) -> tuple[Claimed, dict[str, Any]]:
     browser.client.post("/webhooks/stripe", **signed(checkout(1)))
     (claimed,) = begin(ledger)
     settle(ledger, "permanent", claimed=[claimed], status=422, error="no")
@@ -165,7 +178,9 @@ def dead(browser: Browser, ledger: Any) -> tuple[Claimed, dict[str, Any]]:
         ({"invoiceId": ...}, "invoiceId"),
     ],
 )
-def test_an_edited_payload_passes_the_check_of_its_format(site, ledger, changes, named):
+def test_an_edited_payload_passes_the_check_of_its_format(
+    site: tuple[str, Browser], ledger: Ledger, changes: dict[str, Any], named: str
+) -> None:
     _, browser = site
     claimed, payload = dead(browser, ledger)
     edited = {key: value for key, value in {**payload, **changes}.items() if value is not ...}
@@ -176,7 +191,7 @@ def test_an_edited_payload_passes_the_check_of_its_format(site, ledger, changes,
     assert named in page[page.index('id="problem"') : page.index("<textarea")]
     assert text in page, "what was typed is kept"
     refused = browser.client.post(f"/api/v1/deliveries/{claimed.id}/edit", json={"payload": edited}, headers=API)
-    assert (refused.status_code, named in refused.json["error"]) == (422, True)
+    assert (refused.status_code, named in refused.get_json()["error"]) == (422, True)
     assert one(ledger, "SELECT status, dedupe_key FROM deliveries") == ("dead", "sale:stripe:pi_1")
 
 
@@ -185,7 +200,9 @@ def test_an_edited_payload_passes_the_check_of_its_format(site, ledger, changes,
     ("field", "value"),
     [("eventName", "other"), ("customerEmail", "o'brien&co@example.com"), ("customerName", "n" * 256)],
 )
-def test_an_edit_keeps_to_the_limits_too(make_app, ledger, field, value):
+def test_an_edit_keeps_to_the_limits_too(
+    make_app: Callable[..., Flask], ledger: Ledger, field: str, value: str
+) -> None:
     for name in ("track", "dub"):
         browser = Browser(make_app(DESTINATION_FORMAT=name).test_client(), "password of the tests")
         change(ledger, "DELETE FROM deliveries")
@@ -198,7 +215,7 @@ def test_an_edit_keeps_to_the_limits_too(make_app, ledger, field, value):
 
 
 @sqlite_alone
-def test_a_right_edit_is_sent_and_no_longer_says_what_was_left_out(site, ledger):
+def test_a_right_edit_is_sent_and_no_longer_says_what_was_left_out(site: tuple[str, Browser], ledger: Ledger) -> None:
     _, browser = site
     browser.client.post(
         "/webhooks/stripe", **signed(checkout(1, customer_details={"email": "a@b.co", "name": "N" * 300}))
@@ -208,5 +225,5 @@ def test_a_right_edit_is_sent_and_no_longer_says_what_was_left_out(site, ledger)
     payload = json.loads(claimed.payload)
     field = "name" if "name" in payload else "customerName"
     browser.submit(f"/deliveries/{claimed.id}/edit", payload=json.dumps({**payload, field: "Ada"}))
-    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).json
+    answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).get_json()
     assert (answer["status"], answer["payload"][field], answer["omitted"]) == ("pending", "Ada", [])

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from app.ledger.engine import Ledger
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
@@ -54,14 +56,14 @@ def over(application: Any, intake: Any = None, writer: Any = None, **options: An
     return Gateway(application, intake, writer, None, Answers(lambda *_: None, lambda *_: None), 2, **options)
 
 
-def test_a_body_that_does_not_come_is_given_up():
+def test_a_body_that_does_not_come_is_given_up() -> None:
     gateway = over(None, bodies=Bodies(seconds=0.05))
     proto = run(gateway, Proto(b"{", b"}", pause=1), **{"content-length": "2"})
     assert proto.status == 408
     assert b"no whole body" in proto.sent[0]
 
 
-def test_a_body_that_comes_slowly_and_whole_is_taken(app, ledger):
+def test_a_body_that_comes_slowly_and_whole_is_taken(app: Flask, ledger: Ledger) -> None:
     body = checkout()
     half = len(body) // 2
     headers = {name.lower(): value for name, value in stripe_headers(body).items()}
@@ -72,7 +74,7 @@ def test_a_body_that_comes_slowly_and_whole_is_taken(app, ledger):
     assert count(ledger, "deliveries") == 1
 
 
-def test_a_bug_in_taking_a_webhook_is_no_500(app, ledger):
+def test_a_bug_in_taking_a_webhook_is_no_500(app: Flask, ledger: Ledger) -> None:
     gateway = app.extensions["gateway"]
     gateway._writer = None  # what no caller would do: stands for a bug
     body = checkout()
@@ -90,5 +92,5 @@ def test_a_bug_in_taking_a_webhook_is_no_500(app, ledger):
         ([("cookie", "a=1"), ("cookie", "b=2")], {"cookie": "a=1; b=2"}),
     ],
 )
-def test_repeated_headers_are_joined(items, expected):
+def test_repeated_headers_are_joined(items: list[tuple[str, str]], expected: dict[str, str]) -> None:
     assert read_headers(items) == expected

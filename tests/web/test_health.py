@@ -2,55 +2,61 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, make_url
 
+from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.queue import connect
 from app.web.factory import create_app
+from tests.conftest import Valkey
 from tests.support.makers import away, change, checkout, execute_beside, one, settle, signed
 from tests.support.proxy import Proxy
 
 STATEMENT = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?)"
 
 
-def beat(ledger, seconds_ago: float = 0) -> None:
+def beat(ledger: Ledger, seconds_ago: float = 0) -> None:
     """A worker that last reported that long ago."""
     with ledger.read() as tx:
         now = tx.now() - int(seconds_ago * 1000)
     change(ledger, STATEMENT, now, now)
 
 
-def test_it_is_alive_whatever_else_is_not(web, ledger, ledger_url):
+def test_it_is_alive_whatever_else_is_not(web: FlaskClient, ledger: Ledger, ledger_url: str) -> None:
     with away(ledger, ledger_url):
         answer = web.get("/healthz")
     assert (answer.status_code, answer.json) == (200, {"status": "alive"})
 
 
 @pytest.fixture(autouse=True)
-def _asked_afresh(monkeypatch):
+def _asked_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question is a new one, where the answer of a moment ago would do otherwise."""
     monkeypatch.setattr("app.web.public.probes.FRESH_SECONDS", 0.0)
 
 
-def look(web) -> tuple[list[str], list[str]]:
+def look(web: FlaskClient) -> tuple[list[str], list[str]]:
     """What /readyz calls a problem and what degraded, once /statusz agrees with it."""
     ready, status = web.get("/readyz"), web.get("/statusz")
-    assert ready.status_code == (503 if ready.json["problems"] else 200)
-    assert ready.json["status"] == ("not ready" if ready.json["problems"] else "ready")
-    assert status.json["problems"] == ready.json["problems"] + ready.json["degraded"]
-    assert status.status_code == (503 if status.json["problems"] else 200)
-    return ready.json["problems"], ready.json["degraded"]
+    assert ready.status_code == (503 if ready.get_json()["problems"] else 200)
+    assert ready.get_json()["status"] == ("not ready" if ready.get_json()["problems"] else "ready")
+    assert status.get_json()["problems"] == ready.get_json()["problems"] + ready.get_json()["degraded"]
+    assert status.status_code == (503 if status.get_json()["problems"] else 200)
+    return ready.get_json()["problems"], ready.get_json()["degraded"]
 
 
 def test_it_is_ready_while_the_ledger_takes_writes_and_names_what_else_does_not_work(
-    make_app, ledger, ledger_url, valkey
-):
+    make_app: Callable[..., Flask], ledger: Ledger, ledger_url: str, valkey: Valkey
+) -> None:
     web = make_app(REDIS_URL=valkey.url).test_client()
     missing = "no worker has a fresh heartbeat: start `bridge worker`"
     assert look(web) == ([], [missing])
@@ -71,21 +77,21 @@ def test_it_is_ready_while_the_ledger_takes_writes_and_names_what_else_does_not_
     assert look(web) == ([], [redis, missing])
 
 
-def test_an_answer_of_a_moment_ago_is_given_again_as_it_was(web, monkeypatch):
+def test_an_answer_of_a_moment_ago_is_given_again_as_it_was(web: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.public.probes.FRESH_SECONDS", 100.0)
     answers = [look(web) for _ in range(3)]
     assert answers[0][0] == []
     assert answers == [answers[0]] * 3
 
 
-def test_nothing_is_left_of_what_was_tried(web, ledger):
+def test_nothing_is_left_of_what_was_tried(web: FlaskClient, ledger: Ledger) -> None:
     for _ in range(3):
         look(web)
     assert one(ledger, "SELECT COUNT(*) FROM events") == (0,)
     assert one(ledger, "SELECT COUNT(*) FROM counters WHERE name = 'probe'") == (1,)
 
 
-def read_only(ledger, url: str) -> None:
+def read_only(ledger: Ledger, url: str) -> None:
     """From now on the ledger can be read and not written."""
     ledger.close()
     if ledger.is_sqlite:
@@ -95,7 +101,7 @@ def read_only(ledger, url: str) -> None:
         execute_beside(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
 
-def no_room(ledger, url: str) -> None:
+def no_room(ledger: Ledger, url: str) -> None:
     """From now on there is no room for another event."""
     ledger.close()
     if ledger.is_sqlite:
@@ -110,8 +116,8 @@ def no_room(ledger, url: str) -> None:
 
 @pytest.mark.parametrize(("happens", "reason"), [(read_only, "read-only"), (no_room, "full")])
 def test_a_ledger_that_answers_every_read_and_takes_no_write_is_not_ready(
-    make_app, ledger, ledger_url, happens, reason
-):
+    make_app: Callable[..., Flask], ledger: Ledger, ledger_url: str, happens: Callable[..., Any], reason: str
+) -> None:
     web = make_app().test_client()
     assert web.get("/readyz").status_code == 200
     happens(ledger, ledger_url)
@@ -135,7 +141,9 @@ def test_a_ledger_that_answers_every_read_and_takes_no_write_is_not_ready(
         (("CONFIG", "SET", "min-replicas-to-write", "3"), "Redis takes no writes"),
     ],
 )
-def test_a_redis_that_answers_and_takes_no_nudge_is_named(make_app, ledger, valkey, command, said):
+def test_a_redis_that_answers_and_takes_no_nudge_is_named(
+    make_app: Callable[..., Flask], ledger: Ledger, valkey: Valkey, command: tuple[str, ...], said: str
+) -> None:
     web = make_app(REDIS_URL=valkey.url).test_client()
     beat(ledger)
     assert look(web) == ([], [])
@@ -148,10 +156,12 @@ def test_a_redis_that_answers_and_takes_no_nudge_is_named(make_app, ledger, valk
     assert degraded.startswith(said)
 
 
-def test_what_is_late_and_what_is_paused_is_named(web, post, ledger):
+def test_what_is_late_and_what_is_paused_is_named(
+    web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     beat(ledger)
     post(checkout(1))
-    assert web.get("/readyz").json["degraded"] == ["REDIS_URL is not set"]
+    assert web.get("/readyz").get_json()["degraded"] == ["REDIS_URL is not set"]
     with ledger.write() as tx:
         ensure_destination(tx, "sandbox", "print")
     change(ledger, "UPDATE deliveries SET due_at = ?", int(time.time() * 1000) - 600_000)
@@ -160,7 +170,9 @@ def test_what_is_late_and_what_is_paused_is_named(web, post, ledger):
     assert look(web) == ([], ["REDIS_URL is not set", "forwarding to sandbox is paused"])
 
 
-def test_no_stranger_learns_where_the_ledger_is(make_app, ledger, ledger_url, valkey):
+def test_no_stranger_learns_where_the_ledger_is(
+    make_app: Callable[..., Flask], ledger: Ledger, ledger_url: str, valkey: Valkey
+) -> None:
     web = make_app(REDIS_URL=valkey.url).test_client()
     valkey.kill()
     parts = make_url(ledger_url)
@@ -172,7 +184,9 @@ def test_no_stranger_learns_where_the_ledger_is(make_app, ledger, ledger_url, va
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(make_settings, ledger_url, monkeypatch):
+def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(
+    make_settings: Callable[..., Settings], ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.web.public.probes.PATIENCE_SECONDS", 0.2)
     proxy = Proxy(f"{make_url(ledger_url).query['host']}/.s.PGSQL.5432")
     ledger = Ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
@@ -181,7 +195,7 @@ def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(make_settings
     proxy.silence(new=True)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: app.test_client().get("/readyz"), range(8)))
-    assert {(answer.status_code, *answer.json["problems"]) for answer in answers} == {
+    assert {(answer.status_code, *answer.get_json()["problems"]) for answer in answers} == {
         (503, "the ledger does not answer")
     }
     assert sum(1 for thread in threading.enumerate() if thread.name == "probe") <= 1, "one asks for all"
@@ -190,7 +204,9 @@ def test_who_asks_is_answered_soon_even_while_the_ledger_is_silent(make_settings
     ledger.close()
 
 
-def test_a_web_that_starts_while_the_ledger_is_away_serves_when_it_is_back(make_app, ledger, ledger_url):
+def test_a_web_that_starts_while_the_ledger_is_away_serves_when_it_is_back(
+    make_app: Callable[..., Flask], ledger: Ledger, ledger_url: str
+) -> None:
     with away(ledger, ledger_url):
         web = make_app().test_client()
         assert web.get("/readyz").status_code == 503
@@ -198,7 +214,9 @@ def test_a_web_that_starts_while_the_ledger_is_away_serves_when_it_is_back(make_
     assert web.post("/webhooks/stripe", **signed(checkout())).status_code == 200
 
 
-def test_a_ledger_of_another_schema_is_not_ready(make_app, ledger, ledger_url):
+def test_a_ledger_of_another_schema_is_not_ready(
+    make_app: Callable[..., Flask], ledger: Ledger, ledger_url: str
+) -> None:
     with away(ledger, ledger_url):
         web = make_app().test_client()
     change(ledger, "UPDATE alembic_version SET version_num = '0000'")
@@ -206,7 +224,7 @@ def test_a_ledger_of_another_schema_is_not_ready(make_app, ledger, ledger_url):
     assert "bridge db upgrade" in problem
 
 
-def test_metrics_count_and_name_nobody(web, post, ledger):
+def test_metrics_count_and_name_nobody(web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     post(checkout(1))
     settle(ledger, "permanent", status=422, error="no")
@@ -231,7 +249,7 @@ def test_metrics_count_and_name_nobody(web, post, ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_metrics_token_closes_the_metrics(make_app):
+def test_a_metrics_token_closes_the_metrics(make_app: Callable[..., Flask]) -> None:
     web = make_app(METRICS_TOKEN="a token for metrics").test_client()
     assert web.get("/metrics").status_code == 401
     for header in ("Bearer wrong", "a token for metric", "Bearer \xe9", "Bearer api token of the tests"):
@@ -240,13 +258,15 @@ def test_a_metrics_token_closes_the_metrics(make_app):
     assert web.get("/statusz").status_code == 503
 
 
-def test_metrics_of_a_ledger_that_is_away_are_503(web, ledger, ledger_url):
+def test_metrics_of_a_ledger_that_is_away_are_503(web: FlaskClient, ledger: Ledger, ledger_url: str) -> None:
     with away(ledger, ledger_url):
         assert web.get("/metrics").status_code == 503
     assert one(ledger, "SELECT COUNT(*) FROM events") == (0,)
 
 
-def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(app, web, post, ledger):
+def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(
+    app: Flask, web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "transient", status=503, retry=True)
     web.post("/webhooks/stripe", data=b"{}")
@@ -274,7 +294,7 @@ def test_metrics_are_what_prometheus_reads_with_a_unit_and_a_help_each(app, web,
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_docs_name_every_metric(web, post):
+def test_the_docs_name_every_metric(web: FlaskClient, post: Callable[[bytes], Any]) -> None:
     post(checkout(1))
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     for family in text_string_to_metric_families(web.get("/metrics").text):

@@ -44,7 +44,7 @@ def traces_of(url: str) -> list[str]:
     return [str(parts.database), "ledger.db", "PGSQL", "/tmp/", "connection to server", "unable to open", "FATAL"]
 
 
-def test_no_answer_to_a_stranger_says_where_the_ledger_is(down, ledger_url, browser):
+def test_no_answer_to_a_stranger_says_where_the_ledger_is(down: Flask, ledger_url: str, browser: Browser) -> None:
     web = down.test_client()
     statuses = {}
     for rule in down.url_map.iter_rules():
@@ -62,7 +62,7 @@ def test_no_answer_to_a_stranger_says_where_the_ledger_is(down, ledger_url, brow
     assert (statuses["GET", "/readyz"], statuses["GET", "/metrics"], statuses["GET", "/healthz"]) == (503, 503, 200)
 
 
-def test_the_page_says_that_the_ledger_is_not_available(down, browser):
+def test_the_page_says_that_the_ledger_is_not_available(down: Flask, browser: Browser) -> None:
     assert isinstance(browser, Browser)
     answer = browser.get("/deliveries")
     assert answer.status_code == 503

@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,7 @@ MIB = 1024 * 1024
 class Live:
     """One web process on a SQLite ledger, with no Redis; `ask` sends raw bytes and returns the raw answer."""
 
-    def __init__(self, home) -> None:
+    def __init__(self, home: Path) -> None:
         self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
         upgrade(self.ledger)
         self._reserved = Port()
@@ -77,7 +79,7 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory):
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     server = Live(tmp_path_factory.mktemp("live"))
     yield server
     server.stop()
@@ -92,7 +94,7 @@ def chunks(body: bytes) -> list[bytes]:
     return [b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:middle], body[middle:])] + [b"0\r\n\r\n"]
 
 
-def test_a_chunked_body_is_verified_and_recorded_like_any_other(live):
+def test_a_chunked_body_is_verified_and_recorded_like_any_other(live: Live) -> None:
     body = checkout("chunked")
     signature = f"Stripe-Signature: {stripe_headers(body)['Stripe-Signature']}"
     answer = live.ask(head("/webhooks/stripe", signature, "Transfer-Encoding: chunked"), *chunks(body))
@@ -100,7 +102,7 @@ def test_a_chunked_body_is_verified_and_recorded_like_any_other(live):
     assert b'"outcome":"sale"' in answer
 
 
-def test_a_body_over_the_limit_is_413_however_it_is_framed(live):
+def test_a_body_over_the_limit_is_413_however_it_is_framed(live: Live) -> None:
     body = b"x" * 2 * MIB
     plain = live.ask(head("/webhooks/stripe", f"Content-Length: {len(body)}"), body)
     chunked = live.ask(head("/webhooks/stripe", "Transfer-Encoding: chunked"), *chunks(body))
@@ -108,7 +110,7 @@ def test_a_body_over_the_limit_is_413_however_it_is_framed(live):
     assert chunked.startswith(b"HTTP/1.1 413 ")
 
 
-def test_bytes_in_a_signature_that_are_not_ascii_are_401(live):
+def test_bytes_in_a_signature_that_are_not_ascii_are_401(live: Live) -> None:
     body = checkout("latin")
     answer = live.ask(
         head("/webhooks/stripe", "Stripe-Signature: t=\xb2,v1=\xe9", f"Content-Length: {len(body)}"), body
@@ -116,7 +118,7 @@ def test_bytes_in_a_signature_that_are_not_ascii_are_401(live):
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-def test_a_form_whose_connection_broke_off_is_no_event(live):
+def test_a_form_whose_connection_broke_off_is_no_event(live: Live) -> None:
     before = count(live.ledger, "events")
     form = b"form[id]=contact&fields[email][value]=a@example.com&fields[name][value]=Ada"
     kind = "Content-Type: application/x-www-form-urlencoded"
@@ -130,7 +132,7 @@ def test_a_form_whose_connection_broke_off_is_no_event(live):
     assert count(live.ledger, "events") == before + 1
 
 
-def test_a_path_token_is_not_in_the_log_nor_on_the_disk(live):
+def test_a_path_token_is_not_in_the_log_nor_on_the_disk(live: Live) -> None:
     form = f"form[id]=contact&fields[email][value]=b@example.com&referer=/webhooks/elementor/{TOKEN}".encode()
     kind, length = "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}"
     assert b" 200 " in live.ask(head(f"/webhooks/elementor/{TOKEN}", kind, length), form)[:20]
@@ -142,7 +144,7 @@ def test_a_path_token_is_not_in_the_log_nor_on_the_disk(live):
     assert b"event.refused" in live.log.read_bytes()
 
 
-def test_no_redis_is_no_reason_to_refuse_an_event(live):
+def test_no_redis_is_no_reason_to_refuse_an_event(live: Live) -> None:
     took = []
     for number in range(5):  # of which a busy machine may delay some, and Redis would delay each
         body = checkout(f"redisless{number}")

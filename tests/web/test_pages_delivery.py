@@ -4,11 +4,18 @@ import html
 import json
 import re
 import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
 
 from app.ledger.actions.edit import is_edited
+from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import Claimed
+from app.ledger.forwarding.outcomes import Outcome
+from tests.conftest import FakeDestination
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import Browser
 
@@ -16,7 +23,7 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def dead(post, ledger):
+def dead(post: Callable[[bytes], Any], ledger: Ledger) -> int:
     """A delivery that the destination refused, with the answer that says why."""
     post(checkout(1))
     answer = '{"error":"this currency is not enabled"}'
@@ -25,15 +32,16 @@ def dead(post, ledger):
     )[0]
 
 
-def payload(ledger, delivery):
-    return json.loads(one(ledger, "SELECT payload FROM deliveries WHERE id = ?", delivery)[0])
+def payload(ledger: Ledger, delivery: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(one(ledger, "SELECT payload FROM deliveries WHERE id = ?", delivery)[0])
+    return found
 
 
-def edited(ledger, delivery, **changes):
+def edited(ledger: Ledger, delivery: int, **changes: Any) -> str:
     return json.dumps(payload(ledger, delivery) | changes)
 
 
-def test_the_page_tells_the_whole_story(browser, dead):
+def test_the_page_tells_the_whole_story(browser: Browser, dead: int) -> None:
     text = html.unescape(browser.get(f"/deliveries/{dead}").text)
     for part in (
         "this currency is not enabled",
@@ -49,12 +57,14 @@ def test_the_page_tells_the_whole_story(browser, dead):
 
 
 @sqlite_alone
-def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_token(make_app, post, ledger, browser):
+def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_token(
+    make_app: Callable[..., Flask], post: Callable[[bytes], Any], ledger: Ledger, browser: Browser
+) -> None:
     body = checkout(1, customer_details={"email": "p1@example.com", "name": 'O\'Brien $(reboot) `x` \\ "q"'})
     post(body)
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
     text = html.unescape(browser.get(f"/deliveries/{delivery}").text)
-    command = re.search(r"(curl -X POST .*?)</pre>", text, re.DOTALL).group(1)
+    command = re.findall(r"(curl -X POST .*?)</pre>", text, re.DOTALL)[0]
     words = shlex.split(command)
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[3].endswith("/sandbox/track/sale")
@@ -63,7 +73,7 @@ def test_it_is_shown_as_a_curl_command_that_a_shell_reads_and_that_holds_no_toke
     assert words[-1] == one(ledger, "SELECT payload FROM deliveries")[0]
 
 
-def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
+def test_the_page_says_what_comes_next_and_when(browser: Browser, post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
 
@@ -87,7 +97,9 @@ def test_the_page_says_what_comes_next_and_when(browser, post, ledger):
 
 
 @sqlite_alone
-def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations(make_app, ledger, tmp_path):
+def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations(
+    make_app: Callable[..., Flask], ledger: Ledger, tmp_path: Path
+) -> None:
     table = '[destinations.{0}]\nurl = "https://{0}.example"\ntoken_env = "TOKEN_OF_{0}"\n'
     (tmp_path / "two.toml").write_text(table.format("one") + table.format("other"))
     app = make_app(
@@ -103,7 +115,7 @@ def test_it_leads_to_the_deliveries_of_the_same_conversion_to_other_destinations
     assert "$TOKEN_OF_one" in text
 
 
-def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger):
+def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser: Browser, dead: int, ledger: Ledger) -> None:
     assert "Edit and send" in browser.get(f"/deliveries/{dead}").text
     assert '"invoiceId": "pi_1"' in html.unescape(browser.get(f"/deliveries/{dead}/edit").text)
     browser.submit(f"/deliveries/{dead}/edit", payload=edited(ledger, dead, currency="EUR", amount=18.5))
@@ -132,7 +144,9 @@ def test_an_edited_payload_goes_out_under_a_key_of_its_own(browser, dead, ledger
         ({}, "nothing was changed"),
     ],
 )
-def test_what_an_edit_must_not_touch(browser, dead, ledger, changes, why):
+def test_what_an_edit_must_not_touch(
+    browser: Browser, dead: int, ledger: Ledger, changes: dict[str, Any], why: str
+) -> None:
     answer = browser.submit(f"/deliveries/{dead}/edit", payload=edited(ledger, dead, **changes))
     assert answer.status_code == 422
     assert why in html.unescape(answer.text).replace("Nothing", "nothing")
@@ -152,14 +166,18 @@ def test_what_an_edit_must_not_touch(browser, dead, ledger, changes, why):
         '{"event":"sale","invoiceId":"pi_1","customerExternalId":"u","n":NaN}',
     ],
 )
-def test_what_is_no_payload_is_refused_and_kept_for_another_try(browser, dead, ledger, text):
+def test_what_is_no_payload_is_refused_and_kept_for_another_try(
+    browser: Browser, dead: int, ledger: Ledger, text: str
+) -> None:
     answer = browser.submit(f"/deliveries/{dead}/edit", payload=text)
     assert answer.status_code == 422
     assert html.escape(text[:100], quote=False).replace('"', "&#34;") in answer.text
     assert one(ledger, "SELECT status, dedupe_key FROM deliveries") == ("dead", "sale:stripe:pi_1")
 
 
-def test_what_the_destination_may_have_is_not_edited(browser, post, ledger):
+def test_what_the_destination_may_have_is_not_edited(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "unknown", retry=True, status=500, error="answered 500")
     change(ledger, "UPDATE deliveries SET due_at = 1")
@@ -172,7 +190,9 @@ def test_what_the_destination_may_have_is_not_edited(browser, post, ledger):
 
 
 @pytest.mark.parametrize("result", ["delivered", None])
-def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
+def test_only_a_dead_delivery_is_edited(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, result: str | None
+) -> None:
     post(checkout(1))
     (delivery,) = one(ledger, "SELECT id FROM deliveries")
     if result:
@@ -182,7 +202,7 @@ def test_only_a_dead_delivery_is_edited(browser, post, ledger, result):
     assert payload(ledger, delivery) == before
 
 
-def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
+def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination: FakeDestination) -> None:
     from app.destinations.formats.registry import format_of
     from app.destinations.target import Destination
     from workers.senders import EventLoop, SenderPool
@@ -194,7 +214,7 @@ def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
     results = {}
     for number, key in enumerate(("sale:stripe:pi_1", "sale:stripe:pi_1:edit-1", "sale:stripe:pi_1:edit-12"), 1):
         pool.submit([Claimed(number, "1.1", "sale", "{}", key, 0, 0, 0, False)], 1e12)
-        outcomes = []
+        outcomes: list[Outcome] = []
         while not outcomes:
             outcomes, _ = pool.collect()
         results[key] = (outcomes[0].result, outcomes[0].due_at)
@@ -205,7 +225,7 @@ def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination):
     assert not is_edited("sale:stripe:edit-1")
 
 
-def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
+def test_undoing_a_discard_makes_it_what_it_was(browser: Browser, dead: int, ledger: Ledger) -> None:
     browser.submit(f"/deliveries/{dead}/discard")
     assert "Undo the discard" in browser.get(f"/deliveries/{dead}").text
     browser.submit(f"/deliveries/{dead}/undo")
@@ -215,7 +235,9 @@ def test_undoing_a_discard_makes_it_what_it_was(browser, dead, ledger):
 
 
 @sqlite_alone
-def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_app, dead, ledger):
+def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(
+    make_app: Callable[..., Flask], dead: int, ledger: Ledger
+) -> None:
     viewer = Browser(make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look").test_client(), "viewers may look")
     assert "Edit and send" not in viewer.get(f"/deliveries/{dead}").text
     assert viewer.get(f"/deliveries/{dead}/edit").status_code == 403
@@ -223,7 +245,9 @@ def test_a_read_only_login_is_offered_nothing_and_gets_nothing_by_asking(make_ap
         assert viewer.submit(f"/deliveries/{dead}/{verb}", payload="{}").status_code == 403
 
 
-def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delivered(browser, post, ledger):
+def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delivered(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     (sale, person) = one(ledger, "SELECT id, person_id FROM deliveries")
     change(ledger, "UPDATE deliveries SET kind = 'lead', dedupe_key = 'lead:x' WHERE id = ?", sale)
@@ -236,7 +260,7 @@ def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delive
     message = browser.client.get(
         f"/api/v1/deliveries/{later}", headers={"Authorization": "Bearer api token of the tests"}
     )
-    assert message.json["waits_for"] == sale
+    assert message.get_json()["waits_for"] == sale
     assert "It waits for the Lead" not in browser.get(f"/deliveries/{sale}").text
     assert settle(ledger, "delivered", claimed=[c for c in begin(ledger) if c.id == sale]) == [sale]
     assert "It waits for the Lead" not in browser.get(f"/deliveries/{later}").text

@@ -3,16 +3,26 @@
 import html
 import json
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
+from flask import Flask
 
+from app.ledger.engine import Ledger
 from app.ledger.forwarding.outcomes import LONGEST_ERROR
 from app.ledger.reading import deliveries, filters, search
 from tests.support.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import Browser
 
 
-def fail(ledger, post, numbers, status=422, error="answered 422: the destination rejected this payload"):
+def fail(
+    ledger: Ledger,
+    post: Callable[[bytes], Any],
+    numbers: Iterable[object],
+    status: int = 422,
+    error: str = "answered 422: the destination rejected this payload",
+) -> list[int]:
     for number in numbers:
         post(checkout(number))
     return settle(ledger, "permanent", status=status, error=error)
@@ -38,7 +48,9 @@ def shown(text: str) -> list[int]:
         "stripe:evt_7",
     ],
 )
-def test_a_failed_delivery_is_found_by_whatever_is_known_of_it(browser, post, ledger, text):
+def test_a_failed_delivery_is_found_by_whatever_is_known_of_it(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, text: str
+) -> None:
     failed = fail(ledger, post, (6, 7, 8))
     found = shown(browser.get(f"/failed?q={text}").text)
     assert len(found) == 1
@@ -51,7 +63,9 @@ def test_a_failed_delivery_is_found_by_whatever_is_known_of_it(browser, post, le
     "text",
     ["nobody@example.com", "%", "_", "p_@example.com", "' OR 1=1 --", "\u0000x", "999999", "9" * 40, "\U0010ffff"],
 )
-def test_what_nothing_is_known_by_finds_nothing(browser, post, ledger, text):
+def test_what_nothing_is_known_by_finds_nothing(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, text: str
+) -> None:
     fail(ledger, post, (1,))
     for page in ("/failed", "/search"):
         answer = browser.client.get(page, query_string={"q": text})
@@ -59,7 +73,9 @@ def test_what_nothing_is_known_by_finds_nothing(browser, post, ledger, text):
         assert not re.search("/(deliveries|persons)/[0-9]", answer.text)
 
 
-def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
+def test_failures_are_grouped_by_status_and_message(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     fail(ledger, post, (1, 2, 3))
     fail(ledger, post, (4,), status=400, error="answered 400: the destination rejected this payload")
     post(checkout(5))
@@ -72,11 +88,13 @@ def test_failures_are_grouped_by_status_and_message(browser, post, ledger):
         ("dead", 422, 3),
     ]
     page = browser.get("/failed").text
-    link = html.unescape(re.search(r'href="(/failed\?[^"]*422[^"]*)"', page).group(1))
+    link = html.unescape(re.findall(r'href="(/failed\?[^"]*422[^"]*)"', page)[0])
     assert len(shown(browser.get(link).text)) == 3
 
 
-def test_a_group_says_what_the_destination_answered_last(browser, post, ledger):
+def test_a_group_says_what_the_destination_answered_last(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     for number, message in ((1, "an older answer"), (2, "TRY is <b>not</b> enabled")):
         post(checkout(number))
         answer = json.dumps({"error": {"code": "x", "message": message}})
@@ -87,18 +105,20 @@ def test_a_group_says_what_the_destination_answered_last(browser, post, ledger):
     assert "Answered 422: no. It says: <b" in browser.get(f"/deliveries/{dead}").text
 
 
-def test_an_error_of_any_length_is_recorded_and_grouped(browser, post, ledger):
+def test_an_error_of_any_length_is_recorded_and_grouped(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     long = "😀" * 5000
     post(checkout(1))
     (dead,) = settle(ledger, "permanent", status=422, error=long)
     assert one(ledger, "SELECT status, last_error FROM deliveries") == ("dead", long[:LONGEST_ERROR])
     assert one(ledger, "SELECT error FROM attempts") == (long,)
     page = browser.get("/failed").text
-    link = html.unescape(re.search(r'href="(/failed\?[^"]*reason[^"]*)"', page).group(1))
+    link = html.unescape(re.findall(r'href="(/failed\?[^"]*reason[^"]*)"', page)[0])
     assert shown(browser.get(link).text) == [dead]
 
 
-def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post, ledger):
+def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     with ledger.read() as tx:
@@ -110,7 +130,9 @@ def test_a_filter_for_what_has_not_failed_finds_it_all_the_same(post, ledger):
     assert [row["status"] for row in found.rows] == ["delivered"]
 
 
-def test_both_click_ids_of_a_person_find_them_whole_or_by_their_beginning(post, ledger):
+def test_both_click_ids_of_a_person_find_them_whole_or_by_their_beginning(
+    post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     post(checkout(2, metadata={"user_id": "user_1", "clickId": "other_2"}))
     (person,) = one(ledger, "SELECT person_id FROM deliveries ORDER BY id")
@@ -119,7 +141,7 @@ def test_both_click_ids_of_a_person_find_them_whole_or_by_their_beginning(post, 
             assert list(search.find(tx, text, ["stripe"]).person_ids) == [person], text
 
 
-def test_filters_narrow_what_is_shown(browser, post, ledger):
+def test_filters_narrow_what_is_shown(browser: Browser, post: Callable[[bytes], Any], ledger: Ledger) -> None:
     fail(ledger, post, (1, 2))
     fail(ledger, post, (3,), status=400, error="answered 400")
     post(checkout(4))
@@ -135,11 +157,13 @@ def test_filters_narrow_what_is_shown(browser, post, ledger):
 @pytest.mark.parametrize(
     "query", ["status=delivered", "kind=x", "code=abc", "since=yesterday", "before=x", "until=9999999999d"]
 )
-def test_a_filter_that_means_nothing_is_refused(browser, query):
+def test_a_filter_that_means_nothing_is_refused(browser: Browser, query: str) -> None:
     assert browser.get(f"/failed?{query}").status_code == 422
 
 
-def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(browser, post, ledger, monkeypatch):
+def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(deliveries, "SCAN", 7)
     monkeypatch.setattr("app.web.pages.failed.ROWS", 4)
     failed = []
@@ -149,7 +173,8 @@ def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(browser
             failed += settle(ledger, "permanent", status=422, error="no")
         else:
             failed += settle(ledger, "transient", retry=True, status=500, error="later")
-    seen, path = [], "/failed"
+    seen: list[int] = []
+    path: str | None = "/failed"
     while path:
         text = browser.get(path).text
         seen += shown(text)
@@ -158,7 +183,9 @@ def test_pages_follow_each_other_with_nothing_twice_and_nothing_left_out(browser
     assert seen == sorted(failed, reverse=True)
 
 
-def test_those_that_were_ticked_are_replayed_after_a_confirmation(browser, post, ledger):
+def test_those_that_were_ticked_are_replayed_after_a_confirmation(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     failed = fail(ledger, post, (1, 2, 3))
     asked = browser.client.post("/failed/confirm", data={"csrf": browser.csrf, "verb": "replay", "id": failed[:2]})
     assert "Replay 2 deliveries?" in asked.text
@@ -170,7 +197,9 @@ def test_those_that_were_ticked_are_replayed_after_a_confirmation(browser, post,
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
-def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(browser, post, ledger, verb):
+def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, verb: str
+) -> None:
     fail(ledger, post, (1, 2))
     answer = browser.submit("/failed/confirm", verb=verb, code="422")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/failed?code=422")
@@ -179,7 +208,9 @@ def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(browser, post,
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (2,)
 
 
-def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, ledger, monkeypatch):
+def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.ledger.actions.bulk.BULK", 10)
     failed = fail(ledger, post, range(1, 26))
     fail(ledger, post, (99,), status=400, error="other")
@@ -194,7 +225,7 @@ def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, 
         text = browser.submit("/failed/run", **form).text
         assert ("<progress" in text) is ("data-go-on" in text)
         assert 'max="25"' in text or "Done" in text
-        report.append(int(re.search(r'num">(\d+)</b> deliver', text).group(1)))
+        report.append(int(re.findall(r'num">(\d+)</b> deliver', text)[0]))
         if "data-go-on" not in text:
             break
         form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split("data-go-on", 1)[1]))
@@ -204,7 +235,9 @@ def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(browser, post, 
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (1,)
 
 
-def test_a_discard_can_be_undone_and_everything_is_as_it_was(browser, post, ledger):
+def test_a_discard_can_be_undone_and_everything_is_as_it_was(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     fail(ledger, post, (1, 2))
     post(checkout(3))
     settle(ledger, "transient", retry=True, status=500, error="later")
@@ -214,7 +247,7 @@ def test_a_discard_can_be_undone_and_everything_is_as_it_was(browser, post, ledg
     text = browser.submit("/failed/run", verb="discard", all="1").text
     assert "3</b> deliveries are discarded" in text
     assert begin(ledger) == []
-    mark = re.search(r'name="mark" value="([^"]+)"', text).group(1)
+    mark = re.findall(r'name="mark" value="([^"]+)"', text)[0]
     assert "3</b> deliveries are as before" in browser.submit("/failed/run", verb="undo", mark=mark).text
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status IN ('dead', 'retrying')") == before
     assert one(ledger, "SELECT status FROM deliveries WHERE id = ?", other) == (
@@ -224,7 +257,9 @@ def test_a_discard_can_be_undone_and_everything_is_as_it_was(browser, post, ledg
     assert len(begin(ledger)) == 1  # the one that was retrying
 
 
-def test_what_is_being_sent_is_left_alone_by_bulk_work(browser, post, ledger):
+def test_what_is_being_sent_is_left_alone_by_bulk_work(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "transient", retry=True, status=500, error="later")
     change(ledger, "UPDATE deliveries SET due_at = 1")
@@ -234,7 +269,9 @@ def test_what_is_being_sent_is_left_alone_by_bulk_work(browser, post, ledger):
     assert one(ledger, "SELECT claim FROM deliveries") == (claimed.claim,)
 
 
-def test_nothing_of_a_forgotten_person_is_ever_sent_again(browser, post, ledger):
+def test_nothing_of_a_forgotten_person_is_ever_sent_again(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     (delivery,) = fail(ledger, post, (1,))
     (person,) = one(ledger, "SELECT person_id FROM deliveries")
     browser.submit(f"/persons/{person}/forget")
@@ -247,12 +284,12 @@ def test_nothing_of_a_forgotten_person_is_ever_sent_again(browser, post, ledger)
 @pytest.mark.parametrize(
     "form", [{}, {"verb": "delete"}, {"verb": "undo"}, {"verb": "undo", "mark": "x"}, {"verb": "replay", "after": "x"}]
 )
-def test_a_bulk_form_that_cannot_be_read_is_refused(browser, form):
+def test_a_bulk_form_that_cannot_be_read_is_refused(browser: Browser, form: dict[str, Any]) -> None:
     for path in ("/failed/confirm", "/failed/run"):
         assert browser.submit(path, **form).status_code == 400
 
 
-def test_a_read_only_login_cannot_mend_many(make_app, ledger):
+def test_a_read_only_login_cannot_mend_many(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
     viewer = Browser(app.test_client(), "viewers may look")
     for path in ("/failed/confirm", "/failed/run"):

@@ -6,17 +6,22 @@ import io
 import json
 import re
 import time
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from app.ledger import tables
+from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import pause, resume
 from app.ledger.reading.summary import overview, stats
 from app.web.filters import amount, said, share, span
 from app.web.masking import mask
-from tests.conftest import STRIPE_SECRET
+from tests.conftest import STRIPE_SECRET, FakeDestination
 from tests.support.makers import begin, change, checkout, count, one, settle, signed
 from tests.support.ports import Port
 from tests.web.conftest import Browser
@@ -36,12 +41,12 @@ PAGES = (
 
 
 @pytest.fixture
-def viewer(make_app):
+def viewer(make_app: Callable[..., Flask]) -> Browser:
     app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
     return Browser(app.test_client(), "viewers may look")
 
 
-def test_every_page_is_there_when_nothing_is(browser):
+def test_every_page_is_there_when_nothing_is(browser: Browser) -> None:
     for path in PAGES:
         answer = browser.get(path)
         assert answer.status_code == 200, path
@@ -49,7 +54,7 @@ def test_every_page_is_there_when_nothing_is(browser):
         assert not re.search(r"<script(?! src=\"/static/)|\bon[a-z]+=", answer.text), path
 
 
-def test_every_page_is_there_when_something_is(browser, post, ledger):
+def test_every_page_is_there_when_something_is(browser: Browser, post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     post(checkout(2))
@@ -59,7 +64,9 @@ def test_every_page_is_there_when_something_is(browser, post, ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told(make_app, ledger):
+def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told(
+    make_app: Callable[..., Flask], ledger: Ledger
+) -> None:
     def page(path: str, **variables: str) -> str:
         text = Browser(make_app(**variables).test_client(), "password of the tests").get(path).text
         return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text))
@@ -75,7 +82,9 @@ def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told(make_
     assert "sandbox is no longer configured" in page(f"/deliveries/{delivery}", **real)
 
 
-def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
+def test_the_overview_counts_what_came_and_what_went(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     for number in range(1, 4):
         post(checkout(number))
     settle(ledger, "delivered")
@@ -93,7 +102,7 @@ def test_the_overview_counts_what_came_and_what_went(browser, post, ledger):
         assert overview.oldest_waiting(tx) == (None, None)
 
 
-def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change():
+def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change() -> None:
     starts = overview.bar_starts(1_700_000_123_456, 3600, 30)
     assert len(starts) == 30
     assert starts == overview.bar_starts(1_700_000_123_999, 3600, 30)
@@ -101,7 +110,9 @@ def test_bars_lie_on_round_times_so_that_a_page_that_polls_sees_no_change():
     assert {b - a for a, b in pairwise(starts)} == {120_000}
 
 
-def test_a_paused_destination_sends_nothing_until_it_is_resumed(browser, post, ledger):
+def test_a_paused_destination_sends_nothing_until_it_is_resumed(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     browser.submit("/destination/sandbox/pause", reason="  they\nmove <b>house</b> ")
     post(checkout(1))
     assert begin(ledger) == []
@@ -117,7 +128,9 @@ def test_a_paused_destination_sends_nothing_until_it_is_resumed(browser, post, l
     assert one(ledger, "SELECT COUNT(*) FROM audit WHERE action IN ('pause', 'resume')") == (2,)
 
 
-def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, ledger):
+def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(
+    post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     settle(ledger, "unauthorized", retry=True, status=401)
     with ledger.write() as tx:
@@ -128,12 +141,14 @@ def test_a_pause_by_hand_outlives_a_new_token_and_a_resume_ends_any_pause(post, 
     assert one(ledger, "SELECT paused_reason FROM destinations") == ("Grace paused it",)
 
 
-def test_a_destination_that_is_not_there_is_404(browser):
+def test_a_destination_that_is_not_there_is_404(browser: Browser) -> None:
     for verb in ("pause", "resume", "test"):
         assert browser.submit(f"/destination/nobody/{verb}").status_code == 404
 
 
-def test_a_test_call_says_whether_anything_answers(make_app, destination):
+def test_a_test_call_says_whether_anything_answers(
+    make_app: Callable[..., Flask], destination: FakeDestination
+) -> None:
     app = make_app(DESTINATION_URL=destination.url, DESTINATION_TOKEN="t" * 20, DESTINATION_ALLOW_PRIVATE="1")
     browser = Browser(app.test_client(), "password of the tests")
     browser.submit("/destination/main/test")
@@ -146,7 +161,9 @@ def test_a_test_call_says_whether_anything_answers(make_app, destination):
 
 
 @pytest.mark.parametrize(("source", "outcome"), [("stripe", "sale"), ("typeform", "lead")])
-def test_a_test_event_is_signed_and_goes_the_way_of_all_events(browser, ledger, source, outcome):
+def test_a_test_event_is_signed_and_goes_the_way_of_all_events(
+    browser: Browser, ledger: Ledger, source: str, outcome: str
+) -> None:
     assert f"/sources/{source}/test" in browser.get("/sources").text
     answer = browser.submit(f"/sources/{source}/test")
     assert outcome in browser.get(answer.headers["Location"]).text
@@ -155,13 +172,13 @@ def test_a_test_event_is_signed_and_goes_the_way_of_all_events(browser, ledger, 
     assert len(begin(ledger)) == 1
 
 
-def test_there_is_no_test_event_for_what_is_not_configured_or_has_no_example(browser, ledger):
+def test_there_is_no_test_event_for_what_is_not_configured_or_has_no_example(browser: Browser, ledger: Ledger) -> None:
     for name in ("tally", "nobody", "..", "%2e%2e%2fsecrets"):
         assert browser.submit(f"/sources/{name}/test").status_code == 404
     assert count(ledger, "events") == 0
 
 
-def test_no_page_shows_a_secret(browser, post):
+def test_no_page_shows_a_secret(browser: Browser, post: Callable[[bytes], Any]) -> None:
     post(checkout(1))
     for path in PAGES:
         text = browser.get(path).text
@@ -169,7 +186,7 @@ def test_no_page_shows_a_secret(browser, post):
             assert secret not in text, path
 
 
-def test_the_audit_log_shows_who_did_what(browser, post, ledger):
+def test_the_audit_log_shows_who_did_what(browser: Browser, post: Callable[[bytes], Any], ledger: Ledger) -> None:
     post(checkout(1))
     (delivery,) = settle(ledger, "permanent", status=422, error="no")
     browser.submit(f"/deliveries/{delivery}/replay")
@@ -179,7 +196,9 @@ def test_the_audit_log_shows_who_did_what(browser, post, ledger):
     assert "was dead" in text
 
 
-def test_csv_is_whole_and_carries_no_formula(browser, post, ledger, monkeypatch):
+def test_csv_is_whole_and_carries_no_formula(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.ledger.reading.rows.PAGE", 3)
     for number in range(1, 9):
         post(checkout(number))
@@ -194,7 +213,7 @@ def test_csv_is_whole_and_carries_no_formula(browser, post, ledger, monkeypatch)
     assert browser.get("/deliveries.csv?status=lost").status_code == 422
 
 
-def test_a_read_only_login_sees_addresses_masked_everywhere(viewer, ledger):
+def test_a_read_only_login_sees_addresses_masked_everywhere(viewer: Browser, ledger: Ledger) -> None:
     viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
     settle(ledger, "permanent", status=422, error="p1@example.com is blocked", answer='{"who":"p1@example.com"}')
     (delivery, person, event) = one(ledger, "SELECT id, person_id, event_id FROM deliveries")
@@ -258,11 +277,11 @@ def test_a_read_only_login_sees_addresses_masked_everywhere(viewer, ledger):
         ("ada@b@example.com", "a•••@b•••@example.com"),
     ],
 )
-def test_masking(text, shown):
+def test_masking(text: str, shown: str) -> None:
     assert mask(text) == shown
 
 
-def test_masking_a_megabyte_of_one_word_takes_no_time():
+def test_masking_a_megabyte_of_one_word_takes_no_time() -> None:
     for word in (
         "x",
         "%C3",
@@ -286,7 +305,9 @@ def test_masking_a_megabyte_of_one_word_takes_no_time():
         assert time.thread_time() - began < 5
 
 
-def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_finds_it_too(viewer, ledger):
+def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_finds_it_too(
+    viewer: Browser, ledger: Ledger
+) -> None:
     viewer.client.post("/webhooks/stripe", **signed(checkout(1, customer_details={"email": "ada+x@example.com"})))
     viewer.client.post("/webhooks/stripe", **signed(checkout(2, customer_details={"email": "ada+y@example.com"})))
     text = viewer.get("/failed?q=Ada%2Bx@example.com").text
@@ -296,7 +317,9 @@ def test_the_address_that_a_viewer_searched_for_stays_so_that_the_next_page_find
     assert mask("ada@example.com bob@example.com", "bob@example.com") == "a•••@example.com bob@example.com"
 
 
-def test_a_viewer_finds_by_a_whole_address_and_learns_none_letter_by_letter(viewer, browser, ledger):
+def test_a_viewer_finds_by_a_whole_address_and_learns_none_letter_by_letter(
+    viewer: Browser, browser: Browser, ledger: Ledger
+) -> None:
     viewer.client.post("/webhooks/stripe", **signed(checkout(1)))
     settle(ledger, "permanent", status=422, error="no")
     row = re.compile(r"<td[^>]*>stripe</td>|,stripe,")
@@ -307,7 +330,7 @@ def test_a_viewer_finds_by_a_whole_address_and_learns_none_letter_by_letter(view
         assert row.search(viewer.get(f"{path}?q=user_").text), path
 
 
-def test_logging_out_everywhere_ends_every_session(app, ledger):
+def test_logging_out_everywhere_ends_every_session(app: Flask, ledger: Ledger) -> None:
     one_browser, other = (Browser(app.test_client(), "password of the tests") for _ in range(2))
     assert one_browser.submit("/logout-everywhere").headers["Location"] == "/login"
     for browser in (one_browser, other):
@@ -317,12 +340,14 @@ def test_logging_out_everywhere_ends_every_session(app, ledger):
     assert one(ledger, "SELECT actor, action FROM audit") == ("Grace", "log out everywhere")
 
 
-def test_a_read_only_login_logs_out_nobody_but_itself(viewer):
+def test_a_read_only_login_logs_out_nobody_but_itself(viewer: Browser) -> None:
     assert viewer.submit("/logout-everywhere").status_code == 403
     assert viewer.get("/").status_code == 200
 
 
-def test_a_page_that_polls_is_told_when_nothing_changed(browser, post, ledger):
+def test_a_page_that_polls_is_told_when_nothing_changed(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     for path in ("/", "/failed", "/deliveries"):
         for _ in range(3):  # between two requests, though not time after time, a bar of the chart may end
@@ -348,11 +373,11 @@ def test_a_page_that_polls_is_told_when_nothing_changed(browser, post, ledger):
         ({"amount": 1.5, "currency": "KWD"}, "1.500 KWD"),
     ],
 )
-def test_money_is_shown_with_its_decimals(delivery, shown):
+def test_money_is_shown_with_its_decimals(delivery: dict[str, Any], shown: str) -> None:
     assert amount(delivery) == shown
 
 
-def test_a_share_is_never_rounded_up_to_all():
+def test_a_share_is_never_rounded_up_to_all() -> None:
     assert [share(part) for part in (1, 0.9999, 0.5, 0)] == ["100 %", "99.9 %", "50 %", "0 %"]
 
 
@@ -371,11 +396,13 @@ def test_a_share_is_never_rounded_up_to_all():
         ("x" * 300, "x" * 200 + "…"),
     ],
 )
-def test_what_an_answer_says_to_people(answer, says):
+def test_what_an_answer_says_to_people(answer: str | None, says: str) -> None:
     assert said(answer) == says
 
 
-def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledger):
+def test_the_sentence_names_parked_events_and_where_they_are(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     with ledger.write() as tx:
         now = tx.now()
         columns = ("host", "pid", "pid_started", "started_at", "heartbeat_at")
@@ -388,7 +415,9 @@ def test_the_sentence_names_parked_events_and_where_they_are(browser, post, ledg
     assert "Reprocess parked events" in browser.get(f"/events/{event}").text
 
 
-def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
+def test_counts_of_the_api_and_of_metrics_are_exact(
+    web: FlaskClient, browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     for number in range(1, 5):
         post(checkout(number))
     settle(ledger, "delivered")
@@ -409,7 +438,7 @@ def test_counts_of_the_api_and_of_metrics_are_exact(web, browser, post, ledger):
     assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 
 
-def test_spans_are_shown_in_the_unit_that_fits():
+def test_spans_are_shown_in_the_unit_that_fits() -> None:
     assert [span(s) for s in (None, 0.004, 1.5, 90, 600, 90_000, 400_000)] == [
         "–",
         "4 ms",
@@ -436,7 +465,7 @@ def test_spans_are_shown_in_the_unit_that_fits():
         "Ada Lovelace <ada.lovelace@example.com>",
     ],
 )
-def test_an_address_in_a_body_is_masked_however_it_is_written(viewer, ledger, spelling):
+def test_an_address_in_a_body_is_masked_however_it_is_written(viewer: Browser, ledger: Ledger, spelling: str) -> None:
     event = {"id": "evt_x", "object": "event", "type": "radar.x", "livemode": True, "data": {"object": {"a": spelling}}}
     for body in (json.dumps(event), json.dumps({**event, "id": "evt_y", "text": json.dumps({"a": spelling})})):
         assert viewer.client.post("/webhooks/stripe", **signed(body.encode())).status_code == 200
@@ -447,8 +476,8 @@ def test_an_address_in_a_body_is_masked_however_it_is_written(viewer, ledger, sp
         assert "lovelace" not in html.unescape(text).replace("Ada Lovelace", "").lower()
 
 
-def test_a_purchase_that_was_sent_twice_is_shown_with_the_event_that_tells_it(browser, ledger):
-    def post(kind, **thing):
+def test_a_purchase_that_was_sent_twice_is_shown_with_the_event_that_tells_it(browser: Browser, ledger: Ledger) -> None:
+    def post(kind: str, **thing: Any) -> None:
         event = {"id": f"evt_{kind}", "object": "event", "created": 1_780_000_000, "livemode": False, "type": kind}
         body = json.dumps({**event, "data": {"object": thing}}).encode()
         assert browser.client.post("/webhooks/stripe", **signed(body)).status_code == 200

@@ -2,9 +2,14 @@
 
 import html
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
+from app.ledger.engine import Ledger
 from tests.support.makers import checkout, count, one, settle, signed
 from tests.web.conftest import Browser
 
@@ -31,7 +36,7 @@ def typeform(email: str = "p1@example.com", click: str = "clk_form") -> bytes:
     return json.dumps({"event_id": "ev_1", "event_type": "form_response", "form_response": response | hidden}).encode()
 
 
-def post_typeform(web, body: bytes) -> None:
+def post_typeform(web: FlaskClient, body: bytes) -> None:
     from datetime import UTC, datetime
 
     from app.sources.catalog import SOURCES
@@ -40,14 +45,16 @@ def post_typeform(web, body: bytes) -> None:
     headers = SOURCES["typeform"].sign(body, TYPEFORM_SECRET, datetime.now(UTC))
     answer = web.post("/webhooks/typeform", data=body, headers={"Content-Type": "application/json", **headers})
     assert answer.status_code == 200, answer.text
-    assert answer.json["outcome"] == "lead"
+    assert answer.get_json()["outcome"] == "lead"
 
 
-def only_person(ledger) -> int:
+def only_person(ledger: Ledger) -> int:
     return int(one(ledger, "SELECT id FROM persons WHERE merged_into IS NULL ORDER BY id DESC")[0])
 
 
-def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(browser, web, post, ledger):
+def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(
+    browser: Browser, web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post_typeform(web, typeform())
     settle(ledger, "delivered")
     post(checkout(1))
@@ -70,7 +77,9 @@ def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(browser, 
     assert f'href="/persons/{person}"' in browser.get(f"/events/{event}").text
 
 
-def test_what_was_first_sent_stands_and_the_page_says_why(browser, web, post, ledger):
+def test_what_was_first_sent_stands_and_the_page_says_why(
+    browser: Browser, web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post_typeform(web, typeform())
     settle(ledger, "delivered")
     post(checkout(1))
@@ -90,12 +99,16 @@ def test_what_was_first_sent_stands_and_the_page_says_why(browser, web, post, le
     ],
     ids=["explicit", "Stripe customer", "e-mail", "phone"],
 )
-def test_the_page_says_which_id_is_sent_and_why(browser, post, ledger, change, why):
+def test_the_page_says_which_id_is_sent_and_why(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, change: dict[str, Any], why: str
+) -> None:
     post(checkout(1, **change))
     assert why in html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
 
 
-def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(browser, post, ledger):
+def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     assert post(checkout(1, payment_status="unpaid"))["outcome"] == "pending"
     page = browser.get(f"/persons/{only_person(ledger)}").text
     assert "pending purchase" in page
@@ -103,7 +116,9 @@ def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(browser, post, 
 
 
 @pytest.mark.parametrize("name", ["P1@Example.com ", "user_1", "cus_1", "+49 151 12345678", "person:{}"])
-def test_a_person_is_found_by_any_of_their_names(browser, post, ledger, name):
+def test_a_person_is_found_by_any_of_their_names(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, name: str
+) -> None:
     details = {"email": "p1@example.com", "phone": "+4915112345678"}
     post(checkout(1, customer="cus_1", customer_details=details))
     post(checkout(2))
@@ -115,14 +130,14 @@ def test_a_person_is_found_by_any_of_their_names(browser, post, ledger, name):
 @pytest.mark.parametrize(
     "name", ["nobody", "person:", "person:²", "person:" + "9" * 40, "person:999999", "a\x00b", "%", "'--", "x" * 5000]
 )
-def test_a_name_that_nobody_has_finds_nobody(browser, post, name):
+def test_a_name_that_nobody_has_finds_nobody(browser: Browser, post: Callable[[bytes], Any], name: str) -> None:
     post(checkout(1))
     answer = browser.client.get("/persons", query_string={"q": name})
     assert answer.status_code == 200
     assert "No person and no event is known by" in answer.text
 
 
-def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser, post):
+def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser: Browser, post: Callable[[bytes], Any]) -> None:
     for number in range(1, 53):
         post(checkout(number))
     first = browser.get("/persons").text
@@ -135,7 +150,9 @@ def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser, post):
 @pytest.mark.parametrize(
     "text", ["<script>alert('x')</script>", '"><img src=x onerror=alert(1)>', "</td><b>config</b>"]
 )
-def test_hostile_names_are_shown_as_text(browser, post, ledger, text):
+def test_hostile_names_are_shown_as_text(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, text: str
+) -> None:
     details = {"email": "p1@example.com", "name": text}
     post(checkout(1, customer_details=details, metadata={"user_id": f"a{text}", "clickId": f"b{text}"}))
     person = only_person(ledger)
@@ -148,7 +165,9 @@ def test_hostile_names_are_shown_as_text(browser, post, ledger, text):
     assert "<script>alert" not in browser.get(f"/persons/{person}/forget").text
 
 
-def test_an_operator_forgets_a_person_after_a_question(browser, post, ledger):
+def test_an_operator_forgets_a_person_after_a_question(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     person = only_person(ledger)
     assert f"/persons/{person}/forget" in browser.get(f"/persons/{person}").text
@@ -166,7 +185,9 @@ def test_an_operator_forgets_a_person_after_a_question(browser, post, ledger):
     assert browser.get("/persons").status_code == 200
 
 
-def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(browser, post, ledger):
+def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     from tests.support.makers import begin
 
     post(checkout(1))
@@ -177,7 +198,7 @@ def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(browser, po
     assert count(ledger, "identifiers") > 0
 
 
-def test_a_viewer_reads_journeys_and_forgets_nobody(make_app, ledger):
+def test_a_viewer_reads_journeys_and_forgets_nobody(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     app = make_app(DASHBOARD_VIEWER_PASSWORD=VIEWER)
     viewer = Browser(app.test_client(), VIEWER)
     app.test_client().post("/webhooks/stripe", **signed(checkout()))
@@ -190,7 +211,9 @@ def test_a_viewer_reads_journeys_and_forgets_nobody(make_app, ledger):
     assert count(ledger, "identifiers") > 0
 
 
-def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(web, post, ledger):
+def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(
+    web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     person = only_person(ledger)
     for path in ("/persons", "/persons?q=p1@example.com", f"/persons/{person}", f"/persons/{person}/forget"):
@@ -199,7 +222,9 @@ def test_who_is_not_logged_in_is_sent_to_the_login_and_forgets_nobody(web, post,
     assert count(ledger, "identifiers") > 0
 
 
-def test_forgetting_needs_the_token_of_the_session(browser, post, ledger):
+def test_forgetting_needs_the_token_of_the_session(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     post(checkout(1))
     person = only_person(ledger)
     assert browser.client.post(f"/persons/{person}/forget", data={"csrf": "another"}).status_code == 400
@@ -207,13 +232,15 @@ def test_forgetting_needs_the_token_of_the_session(browser, post, ledger):
 
 
 @pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
-def test_a_person_that_is_not_there_is_404(browser, number):
+def test_a_person_that_is_not_there_is_404(browser: Browser, number: str) -> None:
     assert browser.get(f"/persons/{number}").status_code == 404
     assert browser.get(f"/persons/{number}/forget").status_code == 404
     assert browser.submit(f"/persons/{number}/forget").status_code == 404
 
 
-def test_a_person_who_was_merged_leads_to_the_one_they_became(browser, post, ledger):
+def test_a_person_who_was_merged_leads_to_the_one_they_became(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
     from tests.support.makers import change
 
     post(checkout(1))

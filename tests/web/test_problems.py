@@ -1,21 +1,29 @@
 """The verdict: all that is wrong, worst first, each with since when, how many and what to do; the same for page and doctor."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from flask.testing import FlaskClient
 
 from app.bootstrap import make_health
+from app.config.settings import Settings
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals
+from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES, pause
-from app.ledger.reading.summary.problem import LEVELS
+from app.ledger.reading.summary.problem import LEVELS, Verdict
+from app.ledger.reading.summary.problems import Health
 from tests.support.makers import change, checkout, one, settle, signed
+from tests.web.conftest import Browser
 
 
 @pytest.fixture
-def health(make_settings):
+def health(make_settings: Callable[..., Settings]) -> Health:
     return make_health(make_settings())
 
 
 @pytest.fixture
-def worker(ledger):
+def worker(ledger: Ledger) -> None:
     """A worker that is alive for the next minute."""
     with ledger.write() as tx:
         now = tx.now()
@@ -23,26 +31,28 @@ def worker(ledger):
     change(ledger, statement, now, now + 60_000)
 
 
-def verdict_of(health, ledger):
+def verdict_of(health: Health, ledger: Ledger) -> Verdict:
     with ledger.read() as tx:
         return health.verdict(tx)
 
 
-def kinds_of(health, ledger) -> dict[str, str]:
+def kinds_of(health: Health, ledger: Ledger) -> dict[str, str]:
     return {problem.kind: problem.level for problem in verdict_of(health, ledger).problems}
 
 
-def refuse(ledger, source: str, reason: str, count: int, ago_ms: int = 0) -> None:
+def refuse(ledger: Ledger, source: str, reason: str, count: int, ago_ms: int = 0) -> None:
     with ledger.write() as tx:
         add_refusals(tx, {(source, reason): count}, tx.now() - ago_ms)
 
 
-def test_a_bridge_that_works_has_no_problem(health, ledger, worker):
+def test_a_bridge_that_works_has_no_problem(health: Health, ledger: Ledger, worker: None) -> None:
     verdict = verdict_of(health, ledger)
     assert (verdict.level, verdict.headline, list(verdict.problems)) == (None, "Ready. Nothing has come in yet.", [])
 
 
-def test_no_worker_is_the_first_thing_to_say_with_what_waits(health, ledger, post):
+def test_no_worker_is_the_first_thing_to_say_with_what_waits(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any]
+) -> None:
     post(checkout(1))
     problem = verdict_of(health, ledger).problems[0]
     assert (problem.kind, problem.level, problem.count) == ("no worker", "bad", 1)
@@ -50,7 +60,9 @@ def test_no_worker_is_the_first_thing_to_say_with_what_waits(health, ledger, pos
 
 
 @pytest.mark.parametrize(("count", "level"), [(1, "warn"), (9, "warn"), (40, "bad")])
-def test_refusals_of_a_source_that_never_worked_are_a_problem_from_the_first(health, ledger, worker, count, level):
+def test_refusals_of_a_source_that_never_worked_are_a_problem_from_the_first(
+    health: Health, ledger: Ledger, worker: None, count: int, level: str
+) -> None:
     refuse(ledger, "typeform", "wrong", count)
     verdict = verdict_of(health, ledger)
     (problem,) = verdict.problems
@@ -61,7 +73,9 @@ def test_refusals_of_a_source_that_never_worked_are_a_problem_from_the_first(hea
     assert problem.since is not None
 
 
-def test_refusals_of_a_source_that_worked_are_a_problem_until_it_works_again(health, ledger, post, worker):
+def test_refusals_of_a_source_that_worked_are_a_problem_until_it_works_again(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None
+) -> None:
     post(checkout(1))
     settle(ledger, "delivered")
     refuse(ledger, "stripe", "wrong", 2, ago_ms=-1000)
@@ -72,16 +86,17 @@ def test_refusals_of_a_source_that_worked_are_a_problem_until_it_works_again(hea
     assert kinds_of(health, ledger) == {}
 
 
-def test_a_problem_says_since_when_and_stays_with_that(health, ledger, worker):
+def test_a_problem_says_since_when_and_stays_with_that(health: Health, ledger: Ledger, worker: None) -> None:
     refuse(ledger, "typeform", "wrong", 40, ago_ms=5_000)
     refuse(ledger, "typeform", "wrong", 40)
     with ledger.read() as tx:
         (problem,) = health.verdict(tx).problems
+        assert problem.since is not None
         assert 4_000 < tx.now() - problem.since < 60_000
     assert verdict_of(health, ledger).problems[0].since == problem.since
 
 
-def test_refusals_of_days_ago_are_over(health, ledger, worker):
+def test_refusals_of_days_ago_are_over(health: Health, ledger: Ledger, worker: None) -> None:
     refuse(ledger, "typeform", "wrong", 40, ago_ms=30 * HOUR_MS)
     assert kinds_of(health, ledger) == {}
 
@@ -94,14 +109,18 @@ def test_refusals_of_days_ago_are_over(health, ledger, worker):
         ("unreadable", "unreadable", "cannot be read"),
     ],
 )
-def test_each_reason_has_its_remedy(health, ledger, worker, reason, shown, remedy):
+def test_each_reason_has_its_remedy(
+    health: Health, ledger: Ledger, worker: None, reason: str, shown: str, remedy: str
+) -> None:
     refuse(ledger, "stripe", reason, 5)
     (problem,) = verdict_of(health, ledger).problems
     assert shown in problem.text
     assert remedy in problem.remedy
 
 
-def test_a_source_with_a_token_in_its_url_is_told_so(make_settings, ledger, worker):
+def test_a_source_with_a_token_in_its_url_is_told_so(
+    make_settings: Callable[..., Settings], ledger: Ledger, worker: None
+) -> None:
     health = make_health(make_settings(ELEMENTOR_PATH_TOKEN="a-token-of-sixteen-characters"))
     refuse(ledger, "elementor", "wrong", 12)
     (problem,) = verdict_of(health, ledger).problems
@@ -109,20 +128,22 @@ def test_a_source_with_a_token_in_its_url_is_told_so(make_settings, ledger, work
     assert "ELEMENTOR_PATH_TOKEN" in problem.remedy
 
 
-def test_no_source_at_all_is_not_ready(make_settings, ledger, worker):
+def test_no_source_at_all_is_not_ready(make_settings: Callable[..., Settings], ledger: Ledger, worker: None) -> None:
     health = make_health(make_settings(STRIPE_WEBHOOK_SECRET="", TYPEFORM_WEBHOOK_SECRET=""))
     verdict = verdict_of(health, ledger)
     assert (verdict.level, verdict.headline) == ("warn", "Nothing can come in: no source is configured.")
 
 
-def test_everything_at_once_is_listed_worst_first(health, ledger, post, worker, web):
+def test_everything_at_once_is_listed_worst_first(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None, web: FlaskClient
+) -> None:
     for number in range(1, 6):
         post(checkout(number))
     settle(ledger, "permanent", status=422)
     retrying = "UPDATE deliveries SET status = 'retrying', dead_at = NULL, due_at = 9999999999999"
     change(ledger, f"{retrying} WHERE id = (SELECT MIN(id) FROM deliveries)")
     parked = web.post("/webhooks/stripe", **signed(checkout(6, currency=None)))
-    assert parked.json["outcome"] == "parked"
+    assert parked.get_json()["outcome"] == "parked"
     refuse(ledger, "typeform", "wrong", 40)
     with ledger.write() as tx:
         pause(tx, "sandbox", "maintenance", actor="Ada")
@@ -145,7 +166,9 @@ def test_everything_at_once_is_listed_worst_first(health, ledger, post, worker, 
         assert problem.count or problem.kind == "paused"
 
 
-def test_a_destination_that_fails_or_is_paused_says_what_waits(health, ledger, post, worker):
+def test_a_destination_that_fails_or_is_paused_says_what_waits(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None
+) -> None:
     post(checkout(1))
     change(ledger, "INSERT INTO destinations (name, failures) VALUES ('sandbox', ?)", BREAKER_FAILURES)
     (problem,) = verdict_of(health, ledger).problems
@@ -159,14 +182,18 @@ def test_a_destination_that_fails_or_is_paused_says_what_waits(health, ledger, p
     assert "restart" in problem.remedy
 
 
-def test_deliveries_that_nobody_sends_although_a_worker_is_alive_are_late(health, ledger, post, worker):
+def test_deliveries_that_nobody_sends_although_a_worker_is_alive_are_late(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None
+) -> None:
     post(checkout(1))
     change(ledger, "UPDATE deliveries SET due_at = due_at - 3600000, created_at = created_at - 3600000")
     (problem,) = verdict_of(health, ledger).problems
     assert (problem.kind, problem.level, problem.count) == ("late", "bad", 1)
 
 
-def test_the_page_lists_every_problem_with_its_link(browser, post, ledger, worker):
+def test_the_page_lists_every_problem_with_its_link(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, worker: None
+) -> None:
     post(checkout(1))
     settle(ledger, "permanent", status=422)
     refuse(ledger, "typeform", "wrong", 40)
@@ -180,7 +207,9 @@ def test_the_page_lists_every_problem_with_its_link(browser, post, ledger, worke
     assert one(ledger, "SELECT COUNT(*) FROM events") == (1,)
 
 
-def test_a_destination_that_attributes_little_is_noted_and_nothing_is_wrong(health, ledger, post, worker):
+def test_a_destination_that_attributes_little_is_noted_and_nothing_is_wrong(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None
+) -> None:
     for number in range(30):
         post(checkout(number))
     settle(ledger, "delivered")

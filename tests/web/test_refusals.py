@@ -3,19 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals, refusals
+from app.ledger.engine import Ledger
 from app.web.public.refusal_counter import RefusalCounter
 from tests.conftest import wait_for
 from tests.support.makers import away, change, checkout, count, stripe_headers
 
 
-def stored(ledger, since: int = 0) -> dict[str, dict[str, int]]:
+def stored(ledger: Ledger, since: int = 0) -> dict[str, dict[str, int]]:
     with ledger.read() as tx:
         return refusals(tx, ["stripe", "typeform"], since)
 
 
-def test_each_refusal_is_counted_by_its_reason(app, web, ledger):
+def test_each_refusal_is_counted_by_its_reason(app: Flask, web: FlaskClient, ledger: Ledger) -> None:
     body, now = checkout(1), datetime.now(UTC)
     for headers in (
         stripe_headers(body, secret="whsec_another_secret"),
@@ -36,7 +39,7 @@ def test_each_refusal_is_counted_by_its_reason(app, web, ledger):
     assert count(ledger, "refusals") == 5  # and nothing for a source that is not configured
 
 
-def test_counts_of_several_processes_add_up(ledger):
+def test_counts_of_several_processes_add_up(ledger: Ledger) -> None:
     one, other = RefusalCounter(ledger), RefusalCounter(ledger)
     for counter in (one, other, one):
         counter.count("stripe", "wrong")
@@ -47,7 +50,9 @@ def test_counts_of_several_processes_add_up(ledger):
         counter.stop()
 
 
-def test_nothing_is_lost_while_the_ledger_is_away_and_the_thread_brings_it_by_itself(ledger, ledger_url, monkeypatch):
+def test_nothing_is_lost_while_the_ledger_is_away_and_the_thread_brings_it_by_itself(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.web.public.refusal_counter.FLUSH_SECONDS", 0.05)
     counter = RefusalCounter(ledger)
     with away(ledger, ledger_url):
@@ -59,7 +64,7 @@ def test_nothing_is_lost_while_the_ledger_is_away_and_the_thread_brings_it_by_it
     counter.stop()
 
 
-def test_stopping_brings_the_rest(ledger):
+def test_stopping_brings_the_rest(ledger: Ledger) -> None:
     counter = RefusalCounter(ledger)
     counter.count("stripe", "missing")
     counter.stop()
@@ -67,7 +72,7 @@ def test_stopping_brings_the_rest(ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_only_those_since_a_time_are_summed(ledger):
+def test_only_those_since_a_time_are_summed(ledger: Ledger) -> None:
     with ledger.write() as tx:
         for hour in range(3):
             add_refusals(tx, {("stripe", "wrong"): 1}, hour * HOUR_MS + 5)

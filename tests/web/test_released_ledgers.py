@@ -1,14 +1,17 @@
 """A ledger that a released version left is read, forwarded and written under this code."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
-from tests.conftest import wait_for
+from tests.conftest import FakeDestination, wait_for
 from tests.support.makers import change, checkout, count, one, signed
 from tests.support.released_ledgers import load, revisions
 from tests.web.conftest import Browser
@@ -18,8 +21,8 @@ from workers.forward import Forwarder
 
 @pytest.mark.parametrize("revision", revisions())
 def test_a_ledger_of_a_released_version_goes_on_under_this_one(
-    empty: Ledger, empty_url: str, revision: str, make_settings, destination
-):
+    empty: Ledger, empty_url: str, revision: str, make_settings: Callable[..., Settings], destination: FakeDestination
+) -> None:
     load(revision, empty_url)
     upgrade(empty)
     assert count(empty, "events") == 8
@@ -38,13 +41,13 @@ def test_a_ledger_of_a_released_version_goes_on_under_this_one(
     for path in [*pages(app), *shown]:
         if path not in ("/statusz", "/static/<path:filename>"):
             assert browser.get(path).status_code in (200, 302), path
-    assert web.post("/webhooks/stripe", **signed(checkout(4))).json["outcome"] == "duplicate"
-    assert web.post("/webhooks/stripe", **signed(checkout(5))).json["outcome"] == "duplicate", (
+    assert web.post("/webhooks/stripe", **signed(checkout(4))).get_json()["outcome"] == "duplicate"
+    assert web.post("/webhooks/stripe", **signed(checkout(5))).get_json()["outcome"] == "duplicate", (
         "promised by the same event"
     )
     paid = checkout(5, event_id="evt_5_paid").replace(b"session.completed", b"session.async_payment_succeeded")
-    assert web.post("/webhooks/stripe", **signed(paid)).json["outcome"] == "sale"
-    assert web.post("/webhooks/stripe", **signed(checkout(50))).json["outcome"] == "sale"
+    assert web.post("/webhooks/stripe", **signed(paid)).get_json()["outcome"] == "sale"
+    assert web.post("/webhooks/stripe", **signed(checkout(50))).get_json()["outcome"] == "sale"
     change(empty, "UPDATE deliveries SET due_at = 0 WHERE status = 'retrying'")
     stop = threading.Event()
     forwarder = Forwarder(empty, destinations_of(settings), settings.schedule_seconds, 900, stop)
@@ -58,6 +61,6 @@ def test_a_ledger_of_a_released_version_goes_on_under_this_one(
     app.extensions["refusals"].stop()
 
 
-def rows(ledger: Ledger, statement: str) -> list[tuple]:
+def rows(ledger: Ledger, statement: str) -> list[tuple[Any, ...]]:
     with ledger.read() as tx:
         return [tuple(row) for row in tx.run(statement).all()]

@@ -1,15 +1,24 @@
 """The sandbox: it takes what the destination would take, and names what it would not."""
 
 import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from app.config.settings import Settings
 from app.destinations.formats.base import HttpRequest
 from app.destinations.formats.events import Events
 from app.destinations.target import destinations_of, sandbox_token
+from app.ledger.engine import Ledger
+from app.model import Kind
 from app.web.public.sandbox import create_blueprint
 from tests.support.makers import checkout, count, one
+from tests.web.conftest import Browser
 
 TOKEN = sandbox_token("secret key of the tests")
 LEAD = {"event": "lead", "timestamp": "2026-04-10T12:34:56.000Z", "customerExternalId": "user_1"}
@@ -18,8 +27,8 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def send(web):
-    def post(kind: str, payload: object, token: str = TOKEN, key: str = "k"):
+def send(web: FlaskClient) -> Callable[..., TestResponse]:
+    def post(kind: str, payload: object, token: str = TOKEN, key: str = "k") -> TestResponse:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key, "Content-Type": "application/json"}
         return web.post(f"/sandbox/track/{kind}", data=body, headers=headers)
@@ -27,7 +36,9 @@ def send(web):
     return post
 
 
-def test_right_payloads_are_taken_and_shown(send, browser, ledger):
+def test_right_payloads_are_taken_and_shown(
+    send: Callable[..., TestResponse], browser: Browser, ledger: Ledger
+) -> None:
     assert send("lead", {**LEAD, "mode": "deferred", "email": "a@b.co", "name": "A", "phone": "+1"}).status_code == 200
     assert send("sale", {**SALE, "clickId": "clk_1", "orderId": "o", "metadata": {"a": 1}}, key="k2").status_code == 200
     assert send("sale", {**SALE, "amount": 500}, key="k2").status_code == 200
@@ -67,14 +78,18 @@ def test_right_payloads_are_taken_and_shown(send, browser, ledger):
         ("sale", b"\xff\x00", "object"),
     ],
 )
-def test_a_wrong_payload_is_422_and_says_what_is_wrong(send, ledger, kind, payload, named):
+def test_a_wrong_payload_is_422_and_says_what_is_wrong(
+    send: Callable[..., TestResponse], ledger: Ledger, kind: str, payload: bytes | dict[str, Any], named: str
+) -> None:
     answer = send(kind, payload)
     assert answer.status_code == 422
-    assert named in answer.json["error"]
-    assert one(ledger, "SELECT problem FROM sandbox_requests") == (answer.json["error"],)
+    assert named in answer.get_json()["error"]
+    assert one(ledger, "SELECT problem FROM sandbox_requests") == (answer.get_json()["error"],)
 
 
-def test_what_the_database_could_not_hold_is_kept_as_far_as_it_can_be(send, browser, ledger):
+def test_what_the_database_could_not_hold_is_kept_as_far_as_it_can_be(
+    send: Callable[..., TestResponse], browser: Browser, ledger: Ledger
+) -> None:
     assert send("lead", b'{"a": "\x00\xff"}').status_code == 422
     assert send("lead", json.dumps({**LEAD, "name": "\x00<script>x</script>"}).encode()).status_code == 200
     assert send("lead", json.dumps({**LEAD, "name": "\ud83d"}).encode()).status_code == 422
@@ -83,7 +98,9 @@ def test_what_the_database_could_not_hold_is_kept_as_far_as_it_can_be(send, brow
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_only_this_bridge_s_own_token_is_taken(send, web, ledger):
+def test_only_this_bridge_s_own_token_is_taken(
+    send: Callable[..., TestResponse], web: FlaskClient, ledger: Ledger
+) -> None:
     for token in ("", "wrong", "api token of the tests", "secret key of the tests", TOKEN[:-1], "\xe9"):
         assert send("sale", SALE, token=token).status_code == 401
     assert web.post("/sandbox/track/sale", json=SALE).status_code == 401
@@ -93,7 +110,9 @@ def test_only_this_bridge_s_own_token_is_taken(send, web, ledger):
 
 @sqlite_alone
 @pytest.mark.parametrize(("name", "currency"), [("track", "USD"), ("dub", "usd")])
-def test_in_the_other_formats_what_they_require_is_checked(make_app, name, currency):
+def test_in_the_other_formats_what_they_require_is_checked(
+    make_app: Callable[..., Flask], name: str, currency: str
+) -> None:
     web = make_app(DESTINATION_FORMAT=name).test_client()
     right = {"eventName": "x", "customerExternalId": "u", "invoiceId": "in_1", "amount": 5, "currency": currency}
     required = {"track": ["eventName"], "dub": []}[name]
@@ -106,7 +125,9 @@ def test_in_the_other_formats_what_they_require_is_checked(make_app, name, curre
 
 @sqlite_alone
 @pytest.mark.parametrize("name", ["events", "track", "dub"])
-def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settings, ledger, name):
+def test_what_the_bridge_renders_is_what_the_sandbox_takes(
+    make_app: Callable[..., Flask], make_settings: Callable[..., Settings], ledger: Ledger, name: str
+) -> None:
     from tests.support.makers import begin, signed
 
     app = make_app(DESTINATION_FORMAT=name)
@@ -119,7 +140,7 @@ def test_what_the_bridge_renders_is_what_the_sandbox_takes(make_app, make_settin
 
 
 @sqlite_alone
-def test_with_a_real_destination_there_is_no_sandbox(make_app):
+def test_with_a_real_destination_there_is_no_sandbox(make_app: Callable[..., Flask]) -> None:
     app = make_app(DESTINATION_URL="https://destination.example", DESTINATION_TOKEN="a-token")
     answer = app.test_client().post("/sandbox/track/sale", json=SALE, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 404
@@ -128,12 +149,12 @@ def test_with_a_real_destination_there_is_no_sandbox(make_app):
 class Hook(Events):
     """A format with a path, method and header of its own."""
 
-    def request(self, kind, body, key, token, now):
+    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         return HttpRequest("PUT", f"/v2/{kind}s?version=1", {"X-Api-Key": token}, body.encode())
 
 
 @sqlite_alone
-def test_it_takes_what_any_format_asks_for(ledger):
+def test_it_takes_what_any_format_asks_for(ledger: Ledger) -> None:
     app = Flask(__name__)
     app.register_blueprint(create_blueprint(ledger, "secret key of the tests", Hook()))
     web = app.test_client()

@@ -6,9 +6,16 @@ import html
 import json
 import re
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
+from app.config.settings import Settings
+from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
 from tests.support.makers import signed
@@ -57,7 +64,9 @@ PAGES = ("/search", "/events", "/deliveries", "/persons")
 
 
 @pytest.fixture
-def held(make_settings, ledger_url, tmp_path):
+def held(
+    make_settings: Callable[..., Settings], ledger_url: str, tmp_path: Path
+) -> Iterator[tuple[Browser, Browser, FlaskClient]]:
     """A web with a parked order (it has no currency) and a cancelled one; an operator and a viewer."""
     from app.ledger.engine import Ledger
 
@@ -84,11 +93,13 @@ def held(make_settings, ledger_url, tmp_path):
     ledger.close()
 
 
-def events_on(page):
+def events_on(page: str) -> set[int]:
     return {int(one) for one in re.findall(r'href="/events/([0-9]+)"', page)}
 
 
-def test_parked_and_ignored_events_are_found_by_all_that_they_say_on_every_page(held):
+def test_parked_and_ignored_events_are_found_by_all_that_they_say_on_every_page(
+    held: tuple[Browser, Browser, FlaskClient],
+) -> None:
     operator, _, client = held
     parked, ignored = sorted(events_on(operator.get("/events").text))
     for texts, wanted in ((PARKED, parked), (IGNORED, ignored)):
@@ -102,7 +113,9 @@ def test_parked_and_ignored_events_are_found_by_all_that_they_say_on_every_page(
         assert "No results" in operator.client.get("/search", query_string={"q": text}).text
 
 
-def test_a_viewer_finds_held_events_by_whole_addresses_and_learns_none_letter_by_letter(held):
+def test_a_viewer_finds_held_events_by_whole_addresses_and_learns_none_letter_by_letter(
+    held: tuple[Browser, Browser, FlaskClient],
+) -> None:
     operator, viewer, _ = held
     parked, ignored = sorted(events_on(operator.get("/events").text))
     assert events_on(viewer.get("/search?q=ida%40example.com").text) == {parked}
@@ -118,7 +131,9 @@ ODD_IDS = ["ada@example.com", "ada%40example.com", "ada%2540example.com"]
 
 
 @pytest.mark.parametrize("identity", ODD_IDS)
-def test_a_viewer_learns_no_address_from_what_is_used_as_an_id(make_app, ledger, identity):
+def test_a_viewer_learns_no_address_from_what_is_used_as_an_id(
+    make_app: Callable[..., Flask], ledger: Ledger, identity: str
+) -> None:
     app = make_app(DASHBOARD_VIEWER_PASSWORD="viewers may look")
     viewer = Browser(app.test_client(), "viewers may look")
     event = {"id": identity, "object": "event", "type": "radar.x", "livemode": False, "created": 1}
@@ -129,7 +144,7 @@ def test_a_viewer_learns_no_address_from_what_is_used_as_an_id(make_app, ledger,
         assert not events_on(page), identity[:length]
 
 
-def stripe_event(kind, number, **thing):
+def stripe_event(kind: str, number: object, **thing: Any) -> bytes:
     event = {"id": f"evt_{number}", "object": "event", "type": kind, "livemode": False, "created": int(time.time())}
     return json.dumps({**event, "data": {"object": thing}}).encode()
 
@@ -150,7 +165,9 @@ STRIPE = [
 
 
 @pytest.mark.parametrize(("kind", "thing"), STRIPE, ids=[kind for kind, _ in STRIPE])
-def test_any_event_of_stripe_is_found_by_its_ids_and_whoever_it_names(browser, kind, thing):
+def test_any_event_of_stripe_is_found_by_its_ids_and_whoever_it_names(
+    browser: Browser, kind: str, thing: dict[str, Any]
+) -> None:
     assert browser.client.post("/webhooks/stripe", **signed(stripe_event(kind, 9, **thing))).status_code == 200
     wanted = events_on(browser.get("/events").text)
     said = [str(value) for name, value in thing.items() if name in ("id", "customer", "charge", "payment_intent")]
@@ -161,7 +178,7 @@ def test_any_event_of_stripe_is_found_by_its_ids_and_whoever_it_names(browser, k
         assert events_on(browser.client.get("/events", query_string={"q": text}).text) == wanted, text
 
 
-def test_a_counted_person_is_found_by_name_and_surname(browser, post):
+def test_a_counted_person_is_found_by_name_and_surname(browser: Browser, post: Callable[[bytes], Any]) -> None:
     from tests.support.makers import checkout
 
     post(checkout(1))

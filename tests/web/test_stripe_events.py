@@ -1,13 +1,16 @@
 """Without a key to Stripe, the ledger shows which wanted events the endpoint is not subscribed to."""
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from flask import Flask
 
 from app.cli import main
+from app.config.settings import Settings
+from app.ledger.engine import Ledger
 from app.model import Rules
 from app.stripe_api.arrived import COMES_WITH, FEWEST, TWINS, arrived
 from app.stripe_api.event_types import wanted_events
@@ -28,28 +31,30 @@ def stripe() -> Iterator[FakeStripe]:
     server.close()
 
 
-def take(ledger: Any, event_type: str, times: int = 1) -> None:
+def take(ledger: Ledger, event_type: str, times: int = 1) -> None:
     recorder = Recorder(ledger)
     for number in range(times):
         recorder.take(world.body(event_type, {"id": f"x_{number}", "object": "thing"}))
 
 
-def found(ledger: Any) -> Any:
+def found(ledger: Ledger) -> Any:
     with ledger.read() as tx:
         return arrived(tx, WANTED)
 
 
-def test_the_evidence_is_about_wanted_events():
+def test_the_evidence_is_about_wanted_events() -> None:
     assert set(COMES_WITH) | set(TWINS) <= set(WANTED)
 
 
-def test_a_ledger_without_events_of_stripe_says_nothing(ledger):
+def test_a_ledger_without_events_of_stripe_says_nothing(ledger: Ledger) -> None:
     assert found(ledger).is_empty
     assert found(ledger).missing == ()
 
 
 @pytest.mark.parametrize(("event", "shown_by"), [(e, shown) for e, several in COMES_WITH.items() for shown in several])
-def test_an_event_that_another_never_comes_without_is_missing_until_it_comes(ledger, event, shown_by):
+def test_an_event_that_another_never_comes_without_is_missing_until_it_comes(
+    ledger: Ledger, event: str, shown_by: str
+) -> None:
     take(ledger, shown_by, FEWEST - 1)
     assert found(ledger).missing == ()
     take(ledger, shown_by)
@@ -59,19 +64,21 @@ def test_an_event_that_another_never_comes_without_is_missing_until_it_comes(led
     assert event in found(ledger).seen
 
 
-def test_a_twin_stands_for_its_event(ledger):
+def test_a_twin_stands_for_its_event(ledger: Ledger) -> None:
     take(ledger, "customer.subscription.created", FEWEST)
     take(ledger, "invoice.payment_succeeded")
     assert "invoice.paid" in found(ledger).seen
 
 
-def test_what_has_not_come_is_listed_as_that_alone(ledger):
+def test_what_has_not_come_is_listed_as_that_alone(ledger: Ledger) -> None:
     take(ledger, "invoice.paid")
     assert found(ledger).seen == ("invoice.paid",)
     assert set(found(ledger).unseen) == set(WANTED) - {"invoice.paid"}
 
 
-def test_doctor_without_a_key_says_what_never_came(ledger, make_settings, ledger_url):
+def test_doctor_without_a_key_says_what_never_came(
+    ledger: Ledger, make_settings: Callable[..., Settings], ledger_url: str
+) -> None:
     def doctor() -> str:
         make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY="")
         return CliRunner().invoke(main, ["doctor"]).stdout
@@ -83,7 +90,7 @@ def test_doctor_without_a_key_says_what_never_came(ledger, make_settings, ledger
     assert "these wanted events have not come yet: checkout.session.completed" in message
 
 
-def test_the_sources_page_says_what_never_came(make_app, ledger):
+def test_the_sources_page_says_what_never_came(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     browser = Browser(make_app(STRIPE_API_KEY="").test_client(), PASSWORD)
     assert "Stripe’s events" not in browser.get("/sources").text
     take(ledger, "charge.refunded", FEWEST)
@@ -94,7 +101,7 @@ def test_the_sources_page_says_what_never_came(make_app, ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_sources_page_asks_stripe_when_told_to(make_app, stripe):
+def test_the_sources_page_asks_stripe_when_told_to(make_app: Callable[..., Flask], stripe: FakeStripe) -> None:
     app = make_app(STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url, PUBLIC_URL=URL.removesuffix("/webhooks/stripe"))
     browser = Browser(app.test_client(), PASSWORD)
     app.test_client().post("/webhooks/stripe", **signed(checkout(1)))
@@ -111,6 +118,6 @@ def test_the_sources_page_asks_stripe_when_told_to(make_app, stripe):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_without_a_key_there_is_nothing_to_ask_with(make_app):
+def test_without_a_key_there_is_nothing_to_ask_with(make_app: Callable[..., Flask]) -> None:
     browser = Browser(make_app(STRIPE_API_KEY="").test_client(), PASSWORD)
     assert browser.submit("/sources/stripe/endpoint").status_code == 404

@@ -35,13 +35,13 @@ def is_open(throttle: Throttle, address: str) -> bool:
     return True
 
 
-def test_failures_are_forgotten_after_a_minute(throttle, clock):
+def test_failures_are_forgotten_after_a_minute(throttle: Throttle, clock: Clock) -> None:
     assert [is_open(throttle, "192.0.2.1") for _ in range(MOST_FAILURES + 1)] == [True] * MOST_FAILURES + [False]
     clock.now += WINDOW_SECONDS + 0.1
     assert is_open(throttle, "192.0.2.1")
 
 
-def test_the_refusal_says_when_to_come_again(throttle):
+def test_the_refusal_says_when_to_come_again(throttle: Throttle) -> None:
     for _ in range(MOST_FAILURES):
         throttle.begin("192.0.2.1")
     with pytest.raises(TooManyRequests) as refused:
@@ -49,12 +49,12 @@ def test_the_refusal_says_when_to_come_again(throttle):
     assert refused.value.retry_after == 60
 
 
-def test_tries_at_once_are_no_more_than_one_after_the_other(throttle):
+def test_tries_at_once_are_no_more_than_one_after_the_other(throttle: Throttle) -> None:
     """Each counts from its beginning, before it is known whether the password is right."""
     assert sum(is_open(throttle, "192.0.2.1") for _ in range(50)) == MOST_FAILURES
 
 
-def test_a_success_takes_back_itself_and_no_failure(throttle):
+def test_a_success_takes_back_itself_and_no_failure(throttle: Throttle) -> None:
     for _ in range(MOST_FAILURES - 1):
         throttle.begin("192.0.2.1")
     for _ in range(3):
@@ -64,7 +64,9 @@ def test_a_success_takes_back_itself_and_no_failure(throttle):
     assert not is_open(throttle, "192.0.2.1")
 
 
-def test_guesses_from_many_addresses_are_bounded_and_keep_out_nobody_who_was_in_before(throttle, clock):
+def test_guesses_from_many_addresses_are_bounded_and_keep_out_nobody_who_was_in_before(
+    throttle: Throttle, clock: Clock
+) -> None:
     throttle.begin("192.0.2.1")
     throttle.succeeded("192.0.2.1")
     strangers = [f"198.51.{n // 250}.{n % 250}" for n in range(MOST_OF_ALL + 100)]
@@ -76,7 +78,7 @@ def test_guesses_from_many_addresses_are_bounded_and_keep_out_nobody_who_was_in_
     assert len(throttle._tries) == len(throttle._of) == 1
 
 
-def test_what_is_remembered_of_those_who_were_in_is_bounded(throttle):
+def test_what_is_remembered_of_those_who_were_in_is_bounded(throttle: Throttle) -> None:
     for n in range(MOST_KNOWN + 10):
         throttle.succeeded(f"10.1.{n // 250}.{n % 250}")
     assert len(throttle._known) == MOST_KNOWN
@@ -92,7 +94,7 @@ def test_what_is_remembered_of_those_who_were_in_is_bounded(throttle):
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
-def test_who_is_throttled_together(throttle, one, other, together):
+def test_who_is_throttled_together(throttle: Throttle, one: str, other: str, together: bool) -> None:
     for _ in range(MOST_FAILURES):
         throttle.begin(one)
     assert is_open(throttle, other) is not together
@@ -113,5 +115,5 @@ def test_who_is_throttled_together(throttle, one, other, together):
         ("10.0.0.1", "", "10.0.0.1"),
     ],
 )
-def test_the_address_that_asks(remote, forwarded, client):
+def test_the_address_that_asks(remote: str, forwarded: str, client: str) -> None:
     assert client_of(remote, forwarded, PROXIES) == client

@@ -3,13 +3,18 @@
 import io
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
 
+from app.config.settings import Settings
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
@@ -27,7 +32,7 @@ def submission(number: int = 1, **fields: str) -> bytes:
     return "&".join(f"{name}={value}" for name, value in answers.items()).encode()
 
 
-def bad_requests() -> dict[str, tuple[int, dict]]:
+def bad_requests() -> dict[str, tuple[int, dict[str, Any]]]:
     """Every bad input: what is sent, and its status."""
     body = checkout()
     now = datetime.now(UTC)
@@ -35,7 +40,7 @@ def bad_requests() -> dict[str, tuple[int, dict]]:
     right = stripe_headers(body)["Stripe-Signature"]
     big = b'{"a": "' + b"x" * 2 * MIB + b'"}'
 
-    def with_signature(value: str) -> dict:
+    def with_signature(value: str) -> dict[str, Any]:
         return {"data": body, "headers": {"Stripe-Signature": value}}
 
     return {
@@ -75,18 +80,18 @@ def bad_requests() -> dict[str, tuple[int, dict]]:
     }
 
 
-def test_every_bad_request_gets_its_status_and_a_reason_and_leaves_no_row(web, ledger):
+def test_every_bad_request_gets_its_status_and_a_reason_and_leaves_no_row(web: FlaskClient, ledger: Ledger) -> None:
     expected, given = {}, {}
     for name, (status, request) in bad_requests().items():
         answer = web.post("/webhooks/stripe", **request)
         expected[name], given[name] = status, answer.status_code
-        assert isinstance(answer.json["error"], str), name
+        assert isinstance(answer.get_json()["error"], str), name
         assert STRIPE_SECRET not in answer.text
     assert given == expected
     assert [count(ledger, table) for table in ("events", "deliveries", "persons", "conversions")] == [0, 0, 0, 0]
 
 
-def test_addresses_that_take_nothing_say_so_and_never_redirect(web, ledger):
+def test_addresses_that_take_nothing_say_so_and_never_redirect(web: FlaskClient, ledger: Ledger) -> None:
     body = checkout()
     answers = {
         (method, path): web.open(path, method=method, **signed(body)).status_code
@@ -112,7 +117,9 @@ def test_addresses_that_take_nothing_say_so_and_never_redirect(web, ledger):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_webhook_url_says_that_it_is_one_where_it_would_take_a_webhook(make_app, ledger, method):
+def test_a_webhook_url_says_that_it_is_one_where_it_would_take_a_webhook(
+    make_app: Callable[..., Flask], ledger: Ledger, method: str
+) -> None:
     web = make_app(ELEMENTOR_PATH_TOKEN="a-token-of-sixteen-characters").test_client()
     statuses = {}
     for path, status, title in [
@@ -137,22 +144,22 @@ def test_a_webhook_url_says_that_it_is_one_where_it_would_take_a_webhook(make_ap
     assert "bridge_webhooks_total{" not in web.get("/metrics").text, "it is not counted as a webhook"
 
 
-def test_a_trailing_slash_is_taken_like_none(web):
+def test_a_trailing_slash_is_taken_like_none(web: FlaskClient) -> None:
     answer = web.post("/webhooks/stripe/", **signed(checkout()))
-    assert (answer.status_code, answer.json["outcome"]) == (200, "sale")
+    assert (answer.status_code, answer.get_json()["outcome"]) == (200, "sale")
 
 
-def test_what_is_accepted_is_answered_with_outcome_event_id_and_reason(web, ledger):
+def test_what_is_accepted_is_answered_with_outcome_event_id_and_reason(web: FlaskClient, ledger: Ledger) -> None:
     body = checkout(7)
     answer = web.post("/webhooks/stripe", **signed(body))
     assert answer.status_code == 200
     assert answer.json == {"outcome": "sale", "event_id": "evt_7", "reason": "a paid checkout session"}
     ignored = web.post("/webhooks/stripe", **signed(b'{"id": "evt_8", "object": "event", "type": "radar.x"}'))
-    assert (ignored.json["outcome"], ignored.json["event_id"]) == ("ignored", "evt_8")
+    assert (ignored.get_json()["outcome"], ignored.get_json()["event_id"]) == ("ignored", "evt_8")
     assert count(ledger, "deliveries") == 1
 
 
-def test_the_body_is_kept_to_the_byte_and_no_header_with_a_secret_is(web, ledger):
+def test_the_body_is_kept_to_the_byte_and_no_header_with_a_secret_is(web: FlaskClient, ledger: Ledger) -> None:
     body = b" \n" + checkout(1, customer_details={"email": "p1@example.com", "name": "Zoë 😀"}) + b"\r\n"
     headers = {**stripe_headers(body), "Authorization": "Bearer hidden", "Cookie": "a=hidden", "X-Other": "kept"}
     assert web.post("/webhooks/stripe", data=body, headers=headers).status_code == 200
@@ -162,17 +169,19 @@ def test_the_body_is_kept_to_the_byte_and_no_header_with_a_secret_is(web, ledger
     assert json.loads(kept)["x-other"] == "kept"
 
 
-def test_an_event_received_again_is_a_count_on_its_first_row(web, ledger):
+def test_an_event_received_again_is_a_count_on_its_first_row(web: FlaskClient, ledger: Ledger) -> None:
     body = checkout()
-    outcomes = [web.post("/webhooks/stripe", **signed(body)).json["outcome"] for _ in range(4)]
+    outcomes = [web.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] for _ in range(4)]
     assert outcomes == ["sale", "duplicate", "duplicate", "duplicate"]
     assert one(ledger, "SELECT COUNT(*), MAX(received_count) FROM events") == (1, 4)
     assert count(ledger, "deliveries") == 1
 
 
-def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_conversion(web, ledger):
-    first = web.post("/webhooks/stripe", **signed(checkout(1))).json
-    second = web.post("/webhooks/stripe", **signed(checkout(1, event_id="evt_other"))).json
+def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_conversion(
+    web: FlaskClient, ledger: Ledger
+) -> None:
+    first = web.post("/webhooks/stripe", **signed(checkout(1))).get_json()
+    second = web.post("/webhooks/stripe", **signed(checkout(1, event_id="evt_other"))).get_json()
     assert (first["outcome"], second["outcome"], second["event_id"]) == ("sale", "duplicate", "evt_other")
     assert "sale:stripe:" in second["reason"]
     with ledger.read() as tx:
@@ -182,7 +191,7 @@ def test_another_event_of_a_counted_purchase_is_a_row_of_its_own_that_names_the_
     assert count(ledger, "deliveries") == 1
 
 
-def test_the_same_event_from_many_threads_at_once_is_recorded_once(app, ledger):
+def test_the_same_event_from_many_threads_at_once_is_recorded_once(app: Flask, ledger: Ledger) -> None:
     body, statuses = checkout(), []
 
     def post() -> None:
@@ -200,8 +209,8 @@ def test_the_same_event_from_many_threads_at_once_is_recorded_once(app, ledger):
     assert count(ledger, "deliveries") == 1
 
 
-def test_a_chunked_body_is_read_whole_and_is_too_large_past_the_limit(web):
-    def chunked(body: bytes) -> dict:
+def test_a_chunked_body_is_read_whole_and_is_too_large_past_the_limit(web: FlaskClient) -> None:
+    def chunked(body: bytes) -> dict[str, Any]:
         return {
             "input_stream": io.BytesIO(body),
             "headers": {**stripe_headers(body), "Transfer-Encoding": "chunked"},
@@ -209,14 +218,16 @@ def test_a_chunked_body_is_read_whole_and_is_too_large_past_the_limit(web):
         }
 
     answer = web.post("/webhooks/stripe", **chunked(checkout()))
-    assert (answer.status_code, answer.json["outcome"]) == (200, "sale")
+    assert (answer.status_code, answer.get_json()["outcome"]) == (200, "sale")
     assert web.post("/webhooks/stripe", **chunked(b" " * 2 * MIB)).status_code == 413
     assert web.post("/webhooks/stripe", **chunked(b" " * (MIB + 1))).status_code == 413
     assert web.post("/webhooks/stripe", **chunked(b" " * MIB)).status_code == 400
 
 
 @pytest.mark.parametrize("terminated", [True, False])
-def test_a_body_whose_connection_ended_early_is_no_event(make_app, ledger, terminated):
+def test_a_body_whose_connection_ended_early_is_no_event(
+    make_app: Callable[..., Flask], ledger: Ledger, terminated: bool
+) -> None:
     body = submission()
     environment = {"CONTENT_LENGTH": str(len(body) + 10), **({"wsgi.input_terminated": True} if terminated else {})}
     web = make_app(ELEMENTOR_PATH_TOKEN=TOKEN).test_client()
@@ -227,7 +238,9 @@ def test_a_body_whose_connection_ended_early_is_no_event(make_app, ledger, termi
     assert count(ledger, "events") == 0
 
 
-def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, capfd):
+def test_a_path_token_opens_its_source_and_is_kept_nowhere(
+    make_app: Callable[..., Flask], ledger: Ledger, capfd: pytest.CaptureFixture[str]
+) -> None:
     web = make_app(ELEMENTOR_PATH_TOKEN=f"{TOKEN},another-token-of-16").test_client()
     body = submission(page=f"https://bridge.example/webhooks/elementor/{TOKEN}")
     headers = {**FORM, "Referer": f"https://x.example/{TOKEN}", "X-Original-Url": f"/webhooks/elementor/{TOKEN}?a=b"}
@@ -251,7 +264,9 @@ def test_a_path_token_opens_its_source_and_is_kept_nowhere(make_app, ledger, cap
     assert TOKEN not in "".join(capfd.readouterr())
 
 
-def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(make_app, ledger):
+def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(
+    make_app: Callable[..., Flask], ledger: Ledger
+) -> None:
     key = "hand shake/key&of=ours"
     web = make_app(WUFOO_WEBHOOK_SECRET=key).test_client()
     body = urlencode({"Field1": "ada@example.com", "EntryId": "1", "HandshakeKey": key})
@@ -262,7 +277,7 @@ def test_a_handshake_key_is_kept_nowhere_however_a_form_spells_it(make_app, ledg
     assert b"shake" not in bytes(kept).replace(b"HandshakeKey", b"")
 
 
-def test_a_signed_source_with_a_path_token_needs_both(make_app):
+def test_a_signed_source_with_a_path_token_needs_both(make_app: Callable[..., Flask]) -> None:
     web = make_app(STRIPE_PATH_TOKEN=TOKEN).test_client()
     body = checkout()
     assert web.post("/webhooks/stripe", **signed(body)).status_code == 401
@@ -270,37 +285,39 @@ def test_a_signed_source_with_a_path_token_needs_both(make_app):
     assert web.post(f"/webhooks/stripe/{TOKEN}", **signed(body)).status_code == 200
 
 
-def test_a_source_that_cannot_sign_is_not_opened_by_a_secret_alone(make_app):
+def test_a_source_that_cannot_sign_is_not_opened_by_a_secret_alone(make_app: Callable[..., Flask]) -> None:
     with pytest.raises(ConfigurationError, match="ELEMENTOR_WEBHOOK_SECRET: Elementor does not sign"):
         make_app(ELEMENTOR_WEBHOOK_SECRET="a secret that nothing signs with")
 
 
-def test_every_secret_of_a_rotation_is_accepted(make_app):
+def test_every_secret_of_a_rotation_is_accepted(make_app: Callable[..., Flask]) -> None:
     web = make_app(STRIPE_WEBHOOK_SECRET="whsec_the_old_one, whsec_the_new_one").test_client()
     for number, secret in enumerate(("whsec_the_old_one", "whsec_the_new_one")):
         body = checkout(number)
         assert web.post("/webhooks/stripe", data=body, headers=stripe_headers(body, secret=secret)).status_code == 200
 
 
-def refused(web, body: bytes) -> None:
+def refused(web: FlaskClient, body: bytes) -> None:
     answer = web.post("/webhooks/stripe", **signed(body))
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
-    assert isinstance(answer.json["error"], str)
+    assert isinstance(answer.get_json()["error"], str)
 
 
-def test_a_ledger_that_is_away_is_503_and_nothing_is_half_recorded(web, ledger, ledger_url):
+def test_a_ledger_that_is_away_is_503_and_nothing_is_half_recorded(
+    web: FlaskClient, ledger: Ledger, ledger_url: str
+) -> None:
     assert web.post("/webhooks/stripe", **signed(checkout(1))).status_code == 200
     with away(ledger, ledger_url):
         refused(web, checkout(2))
         assert web.post("/webhooks/stripe", data=checkout(2)).status_code == 401
         assert web.post("/webhooks/stripe", **signed(b"")).status_code == 400
     assert [count(ledger, table) for table in ("events", "deliveries", "dedupe_keys")] == [1, 1, 2]
-    assert web.post("/webhooks/stripe", **signed(checkout(2))).json["outcome"] == "sale"
-    assert web.post("/webhooks/stripe", **signed(checkout(1))).json["outcome"] == "duplicate"
+    assert web.post("/webhooks/stripe", **signed(checkout(2))).get_json()["outcome"] == "sale"
+    assert web.post("/webhooks/stripe", **signed(checkout(1))).get_json()["outcome"] == "duplicate"
 
 
-def test_a_read_only_ledger_is_503(make_settings, ledger, ledger_url):
+def test_a_read_only_ledger_is_503(make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str) -> None:
     if ledger.is_sqlite:
         path = make_url(ledger_url).database
         count(ledger, "events")  # an open connection keeps the files that a reader needs
@@ -318,7 +335,7 @@ def test_a_read_only_ledger_is_503(make_settings, ledger, ledger_url):
     assert count(ledger, "events") == 0
 
 
-def test_a_ledger_whose_tables_are_damaged_is_503_and_not_500(web, ledger):
+def test_a_ledger_whose_tables_are_damaged_is_503_and_not_500(web: FlaskClient, ledger: Ledger) -> None:
     change(ledger, "ALTER TABLE identifiers RENAME TO elsewhere")
     refused(web, checkout())
     assert count(ledger, "events") == 0
@@ -327,7 +344,7 @@ def test_a_ledger_whose_tables_are_damaged_is_503_and_not_500(web, ledger):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_full_disk_is_503_until_there_is_room(make_settings, ledger_url):
+def test_a_full_disk_is_503_until_there_is_room(make_settings: Callable[..., Settings], ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     pages = one(ledger, "PRAGMA page_count")[0] + 8
     ledger.close()
@@ -344,13 +361,13 @@ def test_a_full_disk_is_503_until_there_is_room(make_settings, ledger_url):
     app.extensions["writer"].stop()
     ledger.close()
     roomy = create_app(make_settings(), Ledger(ledger_url))
-    assert roomy.test_client().post("/webhooks/stripe", **signed(checkout(19))).json["outcome"] == "sale"
+    assert roomy.test_client().post("/webhooks/stripe", **signed(checkout(19))).get_json()["outcome"] == "sale"
     roomy.extensions["writer"].stop()
     roomy.extensions["ledger"].close()
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
+def test_a_file_that_is_no_database_any_more_is_503(web: FlaskClient, ledger: Ledger, ledger_url: str) -> None:
     ledger.close()
     Path(make_url(ledger_url).database or "").write_bytes(b"this is not a database" * 100)
     refused(web, checkout())
@@ -358,56 +375,62 @@ def test_a_file_that_is_no_database_any_more_is_503(web, ledger, ledger_url):
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_web_that_is_stopping_sends_the_provider_away_to_come_again(app, web):
+def test_a_web_that_is_stopping_sends_the_provider_away_to_come_again(app: Flask, web: FlaskClient) -> None:
     app.extensions["writer"].stop()
     refused(web, checkout())
 
 
-def test_woocommerce_s_unsigned_ping_is_answered_and_not_recorded(make_app, ledger, tmp_path):
+def test_woocommerce_s_unsigned_ping_is_answered_and_not_recorded(
+    make_app: Callable[..., Flask], ledger: Ledger, tmp_path: Path
+) -> None:
     config = tmp_path / "bridge.toml"
     config.write_text('[sources.woo.signature]\nheader = "X-WC-Webhook-Signature"\nencoding = "base64"\n')
     web = make_app(BRIDGE_CONFIG=str(config), WOO_WEBHOOK_SECRET="a-secret-of-the-shop-it-is").test_client()
     answer = web.post("/webhooks/woo", data=b"webhook_id=12", headers=FORM)
-    assert (answer.status_code, answer.json["outcome"], answer.json["event_id"]) == (200, "ignored", None)
+    assert (answer.status_code, answer.get_json()["outcome"], answer.get_json()["event_id"]) == (200, "ignored", None)
     assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
     assert web.post("/webhooks/woo", data=b"webhook_id=12&email=a@b.example", headers=FORM).status_code == 401
     signed_wrongly = {**FORM, "X-WC-Webhook-Signature": "AAAA"}
     assert web.post("/webhooks/woo", data=b"webhook_id=12", headers=signed_wrongly).status_code == 401
 
 
-def test_a_ping_of_a_source_with_a_token_needs_the_token(make_app, ledger, tmp_path):
+def test_a_ping_of_a_source_with_a_token_needs_the_token(
+    make_app: Callable[..., Flask], ledger: Ledger, tmp_path: Path
+) -> None:
     config = tmp_path / "bridge.toml"
     config.write_text('[sources.woo]\nkind = "lead"\n')
     web = make_app(BRIDGE_CONFIG=str(config), WOO_PATH_TOKEN=TOKEN).test_client()
     assert web.post("/webhooks/woo/wrong", data=b"webhook_id=12", headers=FORM).status_code == 401
-    assert web.post(f"/webhooks/woo/{TOKEN}", data=b"webhook_id=12", headers=FORM).json["outcome"] == "ignored"
+    assert web.post(f"/webhooks/woo/{TOKEN}", data=b"webhook_id=12", headers=FORM).get_json()["outcome"] == "ignored"
     assert count(ledger, "events") == 0
 
 
-def test_formbricks_can_be_connected_before_its_secret_is_known(make_app, ledger):
+def test_formbricks_can_be_connected_before_its_secret_is_known(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     test = {"data": b'{"event":"testEndpoint"}', "headers": {"Content-Type": "application/json", "webhook-id": "msg_1"}}
     for web in (
         make_app().test_client(),
         make_app(FORMBRICKS_WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").test_client(),
     ):
         answer = web.post("/webhooks/formbricks", **test)
-        assert (answer.status_code, answer.json["outcome"]) == (200, "ignored")
+        assert (answer.status_code, answer.get_json()["outcome"]) == (200, "ignored")
     assert (count(ledger, "events"), count(ledger, "refusals")) == (0, 0)
 
 
-def test_without_its_secret_formbricks_is_answered_nothing_but_its_test(make_app, ledger):
+def test_without_its_secret_formbricks_is_answered_nothing_but_its_test(
+    make_app: Callable[..., Flask], ledger: Ledger
+) -> None:
     web = make_app().test_client()
     assert web.post("/webhooks/formbricks", data=b'{"event":"responseFinished"}').status_code == 404
     assert web.post("/webhooks/clerk", data=b'{"event":"testEndpoint"}').status_code == 404
     assert count(ledger, "events") == 0
 
 
-def test_a_request_with_several_events_is_recorded_as_several(make_app, ledger):
+def test_a_request_with_several_events_is_recorded_as_several(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     web = make_app(KIT_PATH_TOKEN=TOKEN).test_client()
     people = [{"id": n, "email_address": f"p{n}@example.com"} if n != 2 else {"id": n} for n in (1, 2, 3)]
     events = [{"id": f"event_{p['id']}", "type": "subscriber.created", "data": {"subscriber": p}} for p in people]
     answer = web.post(f"/webhooks/kit/{TOKEN}", json={"events": events})
-    assert (answer.status_code, answer.json["outcome"], answer.json["event_id"]) == (200, "lead", "event_1")
+    assert (answer.status_code, answer.get_json()["outcome"], answer.get_json()["event_id"]) == (200, "lead", "event_1")
     assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)
-    assert web.post(f"/webhooks/kit/{TOKEN}", json={"events": events}).json["outcome"] == "duplicate"
+    assert web.post(f"/webhooks/kit/{TOKEN}", json={"events": events}).get_json()["outcome"] == "duplicate"
     assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)

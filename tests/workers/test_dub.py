@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.sources.catalog import SOURCES
@@ -51,7 +52,9 @@ class Site:
         self.app.extensions["refusals"].stop()
 
     def buys(self, number: object, **session: Any) -> None:
-        assert self.client.post("/webhooks/stripe", **signed(checkout(number, **session))).json["outcome"] == "sale"
+        assert (
+            self.client.post("/webhooks/stripe", **signed(checkout(number, **session))).get_json()["outcome"] == "sale"
+        )
 
     def signs_up(self, number: object, email: str, **hidden: str) -> None:
         answers = [{"type": "email", "email": email, "field": {"id": "f1", "type": "email", "ref": "r1"}}]
@@ -72,16 +75,16 @@ class Site:
             "Content-Type": "application/json",
             **SOURCES["typeform"].sign(body, TYPEFORM_SECRET, datetime.now(UTC)),
         }
-        assert self.client.post("/webhooks/typeform", data=body, headers=headers).json["outcome"] == "lead"
+        assert self.client.post("/webhooks/typeform", data=body, headers=headers).get_json()["outcome"] == "lead"
 
     def statuses(self) -> dict[str, int]:
-        found = self.client.get("/api/v1/stats", headers=API).json["deliveries"]
+        found = self.client.get("/api/v1/stats", headers=API).get_json()["deliveries"]
         return {name: count for name, count in found.items() if count}
 
     def deliveries(self, **fields: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.client.get("/api/v1/deliveries", headers=API, query_string=fields).json[
-            "deliveries"
-        ]
+        found: list[dict[str, Any]] = self.client.get(
+            "/api/v1/deliveries", headers=API, query_string=fields
+        ).get_json()["deliveries"]
         return found
 
     def settled(self, **counts: int) -> None:
@@ -98,7 +101,7 @@ def organic(number: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Site]:
+def site(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator[Site]:
     dub = FakeDub()
     settings = make_settings(
         DESTINATION_URL=dub.url,
@@ -113,7 +116,7 @@ def site(make_settings: Callable[..., Any], ledger: Ledger) -> Iterator[Site]:
     dub.close()
 
 
-def test_a_purchase_right_after_the_sign_up_is_taken_at_once(site):
+def test_a_purchase_right_after_the_sign_up_is_taken_at_once(site: Site) -> None:
     site.dub.clicks, site.dub.lag_seconds = {"clk_1"}, 3600
     site.signs_up(1, "p1@example.com", clickId="clk_1", user_id="user_1")
     site.buys(1)
@@ -123,7 +126,7 @@ def test_a_purchase_right_after_the_sign_up_is_taken_at_once(site):
     assert (len(site.dub.leads), len(site.dub.sales)) == (1, 1)
 
 
-def test_three_purchases_of_a_new_customer_are_all_taken(site):
+def test_three_purchases_of_a_new_customer_are_all_taken(site: Site) -> None:
     site.dub.clicks, site.dub.lag_seconds = {"clk_a"}, 0.4
     for number in (1, 2, 3):
         site.buys(
@@ -138,7 +141,7 @@ def test_three_purchases_of_a_new_customer_are_all_taken(site):
     assert 404 in answers
 
 
-def test_an_organic_sale_is_unattributed_and_goes_out_once_when_a_click_is_learned(site):
+def test_an_organic_sale_is_unattributed_and_goes_out_once_when_a_click_is_learned(site: Site) -> None:
     site.buys(1, **organic(1))
     site.buys(2, **organic(2))
     site.start()
@@ -152,12 +155,12 @@ def test_an_organic_sale_is_unattributed_and_goes_out_once_when_a_click_is_learn
     (left,) = site.deliveries(status="unattributed")
     assert left["invoice_id"] == "pi_2"
     (found,) = site.deliveries(kind="sale", status="delivered")
-    attempts = site.client.get(f"/api/v1/deliveries/{found['id']}", headers=API).json["attempt_list"]
+    attempts = site.client.get(f"/api/v1/deliveries/{found['id']}", headers=API).get_json()["attempt_list"]
     assert [one["result"] for one in attempts] == ["unattributed", "delivered"]
     assert not any(one["by_hand"] for one in attempts)
 
 
-def test_unattributed_sales_are_no_failures(site):
+def test_unattributed_sales_are_no_failures(site: Site) -> None:
     site.client.post("/login", data={"password": "password of the tests", "name": "Grace"})
     for number in range(20):
         site.buys(number, **organic(number))
@@ -166,13 +169,15 @@ def test_unattributed_sales_are_no_failures(site):
     assert "Nothing has failed" in site.client.get("/failed").text
     listed = site.client.get("/deliveries?status=unattributed").text
     assert listed.count("badge unattributed") == 20
-    assert site.client.get("/api/v1/deliveries?status=unattributed", headers=API).json["deliveries"][0]["last_error"]
+    assert site.client.get("/api/v1/deliveries?status=unattributed", headers=API).get_json()["deliveries"][0][
+        "last_error"
+    ]
     overview = site.client.get("/").text
     assert "20</b><span>unattributed" in overview
     assert 'bridge_deliveries{status="unattributed"} 20' in site.client.get("/metrics").text
 
 
-def test_a_lead_whose_click_dub_does_not_know_is_unattributed_even_when_it_is_repeated(site):
+def test_a_lead_whose_click_dub_does_not_know_is_unattributed_even_when_it_is_repeated(site: Site) -> None:
     site.start()
     site.signs_up(1, "a@example.com", clickId="clk_gone", user_id="user_a")
     site.settled(unattributed=1)
@@ -184,7 +189,7 @@ def test_a_lead_whose_click_dub_does_not_know_is_unattributed_even_when_it_is_re
     assert site.dub.leads == []
 
 
-def test_a_lead_that_dub_had_already_says_so(site):
+def test_a_lead_that_dub_had_already_says_so(site: Site) -> None:
     site.dub.clicks = {"clk_1"}
     site.start()
     site.signs_up(1, "a@example.com", clickId="clk_1", user_id="user_a")
@@ -197,7 +202,7 @@ def test_a_lead_that_dub_had_already_says_so(site):
     assert "already had this Lead" in site.client.get(f"/deliveries/{second['id']}").text
 
 
-def test_a_sale_with_a_click_that_is_not_found_is_tried_a_few_times(site):
+def test_a_sale_with_a_click_that_is_not_found_is_tried_a_few_times(site: Site) -> None:
     site.start()
     site.buys(1)
     time.sleep(0.3)
@@ -215,7 +220,7 @@ def customer_updated(customer: str, email: str, **metadata: str) -> bytes:
     return json.dumps({**event, "type": "customer.updated", "data": {"object": fields}}).encode()
 
 
-def test_a_click_that_a_customer_of_stripe_carries_is_learned_too(site):
+def test_a_click_that_a_customer_of_stripe_carries_is_learned_too(site: Site) -> None:
     site.buys(1, **organic(1))
     site.buys(
         11, **(organic(11) | {"customer": "cus_1", "customer_details": {"email": "p1@example.com", "name": "Ada"}})
@@ -224,33 +229,33 @@ def test_a_click_that_a_customer_of_stripe_carries_is_learned_too(site):
     site.settled(unattributed=2)
     site.dub.clicks, site.dub.lag_seconds = {"clk_late"}, 0.2
     body = customer_updated("cus_1", "p1@example.com", clickId="clk_late")
-    assert site.client.post("/webhooks/stripe", **signed(body)).json["outcome"] == "lead"
+    assert site.client.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] == "lead"
     site.settled(delivered=3)
     assert sorted(sale["invoiceId"] for sale in site.dub.sales) == ["pi_1", "pi_11"]
     assert {sale["clickId"] for sale in site.dub.sales} == {"clk_late"}
 
 
-def test_a_click_of_somebody_never_sent_who_turns_out_to_be_the_same_is_learned(site):
+def test_a_click_of_somebody_never_sent_who_turns_out_to_be_the_same_is_learned(site: Site) -> None:
     site.buys(1, **organic(1))
     site.start()
     site.settled(unattributed=1)
     site.dub.clicks = {"clk_b"}
-    unpaid = {"payment_status": "unpaid", "metadata": {"clickId": "clk_b"}, "customer": "cus_other"}
+    unpaid: dict[str, Any] = {"payment_status": "unpaid", "metadata": {"clickId": "clk_b"}, "customer": "cus_other"}
     body = checkout(2, **unpaid, customer_details={"email": "other@example.com", "name": "Ada"})
-    assert site.client.post("/webhooks/stripe", **signed(body)).json["outcome"] == "pending"
+    assert site.client.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] == "pending"
     assert site.statuses() == {"unattributed": 1}
     joined = customer_updated("cus_other", "p1@example.com")
-    assert site.client.post("/webhooks/stripe", **signed(joined)).json["outcome"] == "ignored"
+    assert site.client.post("/webhooks/stripe", **signed(joined)).get_json()["outcome"] == "ignored"
     site.settled(delivered=1)
     (sale,) = site.dub.sales
     assert (sale["invoiceId"], sale["clickId"]) == ("pi_1", "clk_b")
 
 
-def test_what_is_learned_of_somebody_else_or_again_sends_nothing(site):
+def test_what_is_learned_of_somebody_else_or_again_sends_nothing(site: Site) -> None:
     site.buys(1, **organic(1))
     site.start()
     site.settled(unattributed=1)
-    unpaid = {"payment_status": "unpaid", "metadata": {"clickId": "clk_2"}, "customer": "cus_2"}
+    unpaid: dict[str, Any] = {"payment_status": "unpaid", "metadata": {"clickId": "clk_2"}, "customer": "cus_2"}
     site.client.post("/webhooks/stripe", **signed(checkout(2, **unpaid, customer_details={"email": "p2@example.com"})))
     site.client.post("/webhooks/stripe", **signed(customer_updated("cus_1", "p1@example.com", plan="pro")))
     time.sleep(1)

@@ -103,7 +103,7 @@ def office(ledger: Ledger) -> Iterator[Office]:
     made.close()
 
 
-def test_several_workers_share_a_backlog_and_send_each_delivery_once(office):
+def test_several_workers_share_a_backlog_and_send_each_delivery_once(office: Office) -> None:
     office.add(300)
     for _ in range(3):
         office.work()
@@ -113,7 +113,7 @@ def test_several_workers_share_a_backlog_and_send_each_delivery_once(office):
     assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
 
 
-def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office):
+def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office: Office) -> None:
     office.place.delay_seconds = 0.02
     ids = office.add(12, person=7)
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office):
     assert all(later - earlier >= 0.02 for earlier, later in pairwise(times)), "never two at once"
 
 
-def test_the_rate_holds_over_all_workers(office):
+def test_the_rate_holds_over_all_workers(office: Office) -> None:
     office.add(90)
     began = time.monotonic()
     for _ in range(3):
@@ -139,7 +139,7 @@ def test_the_rate_holds_over_all_workers(office):
 
 
 @pytest.mark.parametrize("value", ["seconds", "date"])
-def test_retry_after_is_waited_for_whether_it_is_seconds_or_a_date(office, value):
+def test_retry_after_is_waited_for_whether_it_is_seconds_or_a_date(office: Office, value: str) -> None:
     begin = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: "
     until: list[float] = []
 
@@ -162,7 +162,7 @@ def test_retry_after_is_waited_for_whether_it_is_seconds_or_a_date(office, value
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status):
+def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office: Office, status: int) -> None:
     office.place.answers["401"] = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
     office.place.script = lambda _key, _before: "401"
     office.add(20)
@@ -187,7 +187,7 @@ def test_a_refused_token_pauses_and_a_new_one_or_a_person_resumes(office, status
 
 
 @pytest.mark.parametrize("status", [302, 403])
-def test_one_payload_that_is_refused_for_itself_is_dead_and_all_others_go(office, status):
+def test_one_payload_that_is_refused_for_itself_is_dead_and_all_others_go(office: Office, status: int) -> None:
     """A firewall that dislikes what somebody wrote into a form answers 403, or leads to its page."""
     office.place.answers["wall"] = b"HTTP/1.1 %d No\r\nLocation: /blocked\r\nContent-Length: 0\r\n\r\n" % status
     office.place.script = lambda key, _before: "wall" if key.endswith("0") else "ok"
@@ -200,7 +200,7 @@ def test_one_payload_that_is_refused_for_itself_is_dead_and_all_others_go(office
     assert all("the destination rejected this one" in error for (error,) in errors)
 
 
-def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office):
+def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office: Office) -> None:
     office.place.answers["moved"] = (
         b"HTTP/1.1 308 Moved\r\nLocation: https://new.example/api/track/sale\r\nContent-Length: 0\r\n\r\n"
     )
@@ -216,7 +216,7 @@ def test_a_redirect_pauses_names_where_it_leads_and_another_url_resumes(office):
     wait_for(lambda: office.counts() == {"delivered": 20})
 
 
-def test_good_payloads_flow_beside_many_that_always_fail(office):
+def test_good_payloads_flow_beside_many_that_always_fail(office: Office) -> None:
     # Probes are drawn by chance: with two of three failing, one run in fifteen would draw failing ones alone for too long.
     office.place.script = lambda key, _before: "500" if int(key.split(":")[1]) <= 300 else "ok"
     office.add(740)
@@ -224,7 +224,7 @@ def test_good_payloads_flow_beside_many_that_always_fail(office):
     wait_for(lambda: office.counts().get("delivered") == 440)
 
 
-def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
+def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office: Office) -> None:
     with office.ledger.write() as tx:
         assert pause(tx, "main", "maintenance", actor="Grace")
     office.add(5)
@@ -236,7 +236,7 @@ def test_a_pause_by_hand_stops_what_is_due_and_a_resume_sends_it(office):
     wait_for(lambda: office.counts() == {"delivered": 5})
 
 
-def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(office):
+def test_an_outage_costs_single_probes_and_afterwards_all_goes_at_full_speed(office: Office) -> None:
     office.place.script = lambda _key, _before: "500"
     office.add(200)
     for _ in range(2):
@@ -257,7 +257,7 @@ def answer(status: str, body: bytes) -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office):
+def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office: Office) -> None:
     message = b'{"error":{"code":"not_found","message":"Lead event not found for externalId: user_1"}}'
     office.place.answers["early"] = answer("404 Not Found", message)
     office.place.script = lambda _key, before: "ok" if before else "early"
@@ -270,7 +270,7 @@ def test_a_lead_that_cannot_be_read_yet_is_waited_for_and_is_no_outage(office):
 
 
 @pytest.mark.parametrize("wire", ["events", "track", "dub"])
-def test_a_success_that_says_no_is_not_delivered(office, wire):
+def test_a_success_that_says_no_is_not_delivered(office: Office, wire: str) -> None:
     office.place.answers["no"] = answer("200 OK", b'{"success":false,"message":"quota exceeded"}')
     office.place.script = lambda _key, _before: "no"
     office.add(1)
@@ -280,7 +280,7 @@ def test_a_success_that_says_no_is_not_delivered(office, wire):
     assert error == "the destination answered with success false, so nothing was recorded"
 
 
-def test_what_was_claimed_ahead_goes_back_untried_when_the_destination_stops_taking_anything(office):
+def test_what_was_claimed_ahead_goes_back_untried_when_the_destination_stops_taking_anything(office: Office) -> None:
     """A fast destination is claimed for ahead of its answers, and an outage must not spend an attempt of all of that."""
     taken: list[str] = []
 
@@ -297,7 +297,7 @@ def test_what_was_claimed_ahead_goes_back_untried_when_the_destination_stops_tak
     assert 8 <= failed <= 64, "a few rounds of what is in flight, and not the hundreds that were claimed"
 
 
-def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):
+def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office: Office) -> None:
     text = f"refused: {TOKEN} ".encode() + b"x" * 200_000
     office.place.answers["refused"] = b"HTTP/1.1 400 Bad\r\nX-Echo: %s\r\nContent-Length: %d\r\n\r\n%s" % (
         TOKEN.encode(),
@@ -315,7 +315,7 @@ def test_an_answer_is_kept_at_64_kib_at_most_and_without_the_token(office):
     assert "***" in headers
 
 
-def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
+def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office: Office) -> None:
     """The deadline is the sender's own: it was the job's, which waits for the ledger at such a time."""
     office.place.script, office.place.drip_seconds = (lambda _key, _before: "drip"), 1.0
     office.add(1)
@@ -337,7 +337,7 @@ def test_while_the_ledger_is_away_a_dripping_answer_is_cut_all_the_same(office):
     assert office.all("SELECT result, error FROM attempts") == [("unknown", "no whole answer within 0.5 s")]
 
 
-def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office):
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends_in_time(office: Office) -> None:
     office.place.script = lambda _key, _before: "hang"
     office.add(40)
     office.work(concurrency=4, timeout_seconds=30, stop_seconds=2.0)
@@ -348,7 +348,7 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun_and_ends
     assert office.all("SELECT DISTINCT result FROM attempts") == [("unknown",)]
 
 
-def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
+def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent() -> None:
     """A machine that slept: its claims were taken over meanwhile."""
     place = ScriptedDestination()
     loop = EventLoop()
@@ -375,7 +375,7 @@ def test_what_waited_for_a_sender_until_its_claim_grew_old_is_not_sent():
     assert [asked.key for asked in place.asked] == ["sale:2"]
 
 
-def test_the_job_ends_when_nothing_is_due_and_says_how_much_it_did(office):
+def test_the_job_ends_when_nothing_is_due_and_says_how_much_it_did(office: Office) -> None:
     office.add(3)
     stop = threading.Event()
     forwarder = Forwarder(

@@ -4,9 +4,9 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -17,6 +17,8 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from app.queue import JOB, QUEUE_NAME, Nudges, connect
+from app.stack.processes import StopFlag
+from tests.conftest import FakeDestination, Valkey
 from workers import forward as forwarding
 from workers.__main__ import BridgeWorker
 from workers.nudge_job import NudgeJob
@@ -30,7 +32,7 @@ class Looks:
     def __init__(self) -> None:
         self.count = 0
 
-    def run(self, before_look) -> int:
+    def run(self, before_look: Callable[[], object]) -> int:
         before_look()
         self.count += 1
         return 0
@@ -53,19 +55,20 @@ class Office:
 
     def work(self) -> None:
         worker = BridgeWorker(
-            [QUEUE_NAME], connection=self.redis, serializer=JSONSerializer, job_class=NudgeJob, stop=Event()
+            [QUEUE_NAME], connection=self.redis, serializer=JSONSerializer, job_class=NudgeJob, stop=StopFlag()
         )
         worker.work(burst=True, logging_level="CRITICAL")
 
     def queue_raw(self, data: bytes, **fields: str) -> None:
         job = Job.create(JOB, connection=self.redis, serializer=JSONSerializer, origin=QUEUE_NAME)
         job.save()
-        self.redis.hset(job.key, mapping={"data": data, "status": "queued", **fields})
+        mapping: dict[Any, Any] = {"data": data, "status": "queued", **fields}
+        self.redis.hset(job.key, mapping=mapping)
         self.redis.rpush(self.queue.key, job.id)
 
 
 @pytest.fixture
-def office(valkey, tmp_path, monkeypatch) -> Iterator[Office]:
+def office(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "trap_of_the_tests", raising=False)
     made = Office(valkey.url, tmp_path)
@@ -74,14 +77,14 @@ def office(valkey, tmp_path, monkeypatch) -> Iterator[Office]:
     made.redis.close()
 
 
-def test_our_own_job_runs(office):
+def test_our_own_job_runs(office: Office) -> None:
     office.nudges.nudge()
     office.work()
     assert office.looks.count == 1
 
 
 @pytest.mark.parametrize("name", [TRAP, "os.mkdir", "subprocess.call", "workers.forward.install", "no.such.module"])
-def test_no_other_name_is_called_nor_even_imported(office, name):
+def test_no_other_name_is_called_nor_even_imported(office: Office, name: str) -> None:
     office.queue.enqueue(name, str(office.trap))
     office.nudges._queue.enqueue(JOB)
     office.work()
@@ -103,7 +106,7 @@ def test_no_other_name_is_called_nor_even_imported(office, name):
         [None, None, None, None],
     ],
 )
-def test_our_own_name_with_anything_else_is_dropped(office, call):
+def test_our_own_name_with_anything_else_is_dropped(office: Office, call: dict[str, int] | list[Any] | None) -> None:
     office.queue_raw(zlib.compress(json.dumps(call).encode()))
     office.queue.enqueue(JOB)
     office.work()
@@ -111,14 +114,14 @@ def test_our_own_name_with_anything_else_is_dropped(office, call):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x04cos\nsystem\n.", b"not json", zlib.compress(b"\xff\xfe")])
-def test_rubbish_is_dropped(office, data):
+def test_rubbish_is_dropped(office: Office, data: bytes) -> None:
     office.queue_raw(data)
     office.queue.enqueue(JOB)
     office.work()
     assert office.looks.count == 1
 
 
-def test_no_callback_and_no_webhook_of_a_job_is_called(office, destination):
+def test_no_callback_and_no_webhook_of_a_job_is_called(office: Office, destination: FakeDestination) -> None:
     for name in (JOB, "os.getcwd", "no.such.module"):
         office.queue.enqueue(
             name,
@@ -133,7 +136,7 @@ def test_no_callback_and_no_webhook_of_a_job_is_called(office, destination):
     assert destination.requests == []
 
 
-def test_no_callback_of_an_abandoned_job_is_called(office):
+def test_no_callback_of_an_abandoned_job_is_called(office: Office) -> None:
     """RQ calls it while it cleans up after workers that died."""
     job = office.queue.enqueue(JOB, on_failure=Callback(TRAP))
     office.redis.delete(office.queue.key)
@@ -141,13 +144,13 @@ def test_no_callback_of_an_abandoned_job_is_called(office):
     registry = StartedJobRegistry(QUEUE_NAME, connection=office.redis, serializer=JSONSerializer)
     office.redis.zadd(registry.key, {f"{job.id}:execution": time.time() - 100})
     worker = BridgeWorker(
-        [QUEUE_NAME], connection=office.redis, serializer=JSONSerializer, job_class=NudgeJob, stop=Event()
+        [QUEUE_NAME], connection=office.redis, serializer=JSONSerializer, job_class=NudgeJob, stop=StopFlag()
     )
     worker.clean_registries()
     assert not office.trap.exists()
 
 
-def test_a_job_that_is_dropped_is_neither_kept_nor_queued_again(office):
+def test_a_job_that_is_dropped_is_neither_kept_nor_queued_again(office: Office) -> None:
     from rq import Repeat, Retry
 
     office.queue.enqueue("os.mkdir", str(office.trap), retry=Retry(max=3))

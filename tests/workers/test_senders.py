@@ -30,7 +30,7 @@ def claims(count: int) -> list[Claimed]:
     return [Claimed(n, "1.1", "sale", f'{{"n":{n}}}', f"sale:{n}", 0, 0, 0, False) for n in range(count)]
 
 
-def test_a_thousand_requests_are_in_flight_at_once_without_a_thread_each(place):
+def test_a_thousand_requests_are_in_flight_at_once_without_a_thread_each(place: ScriptedDestination) -> None:
     raise_file_limit()
     place.script = lambda _key, _before: "hang"
     loop = EventLoop()
@@ -46,7 +46,7 @@ def test_a_thousand_requests_are_in_flight_at_once_without_a_thread_each(place):
     loop.close()
 
 
-def test_more_is_claimed_ahead_of_a_fast_destination_than_of_a_slow_one(place):
+def test_more_is_claimed_ahead_of_a_fast_destination_than_of_a_slow_one(place: ScriptedDestination) -> None:
     loop = EventLoop()
     pool = SenderPool(Destination("main", place.url, "t", format_of("events"), allow_private=True), (60.0,), 4, loop)
     assert pool.window == 8
@@ -57,8 +57,13 @@ def test_more_is_claimed_ahead_of_a_fast_destination_than_of_a_slow_one(place):
         return len(outcomes) == 3000
 
     pool.submit(claims(3000), time.monotonic() + 1000)
-    windows = []
-    wait_for(lambda: windows.append(pool.window) or collect())
+    windows: list[int] = []
+
+    def watch() -> bool:
+        windows.append(pool.window)
+        return collect()
+
+    wait_for(watch)
     assert max(windows) > 20, "it takes some hundreds in a tenth of a second"
     assert len({outcome.claimed.id for outcome in outcomes}) == 3000
     time.sleep(0.3)

@@ -87,7 +87,7 @@ def serve_the_well_one(two: Two) -> None:
 
 
 @pytest.mark.parametrize("what", ["hang", "drip"])
-def test_one_that_hangs_does_not_delay_the_other(two, what):
+def test_one_that_hangs_does_not_delay_the_other(two: Two, what: str) -> None:
     two.well.delay_seconds = 0.02
     two.ill.script, two.ill.drip_seconds = (lambda _key, _before: what), 1.5
     serve_the_well_one(two)
@@ -96,7 +96,7 @@ def test_one_that_hangs_does_not_delay_the_other(two, what):
     assert two.ill.open_requests <= 8, "what hangs has its own budget in flight"
 
 
-def test_one_that_fails_opens_its_own_breaker_alone(two):
+def test_one_that_fails_opens_its_own_breaker_alone(two: Two) -> None:
     two.ill.script = lambda _key, _before: "500"
     serve_the_well_one(two)
     wait_for(lambda: two.count("ill", "retrying") >= 8)
@@ -105,7 +105,7 @@ def test_one_that_fails_opens_its_own_breaker_alone(two):
         assert not destination_state(tx, "well").is_open
 
 
-def test_one_without_a_route_to_it_harms_no_other(ledger):
+def test_one_without_a_route_to_it_harms_no_other(ledger: Ledger) -> None:
     two = Two(ledger)
     try:
         two.ill.close()
@@ -116,7 +116,7 @@ def test_one_without_a_route_to_it_harms_no_other(ledger):
         two.close()
 
 
-def test_a_rate_holds_back_the_one_that_has_it(ledger):
+def test_a_rate_holds_back_the_one_that_has_it(ledger: Ledger) -> None:
     two = Two(ledger, rate=5)
     two.forwarder._pools[1].destination = two._destination("well", two.well.url)
     try:

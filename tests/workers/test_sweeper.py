@@ -7,6 +7,8 @@ import threading
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import ReadOnlyError
@@ -15,13 +17,14 @@ from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
-from app.ledger.forwarding.claims import claim
+from app.ledger.forwarding.claims import Claimed, claim
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.schema import upgrade
+from app.ledger.transaction import Tx
 from app.queue import Nudges, connect
 from app.stack.processes import Machine, pid_started, this_machine
-from tests.conftest import PATIENCE_SECONDS
+from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.ledger.test_forwarding import COLUMNS
 from tests.support.stack_parts import NAMESPACE, can_make_namespaces
 from workers.clock_jumps import ClockWatch
@@ -81,7 +84,7 @@ class Place:
         return made
 
     def add(self, identity: int, wait_ms: int = 0) -> None:
-        def work(tx):
+        def work(tx: Tx) -> None:
             now = tx.now()
             row = (
                 identity,
@@ -100,19 +103,19 @@ class Place:
         self.ledger.transact(work)
 
     def claim(self, token: str, claim_ms: int = 60_000) -> list[int]:
-        def work(tx):
+        def work(tx: Tx) -> list[Claimed]:
             now = tx.now()
             return claim(tx, "main", token, limit=50, now=now, claim_ms=claim_ms, hold_ms=0)
 
         return [claimed.id for claimed in self.ledger.transact(work)]
 
-    def all(self, statement: str) -> list[tuple]:
+    def all(self, statement: str) -> list[tuple[Any, ...]]:
         with self.ledger.read() as tx:
             return [tuple(row) for row in tx.run(statement).all()]
 
 
 @pytest.fixture
-def place(tmp_path) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(f"sqlite:///{tmp_path / 'ledger.db'}")
     yield made
     made.ledger.close()
@@ -131,11 +134,11 @@ def watch(*looks: tuple[float, int], remember: float = 60) -> tuple[ClockWatch, 
     return found, [found.look(now) for _, now in looks]
 
 
-def test_a_clock_that_goes_on_jumps_not():
+def test_a_clock_that_goes_on_jumps_not() -> None:
     assert watch((0, 5000), (1.5, 6500), (3, 8900), (10, 14_100))[1] == [0, 0, 0, 0]
 
 
-def test_jumps_are_told_and_those_ahead_forgiven_for_a_time():
+def test_jumps_are_told_and_those_ahead_forgiven_for_a_time() -> None:
     found, said = watch((0, 0), (1, 1000 + HOUR_MS), (2, 2000), (3, 3000 + 5000), remember=60)
     assert said == [0, HOUR_MS, -HOUR_MS, 5000]
     assert found.forgiven_ms() == HOUR_MS + 5000
@@ -143,7 +146,7 @@ def test_jumps_are_told_and_those_ahead_forgiven_for_a_time():
     assert found.forgiven_ms() == 0
 
 
-def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(place):
+def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(place: Place) -> None:
     mine, other = place.worker(), place.worker(HERE._replace(host="elsewhere"))
     place.add(1)
     assert place.claim(f"{other}.1", claim_ms=1) == [1]
@@ -156,7 +159,7 @@ def test_a_claim_that_ran_out_is_taken_over_and_what_its_sender_did_is_unknown(p
     assert place.nudges == 1
 
 
-def test_claims_of_a_worker_of_this_host_that_is_gone_are_taken_over_at_once(place):
+def test_claims_of_a_worker_of_this_host_that_is_gone_are_taken_over_at_once(place: Place) -> None:
     mine = place.worker()
     gone = place.worker(started="1")
     place.add(1)
@@ -179,7 +182,9 @@ def test_claims_of_a_worker_of_this_host_that_is_gone_are_taken_over_at_once(pla
         (HERE._replace(pid_namespace=""), HERE._replace(pid_namespace="")),
     ],
 )
-def test_a_process_that_is_missing_here_says_nothing_about_a_worker_elsewhere(place, theirs, ours):
+def test_a_process_that_is_missing_here_says_nothing_about_a_worker_elsewhere(
+    place: Place, theirs: Machine, ours: Machine
+) -> None:
     mine, other = place.worker(ours), place.worker(theirs, started="1")
     place.add(1)
     assert place.claim(f"{other}.1") == [1]
@@ -188,13 +193,13 @@ def test_a_process_that_is_missing_here_says_nothing_about_a_worker_elsewhere(pl
     assert place.all("SELECT COUNT(*) FROM workers WHERE stopped_at IS NOT NULL") == [(0,)]
 
 
-def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_dead(place):
+def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_dead(place: Place) -> None:
     mine = place.worker()
     statement = "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('here', 1, 'x', ?, ?) RETURNING id"
 
-    def add(tx):
+    def add(tx: Tx) -> int:
         now = tx.now()
-        return tx.run(statement, now, now).scalar_one()
+        return int(tx.run(statement, now, now).scalar_one())
 
     other = place.ledger.transact(add)
     place.add(1)
@@ -203,7 +208,7 @@ def test_a_worker_of_a_version_that_did_not_tell_its_machine_is_not_taken_for_de
     assert place.all("SELECT claim FROM deliveries") == [(f"{other}.1",)]
 
 
-def test_a_heartbeat_clears_a_wrong_stopped_mark(place):
+def test_a_heartbeat_clears_a_wrong_stopped_mark(place: Place) -> None:
     mine = place.worker()
     place.ledger.transact(lambda tx: stop_worker(tx, mine, tx.now()))
     with place.ledger.read() as tx:
@@ -213,7 +218,7 @@ def test_a_heartbeat_clears_a_wrong_stopped_mark(place):
         assert len(workers_alive(tx)) == 1
 
 
-def test_a_sweeper_that_was_stopped_does_not_clear_the_mark_of_its_worker(place):
+def test_a_sweeper_that_was_stopped_does_not_clear_the_mark_of_its_worker(place: Place) -> None:
     mine = place.worker()
     sweeper = place.sweeper(mine)
     sweeper._stop.set()
@@ -222,7 +227,7 @@ def test_a_sweeper_that_was_stopped_does_not_clear_the_mark_of_its_worker(place)
     assert place.all("SELECT COUNT(*) FROM workers WHERE stopped_at IS NULL") == [(0,)]
 
 
-def test_a_worker_elsewhere_is_marked_stopped_after_ten_silent_minutes_and_its_claims_end_by_time(place):
+def test_a_worker_elsewhere_is_marked_stopped_after_ten_silent_minutes_and_its_claims_end_by_time(place: Place) -> None:
     mine, other = place.worker(), place.worker(HERE._replace(host="there"))
     place.add(1)
     assert place.claim(f"{other}.1", claim_ms=3_600_000) == [1]
@@ -235,7 +240,7 @@ def test_a_worker_elsewhere_is_marked_stopped_after_ten_silent_minutes_and_its_c
     assert place.all("SELECT claim FROM deliveries") == [(f"{other}.1",)]
 
 
-def test_this_machine_is_the_same_for_every_process_on_it_and_another_in_another_pid_namespace():
+def test_this_machine_is_the_same_for_every_process_on_it_and_another_in_another_pid_namespace() -> None:
     ask = "from app.stack.processes import this_machine; print(repr(tuple(this_machine())))"
     here = this_machine()
     assert subprocess.check_output([sys.executable, "-c", ask], text=True).strip() == repr(tuple(here))
@@ -247,7 +252,7 @@ def test_this_machine_is_the_same_for_every_process_on_it_and_another_in_another
     assert namespace not in ("", here.pid_namespace)
 
 
-def test_a_proc_of_another_namespace_makes_no_certain_machine():
+def test_a_proc_of_another_namespace_makes_no_certain_machine() -> None:
     ask = "from app.stack.processes import this_machine; print(this_machine().is_certain)"
     if not can_make_namespaces():
         pytest.skip("no PID namespace can be made here")
@@ -255,7 +260,7 @@ def test_a_proc_of_another_namespace_makes_no_certain_machine():
     assert subprocess.check_output(command, text=True) == "False\n"
 
 
-def test_a_clock_that_jumps_ahead_ends_no_claim_of_a_sender_that_lives(place):
+def test_a_clock_that_jumps_ahead_ends_no_claim_of_a_sender_that_lives(place: Place) -> None:
     mine, other = place.worker(), place.worker()
     sweeper = place.sweeper(mine, longest_claim_seconds=60)
     place.add(1)
@@ -269,7 +274,7 @@ def test_a_clock_that_jumps_ahead_ends_no_claim_of_a_sender_that_lives(place):
     assert place.all("SELECT status, claim FROM deliveries") == [("retrying", None)], "its time is over by any clock"
 
 
-def test_a_clock_that_is_set_back_stops_neither_deliveries_nor_the_heart(place):
+def test_a_clock_that_is_set_back_stops_neither_deliveries_nor_the_heart(place: Place) -> None:
     mine = place.worker()
     sweeper = place.sweeper(mine)
     place.clock.ahead = 3600
@@ -286,7 +291,7 @@ def test_a_clock_that_is_set_back_stops_neither_deliveries_nor_the_heart(place):
     assert abs(beat / 1000 - time.time()) < 60
 
 
-def test_a_worker_that_starts_after_the_clock_was_set_back_finds_what_was_recorded_in_the_future(place):
+def test_a_worker_that_starts_after_the_clock_was_set_back_finds_what_was_recorded_in_the_future(place: Place) -> None:
     place.clock.ahead = 3600
     place.add(1)
     place.clock.ahead = 0
@@ -296,7 +301,7 @@ def test_a_worker_that_starts_after_the_clock_was_set_back_finds_what_was_record
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_a_clock_that_was_ahead_between_two_sweeps_leaves_nothing_in_that_future(place, attempts):
+def test_a_clock_that_was_ahead_between_two_sweeps_leaves_nothing_in_that_future(place: Place, attempts: int) -> None:
     mine = place.worker()
     sweeper = place.sweeper(mine)
     sweeper.sweep()
@@ -318,7 +323,7 @@ def test_a_clock_that_was_ahead_between_two_sweeps_leaves_nothing_in_that_future
     assert place.claim(f"{mine}.2") == [1]
 
 
-def test_what_waits_for_its_next_attempt_is_no_future(place):
+def test_what_waits_for_its_next_attempt_is_no_future(place: Place) -> None:
     sweeper = place.sweeper(place.worker())
     place.add(1, wait_ms=700_000)
     sweeper.sweep()
@@ -328,7 +333,7 @@ def test_what_waits_for_its_next_attempt_is_no_future(place):
     assert waits == 700_000
 
 
-def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place):
+def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place: Place) -> None:
     sweeper = place.sweeper(place.worker())
     place.add(1)
     place.busy = True
@@ -339,7 +344,9 @@ def test_while_its_own_job_runs_a_sweeper_does_not_nudge(place):
     assert place.nudges == 1
 
 
-def test_where_redis_takes_no_nudge_a_sweeper_forwards_without_one(place, monkeypatch):
+def test_where_redis_takes_no_nudge_a_sweeper_forwards_without_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct: list[int] = []
     sweeper = place.sweeper(place.worker())
     sweeper._forward = lambda: direct.append(1)
@@ -359,7 +366,9 @@ def test_where_redis_takes_no_nudge_a_sweeper_forwards_without_one(place, monkey
     assert direct == [1]
 
 
-def test_where_nudges_are_taken_and_bring_nothing_a_sweeper_forwards_after_a_while(place, monkeypatch):
+def test_where_nudges_are_taken_and_bring_nothing_a_sweeper_forwards_after_a_while(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct: list[int] = []
     sweeper = place.sweeper(place.worker())
     sweeper._forward = lambda: direct.append(1)
@@ -376,7 +385,7 @@ def test_where_nudges_are_taken_and_bring_nothing_a_sweeper_forwards_after_a_whi
     assert place.nudges == 3
 
 
-def test_it_beats_after_each_sweep_whatever_came_of_it(place):
+def test_it_beats_after_each_sweep_whatever_came_of_it(place: Place) -> None:
     sweeper = place.sweeper(place.worker())
     beats = threading.Semaphore(0)
     sweeper._beat = beats.release
@@ -394,7 +403,7 @@ def test_it_beats_after_each_sweep_whatever_came_of_it(place):
     sweeper.stop()
 
 
-def test_direct_runs_and_jobs_take_turns_and_only_one_direct_run_is_under_way():
+def test_direct_runs_and_jobs_take_turns_and_only_one_direct_run_is_under_way() -> None:
     running, ended = threading.Semaphore(0), threading.Semaphore(0)
     runs = []
 
@@ -414,7 +423,7 @@ def test_direct_runs_and_jobs_take_turns_and_only_one_direct_run_is_under_way():
     assert not direct.is_running
 
 
-def test_a_sweep_with_nothing_to_do_writes_nothing(place):
+def test_a_sweep_with_nothing_to_do_writes_nothing(place: Place) -> None:
     sweeper = place.sweeper(place.worker())
     sweeper.sweep()
     with place.ledger.write():  # SQLite has one writer: a sweep that wrote would wait, and fail
@@ -422,7 +431,7 @@ def test_a_sweep_with_nothing_to_do_writes_nothing(place):
 
 
 @pytest.fixture
-def nudges(valkey) -> Iterator[Callable[[], Nudges]]:
+def nudges(valkey: Valkey) -> Iterator[Callable[[], Nudges]]:
     made = []
 
     def make() -> Nudges:
@@ -435,7 +444,9 @@ def nudges(valkey) -> Iterator[Callable[[], Nudges]]:
         redis.close()
 
 
-def test_at_most_one_nudge_waits_however_many_ask_and_for_however_long(nudges, valkey):
+def test_at_most_one_nudge_waits_however_many_ask_and_for_however_long(
+    nudges: Callable[[], Nudges], valkey: Valkey
+) -> None:
     from redis import Redis
 
     several = [nudges() for _ in range(3)]
