@@ -186,8 +186,8 @@ def test_a_delivery_in_json_has_what_the_contract_names(
 
 @sqlite_alone
 def test_lists_of_nothing_say_so_and_wrong_filters_are_refused(on_ledger: Callable[..., Result]) -> None:
-    assert "No delivery is recorded as dead." in on_ledger("deliveries", "--status", "dead").stdout
-    assert "No event was received." in on_ledger("events").stdout
+    assert "No delivery matches." in on_ledger("deliveries", "--status", "dead").stdout
+    assert "No event has arrived." in on_ledger("events").stdout
     assert on_ledger("deliveries", "--json").stdout == ""
     for arguments in (("deliveries", "--status", "lost"), ("events", "--outcome", "x"), ("events", "--limit", "0")):
         assert on_ledger(*arguments).exit_code == 2

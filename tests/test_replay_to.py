@@ -253,7 +253,7 @@ def test_they_go_in_the_order_in_which_they_were_recorded(
         (["--to", "main", "--id", "1", "--kind", "sale"], "go with --since"),
         (["--to", "main", "--since", "yesterday"], "--since"),
         (["--to", "main", "--since", "1h", "--source", "nobody"], "there is no source"),
-        (["--until", "1h", "--status", "dead"], "--until and --kind go with --to"),
+        (["--until", "1h", "--id", "1"], "go with --status or --to"),
     ],
 )
 def test_it_refuses_what_it_cannot_mean(

@@ -1,4 +1,4 @@
-"""map, deliveries and events: the commands that only look."""
+"""map, deliveries and events: the commands that only read."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,21 @@ from typing import Any
 import click
 
 from app.bootstrap import open_ledger
+from app.cli.options import check_destination, check_source, list_options, moment, unknown_destination
 from app.cli.output import say, say_json
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
 from app.intake.dry_run import explain
+from app.ledger.engine import Ledger
 from app.ledger.reading.deliveries import all_deliveries
 from app.ledger.reading.events import all_events
+from app.ledger.reading.filters import KINDS, EventFilter, Filter
 from app.model import OUTCOMES, STATUSES, Inbound
 from app.money import amount_text
-from app.sources.catalog import content_type_of, source_called
+from app.sources.base import Source
+from app.sources.catalog import all_sources, content_type_of, source_called
+from app.text import storable
 
 
 @click.command("map")
@@ -56,27 +61,52 @@ def map_files(
 def _destination(settings: Settings, name: str) -> Destination:
     known = {one.name: one for one in destinations_of(settings)}
     if name not in known:
-        raise click.BadParameter(
-            f"there is no destination called {name}; there are {', '.join(known)}", param_hint="--destination"
-        )
+        raise click.BadParameter(unknown_destination(name, list(known)), param_hint="--destination")
     return known[name]
 
 
 @click.command()
-@click.option("--status", type=click.Choice(STATUSES), help="Only these.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many; default all.")
-def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
+@click.option("--status", type=click.Choice(STATUSES), help="Only those with this status.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only this kind.")
+@click.option("--code", type=click.IntRange(100, 599), help="Only those whose destination last answered this status.")
+@list_options
+def deliveries(
+    status: str | None,
+    kind: str | None,
+    code: int | None,
+    source: str | None,
+    destination: str | None,
+    since: str | None,
+    until: str | None,
+    text: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """List deliveries, newest first."""
-    rows = all_deliveries(open_ledger(load_settings()), status=status, limit=limit)
+    wanted = Filter(
+        statuses=(status,) if status else STATUSES,
+        source=source,
+        kind=kind,
+        destination=destination,
+        code=code,
+        since=moment(since, "--since"),
+        until=moment(until, "--until"),
+        text=storable((text or "").strip()),
+    )
+    ledger, sources = _opened(source, destination)
+    rows = all_deliveries(ledger, wanted, sources, limit)
     if as_json:
         _print_json(rows)
         return
-    columns = ("id", "status", "tries", "amount", "customer", "key", "next attempt or last error")
+    columns = (
+        "id", "status", "recorded", "destination", "tries", "amount", "customer", "key", "next attempt or last error"
+    )  # fmt: skip
     shown = (
         (
             str(row["id"]),
             row["status"],
+            row["created_at"],
+            row["destination"],
             str(row["attempts"]),
             "" if row["amount"] is None else amount_text(row["amount"], row["currency"]),
             row["customer_id"] or "",
@@ -86,34 +116,63 @@ def deliveries(status: str | None, as_json: bool, limit: int | None) -> None:
         for row in rows
     )
     if not print_table(columns, shown):
-        say("No delivery is recorded" + (f" as {status}." if status else "."))
+        say("No delivery matches." if wanted != Filter(STATUSES) else "No delivery is recorded.")
 
 
 @click.command()
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only these.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many; default all.")
-def events(outcome: str | None, as_json: bool, limit: int | None) -> None:
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only those with this outcome.")
+@list_options
+def events(
+    outcome: str | None,
+    source: str | None,
+    destination: str | None,
+    since: str | None,
+    until: str | None,
+    text: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """List events, newest first, and what became of each."""
-    rows = all_events(open_ledger(load_settings()), outcome=outcome, limit=limit)
+    wanted = EventFilter(
+        outcome=outcome,
+        source=source,
+        destination=destination,
+        since=moment(since, "--since"),
+        until=moment(until, "--until"),
+        text=storable((text or "").strip()),
+    )
+    ledger, sources = _opened(source, destination)
+    rows = all_events(ledger, wanted, sources, limit)
     if as_json:
         _print_json(rows)
         return
-    columns = ("id", "outcome", "times", "source", "received", "type", "why")
+    columns = ("id", "outcome", "received", "times", "source", "destination", "type", "why")
     shown = (
         (
             str(row["id"]),
             row["outcome"],
+            row["received_at"],
             f"{row['received_count']}×",
             row["source"],
-            row["received_at"],
+            ", ".join(row["destinations"]),
             row["event_type"],
             row["reason"],
         )
         for row in rows
     )
     if not print_table(columns, shown):
-        say("No event was received" + (f" with the outcome {outcome}." if outcome else "."))
+        say("No event matches." if wanted != EventFilter() else "No event has arrived.")
+
+
+def _opened(source: str | None, destination: str | None) -> tuple[Ledger, Mapping[str, Source]]:
+    """The ledger and the sources. Raises BadParameter for a source or destination that does not exist."""
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    if source is not None:
+        check_source(settings, ledger, source)
+    if destination is not None:
+        check_destination(settings, ledger, destination)
+    return ledger, all_sources(settings.config, settings.config_path)
 
 
 def _print_json(rows: Iterable[Mapping[str, Any]]) -> None:

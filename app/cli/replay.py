@@ -7,17 +7,18 @@ import click
 
 from app.bootstrap import make_policy, make_routes, open_ledger
 from app.cli.act import nudge
+from app.cli.options import TIME, check_source, moment, unknown_destination
 from app.cli.output import say
 from app.config.settings import Settings, load_settings
-from app.config.spelling import unknown_source
 from app.errors import DeliveryNotFound
 from app.intake.remap import remap_parked
-from app.ledger.actions.replay import REPLAYABLE, ActionResult, replay_all
+from app.ledger.actions import bulk
+from app.ledger.actions.replay import REPLAYABLE, ActionResult
 from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
+from app.ledger.reading.filters import Filter
 from app.sources.catalog import all_sources
-from app.times import read_since
 
 DAY_MS = 86_400_000
 MOST_LINES = 20
@@ -40,16 +41,16 @@ class _Chosen:
 
 
 @click.command()
-@click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="These deliveries.")
+@click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="Replay these deliveries.")
 @click.argument("more", nargs=-1, type=int, metavar="")
-@click.option("--status", type=click.Choice(REPLAYABLE), help="All of this status.")
-@click.option("--to", metavar="DEST", help="Send to this destination what it did not get yet: by --id or --since.")
-@click.option("--since", help="With --status or --to: recorded since (2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d).")
-@click.option("--until", help="With --to: recorded before.")
-@click.option("--kind", type=click.Choice(["sale", "lead"]), help="With --to: this kind alone.")
-@click.option("--source", help="With --status or --to: from this source alone.")
-@click.option("--force", is_flag=True, help="With --id or --to: send what was delivered once more.")
-@click.option("--parked", is_flag=True, help="Reprocess parked events instead, after a change of configuration.")
+@click.option("--status", type=click.Choice(REPLAYABLE), help="Replay every delivery with this status.")
+@click.option("--to", metavar="DEST", help="Send this destination the conversions it did not get, by --id or --since.")
+@click.option("--since", help=f"With --status or --to: recorded since {TIME}.")
+@click.option("--until", help="With --status or --to: recorded before.")
+@click.option("--kind", type=click.Choice(["sale", "lead"]), help="With --status or --to: only this kind.")
+@click.option("--source", help="With --status or --to: only from this source.")
+@click.option("--force", is_flag=True, help="With --id or --to: send delivered ones again.")
+@click.option("--parked", is_flag=True, help="Reprocess parked events after a configuration change.")
 def replay(
     ids: tuple[int, ...],
     more: tuple[int, ...],
@@ -62,9 +63,9 @@ def replay(
     force: bool,
     parked: bool,
 ) -> None:
-    """Send deliveries again. What is dead or discarded starts its schedule afresh, what waits is due now."""
+    """Send deliveries again. Dead, discarded and unattributed ones start a fresh schedule; open ones are due now."""
     chosen = _Chosen(
-        ids + more, status, _moment(since, "--since"), _moment(until, "--until"), kind, source, force, parked, to
+        ids + more, status, moment(since, "--since"), moment(until, "--until"), kind, source, force, parked, to
     )
     _check(chosen, named=bool(ids))
     settings = load_settings()
@@ -73,7 +74,10 @@ def replay(
         _remap(settings, ledger)
         return
     if chosen.source is not None:
-        _check_source(settings, ledger, chosen.source)
+        check_source(settings, ledger, chosen.source)
+    if chosen.status is not None:
+        _replay_status(settings, ledger, chosen, chosen.status)
+        return
     done = _send_to(settings, ledger, chosen, to) if to else _send_again(ledger, chosen)
     made = sum(each.done for each in done)
     _show(done, all_skipped=not chosen.to or bool(chosen.ids))
@@ -95,37 +99,32 @@ def _check(chosen: _Chosen, *, named: bool) -> None:
         return
     if bool(chosen.ids) + bool(chosen.status) + chosen.parked != 1:
         raise click.UsageError(
-            "name deliveries by --id, or choose them by --status, or map events again with --parked,"
-            " or send what another destination did not get with --to"
+            "choose deliveries with --id or --status, reprocess events with --parked, or send a destination what it did not"
+            " get with --to"
         )
-    if chosen.until or chosen.kind:
-        raise click.UsageError("--until and --kind go with --to")
-    if (chosen.since is not None or chosen.source) and not chosen.status:
-        raise click.UsageError("--since and --source go with --status or --to")
+    if not chosen.status and any(
+        value is not None for value in (chosen.since, chosen.until, chosen.kind, chosen.source)
+    ):
+        raise click.UsageError("--since, --until, --kind and --source go with --status or --to")
     if chosen.force and not chosen.ids:
         raise click.UsageError("--force goes with --id or --to")
 
 
-def _check_source(settings: Settings, ledger: Ledger, name: str) -> None:
-    """Raises BadParameter where no source of that name is known, here or, from an earlier configuration, in the ledger."""
-    known = all_sources(settings.config, settings.config_path)
-    if name in known:
+def _replay_status(settings: Settings, ledger: Ledger, chosen: _Chosen, status: str) -> None:
+    wanted = Filter((status,), chosen.source, chosen.kind, since=chosen.since, until=chosen.until)
+    sources = all_sources(settings.config, settings.config_path)
+    job = bulk.run(ledger, bulk.Job("replay", wanted), sources, actor="cli")
+    if job.done:
+        nudge(settings)
+    if not job.done and not job.skipped:
+        say("Nothing matches.")
         return
-    with ledger.read() as tx:
-        if tx.run("SELECT 1 FROM events WHERE source = ? LIMIT 1", name).first() is None:
-            raise click.BadParameter(unknown_source(name, known), param_hint="--source")
-
-
-def _moment(text: str | None, option: str) -> int | None:
-    try:
-        return None if text is None else read_since(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
+    why = " These are being sent, or their person was forgotten." if job.skipped else ""
+    say(f"{job.done} due now, {job.skipped} skipped.{why}")
+    sys.exit(1 if job.skipped else 0)
 
 
 def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
-    if chosen.status:
-        return replay_all(ledger, status=chosen.status, source=chosen.source, since=chosen.since, actor="cli")
     done = []
     for one in chosen.ids:
         try:
@@ -138,7 +137,7 @@ def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
 def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> list[ActionResult]:
     routes = {route.name: route for route in make_routes(settings)}
     if name not in routes:
-        raise click.UsageError(f"there is no destination called {name}; there are {', '.join(routes)}")
+        raise click.BadParameter(unknown_destination(name, list(routes)), param_hint="--to")
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
         known_since = 0 if days is None else tx.now() - int(days * DAY_MS)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -12,11 +12,10 @@ from flask import Response, request
 from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.wsgi import wrap_file
 
-from app.ledger.engine import Ledger, look
-from app.ledger.reading import rows as reading_rows
-from app.ledger.reading.deliveries import deliveries_that_match
-from app.ledger.reading.events import events_that_match
-from app.ledger.reading.filters import EventFilter, Filter, Page
+from app.ledger.engine import Ledger
+from app.ledger.reading.deliveries import all_deliveries
+from app.ledger.reading.events import all_events
+from app.ledger.reading.filters import EventFilter, Filter
 from app.web.masking import mask
 
 log = structlog.get_logger(__name__)
@@ -37,6 +36,7 @@ EVENT = (
     "received_at",
     "received_count",
     "conversion_id",
+    "destinations",
 )
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -44,35 +44,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 def export_deliveries(ledger: Ledger, wanted: Filter, sources: Iterable[str], *, is_masked: bool) -> Response:
     """All deliveries that match, newest first."""
-    names = list(sources)
-
-    def page_of(before: int | None, limit: int) -> Page:
-        with look(ledger) as tx:
-            return deliveries_that_match(tx, wanted, names, before=before, limit=limit)
-
-    return table("deliveries", DELIVERY, every_row(page_of), is_masked=is_masked)
+    return table("deliveries", DELIVERY, all_deliveries(ledger, wanted, sources), is_masked=is_masked)
 
 
 def export_events(ledger: Ledger, wanted: EventFilter, sources: Iterable[str], *, is_masked: bool) -> Response:
     """All events that match, newest first."""
-    names = list(sources)
-
-    def page_of(before: int | None, limit: int) -> Page:
-        with look(ledger) as tx:
-            return events_that_match(tx, wanted, names, before=before, limit=limit)
-
-    return table("events", EVENT, every_row(page_of), is_masked=is_masked)
-
-
-def every_row(page_of: Callable[[int | None, int], Page]) -> Iterator[dict[str, Any]]:
-    """All rows of a list, page after page. page_of(before, limit): the page with ids below `before`."""
-    before: int | None = None
-    while True:
-        page = page_of(before, reading_rows.PAGE)
-        yield from page.rows
-        if page.next_before is None:
-            return
-        before = page.next_before
+    return table("events", EVENT, all_events(ledger, wanted, sources), is_masked=is_masked)
 
 
 def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *, is_masked: bool) -> Response:

@@ -18,7 +18,7 @@ LARGEST_PAGE = 500
 LONGEST_TEXT = 512
 NAME = re.compile(r"[a-z0-9_-]{1,100}")
 FILTER = ("status", "source", "kind", "destination", "code", "since", "until", "q")
-EVENTS_FILTER = ("outcome", "source", "since", "until", "q")
+EVENTS_FILTER = ("outcome", "source", "destination", "since", "until", "q")
 
 
 def one_of(name: str, allowed: tuple[str, ...]) -> str | None:
@@ -101,6 +101,7 @@ def events_asked(given: Mapping[str, Any]) -> EventFilter:
     return EventFilter(
         outcome=outcome,
         source=name_in(given, "source"),
+        destination=name_in(given, "destination"),
         since=time_in(given, "since"),
         until=time_in(given, "until"),
         text=text_in(given, "q") or "",

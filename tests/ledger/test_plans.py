@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from app.destinations.formats.registry import format_of
-from app.ledger.actions.replay import discard, matching, replay
+from app.ledger.actions.replay import discard, replay
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import unidentified
 from app.ledger.forwarding.breaker import destination_state, ensure_destination
@@ -259,9 +259,11 @@ LISTS: dict[str, Callable[[Tx], object]] = {
     ],
     "all deliveries": lambda tx: deliveries.deliveries(tx, limit=50),
     "events": lambda tx: [
-        events.events(tx, outcome=o, before=b, limit=50) for o in ("sale", "parked") for b in (None, 50_000)
+        events.events_that_match(tx, filters.EventFilter(outcome=o, destination=d), NAMES, before=b, limit=50)
+        for o in ("sale", "parked", None)
+        for d in (None, "main", "nowhere")
+        for b in (None, 50_000)
     ],
-    "all events": lambda tx: events.events(tx, limit=50),
     "one delivery": lambda tx: deliveries.delivery(tx, dead(tx)),
     "one event": lambda tx: [events.event(tx, 2), events.event(tx, "stripe:evt_00000000")],
     "overview": lambda tx: [
@@ -297,7 +299,7 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         )
     ],
     "bulk replay": lambda tx: [
-        matching(tx, status="dead", source="stripe", since=1),
+        deliveries.ids(tx, filters.Filter(("dead",), "stripe", since=1), NAMES, limit=500),
         replay(tx, dead(tx), actor="test"),
         discard(tx, dead(tx), actor="test"),
     ],

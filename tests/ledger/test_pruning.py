@@ -74,7 +74,7 @@ def test_what_was_first_sent_for_a_person_stands_after_its_delivery_is_gone(
     assert sent == "cus_1"
     apply(ledger)
     post(checkout(2, customer="cus_1", metadata={"user_id": "an_explicit_id"}))
-    (row,) = list(all_deliveries(ledger, status=None, limit=None))
+    (row,) = list(all_deliveries(ledger))
     assert row["payload"]["customerExternalId"] == "cus_1"
     assert row["payload"]["clickId"] == "clk_first"
     assert one(ledger, "SELECT COUNT(*) FROM conflicts")[0] == 1
@@ -88,7 +88,7 @@ def test_a_person_whose_deliveries_are_gone_still_outranks_another_in_a_merge(
     apply(ledger)
     post(checkout(2, metadata={"user_id": "user_x"}, customer=None, customer_details={"phone": "+15550001111"}))
     post(checkout(3, metadata={"user_id": "user_x"}, customer="cus_1", customer_details={"email": "a@example.com"}))
-    found = {r["event_id"]: r["payload"]["customerExternalId"] for r in all_deliveries(ledger, status=None, limit=None)}
+    found = {r["event_id"]: r["payload"]["customerExternalId"] for r in all_deliveries(ledger)}
     assert found == {"evt_2": "cus_1", "evt_3": "cus_1"}
 
 
@@ -103,8 +103,8 @@ def test_what_is_open_dead_or_parked_stays_whatever_its_age(post: Callable[[byte
     body = one(ledger, "SELECT body, headers FROM events WHERE outcome = 'parked'")
     done = apply(ledger)
     assert done["deliveries removed"] == done["events removed"] == 0
-    assert {d["status"] for d in all_deliveries(ledger, status=None, limit=None)} == {"dead", "retrying", "pending"}
-    assert len(list(all_deliveries(ledger, status=None, limit=None))) == 3
+    assert {d["status"] for d in all_deliveries(ledger)} == {"dead", "retrying", "pending"}
+    assert len(list(all_deliveries(ledger))) == 3
     assert one(ledger, "SELECT body, headers FROM events WHERE outcome = 'parked'") == body
     assert done["attempts removed"] == 1  # of the dead one; that of the open one stays
     # of what is dead and closed the body goes, of what is still to be sent it stays
@@ -133,7 +133,7 @@ def test_an_event_stays_as_long_as_a_delivery_names_it(post: Callable[[bytes], A
     settle(ledger, "delivered")
     post(checkout(1, event_id="evt_other"))
     assert apply(ledger, events_days=30) == {"events removed": 0}
-    assert len(list(all_deliveries(ledger, status=None, limit=None))) == 1
+    assert len(list(all_deliveries(ledger))) == 1
     apply(ledger, deliveries_days=30)
     assert apply(ledger, events_days=30) == {"events removed": 2}
 
@@ -165,7 +165,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(post: Callable[[bytes], A
     assert done == message
     assert set(done.values()) == {5, 1}
     assert set(apply(ledger, bodies_days=30, deliveries_days=30).values()) == {0}
-    assert len(list(all_events(ledger, outcome=None, limit=None))) == 5
+    assert len(list(all_events(ledger))) == 5
 
 
 def test_erasures_stay_in_the_audit_log(ledger: Ledger) -> None:

@@ -1,9 +1,10 @@
 """Replaying, discarding and taking back many deliveries, a batch to a transaction.
 
-A page does one batch a request, so that closing it stops the work between two; the API as many as a request has time for. What
-was done stays done wherever it is interrupted, and doing a batch twice is harmless.
+A page runs one batch per request, so closing it stops the work between two. The API runs as many as a request has time for, the
+command line all of them. What was done stays done if the work is interrupted, and repeating a batch is harmless.
 """
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -54,8 +55,8 @@ def step(tx: Tx, job: Job, sources: Iterable[str], *, actor: str) -> Job:
     return _moved(replace(job, mark=mark), done, len(ids), after)
 
 
-def run(ledger: Ledger, job: Job, sources: Iterable[str], *, actor: str, seconds: float) -> Job:
-    """Batches until the job is over or `seconds` have passed, but at least one. Other requests are served between two."""
+def run(ledger: Ledger, job: Job, sources: Iterable[str], *, actor: str, seconds: float = math.inf) -> Job:
+    """Runs batches until the job is over or `seconds` have passed, but at least one. Other requests are served between two."""
     until, names = time.monotonic() + seconds, list(sources)
     while True:
         job = ledger.transact(lambda tx, job=job: step(tx, job, names, actor=actor))  # type: ignore[misc]

@@ -9,7 +9,6 @@ from typing import Literal
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
-from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import unblock_sales
 from app.ledger.transaction import Tx
 
@@ -17,8 +16,6 @@ Verb = Literal["replay", "discard"]
 
 _NOTE = ("at", "actor", "action", "subject", "detail")
 
-
-BATCH = 200
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
 """What `new_mark` returns: it names a bulk discard, so that the whole of it can be taken back."""
 REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
@@ -42,16 +39,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
 
     One that is being sent is skipped. Raises DeliveryNotFound. Doing it twice is harmless.
     """
-    lock = tx.for_update
-    if delivery_id > tables.LARGEST_ID:
-        raise DeliveryNotFound(delivery_id)
-    row = tx.run(
-        f"SELECT status, claim, payload FROM deliveries WHERE id = ?{lock}",
-        delivery_id,
-    ).first()
-    if row is None:
-        raise DeliveryNotFound(delivery_id)
-    status, claim, payload = row
+    status, claim, payload = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent just now: skipped")
     if payload == BLANK_PAYLOAD:
@@ -74,16 +62,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
 
 def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is skipped."""
-    lock = tx.for_update
-    if delivery_id > tables.LARGEST_ID:
-        raise DeliveryNotFound(delivery_id)
-    row = tx.run(
-        f"SELECT status, claim FROM deliveries WHERE id = ?{lock}",
-        delivery_id,
-    ).first()
-    if row is None:
-        raise DeliveryNotFound(delivery_id)
-    status, claim = row
+    status, claim, _ = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent just now: skipped")
     if status in ("delivered", "discarded"):
@@ -92,6 +71,17 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     unblock_sales(tx, [delivery_id], now=tx.now())
     note(tx, actor, "discard", f"delivery {delivery_id}", f"was {status}")
     return ActionResult(delivery_id, True, f"it was {status} and is discarded")
+
+
+def _locked(tx: Tx, delivery_id: int) -> tuple[str, str | None, str]:
+    """Status, claim and payload of a delivery that nobody else changes until the transaction ends. Raises DeliveryNotFound."""
+    if delivery_id > tables.LARGEST_ID:
+        raise DeliveryNotFound(delivery_id)
+    statement = f"SELECT status, claim, payload FROM deliveries WHERE id = ?{tx.for_update}"
+    row = tx.run(statement, delivery_id).first()
+    if row is None:
+        raise DeliveryNotFound(delivery_id)
+    return row[0], row[1], row[2]
 
 
 def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = None) -> None:
@@ -112,46 +102,6 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
     )
     for delivery_id in rows.scalars().all():
         discard(tx, delivery_id, actor="bridge")
-
-
-def matching(
-    tx: Tx,
-    *,
-    status: str,
-    source: str | None = None,
-    since: int | None = None,
-    after: int = 0,
-    limit: int = BATCH,
-) -> Sequence[int]:
-    """Ids of deliveries of that status, ascending from `after`: one batch of a bulk replay. since: created at or after (ms)."""
-    conditions, values = ["status = ?", "id > ?"], [status, after]
-    if source is not None:
-        conditions.append("source = ?")
-        values.append(source)
-    if since is not None:
-        conditions.append("created_at >= ?")
-        values.append(since)
-    statement = f"SELECT id FROM deliveries WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?"
-    return list(tx.run(statement, *values, limit).scalars())
-
-
-def replay_all(
-    ledger: Ledger, *, status: str, source: str | None = None, since: int | None = None, actor: str, force: bool = False
-) -> list[ActionResult]:
-    """Replays all that match, in batches of their own transactions; what was done stays done if it is interrupted."""
-    done: list[ActionResult] = []
-    after = 0
-    while True:
-
-        def batch(tx: Tx, after: int = after) -> list[ActionResult]:
-            ids = matching(tx, status=status, source=source, since=since, after=after)
-            return [replay(tx, one, actor=actor, force=force) for one in ids]
-
-        result = ledger.transact(batch)
-        if not result:
-            return done
-        done += result
-        after = result[-1].delivery_id
 
 
 def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
@@ -193,13 +143,7 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
 
     Raises DeliveryNotFound.
     """
-    lock = tx.for_update
-    if delivery_id > tables.LARGEST_ID:
-        raise DeliveryNotFound(delivery_id)
-    row = tx.run(f"SELECT status, payload FROM deliveries WHERE id = ?{lock}", delivery_id).first()
-    if row is None:
-        raise DeliveryNotFound(delivery_id)
-    status, payload = row
+    status, _, payload = _locked(tx, delivery_id)
     was = _status_before(tx, delivery_id)
     if status != "discarded" or was is None:
         return ActionResult(delivery_id, False, f"it is {status}: skipped")

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.ledger import tables
-from app.ledger.actions.replay import BATCH, ActionResult, replay
+from app.ledger.actions.replay import ActionResult, replay
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
+from app.ledger.reading.where import Where
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.transaction import Tx
+
+BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +69,12 @@ def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str)
 
 def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
     """The next BATCH of conversions that match, in the order in which they were recorded."""
-    conditions, values = ["state = 'counted'", "id > ?", "created_at >= ?"], [after, selection.since]
-    for column, wanted in (("kind", selection.kind), ("source", selection.source)):
-        if wanted is not None:
-            conditions.append(f"{column} = ?")
-            values.append(wanted)  # type: ignore[arg-type]
-    if selection.until is not None:
-        conditions.append("created_at < ?")
-        values.append(selection.until)
-    statement = f"SELECT id FROM conversions WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {BATCH}"
-    return list(tx.run(statement, *values).scalars())
+    where = Where("state = 'counted' AND id > ? AND created_at >= ?", after, selection.since)
+    where.when(selection.until, "created_at < ?")
+    where.when(selection.kind, "kind = ?")
+    where.when(selection.source, "source = ?")
+    statement = f"SELECT id FROM conversions WHERE {where} ORDER BY id LIMIT {BATCH}"
+    return list(tx.run(statement, *where.values).scalars())
 
 
 def _send(

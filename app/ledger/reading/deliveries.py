@@ -14,40 +14,42 @@ from app.ledger.reading import events
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
 from app.ledger.reading.marks import adjustments
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
+from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.model import STATUSES
 from app.times import iso
+
+EVERY = Filter(statuses=STATUSES)
 
 
 def deliveries(
     tx: Tx,
     *,
     status: str | None = None,
-    source: str | None = None,
     before: int | None = None,
     limit: int = PAGE,
 ) -> list[dict[str, Any]]:
     """One page of deliveries, newest first, with ids below `before`; as contract.md describes a delivery."""
-    where, values = _where(("d.status = ?", status), ("d.source = ?", source), ("d.id < ?", before))
-    rows = tx.run(
-        f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?",
-        *values,
-        limit,
-    )
+    where = Where().when(status, "d.status = ?").when(before, "d.id < ?")
+    statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?"
+    rows = tx.run(statement, *where.values, limit)
     return [delivery_row(row) for row in rows.all()]
 
 
-def all_deliveries(ledger: Ledger, *, status: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
-    """Every delivery of that status, newest first, read in pages so that no transaction stays open."""
-    return _pages(
-        ledger,
-        limit,
-        lambda tx, before, most: deliveries(tx, status=status, before=before, limit=most),
-    )
+def all_deliveries(
+    ledger: Ledger, wanted: Filter = EVERY, sources: Iterable[str] = (), limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """All deliveries that match, or the newest `limit`, newest first."""
+    names = list(sources)
+
+    def page_of(tx: Tx, before: int | None, most: int) -> Page:
+        return deliveries_that_match(tx, wanted, names, before=before, limit=most)
+
+    return every_row(ledger, page_of, limit)
 
 
 def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
@@ -62,13 +64,8 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
         raise DeliveryNotFound(delivery_id)
     found = delivery_row(row)
     found["attempt_list"] = attempts(tx, delivery_id)
-    found["events"] = [
-        event_row(r)
-        for r in tx.run(
-            f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100",
-            found["conversion_id"],
-        ).all()
-    ]
+    statement = f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100"
+    found["events"] = event_rows(tx, tx.run(statement, found["conversion_id"]).all())
     found["marks"] = marks(tx, found["conversion_id"])
     found["waits_for"] = _lead_before(tx, found)
     return found
@@ -217,20 +214,28 @@ def _rows(
     """A SELECT of all that match among the newest SCAN of each status below `before`, its values, and down to which id that
     is; None where no older ones are left out."""
     below = LARGEST_ID if before is None else before
-    conditions, more = _conditions(wanted)
-    floor = None
+    floor, ids = None, None
     if wanted.text:
-        wanted = resolve(tx, wanted, sources)
-        condition, value = tx.among("d.id", wanted.delivery_ids or ())
-        conditions, more = f"{condition} AND {conditions}", [value, *more]
+        ids = tx.among("d.id", resolve(tx, wanted, sources).delivery_ids or ())
     else:
         floor = _floor(tx, wanted.statuses, below)
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
-        parts.append(
-            f"SELECT {columns} FROM deliveries d WHERE {_of(status)} AND d.id < ? AND d.id >= ? AND {conditions}"
-        )
-        values += [status, below, floor or 0, *more]
+        where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or 0)
+        if ids is not None:
+            where.add(*ids)
+        for condition, value in (
+            ("d.source = ?", wanted.source),
+            ("d.kind = ?", wanted.kind),
+            ("d.destination = ?", wanted.destination),
+            ("d.last_status = ?", wanted.code),
+            ("COALESCE(d.last_error, '') = ?", wanted.reason),
+            ("d.created_at >= ?", wanted.since),
+            ("d.created_at < ?", wanted.until),
+        ):
+            where.when(value, condition)
+        parts.append(f"SELECT {columns} FROM deliveries d WHERE {where}")
+        values += where.values
     return " UNION ALL ".join(parts), values, floor
 
 
@@ -242,23 +247,6 @@ def _floor(tx: Tx, statuses: Sequence[str], below: int) -> int | None:
 
 def _of(status: str) -> str:
     return _FAILED if status in FAILED else "d.status = ?"
-
-
-def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
-    conditions, values = ["1 = 1"], []
-    for condition, value in (
-        ("d.source = ?", wanted.source),
-        ("d.kind = ?", wanted.kind),
-        ("d.destination = ?", wanted.destination),
-        ("d.last_status = ?", wanted.code),
-        ("COALESCE(d.last_error, '') = ?", wanted.reason),
-        ("d.created_at >= ?", wanted.since),
-        ("d.created_at < ?", wanted.until),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values.append(value)
-    return " AND ".join(conditions), values
 
 
 def story(tx: Tx, delivery_id: int) -> dict[str, Any]:

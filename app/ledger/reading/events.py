@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from app.ledger.engine import Ledger
-from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import MOST, SCAN, EventFilter, Page
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, _pages, _where, delivery_row, event_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, delivery_row, event_rows, every_row
 from app.ledger.reading.search import find
+from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 
+EVERY = EventFilter()
 READ_BACK = 1000
 MOST_BODIES = 100
 LONGEST_BODY = 64 * 1024
@@ -32,34 +33,30 @@ def events_that_match(
     if wanted.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
         last_before = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
         below = min(below, (tx.run(last_before, wanted.until).scalar() or 0) + 1)
-    conditions: list[str] = ["id < ?"]
-    values: list[Any] = [below]
-    for column, value in (("source", wanted.source), ("outcome", wanted.outcome)):
-        if value is not None:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-            break  # by the index of one of them; the other is asked of what that finds
+    indexed = Where("id < ?", below)
+    if wanted.source is not None:  # by the index of one of them; the other is asked of what that finds
+        indexed.add("source = ?", wanted.source)
+    else:
+        indexed.when(wanted.outcome, "outcome = ?")
     if wanted.since is not None:
         first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-        conditions.append("id >= ?")
-        values.append(tx.run(first, wanted.since).scalar() or LARGEST_ID)
-    is_plain = wanted.since is None and wanted.until is None and None in (wanted.source, wanted.outcome)
+        indexed.add("id >= ?", tx.run(first, wanted.since).scalar() or LARGEST_ID)
+    is_rare = bool(wanted.destination or (wanted.source and wanted.outcome))
+    is_plain = wanted.since is None and wanted.until is None and not is_rare
     # ids ascend with time, so nearly all within the bounds are within the times too
-    looked_at = limit if is_plain else SCAN if wanted.source and wanted.outcome else min(limit + 500, SCAN)
-    where = f"FROM events WHERE {' AND '.join(conditions)} ORDER BY id DESC"
-    newest = f"SELECT {reading_rows.EVENT} {where} LIMIT {looked_at:d}"
-    rest, more = _rest(wanted)
+    scanned = limit if is_plain else SCAN if is_rare else min(limit + 500, SCAN)
+    newest = f"FROM events WHERE {indexed} ORDER BY id DESC"
+    rest = _rest(wanted)
     rows = tx.run(
-        f"SELECT {reading_rows.EVENT} FROM ({newest}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
-        *values,
-        *more,
+        f"SELECT {EVENT} FROM (SELECT {EVENT} {newest} LIMIT {scanned:d}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
+        *indexed.values,
+        *rest.values,
         limit,
     ).all()
-    found = [reading_rows.event_row(row) for row in rows]
     if len(rows) == limit or is_plain:
-        return Page(found, rows[-1][0] if len(rows) == limit else None)
-    last = tx.run(f"SELECT id {where} LIMIT 1 OFFSET {looked_at - 1:d}", *values).scalar()
-    return Page(found, last)
+        return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else None)
+    last = tx.run(f"SELECT id {newest} LIMIT 1 OFFSET {scanned - 1:d}", *indexed.values).scalar()
+    return Page(event_rows(tx, rows), last)
 
 
 def events_called(
@@ -82,57 +79,40 @@ def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, l
         condition, value = tx.among(column, ids)
         parts.append(f"SELECT id FROM events WHERE {condition}")
         values.append(value)
-    rest, more = _rest(wanted)
+    rest = _rest(wanted).add("id < ?", below)
     rows = tx.run(
-        f"SELECT {reading_rows.EVENT} FROM events WHERE id IN ({' UNION '.join(parts)}) AND id < ? AND {rest}"
-        " ORDER BY id DESC LIMIT ?",
+        f"SELECT {EVENT} FROM events n WHERE id IN ({' UNION '.join(parts)}) AND {rest} ORDER BY id DESC LIMIT ?",
         *values,
-        below,
-        *more,
+        *rest.values,
         min(limit, MOST),
     ).all()
-    return Page([reading_rows.event_row(row) for row in rows], rows[-1][0] if len(rows) == limit else None)
+    return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else None)
 
 
-def _rest(wanted: EventFilter) -> tuple[str, list[Any]]:
-    conditions, values = ["1 = 1"], []
-    for condition, value in (
-        ("source = ?", wanted.source),
-        ("outcome = ?", wanted.outcome),
-        ("received_at >= ?", wanted.since),
-        ("received_at < ?", wanted.until),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values.append(value)
-    return " AND ".join(conditions), values
-
-
-def events(tx: Tx, *, outcome: str | None = None, before: int | None = None, limit: int = PAGE) -> list[dict[str, Any]]:
-    """One page of events, newest first, with ids below `before`."""
-    where, values = _where(("outcome = ?", outcome), ("id < ?", before))
-    rows = tx.run(
-        f"SELECT {EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?",
-        *values,
-        limit,
-    )
-    return [event_row(row) for row in rows.all()]
+def _rest(wanted: EventFilter) -> Where:
+    """Conditions on events called n."""
+    where = Where().when(wanted.source, "source = ?").when(wanted.outcome, "outcome = ?")
+    where.when(wanted.since, "received_at >= ?").when(wanted.until, "received_at < ?")
+    is_sent_to = "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversion_id = n.conversion_id AND d.destination = ?)"
+    return where.when(wanted.destination, is_sent_to)
 
 
 def events_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
     """These events, newest first."""
     condition, value = tx.among("id", ids)
-    rows = tx.run(f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all()
-    return [event_row(row) for row in rows]
+    return event_rows(tx, tx.run(f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all())
 
 
-def all_events(ledger: Ledger, *, outcome: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
-    """Every event of that outcome, newest first, in pages."""
-    return _pages(
-        ledger,
-        limit,
-        lambda tx, before, most: events(tx, outcome=outcome, before=before, limit=most),
-    )
+def all_events(
+    ledger: Ledger, wanted: EventFilter = EVERY, sources: Iterable[str] = (), limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """All events that match, or the newest `limit`, newest first."""
+    names = list(sources)
+
+    def page_of(tx: Tx, before: int | None, most: int) -> Page:
+        return events_that_match(tx, wanted, names, before=before, limit=most)
+
+    return every_row(ledger, page_of, limit)
 
 
 def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
@@ -146,7 +126,7 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     row = tx.run(f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None
-    found = event_row(row[:-2])
+    (found,) = event_rows(tx, [row[:-2]])
     found["headers"] = json.loads(row[-2])
     found["body"] = bytes(row[-1]).decode("utf-8", "replace")
     found["deliveries"] = []

@@ -7,10 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events. since and until in ms; text is what was searched for (see search.find for whole_addresses)."""
+    """Which events. since and until in ms; text is what was searched for (see search.find for whole_addresses); destination: one
+    that their conversion has a delivery to."""
 
     outcome: str | None = None
     source: str | None = None
+    destination: str | None = None
     since: int | None = None
     until: int | None = None
     text: str = ""

@@ -10,6 +10,7 @@ from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.reading.marks import adjustments
 from app.ledger.reading.search import find
+from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID, PERSON_FACTS
 from app.ledger.transaction import Tx
 from app.money import Money
@@ -24,17 +25,11 @@ _PERSON = ("id", *PERSON_FACTS, "created_at", "merged_into")
 
 def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int) -> list[dict[str, Any]]:
     """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
-    values: list[Any] = []
-    conditions = ["merged_into IS NULL"]
+    where = Where("merged_into IS NULL").when(before, "id < ?")
     if ids is not None:
-        condition, value = tx.among("id", ids)
-        conditions.append(condition)
-        values.append(value)
-    if before is not None:
-        conditions.append("id < ?")
-        values.append(before)
-    statement = f"SELECT {', '.join(_PERSON)} FROM persons WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"
-    return [_person(row) for row in tx.run(statement, *values, limit).all()]
+        where.add(*tx.among("id", ids))
+    statement = f"SELECT {', '.join(_PERSON)} FROM persons WHERE {where} ORDER BY id DESC LIMIT ?"
+    return [_person(row) for row in tx.run(statement, *where.values, limit).all()]
 
 
 def person(tx: Tx, person_id: int) -> dict[str, Any] | None:

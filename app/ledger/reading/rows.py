@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.ledger.engine import Ledger, look
+from app.ledger.reading.filters import Page
 from app.ledger.transaction import Tx
 from app.money import Money, json_number
 from app.times import iso
@@ -34,26 +35,22 @@ def deliveries_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
     return [delivery_row(row) for row in tx.run(statement, value).all()]
 
 
-def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """Those of `conditions` whose value is not None, and these values."""
-    asked = [(condition, value) for condition, value in conditions if value is not None]
-    return " AND ".join(["1 = 1", *(condition for condition, _ in asked)]), [value for _, value in asked]
-
-
-def _pages(
-    ledger: Ledger, limit: int | None, page_of: Callable[[Tx, int | None, int], list[dict[str, Any]]]
+def every_row(
+    ledger: Ledger, page_of: Callable[[Tx, int | None, int], Page], limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """All rows, or `limit` of them, read in pages so that no transaction stays open. page_of(connection, before, most)."""
+    """All rows of a list, or the first `limit`, read page by page so that no transaction stays open.
+
+    page_of(tx, before, limit) reads the page of ids below `before`.
+    """
     before, left = None, limit
     while left is None or left > 0:
-        most = PAGE if left is None else min(PAGE, left)
         with look(ledger) as tx:
-            page = page_of(tx, before, most)
-        yield from page
-        if len(page) < most:
+            page = page_of(tx, before, PAGE if left is None else min(PAGE, left))
+        yield from page.rows
+        if page.next_before is None:
             return
-        before = page[-1]["id"]
-        left = None if left is None else left - len(page)
+        before = page.next_before
+        left = None if left is None else left - len(page.rows)
 
 
 def delivery_row(row: Any) -> dict[str, Any]:
@@ -92,7 +89,17 @@ def delivery_row(row: Any) -> dict[str, Any]:
     }
 
 
-def event_row(row: Any) -> dict[str, Any]:
+def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows of EVENT, in their order, each with the destinations of its conversion's deliveries."""
+    condition, value = tx.among("conversion_id", [row[6] for row in rows if row[6] is not None])
+    destinations: dict[int, list[str]] = {}
+    statement = f"SELECT conversion_id, destination FROM deliveries WHERE {condition} ORDER BY id"
+    for conversion_id, name in tx.run(statement, value).all():
+        destinations.setdefault(conversion_id, []).append(name)
+    return [_event_row(row) | {"destinations": destinations.get(row[6], [])} for row in rows]
+
+
+def _event_row(row: Any) -> dict[str, Any]:
     return {
         "id": row[0],
         "source": row[1],

@@ -34,7 +34,7 @@ FILTER: dict[str, Schema] = {
 }
 EVENT_FILTER = {
     "outcome": {"enum": list(OUTCOMES)},
-    **{name: FILTER[name] for name in ("source", "since", "until", "q")},
+    **{name: FILTER[name] for name in ("source", "destination", "since", "until", "q")},
 }
 DELIVERY_FILTER = {"status": {"enum": list(STATUSES)}, **FILTER}
 PAGING: dict[str, Schema] = {

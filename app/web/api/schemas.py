@@ -62,6 +62,7 @@ EVENT: Schema = {
     "received_at": TIME,
     "received_count": COUNT,
     "last_received_at": TIME,
+    "destinations": many(TEXT),
 }
 DELIVERY: Schema = {
     "id": NUMBER,

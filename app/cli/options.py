@@ -1,0 +1,67 @@
+"""Options that several commands share: how they are read, and what is wrong with them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from app.config.settings import Settings
+from app.config.spelling import closest, unknown_source
+from app.destinations.target import destinations_of
+from app.ledger.engine import Ledger
+from app.sources.catalog import all_sources
+from app.times import read_since
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TIME = "(2026-04-10, 2026-04-10T12:00:00Z, 24h, 7d)"
+"""The forms of a time, for help texts."""
+
+
+def list_options(command: Command) -> Command:
+    """The options of every list: filters, --limit and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
+        click.option("--limit", type=click.IntRange(1), help="Show at most this many. Default: all."),
+        click.option("--q", "text", help="An email address, phone number, name, or ID: whole, or how it begins."),
+        click.option("--until", help="Only those recorded before."),
+        click.option("--since", help=f"Only those recorded since {TIME}."),
+        click.option("--destination", metavar="NAME", help="Only those for this destination."),
+        click.option("--source", metavar="NAME", help="Only those from this source."),
+    ):
+        command = option(command)
+    return command
+
+
+def moment(text: str | None, option: str) -> int | None:
+    """A time as people type it, in ms. Raises BadParameter."""
+    try:
+        return None if text is None else read_since(text)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def check_source(settings: Settings, ledger: Ledger, name: str) -> None:
+    """Raises BadParameter unless the source exists now, or did when the ledger recorded an event of it."""
+    known = all_sources(settings.config, settings.config_path)
+    if name not in known and not _is_recorded(ledger, "events", "source", name):
+        raise click.BadParameter(unknown_source(name, known), param_hint="--source")
+
+
+def check_destination(settings: Settings, ledger: Ledger, name: str, option: str = "--destination") -> None:
+    """Raises BadParameter unless the destination exists now, or did when the ledger recorded something of it."""
+    known = [destination.name for destination in destinations_of(settings)]
+    if name not in known and not _is_recorded(ledger, "destinations", "name", name):
+        raise click.BadParameter(unknown_destination(name, known), param_hint=option)
+
+
+def unknown_destination(name: str, known: list[str]) -> str:
+    """What to say of a destination that does not exist."""
+    meant = closest(name, known)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
+    return f"there is no destination called {name}; {hint}"
+
+
+def _is_recorded(ledger: Ledger, table: str, column: str, name: str) -> bool:
+    with ledger.read() as tx:
+        return tx.run(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", name).first() is not None  # noqa: S608 - our names
