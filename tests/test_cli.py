@@ -426,6 +426,9 @@ def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge: Callable[..., Re
     assert f"The ledger is at {HEAD}." in bridge("db", "upgrade", DATABASE_URL=url).stdout
     current = bridge("db", "current", DATABASE_URL=url)
     assert (current.exit_code, current.stdout) == (0, f"{HEAD} (newest: {HEAD})\n")
+    assert f"from {HEAD} to 0" in bridge("db", "downgrade", DATABASE_URL=url).stdout
+    again = bridge("db", "downgrade", DATABASE_URL=url)
+    assert (again.exit_code, "it has no step of this version" in again.stderr) == (1, True)
 
 
 NEED_SCHEMA = [("deliveries",), ("events", "--json"), ("replay", "--status", "dead"), ("replay", "--parked"), ("web",)]

@@ -17,6 +17,7 @@ from app.config.spelling import unknown_variables
 from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
+from app.ledger.upkeep.downgrade import downgrade
 from app.logs import configure_logs
 from app.sources.base import Source
 from app.sources.catalog import all_sources
@@ -213,3 +214,13 @@ def db_current() -> None:
     ledger = make_ledger(load_settings())
     say(f"{current_revision(ledger) or 'empty'} (newest: {HEAD})")
     check_schema(ledger)
+
+
+@db.command("downgrade")
+def db_downgrade() -> None:
+    """Take the last step of the schema back, where nothing is lost by it. Stop the bridge first.
+
+    The version before runs on the newer schema, so going back to it needs no downgrade.
+    """
+    ledger = make_ledger(load_settings())
+    say(f"The ledger went from {HEAD} to {downgrade(ledger)}.")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection, inspect, text
@@ -12,9 +13,12 @@ from sqlalchemy import Connection, inspect, text
 from app.errors import LedgerUnavailable, SchemaOutdated
 from app.ledger.engine import Ledger
 from app.ledger.failures import is_contention
-from app.ledger.migrations.online import FLOOR
+from app.ledger.migrations.online import FLOOR, REVISIONS, create_revisions, raise_floor, read_number
 from app.ledger.schema_differences import differences
 from app.ledger.transaction import Tx
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 UPGRADE_LOCK = 7236491
@@ -22,6 +26,9 @@ LOCK_TIMEOUT = "2s"
 """For a migration's locks. While it waits for one, everybody else who wants that table waits behind it."""
 PATIENCE_SECONDS = 300.0
 MOST_NAMED = 8
+FIRST = "0001"
+"""Version 0.1.0 starts only where `alembic_version` says this. So that it can be started again beside a later version, that table
+goes on saying so, and `schema_revisions` has the revision; until a migration shuts version 0.1.0 out."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,10 +63,8 @@ def check_schema(ledger: Ledger) -> None:
         if revision != HEAD and not newer:
             raise SchemaOutdated(_outdated(revision))
         if newer:
-            floor = tx.connection.execute(
-                text("SELECT value FROM counters WHERE name = :name"), {"name": FLOOR}
-            ).scalar()
-            if floor is not None and int(floor) > int(HEAD):
+            floor = read_number(tx.connection, FLOOR)
+            if floor is not None and floor > int(HEAD):
                 raise SchemaOutdated(
                     f"the ledger is at {revision}, and this version ({HEAD}) is too old for it: run the newer version again"
                 )
@@ -84,13 +89,11 @@ def upgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> None:
     Statements have no time limit. A lock that is not granted soon is asked for again, for PATIENCE_SECONDS. Leaves a ledger that
     a later version upgraded as it is. Raises LedgerUnavailable; SchemaOutdated where the tables are not what they should be.
     """
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config = alembic_config(migrations)
     head = newest_revision(migrations)
-    with _only_one(ledger):
+    with only_one(ledger):
         revision = current_revision(ledger)
         if not is_newer(revision, head):
             if revision is not None and not re.fullmatch(r"\d{4}", revision):
@@ -99,10 +102,19 @@ def upgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> None:
             for script in reversed(list(scripts.iterate_revisions(head, revision or "base"))):
                 prepare = getattr(script.module, "prepare", None)
                 if prepare is not None:
-                    _patiently(lambda prepare=prepare: _prepare(ledger, prepare))  # type: ignore[misc]
-                _patiently(lambda number=script.revision: _step(ledger, config, number))  # type: ignore[misc]
+                    patiently(lambda prepare=prepare: _prepare(ledger, prepare))  # type: ignore[misc]
+                oldest = getattr(script.module, "oldest_code", FIRST)
+                patiently(lambda number=script.revision, oldest=oldest: _step(ledger, config, number, oldest))  # type: ignore[misc]
     if migrations == MIGRATIONS:
         check_schema(ledger)
+
+
+def alembic_config(migrations: Path = MIGRATIONS) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    return config
 
 
 def _outdated(revision: str | None) -> str:
@@ -117,14 +129,28 @@ def _outdated(revision: str | None) -> str:
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
+    inspector = inspect(connection)
+    if not inspector.has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return revision
+    if revision != FIRST or not inspector.has_table(REVISIONS):
+        return revision
+    recorded: str | None = connection.execute(text(f"SELECT MAX(revision) FROM {REVISIONS}")).scalar()
+    return recorded or FIRST
+
+
+def record_revision(connection: Connection, revision: str) -> None:
+    """Notes that the ledger is at `revision`, so that every version that may use it can be started on it."""
+    said = revision if (read_number(connection, FLOOR) or 0) > int(FIRST) else FIRST
+    connection.execute(text("UPDATE alembic_version SET version_num = :said"), {"said": said})
+    create_revisions(connection)
+    connection.execute(text(f"DELETE FROM {REVISIONS} WHERE revision >= :revision"), {"revision": revision})
+    values = {"revision": revision, "at": int(time.time() * 1000)}
+    connection.execute(text(f"INSERT INTO {REVISIONS} (revision, applied_at) VALUES (:revision, :at)"), values)
 
 
 @contextmanager
-def _only_one(ledger: Ledger) -> Iterator[None]:
+def only_one(ledger: Ledger) -> Iterator[None]:
     """Waits until no other process upgrades. On SQLite the write lock of each step is enough."""
     if ledger.is_sqlite:
         yield
@@ -139,19 +165,31 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
         yield
 
 
-def _step(ledger: Ledger, config: "object", revision: str) -> None:
+def _step(ledger: Ledger, config: "Config", revision: str, oldest_code: str) -> None:
     from alembic import command
 
     with ledger.write() as tx:
-        if (_revision(tx.connection) or "") >= revision:  # another process was faster
+        before = _revision(tx.connection)
+        if (before or "") >= revision:  # another process was faster
             return
-        if not ledger.is_sqlite:
-            tx.set_deadline(None)
-            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                tx.connection.execute(text(f"SET LOCAL {name} = 0"))
-            tx.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-        config.attributes["connection"] = tx.connection  # type: ignore[attr-defined]
-        command.upgrade(config, revision)  # type: ignore[arg-type]
+        without_time_limit(tx)
+        if before is not None:  # for Alembic, which goes on from there
+            tx.connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before})
+        config.attributes["connection"] = tx.connection
+        command.upgrade(config, revision)
+        if oldest_code > FIRST:
+            raise_floor(tx.connection, oldest_code)
+        record_revision(tx.connection, revision)
+
+
+def without_time_limit(tx: Tx) -> None:
+    """For statements of an upgrade, which may take long; only a lock is not waited for long (PostgreSQL)."""
+    if tx.is_sqlite:
+        return
+    tx.set_deadline(None)
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        tx.connection.execute(text(f"SET LOCAL {name} = 0"))
+    tx.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
 
 
 def _prepare(ledger: Ledger, prepare: Callable[[Connection], None]) -> None:
@@ -164,7 +202,7 @@ def _prepare(ledger: Ledger, prepare: Callable[[Connection], None]) -> None:
         prepare(connection)
 
 
-def _patiently(work: Callable[[], None]) -> None:
+def patiently(work: Callable[[], None]) -> None:
     deadline, waits = time.monotonic() + PATIENCE_SECONDS, False
     while True:
         try:

@@ -51,6 +51,14 @@ counters = Table(
 )
 """SQLite: the last id given out (one row, `ids`); PostgreSQL has the sequence bridge_ids. Also cursors, such as backfill's."""
 
+schema_revisions = Table(
+    "schema_revisions",
+    metadata,
+    Column("revision", String, primary_key=True),
+    Column("applied_at", BigInteger, nullable=False),
+)
+"""The migrations that were applied. `alembic_version` may name an older one: see schema.FIRST."""
+
 events = Table(
     "events",
     metadata,

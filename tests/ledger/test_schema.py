@@ -1,5 +1,6 @@
 """Migrations: ledgers of every released revision open under this code, and what does not fit is named."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,11 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import HEAD, MIGRATIONS, check_schema, current_revision, upgrade
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
+from app.ledger.upkeep.downgrade import downgrade
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.makers import change, one
-from tests.support.released_ledgers import load, revisions
+from tests.support.old_version import versions
+from tests.support.released_ledgers import FOLDER, REVISIONS, load, revisions
 
 
 def test_the_newest_revision_is_the_one_head_of_the_migrations() -> None:
@@ -44,6 +47,20 @@ def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(
     assert current_revision(empty) == HEAD
     with empty.read() as tx:
         assert compare_metadata(MigrationContext.configure(tx.connection), metadata) == []
+
+
+def test_every_release_has_its_ledger_and_its_code_kept() -> None:
+    released = re.findall(r"^## v?(\d+\.\d+\.\d+)", Path("CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert {f"v{version}" for version in released} == set(REVISIONS) == set(versions())
+    assert set(REVISIONS.values()) == set(revisions())
+    for revision in revisions():
+        assert (FOLDER / f"{revision}.postgresql.sql").exists()
+
+
+def test_every_migration_says_which_code_may_run_beside_it() -> None:
+    for path in sorted((MIGRATIONS / "versions").glob("[0-9]*.py")):
+        if path.name[:4] > "0008":  # those before only add
+            assert re.search(r'^oldest_code = "\d{4}"$', path.read_text("utf-8"), re.MULTILINE), path.name
 
 
 def test_an_empty_database_is_refused_with_the_remedy_and_upgraded_once_for_all(empty: Ledger) -> None:
@@ -167,6 +184,75 @@ def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(l
 
         assert "ix_late" in {index["name"] for index in inspect(tx.connection).get_indexes("events")}
         assert "later" in {column["name"] for column in inspect(tx.connection).get_columns("workers")}
+
+
+def shape(ledger: Ledger) -> dict[str, set[str]]:
+    from sqlalchemy import inspect
+
+    with ledger.read() as tx:
+        inspector = inspect(tx.connection)
+        found = {name: {c["name"] for c in inspector.get_columns(name)} for name in inspector.get_table_names()}
+        for name in list(found):
+            found[name] |= {str(index["name"]) for index in inspector.get_indexes(name)}
+    return found
+
+
+def test_the_last_step_is_taken_back_and_made_again(ledger: Ledger, tmp_path: Path) -> None:
+    before = shape(ledger)
+    body = INDEX + "    op.create_table('extra', sa.Column('id', sa.BigInteger(), primary_key=True))\n"
+    folder = migrations(tmp_path, "index", body)
+    upgrade(ledger, folder)
+    after = shape(ledger)
+    assert downgrade(ledger, folder) == HEAD
+    assert (current_revision(ledger), shape(ledger)) == (HEAD, before)
+    check_schema(ledger)
+    upgrade(ledger, folder)
+    assert (current_revision(ledger), shape(ledger)) == ("9000", after)
+
+
+@pytest.mark.parametrize(
+    ("body", "spoil", "reason"),
+    [
+        (INDEX, "UPDATE workers SET later = 'x'", r"losing what is in workers\.later"),
+        (
+            INDEX,
+            "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at) VALUES ('h', 1, '1', 1, {now})",
+            "a worker is running",
+        ),
+        ("def upgrade():\n    op.drop_column('workers', 'boot_id')\n", None, "removed something"),
+        ('oldest_code = "9000"\n' + INDEX, None, "shuts older versions out"),
+    ],
+)
+def test_a_step_is_not_taken_back_where_something_would_be_lost(
+    ledger: Ledger, tmp_path: Path, body: str, spoil: str | None, reason: str
+) -> None:
+    change(
+        ledger,
+        "INSERT INTO workers (host, pid, pid_started, started_at, heartbeat_at, stopped_at) VALUES ('h', 1, '1', 1, 1, 1)",
+    )
+    folder = migrations(tmp_path, "index", body)
+    upgrade(ledger, folder)
+    before = shape(ledger)
+    if spoil:
+        with ledger.read() as tx:
+            now = tx.now()
+        change(ledger, spoil.format(now=now))
+    with pytest.raises(SchemaOutdated, match=reason):
+        downgrade(ledger, folder)
+    assert (current_revision(ledger), shape(ledger)) == ("9000", before)
+
+
+def test_a_migration_that_shuts_old_code_out_is_refused_by_it(ledger: Ledger, tmp_path: Path) -> None:
+    upgrade(ledger, migrations(tmp_path, "index", 'oldest_code = "9000"\n' + INDEX))
+    with pytest.raises(SchemaOutdated, match=r"at 9000, and this version .* is too old for it: run the newer version"):
+        check_schema(ledger)
+    assert one(ledger, "SELECT version_num FROM alembic_version") == ("9000",), "version 0.1.0 reads this alone"
+
+
+def test_what_was_not_upgraded_by_this_version_cannot_be_taken_back(ledger: Ledger) -> None:
+    change(ledger, "UPDATE alembic_version SET version_num = '9998'")
+    with pytest.raises(SchemaOutdated, match=r"at 9998.*a newer version took that step"):
+        downgrade(ledger)
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

@@ -19,6 +19,8 @@ from app.ledger.schema import HEAD
 from tests.support.makers import checkout, settle, stripe_headers
 
 FOLDER = Path(__file__).parents[1] / "ledger" / "released"
+REVISIONS = {"v0.1.0": "0001"}
+"""The schema revision of each release."""
 VARIABLES = {
     "STRIPE_WEBHOOK_SECRET": "whsec_test_secret_of_the_tests",
     "TYPEFORM_WEBHOOK_SECRET": "typeform secret of the tests",

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
+from app.ledger.schema import HEAD, check_schema, current_revision, upgrade
 from app.web.factory import create_app
 from tests.conftest import FakeDestination, wait_for
 from tests.support.makers import change, checkout, count, one, signed
-from tests.support.released_ledgers import load, revisions
+from tests.support.old_version import run, versions
+from tests.support.released_ledgers import REVISIONS, load, revisions
 from tests.web.conftest import Browser
 from tests.web.test_every_page import pages
 from workers.forward import Forwarder
@@ -59,6 +61,23 @@ def test_a_ledger_of_a_released_version_goes_on_under_this_one(
     assert sorted(payload["invoiceId"] for payload in destination.payloads) == ["pi_3", "pi_4", "pi_5", "pi_50"]
     app.extensions["writer"].stop()
     app.extensions["refusals"].stop()
+
+
+@pytest.mark.parametrize("version", versions())
+def test_a_released_version_starts_records_and_forwards_on_the_ledger_of_this_one(
+    empty: Ledger, empty_url: str, version: str, destination: FakeDestination, tmp_path: Path
+) -> None:
+    load(REVISIONS[version], empty_url)
+    upgrade(empty)
+    webhooks = [signed(checkout(number)) for number in (60, 61)]
+    done = run(version, tmp_path / "old", empty_url, destination.url, webhooks)
+    assert done["head"] == REVISIONS[version]
+    assert done["statuses"] == [200, 200]
+    assert done["pages"] == [503, 200, 200, 200], "/readyz of 0.1.0 wants Redis and a worker"
+    assert current_revision(empty) == HEAD, "its own upgrade changed nothing"
+    check_schema(empty)
+    assert sorted(payload["invoiceId"] for payload in destination.payloads) == ["pi_3", "pi_4", "pi_60", "pi_61"]
+    assert one(empty, "SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'") == (6,)
 
 
 def rows(ledger: Ledger, statement: str) -> list[tuple[Any, ...]]:

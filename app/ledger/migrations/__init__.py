@@ -11,6 +11,7 @@ To change the schema
 
        revision = "0012"
        down_revision = "0011"
+       oldest_code = "0001"
 
 
        def upgrade() -> None:
@@ -31,6 +32,7 @@ To change the schema
 
 The version before keeps running while the schema is upgraded, and may be started again after it. So a migration only adds: tables,
 nullable columns, columns with a server default, indexes. Code of a revision accepts a newer ledger as long as every column that it
-needs is there. What must be removed is removed one release later, by a migration that calls online.raise_floor(), which
-makes older code refuse the ledger. Released files are never edited: ledgers made by each are kept in tests/ledger/released.
+needs is there. `oldest_code` is the oldest revision whose code can run beside this one; "0001" for everything that only adds.
+What must be removed is removed one release later, by a migration with a higher `oldest_code`: older code then refuses the ledger.
+Released files are never edited: ledgers made by each are kept in tests/ledger/released.
 """

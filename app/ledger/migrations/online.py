@@ -4,6 +4,8 @@ from sqlalchemy import Connection, text
 
 FLOOR = "schema_floor"
 """The row of `counters` that holds the oldest revision whose code can still use the ledger. No row: every revision."""
+REVISIONS = "schema_revisions"
+"""The table of the migrations that were applied (schema.record_revision)."""
 
 
 def build_index(connection: Connection, name: str, columns: str, *, unique: bool = False) -> None:
@@ -24,8 +26,24 @@ def build_index(connection: Connection, name: str, columns: str, *, unique: bool
         connection.execute(text(f"CREATE {kind} CONCURRENTLY IF NOT EXISTS {name} ON {columns}"))
 
 
+def create_revisions(connection: Connection) -> None:
+    """Creates the table of applied migrations unless it exists."""
+    columns = "revision VARCHAR NOT NULL, applied_at BIGINT NOT NULL"
+    constraint = f"CONSTRAINT pk_{REVISIONS} PRIMARY KEY (revision)"
+    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {REVISIONS} ({columns}, {constraint})"))
+
+
 def raise_floor(connection: Connection, revision: str) -> None:
-    """Makes code older than `revision` refuse the ledger. For upgrade(), where something is removed."""
-    connection.execute(text("DELETE FROM counters WHERE name = :name"), {"name": FLOOR})
-    values = {"name": FLOOR, "value": int(revision)}
-    connection.execute(text("INSERT INTO counters (name, value) VALUES (:name, :value)"), values)
+    """Makes code older than `revision` refuse the ledger. A migration need not call it: `oldest_code` does."""
+    if int(revision) > (read_number(connection, FLOOR) or 0):
+        connection.execute(text("DELETE FROM counters WHERE name = :name"), {"name": FLOOR})
+        values = {"name": FLOOR, "value": int(revision)}
+        connection.execute(text("INSERT INTO counters (name, value) VALUES (:name, :value)"), values)
+
+
+def read_number(connection: Connection, name: str) -> int | None:
+    """A number that `counters` holds; None where it does not."""
+    number: int | None = connection.execute(
+        text("SELECT value FROM counters WHERE name = :name"), {"name": name}
+    ).scalar()
+    return number
