@@ -51,7 +51,7 @@ counters = Table(
 )
 """SQLite: the last id given out (one row, `ids`); PostgreSQL has the sequence bridge_ids. Also cursors, such as backfill's."""
 
-schema_revisions = Table(
+Table(
     "schema_revisions",
     metadata,
     Column("revision", String, primary_key=True),
