@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from app.clicks import Seen
 from app.money import Money
 
 Kind = Literal["sale", "lead"]
@@ -24,6 +25,20 @@ STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "unattribute
 OUTCOMES: tuple[Outcome, ...] = ("sale", "lead", "pending", "ignored", "parked", "duplicate")
 
 CLICK_ID_NAMES = ("clickId", "clickid", "click_id", "cms_click_id", "dub_click_id", "dubClickId", "dub_id", "cms_rf")
+ClickFields = tuple[tuple[str, tuple[str, ...]], ...]
+CLICK_FIELDS: ClickFields = (
+    ("gclid", ("gclid",)),
+    ("gbraid", ("gbraid",)),
+    ("wbraid", ("wbraid",)),
+    ("fbclid", ("fbclid",)),
+    ("fbp", ("fbp", "_fbp")),
+    ("fbc", ("fbc", "_fbc")),
+    ("ttclid", ("ttclid",)),
+    ("li_fat_id", ("li_fat_id",)),
+    ("msclkid", ("msclkid",)),
+    ("ga_client_id", ("ga_client_id", "_ga")),
+)
+"""Click ids that a person keeps beside the main one: each name with the fields that hold it."""
 CUSTOMER_ID_NAMES = (
     "customerExternalId",
     "customer_external_id",
@@ -56,6 +71,7 @@ class Rules:
 
     click_id_names: tuple[str, ...] = CLICK_ID_NAMES
     customer_id_names: tuple[str, ...] = CUSTOMER_ID_NAMES
+    clicks: ClickFields = CLICK_FIELDS
     reference_click_prefixes: tuple[tuple[str, bool], ...] = (("clk_", True), ("clickid_", True), ("dub_id_", False))
     """(prefix, keep): a Stripe client_reference_id that begins with prefix is a click id, with the prefix kept or cut."""
     reference_names_customer: bool = True
@@ -95,6 +111,8 @@ class Who:
     aliases: tuple[str, ...] = ()
     """Ids the provider itself uses for this person, with the source's name before them: "stripe:cus_1", "stripe:sub_1".
     Scoped by the account where there is one ("stripe:acct_1:cus_1")."""
+    clicks: MappingABC[str, str] = field(default_factory=dict)
+    """Click ids beside the main one, by their names in Rules.clicks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +220,8 @@ class Facts:
     sale: Sale | None = None
     lead: Lead | None = None
     source: str = ""
+    clicks: MappingABC[str, Seen] = field(default_factory=dict)
+    """Click ids beside the main one, by their names in [attribution.clicks]: those of the destination's touch."""
 
 
 def dedupe_key(source: str, mapped: Mapped, key: str) -> str:

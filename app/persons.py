@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.clicks import EMPTY, Bag, learned, merged, values_of
 from app.model import Who
 
 NOBODY = "nobody is identified: it carries no e-mail address, no phone number with its country code and no customer id"
@@ -30,6 +31,7 @@ class Person:
     phone: str | None = None
     click_first: str | None = None
     click_last: str | None = None
+    clicks: Bag = field(default_factory=lambda: EMPTY)
     is_new: bool = False
     is_changed: bool = False
     merged_into: "Person | None" = None
@@ -58,6 +60,8 @@ class Resolution:
     """Those that name this person from now on."""
     conflicts: list[str] = field(default_factory=list)
     merged: list[Person] = field(default_factory=list)
+    new_clicks: dict[str, str] = field(default_factory=dict)
+    """Click ids beside the main one that this person had not."""
 
 
 Find = Callable[[Identifier], Sequence[Person]]
@@ -87,8 +91,9 @@ def completed(who: Who, others: Iterable[Who]) -> Who:
         if other.customer_id and ("customer_id" in missing or (who.is_reference and not other.is_reference)):
             missing |= {"customer_id": other.customer_id, "is_reference": other.is_reference}
         aliases = tuple(alias for alias in other.aliases if alias not in who.aliases)
-        if missing or aliases:
-            who = replace(who, aliases=(*who.aliases, *aliases), **missing)
+        clicks = {**other.clicks, **who.clicks} if other.clicks.keys() - who.clicks.keys() else who.clicks
+        if missing or aliases or clicks is not who.clicks:
+            who = replace(who, aliases=(*who.aliases, *aliases), clicks=clicks, **missing)
     return who
 
 
@@ -105,10 +110,11 @@ def resolve(
     find: Find,
     create: Callable[[], Person],
     attempted: Callable[[Person], bool],
+    at: int = 0,
 ) -> Resolution:
     """The person that `who` speaks of, made where there is none, with everything `who` says learned.
 
-    attempted(person): whether anything was ever tried to be sent for them; asked only where it matters.
+    attempted(person): whether anything was ever tried to be sent for them; asked only where it matters. at: of the event (ms).
     """
     if who.is_reference and _is_outranked(who, identifiers, find, attempted):
         who, identifiers = replace(who, customer_id=None), [one for one in identifiers if one[0] != "id"]
@@ -121,6 +127,7 @@ def resolve(
     if resolution is None:
         resolution = Resolution(create())
     _learn(resolution, who, identifiers, attempted)
+    _learn_clicks(resolution, who, at)
     resolution.identifiers = identifiers
     return resolution
 
@@ -192,6 +199,8 @@ def _keep_clicks(winner: Person, loser: Person, *, stands: bool) -> None:
     if not (stands and winner.click_first):
         winner.click_first = older.click_first or newer.click_first
     winner.click_last = newer.click_last or older.click_last
+    if loser.clicks:
+        winner.clicks = merged(winner.clicks, loser.clicks)
 
 
 def _learn(
@@ -225,6 +234,14 @@ def _learn(
             resolution.conflicts.append(
                 f"customer {who.customer_id} came after this person was sent as {person.customer_id}, which stands"
             )
+
+
+def _learn_clicks(resolution: Resolution, who: Who, at: int) -> None:
+    person = resolution.person
+    clicks = learned(person.clicks, who.clicks, at)
+    if clicks is not person.clicks:
+        resolution.new_clicks = dict(sorted(values_of(clicks) - values_of(person.clicks)))
+        person.clicks, person.is_changed = clicks, True
 
 
 def normal_email(email: str) -> str:

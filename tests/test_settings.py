@@ -239,6 +239,10 @@ def test_a_spoilt_bridge_toml_is_named(make_settings: Callable[..., Settings], t
         ("[attribution]\nclick_id = 'a'", "attribution.click_id: must be a list"),
         ("[attribution]\ntouch = 'middle'", "attribution.touch: must be 'first' or 'last'"),
         ("attribution = 5", "attribution: must be a table"),
+        ("[attribution.clicks]\nGCLID = ['a']", "attribution.clicks.GCLID"),
+        ("[attribution.clicks]\ngclid = 'a'", "attribution.clicks.gclid: must be a list"),
+        ("[attribution]\nclicks = ['gclid']", "attribution.clicks: must be a table"),
+        ("[attribution.clicks]\ngclid = ['']", "attribution.clicks.gclid"),
         ("[sources.clerk]\nlead_mode = 'defered'", "sources.clerk.lead_mode: must be 'none' or 'deferred'"),
         ("[sources.clerk]\nlead_mode = ['deferred']", "sources.clerk.lead_mode: must be 'none' or 'deferred'"),
         (

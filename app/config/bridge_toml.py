@@ -3,17 +3,19 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.config.setting_types import VariableName
 from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
-from app.model import CLICK_ID_NAMES, CUSTOMER_ID_NAMES
+from app.model import CLICK_FIELDS, CLICK_ID_NAMES, CUSTOMER_ID_NAMES, ClickFields
 
 Table = TypeVar("Table", bound=BaseModel)
 AlertKind = Literal["dead", "paused", "down", "late", "silent", "refused"]
+ClickName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+FieldName = Annotated[str, Field(min_length=1, max_length=300)]
 ALERT_KINDS: tuple[AlertKind, ...] = ("dead", "paused", "down", "late", "silent", "refused")
 
 
@@ -29,6 +31,13 @@ class AttributionTable(BaseModel):
     """A Stripe client_reference_id that begins with one of these is a click id, kept whole."""
     reference_prefixes_cut: tuple[str, ...] = ("dub_id_",)
     """The same, with the prefix cut off."""
+    clicks: dict[ClickName, tuple[FieldName, ...]] = Field(default_factory=dict)
+    """Click ids that a person keeps beside the main one: more names than the defaults, or other fields for one of these."""
+
+    @property
+    def click_fields(self) -> ClickFields:
+        """The defaults with what `clicks` adds and replaces. One that has no fields is not kept."""
+        return tuple((name, fields) for name, fields in (dict(CLICK_FIELDS) | self.clicks).items() if fields)
 
 
 class AlertTable(BaseModel):

@@ -217,6 +217,7 @@ class Settings(BaseSettings):
         return Rules(
             click_id_names=found.click_id,
             customer_id_names=found.customer_id,
+            clicks=found.click_fields,
             reference_click_prefixes=tuple(prefixes),
             reference_names_customer=self.stripe_reference == "customer",
             sale_events=frozenset(names(self.stripe_sale_events)),

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from app.clicks import Seen
 from app.destinations.formats.events import Events
 from app.destinations.target import Destination
 from app.errors import MalformedEvent
@@ -18,9 +19,10 @@ def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -
     customer_id = customer_id_of(mapped.who, rules.phone_region)
     if customer_id is None:
         return None
+    at = mapped.occurred_at or received_at
     return Facts(
         kind=mapped.kind,
-        occurred_at=mapped.occurred_at or received_at,
+        occurred_at=at,
         customer_id=customer_id,
         click_id=mapped.who.click_id,
         email=mapped.who.email,
@@ -29,6 +31,7 @@ def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -
         sale=mapped.sale,
         lead=mapped.lead,
         source=source,
+        clicks={name: Seen(value, int(at.timestamp() * 1000)) for name, value in mapped.who.clicks.items()},
     )
 
 

@@ -95,8 +95,9 @@ event_facts = Table(
 )
 """What could be read from events that counted nothing, for the search and for the event that counts the same purchase later. kind:
 "key", "sale" or "lead" (an id of a purchase or submission, as source:id), "email", "phone", "id", "reference", "alias", "click",
-"name" or "text" (any other id). value is the form that is compared, given the text as received where it differs. The name
-of a person whom a counted event brought is here as well."""
+"click:gclid" (of [attribution.clicks], by its name), "name" or "text" (any other id). value is the form that is compared, given
+the text as received where it differs. The name of a person whom a counted event brought is here as well, and so are the further
+click ids that a person learned from it."""
 
 KEY_KINDS = ("key", "sale", "lead")
 """Kinds of event_facts whose value is an id of a purchase or submission: of an ignored event, a parked Sale, a parked Lead."""
@@ -156,6 +157,7 @@ persons = Table(
     Column("phone", String),
     Column("click_first", KEY),
     Column("click_last", KEY),
+    Column("clicks", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
     Column("sent", Integer, nullable=False, server_default="0"),
@@ -163,7 +165,7 @@ persons = Table(
     Index("ix_persons_click_last", "click_last", postgresql_where=CLICKED_AGAIN, sqlite_where=CLICKED_AGAIN),
 )
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
-something was attempted for them of which retention removed the delivery."""
+something was attempted for them of which retention removed the delivery. clicks: those beside the main one (app.clicks.to_text)."""
 
 PERSON_FACTS = (
     "customer_id",
@@ -174,6 +176,7 @@ PERSON_FACTS = (
     "phone",
     "click_first",
     "click_last",
+    "clicks",
 )
 """Columns of persons that say who they are: what is learned, what is handed on when two turn out to be one, what is forgotten."""
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic_core import from_json
 
@@ -19,6 +20,8 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\
 """Characters with no width that come along when a phone number or an address is pasted."""
 DEEPEST = 200
 LONGEST_ID = 255
+LONGEST_URL = 4000
+MOST_PARAMETERS = 100
 
 
 def parse_json(body: bytes) -> Any:
@@ -105,6 +108,17 @@ def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
         if isinstance(key, str) and (found := identifier_of(value)):
             keep_named(named, key, found)
     return first_named(named, names)
+
+
+def page_parameters(url: object) -> dict[str, str]:
+    """The query parameters of the page that a form was on; {} where `url` is none."""
+    text = text_of(url)
+    if not text or len(text) > LONGEST_URL or "?" not in text:
+        return {}
+    try:
+        return dict(parse_qsl(urlsplit(text).query, max_num_fields=MOST_PARAMETERS, errors="replace"))
+    except ValueError:
+        return {}
 
 
 def from_unix(value: object) -> datetime | None:

@@ -105,7 +105,7 @@ def named(pairs: Any, name: str = "name") -> dict[str, Any]:
 def remembered(view: Submission, reason: str, rules: Rules, *, keys: Keys = (), **flags: Any) -> Mapped:
     """Ignored, and what it says of a person is kept for their next payment where it says two things at least."""
     who = who_of(view, rules)
-    facts = sum(1 for fact in (who.email, who.customer_id, who.click_id) if fact) + len(who.aliases)
+    facts = sum(1 for fact in (who.email, who.customer_id, who.click_id or who.clicks) if fact) + len(who.aliases)
     return ignored(view, reason, rules, keys=keys, carries_identity=facts > 1, **flags)
 
 

@@ -26,7 +26,7 @@ NOT_A_NAME = words(
 )
 OWN_NAMES = words(
     "clickid cmsclickid dubclickid dubid cmsrf userid customerid externalid customerexternalid dubcustomerid "
-    "dubcustomerexternalid"
+    "dubcustomerexternalid gclid gbraid wbraid fbclid fbp fbc ttclid lifatid msclkid gaclientid"
 )
 """A field's own name, copied into its value: clickId=click_id, YOUR_CLICK_ID."""
 

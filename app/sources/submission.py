@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.model import Rules, Who
+from app.sources.click_ids import clicks_in, clicks_in_urls
 from app.sources.field_names import first_named, keep_named
 from app.sources.forms.labels import Meaning, Part, meaning_of, says_no_person, says_only_who
 from app.sources.forms.person_fields import name_of, phone_of, single
@@ -99,6 +100,7 @@ def who_of(view: Submission, rules: Rules) -> Who:
         email=email_of(single(view.contact.email)) or email or email_of(single(view.fallback.email)),
         name=_declared_name(view.contact) or _join(parts) or _declared_name(view.fallback),
         phone=phone_of(view.contact.phone) or phone or phone_of(view.fallback.phone),
+        clicks=_clicks_of(view, rules),
     )
 
 
@@ -115,6 +117,19 @@ def _by_name(fields: Iterable[Field]) -> dict[str, str]:
         for name in (one.id, one.key, one.label):
             keep_named(named, name, value)
     return named
+
+
+def _clicks_of(view: Submission, rules: Rules) -> dict[str, str]:
+    """Of hidden fields first, then of answers, of the page's parameters, and of URLs in hidden fields."""
+    named = (
+        (name, single(one.value))
+        for one in _with_hidden(view, hidden_first=True)
+        for name in dict.fromkeys((one.id, one.key, one.label))
+    )
+    found = clicks_in(named, rules)
+    if view.page:
+        found = {**clicks_in(view.page.items(), rules), **found}
+    return {**clicks_in_urls(view.hidden.values(), rules), **found}
 
 
 def _with_hidden(view: Submission, *, hidden_first: bool) -> Iterator[Field]:

@@ -239,6 +239,7 @@ def _combine(whos: list[Who], target: Target) -> Who:
             email=found.email or who.email,
             name=found.name or who.name,
             phone=found.phone or who.phone,
+            clicks={**who.clicks, **found.clicks},
             aliases=found.aliases + tuple(alias for alias in who.aliases if alias not in found.aliases),
         )
     return found

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app import times
+from app.clicks import from_text
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.reading.marks import adjustments
@@ -252,7 +253,20 @@ def _amount(minor: int, currency: str) -> str:
 
 def _person(row: Any) -> dict[str, Any]:
     found = dict(zip(_PERSON, row, strict=True))
-    return found | {"created_at": times.iso(found["created_at"])}
+    return found | {"created_at": times.iso(found["created_at"]), "clicks": _clicks(found["clicks"])}
+
+
+def _clicks(kept: str | None) -> dict[str, dict[str, str | None]]:
+    """By name, the first and the last click id beside the main one, with when they were seen."""
+    return {
+        name: {
+            "first": span.first.value,
+            "first_at": times.iso(span.first.at),
+            "last": span.last.value,
+            "last_at": times.iso(span.last.at),
+        }
+        for name, span in sorted(from_text(kept).items())
+    }
 
 
 def _best(person: dict[str, Any]) -> tuple[str, str] | None:

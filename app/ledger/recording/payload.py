@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from app.clicks import Seen, chosen
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Rules, Sale, Who
@@ -17,7 +18,8 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
     completed by what other events of the same purchase said."""
     sale = mapped.sale
     lead = mapped.lead
-    return {
+    clicks = {"clicks": dict(who.clicks)} if who.clicks else {}
+    return clicks | {
         "click_id": who.click_id,
         "email": who.email,
         "name": who.name,
@@ -59,6 +61,7 @@ def render(conversion: Conversion, wire: Format, *, first_touch: bool) -> tuple[
             sale=_sale(facts["sale"]),
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
             source=conversion.source,
+            clicks=clicks_of(conversion, first_touch=first_touch),
         )
     )
     return to_json(body.fields).decode(), to_json(body.omitted).decode() if body.omitted else None
@@ -72,9 +75,20 @@ def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
     return None if conversion.facts.get("follows") else click or conversion.facts["click_id"]
 
 
-def shown_of(person: Person) -> tuple[str | None, ...]:
+def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
+    """The click ids beside the main one, by name. Meta's fbc is made of the fbclid that it stands for where nobody sent it.
+    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
+    assert conversion.person is not None
+    found = chosen(conversion.person.survivor().clicks, first_touch=first_touch)
+    if (clicked := found.get("fbclid")) and "fbc" not in found:
+        found["fbc"] = Seen(f"fb.1.{clicked.at}.{clicked.value}", clicked.at)
+    return found
+
+
+def shown_of(person: Person) -> tuple[object, ...]:
     """All that `render` takes of a person: while it stays the same, so does every payload."""
-    return (person.customer_id, person.click_first, person.click_last, person.email, person.name, person.phone)
+    clicks = (person.click_first, person.click_last, person.clicks)
+    return (person.customer_id, *clicks, person.email, person.name, person.phone)
 
 
 def _sale(kept: dict[str, Any] | None) -> Sale | None:

@@ -21,6 +21,7 @@ from app.ledger.recording.holds import due_at, free, hold_of
 from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
 from app.ledger.recording.known.event_facts import EventFacts
 from app.ledger.recording.known.purchase_facts import (
+    leave_clicks,
     leave_for_others,
     leave_name,
     leave_with_conversion,
@@ -329,7 +330,7 @@ class _Recording:
         ):
             return True
         known = {one.person.survivor().id for one in self.known if one.person is not None}
-        return len(known) > 1 or bool(known and (who.click_id or who.customer_id))
+        return len(known) > 1 or bool(known and (who.click_id or who.customer_id or who.clicks))
 
     def _named(self) -> Person | None:
         """Whom an event without an identity of its own (a cancellation, a parked one) is about, if known. It is shown beside
@@ -349,11 +350,13 @@ class _Recording:
             return [of_purchase[int(value)]] if kind == PURCHASE else snapshot.find(candidate)
 
         candidates = candidates_of(self.identifiers, of_purchase)
-        resolution = resolve(who, candidates, find, snapshot.add_person, snapshot.attempted)
+        at = self._occurred_at()
+        resolution = resolve(who, candidates, find, snapshot.add_person, snapshot.attempted, at)
         person = resolution.person
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append(Conflict(self.event_id, person, self.conversion, reason))
+        leave_clicks(snapshot, self.event_id, resolution.new_clicks)
         for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
             snapshot.remember(identifier, person)
         return person

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from app.clicks import from_text, to_text
 from app.ledger.recording.arrival import Conversion, NewEvent
 from app.ledger.tables import PERSON_FACTS
 from app.persons import Person
@@ -33,7 +34,8 @@ def columns_of(names: Sequence[str], alias: str) -> str:
 
 def read_person(values: Sequence[Any]) -> Person:
     """A person from values in the order of PERSON."""
-    return Person(**dict(zip(PERSON, values, strict=True)))
+    fields = dict(zip(PERSON, values, strict=True))
+    return Person(**fields | {"clicks": from_text(fields["clicks"])})
 
 
 def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
@@ -43,7 +45,7 @@ def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
 
 
 def person_row(person: Person) -> dict[str, Any]:
-    return {name: getattr(person, name) for name in PERSON}
+    return {name: getattr(person, name) for name in PERSON} | {"clicks": to_text(person.clicks)}
 
 
 def conversion_row(conversion: Conversion) -> dict[str, Any]:

@@ -8,9 +8,9 @@ is not accepted fails the visitor's form, so what cannot be read is parked.
 from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import read_body
-from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get
 from app.sources.outcomes import lead, parked
-from app.sources.parse import body_hash
+from app.sources.parse import body_hash, page_parameters
 from app.sources.submission import Submission, title_of
 from app.sources.webhook import Webhook
 

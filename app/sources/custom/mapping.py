@@ -9,11 +9,11 @@ from app.money import Money, currency_code
 from app.sources.bodies import json_in, read_body
 from app.sources.custom.plan import EVENT_NAMES, Body, Plan
 from app.sources.field_names import plain_name
-from app.sources.forms.generic_form import fields_from, page_parameters
+from app.sources.forms.generic_form import fields_from
 from app.sources.forms.labels import words
 from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.outcomes import event_id_of, ignored, refunded, sale
-from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, text_of
+from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, page_parameters, text_of
 from app.sources.payment import aliases_of, money_of
 from app.sources.submission import Field, Submission, event_name_of, title_of, who_of
 
@@ -159,6 +159,7 @@ class Event:
             name=name_of(find("name")) if "name" in configured else known.name,
             phone=phone_of(find("phone")) if "phone" in configured else known.phone,
             aliases=known.aliases,
+            clicks=known.clicks,
         )
 
 

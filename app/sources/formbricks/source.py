@@ -11,10 +11,10 @@ from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.forms.generic_form import get, page_parameters
+from app.sources.forms.generic_form import get
 from app.sources.forms.person_fields import phone_of
 from app.sources.outcomes import ignored, lead, parked
-from app.sources.parse import email_of, from_iso, identifier_of, json_object, parse_json
+from app.sources.parse import email_of, from_iso, identifier_of, json_object, page_parameters, parse_json
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Field, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook

@@ -4,7 +4,6 @@ presets and the sources of one's own."""
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from app.sources.field_names import fold
 from app.sources.forms.labels import words
@@ -112,14 +111,3 @@ def get(values: Mapping[str, Any], *names: str) -> Any:
     """The first value under one of `names`, which are compared folded; None where there is none."""
     folded = {fold(key): value for key, value in values.items()}
     return next((folded[name] for name in names if folded.get(name) not in (None, "", [], {})), None)
-
-
-def page_parameters(url: object) -> dict[str, str]:
-    """The query parameters of the page that a form was on; {} where `url` is none."""
-    text = text_of(url)
-    if not text or len(text) > 4000 or "?" not in text:
-        return {}
-    try:
-        return dict(parse_qsl(urlsplit(text).query, max_num_fields=100, errors="replace"))
-    except ValueError:
-        return {}

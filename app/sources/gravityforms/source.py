@@ -10,10 +10,10 @@ from typing import Any
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import read_body
-from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get
 from app.sources.forms.labels import words
 from app.sources.outcomes import ignored, lead, parked
-from app.sources.parse import body_hash, from_iso, identifier_of
+from app.sources.parse import body_hash, from_iso, identifier_of, page_parameters
 from app.sources.submission import Field, Submission, title_of
 from app.sources.webhook import Webhook
 

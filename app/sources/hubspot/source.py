@@ -18,9 +18,17 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get
 from app.sources.outcomes import ignored, lead, parked
-from app.sources.parse import body_hash, from_unix, from_unix_or_iso, identifier_of, parse_json, text_of
+from app.sources.parse import (
+    body_hash,
+    from_unix,
+    from_unix_or_iso,
+    identifier_of,
+    page_parameters,
+    parse_json,
+    text_of,
+)
 from app.sources.signatures import NO_PUBLIC_URL, HmacScheme, header_of
 from app.sources.submission import Contact, Submission, title_of
 from app.sources.webhook import Webhook

@@ -18,9 +18,9 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.forms.generic_form import fields_from, page_parameters
+from app.sources.forms.generic_form import fields_from
 from app.sources.outcomes import lead, parked
-from app.sources.parse import from_iso, identifier_of, json_object, parse_json, text_of
+from app.sources.parse import from_iso, identifier_of, json_object, page_parameters, parse_json, text_of
 from app.sources.signatures import header_of, key_of
 from app.sources.submission import Contact, Field, Submission, title_of
 from app.sources.webhook import Webhook

@@ -9,9 +9,9 @@ from typing import Any
 from app.model import Inbound
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get
 from app.sources.forms.tool import form_tool
-from app.sources.parse import body_hash, from_iso, identifier_of
+from app.sources.parse import body_hash, from_iso, identifier_of, page_parameters
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Submission, title_of
 

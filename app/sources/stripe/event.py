@@ -69,5 +69,5 @@ def read_event(body: bytes, rules: Rules) -> StripeEvent:
 
 def is_worth_remembering(who: Who) -> bool:
     """It says something new of somebody: two at least of an e-mail address, a merchant's id, a click, Stripe's ids."""
-    known = sum(1 for fact in (who.email, who.customer_id, who.click_id) if fact)
+    known = sum(1 for fact in (who.email, who.customer_id, who.click_id or who.clicks) if fact)
     return known > 1 or (known == 1 and bool(who.aliases))

@@ -16,7 +16,9 @@ from app.sources.stripe.purchases import gather_keys
 def map_other(event: StripeEvent, reason: str) -> Mapped:
     """Ignored, with everything that it says of a person and a purchase."""
     who, keys = read_who(event), find_keys(event.object)
-    names = bool(who.click_id or who.customer_id) and event.type.startswith(("payment_intent.", "charge."))
+    names = bool(who.click_id or who.customer_id or who.clicks) and event.type.startswith(
+        ("payment_intent.", "charge.")
+    )
     return event.ignore(
         reason,
         who=who,

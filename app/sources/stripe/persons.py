@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from app.model import Rules, Who
+from app.sources.click_ids import clicks_in, clicks_in_urls
 from app.sources.parse import email_of, identifier_of, pick, text_of
 from app.sources.placeholders import is_no_name
 from app.sources.stripe.event import StripeEvent
@@ -28,7 +29,8 @@ def name_person(
     """`places` are metadata objects, the most telling first; `customer` is an id or an expanded object; `reference` is
     client_reference_id; of `emails`, `names` and `phones` the first that is one counts. `purchase`: its ids, by which a guest
     (no customer at Stripe) is found again, whom its other events may know by another mailbox or by none."""
-    click_id, customer_id = find_ids(places, event.rules)
+    metadata = [place for place in places if isinstance(place, dict) and place]
+    click_id, customer_id = find_ids(metadata, event.rules)
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
     email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
@@ -45,6 +47,7 @@ def name_person(
         name=first_name((*names, expanded.get("name")), email),
         phone=next((found for value in (*phones, expanded.get("phone")) if (found := text_of(value))), None),
         aliases=tuple(event.alias(identifier) for identifier in aliases if identifier),
+        clicks=find_clicks(metadata, event.rules),
     )
 
 
@@ -54,12 +57,20 @@ def _own_id(customer: object) -> str | None:
     return identifier if identifier and identifier.startswith(CUSTOMER_PREFIX) else None
 
 
-def find_ids(places: Iterable[object], rules: Rules) -> tuple[str | None, str | None]:
+def find_clicks(places: Iterable[JsonObject], rules: Rules) -> dict[str, str]:
+    """Click ids beside the main one, each from the first place that has it; those in URLs after all others."""
+    found: dict[str, str] = {}
+    in_urls: dict[str, str] = {}
+    for place in places:
+        found = {**clicks_in(place.items(), rules), **found}
+        in_urls = {**clicks_in_urls(place.values(), rules), **in_urls}
+    return {**in_urls, **found}
+
+
+def find_ids(places: Iterable[JsonObject], rules: Rules) -> tuple[str | None, str | None]:
     """(click id, customer id), each from the first place that has one."""
     click_id = customer_id = None
     for place in places:
-        if not isinstance(place, dict) or not place:
-            continue
         click_id = click_id or pick(place, rules.click_id_names)
         customer_id = customer_id or pick(place, rules.customer_id_names)
     return click_id, customer_id

@@ -9,9 +9,9 @@ from typing import Any
 
 from app.model import Inbound
 from app.sources.bodies import dict_of, json_in
-from app.sources.forms.generic_form import fields_from, page_parameters
+from app.sources.forms.generic_form import fields_from
 from app.sources.forms.tool import form_tool
-from app.sources.parse import body_hash
+from app.sources.parse import body_hash, page_parameters
 from app.sources.submission import Submission, title_of
 
 OF_THE_PAGE = frozenset(

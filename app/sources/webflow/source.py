@@ -7,9 +7,9 @@ Payload: https://developers.webflow.com/data/reference/webhooks/events/form-subm
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.forms.generic_form import fields_from, page_parameters
+from app.sources.forms.generic_form import fields_from
 from app.sources.outcomes import ignored, lead, parked
-from app.sources.parse import from_iso, identifier_of, json_object
+from app.sources.parse import from_iso, identifier_of, json_object, page_parameters
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Submission, event_name_of, title_of
 from app.sources.webhook import Webhook

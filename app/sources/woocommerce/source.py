@@ -13,10 +13,9 @@ from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.forms.generic_form import page_parameters
 from app.sources.handshake import woocommerce_ping
 from app.sources.outcomes import refunded, sale
-from app.sources.parse import from_iso, identifier_of, text_of
+from app.sources.parse import from_iso, identifier_of, page_parameters, text_of
 from app.sources.payment import (
     aliases_of,
     keys_of,

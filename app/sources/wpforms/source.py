@@ -15,9 +15,9 @@ from app.errors import MalformedEvent, SignatureError
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import form_pairs, nested_once, read_body
-from app.sources.forms.generic_form import fields_from, get, page_parameters
+from app.sources.forms.generic_form import fields_from, get
 from app.sources.outcomes import lead, parked
-from app.sources.parse import body_hash, from_iso, identifier_of, json_object
+from app.sources.parse import body_hash, from_iso, identifier_of, json_object, page_parameters
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Submission, title_of
 from app.sources.webhook import Webhook

@@ -126,6 +126,11 @@ PERSON: Schema = {
     "phone": BLANK_TEXT,
     "click_first": BLANK_TEXT,
     "click_last": BLANK_TEXT,
+    "clicks": {
+        "type": "object",
+        "additionalProperties": thing({"first": TEXT, "first_at": TIME, "last": TEXT, "last_at": TIME}),
+        "description": "Click ids beside the main one, by name.",
+    },
     "created_at": TIME,
     "merged_into": BLANK_NUMBER,
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.clicks import values_of
 from app.model import Who
 from app.persons import Identifier, Person, normal_email
 from app.text import storable
@@ -17,6 +18,9 @@ MOST_PARTS = 4
 """Of a name: whole, and without its first words."""
 MOST_ROWS = 60
 """Of one event."""
+
+CLICK = "click:"
+"""Before the name of a click id that is not the main one: its kind."""
 
 Row = tuple[str, str, str | None]
 """value (as it is compared), kind, and the text as it was given where that differs."""
@@ -39,7 +43,10 @@ class EventFacts:
         for value, kind, given in self.rows:
             if kind in _FIELDS:
                 said.setdefault(_FIELDS[kind], given or value)
-        return Who(**said, aliases=tuple(value for value, kind, _ in self.rows if kind == "alias"))
+        clicks = {
+            kind.removeprefix(CLICK): given or value for value, kind, given in self.rows if kind.startswith(CLICK)
+        }
+        return Who(**said, aliases=tuple(value for value, kind, _ in self.rows if kind == "alias"), clicks=clicks)
 
 
 _FIELDS = {
@@ -60,8 +67,14 @@ def rows_of(
     if said := list(_said(who, identifiers)):
         known = _known_of(person) if person is not None else set()
         rows += [row for row in said if row[:2] not in known]
-    bounded: list[Row] = [(storable(value), kind, storable(given) if given else None) for value, kind, given in rows]
-    return list({row[:2]: row for row in bounded if row[0]}.values())[:MOST_ROWS]
+    return list({row[:2]: row for row in map(_bounded, rows) if row[0]}.values())[:MOST_ROWS]
+
+
+def _bounded(row: Row) -> Row:
+    value, kind, given = row
+    if given and not kind.startswith(CLICK):
+        given = storable(given)
+    return storable(value), kind, given or None
 
 
 def name_rows(name: str | None) -> list[Row]:
@@ -74,6 +87,15 @@ def name_rows(name: str | None) -> list[Row]:
     return [(parts[0], "name", shown), *((part, "part", None) for part in parts[1:MOST_PARTS])]
 
 
+def click_rows(clicks: Iterable[tuple[str, str]]) -> list[Row]:
+    """The rows of (name, id) of click ids beside the main one. One that is too long for an index is whole in the third column."""
+    rows: list[Row] = []
+    for name, value in clicks:
+        short = storable(value)
+        rows.append((short, f"{CLICK}{name}", None if short == value else value))
+    return rows
+
+
 def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
     given = {"email": who.email, "phone": who.phone}
     for kind, value in identifiers:
@@ -81,6 +103,7 @@ def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
         yield value, "reference" if kind == "id" and who.is_reference else kind, text if text != value else None
     if who.click_id:
         yield who.click_id, "click", None
+    yield from click_rows(who.clicks.items())
     yield from name_rows(who.name)
 
 
@@ -89,6 +112,7 @@ def _known_of(person: Person) -> set[tuple[str, str]]:
     found = {(value, "click") for value in (person.click_first, person.click_last) if value}
     if person.name and not person.is_new:
         found |= {(value, kind) for value, kind, _ in name_rows(person.name)}
+    found |= {row[:2] for row in click_rows(values_of(person.clicks))}
     if person.email:
         found.add((normal_email(person.email), "email"))
     found |= {(value, kind) for value, kind in ((person.phone, "phone"), (person.explicit_id, "id")) if value}
@@ -108,6 +132,7 @@ def kept_who(facts: dict[str, Any]) -> Who:
         name=facts.get("name"),
         phone=facts.get("phone"),
         aliases=tuple(facts.get("aliases", ())),
+        clicks=facts.get("clicks", {}),
     )
 
 
@@ -120,5 +145,7 @@ def keep_who(facts: dict[str, Any], who: Who) -> bool:
         news |= {"customer_id": who.customer_id, "is_reference": who.is_reference}
     if set(who.aliases) - set(facts.get("aliases", ())):
         news["aliases"] = list(dict.fromkeys((*facts.get("aliases", ()), *who.aliases)))
+    if who.clicks.keys() - facts.get("clicks", {}).keys():
+        news["clicks"] = {**who.clicks, **facts.get("clicks", {})}
     facts.update(news)
     return bool(news)

@@ -36,7 +36,7 @@ class Loaded:
     """What events that counted nothing say under these keys (as fact_key makes them), the oldest first."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
     """Conversions that turned out to be another one, by their ids."""
-    shown: dict[int, tuple[str | None, ...]] = field(default_factory=dict)
+    shown: dict[int, tuple[object, ...]] = field(default_factory=dict)
     """What payloads showed of each person when it was read (shown_of)."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)

@@ -1,10 +1,10 @@
 """What an event takes from other events of its purchase, and what it leaves for them and for the search."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.ledger.recording.arrival import Conversion
 from app.ledger.recording.known.body_ids import ids_in
-from app.ledger.recording.known.event_facts import EventFacts, Row, keep_who, kept_who, name_rows, rows_of
+from app.ledger.recording.known.event_facts import EventFacts, Row, click_rows, keep_who, kept_who, name_rows, rows_of
 from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Mapped, Outcome, Who
 from app.persons import Identifier, Person, completed
@@ -68,6 +68,11 @@ def leave_for_others(
     snapshot.new_facts += [(event_id, row) for row in known.values()]
     for key in keys:
         snapshot.facts.setdefault(key, []).append(EventFacts(event_id, outcome, key_kind, person, rows))
+
+
+def leave_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -> None:
+    """A person is found by the click ids that they learned from an event."""
+    snapshot.new_facts += [(event_id, row) for row in click_rows(clicks.items())]
 
 
 def leave_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:

@@ -1,0 +1,76 @@
+"""The click ids that a person keeps beside the main one: by name, the first and the last, each with when it was seen. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+
+class Seen(NamedTuple):
+    """A click id, and the time (ms) of the event that brought it."""
+
+    value: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The first and the last id of one name, by the time of their events: those need not arrive in order."""
+
+    first: Seen
+    last: Seen
+
+    def with_seen(self, seen: Seen) -> "Span":
+        """With one more; the same where it adds nothing. An id keeps the time at which it first came."""
+        span = self
+        if seen.at < span.first.at and seen.value != span.first.value:
+            span = replace(span, first=seen)
+        if seen.at >= span.last.at and seen.value != span.last.value:
+            span = replace(span, last=seen)
+        return span
+
+
+Bag = Mapping[str, Span]
+EMPTY: Bag = {}
+
+
+def learned(bag: Bag, said: Mapping[str, str], at: int) -> Bag:
+    """`bag` with what an event of that time (ms) said; `bag` itself where that is nothing new."""
+    news = {}
+    for name, value in said.items():
+        seen, known = Seen(value, at), bag.get(name)
+        span = Span(seen, seen) if known is None else known.with_seen(seen)
+        if span != known:
+            news[name] = span
+    return {**bag, **news} if news else bag
+
+
+def merged(one: Bag, other: Bag) -> Bag:
+    """What two persons kept who turn out to be one."""
+    found = dict(one)
+    for name, span in other.items():
+        known = found.get(name)
+        found[name] = span if known is None else known.with_seen(span.first).with_seen(span.last)
+    return found
+
+
+def chosen(bag: Bag, *, first_touch: bool) -> dict[str, Seen]:
+    """By name, the one that counts at a destination of that touch."""
+    return {name: span.first if first_touch else span.last for name, span in bag.items()}
+
+
+def values_of(bag: Bag) -> set[tuple[str, str]]:
+    """All (name, id) in it."""
+    return {(name, seen.value) for name, span in bag.items() for seen in (span.first, span.last)}
+
+
+def to_text(bag: Bag) -> str | None:
+    """As it is kept: JSON, {"gclid": ["first", ms, "last", ms]}. None where it is empty."""
+    return json.dumps({name: [*span.first, *span.last] for name, span in bag.items()}) if bag else None
+
+
+def from_text(text: str | None) -> Bag:
+    """What `to_text` made."""
+    if text is None:
+        return EMPTY
+    return {name: Span(Seen(*kept[:2]), Seen(*kept[2:])) for name, kept in json.loads(text).items()}
