@@ -175,6 +175,8 @@ class Mapped:
     """Ids under which the gateway that took the money reports the same payment itself, after its source: "stripe:pi_1"."""
     key_prefixes: tuple[str, ...] = ()
     """Truncated ids of the same purchase (Stripe's payment_details.order_reference): compared as prefixes, never sent."""
+    truncatable_keys: tuple[str, ...] = ()
+    """Those of `keys` that another event may name in its `key_prefixes`, before or after this one."""
     occurred_at: datetime | None = None
     """When it happened, aware; None: when it was received."""
     who: Who = Who()

@@ -1,5 +1,6 @@
 """Which events are one purchase and which are two, and whose it is: the cases that a shuffle of whole purchases does not hold."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -147,3 +148,31 @@ def test_an_intent_that_tells_its_invoices_id_is_linked_to_it_cut_or_whole(ledge
     assert receipt.outcome == ("duplicate" if length else "ignored")
     assert len(recorder.payloads("sale")) == 1
     assert (recorder.state_of(w.pi) == "counted") is (length is not None)
+
+
+@pytest.mark.parametrize("cut", [25, 27])
+@pytest.mark.parametrize("order", list(itertools.permutations(("intent", "session", "invoice"))))
+def test_an_order_reference_ties_session_and_invoice_in_every_order(
+    ledger: Ledger, order: tuple[str, ...], cut: int
+) -> None:
+    recorder, w = Recorder(ledger), world.World(False)
+    intent = w.intent(payment_details={"order_reference": w.invoice_id[:cut]})
+    bodies = {
+        "intent": world.body("payment_intent.succeeded", intent),
+        "session": world.body("checkout.session.completed", w.session()),
+        "invoice": world.body("invoice.paid", w.invoice(4900, "manual")),
+    }
+    for name in order:
+        recorder.take(bodies[name])
+    assert len(recorder.open_or_sent()) == 1
+    (sale,) = recorder.payloads("sale")
+    assert (sale["clickId"], sale["amount"]) == (w.click, 49)
+
+
+def test_two_payments_of_one_invoice_stay_two_where_invoices_are_not_counted(ledger: Ledger) -> None:
+    recorder, first = Recorder(ledger, sale_events=frozenset({"payment_intent"})), world.World(False)
+    second = world.World(False)
+    for w in (first, second):
+        reference = {"order_reference": first.invoice_id[:25]}
+        recorder.take(world.body("payment_intent.succeeded", w.intent(payment_details=reference)))
+    assert len(recorder.payloads("sale")) == 2

@@ -6,18 +6,20 @@ As customer ids, placeholders would make one person of all strangers; as submiss
 
 import html
 import re
+import unicodedata
 from urllib.parse import unquote
 
 from app.sources.forms.labels import words
 
 NOTHING = words(
     "null nul nil none undefined nan inf infinity void empty blank missing unset notset unspecified notdefined "
-    "novalue noid notavailable notapplicable notprovided na n/a hiddenvalue true false yes no"
+    "novalue noid noclick noclickid nouser nouserid notavailable unavailable notapplicable notfound notprovided na n/a "
+    "hiddenvalue true false yes no array object #n/a #null! #ref! #value! #name?"
 )
-"""What programs and people write for a missing value. Compared without case, quotes, brackets, spaces, - and _."""
+"""What programs, spreadsheets and people write for a missing value. Compared without case, quotes, brackets, spaces, - and _."""
 NOBODY = words(
-    "guest guestuser guestcustomer anonymous anonymoususer anon anonym unknown unknownuser visitor nobody notloggedin "
-    "loggedout"
+    "guest guestuser guestcustomer guestid anonymous anonymoususer anonymousid anon anonym unknown unknownuser visitor "
+    "nobody notloggedin loggedout gast gäst invité invitado ospite convidado"
 )
 """What shops and content management systems write where nobody is logged in."""
 NOT_A_NAME = words(
@@ -28,11 +30,14 @@ OWN_NAMES = words(
     "clickid cmsclickid dubclickid dubid cmsrf userid customerid externalid customerexternalid dubcustomerid "
     "dubcustomerexternalid gclid gbraid wbraid fbclid fbp fbc ttclid lifatid msclkid gaclientid"
 )
-"""A field's own name, copied into its value: clickId=click_id, YOUR_CLICK_ID."""
+"""A field's own name, copied into its value: clickId=click_id, YOUR_CLICK_ID, §clickid§."""
+PREFIXES_OF_OWN_NAMES = ("your", "my", "the", "insert", "enter", "add", "put")
 
 MOST_LAYERS = 3
 """Of HTML entities or percent-encoding around a template."""
 BARE = re.compile(r"[\s\-_.\"'`()\[\]<>]+")
+SIGNS = re.compile(r"[\W_]+")
+SEVERAL = re.compile(r"[,;|]+")
 TEMPLATE = re.compile(
     r"""
       .*(?:\{\{|\}\}|\$\{|\*\||\|\*|<%|%>|<\?|\?>|\[object).*   # {{x}}, ${x}, *|x|*, <%= x %>, [object Object]
@@ -46,6 +51,7 @@ TEMPLATE = re.compile(
 ID_TEMPLATE = re.compile(
     r"""
       [{<\[].* | [^{<\[]*[}>\]]                            # half open: its end or its beginning was cut off
+    | .*\{\s*[A-Za-z_][\w.\- ]*\}.*                         # clk_{clickId}, @{x}, #{x}
     | ([~!^:@*«])\1*\w[\w.\- ]*[~!^:@*»]+
     | \$.*                                                # $RCAnonymousID:…
     | %[sd]
@@ -58,8 +64,10 @@ ZERO = re.compile(r"[+\-]?(?:0x)?[0.,:_\-\s]*", re.IGNORECASE)
 MINUS_ONE = re.compile(r"-1(?:\.0*)?")
 CROSSED = re.compile(r"x{3,}|\*{2,}|x{2,}(?:[-_.]x{2,})+", re.IGNORECASE)
 """xxxxx of previews, xxxx-xxxx."""
-WITH_NOTHING_INSIDE = re.compile(r".*[_:\-/.=](?:undefined|null|nan|none)", re.IGNORECASE | re.DOTALL)
+WITH_NOTHING_INSIDE = re.compile(r".*[_:\-/.=|](?:undefined|null|nan|none)", re.IGNORECASE | re.DOTALL)
 """A prefix with a missing value behind it: user_undefined, clk_null."""
+BARE_PREFIX = re.compile(r"[a-z]{2,12}[0-9]?[_:|]")
+"""clk_, user:, auth0|: nothing stands behind it."""
 SURELY_AN_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]*[0-9][A-Za-z0-9]*|[1-9][0-9]*")
 """The usual shape, recognized by itself: clk_8f3a, user_42, 1001."""
 
@@ -68,7 +76,8 @@ def is_placeholder(text: str) -> bool:
     """Whether `text` is not an id: a stand-in for a missing one, or a template that was not filled."""
     if SURELY_AN_ID.fullmatch(text):
         return False
-    return any(_stands_for_nothing(layer) for layer in _layers(text.strip()))
+    plain = unicodedata.normalize("NFKC", text).strip() if not text.isascii() else text.strip()
+    return any(_stands_for_nothing(layer) for layer in _layers(plain))
 
 
 def is_no_name(text: str) -> bool:
@@ -77,13 +86,19 @@ def is_no_name(text: str) -> bool:
 
 
 def _stands_for_nothing(text: str) -> bool:
-    if any(pattern.fullmatch(text) for pattern in (ZERO, MINUS_ONE, CROSSED, TEMPLATE, ID_TEMPLATE)):
+    if any(pattern.fullmatch(text) for pattern in (ZERO, MINUS_ONE, CROSSED, BARE_PREFIX, TEMPLATE, ID_TEMPLATE)):
         return True
     if not any(character.isalnum() for character in text):
         return True
-    bare = _bare(text)
-    own = bare.removeprefix("your").removeprefix("my").removeprefix("the")
-    return bare in NOTHING or bare in NOBODY or own in OWN_NAMES or WITH_NOTHING_INSIDE.fullmatch(text) is not None
+    if _is_own_name(text) or WITH_NOTHING_INSIDE.fullmatch(text):
+        return True
+    parts = [_bare(part) for part in SEVERAL.split(text)]  # null,null of two form fields of one name
+    return all(not part or part in NOTHING or part in NOBODY for part in parts)
+
+
+def _is_own_name(text: str) -> bool:
+    name = SIGNS.sub("", text).casefold()
+    return any(name.removeprefix(prefix) in OWN_NAMES for prefix in ("", *PREFIXES_OF_OWN_NAMES))
 
 
 def _bare(text: str) -> str:

@@ -32,13 +32,16 @@ PLACEHOLDERS = [
     "&#123;&#123;click_id&#125;&#125;", "%7B%7Bclick_id%7D%7D", "<%=click_id%>", "<?=$id?>", "@clickId",
     "user_undefined", "user_null", "clk-NaN", "clickId", "click_id", "YOUR_CLICK_ID", "user_id", "<nil>", '"null"',
     "'undefined'", "\u2014", "hidden_value", "$RCAnonymousID:8a1f", "%s", "Infinity",
+    "clk_{clickId}", "clk_%7Bclick%7D", "@{clickid}", "#{clickid}", "#clickid", "%clickid", "\u00a7clickid\u00a7",
+    "INSERT_CLICK_ID", "clk_", "user:", "auth0|undefined", "auth0|null", "null,null", "undefined,undefined", "null;",
+    "#N/A", "#REF!", "not_found", "no-user", "Array", "\uff10", "\uff2e\uff35\uff2c\uff2c", "Gast", "invit\u00e9",
 ]  # fmt: skip
 IDS = [
     "1", "42", "-100123456", "user_0", "u-0", "clk_8f3aXYZ", "0a", "a0000", "X1", "XX-100", "guest_8f3a",
     "truecaller", "nullable", "anonymous-badger-7", "n", "noah", "nonesuch", "guesthouse", "unknown-pleasures-9",
     "auth0|64af", "abc/def+gh==", "+491701234567", "YWJj=", "a.b@c.example", "user:42", "tenant/7", "100%",
     "9f1c1c0e-0000-4000-8000-000000000000", "#1001", "nil-7", "_aZ-9_", "-aZ9-", "XxXaY", "customer-id-7", "Zm9v_",
-    "0x1f",
+    "0x1f", "clk,1", "null-island", "clk_true", "gastro", "arrayan", "1{2}",
 ]  # fmt: skip
 
 

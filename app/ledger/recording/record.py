@@ -38,6 +38,8 @@ from app.text import storable
 
 LENGTH_OF_A_BEGINNING = 25
 """Of an id that is known cut off: so many characters are the same in it and in the whole one."""
+BEGINS = "begins:"
+"""Before a key that is known by its beginning: the event that names it whole may come later."""
 
 
 def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
@@ -49,7 +51,7 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
     snapshot.load(
         arrivals,
-        [key for recording in recordings for key in recording.keys],
+        [key for one in recordings for key in (*one.keys, *one.cut_off, *one.named_before)],
         [key for recording in recordings for key in recording.fact_keys],
         [identifier for recording in recordings for identifier in recording.identifiers],
         [beginning for recording in recordings for beginning in recording.beginnings()],
@@ -69,6 +71,13 @@ class _Recording:
         self.policy = policy
         self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
         self.keys += [f"{self.mapped.kind}:{key}" for key in self.mapped.gateway_keys]
+        cut_off = self.mapped.key_prefixes if self.mapped.outcome != "sale" else ()
+        self.cut_off = [BEGINS + dedupe_key(arrival.source, self.mapped, key) for key in cut_off]
+        """Two payments that are counted by themselves stay two, whatever invoice they are of."""
+        whole = self.mapped.truncatable_keys
+        cut = dict.fromkeys(text for key in whole for text in (key[:LENGTH_OF_A_BEGINNING], key))
+        self.named_before = [BEGINS + dedupe_key(arrival.source, self.mapped, text) for text in cut]
+        """Under which an earlier event knows this purchase that could only say how the id begins."""
         self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.weak_keys]
         own_keys = (key for key in self.mapped.keys if key not in self.mapped.weak_keys)
         self.fact_keys = [fact_key(arrival.source, self.mapped, key) for key in own_keys]
@@ -111,6 +120,8 @@ class _Recording:
         elif outcome == "ignored" and self.person is not None:
             is_early = is_verified_early(leads, self.mapped, self.arrival.source, self.policy)
             reason = VERIFIED_EARLY if is_early else reason
+        if self.conversion is not None:
+            self.snapshot.claim_keys(self.cut_off, self.conversion)
         delivers = delivers or bool(verified)
         reason = "; ".join((reason, *notes))
         self._leave_facts(outcome)
@@ -240,7 +251,8 @@ class _Recording:
         there is to say of that."""
         source, mapped = self.arrival.source, self.mapped
         prefixes = [dedupe_key(source, mapped, prefix) for prefix in mapped.key_prefixes]
-        joined = join(self.snapshot, known_conversions(self.snapshot, self.keys, self.loose, prefixes), self.keys)
+        keys = [*self.keys, *self.cut_off, *self.named_before]
+        joined = join(self.snapshot, known_conversions(self.snapshot, keys, self.loose, prefixes), self.keys)
         if joined is None:
             return []
         self.conversion, self.known = joined.first, joined.known

@@ -7,7 +7,7 @@ from typing import Any
 from app.errors import MalformedEvent
 from app.model import Mapped, Rules, Who
 from app.sources.parse import json_object
-from app.sources.stripe.fields import FIRST, JsonObject, id_of, moment_of, object_of
+from app.sources.stripe.fields import FIRST, INVOICE, JsonObject, id_of, moment_of, object_of
 
 LONGEST_TYPE = 100
 NOBODY = Who()
@@ -30,7 +30,9 @@ class StripeEvent:
     def answer(self, **fields: Any) -> Mapped:
         """A Mapped of this event; it happened when the event was made, unless `fields` say otherwise."""
         fields.setdefault("occurred_at", self.created)
-        fields.setdefault("weak_keys", tuple(key for key in fields.get("keys", ()) if key.endswith(FIRST)))
+        keys: tuple[str, ...] = fields.get("keys", ())
+        fields.setdefault("weak_keys", tuple(key for key in keys if key.endswith(FIRST)))
+        fields.setdefault("truncatable_keys", tuple(key for key in keys if key.startswith(INVOICE)))
         return Mapped(event_id=self.id, event_type=self.type, account=self.account, **fields)
 
     def ignore(self, reason: str, *, who: Who = NOBODY, **fields: Any) -> Mapped:

@@ -57,6 +57,7 @@ def word_of(value: object) -> str | None:
 
 
 FIRST = ":first"
+INVOICE = "in_"
 
 
 def first_key(subscription: str) -> str:
