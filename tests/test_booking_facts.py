@@ -167,3 +167,14 @@ def test_other_changes_of_a_user_are_no_sign_up(
     recorder = Recorder(ledger, SUPABASE)
     (receipt,) = recorder.take(change("UPDATE", record, old))
     assert receipt.outcome == "ignored"
+
+
+def test_a_booking_of_nobody_is_a_lead_when_its_payment_says_who_booked(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, source=CALCOM)
+    created = json.loads(PAID["created"])
+    created["payload"]["attendees"] = []
+    (parked,) = recorder.take(json.dumps(created).encode())
+    assert parked.outcome == "parked"
+    recorder.take(PAID["initiated"])
+    (lead,) = recorder.payloads("lead")
+    assert (lead["clickId"], lead["customerExternalId"]) == ("clk_1", "user_1")

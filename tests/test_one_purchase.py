@@ -55,6 +55,45 @@ def test_two_guests_are_two_persons(ledger: Ledger) -> None:
     assert [sale["customerExternalId"] for sale in recorder.payloads("sale")] == [first.customer, second.customer]
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_payment_counted_and_tied_to_its_invoice_within_one_group_is_withdrawn(ledger: Ledger, is_sent: bool) -> None:
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(False)
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
+    recorder.take(world.body("charge.succeeded", w.charge()))
+    if is_sent:
+        recorder.send_all()
+    paid = world.body("payment_intent.succeeded", w.intent())
+    recorder.take(paid, world.body("invoice_payment.paid", w.invoice_payment()))
+    assert [sale["invoiceId"] for sale in recorder.payloads("sale")] == [w.invoice_id]
+    assert recorder.conflicts() == []
+
+
+@pytest.mark.parametrize("later", ["charge.captured", "charge.updated", "checkout.session.completed"])
+def test_money_of_nobody_is_counted_when_a_later_event_says_whose_it_is(ledger: Ledger, later: str) -> None:
+    recorder, w = Recorder(ledger), guest()
+    unidentified = w.intent(capture_method="manual", receipt_email=None)
+    (parked,) = recorder.take(world.body("payment_intent.succeeded", unidentified))
+    assert parked.outcome == "parked"
+    named = w.session(payment_status="unpaid") if later.startswith("checkout") else w.charge()
+    recorder.take(world.body(later, named))
+    recorder.take(world.body(later, named))
+    (sale,) = recorder.payloads("sale")
+    assert (sale["email"], sale["amount"], sale["invoiceId"]) == (w.email, 49, w.pi)
+    with ledger.read() as tx:
+        assert tx.run("SELECT count(*) FROM events WHERE outcome = 'parked'").scalar_one() == 0
+        assert tx.run("SELECT outcome FROM events WHERE id = ?", parked.id).scalar_one() == "sale"
+
+
+def test_money_of_nobody_that_an_invoice_counts_leaves_nothing_parked(ledger: Ledger) -> None:
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), guest()
+    recorder.take(world.body("payment_intent.succeeded", w.intent(receipt_email=None)))
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
+    recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
+    assert len(recorder.payloads("sale")) == 1
+    with ledger.read() as tx:
+        assert tx.run("SELECT count(*) FROM events WHERE outcome = 'parked'").scalar_one() == 0
+
+
 def test_an_intent_that_names_nobody_leaves_no_person_behind(ledger: Ledger) -> None:
     recorder, w = Recorder(ledger), guest()
     unidentified = w.intent(capture_method="manual", receipt_email=None)

@@ -82,6 +82,11 @@ class Conversion:
         """What to say of a parked event that wanted to count the same."""
         return f"another event counted it, as {self.dedupe_key}"
 
+    @property
+    def named_reason(self) -> str:
+        """What to say of a parked event that is counted after all."""
+        return f"another event said whose {'purchase' if self.kind == 'sale' else 'submission'} it is"
+
     def contradicts(self, key: str) -> bool:
         """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
         return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)

@@ -104,14 +104,17 @@ def _update_events(snapshot: Snapshot) -> None:
 
 
 def _settle_parked(snapshot: Snapshot) -> None:
-    """What they wanted to count is counted: nothing is left to do about them."""
+    """What they wanted to count is counted, by another event or by themselves: nothing is left to do about them."""
     rows = []
-    for event_id, conversion in sorted(snapshot.settled.items()):
+    for event_id, conversion in sorted({**snapshot.settled, **snapshot.counted}.items()):
         counted = snapshot.surviving(conversion)
         person_id = counted.person.survivor().id if counted.person else None
-        rows.append((counted.settled_reason, counted.id, person_id, event_id))
+        outcome, reason = "duplicate", counted.settled_reason
+        if event_id in snapshot.counted:
+            outcome, reason = counted.kind, counted.named_reason
+        rows.append((outcome, reason, counted.id, person_id, event_id))
     statement = (
-        "UPDATE events SET outcome = 'duplicate', reason = ?, conversion_id = ?, person_id = ?"
+        "UPDATE events SET outcome = ?, reason = ?, conversion_id = ?, person_id = ?"
         " WHERE id = ? AND outcome = 'parked'"
     )
     snapshot.tx.run_many(statement, rows)

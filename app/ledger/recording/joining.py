@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.ledger.recording.arrival import Conversion
 from app.ledger.recording.known.event_facts import keep_who, kept_who
 from app.ledger.recording.known.snapshot import Snapshot
+from app.ledger.recording.unnamed import hand_over
 
 COUNTED_TWICE = "counted_twice"
 
@@ -55,6 +56,9 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
     for other in others:
         if other.state != "counted":
             _keep_what_was_told(first, other)
+            if first.state == "counted":
+                for event_id in other.facts.get("parked", ()):
+                    snapshot.settle(event_id, first)
             snapshot.absorb(first, other)
         elif other.id in unsent:
             _keep_what_was_told(first, other)
@@ -74,6 +78,7 @@ def _keep_what_was_told(first: Conversion, other: Conversion) -> None:
     if first.state == "counted":
         return
     news = keep_who(first.facts, kept_who(other.facts))
+    news = hand_over(first, other) or news
     parked = [*first.facts.get("parked", ()), *other.facts.get("parked", ())]
     if parked and parked != first.facts.get("parked"):
         first.facts["parked"], news = parked, True

@@ -7,6 +7,7 @@ usual case cheap. Recording the same group again changes nothing but the counts 
 from collections.abc import Sequence
 from typing import Any
 
+from app.ledger.recording import unnamed
 from app.ledger.recording.arrival import Arrival, Conflict, Conversion, NewEvent, Policy, Receipt, SeenEvent
 from app.ledger.recording.deferred_leads import (
     VERIFIED_EARLY,
@@ -165,6 +166,8 @@ class _Recording:
             return (
                 self._count() if self.keys else ("parked", "it carries no id by which it could be counted once", False)
             )
+        if self._count_unnamed():
+            return mapped.outcome, mapped.reason, True
         if mapped.outcome == "pending" and self.keys:
             self._keep_open("pending")
         elif mapped.cancels:
@@ -200,6 +203,7 @@ class _Recording:
             person.customer_id = person.best_id()
             person.is_changed = True
         if person is None or person.customer_id is None:
+            self._keep_unnamed()
             return "parked", NOBODY, False
         if self.policy.require_click_id and self.mapped.lead is not None and not person.click_first:
             return "parked", "it carries no click id, and REQUIRE_CLICK_ID is set", False
@@ -221,6 +225,38 @@ class _Recording:
         self._settle_parked(conversion)
         conversion.deliver_at = due_at(conversion, self.policy, self.snapshot.now)
         return self.mapped.kind, self.mapped.reason, True
+
+    def _keep_unnamed(self) -> None:
+        """It is counted when another event of the same purchase says whose it is."""
+        self._keep_open("linked")
+        conversion = self.conversion
+        if conversion is not None and conversion.kind == self.mapped.kind:
+            mapped = self.mapped
+            unnamed.keep(
+                conversion,
+                self.event_id,
+                kind=mapped.kind,
+                hold=hold_of(mapped.hold, conversion),
+                dedupe_key=self.keys[0],
+                occurred_at=self._occurred_at(),
+                facts=self._facts(),
+            )
+
+    def _count_unnamed(self) -> bool:
+        """Counts what a parked event of this purchase wanted to count, now that this event says whose it is."""
+        conversion, person = self.conversion, self.person
+        if conversion is None or person is None or self.mapped.cancels or not unnamed.is_unnamed(conversion):
+            return False
+        if person.customer_id is None:
+            person.customer_id = person.best_id()
+            person.is_changed = True
+        if person.customer_id is None:
+            return False
+        conversion.person = person
+        unnamed.take(self.snapshot, conversion)
+        self.snapshot.claim_keys(self.keys, conversion)
+        conversion.deliver_at = due_at(conversion, self.policy, self.snapshot.now)
+        return True
 
     def _is_known_lead(self, person: Person) -> bool:
         wanted = self.arrival.source in self.policy.lead_once and self.mapped.lead is not None
@@ -340,6 +376,8 @@ class _Recording:
             or mapped.completes_identity
             or mapped.verifies_email
         ):
+            return True
+        if self.identifiers and not mapped.cancels and any(unnamed.is_unnamed(one) for one in self.known):
             return True
         known = {one.person.survivor().id for one in self.known if one.person is not None}
         return len(known) > 1 or bool(known and (who.click_id or who.customer_id or who.clicks))

@@ -167,7 +167,7 @@ class Loaded:
     def sent_to(self, conversion: Conversion) -> frozenset[str] | None:
         """The destinations for which it is too late to withdraw it: it was tried there, or closed by somebody. None where it has
         no deliveries (retention removed them), so that nobody knows."""
-        if conversion.is_new:
+        if conversion.is_new or conversion.deliver_at is not None:  # counted within this group: not written yet
             return frozenset()
         lock = self.tx.for_update  # so that no worker claims them before this is over
         rows = self.tx.run(

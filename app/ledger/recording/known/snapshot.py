@@ -22,6 +22,8 @@ class Snapshot(Loaded):
     new_facts: list[tuple[int, Row]] = field(default_factory=list)
     settled: dict[int, Conversion] = field(default_factory=dict)
     """Parked events, by their ids in the ledger, whose purchase or submission was counted by another event."""
+    counted: dict[int, Conversion] = field(default_factory=dict)
+    """Parked events, by their ids, that count after all: another event says whose they are."""
     new_keys: dict[str, Conversion] = field(default_factory=dict)
     new_conversions: list[Conversion] = field(default_factory=list)
     new_persons: list[Person] = field(default_factory=list)
@@ -68,6 +70,15 @@ class Snapshot(Loaded):
             self.settled[event_id] = conversion
         elif staged.outcome == "parked":
             staged.outcome, staged.reason = "duplicate", conversion.settled_reason
+            staged.conversion, staged.person = conversion, conversion.person
+
+    def count(self, event_id: int, conversion: Conversion) -> None:
+        """A parked event is what `conversion` is counted by."""
+        staged = next((one for one in self.new_events if one.id == event_id), None)
+        if staged is None:
+            self.counted[event_id] = conversion
+        else:
+            staged.outcome, staged.reason = conversion.kind, conversion.named_reason
             staged.conversion, staged.person = conversion, conversion.person
 
     def absorb(self, first: Conversion, other: Conversion) -> None:

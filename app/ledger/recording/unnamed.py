@@ -1,0 +1,45 @@
+"""A conversion of nobody: it is parked, and counted as soon as another event of its purchase or booking says whose it is.
+
+Providers deliver in any order: a charge that carries the buyer's address may come after the payment that counts.
+"""
+
+from typing import Any
+
+from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.known.snapshot import Snapshot
+
+UNNAMED = "unnamed"
+
+
+def keep(conversion: Conversion, event_id: int, **fields: Any) -> None:
+    """Keeps with a conversion that is not counted what the parked event `event_id` wanted to count: its kind, hold, dedupe_key,
+    occurred_at and facts."""
+    kept = {"event_id": event_id, **fields}
+    if conversion.facts.get(UNNAMED) != kept:
+        conversion.facts[UNNAMED] = kept
+        conversion.is_changed = not conversion.is_new
+
+
+def hand_over(first: Conversion, other: Conversion) -> bool:
+    """`other` turned out to be `first`, which is not counted either; whether that was news."""
+    if UNNAMED not in other.facts or UNNAMED in first.facts:
+        return False
+    first.facts[UNNAMED] = other.facts[UNNAMED]
+    return True
+
+
+def is_unnamed(conversion: Conversion) -> bool:
+    return conversion.state != "counted" and UNNAMED in conversion.facts
+
+
+def take(snapshot: Snapshot, conversion: Conversion) -> None:
+    """Makes `conversion` what its parked event wanted to count. The caller says when it is sent."""
+    kept = conversion.facts[UNNAMED]
+    others = [event_id for event_id in conversion.facts.get("parked", ()) if event_id != kept["event_id"]]
+    for name in ("event_id", "kind", "hold", "dedupe_key", "occurred_at"):
+        setattr(conversion, name, kept[name])
+    conversion.facts = kept["facts"]
+    conversion.state, conversion.is_changed = "counted", not conversion.is_new
+    snapshot.count(kept["event_id"], conversion)
+    for event_id in others:
+        snapshot.settle(event_id, conversion)
