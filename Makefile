@@ -101,7 +101,7 @@ faults: $(TEST_STAMP) pgbouncer
 
 nightly: $(TEST_STAMP)
 	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 BRIDGE_SCHEMATHESIS=500 $(BIN)/python -m pytest -s --timeout 3600 \
-		tests/test_purchases.py tests/test_intake_fuzz.py tests/web/test_openapi.py
+		tests/test_purchases.py tests/test_payment_sources.py tests/test_intake_fuzz.py tests/web/test_openapi.py
 
 clean:
 	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache

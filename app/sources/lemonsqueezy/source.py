@@ -23,6 +23,7 @@ from app.sources.payment import (
     refuse_test,
     remembered,
     total_paid,
+    whole,
 )
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
@@ -94,8 +95,10 @@ def _total(attributes: dict[str, Any], rules: Rules) -> Money | str:
 
 
 def _version(attributes: dict[str, Any]) -> str:
-    """Events have no id: the same object at another time is another event."""
-    return text_of(attributes.get("updated_at")) or text_of(attributes.get("created_at")) or ""
+    """Events have no id: the same object at another time, or with more of it refunded, is another event."""
+    at = text_of(attributes.get("updated_at")) or text_of(attributes.get("created_at")) or ""
+    refunded = whole(attributes.get("refunded_amount"))
+    return f"{at}:{refunded}" if refunded else at
 
 
 VECTORS = (
