@@ -1,5 +1,6 @@
 """The tree of errors. They carry ids as attributes and never a body or a secret; HTTP statuses are app/web's business."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -95,3 +96,13 @@ class DeliveryNotFound(LedgerError):
     def __init__(self, delivery_id: int) -> None:
         super().__init__(f"there is no delivery {delivery_id}")
         self.delivery_id = delivery_id
+
+
+class DestinationNotFound(LedgerError):
+    """No destination of that name."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"there is no destination called {name}" + (f"; there are {', '.join(known)}" if known else "")
+        )
+        self.name = name

@@ -589,7 +589,10 @@ def test_send_says_what_is_missing(bridge: Callable[..., Result]) -> None:
 
 def test_the_commands_of_the_contract_are_all_there_and_said_in_full(bridge: Callable[..., Result]) -> None:
     listed = bridge("--help").stdout
-    names = "up web worker map send deliveries events replay backfill reconcile stripe-endpoint doctor forget prune db alert-test"
+    names = (
+        "up web worker map send deliveries events replay backfill reconcile stripe-endpoint doctor forget prune db alert-test"
+        " status tail pause resume export"
+    )
     for name in names.split():
         assert f"\n  {name} " in listed
     assert "..." not in listed.split("Commands:")[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli import act, alert, look, run, stripe_endpoint, stripe_reports
+from app.cli import act, alert, look, run, status, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
 from app.cli.output import say
 from app.cli.replay import replay
@@ -76,6 +76,11 @@ for command in (
     look.events,
     send,
     replay,
+    status.status,
+    status.tail,
+    act.pause,
+    act.resume,
+    act.export,
     act.forget,
     act.prune,
     stripe_endpoint.stripe_endpoint,

@@ -1,34 +1,39 @@
-"""forget and prune: the commands that remove something."""
+"""forget, export, prune, pause and resume: the commands that act on people, old data and destinations."""
 
 import click
 
 from app.bootstrap import make_nudges, open_ledger
-from app.cli.output import say
+from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
-from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_name, forget_person, is_named, persons_called
+from app.destinations.target import destinations_of
+from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_name, forget_person, is_named
+from app.ledger.actions.pausing import pause_destination, resume_destination
 from app.ledger.actions.retention import prune as prune_ledger
+from app.ledger.engine import Ledger
+from app.ledger.reading.export import export_name, export_person
+from app.ledger.reading.persons import named
+
+UNKNOWN = "nobody is known by that"
 
 
-@click.command()
+PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or person:<id>."
+
+
+@click.command(help=f"Erase a person's data. {PERSON}")
 @click.argument("person")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def forget(person: str, yes: bool) -> None:
-    """Erase a person's data. PERSON is an e-mail address, phone number, customer id, cus_… or person:<id>."""
     ledger = open_ledger(load_settings())
-    with ledger.read() as tx:
-        found = persons_called(tx, person)
-    if len(found) > 1:
-        names = ", ".join(f"person:{one}" for one in found)
-        raise click.ClickException(f"{len(found)} persons share that: choose one of {names}")
+    found = _named(ledger, person)
     if not found and not is_named(ledger, person):
-        raise click.ClickException("nobody is known by that")
+        raise click.ClickException(UNKNOWN)
     if not yes:
-        click.confirm("This cannot be undone. Erase everything but the ids of their purchases?", abort=True)
+        click.confirm("This cannot be undone. Erase everything except the IDs of their purchases?", abort=True)
     try:
-        done = forget_person(ledger, found[0], actor="cli") if found else forget_name(ledger, person, actor="cli")
+        done = forget_person(ledger, found, actor="cli") if found else forget_name(ledger, person, actor="cli")
     except BeingSent:
-        raise click.ClickException("something of theirs is being sent just now: try again in a minute") from None
-    who = "a name that is not a person here" if done.person_id is None else f"person:{done.person_id}"
+        raise click.ClickException("one of their deliveries is being sent: try again in a minute") from None
+    who = "a name without a person" if done.person_id is None else f"person:{done.person_id}"
     say(
         f"Forgot {who}: {done.events} events and {done.deliveries} deliveries blanked,"
         f" {done.discarded} discarded unsent."
@@ -51,6 +56,55 @@ def prune(dry_run: bool) -> None:
         say(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
     if dry_run and retention.deliveries_days and retention.events_days:
         say("Events go once no delivery is left of them, so those of the deliveries above come on top.")
+
+
+@click.command(help=f"Print everything kept about a person, as JSON. {PERSON}")
+@click.argument("person")
+def export(person: str) -> None:
+    ledger = open_ledger(load_settings())
+    found = _named(ledger, person)
+    data = export_person(ledger, found, actor="cli") if found else export_name(ledger, person, actor="cli")
+    if data is None:
+        raise click.ClickException(UNKNOWN)
+    say_json(data, indent=2)
+
+
+@click.command()
+@click.argument("destination", metavar="DEST")
+@click.option("--why", metavar="TEXT", default="", help="The reason, shown on the dashboard and in the audit log.")
+def pause(destination: str, why: str) -> None:
+    """Stop forwarding to a destination. Events are still accepted; their deliveries wait until `bridge resume`."""
+    ledger, names = _with_destinations()
+    say(f"{pause_destination(ledger, destination, names, why, actor='cli').message}.")
+
+
+@click.command()
+@click.argument("destination", metavar="DEST")
+def resume(destination: str) -> None:
+    """Resume forwarding to a destination. It does not matter who or what paused it."""
+    ledger, names = _with_destinations()
+    result = resume_destination(ledger, destination, names, actor="cli")
+    say(f"{result.message}.")
+    if result.done:
+        nudge(load_settings())
+
+
+def _with_destinations() -> tuple[Ledger, list[str]]:
+    settings = load_settings()
+    return open_ledger(settings), [one.name for one in destinations_of(settings)]
+
+
+def _named(ledger: Ledger, person: str) -> int | None:
+    """The person who is called that, the surviving one where they were merged; None where nobody is.
+
+    Raises ClickException where several are.
+    """
+    with ledger.read() as tx:
+        found = sorted(set(named(tx, person)))
+    if len(found) > 1:
+        names = ", ".join(f"person:{one}" for one in found)
+        raise click.ClickException(f"{len(found)} people share that: choose one of {names}")
+    return found[0] if found else None
 
 
 def nudge(settings: Settings) -> None:

@@ -13,10 +13,10 @@ def say(text: str, *, err: bool = False, bold: bool = False, colour: str | None 
     click.secho(printable(text), err=err, bold=bold or None, fg=colour, nl=newline)
 
 
-def say_json(value: object) -> None:
-    """`value` as JSON in one line."""
-    text = json.dumps(value, ensure_ascii=False)
-    click.echo(text if text.isprintable() else UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+def say_json(value: object, *, indent: int | None = None) -> None:
+    """`value` as JSON, in one line unless it is indented."""
+    for line in json.dumps(value, ensure_ascii=False, indent=indent).split("\n"):
+        click.echo(line if line.isprintable() else UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
 
 
 def say_over(text: str) -> None:

@@ -6,13 +6,22 @@ import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from app.errors import BridgeError, DeliveryNotFound, LedgerUnavailable, MalformedEvent, SignatureError, UnknownSource
+from app.errors import (
+    BridgeError,
+    DeliveryNotFound,
+    DestinationNotFound,
+    LedgerUnavailable,
+    MalformedEvent,
+    SignatureError,
+    UnknownSource,
+)
 
 STATUS: dict[type[BridgeError], int] = {
     MalformedEvent: 400,
     SignatureError: 401,
     UnknownSource: 404,
     DeliveryNotFound: 404,
+    DestinationNotFound: 404,
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"

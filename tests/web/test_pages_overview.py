@@ -120,11 +120,11 @@ def test_a_paused_destination_sends_nothing_until_it_is_resumed(
     assert "Grace: they move &lt;b&gt;house&lt;/b&gt;" in text
     assert "Forwarding to sandbox is paused" in browser.get("/").text
     browser.submit("/destination/sandbox/pause", reason="again")
-    assert "was paused already" in browser.get("/destination").text
+    assert "Forwarding to sandbox is already paused" in browser.get("/destination").text
     browser.submit("/destination/sandbox/resume")
     assert len(begin(ledger)) == 1
     browser.submit("/destination/sandbox/resume")
-    assert "was not paused" in browser.get("/destination").text
+    assert "Forwarding to sandbox is not paused" in browser.get("/destination").text
     assert one(ledger, "SELECT COUNT(*) FROM audit WHERE action IN ('pause', 'resume')") == (2,)
 
 

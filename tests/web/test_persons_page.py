@@ -248,3 +248,19 @@ def test_a_person_who_was_merged_leads_to_the_one_they_became(
     (low,), (high,) = one(ledger, "SELECT MIN(id) FROM persons"), one(ledger, "SELECT MAX(id) FROM persons")
     change(ledger, "UPDATE persons SET merged_into = ? WHERE id = ?", high, low)
     assert browser.get(f"/persons/{low}").headers["Location"] == f"/persons/{high}"
+
+
+def test_an_operator_exports_a_person_and_a_viewer_does_not(make_app: Callable[..., Flask], ledger: Ledger) -> None:
+    app = make_app(DASHBOARD_VIEWER_PASSWORD=VIEWER)
+    app.test_client().post("/webhooks/stripe", **signed(checkout(1)))
+    person = only_person(ledger)
+    viewer = Browser(app.test_client(), VIEWER)
+    assert viewer.submit(f"/persons/{person}/export").status_code == 403
+    assert "Export as JSON" not in viewer.get(f"/persons/{person}").text
+    operator = Browser(app.test_client(), "password of the tests")
+    assert "Export as JSON" in operator.get(f"/persons/{person}").text
+    answer = operator.submit(f"/persons/{person}/export")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="person-{person}.json"'
+    assert json.loads(answer.text)["person"]["email"] == "p1@example.com"
+    assert one(ledger, "SELECT actor, action FROM audit") == ("Grace", "export")
+    assert operator.submit("/persons/999999/export").status_code == 404

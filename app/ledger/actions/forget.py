@@ -88,6 +88,15 @@ def is_named(ledger: Ledger, name: str) -> bool:
     return next(events_naming(ledger, Traces(_spelled(name))), None) is not None
 
 
+def events_about(ledger: Ledger, person_id: int | None, names: Sequence[str]) -> list[int]:
+    """Ids of all events that name a person, or somebody who is called `names`: by their purchases, by what was read from them, and
+    by a search of all bodies."""
+    with look(ledger) as tx:
+        known = [*_names_of(tx, person_id), *(spelled for name in names for spelled in sorted(_spelled(name)))]
+        tied = _events_tied_to(tx, person_id, known)
+    return sorted({*tied, *events_naming(ledger, Traces(known))})
+
+
 def _spelled(name: str) -> set[str]:
     """How bodies and the index may hold `name`; one of a connected account is in a body without it."""
     bare = name.rpartition(":")[2] if name.startswith("acct_") else name

@@ -56,8 +56,6 @@ def every_row(
 def delivery_row(row: Any) -> dict[str, Any]:
     """A row of DELIVERY. What it is about comes from the conversion and its person, not from the payload, whose names and unit
     of money are those of a format."""
-    facts = json.loads(row[20]) if row[20] else {}
-    sale = facts.get("sale")
     return {
         "id": row[0],
         "status": row[1],
@@ -79,13 +77,21 @@ def delivery_row(row: Any) -> dict[str, Any]:
         "conversion_id": row[15],
         "held": bool(row[16]),
         "sending": row[17] is not None,
+        **about(json.loads(row[20]) if row[20] else {}, row[21], row[22]),
+        "omitted": json.loads(row[23]) if row[23] else [],
+        "note": row[24],
+    }
+
+
+def about(facts: dict[str, Any], customer_id: str | None, email: str | None) -> dict[str, Any]:
+    """What a conversion is worth, and whose it is; email: of its person."""
+    sale = facts.get("sale")
+    return {
         "amount": json_number(Money(sale["minor"], sale["currency"]).major) if sale else None,
         "currency": sale["currency"] if sale else None,
         "invoice_id": sale["invoice_id"] if sale else None,
-        "customer_id": row[21],
-        "email": facts.get("email") or row[22],
-        "omitted": json.loads(row[23]) if row[23] else [],
-        "note": row[24],
+        "customer_id": customer_id,
+        "email": facts.get("email") or email,
     }
 
 

@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 
 from app.config.shapes import bearer_token
 from app.destinations.probe import probe, try_token
+from app.ledger.actions.pausing import pause_destination, resume_destination
 from app.ledger.audit import audit, note
 from app.ledger.engine import look
-from app.ledger.forwarding import breaker
 from app.ledger.reading.destinations import standing
 from app.ledger.reading.summary import overview, stats
 from app.web.auth import login_required
@@ -44,21 +44,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/destination/<name>/pause")
     @login_required
     def pause(name: str) -> Response:
-        must_know(name)
-        reason = request.form.get("reason", "")
-        done = ledger.transact(lambda tx: breaker.pause(tx, name, reason, actor=actor()))
-        return redirect_with(
-            f"{name} is paused" if done else f"{name} was paused already", url_for(".destination"), is_done=done
-        )
+        result = pause_destination(ledger, name, list(known), request.form.get("reason", ""), actor=actor())
+        return redirect_with(result.message, url_for(".destination"), is_done=result.done)
 
     @blueprint.post("/destination/<name>/resume")
     @login_required
     def resume(name: str) -> Response:
-        must_know(name)
-        done = ledger.transact(lambda tx: breaker.resume(tx, name, actor=actor()))
+        result = resume_destination(ledger, name, list(known), actor=actor())
         parts.nudge()
-        said = f"resumed {name}: the next delivery shows whether it is accepted" if done else f"{name} was not paused"
-        return redirect_with(said, url_for(".destination"), is_done=done)
+        return redirect_with(result.message, url_for(".destination"), is_done=result.done)
 
     @blueprint.post("/destination/<name>/test")
     @login_required

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters
 from app.ledger.reading.summary import overview as lately
-from app.ledger.reading.summary import stats
+from app.ledger.reading.summary.status import status
 from app.ledger.transaction import Tx
 from app.web.auth import login_required
 from app.web.services import Parts
@@ -52,40 +52,24 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         span = request.args.get("span")
         span = span if span in lately.SPANS else "day"
         with look(ledger) as tx:
-            found = stand(tx, names)
-            verdict = parts.health.verdict(tx, found)
+            found = status(tx, parts.health, names, parts.sources)
             bars = traffic(tx, span, cache)
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
-            sources = lately.last_events(tx, parts.sources)
         return render_template(
             "overview.html",
-            stand=found,
-            verdict=verdict,
+            status=found,
+            verdict=found.verdict,
             chart=chart(bars) | {"bar_seconds": lately.SPANS[span][0] / lately.SPANS[span][1]},
             span=span,
             spans=lately.SPANS,
             deliveries=deliveries,
             dead=dead,
-            seen=sources,
+            seen=found.sources,
             sources=parts.intake.configured,
             most=lately.MOST,
             rates={one.name: one.rate for one in parts.destinations},
         )
-
-
-def stand(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
-    """How things stand now. names: the destinations there are."""
-    oldest_id, oldest = lately.oldest_waiting(tx)
-    return {
-        **lately.counts(tx),
-        "oldest": oldest,
-        "oldest_id": oldest_id,
-        "oldest_seconds": lately.seconds_since(oldest, tx.now()),
-        "timing": lately.timing(tx),
-        "workers_alive": len(stats.workers_alive(tx)),
-        "destinations": [one for one in stats.destinations(tx) if one["name"] in names],
-    }
 
 
 def traffic(tx: Tx, span: str, cache: AnswerCache) -> list[dict[str, Any]]:

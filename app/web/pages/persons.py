@@ -1,5 +1,6 @@
 """Persons: find one, see what became of their click, and erase their data where they ask for it."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_person
 from app.ledger.engine import Ledger, look
 from app.ledger.reading import persons as reading_persons
 from app.ledger.reading.events import events_called
+from app.ledger.reading.export import export_person
 from app.ledger.transaction import Tx
 from app.text import storable
 from app.web.auth import is_operator, login_required
@@ -79,6 +81,16 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
             if not done.is_overwritten:
                 flash(LOG_KEPT, "warn")
         return redirect(url_for(".person", person_id=person_id))
+
+    @blueprint.post("/persons/<int:person_id>/export")
+    @login_required
+    def export(person_id: int) -> Response:
+        data = export_person(ledger, person_id, actor=session["name"])
+        if data is None:
+            raise NotFound(f"there is no person {person_id}")
+        text = json.dumps(data, indent=2, ensure_ascii=False)
+        name = f'attachment; filename="person-{person_id}.json"'
+        return Response(text, mimetype="application/json", headers={"Content-Disposition": name})
 
     return blueprint
 

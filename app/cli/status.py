@@ -1,0 +1,142 @@
+"""status and tail: how the bridge is doing, and conversions as they happen."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from app.bootstrap import make_health, open_ledger
+from app.cli.options import TIME, moment
+from app.cli.output import say, say_json
+from app.config.settings import Settings, load_settings
+from app.destinations.target import destinations_of
+from app.ledger.engine import look
+from app.ledger.reading.summary.overview import MOST
+from app.ledger.reading.summary.problem import lasting
+from app.ledger.reading.summary.status import status as status_of
+from app.ledger.reading.tail import Tail
+from app.money import amount_text
+from app.sources.catalog import all_sources
+from app.stack.home import read_running
+
+POLL_SECONDS = 1.0
+_COLOURS = {"bad": "red", "warn": "yellow", None: "green"}
+_MARKS = {"bad": "WRONG", "warn": "note", "note": "info"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> None:
+    """Show how the bridge is doing, on one screen.
+
+    What runs, what came in, what went out, and what is wrong. Exit status 0 whatever it shows; `bridge doctor` checks more and
+    fails.
+    """
+    settings = load_settings()
+    found = {"running": _running(settings), **_ask(settings)}
+    if as_json:
+        say_json(found)
+        return
+    say(found["headline"], bold=True, colour=_COLOURS[found["level"]])
+    say("")
+    for name, text in _lines(found):
+        say(f"{name:<13} {text}".rstrip())
+    problems = [one for one in found["problems"] if one["text"] != found["headline"] or one["remedy"]]
+    if problems:
+        say("")
+    for one in problems:
+        since = f" Since {_short(one['since'])}." if one["since"] else ""
+        command = f" On the command line: {one['command']}." if one["command"] else ""
+        say(f"{_MARKS[one['level']]:<13} {one['text']}{since} {one['remedy']}{command}".rstrip())
+
+
+@click.command()
+@click.option("--since", help=f"Begin with conversions received since {TIME}. Default: now.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after this many lines. Default: run until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def tail(since: str | None, limit: int | None, as_json: bool) -> None:
+    """Print conversions as they happen, one line each.
+
+    When, what, from where, how much, who, and where it goes. Parked events are printed as well.
+    """
+    start = moment(since, "--since")
+    follow = Tail(open_ledger(load_settings()), start)
+    left = limit
+    try:
+        while True:
+            for row in follow.read():
+                if as_json:
+                    say_json(row)
+                else:
+                    say(_line(row))
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:  # how it is meant to end
+        return
+
+
+def _ask(settings: Settings) -> dict[str, Any]:
+    sources = all_sources(settings.config, settings.config_path)
+    names = [destination.name for destination in destinations_of(settings)]
+    health = make_health(settings)
+    with look(open_ledger(settings)) as tx:
+        return status_of(tx, health, names, sources).as_json()
+
+
+def _running(settings: Settings) -> dict[str, Any] | None:
+    running = read_running(settings.bridge_home)
+    return None if running is None else {"url": running.url, "pid": running.pid, "version": running.version}
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    running, workers = found["running"], found["workers_alive"]
+    where = f"`bridge up` {running['version']} at {running['url']} (process {running['pid']}), " if running else ""
+    yield "Running", f"{where}{workers} {'worker' if workers == 1 else 'workers'} alive"
+    day, took = found["last_day"], found["delivery_seconds"]["p95"]
+    speed = "" if took is None else f"; 95% within {took:.1f} s"
+    yield "Last 24 hours", f"{day['events']:,} events in, {day['delivered']:,} delivered, {day['dead']:,} failed{speed}"
+    counts = [f"{_capped(count)} {name}" for name, count in found["deliveries"].items() if count]
+    yield "Deliveries", ", ".join(counts) or "none yet"
+    if found["parked_events"]:
+        yield "Parked", f"{_capped(found['parked_events'])} events"
+    if found["oldest_waiting_seconds"] is not None:
+        yield "Oldest open", f"delivery {found['oldest_waiting_id']}, {lasting(found['oldest_waiting_seconds'])} old"
+    label = "Destinations"
+    for one in found["destinations"]:
+        yield label, f"{one['name']}: {_state(one)}"
+        label = ""
+    label = "Sources"
+    for one in found["sources"]:
+        yield label, f"{one['source']}: last event {_short(one['at'])} ({one['outcome']})"
+        label = ""
+    if not found["sources"]:
+        yield label, "no event has arrived"
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    state = "healthy" if one["is_used"] else "not used yet"
+    if one["paused_at"]:
+        state = f"paused since {_short(one['paused_at'])} ({one['paused_reason']})"
+    elif one["is_open"]:
+        state = f"recovering after {one['failures']} failures in a row"
+    return state + (f", {_capped(one['waiting'])} queued" if one["waiting"] else "")
+
+
+def _capped(count: int) -> str:
+    return f"{count:,}{'+' if count >= MOST else ''}"
+
+
+def _short(at: str) -> str:
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One conversion, in columns that stay in place."""
+    amount = "" if row["amount"] is None else amount_text(row["amount"], row["currency"])
+    who = row["email"] or row["customer_id"] or ""
+    where = ", ".join(f"{one['destination']} {one['status']}" for one in row["deliveries"])
+    rest = row["reason"] if row["outcome"] == "parked" else f"{row['dedupe_key'] or ''} → {where or 'no destination'}"
+    return f"{row['received_at']}  {row['outcome']:<6}  {row['source']:<10}  {amount:>14}  {who:<28}  {rest}"

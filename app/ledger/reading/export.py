@@ -1,0 +1,126 @@
+"""Everything that is kept about a person, as plain data."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from app import times
+from app.ledger.actions.forget import events_about
+from app.ledger.audit import audit, note
+from app.ledger.engine import Ledger, look
+from app.ledger.reading.deliveries import delivery
+from app.ledger.reading.events import event
+from app.ledger.reading.marks import adjustments
+from app.ledger.reading.persons import person
+from app.ledger.transaction import Tx
+
+MOST_LINES = 1000
+"""Of the audit log, per subject."""
+
+
+def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, Any] | None:
+    """All of one person: profile, identifiers, events, conversions, deliveries with their attempts; None where there is none.
+
+    `mentioned_in` are the ids of other people's events that name this person: their content is not this person's to have. The
+    export is recorded in the audit log.
+    """
+    named = events_about(ledger, person_id, ())
+    with look(ledger) as tx:
+        profile = person(tx, person_id)
+        if profile is None:
+            return None
+        found = {"person": profile, **_rows_of(tx, person_id), **_events(tx, named, person_id)}
+    ledger.transact(lambda tx: note(tx, actor, "export", f"person {person_id}"))
+    return found
+
+
+def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | None:
+    """The same for somebody whom only parked or ignored events name; None where no event does."""
+    named = events_about(ledger, None, (name,))
+    if not named:
+        return None
+    with look(ledger) as tx:
+        found = {"person": None, **_events(tx, named, None)}
+    ledger.transact(
+        lambda tx: note(tx, actor, "export", "events", f"{len(named)} that name somebody who is not a person here")
+    )
+    return found
+
+
+def _rows_of(tx: Tx, person_id: int) -> dict[str, Any]:
+    conversions = _conversions(tx, person_id)
+    ids = list(tx.run("SELECT id FROM deliveries WHERE person_id = ? ORDER BY id", person_id).scalars())
+    subjects = [f"person {person_id}", *(f"delivery {identity}" for identity in ids)]
+    lines = [line for subject in subjects for line in audit(tx, subject=subject, limit=MOST_LINES)]
+    merged = tx.run("SELECT id FROM persons WHERE merged_into = ? ORDER BY id", person_id).scalars()
+    conflicts = tx.run(
+        "SELECT at, event_id, conversion_id, reason FROM conflicts WHERE person_id = ? ORDER BY id", person_id
+    )
+    return {
+        "merged_persons": list(merged),
+        "conversions": conversions,
+        "refunds_and_disputes": [
+            {
+                "conversion_id": one.conversion_id,
+                "reference": one.reference,
+                "kind": one.kind,
+                "status": one.status,
+                "amount_minor": one.minor,
+                "currency": one.currency,
+                "at": times.iso(one.at),
+            }
+            for one in adjustments(tx, [one["id"] for one in conversions])
+        ],
+        "deliveries": [{k: v for k, v in delivery(tx, one).items() if k not in ("events", "marks")} for one in ids],
+        "sandbox_requests": _sandbox_requests(tx, person_id),
+        "conflicts": [
+            {"at": times.iso(at), "event": event_id, "conversion_id": conversion, "reason": reason}
+            for at, event_id, conversion, reason in conflicts.all()
+        ],
+        "audit": sorted(lines, key=lambda line: int(line["id"])),
+    }
+
+
+def _conversions(tx: Tx, person_id: int) -> list[dict[str, Any]]:
+    names = ("id", "state", "kind", "source", "dedupe_key", "event_id", "occurred_at", "created_at", "facts")
+    rows = tx.run(f"SELECT {', '.join(names)} FROM conversions WHERE person_id = ? ORDER BY id", person_id).all()
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    condition, value = tx.among("conversion_id", [one["id"] for one in found])
+    keys: dict[int, list[str]] = {}
+    for conversion_id, key in tx.run(
+        f"SELECT conversion_id, key FROM dedupe_keys WHERE {condition} ORDER BY key", value
+    ).all():
+        keys.setdefault(conversion_id, []).append(key)
+    for one in found:
+        one["event"] = one.pop("event_id")
+        one["occurred_at"], one["created_at"] = times.iso(one["occurred_at"]), times.iso(one["created_at"])
+        one["dedupe_keys"], one["facts"] = keys.get(one["id"], []), json.loads(one["facts"])
+    return found
+
+
+def _sandbox_requests(tx: Tx, person_id: int) -> list[dict[str, Any]]:
+    rows = tx.run(
+        "SELECT received_at, kind, idempotency_key, problem, body FROM sandbox_requests WHERE idempotency_key IN"
+        " (SELECT dedupe_key FROM deliveries WHERE person_id = ?) ORDER BY id",
+        person_id,
+    ).all()
+    names = ("received_at", "kind", "idempotency_key", "problem", "body")
+    return [dict(zip(names, row, strict=True)) | {"received_at": times.iso(row[0])} for row in rows]
+
+
+def _events(tx: Tx, ids: Sequence[int], person_id: int | None) -> dict[str, Any]:
+    condition, value = tx.among("e.id", ids)
+    owners = dict(
+        tx.run(
+            "SELECT e.id, COALESCE(c.person_id, e.person_id) FROM events e LEFT JOIN conversions c ON c.id = e.conversion_id"
+            f" WHERE {condition}",
+            value,
+        ).all()
+    )
+    own = [identity for identity, owner in sorted(owners.items()) if owner is None or owner == person_id]
+    whole = [one for one in (event(tx, identity) for identity in own) if one is not None]
+    for one in whole:
+        facts = tx.run("SELECT kind, value, given FROM event_facts WHERE event_id = ? ORDER BY kind, value", one["id"])
+        one["facts"] = [{"kind": kind, "value": given or text} for kind, text, given in facts.all()]
+        one["deliveries"] = [each["id"] for each in one["deliveries"]]
+    return {"events": whole, "mentioned_in": sorted(set(owners) - set(own))}

@@ -1,0 +1,100 @@
+"""How the bridge is doing: what runs, what came in, what went out, and what is wrong.
+
+One answer for the Overview page, the API and `bridge status`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.ledger.reading.summary import overview, stats
+from app.ledger.reading.summary.problem import Verdict
+from app.ledger.reading.summary.problems import Health
+from app.ledger.transaction import Tx
+from app.times import iso
+
+DAY_MS = 86_400_000
+UNUSED = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": None, "is_open": False}
+"""A destination that no worker has served yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """counts: deliveries by status and parked events, each up to overview.MOST. oldest: the open delivery that waits longest.
+    last_day: events received, and deliveries recorded, within the last 24 hours. destinations: the configured ones, with their
+    pauses and open deliveries. sources: the last event of each that sent something."""
+
+    verdict: Verdict
+    counts: dict[str, dict[str, int]]
+    oldest_id: int | None
+    oldest: str | None
+    oldest_seconds: float | None
+    timing: dict[str, Any]
+    workers_alive: int
+    last_day: dict[str, int]
+    destinations: list[dict[str, Any]]
+    sources: list[dict[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API answers it."""
+        return {
+            "level": self.verdict.level,
+            "headline": self.verdict.headline,
+            "problems": [
+                {
+                    "kind": one.kind,
+                    "subject": one.subject,
+                    "level": one.level,
+                    "text": one.text,
+                    "remedy": one.remedy,
+                    "command": one.command,
+                    "path": one.path,
+                    "since": iso(one.since),
+                    "count": one.count,
+                }
+                for one in self.verdict.problems
+            ],
+            "workers_alive": self.workers_alive,
+            "last_day": self.last_day,
+            "deliveries": self.counts["deliveries"],
+            "parked_events": self.counts["events"]["parked"],
+            "oldest_waiting_id": self.oldest_id,
+            "oldest_waiting_seconds": self.oldest_seconds,
+            "delivery_seconds": {"p50": self.timing["p50"], "p95": self.timing["p95"]},
+            "destinations": self.destinations,
+            "sources": self.sources,
+        }
+
+
+def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterable[str]) -> Status:
+    """destinations, sources: the names of the configured ones."""
+    now, counts = tx.now(), overview.counts(tx)
+    oldest_id, oldest = overview.oldest_waiting(tx)
+    day = overview.bar(tx, now - DAY_MS, now + 1)
+    return Status(
+        verdict=health.verdict(tx, counts),
+        counts=counts,
+        oldest_id=oldest_id,
+        oldest=oldest,
+        oldest_seconds=overview.seconds_since(oldest, now),
+        timing=overview.timing(tx),
+        workers_alive=len(stats.workers_alive(tx)),
+        last_day={name: int(day[name]) for name in ("events", "delivered", "dead")},
+        destinations=destination_states(tx, destinations),
+        sources=overview.last_events(tx, sources),
+    )
+
+
+def destination_states(tx: Tx, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The pauses of these destinations, whether a worker has served each yet (`is_used`), and how many deliveries wait for it."""
+    states = {one["name"]: one for one in stats.destinations(tx)}
+    return [
+        {
+            "name": name,
+            **UNUSED,
+            **states.get(name, {}),
+            "is_used": name in states,
+            "waiting": overview.waiting(tx, name),
+        }
+        for name in names
+    ]
