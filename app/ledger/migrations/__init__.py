@@ -1,7 +1,7 @@
 """Schema migrations of the ledger, one file each in versions/, applied in order by `bridge db upgrade` and `bridge up`.
 
 To change the schema
-1. Change app/ledger/tables.py.
+1. Change the table in app/ledger/tables/.
 2. Add versions/NNNN_what_it_does.py with the next free number (two files with one number fail a test):
 
        \"\"\"One sentence: what is added, and why.\"\"\"
@@ -28,7 +28,7 @@ To change the schema
 
    prepare() runs again if it was interrupted, so it must be repeatable. It cannot use a column that the same file adds: use two
    files.
-4. Write nothing else: the newest revision is read from the file names, and tests compare the migrated tables with tables.py.
+4. Write nothing else: the newest revision is read from the file names, and tests compare the migrated tables with tables/.
 
 The version before keeps running while the schema is upgraded, and may be started again after it. So a migration only adds: tables,
 nullable columns, columns with a server default, indexes. Code of a revision accepts a newer ledger as long as every column that it

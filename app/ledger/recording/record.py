@@ -19,28 +19,16 @@ from app.ledger.recording.deferred_leads import (
 )
 from app.ledger.recording.flush import flush
 from app.ledger.recording.holds import due_at, free, hold_of
+from app.ledger.recording.identity import Identity
 from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
-from app.ledger.recording.known.event_facts import EventFacts
-from app.ledger.recording.known.purchase_facts import (
-    leave_clicks,
-    leave_for_others,
-    leave_name,
-    leave_with_conversion,
-    told_of,
-    who_with,
-)
+from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
 from app.ledger.transaction import Tx
-from app.model import Adjustment, Outcome, dedupe_key, fact_key
+from app.model import Adjustment, Outcome
 from app.money import LARGEST_MINOR
-from app.persons import NOBODY, PURCHASE, Identifier, Person, candidates_of, identifiers_of, resolve
+from app.persons import NOBODY, Person
 from app.text import storable
-
-LENGTH_OF_A_BEGINNING = 25
-"""Of an id that is known cut off: so many characters are the same in it and in the whole one."""
-BEGINS = "begins:"
-"""Before a key that is known by its beginning: the event that names it whole may come later."""
 
 
 def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
@@ -52,10 +40,10 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
     snapshot.load(
         arrivals,
-        [key for one in recordings for key in (*one.keys, *one.cut_off, *one.named_before)],
-        [key for recording in recordings for key in recording.fact_keys],
-        [identifier for recording in recordings for identifier in recording.identifiers],
-        [beginning for recording in recordings for beginning in recording.beginnings()],
+        [key for recording in recordings for key in recording.names.known_by],
+        [key for recording in recordings for key in recording.names.facts],
+        [identifier for recording in recordings for identifier in recording.identity.identifiers],
+        [beginning for recording in recordings for beginning in recording.names.beginnings],
     )
     receipts = [recording.run() for recording in recordings]
     flush(snapshot, commits=commits)
@@ -70,35 +58,14 @@ class _Recording:
         self.arrival = arrival
         self.mapped = arrival.mapped
         self.policy = policy
-        self.keys = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.keys]
-        self.keys += [f"{self.mapped.kind}:{key}" for key in self.mapped.gateway_keys]
-        cut_off = self.mapped.key_prefixes if self.mapped.outcome != "sale" else ()
-        self.cut_off = [BEGINS + dedupe_key(arrival.source, self.mapped, key) for key in cut_off]
-        """Two payments that are counted by themselves stay two, whatever invoice they are of."""
-        whole = self.mapped.truncatable_keys
-        cut = dict.fromkeys(text for key in whole for text in (key[:LENGTH_OF_A_BEGINNING], key))
-        self.named_before = [BEGINS + dedupe_key(arrival.source, self.mapped, text) for text in cut]
-        """Under which an earlier event knows this purchase that could only say how the id begins."""
-        self.loose = [dedupe_key(arrival.source, self.mapped, key) for key in self.mapped.weak_keys]
-        own_keys = (key for key in self.mapped.keys if key not in self.mapped.weak_keys)
-        self.fact_keys = [fact_key(arrival.source, self.mapped, key) for key in own_keys]
-        self.fact_keys += self.mapped.gateway_keys
-        self.who = self.mapped.who
-        self.identifiers = identifiers_of(self.who, policy.rules.phone_region)
+        self.names = Keys(arrival, is_sqlite=snapshot.tx.is_sqlite)
+        self.keys, self.loose = self.names.own, self.names.loose
+        self.identity = Identity(snapshot, arrival, self.names.facts, policy.rules.phone_region)
         self.event_id = 0
         self.person: Person | None = None
         self.conversion: Conversion | None = None
         self.known: list[Conversion] = []
         """`conversion`, and those that turned out to be it."""
-
-    def beginnings(self) -> list[str]:
-        """Of keys that other events may know cut off, and of those that this one does. SQLite has one writer anyway."""
-        if self.snapshot.tx.is_sqlite:
-            return []
-        if not self.mapped.links_keys and not self.mapped.key_prefixes and self.mapped.outcome != "sale":
-            return []
-        cut = [key[:LENGTH_OF_A_BEGINNING] for key in (*self.mapped.keys, *self.mapped.key_prefixes)]
-        return [f"begins={dedupe_key(self.arrival.source, self.mapped, key)}" for key in dict.fromkeys(cut)]
 
     def run(self) -> Receipt:
         event_id = self.mapped.event_id
@@ -110,9 +77,9 @@ class _Recording:
             )
         self.event_id = self.arrival.recorded_as or self.snapshot.next_id()
         notes = self._find_conversion()
-        self._learn_from_purchase()
-        if self._concerns_somebody():
-            self.person = self._resolve_person()
+        self.identity.learn_from_purchase(self.conversion)
+        if self.identity.concerns_somebody(self.known):
+            self.person = self.identity.resolve(self.event_id, self.known, self.conversion, self._occurred_at())
         leads = deferred_leads(self.snapshot, self.person) if self.policy.deferred and self.person is not None else []
         verified = self._send_second_events(leads)
         outcome, reason, delivers = self._decide()
@@ -122,12 +89,14 @@ class _Recording:
             is_early = is_verified_early(leads, self.mapped, self.arrival.source, self.policy)
             reason = VERIFIED_EARLY if is_early else reason
         if self.conversion is not None:
-            self.snapshot.claim_keys(self.cut_off, self.conversion)
+            self.snapshot.claim_keys(self.names.cut_off, self.conversion)
         delivers = delivers or bool(verified)
         reason = "; ".join((reason, *notes))
-        self._leave_facts(outcome)
+        self.identity.leave(self.event_id, outcome, self.person, self.conversion)
         self.snapshot.new_events.append(
-            NewEvent(self.event_id, self.arrival, outcome, reason, self.conversion, self.person or self._named())
+            NewEvent(
+                self.event_id, self.arrival, outcome, reason, self.conversion, self.person or self.identity.named()
+            )
         )
         if seen is None:
             self.snapshot.events[self.arrival.event_key] = SeenEvent(self.event_id, outcome, None, is_new=True)
@@ -179,7 +148,7 @@ class _Recording:
 
     def _settle_parked(self, conversion: Conversion) -> None:
         """Parked events of this purchase have nothing left to count."""
-        for facts in self._told():
+        for facts in self.identity.reported():
             if facts.outcome == "parked" and facts.key_kind == conversion.kind and facts.event_id != self.event_id:
                 facts.outcome = "duplicate"
                 self.snapshot.settle(facts.event_id, conversion)
@@ -270,7 +239,7 @@ class _Recording:
         conversion.occurred_at = self._occurred_at()
 
     def _facts(self) -> dict[str, Any]:
-        facts = facts_of(self.mapped, self.policy.rules, self.who)
+        facts = facts_of(self.mapped, self.policy.rules, self.identity.who)
         if self.mapped.lead is not None and self._waits_for_verification():
             facts["lead"]["mode"] = "deferred"
         return facts
@@ -285,10 +254,9 @@ class _Recording:
     def _find_conversion(self) -> list[str]:
         """Finds the conversion that owns one of the keys. Those that this event shows to be one purchase are joined. Returns what
         there is to say of that."""
-        source, mapped = self.arrival.source, self.mapped
-        prefixes = [dedupe_key(source, mapped, prefix) for prefix in mapped.key_prefixes]
-        keys = [*self.keys, *self.cut_off, *self.named_before]
-        joined = join(self.snapshot, known_conversions(self.snapshot, keys, self.loose, prefixes), self.keys)
+        names = self.names
+        known = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
+        joined = join(self.snapshot, known, names.own)
         if joined is None:
             return []
         self.conversion, self.known = joined.first, joined.known
@@ -299,41 +267,6 @@ class _Recording:
             free(self.snapshot, joined.first, is_linked=True, completes=False)
         notes = [f"{one.dedupe_key} was not sent yet, and is withdrawn" for one in joined.withdrawn]
         return [*notes, *joined.sent_twice]
-
-    def _told(self) -> list[EventFacts]:
-        """What events that counted nothing say of this purchase, the latest first."""
-        return told_of(self.snapshot, self.fact_keys)
-
-    def _learn_from_purchase(self) -> None:
-        """Completes what this event says of its person by what other events of the same purchase said."""
-        self.who = who_with(self.mapped.who, self._told(), self.conversion)
-        if self.who is not self.mapped.who:
-            self.identifiers = identifiers_of(self.who, self.policy.rules.phone_region)
-            self.snapshot.load_identifiers(self.identifiers)
-
-    def _leave_facts(self, outcome: Outcome) -> None:
-        """Leaves what this event says for the event that counts its purchase, and for the search."""
-        mapped, conversion = self.mapped, self.conversion
-        if outcome not in ("ignored", "parked", "pending"):
-            leave_name(self.snapshot, self.event_id, self.person)
-            return
-        if conversion is not None and conversion.state != "counted":
-            parked = self.event_id if outcome == "parked" and mapped.kind == conversion.kind else None
-            completes = mapped.completes_details
-            leave_with_conversion(conversion, self.who, self._told(), parked=parked, completes=completes)
-        known = self.person or self._named() or (conversion.person if conversion is not None else None)
-        said = identifiers_of(mapped.who, self.policy.rules.phone_region) if self.person is None else ()
-        keys = self.fact_keys if conversion is None else ()
-        leave_for_others(
-            self.snapshot,
-            self.event_id,
-            mapped,
-            outcome,
-            keys,
-            said,
-            known.survivor() if known else None,
-            self.arrival.inbound.body,
-        )
 
     def _keep_open(self, state: str) -> None:
         """Remembers that these ids belong together, for the event that will count them."""
@@ -367,49 +300,6 @@ class _Recording:
 
     def _occurred_at(self) -> int:
         return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)
-
-    def _concerns_somebody(self) -> bool:
-        mapped, who = self.mapped, self.who
-        if (
-            mapped.outcome in ("sale", "lead", "pending")
-            or mapped.carries_identity
-            or mapped.completes_identity
-            or mapped.verifies_email
-        ):
-            return True
-        if self.identifiers and not mapped.cancels and any(unnamed.is_unnamed(one) for one in self.known):
-            return True
-        known = {one.person.survivor().id for one in self.known if one.person is not None}
-        return len(known) > 1 or bool(known and (who.click_id or who.customer_id or who.clicks))
-
-    def _named(self) -> Person | None:
-        """Whom an event without an identity of its own (a cancellation, a parked one) is about, if known. It is shown beside
-        their events, and forgotten with them."""
-        found = (self.snapshot.find(identifier) for identifier in self.identifiers)
-        return next((persons[0].survivor() for persons in found if persons), None)
-
-    def _resolve_person(self) -> Person | None:
-        snapshot, who = self.snapshot, self.who
-        of_purchase = {one.id: one.person for one in self.known if one.person is not None}
-        of_purchase |= {facts.event_id: facts.person for facts in self._told() if facts.person is not None}
-        if not self.identifiers and not of_purchase:
-            return None
-
-        def find(candidate: Identifier) -> Sequence[Person]:
-            kind, value = candidate
-            return [of_purchase[int(value)]] if kind == PURCHASE else snapshot.find(candidate)
-
-        candidates = candidates_of(self.identifiers, of_purchase)
-        at = self._occurred_at()
-        resolution = resolve(who, candidates, find, snapshot.add_person, snapshot.attempted, at)
-        person = resolution.person
-        snapshot.merged += resolution.merged
-        for reason in resolution.conflicts:
-            snapshot.conflicts.append(Conflict(self.event_id, person, self.conversion, reason))
-        leave_clicks(snapshot, self.event_id, resolution.new_clicks)
-        for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
-            snapshot.remember(identifier, person)
-        return person
 
     def _mark(self, mark: Adjustment) -> None:
         """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""

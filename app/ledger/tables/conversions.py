@@ -1,63 +1,22 @@
-"""The ledger's tables. All times are whole milliseconds since 1970 UTC, by the database's clock (`…_at`).
+"""Events, the conversions and persons that they made, and what is sent of them."""
 
-A delivery is open while `due_at` is set and closed when it is NULL; the partial indexes hold only the open ones, so a ledger
-of a million closed deliveries is searched as fast as an empty one.
-"""
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint, text
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(column_0_label)s",
-    }
-)
-# Prefix look-ups (an id cut off after 25 characters) need byte order, whatever the database's locale.
-KEY = String().with_variant(String(collation="C"), "postgresql")
-ID = BigInteger().with_variant(Integer, "sqlite")
-OPEN = text("due_at IS NOT NULL")
-UNCLAIMED = text("due_at IS NOT NULL AND claim IS NULL")
-"""Also so that PostgreSQL cannot take the index on what is due for the one on a person's open deliveries: where its statistics
-are from a time when nothing was open, both look empty to it."""
-HELD = text("held > 0")
-DEAD = text("status = 'dead'")
-UNATTRIBUTED = text("status = 'unattributed'")
-REPEATED = text("received_count > 1")
-FAILED = text("status IN ('dead', 'retrying')")
-KIND = text("kind IS NOT NULL")
-CLICKED = text("click_first IS NOT NULL")
-CLICKED_AGAIN = text("click_last <> click_first")
-LARGEST_ID = 2**63 - 1
-"""Beyond it no id can lie, and both drivers raise where they are asked for one."""
-
-counters = Table(
-    "counters",
+from app.ledger.tables.base import (
+    CLICKED,
+    CLICKED_AGAIN,
+    DEAD,
+    FAILED,
+    HELD,
+    ID,
+    KEY,
+    KIND,
+    OPEN,
+    REPEATED,
+    UNATTRIBUTED,
+    UNCLAIMED,
     metadata,
-    Column("name", String, primary_key=True),
-    Column("value", BigInteger, nullable=False),
 )
-"""SQLite: the last id given out (one row, `ids`); PostgreSQL has the sequence bridge_ids. Also cursors, such as backfill's."""
-
-Table(
-    "schema_revisions",
-    metadata,
-    Column("revision", String, primary_key=True),
-    Column("applied_at", BigInteger, nullable=False),
-)
-"""The migrations that were applied. `alembic_version` may name an older one: see schema.FIRST."""
 
 events = Table(
     "events",
@@ -287,98 +246,3 @@ attempts = Table(
     Index("ix_attempts_delivery", "delivery_id", "id"),
 )
 """result: one of model.AttemptResult. unauthorized and redirected count as no attempt."""
-
-destinations = Table(
-    "destinations",
-    metadata,
-    Column("name", String, primary_key=True),
-    Column("paused_at", BigInteger),
-    Column("paused_reason", Text),
-    Column("paused_token", String),
-    Column("failures", Integer, nullable=False, server_default="0"),
-    Column("probe_at", BigInteger),
-    Column("rate_next_at", BigInteger, nullable=False, server_default="0"),
-    Column("taken_at", BigInteger),
-    Column("taken_print", String),
-    Column("refused", Text),
-    Column("recheck_at", BigInteger),
-    Column("mixed", Text),
-)
-"""failures: transient ones in a row; from BREAKER_FAILURES on only one delivery at a time is tried, each at probe_at.
-paused_token: fingerprint of the URL and token that were refused, so that other ones resume by themselves; recheck_at: when a
-delivery may next test such a pause. taken_at, taken_print: when and under which fingerprint a delivery was last taken; refused:
-what was refused since (breaker.Refusals); mixed: breaker.Mixed."""
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", ID, primary_key=True, autoincrement=True),
-    Column("host", String, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("pid_started", String, nullable=False),
-    Column("started_at", BigInteger, nullable=False),
-    Column("heartbeat_at", BigInteger, nullable=False),
-    Column("stopped_at", BigInteger),
-    Column("boot_id", String),
-    Column("pid_namespace", String),
-)
-"""host, boot_id and pid_namespace say on which machine `pid` and `pid_started` identify a process. NULL: a worker of a version
-before 0002, of which nothing is concluded from its pid."""
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", ID, primary_key=True, autoincrement=True),
-    Column("at", BigInteger, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("action", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("detail", Text, nullable=False, server_default=""),
-    Index("ix_audit_subject", "subject", "id"),
-)
-
-alerts = Table(
-    "alerts",
-    metadata,
-    Column("topic", String, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("incident", String, nullable=False),
-    Column("began_at", BigInteger, nullable=False),
-    Column("bad_at", BigInteger, nullable=False),
-    Column("over_at", BigInteger),
-    Column("told_at", BigInteger),
-    Column("say", String),
-    Column("detail", Text, nullable=False),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    Column("next_try_at", BigInteger, nullable=False, server_default="0"),
-    Column("problem", Text),
-    Column("claim", String),
-    Column("claimed_until", BigInteger),
-)
-"""Troubles that last, one row each ("dead:main") until its all-clear was sent. say: what is still to be sent of it ("alert",
-"over"). incident: the topic whose alert speaks for it too. bad_at: when it was last seen; problem: why sending failed."""
-
-refusals = Table(
-    "refusals",
-    metadata,
-    Column("hour", BigInteger, primary_key=True, autoincrement=False),
-    Column("source", String, primary_key=True),
-    Column("reason", String, primary_key=True),
-    Column("count", BigInteger, nullable=False),
-    Column("first_at", BigInteger),
-    Column("last_at", BigInteger),
-)
-"""Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
-
-sandbox_requests = Table(
-    "sandbox_requests",
-    metadata,
-    Column("id", ID, primary_key=True, autoincrement=True),
-    Column("received_at", BigInteger, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("idempotency_key", String, nullable=False),
-    Column("problem", Text),
-    Column("body", Text, nullable=False),
-    Index("ix_sandbox_requests_key", "idempotency_key"),
-)

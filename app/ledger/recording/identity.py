@@ -1,0 +1,109 @@
+"""Whom an event is about: by what it says itself, and by what other events of the same purchase said."""
+
+from collections.abc import Sequence
+
+from app.ledger.recording import unnamed
+from app.ledger.recording.arrival import Arrival, Conflict, Conversion
+from app.ledger.recording.known.event_facts import EventFacts
+from app.ledger.recording.known.purchase_facts import (
+    leave_clicks,
+    leave_for_others,
+    leave_name,
+    leave_with_conversion,
+    told_of,
+    who_with,
+)
+from app.ledger.recording.known.snapshot import Snapshot
+from app.model import Outcome
+from app.persons import PURCHASE, Identifier, Person, candidates_of, identifiers_of, resolve
+
+
+class Identity:
+    """What one event says of a person, completed by what is known of its purchase."""
+
+    def __init__(self, snapshot: Snapshot, arrival: Arrival, fact_keys: list[str], phone_region: str | None) -> None:
+        self.snapshot = snapshot
+        self.arrival = arrival
+        self.mapped = arrival.mapped
+        self.fact_keys = fact_keys
+        self.phone_region = phone_region
+        self.who = self.mapped.who
+        self.identifiers = identifiers_of(self.who, phone_region)
+
+    def reported(self) -> list[EventFacts]:
+        """What events that counted nothing say about this purchase, the latest first."""
+        return told_of(self.snapshot, self.fact_keys)
+
+    def learn_from_purchase(self, conversion: Conversion | None) -> None:
+        """Completes what this event says of its person by what other events of the same purchase said."""
+        self.who = who_with(self.mapped.who, self.reported(), conversion)
+        if self.who is not self.mapped.who:
+            self.identifiers = identifiers_of(self.who, self.phone_region)
+            self.snapshot.load_identifiers(self.identifiers)
+
+    def concerns_somebody(self, known: Sequence[Conversion]) -> bool:
+        mapped, who = self.mapped, self.who
+        if (
+            mapped.outcome in ("sale", "lead", "pending")
+            or mapped.carries_identity
+            or mapped.completes_identity
+            or mapped.verifies_email
+        ):
+            return True
+        if self.identifiers and not mapped.cancels and any(unnamed.is_unnamed(one) for one in known):
+            return True
+        persons = {one.person.survivor().id for one in known if one.person is not None}
+        return len(persons) > 1 or bool(persons and (who.click_id or who.customer_id or who.clicks))
+
+    def resolve(
+        self, event_id: int, known: Sequence[Conversion], conversion: Conversion | None, occurred_at: int
+    ) -> Person | None:
+        """The person, found or new; those that this event shows to be one are merged. None where nothing says who it is."""
+        snapshot = self.snapshot
+        of_purchase = {one.id: one.person for one in known if one.person is not None}
+        of_purchase |= {facts.event_id: facts.person for facts in self.reported() if facts.person is not None}
+        if not self.identifiers and not of_purchase:
+            return None
+
+        def find(candidate: Identifier) -> Sequence[Person]:
+            kind, value = candidate
+            return [of_purchase[int(value)]] if kind == PURCHASE else snapshot.find(candidate)
+
+        candidates = candidates_of(self.identifiers, of_purchase)
+        resolution = resolve(self.who, candidates, find, snapshot.add_person, snapshot.attempted, occurred_at)
+        person = resolution.person
+        snapshot.merged += resolution.merged
+        for reason in resolution.conflicts:
+            snapshot.conflicts.append(Conflict(event_id, person, conversion, reason))
+        leave_clicks(snapshot, event_id, resolution.new_clicks)
+        for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
+            snapshot.remember(identifier, person)
+        return person
+
+    def named(self) -> Person | None:
+        """Whom an event without an identity of its own (a cancellation, a parked one) is about, if known. It is shown beside
+        their events, and forgotten with them."""
+        found = (self.snapshot.find(identifier) for identifier in self.identifiers)
+        return next((persons[0].survivor() for persons in found if persons), None)
+
+    def leave(self, event_id: int, outcome: Outcome, person: Person | None, conversion: Conversion | None) -> None:
+        """Leaves what this event says for the event that counts its purchase, and for the search."""
+        mapped = self.mapped
+        if outcome not in ("ignored", "parked", "pending"):
+            leave_name(self.snapshot, event_id, person)
+            return
+        if conversion is not None and conversion.state != "counted":
+            parked = event_id if outcome == "parked" and mapped.kind == conversion.kind else None
+            completes = mapped.completes_details
+            leave_with_conversion(conversion, self.who, self.reported(), parked=parked, completes=completes)
+        known = person or self.named() or (conversion.person if conversion is not None else None)
+        leave_for_others(
+            self.snapshot,
+            event_id,
+            mapped,
+            outcome,
+            self.fact_keys if conversion is None else (),
+            identifiers_of(mapped.who, self.phone_region) if person is None else (),
+            known.survivor() if known else None,
+            self.arrival.inbound.body,
+        )

@@ -1,0 +1,48 @@
+"""The ledger's tables. All times are whole milliseconds since 1970 UTC, by the database's clock (`…_at`).
+
+A delivery is open while `due_at` is set and closed when it is NULL; the partial indexes hold only the open ones, so a ledger
+of a million closed deliveries is searched as fast as an empty one.
+"""
+
+from app.ledger.tables.base import LARGEST_ID, metadata
+from app.ledger.tables.conversions import (
+    KEY_KINDS,
+    PERSON_FACTS,
+    attempts,
+    conflicts,
+    conversions,
+    dedupe_keys,
+    deliveries,
+    event_facts,
+    events,
+    identifiers,
+    marks,
+    persons,
+    stale_payloads,
+)
+from app.ledger.tables.operation import alerts, audit, counters, destinations, refusals, sandbox_requests, workers
+
+__all__ = [
+    "KEY_KINDS",
+    "LARGEST_ID",
+    "PERSON_FACTS",
+    "alerts",
+    "attempts",
+    "audit",
+    "conflicts",
+    "conversions",
+    "counters",
+    "dedupe_keys",
+    "deliveries",
+    "destinations",
+    "event_facts",
+    "events",
+    "identifiers",
+    "marks",
+    "metadata",
+    "persons",
+    "refusals",
+    "sandbox_requests",
+    "stale_payloads",
+    "workers",
+]

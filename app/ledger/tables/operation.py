@@ -1,0 +1,116 @@
+"""Destinations and workers, what people did, alerts and refusals, the sandbox."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+
+from app.ledger.tables.base import ID, metadata
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""SQLite: the last id given out (one row, `ids`); PostgreSQL has the sequence bridge_ids. Also cursors, such as backfill's."""
+
+Table(
+    "schema_revisions",
+    metadata,
+    Column("revision", String, primary_key=True),
+    Column("applied_at", BigInteger, nullable=False),
+)
+"""The migrations that were applied. `alembic_version` may name an older one: see schema.FIRST."""
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("paused_at", BigInteger),
+    Column("paused_reason", Text),
+    Column("paused_token", String),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("probe_at", BigInteger),
+    Column("rate_next_at", BigInteger, nullable=False, server_default="0"),
+    Column("taken_at", BigInteger),
+    Column("taken_print", String),
+    Column("refused", Text),
+    Column("recheck_at", BigInteger),
+    Column("mixed", Text),
+)
+"""failures: transient ones in a row; from BREAKER_FAILURES on only one delivery at a time is tried, each at probe_at.
+paused_token: fingerprint of the URL and token that were refused, so that other ones resume by themselves; recheck_at: when a
+delivery may next test such a pause. taken_at, taken_print: when and under which fingerprint a delivery was last taken; refused:
+what was refused since (breaker.Refusals); mixed: breaker.Mixed."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", String, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("stopped_at", BigInteger),
+    Column("boot_id", String),
+    Column("pid_namespace", String),
+)
+"""host, boot_id and pid_namespace say on which machine `pid` and `pid_started` identify a process. NULL: a worker of a version
+before 0002, of which nothing is concluded from its pid."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index("ix_audit_subject", "subject", "id"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("incident", String, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("bad_at", BigInteger, nullable=False),
+    Column("over_at", BigInteger),
+    Column("told_at", BigInteger),
+    Column("say", String),
+    Column("detail", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", BigInteger, nullable=False, server_default="0"),
+    Column("problem", Text),
+    Column("claim", String),
+    Column("claimed_until", BigInteger),
+)
+"""Troubles that last, one row each ("dead:main") until its all-clear was sent. say: what is still to be sent of it ("alert",
+"over"). incident: the topic whose alert speaks for it too. bad_at: when it was last seen; problem: why sending failed."""
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger),
+    Column("last_at", BigInteger),
+)
+"""Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
+
+sandbox_requests = Table(
+    "sandbox_requests",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("idempotency_key", String, nullable=False),
+    Column("problem", Text),
+    Column("body", Text, nullable=False),
+    Index("ix_sandbox_requests_key", "idempotency_key"),
+)
