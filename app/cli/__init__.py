@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli import act, alert, look, run, status, stripe_endpoint, stripe_reports
+from app.cli import act, alert, backup, look, run, status, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
 from app.cli.output import say
 from app.cli.replay import replay
@@ -83,6 +83,8 @@ for command in (
     act.export,
     act.forget,
     act.prune,
+    backup.backup,
+    backup.restore,
     stripe_endpoint.stripe_endpoint,
     stripe_reports.backfill,
     stripe_reports.reconcile,
@@ -90,3 +92,4 @@ for command in (
     doctor,
 ):
     main.add_command(command)
+run.db.add_command(backup.db_copy)

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from app.errors import ConfigurationError
@@ -49,12 +50,32 @@ def make_up_secrets(home: Path) -> dict[str, str]:
     wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
     merged = wanted | kept
     if merged != kept:
-        path = home / SECRETS_FILE
-        fresh = path.with_suffix(".new")
-        try:
-            fresh.touch(mode=0o600)
-            fresh.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
-            fresh.replace(path)
-        except OSError as error:
-            raise ConfigurationError(f"BRIDGE_HOME: {path} cannot be written: {error.strerror}") from error
+        _write(home / SECRETS_FILE, merged)
     return merged
+
+
+def replace_secrets(home: Path, restored: Mapping[str, str]) -> Path | None:
+    """Puts the secrets of a backup into BRIDGE_HOME. Returns where other ones that were there are kept now.
+
+    Raises ConfigurationError where BRIDGE_HOME cannot be used.
+    """
+    make_home(home)
+    before, path = read_made_up_secrets(home), home / SECRETS_FILE
+    if before == restored:
+        return None
+    kept = path.with_suffix(".before-restore") if before else None
+    if kept is not None:
+        _write(kept, before)
+    _write(path, restored)
+    return kept
+
+
+def _write(path: Path, secrets_by_name: Mapping[str, str]) -> None:
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(dict(secrets_by_name), indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"BRIDGE_HOME: {path} cannot be written: {error.strerror}") from error

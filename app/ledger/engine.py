@@ -70,6 +70,19 @@ class Ledger:
             yield self._tx(connection)
 
     @contextmanager
+    def snapshot(self) -> Iterator[Tx]:
+        """A read whose statements all see the ledger at one moment, however long they take."""
+        if self.is_sqlite:
+            with self.read() as tx:
+                yield tx
+            return
+        with self._connection() as connection, connection.begin():
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if self.is_pooled:
+                limit(connection)
+            yield self._tx(connection)
+
+    @contextmanager
     def autocommit(self) -> Iterator[Connection]:
         """A connection outside of any transaction, for what PostgreSQL does not do within one. Closed at the end of the block,
         so that what was set on it is gone too."""

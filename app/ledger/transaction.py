@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
 
 from app.ledger.inserts import (
@@ -222,6 +222,9 @@ class Tx:
             raise DBAPIError.instance(
                 None, None, error, kind, hide_parameters=True, connection_invalidated=lost, dialect=dialect
             ) from error
+
+    def has_table(self, name: str) -> bool:
+        return inspect(self.connection).has_table(name)
 
     def set_deadline(self, seconds: float | None) -> None:
         """How long an answer to each statement of this transaction is waited for; None: as long as it takes (PostgreSQL)."""
