@@ -141,7 +141,8 @@ def make_routes(settings: Settings) -> list[Route]:
             raise ConfigurationError(f"{where}: {unknown_source(unknown[0], known)}")
         sources = None if table.sources is None else frozenset(table.sources)
         first_touch = None if table.touch is None else table.touch == "first"
-        routes.append(Route(name, formats[name], frozenset(table.kinds), sources, first_touch))
+        kinds = frozenset(table.kinds) & formats[name].kinds
+        routes.append(Route(name, formats[name], kinds, sources, first_touch))
     return routes
 
 

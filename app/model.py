@@ -224,6 +224,8 @@ class Facts:
     source: str = ""
     clicks: MappingABC[str, Seen] = field(default_factory=dict)
     """Click ids beside the main one, by their names in [attribution.clicks]: those of the destination's touch."""
+    key: str = ""
+    """The delivery's key, which is the same in every attempt."""
 
 
 def dedupe_key(source: str, mapped: Mapped, key: str) -> str:

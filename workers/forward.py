@@ -14,6 +14,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
 from app.ledger.forwarding.claims import Claimed, Wish, has_due
 from app.ledger.forwarding.outcomes import Outcome
+from app.ledger.forwarding.screening import screen
 from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
@@ -151,24 +152,26 @@ class Forwarder:
         wish = Wish(token, room, int(seconds * 1000), self._hold_ms, pool.destination.rate) if room else None
         turn = Turn(pool.destination.name, pool.destination.token_print, outcomes, unsent, tuple(self._doubtful), wish)
 
-        def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed]]:
+        def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed], bool]:
             recorded, found = take_turn(tx, turn)
-            return recorded, refresh(tx, found, self._routes[turn.destination], first_touch=self._first_touch)
+            route = self._routes[turn.destination]
+            fresh = refresh(tx, found, route, first_touch=self._first_touch)
+            return recorded, screen(tx, fresh, route.format), bool(found)
 
         asked = time.monotonic()
         try:
-            recorded, claimed = self._ledger.transact(work)
+            recorded, claimed, any_claimed = self._ledger.transact(work)
         except LedgerUnavailable:
             self._doubtful.append(token)  # it may have been committed all the same
             raise
         del self._unrecorded[pool.destination.name]
         self._doubtful.clear()
-        if room and not claimed:  # all that is due must wait for something else: ask again, but not at once
+        if room and not any_claimed:  # all that is due must wait for something else: ask again, but not at once
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
         for outcome in recorded:
             _report(outcome, pool.destination.name)
-        return len(outcomes), bool(claimed or pool.open_tasks or outcomes)
+        return len(outcomes), bool(any_claimed or pool.open_tasks or outcomes)
 
     def _pending(self, pool: SenderPool) -> tuple[list[Outcome], list[Claimed]]:
         """Outcomes to record: new ones, and those the ledger did not take before."""

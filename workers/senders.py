@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 
 from app.destinations.connect import Resolver
+from app.destinations.credentials import MASK
 from app.destinations.formats.base import Sent, Verdict
 from app.destinations.http import Answer, AnswerLost
 from app.destinations.target import Destination, DestinationClient
@@ -247,7 +248,9 @@ class SenderPool:
 
     def _redact(self, text: str) -> str:
         """A destination that repeats our token must not get it into the ledger."""
-        return text.replace(self.destination.token, "***").replace("\x00", "\ufffd")[:LONGEST_KEPT]
+        for secret in (self.destination.token, *self.destination.credentials.values):
+            text = text.replace(secret, MASK) if secret else text
+        return text.replace("\x00", "\ufffd")[:LONGEST_KEPT]
 
 
 def _sent(claimed: Claimed) -> Sent:

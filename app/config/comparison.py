@@ -14,7 +14,7 @@ def compared_values(settings: Settings) -> dict[str, str]:
         if value is not None and name not in ITS_OWN:
             values[name.upper()] = str(getattr(value, "get_secret_value", lambda value=value: value)())
     values |= settings.source_secrets
-    for table in settings.destination_tables.values():
-        values[table.token_env] = settings.secret(table.token_env)
+    for variable in settings.destination_variables:
+        values[variable] = settings.secret(variable)
     values[settings.config_path.name] = repr(settings.config)
     return values

@@ -4,17 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from app.config import templates
 from app.config.setting_types import DestinationUrl, FormatName, VariableName
+from app.config.templates import TemplateOptions
 from app.config.wording import what_is_wrong
+from app.destinations.formats.template.nodes import Mistake
 from app.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SANDBOX = "sandbox"
 MAIN = "main"
 """The one of DESTINATION_URL."""
-Table = TypeVar("Table", bound=BaseModel)
+Table = TypeVar("Table", bound="RouteTable")
 
 
 def _name_template(text: str) -> str:
@@ -26,6 +29,15 @@ def _name_template(text: str) -> str:
 
 EventName = Annotated[str, Field(min_length=1, max_length=255)]
 NameTemplate = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_name_template)]
+
+
+class SignatureTable(BaseModel):
+    """[destinations.<name>.signature]: its requests are signed by Standard Webhooks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    secret_env: VariableName
+    """The variable of the secret (whsec_…), or of two with a comma between them while it is changed."""
 
 
 class RouteTable(BaseModel):
@@ -42,19 +54,40 @@ class RouteTable(BaseModel):
     """Which click counts; None: as [attribution] says."""
     event_names: dict[EventName, NameTemplate] = Field(default_factory=dict)
     """What events are called there, by their own names (form_submitted, order_paid, …)."""
+    signature: SignatureTable | None = None
+
+    _template: TemplateOptions = PrivateAttr(templates.NONE)
+
+    @property
+    def template(self) -> TemplateOptions:
+        """What it says where its format is a template or preset."""
+        return self._template
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables of secrets that it names."""
+        signing = (self.signature.secret_env,) if self.signature else ()
+        return (*self._template.variables.values(), *signing)
 
 
 class DestinationTable(RouteTable):
-    """One table. token_env names the environment variable that holds the bearer token; the token itself stays out of files."""
+    """One table. token_env names the environment variable that holds the bearer token; the token itself stays out of files.
+
+    Only a template or preset may do without a token."""
 
     url: DestinationUrl
-    token_env: VariableName
+    token_env: VariableName | None
     format: FormatName = "events"
     amount_unit: Literal["major", "minor"] = "major"
     concurrency: int = Field(32, ge=1, le=1000)
     rate: float | None = Field(None, gt=0, le=1_000_000)
     timeout: float = Field(10, gt=0, le=120)
     allow_private: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        token = (self.token_env,) if self.token_env else ()
+        return (*token, *super().variables)
 
 
 def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> dict[str, DestinationTable]:
@@ -75,23 +108,51 @@ def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> d
             continue
         if name == SANDBOX:
             raise ConfigurationError(f"{path}: destinations.{name}: that name is the bridge's own; choose another")
-        found[name] = _checked(DestinationTable, table, path, name)
+        found[name] = _checked(DestinationTable, table, path, name, _format_of(table))
     return found
 
 
-def read_main(config: Mapping[str, Any], path: object) -> RouteTable:
+def _format_of(table: object) -> str:
+    named = table.get("format", "events") if isinstance(table, dict) else ""
+    return named if isinstance(named, str) else ""
+
+
+def read_main(config: Mapping[str, Any], path: object, format_name: str) -> RouteTable:
     """[destinations.main] beside DESTINATION_URL: options alone. Raises ConfigurationError that names file and key."""
     table = config.get("destinations", {}).get(MAIN, {})
     if isinstance(table, dict) and "url" in table:
         raise ConfigurationError(
             f"{path}: destinations.{MAIN}.url: that name is the one of DESTINATION_URL; remove url, or choose another name"
         )
-    return _checked(RouteTable, table, path, MAIN)
+    return _checked(RouteTable, table, path, MAIN, format_name)
 
 
-def _checked(model: type[Table], table: object, path: object, name: str) -> Table:
+def _checked(model: type[Table], table: object, path: object, name: str, format_name: str) -> Table:
+    options = templates.NONE
+    if templates.is_template(format_name) and isinstance(table, dict):
+        keys = templates.known_keys(format_name)
+        _refuse_unknown(model, table, keys, path, name)
+        has_token = model is RouteTable  # DESTINATION_TOKEN
+        options = templates.take(format_name, table, path, name, has_token=has_token)
+        table = {key: value for key, value in table.items() if key not in keys or key in model.model_fields}
+        if model is DestinationTable:
+            table = {"token_env": None, **table}
+            if templates.url_of(format_name):
+                table = {"url": templates.url_of(format_name), **table}
     try:
-        return model.model_validate(table)
+        found = model.model_validate(table)
     except ValidationError as error:
         wrong = what_is_wrong(error, model, ("destinations", name))
         raise ConfigurationError(f"{path}: {wrong}") from None
+    found._template = options
+    return found
+
+
+def _refuse_unknown(
+    model: type[BaseModel], table: Mapping[str, Any], keys: tuple[str, ...], path: object, name: str
+) -> None:
+    known = [key for key in (*model.model_fields, *keys) if model is DestinationTable or key != "token_env"]
+    unknown = next((key for key in table if key not in known), None)
+    if unknown is not None:
+        text = f"is not known; known are {', '.join(dict.fromkeys(known))}"
+        raise ConfigurationError(templates.said(Mistake((unknown,), text), path, name))

@@ -118,8 +118,9 @@ class Settings(BaseSettings):
     @cached_property
     def main_route(self) -> RouteTable:
         """[destinations.main] beside DESTINATION_URL. Raises ConfigurationError."""
-        has_main = self.destination_url is not None
-        return read_main(self.config, self.config_path) if has_main else RouteTable()
+        if self.destination_url is None:
+            return RouteTable()
+        return read_main(self.config, self.config_path, self.destination_format)
 
     @cached_property
     def destination_tables(self) -> Mapping[str, DestinationTable]:
@@ -127,16 +128,29 @@ class Settings(BaseSettings):
         return read_tables(self.config, self.config_path, has_main=self.destination_url is not None)
 
     def token_of(self, name: str) -> str:
-        """The bearer token of a destination of bridge.toml, out of the variable that it names. Raises ConfigurationError."""
+        """The bearer token of a destination of bridge.toml, out of the variable that it names; "" where it names none, as a
+        template may. Raises ConfigurationError."""
         variable = self.destination_tables[name].token_env
-        where = f"{self.config_path}: destinations.{name}.token_env: the variable {variable}"
-        token = self.secret(variable)
-        if not token:
-            raise ConfigurationError(f"{where} is not set")
+        if variable is None:
+            return ""
         try:
-            return bearer_token(token)
+            return bearer_token(self.named_secret(variable, f"{name}.token_env"))
         except ValueError as error:
-            raise ConfigurationError(f"{where} {error}") from None
+            where = f"{self.config_path}: destinations.{name}.token_env"
+            raise ConfigurationError(f"{where}: the variable {variable} {error}") from None
+
+    def named_secret(self, variable: str, key: str) -> str:
+        """The secret of a variable that the table of a destination names with `key`. Raises ConfigurationError."""
+        found = self.secret(variable)
+        if not found:
+            raise ConfigurationError(f"{self.config_path}: destinations.{key}: the variable {variable} is not set")
+        return found
+
+    @property
+    def destination_variables(self) -> set[str]:
+        """Every variable that a table of a destination names. Raises ConfigurationError."""
+        tables = (*self.destination_tables.values(), self.main_route)
+        return {variable for table in tables for variable in table.variables}
 
     @cached_property
     def proxies(self) -> Proxies:

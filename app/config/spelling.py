@@ -52,7 +52,7 @@ def known_variables(settings: Settings, sources: Iterable[str]) -> set[str]:
     """Every variable that the bridge reads."""
     names = {name.upper() for name in Settings.model_fields} | {ENV_FILE_VARIABLE, "BRIDGE_PARENT"}
     secrets = {variable_of(source) + ending for source in sources for ending in SOURCE_SECRETS}
-    secrets |= {table.token_env for table in settings.destination_tables.values()} | {settings.alerts.url_env}
+    secrets |= settings.destination_variables | {settings.alerts.url_env}
     names |= secrets | {name + SUFFIX for name in (*secrets, *SECRET_VARIABLES)}
     return names | {variable_of(source) + "_ALLOW_TEST_EVENTS" for source in sources}
 

@@ -11,6 +11,7 @@ from typing import Literal
 from app.destinations.http import Answer, Client
 from app.destinations.target import USER_AGENT, Destination
 from app.errors import TransientDeliveryError
+from app.model import Kind
 
 LONGEST_SECONDS = 5.0
 
@@ -63,7 +64,8 @@ def try_token(destination: Destination) -> Trial:
     """Sends an empty object, with the token, to where Leads are sent, and reads the refusal. An API that checks what it is sent
     makes no conversion of it."""
     key = f"probe:{secrets.token_hex(8)}"
-    asked = destination.format.request("lead", "{}", key, destination.token, datetime.now(UTC))
+    kind: Kind = "lead" if "lead" in destination.format.kinds else "sale"
+    asked = destination.request(kind, "{}", key, datetime.now(UTC))
 
     async def ask() -> Answer:
         client = Client(destination.endpoint(), min(destination.timeout_seconds, LONGEST_SECONDS))
@@ -74,14 +76,14 @@ def try_token(destination: Destination) -> Trial:
             client.close()
 
     try:
-        return _read(asyncio.run(ask()), destination)
+        return _read(asyncio.run(ask()), destination, kind)
     except TransientDeliveryError as error:
         return Trial("wrong", f"does not answer: {error}")
 
 
-def _read(answer: Answer, destination: Destination) -> Trial:
+def _read(answer: Answer, destination: Destination, kind: Kind) -> Trial:
     status, name = answer.status, destination.format.name
-    url = destination.url_of("lead")
+    url = destination.url_of(kind)
     if status == 401:
         return Trial("wrong", "does not accept the token (401)")
     if status == 403:

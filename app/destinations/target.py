@@ -3,14 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from app.config.destinations import MAIN, SANDBOX
+from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.settings import Settings
 from app.destinations.connect import Endpoint, Resolver, is_private, tls_context
-from app.destinations.formats.base import Format, Options
+from app.destinations.credentials import MASK, NO_CREDENTIALS, Credentials, credentials_of, signed
+from app.destinations.formats.base import Format, HttpRequest, Options
 from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer, Client
 from app.errors import ConfigurationError
@@ -38,11 +39,28 @@ class Destination:
     """What to set where a private address is meant."""
     proxy: str | None = None
     """The URL of the HTTP proxy that leads to it."""
+    credentials: Credentials = NO_CREDENTIALS
+    """What its requests carry beside the token."""
 
     @property
     def token_print(self) -> str:
-        """A fingerprint of URL and token: says whether either changed, and nothing else."""
-        return hashlib.sha256(f"{self.url}\n{self.token}".encode()).hexdigest()[:16]
+        """A fingerprint of URL, token and other secrets: says whether any of them changed, and nothing else."""
+        whole = "\n".join((self.url, self.token, *self.credentials.values))
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def request(self, kind: Kind, payload: str, key: str, now: datetime) -> HttpRequest:
+        """The request of one attempt at `now`."""
+        wire = self.format.with_secrets(self.credentials.secrets)
+        return signed(wire.request(kind, payload, key, self.token, now), key, self.credentials.signing, now)
+
+    def shown_request(self, kind: Kind, payload: str, key: str, now: datetime, token: str = MASK) -> HttpRequest:
+        """The same for people: with masks instead of secrets."""
+        masks = dict.fromkeys(self.credentials.secrets, MASK)
+        wire = self.format.with_secrets(masks, is_masked=True)
+        asked = wire.request(kind, payload, key, token if self.token else "", now)
+        return (
+            replace(asked, headers={**asked.headers, "webhook-signature": MASK}) if self.credentials.signing else asked
+        )
 
     @property
     def path(self) -> str:
@@ -51,7 +69,7 @@ class Destination:
 
     def url_of(self, kind: Kind) -> str:
         """Where a conversion of this kind is sent."""
-        return self.url + self.format.request(kind, "{}", "", "", datetime.now(UTC)).path
+        return self.url + self.shown_request(kind, "{}", "", datetime.now(UTC)).path
 
     def endpoint(self) -> Endpoint:
         """Where to connect. Loads the list of certificates where it is https."""
@@ -80,7 +98,7 @@ class DestinationClient:
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
-        asked = self._destination.format.request(kind, payload, key, self._destination.token, now)
+        asked = self._destination.request(kind, payload, key, now)
         headers = {"User-Agent": USER_AGENT, **asked.headers}
         return await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
 
@@ -105,13 +123,15 @@ def destinations_of(settings: Settings) -> list[Destination]:
         token = settings.destination_token.get_secret_value()
         found.append(_of_variables(settings, MAIN, settings.destination_url, token, allow_private=allow))
     for name, table in settings.destination_tables.items():
+        credentials = credentials_of(settings, name, table)
+        url = credentials.url if credentials.url and not table.template.has_url else table.url
         where = f"{settings.config_path}: destinations.{name}"
         leave = f"set destinations.{name}.allow_private = true if that is meant"
-        _check_public(table.url, table.allow_private, f"{where}.url", leave)
+        _check_public(url, table.allow_private, f"{where}.url", leave)
         found.append(
             Destination(
                 name,
-                table.url,
+                url,
                 settings.token_of(name),
                 formats[name],
                 table.timeout,
@@ -119,7 +139,8 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 table.rate,
                 table.allow_private,
                 leave,
-                settings.proxies.of(table.url),
+                settings.proxies.of(url),
+                credentials,
             )
         )
     return found
@@ -129,11 +150,18 @@ def formats_of(settings: Settings) -> dict[str, Format]:
     """The format of each destination, by its name; needs no token. Raises ConfigurationError."""
     found = {}
     if settings.is_sandbox or settings.destination_url is not None:
+        name = SANDBOX if settings.is_sandbox else MAIN
         options = Options(settings.destination_amount_unit, settings.main_route.event_names)
-        found[SANDBOX if settings.is_sandbox else MAIN] = format_of(settings.destination_format, options)
+        found[name] = _format(settings.destination_format, options, settings.main_route, has_token=True)
     for name, table in settings.destination_tables.items():
-        found[name] = format_of(table.format, Options(table.amount_unit, table.event_names))
+        options = Options(table.amount_unit, table.event_names)
+        has_token = table.token_env is not None
+        found[name] = _format(table.format, options, table, has_token=has_token)
     return found
+
+
+def _format(named: str, options: Options, table: RouteTable, *, has_token: bool) -> Format:
+    return format_of(named, table.template.options(options, has_token=has_token))
 
 
 def default_stop_seconds(destinations: Sequence[Destination]) -> float:
@@ -160,6 +188,7 @@ def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_
         settings.destination_rate,
         allow_private,
         proxy=settings.proxies.of(url),
+        credentials=credentials_of(settings, name, settings.main_route, token),
     )
 
 

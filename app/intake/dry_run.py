@@ -32,13 +32,17 @@ def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -
         lead=mapped.lead,
         source=source,
         clicks={name: Seen(value, int(at.timestamp() * 1000)) for name, value in mapped.who.clicks.items()},
+        key=dedupe_key(source, mapped, mapped.keys[0]) if mapped.keys else "",
     )
 
 
-def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any]:
-    """The request that `destination` would be sent: {method, url, headers, body}, without the token."""
-    body = destination.format.body(facts).fields
-    asked = destination.format.request(facts.kind, to_json(body).decode(), key, "***", now)
+def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any] | None:
+    """The request that `destination` would be sent: {method, url, headers, body}, with masks instead of secrets. None where it
+    takes no conversion of this kind."""
+    if facts.kind not in destination.format.kinds:
+        return None
+    body = to_json(destination.format.body(facts).fields).decode()
+    asked = destination.shown_request(facts.kind, body, key, now)
     url = destination.url + asked.path
     return {"method": asked.method, "url": url, "headers": dict(asked.headers), "body": json_or_text(asked.body)}
 

@@ -86,8 +86,9 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
-    if (wire := parts.format(SANDBOX)) is not None:
-        app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), wire))
+    for destination in parts.destinations:
+        if destination.name == SANDBOX:
+            app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), destination))
     app.wsgi_app = HeadAsGet(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["gateway"] = Gateway(
         app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks

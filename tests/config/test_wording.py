@@ -57,7 +57,10 @@ def test_no_variable_is_explained_in_the_library_s_words(make_settings: Callable
         assert not LIBRARY.search(message), f"{value!r}: {message}"
 
 
-BASES = {DestinationTable: {"url": "https://x.example", "token_env": "T"}, SignatureTable: {"header": "X"}}
+BASES: dict[type[BaseModel], dict[str, str]] = {
+    DestinationTable: {"url": "https://x.example", "token_env": "T"},
+    SignatureTable: {"header": "X"},
+}
 TABLES = [AlertTable, AttributionTable, LeadTable, RetentionTable, DestinationTable]
 OF_SOURCES = [SourceTable, EventsTable, LeadFields, SaleFields, SignatureTable, StaticTable]
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from flask import Flask
 
 from app.cli import main
-from app.destinations.formats.registry import FORMATS, format_of
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import Claimed
+from tests.support.formats import OF_TRACK, format_of
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
@@ -49,7 +49,7 @@ LEAD = {
 }
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=OF_TRACK)
 def site(request: pytest.FixtureRequest, make_app: Callable[..., Flask]) -> tuple[str, Browser]:
     app = make_app(DESTINATION_FORMAT=request.param)
     return request.param, Browser(app.test_client(), "password of the tests")

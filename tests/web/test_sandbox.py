@@ -2,22 +2,27 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pydantic_core import to_json
 from werkzeug.test import TestResponse
 
 from app.config.settings import Settings
-from app.destinations.formats.base import HttpRequest
+from app.destinations.credentials import NO_CREDENTIALS, Credentials
+from app.destinations.formats.base import HttpRequest, Sent
 from app.destinations.formats.events import Events
-from app.destinations.target import destinations_of, sandbox_token
+from app.destinations.http import Answer as Said
+from app.destinations.target import Destination, destinations_of, sandbox_token
 from app.ledger.engine import Ledger
 from app.model import Kind
 from app.web.public.sandbox import create_blueprint
-from tests.support.makers import checkout, count, one
+from tests.support.formats import FORMATS
+from tests.support.makers import begin, checkout, count, one, signed
 from tests.web.conftest import Browser
 
 TOKEN = sandbox_token("secret key of the tests")
@@ -124,19 +129,49 @@ def test_in_the_other_formats_what_they_require_is_checked(
 
 
 @sqlite_alone
-@pytest.mark.parametrize("name", ["events", "track", "dub"])
-def test_what_the_bridge_renders_is_what_the_sandbox_takes(
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_the_bridge_sends_is_what_the_sandbox_takes(
     make_app: Callable[..., Flask], make_settings: Callable[..., Settings], ledger: Ledger, name: str
 ) -> None:
-    from tests.support.makers import begin, signed
-
     app = make_app(DESTINATION_FORMAT=name)
+    (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
     assert app.test_client().post("/webhooks/stripe", **signed(checkout())).status_code == 200
     (claimed,) = begin(ledger)
-    (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
-    headers = {"Authorization": f"Bearer {destination.token}", "Idempotency-Key": claimed.dedupe_key}
-    answer = app.test_client().post(f"/sandbox/track/{claimed.kind}", data=claimed.payload, headers=headers)
-    assert (answer.status_code, answer.json) == (200, {"success": True, "kind": "sale"})
+    asked = destination.request("sale", claimed.payload, claimed.dedupe_key, datetime.now(UTC))
+    client = app.test_client()
+    answer = client.open(f"/sandbox{asked.path}", method=asked.method, data=asked.body, headers=dict(asked.headers))
+    verdict = destination.format.verdict(
+        Said(answer.status_code, dict(answer.headers), answer.data), Sent("sale", "{}")
+    )
+    assert verdict.result == "delivered", answer.text
+    assert one(ledger, "SELECT kind, problem FROM sandbox_requests") == ("sale", None)
+    stranger = replace(destination, token="x" * 64, credentials=NO_CREDENTIALS)
+    stranger = replace(stranger, credentials=Credentials(dict.fromkeys(destination.credentials.secrets, "/x")))
+    asked = stranger.request("sale", claimed.payload, claimed.dedupe_key, datetime.now(UTC))
+    answer = client.open(f"/sandbox{asked.path}", method=asked.method, data=asked.body, headers=dict(asked.headers))
+    assert answer.status_code in (401, 404)
+
+
+@sqlite_alone
+def test_for_dub_an_organic_sale_is_unattributed_until_the_customer_is_known(make_app: Callable[..., Flask]) -> None:
+    web = make_app(DESTINATION_FORMAT="dub").test_client()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    sale = {"customerExternalId": "50%_\\", "invoiceId": "in_1", "amount": 5, "currency": "usd"}
+    lead = {"customerExternalId": "50%_\\", "eventName": "x", "clickId": ""}
+
+    def post(kind: str, body: object) -> TestResponse:
+        return web.post(f"/sandbox/track/{kind}", data=to_json(body), headers=headers, content_type="application/json")
+
+    def is_counted() -> bool:
+        return bool(json.loads(post("sale", sale).text)["sale"])
+
+    assert not is_counted()
+    refused = post("lead", lead)
+    assert (refused.status_code, "clickId" in refused.text) == (400, True)
+    assert post("lead", {**lead, "customerExternalId": "50aa\\", "clickId": "clk_1"}).status_code == 200
+    assert not is_counted()
+    assert post("lead", {**lead, "clickId": "clk_1"}).status_code == 200
+    assert is_counted()
 
 
 @sqlite_alone
@@ -156,7 +191,9 @@ class Hook(Events):
 @sqlite_alone
 def test_it_takes_what_any_format_asks_for(ledger: Ledger) -> None:
     app = Flask(__name__)
-    app.register_blueprint(create_blueprint(ledger, "secret key of the tests", Hook()))
+    app.register_blueprint(
+        create_blueprint(ledger, "secret key of the tests", Destination("sandbox", "http://x", TOKEN, Hook()))
+    )
     web = app.test_client()
     assert web.put("/sandbox/v2/sales", json=SALE, headers={"X-Api-Key": TOKEN}).status_code == 200
     assert web.put("/sandbox/v2/leads?version=1", json=LEAD, headers={"X-Api-Key": TOKEN}).status_code == 200

@@ -4,7 +4,7 @@ A format is one module in this folder with a function `make`; `registry` finds i
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -14,6 +14,8 @@ from pydantic_core import from_json
 
 from app.model import AttemptResult, Facts, Kind
 
+CLICKS = ("gclid", "gbraid", "wbraid", "fbclid", "fbp", "fbc", "ttclid", "li_fat_id", "msclkid", "ga_client_id")
+"""Names of click ids beside the main one, unless [attribution.clicks] has others."""
 FALSE = frozenset({"false", "error", "failed", "failure"})
 """What a `status` or `success` of a 2xx answer says, in lower case, where nothing was recorded."""
 ALREADY_THERE = 409
@@ -33,6 +35,22 @@ class Options:
     amount_unit: Literal["major", "minor"] = "major"
     event_names: Mapping[str, str] = field(default_factory=dict)
     """What an event is called instead, by its own name. May use {form}, the name of the form."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """The tables and keys of a template, as they stand in its destination's table."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What a preset needs to know, by name."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that expressions may use. `token` is one of them where the destination has one."""
+    clicks: tuple[str, ...] = CLICKS
+    """Names of click ids beside the main one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old a conversion may be where it is sent; `text` for people: 7 days."""
+
+    seconds: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,16 @@ class Format(Protocol):
     is_public_api: bool = False
     """Its destinations refuse what their schema does not allow, so that `bridge doctor` may send one empty object to see how."""
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What it can send."""
+        return frozenset({"sale", "lead"})
+
+    @property
+    def max_age(self) -> Age | None:
+        """What is older is not sent."""
+        return None
+
     def body(self, facts: Facts) -> Body:
         """What to send, as far as things are known when it is recorded. It stays as it is from the first attempt on."""
         ...
@@ -107,6 +135,19 @@ class Format(Protocol):
         """What is wrong with a body by this format's own rules, beginning with the field's name; None where nothing is."""
         ...
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether `not_sent` may hold back a body."""
+        return False
+
+    def not_sent(self, kind: Kind, body: str) -> Verdict | None:
+        """What becomes of a body that is not to be sent, since it lacks what its destination needs; None where it is sent."""
+        return None
+
+    def with_secrets(self, secrets: Mapping[str, str], *, is_masked: bool = False) -> "Format":
+        """The same format with the secrets, by name, that its requests carry beside the token. is_masked: these are masks."""
+        return self
+
     def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         """The request of one attempt. `body` goes out to the byte; `key` is the delivery's key, the same at every attempt."""
         return HttpRequest("POST", f"/track/{kind}", json_headers(token, key), body.encode())
@@ -114,6 +155,14 @@ class Format(Protocol):
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
         """What the answer means."""
         return unattributed(answer, sent) or by_status(answer, sent)
+
+    def sandbox_answer(
+        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+    ) -> tuple[int, str]:
+        """Status and body with which the bridge's own sandbox answers a body that passes `problem`, as the destination would.
+
+        is_known: whether it was sent a conversion of that customer ID before."""
+        return 200, f'{{"success":true,"kind":"{kind}"}}'
 
     def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
         """What to change in the configuration of a destination at `host`, for `bridge doctor`. sources: that are open."""

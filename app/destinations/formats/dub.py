@@ -4,12 +4,13 @@ Amounts are Dub's own units: whole ones for the currencies of `WHOLE`, hundredth
 (https://github.com/dubinc/dub, packages/utils/src/functions/currency-zero-decimal.ts).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
+from pydantic_core import to_json
 
 from app.destinations.formats.base import (
     CUTMESHORT,
@@ -51,6 +52,9 @@ PROCESSORS = ("stripe", "shopify", "polar", "paddle", "apple", "revenuecat", "du
 NOT_READABLE_YET = "lead event not found"
 CLICK_NOT_FOUND = "click event not found"
 CLICK_MISSING = "the clickid property was not provided"
+NO_CLICK = (
+    "The `clickId` property was not provided and no existing customer with the provided `customerExternalId` was found."
+)
 CLICK_TRIES = 3
 """Attempts at a Sale whose click is not found before that is taken for the truth."""
 ALREADY_HAD = "already had this Lead"
@@ -130,6 +134,18 @@ class Dub(Format):
 
     def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
         return problem_of(_Lead if kind == "lead" else _Sale, fields)
+
+    def sandbox_answer(
+        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+    ) -> tuple[int, str]:
+        """Every click is known, and every customer of an earlier conversion."""
+        customer = {"externalId": fields["customerExternalId"]}
+        if not fields.get("clickId") and not is_known(fields["customerExternalId"]):
+            if kind == "sale":
+                return 200, to_json({"eventName": fields.get("eventName"), "customer": None, "sale": None}).decode()
+            return 400, to_json({"error": {"code": "bad_request", "message": NO_CLICK}}).decode()
+        what = {"sale": {"amount": fields["amount"]}} if kind == "sale" else {"link": {"id": "link_sandbox"}}
+        return 200, to_json({"customer": customer, **what}).decode()
 
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
         """https://dub.co/docs/api-reference documents the codes; the meanings are those of its routes

@@ -1,19 +1,21 @@
-"""The formats by name: every module of this folder that has a function `make`."""
+"""The formats by name: every module of this folder that has a function `make`, and every preset."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from types import MappingProxyType
 
 from app.destinations import formats
 from app.destinations.formats.base import Format, Options
+from app.destinations.formats.template.shipped import make_preset, preset_names
 
 DEFAULT = "events"
 
 
 def find() -> Mapping[str, Callable[[Options], Format]]:
     """How each format is made, by its name; the default first."""
-    found = {}
+    found: dict[str, Callable[[Options], Format]] = {name: partial(make_preset, name) for name in preset_names()}
     for module in pkgutil.iter_modules(formats.__path__):
         make = (
             getattr(import_module(f"{formats.__name__}.{module.name}"), "make", None)

@@ -62,6 +62,7 @@ def render(conversion: Conversion, wire: Format, *, first_touch: bool) -> tuple[
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
             source=conversion.source,
             clicks=clicks_of(conversion, first_touch=first_touch),
+            key=conversion.dedupe_key,
         )
     )
     return to_json(body.fields).decode(), to_json(body.omitted).decode() if body.omitted else None

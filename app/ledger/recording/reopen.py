@@ -1,9 +1,10 @@
-"""What a destination could not attribute is sent again once a click id of its person is known."""
+"""What a destination could not attribute is sent again once a click id of its person, or what else it needs, is known."""
 
 from pydantic_core import to_json
 
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import click_of
+from app.model import Kind
 from app.persons import Person
 
 # Not by hand, which an attempt at the beginning of its schedule would be taken for.
@@ -14,9 +15,11 @@ _REOPEN = (
 
 
 def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
-    """Makes due again what a destination could not attribute, where a click id that it was not sent is known now."""
+    """Makes due again what a destination could not attribute, where a click id that it was not sent is known now; and what was not
+    sent for want of a fact that is known now."""
     persons = [p.survivor() for p in touched]
-    person_ids = sorted({p.id for p in persons if not p.is_new and (p.click_first or p.click_last)})
+    any_fact = any(route.format.holds_back for route in snapshot.routes)
+    person_ids = sorted({p.id for p in persons if not p.is_new and (any_fact or p.click_first or p.click_last)})
     if not person_ids:
         return
     tx = snapshot.tx
@@ -35,8 +38,14 @@ def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
         conversion.person = snapshot.person(person_id).survivor()
         route = routes.get(destination)
         click = click_of(conversion, first_touch=snapshot.is_first_touch(route)) if route else None
-        if route is None or click is None or to_json(click).decode() in payload:
+        if route is None:
             continue
         text, omitted = snapshot.render(conversion, route)
+        kind: Kind = "lead" if conversion.kind == "lead" else "sale"
+        lacked = route.format.not_sent(kind, payload) is not None
+        if lacked and route.format.not_sent(kind, text) is not None:
+            continue
+        if not lacked and (click is None or to_json(click).decode() in payload):
+            continue
         changes.append((text, omitted, snapshot.now, identity))
     tx.run_many(_REOPEN, changes)

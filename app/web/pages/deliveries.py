@@ -28,7 +28,7 @@ VARIABLE = "DESTINATION_TOKEN"
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
     destinations = {one.name: one for one in parts.destinations}
-    variables = {name: table.token_env for name, table in parts.settings.destination_tables.items()}
+    variables = {name: table.token_env or VARIABLE for name, table in parts.settings.destination_tables.items()}
 
     @blueprint.get("/deliveries")
     @login_required
@@ -98,10 +98,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
     """The request as a command for a shell, with the token left to that variable of the shell's environment."""
-    if destination is None:
+    if destination is None or found["kind"] not in destination.format.kinds:
         return None
     token = f"${variable}"
-    asked = destination.format.request(found["kind"], found["text"], found["dedupe_key"], token, datetime.now(UTC))
+    asked = destination.shown_request(found["kind"], found["text"], found["dedupe_key"], datetime.now(UTC), token)
     lines = [f"curl -X {asked.method} {shlex.quote(destination.url + asked.path)}"]
     for name, value in asked.headers.items():
         header = f"{name}: {value}"

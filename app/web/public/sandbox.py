@@ -2,14 +2,15 @@
 
 import hmac
 import json
-from collections.abc import Mapping
+import re
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound, Unauthorized
 
-from app.destinations.formats.base import Format
-from app.destinations.target import sandbox_token
+from app.destinations.formats.base import Format, HttpRequest
+from app.destinations.target import Destination, sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.transaction import Tx
@@ -25,39 +26,64 @@ def problem_of(kind: Kind, payload: object, wire: Format) -> str | None:
     return wire.problem(kind, payload)
 
 
-def create_blueprint(ledger: Ledger, secret_key: str, wire: Format) -> Blueprint:
+def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) -> Blueprint:
     """It takes what the format asks for: its paths and methods, with the bridge's own token where the format puts it."""
     blueprint = Blueprint("sandbox", __name__)
-    token = sandbox_token(secret_key)
+    token, wire = sandbox_token(secret_key), destination.format
 
-    def wanted(path: str) -> Kind:
-        """What is sent to this path. Raises NotFound."""
-        for kind in KINDS:
-            expected = wire.request(kind, "{}", "", token, datetime.now(UTC))
+    def kinds_at(path: str) -> list[Kind]:
+        """What may be sent to this path. Raises NotFound, Unauthorized."""
+        found: list[Kind] = []
+        for kind in (one for one in KINDS if one in wire.kinds):
+            expected = destination.request(kind, "{}", "", datetime.now(UTC))
             if (expected.method, expected.path.partition("?")[0].strip("/")) == (request.method, path.strip("/")):
-                check_token(expected.headers)
-                return kind
-        raise NotFound
+                check_token(expected)
+                found.append(kind)
+        if not found:
+            raise NotFound
+        return found
 
-    def check_token(expected: Mapping[str, str]) -> None:
+    def check_token(expected: HttpRequest) -> None:
         """Raises Unauthorized unless the token stands where the format puts it."""
-        carriers = {name: value for name, value in expected.items() if token in value}
-        if not carriers or not all(is_same(request.headers.get(name, ""), value) for name, value in carriers.items()):
+        carriers = [
+            is_same(request.headers.get(name, ""), value)
+            for name, value in expected.headers.items()
+            if token in value or name.lower() == "authorization"
+        ]
+        if token in expected.path:
+            query = request.query_string.decode("latin-1")
+            carriers.append(is_same(f"{request.path}?{query}".rstrip("?"), f"/sandbox{expected.path}"))
+        if not (all(carriers) if carriers else token.encode() in request.get_data()):
             raise Unauthorized("the sandbox takes only this bridge's own token")
 
     def is_same(given: str, value: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "replace"), value.encode())
 
+    def is_known(customer_id: str) -> bool:
+        """Whether an earlier conversion made this customer known: a Lead, or a Sale with a click."""
+        escaped = re.sub(r"([\\%_])", r"\\\1", json.dumps(customer_id, ensure_ascii=False))
+        with ledger.read() as tx:
+            row = tx.run(
+                "SELECT 1 FROM sandbox_requests WHERE problem IS NULL AND body LIKE ? ESCAPE '\\'"
+                " AND (kind = 'lead' OR (body LIKE ? AND body NOT LIKE ?)) LIMIT 1",
+                *(f'%"customerExternalId":{escaped}%', '%"clickId":"%', '%"clickId":""%'),
+            ).first()
+        return row is not None
+
     @blueprint.route("/sandbox/<path:path>", methods=["POST", "PUT", "PATCH"])
     def take(path: str) -> Response:
-        kind = wanted(path)
+        kinds = kinds_at(path)
         text = request.get_data().decode("utf-8", "replace")
-        try:
-            payload = json.loads(text)
-        except (ValueError, RecursionError):
-            payload = None
-        problem = problem_of(kind, payload, wire)
+        payload = fields_of(text, request.mimetype)
         key = request.headers.get("Idempotency-Key", "")
+        problems = {kind: problem_of(kind, payload, wire) for kind in kinds}
+        kind = min(kinds, key=lambda kind: (problems[kind] is not None, not key.startswith(f"{kind}:")))
+        problem = problems[kind]
+        status, answer = 422, json.dumps({"error": problem})
+        if problem is None:
+            assert isinstance(payload, dict)
+            status, answer = wire.sandbox_answer(kind, payload, is_known)
+            problem = None if status < 300 else f"answered {status}: {answer}"[:400]
         row = (kind, key, problem, text.replace("\x00", "\ufffd"))
 
         def store(tx: Tx) -> None:
@@ -65,10 +91,17 @@ def create_blueprint(ledger: Ledger, secret_key: str, wire: Format) -> Blueprint
             tx.insert(tables.sandbox_requests, columns, [(tx.now(), *row)])
 
         ledger.transact(store)
-        if problem:
-            response = jsonify(error=problem)
-            response.status_code = 422
-            return response
-        return jsonify(success=True, kind=kind)
+        return Response(answer, status, mimetype="application/json" if answer[:1] in "{[" else "text/plain")
 
     return blueprint
+
+
+def fields_of(text: str, content_type: str) -> object:
+    """The body of a request; None where it cannot be read. Numbers of a form are numbers."""
+    if content_type == "application/x-www-form-urlencoded":
+        pairs = parse_qsl(text, keep_blank_values=True)
+        return {name: int(value) if re.fullmatch("[0-9]{1,15}", value) else value for name, value in pairs}
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,200 @@
+"""One jmespath expression (https://jmespath.org) of a template, compiled and checked once, at start."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+from jmespath import exceptions
+
+from app.destinations.formats.template.document import Shape
+from app.destinations.formats.template.functions import MOST_ARGUMENTS, Context, TemplateFunctions
+
+LONGEST = 4000
+FAILURES = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError, re.error)
+UNKNOWN: Shape = ...
+"""The shape of what is not known before there is a value."""
+SECRETS = frozenset({"token", "secret"})
+EXPECTED = {
+    "string": "text",
+    "number": "a number",
+    "array": "a list",
+    "object": "an object",
+    "boolean": "true or false",
+}
+
+
+class Wrong(ValueError):
+    """What is wrong with an expression, and what to write instead. offset: where in its text, None for all of it."""
+
+    def __init__(self, text: str, offset: int | None = None) -> None:
+        super().__init__(text)
+        self.offset = offset
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an expression may name beside facts."""
+
+    parameters: Collection[str] = ()
+    secrets: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    text: str
+    parsed: Any
+    is_constant: bool
+    """It reads no fact."""
+    is_secret: bool
+    """It reads the token or another secret."""
+
+    def search(self, document: Any, context: Context) -> Any:
+        """What it is of `document`. Raises one of FAILURES where it cannot be computed."""
+        options = jmespath.Options(custom_functions=TemplateFunctions(context))
+        return self.parsed.search(document, options=options)
+
+    def is_true(self, document: Any, context: Context) -> bool:
+        """Whether it is neither false nor empty; also not where it cannot be computed."""
+        try:
+            return self.search(document, context) not in (None, False, "", [], {})
+        except FAILURES:
+            return False
+
+
+def compiled(text: str, shape: Shape, names: Names, example: Any = None) -> Expression:
+    """`text` as an expression over what has `shape`. Raises Wrong. example: a value of which it must be computable."""
+    if not text.strip():
+        raise Wrong("is empty; a text stands in single quotes: ''")
+    if len(text) > LONGEST:
+        raise Wrong(f"is longer than {LONGEST} characters")
+    try:
+        parsed = jmespath.compile(text)
+    except exceptions.LexerError as error:
+        raise Wrong(_unreadable(text), error.lexer_position) from None
+    except exceptions.ParseError as error:
+        raise Wrong(_unreadable(text), min(error.lex_position, len(text))) from None
+    except FAILURES:
+        raise Wrong(_unreadable(text)) from None
+    _check(parsed.parsed, shape, text, names)
+    nodes = list(_nodes(parsed.parsed))
+    calls = {node["value"] for node in nodes if node["type"] == "function_expression"}
+    reads = any(node["type"] in ("field", "current", "identity") for node in nodes)
+    found = Expression(text, parsed, not reads, bool(calls & SECRETS))
+    if example is not None:
+        _try(found, example, names)
+    return found
+
+
+def _unreadable(text: str) -> str:
+    quoted = text.strip().strip("'\"")
+    hint = "text stands in single quotes"
+    if "'" not in text and "(" not in text:
+        hint += f": '{quoted}'"
+    elif text.count("'") % 2:
+        hint = "a single quote is missing"
+    elif text.count("(") != text.count(")"):
+        hint = "a parenthesis is missing"
+    return f"is not a jmespath expression: {hint}"
+
+
+def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:
+    yield node
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            yield from _nodes(child)
+
+
+def _check(node: Any, shape: Shape, text: str, names: Names) -> Shape:
+    """The shape of what a parsed expression is of something of `shape`. Raises Wrong where it names what there never is."""
+    kind, children = node["type"], node["children"]
+    if kind == "field":
+        return _below(shape, node["value"], text)
+    if kind in ("current", "identity"):
+        return shape
+    if kind == "literal":
+        return UNKNOWN
+    if kind in ("subexpression", "pipe", "index_expression"):
+        for child in children:
+            shape = _check(child, shape, text, names)
+        return shape
+    if kind == "index":
+        return shape[0] if isinstance(shape, list) else UNKNOWN
+    if kind in ("projection", "filter_projection"):
+        found = _check(children[0], shape, text, names)
+        element = found[0] if isinstance(found, list) else UNKNOWN
+        for child in children[1:]:
+            _check(child, element, text, names)
+        return UNKNOWN
+    if kind == "flatten":
+        return _check(children[0], shape, text, names)
+    if kind == "function_expression":
+        _check_call(node, text, names)
+    inner = UNKNOWN if kind in ("expref", "value_projection") else shape
+    for child in children:
+        if isinstance(child, dict):
+            _check(child, inner, text, names)
+    return UNKNOWN
+
+
+def _below(shape: Shape, name: str, text: str) -> Shape:
+    if shape is UNKNOWN:
+        return UNKNOWN
+    offset = _place(text, name)
+    if isinstance(shape, list):
+        raise Wrong(f"{name} is read of a list: write [].{name} for all of it, [0].{name} for the first", offset)
+    if not isinstance(shape, Mapping):
+        raise Wrong(f"{name} is read of a single value, which has nothing below it", offset)
+    if name in shape:
+        return shape[name]
+    close = difflib.get_close_matches(name, list(shape), 1, 0.7)
+    meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(shape)}"
+    raise Wrong(f"there is no fact {name} here; {meant} (A text stands in single quotes: '{name}'.)", offset)
+
+
+def _check_call(node: Mapping[str, Any], text: str, names: Names) -> None:
+    name, given = node["value"], len(node["children"])
+    offset = _place(text, name)
+    table = TemplateFunctions.FUNCTION_TABLE
+    if name not in table:
+        close = difflib.get_close_matches(name, list(table), 1, 0.5)
+        meant = f"did you mean {close[0]}()?" if close else f"there are {', '.join(sorted(table))}"
+        raise Wrong(f"there is no function {name}(); {meant}", offset)
+    takes = table[name]["signature"]
+    least = len(takes)
+    most = MOST_ARGUMENTS.get(name) or (None if takes and takes[-1].get("variadic") else least)
+    if name == "omit":
+        least = 0
+    if given < least or (most is not None and given > most):
+        wanted = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+        raise Wrong(f"{name}() takes {wanted} argument{'s' if wanted != '1' else ''}, not {given}", offset)
+    known = {"secret": names.secrets, "param": names.parameters}.get(name)
+    if known is not None:
+        child = node["children"][0]
+        if child["type"] != "literal" or child["value"] not in known:
+            listed = ", ".join(sorted(known)) or "none is configured"
+            raise Wrong(f"{name}() takes a name in single quotes, of those that are configured: {listed}", offset)
+
+
+def _place(text: str, name: str) -> int | None:
+    """Where `name` stands in `text`, outside of quotes if it is there."""
+    outside = re.sub(r"'[^']*'", lambda match: " " * len(match[0]), text)
+    match = re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", outside)
+    return match.start() if match else None
+
+
+def _try(found: Expression, example: Any, names: Names) -> None:
+    """Raises Wrong where it fails for a conversion of which everything is known."""
+    secrets = {"token": "-", **dict.fromkeys(names.secrets, "-")}
+    context = Context(dict.fromkeys(names.parameters, "-"), secrets, currency="USD")
+    try:
+        found.search(example, context)
+    except exceptions.JMESPathTypeError as error:
+        wanted = " or ".join(EXPECTED.get(one.partition("-")[0], one) for one in error.expected_types)
+        given = EXPECTED.get(error.actual_type, error.actual_type)
+        offset = _place(found.text, error.function_name)
+        raise Wrong(f"{error.function_name}() takes {wanted}, not {given}", offset) from None
+    except FAILURES as error:
+        raise Wrong(f"cannot be computed: {error}") from None

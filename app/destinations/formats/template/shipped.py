@@ -1,0 +1,134 @@
+"""The presets: templates that come with the bridge, one TOML file each in the folder `presets`.
+
+A file has the keys of a template, and beside them:
+  title, url    for people; where its requests go unless the destination's table says otherwise
+  parameters    what the destination's table must or may say: {example, default, pattern, says}; one without default is required,
+                and one that ends with _env names the variable of a secret
+  event_names   what events are called, unless the destination's table says otherwise
+  sandbox       {status, body}: how the bridge's own sandbox answers
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from app.destinations.formats.base import Format, Options
+from app.destinations.formats.template.definition import OF_ALL, define
+from app.destinations.formats.template.document import BY_KIND
+from app.destinations.formats.template.format import Template
+from app.model import Kind
+
+FOLDER = Path(__file__).parent / "presets"
+SUFFIX = "_env"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    example: str
+    default: str | None = None
+    is_required: bool = True
+    pattern: str | None = None
+    says: str = "is not valid"
+    """What it must be."""
+
+    @property
+    def secret(self) -> str | None:
+        """The name of the secret whose variable it names; None for one that is not secret."""
+        return self.name.removesuffix(SUFFIX) if self.name.endswith(SUFFIX) else None
+
+    @property
+    def value(self) -> str:
+        """What it is unless it is given: the example of one that must be."""
+        return self.default if self.default is not None else self.example if self.is_required else ""
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with a value; None where nothing is."""
+        return self.says if self.pattern and not re.fullmatch(self.pattern, value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    name: str
+    title: str
+    url: str
+    parameters: Mapping[str, Parameter]
+    template: Mapping[str, Any]
+    event_names: Mapping[str, str]
+    answer: tuple[int, str]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(parameter.secret for parameter in self.parameters.values() if parameter.secret)
+
+    def with_tables(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Its template with what a destination's table says instead: of a kind's table, key by key."""
+        merged = {**self.template, **own}
+        for kind in BY_KIND:
+            if isinstance(own.get(kind), Mapping) and kind in self.template:
+                merged[kind] = {**self.template[kind], **own[kind]}
+        return merged
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped(Template):
+    """A preset at work."""
+
+    answer: tuple[int, str] = (200, "{}")
+
+    def sandbox_answer(
+        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+    ) -> tuple[int, str]:
+        return self.answer
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@cache
+def preset(name: str) -> Preset:
+    """Raises KeyError where there is none of that name."""
+    if name not in preset_names():
+        raise KeyError(name)
+    raw = tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
+    parameters = {key: _parameter(key, table) for key, table in raw.get("parameters", {}).items()}
+    answer = raw.get("sandbox", {})
+    return Preset(
+        name,
+        raw["title"],
+        raw["url"],
+        parameters,
+        {key: raw[key] for key in OF_ALL if key in raw},
+        raw.get("event_names", {}),
+        (answer.get("status", 200), answer.get("body", '{"success":true}')),
+    )
+
+
+def _parameter(name: str, table: Mapping[str, Any]) -> Parameter:
+    default = table.get("default")
+    is_required = default is None and not table.get("optional", False)
+    return Parameter(
+        name, table["example"], default, is_required, table.get("pattern"), table.get("says", "is not valid")
+    )
+
+
+def make_preset(name: str, options: Options) -> Format:
+    """Raises ValueError where the destination's own tables have a mistake. Parameters that are not given are examples."""
+    found = preset(name)
+    values = {p.name: p.value for p in found.parameters.values() if not p.secret}
+    definition, mistakes = define(
+        found.with_tables(options.template),
+        name=name,
+        parameters=values | dict(options.parameters),
+        secrets=found.secrets,
+        clicks=options.clicks,
+        event_names=found.event_names,
+    )
+    if mistakes:
+        raise ValueError(mistakes[0].text)
+    return Shipped(definition, options.event_names, answer=found.answer)
