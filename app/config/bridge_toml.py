@@ -39,6 +39,11 @@ class AttributionTable(BaseModel):
         """The defaults with what `clicks` adds and replaces. One that has no fields is not kept."""
         return tuple((name, fields) for name, fields in (dict(CLICK_FIELDS) | self.clicks).items() if fields)
 
+    @property
+    def click_names(self) -> tuple[str, ...]:
+        """What expressions of a template may name below `click`."""
+        return tuple(name for name, _ in self.click_fields)
+
 
 class AlertTable(BaseModel):
     """When an alert is sent. The URL is a secret, so the table only names the variable that holds it."""

@@ -10,6 +10,7 @@ from app.config import templates
 from app.config.setting_types import DestinationUrl, FormatName, VariableName
 from app.config.templates import TemplateOptions
 from app.config.wording import what_is_wrong
+from app.destinations.formats.base import CLICKS
 from app.destinations.formats.template.nodes import Mistake
 from app.errors import ConfigurationError
 
@@ -90,10 +91,12 @@ class DestinationTable(RouteTable):
         return (*token, *super().variables)
 
 
-def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> dict[str, DestinationTable]:
+def read_tables(
+    config: Mapping[str, Any], path: object, *, has_main: bool, clicks: tuple[str, ...] = CLICKS
+) -> dict[str, DestinationTable]:
     """The tables by name, in their order. Raises ConfigurationError that names file and key.
 
-    has_main: DESTINATION_URL is set, so that no table may be called main.
+    has_main: DESTINATION_URL is set, so that no table may be called main. clicks: names in [attribution.clicks].
     """
     tables = config.get("destinations", {})
     if not isinstance(tables, dict):
@@ -108,7 +111,7 @@ def read_tables(config: Mapping[str, Any], path: object, *, has_main: bool) -> d
             continue
         if name == SANDBOX:
             raise ConfigurationError(f"{path}: destinations.{name}: that name is the bridge's own; choose another")
-        found[name] = _checked(DestinationTable, table, path, name, _format_of(table))
+        found[name] = _checked(DestinationTable, table, path, name, _format_of(table), clicks)
     return found
 
 
@@ -117,23 +120,27 @@ def _format_of(table: object) -> str:
     return named if isinstance(named, str) else ""
 
 
-def read_main(config: Mapping[str, Any], path: object, format_name: str) -> RouteTable:
+def read_main(
+    config: Mapping[str, Any], path: object, format_name: str, clicks: tuple[str, ...] = CLICKS
+) -> RouteTable:
     """[destinations.main] beside DESTINATION_URL: options alone. Raises ConfigurationError that names file and key."""
     table = config.get("destinations", {}).get(MAIN, {})
     if isinstance(table, dict) and "url" in table:
         raise ConfigurationError(
             f"{path}: destinations.{MAIN}.url: that name is the one of DESTINATION_URL; remove url, or choose another name"
         )
-    return _checked(RouteTable, table, path, MAIN, format_name)
+    return _checked(RouteTable, table, path, MAIN, format_name, clicks)
 
 
-def _checked(model: type[Table], table: object, path: object, name: str, format_name: str) -> Table:
+def _checked(
+    model: type[Table], table: object, path: object, name: str, format_name: str, clicks: tuple[str, ...]
+) -> Table:
     options = templates.NONE
     if templates.is_template(format_name) and isinstance(table, dict):
         keys = templates.known_keys(format_name)
         _refuse_unknown(model, table, keys, path, name)
         has_token = model is RouteTable  # DESTINATION_TOKEN
-        options = templates.take(format_name, table, path, name, has_token=has_token)
+        options = templates.take(format_name, table, path, name, has_token=has_token, clicks=clicks)
         table = {key: value for key, value in table.items() if key not in keys or key in model.model_fields}
         if model is DestinationTable:
             table = {"token_env": None, **table}

@@ -120,12 +120,13 @@ class Settings(BaseSettings):
         """[destinations.main] beside DESTINATION_URL. Raises ConfigurationError."""
         if self.destination_url is None:
             return RouteTable()
-        return read_main(self.config, self.config_path, self.destination_format)
+        return read_main(self.config, self.config_path, self.destination_format, self.attribution.click_names)
 
     @cached_property
     def destination_tables(self) -> Mapping[str, DestinationTable]:
         """The destinations of bridge.toml by name. Raises ConfigurationError."""
-        return read_tables(self.config, self.config_path, has_main=self.destination_url is not None)
+        has_main, clicks = self.destination_url is not None, self.attribution.click_names
+        return read_tables(self.config, self.config_path, has_main=has_main, clicks=clicks)
 
     def token_of(self, name: str) -> str:
         """The bearer token of a destination of bridge.toml, out of the variable that it names; "" where it names none, as a

@@ -148,13 +148,13 @@ def destinations_of(settings: Settings) -> list[Destination]:
 
 def formats_of(settings: Settings) -> dict[str, Format]:
     """The format of each destination, by its name; needs no token. Raises ConfigurationError."""
-    found = {}
+    found, clicks = {}, settings.attribution.click_names
     if settings.is_sandbox or settings.destination_url is not None:
         name = SANDBOX if settings.is_sandbox else MAIN
-        options = Options(settings.destination_amount_unit, settings.main_route.event_names)
+        options = Options(settings.destination_amount_unit, settings.main_route.event_names, clicks=clicks)
         found[name] = _format(settings.destination_format, options, settings.main_route, has_token=True)
     for name, table in settings.destination_tables.items():
-        options = Options(table.amount_unit, table.event_names)
+        options = Options(table.amount_unit, table.event_names, clicks=clicks)
         has_token = table.token_env is not None
         found[name] = _format(table.format, options, table, has_token=has_token)
     return found

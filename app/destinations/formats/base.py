@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from pydantic_core import from_json
 
-from app.model import AttemptResult, Facts, Kind
+from app.model import CLICK_FIELDS, AttemptResult, Facts, Kind
 
-CLICKS = ("gclid", "gbraid", "wbraid", "fbclid", "fbp", "fbc", "ttclid", "li_fat_id", "msclkid", "ga_client_id")
+CLICKS = tuple(name for name, _ in CLICK_FIELDS)
 """Names of click ids beside the main one, unless [attribution.clicks] has others."""
 FALSE = frozenset({"false", "error", "failed", "failure"})
 """What a `status` or `success` of a 2xx answer says, in lower case, where nothing was recorded."""

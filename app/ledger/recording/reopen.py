@@ -3,7 +3,7 @@
 from pydantic_core import to_json
 
 from app.ledger.recording.known.snapshot import Snapshot
-from app.ledger.recording.payload import click_of
+from app.ledger.recording.payload import click_of, clicks_of
 from app.model import Kind
 from app.persons import Person
 
@@ -19,7 +19,9 @@ def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
     sent for want of a fact that is known now."""
     persons = [p.survivor() for p in touched]
     any_fact = any(route.format.holds_back for route in snapshot.routes)
-    person_ids = sorted({p.id for p in persons if not p.is_new and (any_fact or p.click_first or p.click_last)})
+    person_ids = sorted(
+        {p.id for p in persons if not p.is_new and (any_fact or p.click_first or p.click_last or p.clicks)}
+    )
     if not person_ids:
         return
     tx = snapshot.tx
@@ -37,15 +39,18 @@ def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
         route = routes.get(destination)
-        click = click_of(conversion, first_touch=snapshot.is_first_touch(route)) if route else None
         if route is None:
             continue
+        first_touch = snapshot.is_first_touch(route)
+        clicks = [click_of(conversion, first_touch=first_touch)]
+        clicks += [seen.value for seen in clicks_of(conversion, first_touch=first_touch).values()]
         text, omitted = snapshot.render(conversion, route)
         kind: Kind = "lead" if conversion.kind == "lead" else "sale"
         lacked = route.format.not_sent(kind, payload) is not None
         if lacked and route.format.not_sent(kind, text) is not None:
             continue
-        if not lacked and (click is None or to_json(click).decode() in payload):
+        texts = [to_json(click).decode() for click in clicks if click is not None]
+        if not lacked and not any(one in text and one not in payload for one in texts):
             continue
         changes.append((text, omitted, snapshot.now, identity))
     tx.run_many(_REOPEN, changes)

@@ -6,6 +6,7 @@ docs/formats.md lists them. A name that stands here is a promise to every templa
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from app.clicks import Seen
 from app.destinations.formats.base import CLICKS
 from app.destinations.formats.draft import event_name
 from app.model import Facts, Lead, Sale
@@ -50,13 +51,22 @@ def document_of(facts: Facts, names: Mapping[str, str]) -> dict[str, Any]:
         "email": facts.email,
         "phone": facts.phone,
         "name": facts.name,
-        "click": known({"id": facts.click_id}),
+        "click": known({"id": facts.click_id, **_clicks(facts.clicks)}),
     }
     if facts.sale is not None:
         document["sale"] = _sale(facts.sale) | {"event": event_name(facts, names)}
     if facts.lead is not None:
         document["lead"] = _lead(facts.lead) | {"event": event_name(facts, names)}
     return known(document)
+
+
+def _clicks(clicks: Mapping[str, Seen]) -> dict[str, str]:
+    """By name. Where Meta's fbc is not known, it is made of fbclid and the time at which that was seen:
+    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
+    found = {name: seen.value for name, seen in clicks.items()}
+    if "fbc" not in found and "fbclid" in clicks:
+        found["fbc"] = f"fb.1.{clicks['fbclid'].at}.{clicks['fbclid'].value}"
+    return found
 
 
 def _sale(sale: Sale) -> dict[str, Any]:
