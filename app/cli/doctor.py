@@ -41,8 +41,11 @@ def doctor() -> None:
 
     Checks configuration, ledger, Redis, workers, destination, clock and Stripe. Exit status 1 if something is wrong.
     """
-    wrong = False
+    wrong, shown = False, set[Finding]()
     for kind, text in examine():
+        if (kind, text) in shown:  # one cause fails several checks alike
+            continue
+        shown.add((kind, text))
         wrong = wrong or kind == "wrong"
         say(_LABELS[kind], colour=_COLOURS[kind], newline=False)
         say(text)

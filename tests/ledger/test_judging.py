@@ -90,6 +90,30 @@ def test_one_refused_that_comes_alone_after_others_were_taken_is_dead_after_its_
     assert court.state().paused_at is None
 
 
+@pytest.mark.parametrize("status", [401, 302, 308])
+def test_a_token_that_expires_right_after_a_success_kills_no_delivery(court: Court, status: int) -> None:
+    court.add(1)
+    court.send()
+    waiting = court.add(2)
+    for _ in range(8):
+        court.now += 2 * SECOND
+        court.send(poison={waiting}, status=status)
+    assert court.statuses()[waiting] == "pending"
+
+
+@pytest.mark.parametrize("status", [401, 302])
+def test_several_that_get_a_plain_refusal_pause_at_once_though_others_were_taken_before(
+    court: Court, status: int
+) -> None:
+    court.add(1)
+    court.send()
+    court.now += 2 * SECOND
+    refused = {court.add(n) for n in range(2, 5)}
+    court.send(poison=refused, status=status)
+    assert court.state().paused_at is not None
+    assert {row[1:] for row in court.rows("id, status, attempts") if row[0] in refused} == {("pending", 0)}
+
+
 def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_attempt(court: Court) -> None:
     court.prove()
     bad = court.add(1)

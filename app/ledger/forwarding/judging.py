@@ -30,6 +30,8 @@ TAKEN = ("delivered", "unattributed")
 """Results that say that destination and configuration work."""
 REFUSED = ("unauthorized", "redirected")
 """Results that say that the configuration is wrong: they spend no attempt, unless it turns out to be the delivery's own fault."""
+FORBIDDEN = 403
+"""Firewalls answer it to single payloads. 401 and redirects speak of the configuration, unless others are taken afterwards."""
 REFUSED_RETRY_SECONDS = (1, 5, 30, 120, 600, 1800)
 """When a refused delivery is tried again, by how often it was refused."""
 PAUSE_PROBES = 3
@@ -75,7 +77,8 @@ def settle(
         if taken_at is None:
             alone = False
         elif count:  # since it was refused, others were taken; or shortly before, and nothing else was refused
-            alone = identity in known or (not several and before - taken_at <= FRESH_MS)
+            is_fresh = outcome.status == FORBIDDEN and not several and before - taken_at <= FRESH_MS
+            alone = identity in known or is_fresh
         else:
             alone = taken_at > outcome.started_at + outcome.duration_ms
         if alone:
@@ -127,17 +130,19 @@ def _judge_refusals(
     now: int,
     token: str,
 ) -> None:
-    """Pauses where nothing was ever taken under this configuration and the answer is plain, or where several different deliveries
-    are refused, and further ones, tried singly, as well, or the same ones for some minutes."""
+    """Pauses where the answer is plain (401, a redirect) and nothing was ever taken under this configuration, or several different
+    deliveries get it; where several are forbidden, only when further ones, tried singly, are as well, or the same ones for some
+    minutes."""
     doubted_at = refusals.doubted_at
     probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
     fresh = [o for o in probes if o.claimed.id not in refusals.ids]
     again = [o for o in probes if o.claimed.id in refusals.ids]  # nothing is left that was not refused yet
     enough = max((count for count, _ in _refused_before(tx, [o.claimed.id for o in again]).values()), default=0)
     lasts = bool(again) and (not is_proven or enough > PAUSE_REPEATS)
-    plain = next((o for o in refused if o.status != 403), None)
+    plain = next((o for o in refused if o.status != FORBIDDEN), None)
     ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
-    if (plain and not is_proven) or lasts or refusals.probes + len(fresh) >= PAUSE_PROBES:
+    is_plain = all(o.status != FORBIDDEN for o in refused) and len(ids) >= SEVERAL
+    if (plain and not is_proven) or is_plain or lasts or refusals.probes + len(fresh) >= PAUSE_PROBES:
         reason = _reason(destination, plain or refused[0])
         pause_refused(tx, destination, reason, token, now=now)
     if doubted_at is None and len(ids) >= SEVERAL:
@@ -236,6 +241,6 @@ def _reason(destination: str, outcome: "Outcome") -> str:
         location = _location(outcome)
         leads = f", a redirect to {location}" if location else ", a redirect"
         return f"the destination answered {outcome.status}{leads}: redirects are not followed, so correct {url}"
-    if outcome.status == 403:
+    if outcome.status == FORBIDDEN:
         return f"the destination answered 403: check {token}, or a firewall in front of it"
     return f"the destination answered {outcome.status}: check {token}"
