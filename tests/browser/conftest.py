@@ -54,8 +54,9 @@ class Site(Web):
         self.ledger.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
+    """Closed with its module: while it is open, an event loop runs in this thread, and asyncio.run() elsewhere fails."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("CI is set, and there is no Chromium to run the browser tests in")

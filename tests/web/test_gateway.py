@@ -1,7 +1,6 @@
 """Waiting, on a loop of the test; the real server's part is in tests/stack/test_gateway.py."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,8 +45,7 @@ def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str 
         await gateway.__rsgi__(scope, proto)
         await asyncio.sleep(0)
 
-    with ThreadPoolExecutor(1) as pool:  # a browser of other tests may have a loop running in this thread
-        pool.submit(asyncio.run, one()).result()
+    asyncio.run(one())
     return proto
 
 
