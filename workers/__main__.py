@@ -41,6 +41,7 @@ from workers.direct import DirectRuns
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
 from workers.nudge_job import NudgeJob
+from workers.pruning import make_pruning
 from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
@@ -107,7 +108,8 @@ def run(settings: Settings, concurrency: int | None) -> None:
     install(forwarder, nudges.clear)
     direct = DirectRuns(lambda: forwarder.run(lambda: None))
     names = [destination.name for destination in destinations]
-    helpers = [one for one in (make_lookups(settings, ledger), make_alert_thread(settings, ledger)) if one]
+    made = (make_lookups(settings, ledger), make_alert_thread(settings, ledger), make_pruning(settings, ledger))
+    helpers = [helper for helper in made if helper]
 
     def ask() -> None:
         for helper in helpers:

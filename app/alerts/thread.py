@@ -18,6 +18,7 @@ from app.destinations.target import destinations_of
 from app.errors import LedgerUnavailable
 from app.ledger.alerting import incidents
 from app.ledger.alerting.conditions import Detector
+from app.ledger.cursors import round_is_due, take_round
 from app.ledger.engine import Ledger, look
 from app.ledger.transaction import Tx
 from app.sources.catalog import all_sources
@@ -71,8 +72,8 @@ class AlertThread:
         every_ms, ledger = int(ROUND_SECONDS * 1000), self._ledger
         with ledger.read() as tx:
             now = self._clock(tx)
-            is_due = incidents.round_is_due(tx, now, every_ms)
-        if is_due and ledger.transact(lambda tx: incidents.take_round(tx, now, every_ms)):
+            is_due = round_is_due(tx, incidents.ROUND, now, every_ms)
+        if is_due and ledger.transact(lambda tx: take_round(tx, incidents.ROUND, now, every_ms)):
             with look(ledger) as tx:
                 began = {one.topic: one.began_at for one in incidents.open_incidents(tx)}
                 conditions = self._detector.conditions(tx, now, began)

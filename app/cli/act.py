@@ -12,10 +12,12 @@ from app.ledger.actions.retention import prune as prune_ledger
 from app.ledger.engine import Ledger
 from app.ledger.reading.export import export_name, export_person
 from app.ledger.reading.persons import named
+from app.ledger.upkeep.space import compact, release_space
 
 UNKNOWN = "nobody is known by that"
 
 
+LEAST_SHOWN_BYTES = 1_000_000
 PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or person:<id>."
 
 
@@ -44,18 +46,25 @@ def forget(person: str, yes: bool) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-def prune(dry_run: bool) -> None:
-    """Remove what [retention] of bridge.toml no longer keeps. In small batches; without that table everything is kept."""
+@click.option("--compact", "is_compacting", is_flag=True, help="Then rewrite the SQLite file. Writers wait meanwhile.")
+def prune(dry_run: bool, is_compacting: bool) -> None:
+    """Apply [retention] of bridge.toml, or its defaults, now. A worker does so once a day; others work on meanwhile."""
     settings = load_settings()
     retention = settings.retention
-    if not any(days for _, days in retention):
-        say(f"Nothing is limited: {settings.config_path} has no [retention], so everything is kept.")
-        return
     ledger = open_ledger(settings)
+    if not any(days for _, days in retention):
+        say(f"Everything is kept: each entry of [retention] in {settings.config_path} is forever.")
     for done in prune_ledger(ledger, retention, dry_run=dry_run):
-        say(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
-    if dry_run and retention.deliveries_days and retention.events_days:
-        say("Events go once no delivery is left of them, so those of the deliveries above come on top.")
+        if done.count:
+            say(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
+    if dry_run:
+        say("Events are removed once they have no delivery, so those of the deliveries above would follow.")
+        return
+    if (freed := release_space(ledger)) >= LEAST_SHOWN_BYTES:
+        say(f"{freed / 1e6:,.1f} MB were given back.")
+    if is_compacting:
+        compact(ledger)
+        say("The file was rewritten without free space.")
 
 
 @click.command(help=f"Print everything kept about a person, as JSON. {PERSON}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.config.setting_types import VariableName
 from app.config.wording import what_is_wrong
@@ -74,23 +74,51 @@ class AlertTable(BaseModel):
     """Sources that are exempt from this alert."""
 
 
+def _forever(value: object) -> object:
+    return None if value == "forever" else value
+
+
+Days = Annotated[Annotated[float, Field(ge=1)] | None, BeforeValidator(_forever)]
+
+
 class RetentionTable(BaseModel):
-    """After how many days what is kept; None keeps it for ever."""
+    """After how many days what is removed; None keeps it forever. DEFAULT_DAYS applies to what bridge.toml does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bodies_days: float | None = Field(None, ge=1)
+    bodies_days: Days = None
     """Bodies and headers of events are blanked; the events stay."""
-    answers_days: float | None = Field(None, ge=1)
+    answers_days: Days = None
     """Headers and bodies of the destination's answers are blanked; the attempts stay."""
-    attempts_days: float | None = Field(None, ge=1)
+    attempts_days: Days = None
     """Attempts of closed deliveries."""
-    deliveries_days: float | None = Field(None, ge=1)
+    deliveries_days: Days = None
     """Closed deliveries with their attempts."""
-    events_days: float | None = Field(None, ge=1)
+    events_days: Days = None
     """Events of which nothing is open; a repeat of one is still known by its purchase's or submission's id."""
-    audit_days: float | None = Field(None, ge=1)
-    refusals_days: float | None = Field(None, ge=1)
+    conflicts_days: Days = None
+    marks_days: Days = None
+    """Refunds and disputes of purchases that have no delivery any more."""
+    audit_days: Days = None
+    refusals_days: Days = None
+    sandbox_days: Days = None
+    workers_days: Days = None
+    """Workers that stopped."""
+
+
+DEFAULT_DAYS: Mapping[str, float] = {
+    "bodies_days": 180,
+    "answers_days": 90,
+    "attempts_days": 400,
+    "deliveries_days": 730,
+    "events_days": 730,
+    "conflicts_days": 730,
+    "marks_days": 1095,
+    "audit_days": 1095,
+    "refusals_days": 180,
+    "sandbox_days": 30,
+    "workers_days": 30,
+}
 
 
 class LeadTable(BaseModel):
@@ -160,6 +188,14 @@ def read_test_events(environment: Mapping[str, str], *, stripe: bool | None) -> 
 def read_table(model: type[Table], config: Mapping[str, Any], path: object, name: str) -> Table:
     """config[name] as a `model`, with its defaults. Raises ConfigurationError that names file and key."""
     return _checked(model, config.get(name, {}), path, (name,))
+
+
+def read_retention(config: Mapping[str, Any], path: object) -> RetentionTable:
+    """[retention] over DEFAULT_DAYS. Raises ConfigurationError that names file and key."""
+    table = config.get("retention", {})
+    return _checked(
+        RetentionTable, {**DEFAULT_DAYS, **table} if isinstance(table, dict) else table, path, ("retention",)
+    )
 
 
 def _checked(model: type[Table], table: object, path: object, at: tuple[str, ...]) -> Table:

@@ -18,6 +18,7 @@ from app.config.bridge_toml import (
     RetentionTable,
     deferred_leads,
     read_config,
+    read_retention,
     read_table,
     read_test_events,
 )
@@ -215,8 +216,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def retention(self) -> RetentionTable:
-        """The table [retention] of bridge.toml. Raises ConfigurationError."""
-        return read_table(RetentionTable, self.config, self.config_path, "retention")
+        """The table [retention] of bridge.toml, with its defaults. Raises ConfigurationError."""
+        return read_retention(self.config, self.config_path)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

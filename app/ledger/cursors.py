@@ -1,4 +1,5 @@
-"""How far a long run came, so that an interrupted one can continue."""
+"""How far a long run came, so that an interrupted one can continue, and when something was last done that one process
+does for all."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,3 +34,21 @@ def drop_cursors(ledger: Ledger, names: Sequence[str]) -> None:
         tx.run_many("DELETE FROM counters WHERE name = ?", [(name,) for name in sorted(names)])
 
     ledger.transact(work)
+
+
+def round_is_due(tx: Tx, name: str, now: int, every_ms: int) -> bool:
+    """Whether no process has taken the round `name` for `every_ms`. Cheap, and writes nothing."""
+    taken = tx.run("SELECT value FROM counters WHERE name = ?", name).scalar()
+    return taken is None or taken <= now - every_ms
+
+
+def take_round(tx: Tx, name: str, now: int, every_ms: int) -> bool:
+    """Whether this round is ours: of all that ask, one gets it."""
+    tx.run("INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT DO NOTHING", name)
+    statement = "UPDATE counters SET value = ? WHERE name = ? AND value <= ?"
+    return bool(tx.run(statement, now, name, now - every_ms).rowcount)
+
+
+def give_back_round(tx: Tx, name: str, taken_at: int) -> None:
+    """Lets another take the round that was taken at `taken_at`, since this one could not finish it."""
+    tx.run("UPDATE counters SET value = 0 WHERE name = ? AND value = ?", name, taken_at)

@@ -32,6 +32,7 @@ def make_engine(url: URL) -> Engine:
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
+        "auto_vacuum=INCREMENTAL",  # of a new file: the space of what is removed can be given back bit by bit
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

@@ -1,4 +1,5 @@
 """Retention: what is older than [retention] of bridge.toml allows goes, in small batches, so that nobody waits long for the lock.
+There is a rule for each table that grows without end.
 
 What stays whatever its age: dedupe keys and conversions (by which a repeat is known), persons with their identifiers (which
 renewals need), open and dead deliveries (they are shown until somebody replays or discards them), parked events (they can be
@@ -6,7 +7,7 @@ reprocessed), and attempts that ended unknown of what is not delivered (they for
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.config.bridge_toml import RetentionTable
@@ -18,6 +19,7 @@ WINDOW = 2000
 BATCH = 200
 """Rows that are changed in one transaction."""
 REST_SECONDS = 0.002
+LONGEST_REST_SECONDS = 2.0
 DAY_MS = 86_400_000
 PRUNED_BODY = b'{"pruned":true}'
 
@@ -53,6 +55,43 @@ _FINISHED = (
     " AND (d.due_at IS NOT NULL OR (d.status <> 'delivered' AND t.result = 'unknown')))"
 )
 RULES = (
+    # What removes comes before what blanks, so that nothing is rewritten that goes in the same run.
+    Rule(
+        "deliveries_days",
+        "deliveries removed",
+        "deliveries",
+        "created_at",
+        "t.due_at IS NULL AND t.claim IS NULL AND t.status IN ('delivered', 'discarded', 'unattributed', 'shadow')"
+        " AND COALESCE(t.delivered_at, t.created_at) < CUTOFF",
+        "DELETE FROM deliveries",
+    ),
+    Rule(
+        "events_days",
+        "events removed",
+        "events",
+        "received_at",
+        f"t.outcome <> 'parked' AND {_NO_DELIVERY}",
+        "DELETE FROM events",
+    ),
+    Rule("attempts_days", "attempts removed", "attempts", "started_at", _FINISHED, "DELETE FROM attempts"),
+    Rule("conflicts_days", "conflicts removed", "conflicts", "at", "TRUE", "DELETE FROM conflicts"),
+    Rule("audit_days", "lines of the audit log removed", "audit", "at", "t.action <> 'forget'", "DELETE FROM audit"),
+    Rule(
+        "sandbox_days",
+        "sandbox requests removed",
+        "sandbox_requests",
+        "received_at",
+        "TRUE",
+        "DELETE FROM sandbox_requests",
+    ),
+    Rule(
+        "workers_days",
+        "stopped workers removed",
+        "workers",
+        "started_at",
+        "t.stopped_at IS NOT NULL AND t.heartbeat_at < CUTOFF",
+        "DELETE FROM workers",
+    ),
     Rule(
         "bodies_days",
         "bodies of events blanked",
@@ -70,25 +109,6 @@ RULES = (
         f"(t.answer_body IS NOT NULL OR t.answer_headers IS NOT NULL) AND {_CLOSED}",
         "UPDATE attempts SET answer_body = NULL, answer_headers = NULL",
     ),
-    Rule("attempts_days", "attempts removed", "attempts", "started_at", _FINISHED, "DELETE FROM attempts"),
-    Rule(
-        "deliveries_days",
-        "deliveries removed",
-        "deliveries",
-        "created_at",
-        "t.due_at IS NULL AND t.claim IS NULL AND t.status IN ('delivered', 'discarded', 'unattributed')"
-        " AND COALESCE(t.delivered_at, t.created_at) < CUTOFF",
-        "DELETE FROM deliveries",
-    ),
-    Rule(
-        "events_days",
-        "events removed",
-        "events",
-        "received_at",
-        f"t.outcome <> 'parked' AND {_NO_DELIVERY}",
-        "DELETE FROM events",
-    ),
-    Rule("audit_days", "lines of the audit log removed", "audit", "at", "t.action <> 'forget'", "DELETE FROM audit"),
 )
 
 
@@ -101,8 +121,25 @@ class Pruned:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much of the time pruning may hold the ledger's lock, so that intake and workers get it; and whether to stop."""
+
+    share: float = 0.5
+    is_stopping: Callable[[], bool] = lambda: False
+
+    def rest(self, seconds: float) -> None:
+        """After a change that took `seconds`."""
+        time.sleep(min(max(REST_SECONDS, seconds * (1 / self.share - 1)), LONGEST_REST_SECONDS))
+
+
 def prune(
-    ledger: Ledger, retention: RetentionTable, *, now: int | None = None, dry_run: bool = False
+    ledger: Ledger,
+    retention: RetentionTable,
+    *,
+    now: int | None = None,
+    dry_run: bool = False,
+    pace: Pace = Pace(),
 ) -> Iterator[Pruned]:
     """Applies each rule that is set, one after another. now: ms, by default the database's. Idempotent, and may be interrupted."""
     if now is None:
@@ -111,26 +148,32 @@ def prune(
     for rule in RULES:
         days: float | None = getattr(retention, rule.name)
         if days is not None:
-            yield Pruned(rule.what, days, _apply(ledger, rule, now - int(days * DAY_MS), dry_run=dry_run))
+            yield Pruned(rule.what, days, _apply(ledger, rule, now - int(days * DAY_MS), pace, dry_run=dry_run))
+    if retention.marks_days is not None:
+        cutoff = now - int(retention.marks_days * DAY_MS)
+        yield Pruned("refunds and disputes removed", retention.marks_days, _marks(ledger, cutoff, pace, dry_run))
     if retention.refusals_days is not None:
         cutoff = now - int(retention.refusals_days * DAY_MS)
         yield Pruned("hours of refused requests removed", retention.refusals_days, _refusals(ledger, cutoff, dry_run))
 
 
-def _apply(ledger: Ledger, rule: Rule, cutoff: int, *, dry_run: bool) -> int:
+def _apply(ledger: Ledger, rule: Rule, cutoff: int, pace: Pace, *, dry_run: bool) -> int:
     count, after = 0, 0
     rule = replace(rule, where=rule.where.replace("CUTOFF", str(int(cutoff))))
-    while True:
+    while not pace.is_stopping():
         ids, last = _window(ledger, rule, after, cutoff)
         if last is None:
-            return count
+            break
         if dry_run:
             count += len(ids)
         for start in range(0, 0 if dry_run else len(ids), BATCH):
-            batch = ids[start : start + BATCH]
+            if pace.is_stopping():
+                return count
+            batch, began = ids[start : start + BATCH], time.monotonic()
             count += ledger.transact(lambda tx, batch=batch: _change(tx, rule, batch))  # type: ignore[misc]
-            time.sleep(REST_SECONDS)  # intake and workers ask for the same lock
+            pace.rest(time.monotonic() - began)
         after = last
+    return count
 
 
 def _window(ledger: Ledger, rule: Rule, after: int, cutoff: int) -> tuple[Sequence[int], int | None]:
@@ -166,6 +209,30 @@ def _remove_deliveries(tx: Tx, statement: str, ids: object) -> int:
     conversions = sorted({row[2] for row in rows})
     tx.run_many("UPDATE conversions SET hold = 'none' WHERE id = ?", [(one,) for one in conversions])
     return len(rows)
+
+
+_OLD_MARKS = (
+    "SELECT reference, key FROM marks t WHERE at < ? AND (reference, key) > (?, ?)"
+    " AND NOT EXISTS (SELECT 1 FROM dedupe_keys k JOIN deliveries d ON d.conversion_id = k.conversion_id WHERE k.key = t.key)"
+    f" ORDER BY reference, key LIMIT {BATCH}"
+)
+
+_REMOVE_MARK = "DELETE FROM marks WHERE reference = ? AND key = ?"
+
+
+def _marks(ledger: Ledger, cutoff: int, pace: Pace, dry_run: bool) -> int:
+    count, after = 0, ("", "")
+    while not pace.is_stopping():
+        with look(ledger) as tx:
+            rows = [(row[0], row[1]) for row in tx.run(_OLD_MARKS, cutoff, *after).all()]
+        if not rows:
+            break
+        began = time.monotonic()
+        if not dry_run:
+            ledger.transact(lambda tx, rows=rows: tx.run_many(_REMOVE_MARK, rows))  # type: ignore[misc]
+            pace.rest(time.monotonic() - began)
+        count, after = count + len(rows), rows[-1]
+    return count
 
 
 def _refusals(ledger: Ledger, cutoff: int, dry_run: bool) -> int:

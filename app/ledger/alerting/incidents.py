@@ -69,19 +69,6 @@ def open_incidents(tx: Tx) -> Sequence[Incident]:
     return [_incident(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
 
 
-def round_is_due(tx: Tx, now: int, every_ms: int) -> bool:
-    """Whether no worker has looked for `every_ms`. Cheap, and writes nothing."""
-    looked = tx.run("SELECT value FROM counters WHERE name = ?", ROUND).scalar()
-    return looked is None or looked <= now - every_ms
-
-
-def take_round(tx: Tx, now: int, every_ms: int) -> bool:
-    """Whether this round is ours: of all workers that ask, one gets it."""
-    tx.run("INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT DO NOTHING", ROUND)
-    statement = "UPDATE counters SET value = ? WHERE name = ? AND value <= ?"
-    return bool(tx.run(statement, now, ROUND, now - every_ms).rowcount)
-
-
 def reconcile(tx: Tx, conditions: Sequence[Condition], rules: AlertTable, now: int, round_at: int) -> bool:
     """Brings the state up to what was found in the round that was taken at `round_at`. Idempotent.
 

@@ -1,0 +1,92 @@
+"""A thread of a worker that applies [retention] once a day. Of all workers one does it; the ledger decides which."""
+
+import threading
+import time
+
+import structlog
+
+from app.config.bridge_toml import RetentionTable
+from app.config.settings import Settings
+from app.errors import LedgerUnavailable
+from app.ledger.actions.retention import DAY_MS, Pace, prune
+from app.ledger.cursors import give_back_round, round_is_due, take_round
+from app.ledger.engine import Ledger
+from app.ledger.upkeep.space import release_space
+
+ROUND = "pruned_at"
+CHECK_SECONDS = 30.0
+SHARE = 0.1
+"""Of the time it may hold the ledger's lock: nobody waits for it to end."""
+
+log = structlog.get_logger(__name__)
+
+
+class Pruning:
+    """Applies `retention` when it is time for it. Nothing that fails there ends the thread, or harms anything else."""
+
+    def __init__(self, ledger: Ledger, retention: RetentionTable) -> None:
+        self._ledger = ledger
+        self._retention = retention
+        self._asked = threading.Event()
+        self._stopping = threading.Event()
+        self._checked_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="pruning", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Returns at once."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Ends after the batch that is under way. The rest is left to another worker, or to the next start."""
+        self._stopping.set()
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def look(self) -> bool:
+        """Prunes if nobody did within a day. Returns whether it did. Raises LedgerUnavailable."""
+        ledger = self._ledger
+        with ledger.read() as tx:
+            now = tx.now()
+            is_due = round_is_due(tx, ROUND, now, DAY_MS)
+        if not is_due or not ledger.transact(lambda tx: take_round(tx, ROUND, now, DAY_MS)):
+            return False
+        began, is_whole, pace = time.monotonic(), False, Pace(SHARE, self._stopping.is_set)
+        try:
+            done = {one.what: one.count for one in prune(ledger, self._retention, pace=pace) if one.count}
+            freed = release_space(ledger, pace) if done else 0
+            is_whole = not self._stopping.is_set()
+        finally:
+            if not is_whole:
+                ledger.transact(lambda tx: give_back_round(tx, ROUND, now))
+        log.info("retention.applied", **_fields(done), freed_bytes=freed, seconds=round(time.monotonic() - began, 1))
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            if self._stopping.is_set():
+                return
+            if self._checked_at is not None and time.monotonic() - self._checked_at < CHECK_SECONDS:
+                continue
+            self._checked_at = time.monotonic()
+            try:
+                self.look()
+            except LedgerUnavailable as error:
+                log.warning("ledger.unavailable", error=str(error))
+            except Exception as error:
+                log.error("pruning.broken", exc_info=error)
+
+
+def _fields(done: dict[str, int]) -> dict[str, int]:
+    return {what.replace(" ", "_"): count for what, count in done.items()}
+
+
+def make_pruning(settings: Settings, ledger: Ledger) -> Pruning | None:
+    """The caller starts it; None where everything is kept forever. Raises ConfigurationError."""
+    retention = settings.retention
+    return Pruning(ledger, retention) if any(days is not None for _, days in retention) else None
