@@ -11,7 +11,7 @@ from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
-from app.destinations.target import destinations_of, formats_of
+from app.destinations.target import destinations_of, formats_of, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.intake.verify_and_map import Intake, source_problems
 from app.ledger.alerting.refusals import SourceFacts
@@ -142,7 +142,7 @@ def make_routes(settings: Settings) -> list[Route]:
         sources = None if table.sources is None else frozenset(table.sources)
         first_touch = None if table.touch is None else table.touch == "first"
         kinds = frozenset(table.kinds) & formats[name].kinds
-        routes.append(Route(name, formats[name], kinds, sources, first_touch))
+        routes.append(Route(name, formats[name], kinds, sources, first_touch, table.mode == "shadow"))
     return routes
 
 
@@ -161,8 +161,9 @@ def make_health(settings: Settings) -> Health:
             is_signed = source.signed and bool(settings.secrets_of(name))
             variable = f"{variable_of(name)}_{'WEBHOOK_SECRET' if is_signed else 'PATH_TOKEN'}"
             sources[name] = SourceFacts(source.title, variable, is_signed)
-    destinations = [destination.name for destination in destinations_of(settings)]
-    return Health(destinations, sources, settings.alerts, settings.hold_seconds)
+    known = destinations_of(settings)
+    live, shadows = live_names(known), [destination.name for destination in known if destination.is_shadow]
+    return Health(live, sources, settings.alerts, settings.hold_seconds, shadows=shadows)
 
 
 def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter]:

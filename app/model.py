@@ -16,12 +16,12 @@ details: another event of the same purchase, which may carry the click id or the
 event that says which payment an invoice belongs to, since that payment may be counted already (20 s); purchase: an event that
 should be the Sale instead of this one (opt-in events, 90 s)."""
 Outcome = Literal["sale", "lead", "pending", "ignored", "parked", "duplicate"]
-Status = Literal["pending", "retrying", "delivered", "unattributed", "dead", "discarded"]
+Status = Literal["pending", "retrying", "delivered", "unattributed", "dead", "discarded", "shadow"]
 AttemptResult = Literal["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected", "unattributed"]
 """What one attempt came to. unknown: the destination may have taken it; unattributed: it works, and knows no click or customer
 for this conversion."""
 
-STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "unattributed", "dead", "discarded")
+STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "unattributed", "dead", "discarded", "shadow")
 OUTCOMES: tuple[Outcome, ...] = ("sale", "lead", "pending", "ignored", "parked", "duplicate")
 
 CLICK_ID_NAMES = ("clickId", "clickid", "click_id", "cms_click_id", "dub_click_id", "dubClickId", "dub_id", "cms_rf")

@@ -15,7 +15,7 @@ from rq.worker.base import StopRequested
 from app.alerts.thread import make_alert_thread
 from app.bootstrap import check_configuration, check_has_destination, make_nudges, make_routes, start_ledger
 from app.config.settings import Settings, load_settings
-from app.destinations.target import destinations_of, stop_seconds_of
+from app.destinations.target import destinations_of, live_names, stop_seconds_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
@@ -107,7 +107,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     forwarder.begin()
     install(forwarder, nudges.clear)
     direct = DirectRuns(lambda: forwarder.run(lambda: None))
-    names = [destination.name for destination in destinations]
+    names = live_names(destinations)
     made = (make_lookups(settings, ledger), make_alert_thread(settings, ledger), make_pruning(settings, ledger))
     helpers = [helper for helper in made if helper]
 

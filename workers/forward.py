@@ -15,6 +15,7 @@ from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_ano
 from app.ledger.forwarding.claims import Claimed, Wish, has_due
 from app.ledger.forwarding.outcomes import Outcome
 from app.ledger.forwarding.screening import screen
+from app.ledger.forwarding.shadow import close_open, has_open
 from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
@@ -60,8 +61,11 @@ class Forwarder:
         self._loop = EventLoop()
         self._wake = threading.Event()
         self._pools = [
-            SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop, self._wake) for d in destinations
+            SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop, self._wake)
+            for d in destinations
+            if not d.is_shadow
         ]
+        self._shadows = [d.name for d in destinations if d.is_shadow]
         self._claims = 0
         self._ready = False
         self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
@@ -74,7 +78,8 @@ class Forwarder:
         """Read by the sweeper: a running job needs no nudge."""
 
     def begin(self) -> None:
-        """Makes each destination's row, and ends a pause for a token that is not ours. Idempotent. Raises LedgerUnavailable.
+        """Makes each destination's row, ends a pause for a token that is not ours, and closes what was open when a destination went
+        into shadow mode. Idempotent. Raises LedgerUnavailable.
 
         At the worker's start and at every sweep, and not only within a job: where all is paused, nothing asks for one; and a
         worker with the old token, that is still there for a while, may pause it once more.
@@ -82,7 +87,7 @@ class Forwarder:
         with self._ledger.read() as tx:
             refused = any(
                 is_refused_for_another(tx, pool.destination.name, pool.destination.token_print) for pool in self._pools
-            )
+            ) or has_open(tx, self._shadows)
         if refused or not self._ready:
             self._ledger.transact(self._ensure)
             self._ready = True
@@ -90,6 +95,7 @@ class Forwarder:
     def _ensure(self, tx: Tx) -> None:
         for pool in self._pools:
             ensure_destination(tx, pool.destination.name, pool.destination.token_print)
+        close_open(tx, self._shadows)
 
     def run(self, before_look: Callable[[], None]) -> int:
         """Sends until there was nothing to do for half a second. Returns how many attempts were made.
@@ -188,7 +194,7 @@ class Forwarder:
     def _wind_down(self) -> int:
         """Gives back what was not begun, waits for what is in flight, and records what is still open as unknown."""
         began, stopping_since = time.monotonic(), 0.0
-        longest = max(pool.destination.timeout_seconds for pool in self._pools) + STOP_MARGIN_SECONDS
+        longest = max((pool.destination.timeout_seconds for pool in self._pools), default=0.0) + STOP_MARGIN_SECONDS
         unsent = {pool.destination.name: pool.withdraw() for pool in self._pools}
         made = 0
         while True:

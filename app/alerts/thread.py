@@ -14,7 +14,7 @@ from app.alerts.messages import text_of
 from app.alerts.post import AlertUnsent, post
 from app.config.proxies import Proxies
 from app.config.settings import Settings
-from app.destinations.target import destinations_of
+from app.destinations.target import destinations_of, live_names
 from app.errors import LedgerUnavailable
 from app.ledger.alerting import incidents
 from app.ledger.alerting.conditions import Detector
@@ -122,6 +122,6 @@ def make_alert_thread(settings: Settings, ledger: Ledger) -> AlertThread | None:
     if settings.alert_url is None:
         return None
     sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
-    destinations = [destination.name for destination in destinations_of(settings)]
-    detector = Detector(settings.alerts, destinations, sources, settings.hold_seconds)
+    live = live_names(destinations_of(settings))
+    detector = Detector(settings.alerts, live, sources, settings.hold_seconds)
     return AlertThread(ledger, detector, settings.alert_url, settings.public_url, settings.proxies)

@@ -148,8 +148,10 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
             destination = replace(destination, url=sandbox_url(settings, destination.url))
         where = f"destination {destination.name} at {destination.url}"
         found = probe(destination)
+        if destination.is_shadow:
+            yield "ok", f"{where} is in shadow mode: deliveries are recorded, and none is sent"
         if not found.answers:
-            yield "wrong", f"{where} {found.text}"
+            yield "warn" if destination.is_shadow else "wrong", f"{where} {found.text}"
             continue
         if destination.name in paused:
             yield "warn", f"{where} answers, and forwarding to it is paused"

@@ -138,6 +138,8 @@ def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> 
     routes = {route.name: route for route in make_routes(settings)}
     if name not in routes:
         raise click.BadParameter(unknown_destination(name, list(routes)), param_hint="--to")
+    if routes[name].is_shadow:
+        raise click.UsageError(f'{name} is in shadow mode. Set mode = "live" and restart the bridge first.')
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
         known_since = 0 if days is None else tx.now() - int(days * DAY_MS)

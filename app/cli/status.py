@@ -122,6 +122,8 @@ def _state(one: Mapping[str, Any]) -> str:
         state = f"paused since {_short(one['paused_at'])} ({one['paused_reason']})"
     elif one["is_open"]:
         state = f"recovering after {one['failures']} failures in a row"
+    if one["mode"] == "shadow":
+        state = "shadow mode, nothing is sent to it"
     return state + (f", {_capped(one['waiting'])} queued" if one["waiting"] else "")
 
 

@@ -42,6 +42,9 @@ class Destination:
     credentials: Credentials = NO_CREDENTIALS
     """What its requests carry beside the token."""
 
+    is_shadow: bool = False
+    """What would be sent is recorded, and nothing is."""
+
     @property
     def token_print(self) -> str:
         """A fingerprint of URL, token and other secrets: says whether any of them changed, and nothing else."""
@@ -141,6 +144,7 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 leave,
                 settings.proxies.of(url),
                 credentials,
+                is_shadow=table.mode == "shadow",
             )
         )
     return found
@@ -162,6 +166,11 @@ def formats_of(settings: Settings) -> dict[str, Format]:
 
 def _format(named: str, options: Options, table: RouteTable, *, has_token: bool) -> Format:
     return format_of(named, table.template.options(options, has_token=has_token))
+
+
+def live_names(destinations: Sequence[Destination]) -> list[str]:
+    """Of those that are sent something."""
+    return [destination.name for destination in destinations if not destination.is_shadow]
 
 
 def default_stop_seconds(destinations: Sequence[Destination]) -> float:
@@ -189,6 +198,7 @@ def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_
         allow_private,
         proxy=settings.proxies.of(url),
         credentials=credentials_of(settings, name, settings.main_route, token),
+        is_shadow=settings.main_route.mode == "shadow",
     )
 
 

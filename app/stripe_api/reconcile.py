@@ -183,6 +183,7 @@ _WORDS = {
     "dead": "all attempts failed: `bridge replay --status dead` sends it again",
     "discarded": "somebody discarded it",
     "unattributed": "the destination knows no click or customer for it",
+    "shadow": "the destination was in shadow mode: replay it with --to once that is live",
 }
 
 

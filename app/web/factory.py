@@ -9,7 +9,7 @@ from app.alerts.thread import make_alert_thread
 from app.bootstrap import check_has_destination, make_health, make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
-from app.destinations.target import destinations_of
+from app.destinations.target import destinations_of, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.schema import check_schema
@@ -65,8 +65,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
     answers = Answers(metrics.count, refusals.count)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
-    names = [destination.name for destination in destinations_of(settings)]
-    probes = Probes(ledger, nudges, names, settings.hold_seconds)
+    probes = Probes(ledger, nudges, live_names(destinations_of(settings)), settings.hold_seconds)
     app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
     parts = Parts(
         ledger,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flask import flash, redirect, session
 from werkzeug.wrappers import Response
@@ -11,8 +12,10 @@ from app.destinations.formats.base import Format
 from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
+from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy
+from app.ledger.transaction import Tx
 from app.sources.base import Source
 
 ROWS = 50
@@ -34,6 +37,13 @@ class Parts:
     def format(self, destination: str) -> Format | None:
         """The format of the destination of that name; None where it is not configured."""
         return next((one.format for one in self.destinations if one.name == destination), None)
+
+
+def weeks_of(tx: Tx, parts: Parts) -> dict[str, dict[str, Any]]:
+    """A week of each destination in shadow mode, by name."""
+    return {
+        route.name: week(tx, route.name, route.kinds, route.sources) for route in parts.policy.routes if route.is_shadow
+    }
 
 
 def actor() -> str:

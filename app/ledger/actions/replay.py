@@ -44,6 +44,9 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
         return ActionResult(delivery_id, False, "it is being sent just now: skipped")
     if payload == BLANK_PAYLOAD:
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
+    if status == "shadow":
+        message = "its destination was in shadow mode: replay it with --to once that is live"
+        return ActionResult(delivery_id, False, message)
     if status == "delivered" and not force:
         return ActionResult(delivery_id, False, "it was delivered: use force to send it again")
     now = tx.now()
@@ -65,7 +68,7 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     status, claim, _ = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent just now: skipped")
-    if status in ("delivered", "discarded"):
+    if status in ("delivered", "discarded", "shadow"):
         return ActionResult(delivery_id, False, f"it is {status}: skipped")
     tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)
     unblock_sales(tx, [delivery_id], now=tx.now())
@@ -102,6 +105,11 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
     )
     for delivery_id in rows.scalars().all():
         discard(tx, delivery_id, actor="bridge")
+    statement = (
+        "UPDATE deliveries SET status = 'discarded', last_error = ? WHERE conversion_id = ? AND status = 'shadow'"
+    )
+    if tried is None:
+        tx.run(statement, reason, conversion_id)
 
 
 def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:

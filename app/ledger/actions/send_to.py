@@ -87,6 +87,8 @@ def _send(
 ) -> list[ActionResult]:
     if not conversion_ids:
         return []
+    if target.route.is_shadow:
+        return [ActionResult(0, False, f"{target.route.name} is in shadow mode, so nothing is sent to it: skipped")]
     snapshot = Snapshot(tx, [target.route], target.first_touch)
     snapshot.now = tx.now()
     condition, value = tx.among("id", conversion_ids)
@@ -108,6 +110,9 @@ def _send(
         there = [(d, status) for owner, name, d, status in rows if owner == identity and name == target.route.name]
         if there:
             delivery, status = there[0]
+            if status == "shadow":
+                found.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor))
+                continue
             found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
             found.append(ActionResult(others[0][0] if others else 0, False, problem))
@@ -131,15 +136,37 @@ def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, as
     return replay(tx, delivery, actor=actor, force=target.force)
 
 
+def _send_shadow(
+    snapshot: Snapshot, delivery: int, conversion: Conversion, target: Target, *, actor: str
+) -> ActionResult:
+    """It was recorded while the destination was in shadow mode, and goes as things are known now."""
+    if problem := _lacks(conversion):
+        return ActionResult(delivery, False, problem)
+    payload, omitted = snapshot.render(conversion, target.route)
+    snapshot.tx.run(
+        "UPDATE deliveries SET status = 'pending', due_at = ?, payload = ?, omitted = ?, dedupe_key = ?,"
+        " last_error = NULL, note = NULL WHERE id = ? AND status = 'shadow'",
+        *(snapshot.now, payload, omitted, conversion.dedupe_key, delivery),
+    )
+    note(snapshot.tx, actor, "replay", f"delivery {delivery}", "was shadow")
+    return ActionResult(delivery, True, "it was shadow and is due now")
+
+
+def _lacks(conversion: Conversion) -> str | None:
+    if conversion.facts["sale"] is None and conversion.facts["lead"] is None:
+        return "its person was forgotten, so there is nothing left to send: skipped"
+    if conversion.person is None or not conversion.person.survivor().customer_id:
+        return "it names no customer: skipped"
+    return None
+
+
 def _why_not(
     conversion: Conversion, others: Sequence[tuple[int, str]], target: Target, *, asked_for: bool
 ) -> str | None:
     """Why a conversion of which the destination has no delivery gets none; None where it does."""
     name = target.route.name
-    if conversion.facts["sale"] is None and conversion.facts["lead"] is None:
-        return "its person was forgotten, so there is nothing left to send: skipped"
-    if conversion.person is None or not conversion.person.survivor().customer_id:
-        return "it names no customer: skipped"
+    if problem := _lacks(conversion):
+        return problem
     if not target.route.takes(conversion.kind, conversion.source):
         return f"{name} does not take a {conversion.kind} of {conversion.source}: skipped"
     if others and all(status == "discarded" for _, status in others) and not asked_for:

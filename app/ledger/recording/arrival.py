@@ -131,6 +131,9 @@ class Route:
     first_touch: bool | None = None
     """Which click counts there; None: as everywhere."""
 
+    is_shadow: bool = False
+    """What would be sent is recorded, and nothing is."""
+
     def takes(self, kind: str, source: str) -> bool:
         """Whether its filter lets a conversion of this kind and source through."""
         return kind in self.kinds and (self.sources is None or source in self.sources)

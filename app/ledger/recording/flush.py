@@ -10,6 +10,7 @@ from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.refresh import render_waiting
 from app.ledger.recording.reopen import reopen
 from app.ledger.recording.rows import conversion_row, event_row, outcome_row, person_row
+from app.ledger.recording.shadow import render_shadows, shadow_row
 from app.ledger.transaction import Tx
 from app.persons import Person
 
@@ -26,7 +27,9 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     snapshot.tx.update(tables.conversions, [conversion_row(c) for c in changed_conversions])
     _update_events(snapshot)
     _settle_parked(snapshot)
-    reopen(snapshot, render_waiting(snapshot, changed_persons))
+    touched = render_waiting(snapshot, changed_persons)
+    reopen(snapshot, touched)
+    render_shadows(snapshot, touched)
     snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)
     _insert(snapshot, changed_conversions, commits)
@@ -50,13 +53,15 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
         {"value": value, "kind": kind, "event_id": event_id, "given": given}
         for event_id, (value, kind, given) in sorted(snapshot.new_facts, key=lambda fact: (fact[1][:2], fact[0]))
     ]
+    deliveries = [row for conversion in due for row in _deliveries(snapshot, conversion)]
     snapshot.tx.insert_all(
         (
             Rows(tables.persons, persons),
             Rows(tables.identifiers, identifiers, unless_there=True),
             Rows(tables.conversions, [conversion_row(c) for c in conversions]),
             Rows(tables.dedupe_keys, [{"key": key, "conversion_id": owner} for key, owner in keys]),
-            Rows(tables.deliveries, [row for conversion in due for row in _deliveries(snapshot, conversion)]),
+            Rows(tables.deliveries, [row for row in deliveries if row["status"] != "shadow"]),
+            Rows(tables.deliveries, [row for row in deliveries if row["status"] == "shadow"]),
             Rows(tables.events, events),
             Rows(tables.event_facts, facts, unless_there=True),
         ),
@@ -175,7 +180,7 @@ def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> di
     assert conversion.person is not None
     assert conversion.deliver_at is not None
     payload, omitted = snapshot.render(conversion, route)
-    return {
+    row = {
         "id": snapshot.next_id(),
         "conversion_id": conversion.id,
         "person_id": conversion.person.survivor().id,
@@ -191,3 +196,4 @@ def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> di
         "held": int(conversion.deliver_at > snapshot.now),
         "created_at": snapshot.now,
     }
+    return shadow_row(row, snapshot, conversion, route) if route.is_shadow else row

@@ -9,7 +9,7 @@ from app.ledger.engine import look
 from app.ledger.reading.summary.status import destination_states
 from app.web.api.answers import ACTOR
 from app.web.params import json_object, only, text_in
-from app.web.services import Parts
+from app.web.services import Parts, weeks_of
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -20,7 +20,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def destinations() -> Response:
         only()
         with look(ledger) as tx:
-            return jsonify(destinations=destination_states(tx, known))
+            weeks = weeks_of(tx, parts)
+            states = destination_states(tx, known, parts.health.shadows)
+        found = [{**one, "shadow": weeks.get(one["name"])} for one in states]
+        return jsonify(destinations=found)
 
     @blueprint.post("/destinations/<name>/pause")
     def pause(name: str) -> Response:

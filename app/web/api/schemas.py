@@ -151,6 +151,24 @@ STEP: Schema = {
     "is_id": YES,
 }
 IDENTIFIER = thing({"kind": TEXT, "value": TEXT, "seen_at": TIME})
+PLAIN: Schema = {
+    "requests": {**COUNT, "description": "One for each webhook of these conversions."},
+    "twice": {**COUNT, "description": "Of these, beyond the first of a conversion."},
+    "unpaid": {**COUNT, "description": "Further ones, for money that was not collected at that time."},
+    "without_click": {**COUNT, "description": "Conversions whose click ID is known from earlier webhooks alone."},
+    "unidentified": {**COUNT, "description": "Conversions whose person a later webhook named."},
+}
+SHADOW: Schema = {
+    "since": TIME,
+    "sales": COUNT,
+    "leads": COUNT,
+    "held": COUNT,
+    "deduplicated": COUNT,
+    "refused": COUNT,
+    "reasons": many(thing({"reason": TEXT, "count": COUNT})),
+    "plain": {**thing(PLAIN), "description": "What a plain forwarder would have done."},
+    "is_capped": YES,
+}
 PAUSES: Schema = {
     "name": TEXT,
     "paused_at": BLANK_TIME,
@@ -201,7 +219,15 @@ SCHEMAS: dict[str, Schema] = {
             "refused": COUNTS,
         }
     ),
-    "Destination": thing({**PAUSES, "waiting": COUNT}),
+    "Destination": thing(
+        {
+            **PAUSES,
+            "is_used": {**YES, "description": "A worker has served it."},
+            "waiting": COUNT,
+            "mode": {"enum": ["live", "shadow"]},
+            "shadow": {"anyOf": [thing(SHADOW), {"type": "null"}], "description": "Its last 7 days in shadow mode."},
+        }
+    ),
     "Line": thing({"id": NUMBER, "at": TIME, "actor": TEXT, "action": TEXT, "subject": TEXT, "detail": TEXT}),
     "Stats": thing(
         {

@@ -14,7 +14,7 @@ from app.ledger.engine import look
 from app.ledger.reading.destinations import standing
 from app.ledger.reading.summary import overview, stats
 from app.web.auth import login_required
-from app.web.services import Parts, actor, redirect_with
+from app.web.services import Parts, actor, redirect_with, weeks_of
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -29,6 +29,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             states = {one["name"]: one for one in stats.destinations(tx)}
             waiting = {name: overview.waiting(tx, name) for name in known}
             standings = {name: standing(tx, name) for name in known}
+            weeks = weeks_of(tx, parts)
             lines = [line for name in known for line in audit(tx, subject=f"destination {name}", limit=10)]
         return render_template(
             "destination.html",
@@ -37,6 +38,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             states=states,
             waiting=waiting,
             standings=standings,
+            weeks=weeks,
             token_names={name: tables[name].token_env if name in tables else "DESTINATION_TOKEN" for name in known},
             lines=sorted(lines, key=lambda line: int(line["id"]), reverse=True),
         )

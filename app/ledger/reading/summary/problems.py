@@ -43,11 +43,19 @@ class Health:
     """Judges by what is configured. Keep one for as long as you ask: it remembers how long silent sources usually pause."""
 
     def __init__(
-        self, destinations: Sequence[str], sources: Mapping[str, SourceFacts], rules: AlertTable, hold_seconds: float
+        self,
+        destinations: Sequence[str],
+        sources: Mapping[str, SourceFacts],
+        rules: AlertTable,
+        hold_seconds: float,
+        *,
+        shadows: Sequence[str] = (),
     ) -> None:
+        """shadows: destinations that are sent nothing."""
         watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
         self._watch = Detector(watched, destinations, list(sources), hold_seconds)
         self._destinations = destinations
+        self.shadows = shadows
         self._sources = sources
         self._rules = rules
         self._hold_seconds = hold_seconds
@@ -77,7 +85,7 @@ class Health:
         listed = {(problem.kind, problem.subject) for problem in found}
         found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
         found += self._live_in_sandbox(tx)
-        found += backlog.stranded(tx, self._destinations)
+        found += backlog.stranded(tx, (*self._destinations, *self.shadows))
         found += backlog.unsent(open_alerts)
         found += backlog.dead(tx, counts["deliveries"]["dead"])
         found += backlog.counted_twice(tx, now)

@@ -3,7 +3,7 @@
 One answer for the Overview page, the API and `bridge status`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +80,14 @@ def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterabl
         timing=overview.timing(tx),
         workers_alive=len(stats.workers_alive(tx)),
         last_day={name: int(day[name]) for name in ("events", "delivered", "dead")},
-        destinations=destination_states(tx, destinations),
+        destinations=destination_states(tx, destinations, health.shadows),
         sources=overview.last_events(tx, sources),
     )
 
 
-def destination_states(tx: Tx, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The pauses of these destinations, whether a worker has served each yet (`is_used`), and how many deliveries wait for it."""
+def destination_states(tx: Tx, names: Sequence[str], shadows: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The pauses of these destinations, whether a worker has served each yet (`is_used`), its mode (shadow for those of `shadows`),
+    and how many deliveries wait for it."""
     states = {one["name"]: one for one in stats.destinations(tx)}
     return [
         {
@@ -94,6 +95,7 @@ def destination_states(tx: Tx, names: Sequence[str]) -> list[dict[str, Any]]:
             **UNUSED,
             **states.get(name, {}),
             "is_used": name in states,
+            "mode": "shadow" if name in shadows else "live",
             "waiting": overview.waiting(tx, name),
         }
         for name in names

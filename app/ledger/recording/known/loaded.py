@@ -171,12 +171,14 @@ class Loaded:
             return frozenset()
         lock = self.tx.for_update  # so that no worker claims them before this is over
         rows = self.tx.run(
-            f"SELECT destination, attempts, claim, due_at FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
+            f"SELECT destination, attempts, claim, due_at, status FROM deliveries WHERE conversion_id = ? ORDER BY id{lock}",
             conversion.id,
         ).all()
         if not rows:
             return None
-        return frozenset(row[0] for row in rows if row[1] > 0 or row[2] is not None or row[3] is None)
+        return frozenset(
+            row[0] for row in rows if row[1] > 0 or row[2] is not None or (row[3] is None and row[4] != "shadow")
+        )
 
     def unattempted(self, conversion: Conversion) -> bool:
         """Whether none of its deliveries was tried yet, so that its facts may still change."""
