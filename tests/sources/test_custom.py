@@ -312,6 +312,14 @@ def map_own(source: Any, body: Any, rules: Rules | None = None) -> dict[str, Any
     return explain(source, Inbound(raw, {"content-type": kind}), rules or Rules(), NOW)
 
 
+@pytest.mark.parametrize("wrapper", ["order", "Order", "checkout"])
+def test_user_id_of_a_wrapped_order_is_not_the_buyer(wrapper: str) -> None:
+    line = map_own(own(), {**BOUGHT, wrapper: {"user_id": 799407056}})
+    assert line["payload"]["customerExternalId"] == "ada@example.com"
+    line = map_own(own(), {**BOUGHT, wrapper: {"customer": {"user_id": "u_1"}}})
+    assert line["payload"]["customerExternalId"] == "u_1"
+
+
 @pytest.mark.parametrize("name", ["user_id", "userId", "User ID", "USER-ID"])
 def test_user_id_at_the_top_of_an_order_is_not_the_buyer(name: str) -> None:
     line = map_own(own(), {**BOUGHT, name: 799407056, "customer": {"user_id": None}})

@@ -19,6 +19,8 @@ from app.sources.submission import Field, Submission, event_name_of, title_of, w
 
 STAFF = "userid"
 """At the top of an order, user_id is somebody who works at the shop: at Shopify, the member of staff at the till."""
+ORDERS = words("order checkout")
+"""Names of the object that holds the order where the body wraps it."""
 LIVE = words("false 0 no off none live prod production")
 """What says, where a test event would be marked, that this is not one."""
 MOST_JSON_FIELDS = 20
@@ -178,7 +180,13 @@ def _opened(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields_of_the_buyer(body: Body) -> tuple[Field, ...]:
-    return tuple(one for one in body.fields if not (one.key == one.id and plain_name(one.key) == STAFF))
+    return tuple(one for one in body.fields if not (plain_name(one.id) == STAFF and _is_of_the_order(one)))
+
+
+def _is_of_the_order(field: Field) -> bool:
+    """At the top level of the body, or of the order within it. `key` is the path, `id` its end."""
+    holder = field.key.removesuffix(field.id).rstrip(".")
+    return not holder or plain_name(holder.rpartition(".")[2]) in ORDERS
 
 
 def _is_test(mark: Any) -> bool:
