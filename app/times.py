@@ -25,7 +25,7 @@ def read_since(text: object, now: float | None = None) -> int:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             return int(moment.timestamp() * 1000)
-    raise ValueError("give a date (2026-04-10), a time (2026-04-10T12:00:00Z) or an age (90m, 24h, 7d)")
+    raise ValueError("must be a date (2026-04-10), a time (2026-04-10T12:00:00Z) or an age (90m, 24h, 7d)")
 
 
 def iso_milliseconds(moment: datetime) -> str:

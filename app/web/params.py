@@ -1,111 +1,257 @@
-"""What a request asks for: query parameters and JSON bodies, each read strictly. What means nothing is 422 and named."""
+"""What a request asks for, as pydantic models: query parameters and JSON bodies, each read strictly.
+
+The pages, the API and its OpenAPI document share them. What means nothing is 422, with a message that names the field.
+"""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from flask import request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic_core import CoreSchema, core_schema
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from app.ledger.reading import filters
-from app.ledger.reading.filters import EventFilter
+from app.ledger.reading.filters import EventFilter, Filter
 from app.model import OUTCOMES, STATUSES
 from app.text import storable
 from app.times import read_since
 
 LARGEST_PAGE = 500
+LARGEST_NUMBER = 2**62 - 1
 LONGEST_TEXT = 512
-NAME = re.compile(r"[a-z0-9_-]{1,100}")
-FILTER = ("status", "source", "kind", "destination", "code", "since", "until", "q")
-EVENTS_FILTER = ("outcome", "source", "destination", "since", "until", "q")
+LONGEST_NUMERAL = 19
+QUERY = "query"
+"""The context in which a model is read from query parameters, whose values are all text."""
 
 
-def one_of(name: str, allowed: tuple[str, ...]) -> str | None:
-    """A query parameter that must be one of `allowed` where it is given. Raises UnprocessableEntity."""
-    value = request.args.get(name)
-    if value is not None and value not in allowed:
-        raise UnprocessableEntity(f"{name} must be one of {', '.join(allowed)}")
-    return value
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Text that is one of `values`."""
+
+    values: tuple[str, ...]
+
+    def _check(self, value: Any) -> str:
+        if not isinstance(value, str) or value not in self.values:
+            raise ValueError(f"must be one of {', '.join(self.values)}")
+        return value
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.values)}
 
 
-def number(name: str) -> int | None:
-    """A query parameter that must be a whole number from 1 up where it is given. Raises UnprocessableEntity."""
-    value = request.args.get(name)
-    if value is None:
-        return None
-    if not (value.isascii() and value.isdigit() and len(value) <= 19 and 0 < int(value) < 2**62):
-        raise UnprocessableEntity(f"{name} must be a whole number from 1 to {2**62 - 1}")
-    return int(value)
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number from `least` to `most`. JSON does not tell 7 from 7.0; a query has digits only."""
+
+    least: int
+    most: int
+
+    def _check(self, value: Any, info: ValidationInfo) -> int:
+        if info.context == QUERY and isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value) if len(value) <= LONGEST_NUMERAL else self.most + 1
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not self.least <= value <= self.most or value != value // 1:
+            raise ValueError(f"must be a whole number from {self.least} to {self.most}")
+        return int(value)
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-def page_size() -> int:
-    """The query parameter `limit`: 100 where it is not given, 500 at most."""
-    return min(number("limit") or 100, LARGEST_PAGE)
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Text that matches `pattern` whole; `problem` says what it must be."""
+
+    pattern: str
+    problem: str
+
+    def _check(self, value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            raise ValueError(self.problem)
+        return value
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{self.pattern}$"}
 
 
-def only(*names: str) -> None:
-    """Raises UnprocessableEntity for a query parameter of another name, which would else be a filter that filters nothing."""
-    unknown = sorted(set(request.args) - set(names))
-    if unknown:
-        known = f"known are {', '.join(names)}" if names else "there are none here"
-        raise UnprocessableEntity(f"unknown parameter {storable(unknown[0])[:100]}: {known}")
+class _Moment:
+    """A time as people type it; read as ms since 1970."""
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_moment)
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "string", "pattern": "^[0-9]{1,5}[mhd]$"},
+                {"type": "string", "format": "date"},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
 
 
-def json_object(*names: str) -> dict[str, Any]:
-    """The body: a JSON object with no other fields than `names`. Raises UnprocessableEntity or UnsupportedMediaType."""
+class _Text:
+    """1 to 512 characters, as every database can store them."""
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_text)
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
+
+
+def _moment(value: Any) -> int:
+    try:
+        return read_since(value)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
+        raise ValueError(f"must be text of 1 to {LONGEST_TEXT} characters")
+    return storable(value)
+
+
+Name = Annotated[str, Pattern("[a-z0-9_-]{1,100}", "must be a name of a-z, 0-9, - and _")]
+Number = Annotated[int, Whole(1, LARGEST_NUMBER)]
+Moment = Annotated[int, _Moment()]
+Text = Annotated[str, _Text()]
+
+
+class Request(BaseModel):
+    """The parameters of a query, or the fields of a body: these and no others. An optional one is left out, not null."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hint: ClassVar[str] = ""
+    """What to send, for a body that lacks what it needs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_null(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for name, value in values.items():
+                if value is None and name in cls.model_fields:
+                    raise ValueError(f"{name} is null: leave it out")
+        return values
+
+
+class NoQuery(Request):
+    """A route without parameters."""
+
+
+class Paging(Request):
+    limit: Annotated[Number, Field(description="At most 500 are returned.")] = 100
+    before: Annotated[Number | None, Field(description="Only IDs below this one: next_before of the last page.")] = None
+
+    @property
+    def size(self) -> int:
+        return min(self.limit, LARGEST_PAGE)
+
+
+class Window(Request):
+    """What the filters of deliveries and of events have in common."""
+
+    source: Name | None = None
+    destination: Name | None = None
+    since: Annotated[
+        Moment | None, Field(description="Recorded since: 2026-04-10, 2026-04-10T12:00:00Z, or an age: 90m, 24h, 7d.")
+    ] = None
+    until: Annotated[Moment | None, Field(description="Recorded before; as since.")] = None
+    q: Annotated[
+        Text | None,
+        Field(description="An email address, phone number, name or ID of any kind: whole, or how it begins."),
+    ] = None
+
+
+class DeliveryFilter(Window):
+    status: Annotated[str, OneOf(STATUSES)] | None = None
+    kind: Annotated[str, OneOf(filters.KINDS)] | None = None
+    code: Annotated[Annotated[int, Whole(100, 599)] | None, Field(description="The destination's last status.")] = None
+
+    def as_filter(self, statuses: tuple[str, ...] = STATUSES) -> Filter:
+        """statuses: those that match where none is asked for."""
+        return Filter(
+            statuses=(self.status,) if self.status else statuses,
+            source=self.source,
+            kind=self.kind,
+            destination=self.destination,
+            code=self.code,
+            since=self.since,
+            until=self.until,
+            text=self.q or "",
+        )
+
+
+class EventsFilter(Window):
+    outcome: Annotated[str, OneOf(OUTCOMES)] | None = None
+
+    def as_filter(self) -> EventFilter:
+        return EventFilter(
+            outcome=self.outcome,
+            source=self.source,
+            destination=self.destination,
+            since=self.since,
+            until=self.until,
+            text=self.q or "",
+        )
+
+
+Asked = TypeVar("Asked", bound=Request)
+FILTER = tuple(DeliveryFilter.model_fields)
+EVENTS_FILTER = tuple(EventsFilter.model_fields)
+
+
+def read(model: type[Asked], values: Mapping[str, Any], context: str | None = None) -> Asked:
+    """`values` as the model. Raises UnprocessableEntity that names the first field that is wrong."""
+    try:
+        return model.model_validate(dict(values), context=context)
+    except ValidationError as error:
+        raise UnprocessableEntity(_problem(model, error, context)) from None
+
+
+def query_of(model: type[Asked]) -> Asked:
+    """The query parameters of the request; of one that is repeated, the first. Raises UnprocessableEntity."""
+    return read(model, request.args.to_dict(), QUERY)
+
+
+def body_of(model: type[Asked]) -> Asked:
+    """The JSON body of the request. Raises UnprocessableEntity or UnsupportedMediaType."""
     body = request.get_data()
     if request.mimetype and request.mimetype != "application/json" and body:
         raise UnsupportedMediaType("send JSON, with Content-Type: application/json")
     try:
-        found = json.loads(body, parse_constant=_no_number) if body else None
+        values = json.loads(body, parse_constant=_no_number) if body else None
     except (ValueError, RecursionError):
         raise UnprocessableEntity("the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise UnprocessableEntity(f"send a JSON object with {', '.join(names)}")
-    for name, value in found.items():
-        if value is None and name in names:
-            raise UnprocessableEntity(f"{name} is null: leave it out")
-    unknown = sorted(set(found) - set(names))
-    if unknown:
-        raise UnprocessableEntity(f"unknown field {storable(unknown[0])[:100]}: known are {', '.join(names)}")
-    return found
+    if not isinstance(values, dict):
+        raise UnprocessableEntity(f"send a JSON object with {', '.join(model.model_fields)}")
+    return read(model, values)
 
 
-def filter_of(given: Mapping[str, Any], statuses: tuple[str, ...] = STATUSES) -> filters.Filter:
-    """The fields of FILTER, of a query or a body, as a filter of deliveries. Raises UnprocessableEntity."""
-    status, kind, code = given.get("status"), given.get("kind"), given.get("code")
-    if isinstance(code, str):  # of a query
-        code = int(code) if re.fullmatch("[1-5][0-9]{2}", code) else 0
-    if status is not None and status not in statuses:
-        raise UnprocessableEntity(f"status must be one of {', '.join(statuses)}")
-    if kind is not None and kind not in filters.KINDS:
-        raise UnprocessableEntity("kind must be sale or lead")
-    return filters.Filter(
-        statuses=(status,) if status else statuses,
-        source=name_in(given, "source"),
-        kind=kind,
-        destination=name_in(given, "destination"),
-        code=whole_in({"code": code}, "code", 100, 599),
-        since=time_in(given, "since"),
-        until=time_in(given, "until"),
-        text=text_in(given, "q") or "",
-    )
+def filter_of(fields: Mapping[str, Any], statuses: tuple[str, ...] = STATUSES) -> Filter:
+    """The filter that the fields of a form ask for; what else they have is left out. Raises UnprocessableEntity."""
+    asked = {name: value for name, value in fields.items() if name in FILTER}
+    return read(DeliveryFilter, asked, QUERY).as_filter(statuses)
 
 
-def events_asked(given: Mapping[str, Any]) -> EventFilter:
-    """The fields of EVENTS_FILTER, of a query, as a filter of events. Raises UnprocessableEntity."""
-    outcome = given.get("outcome")
-    if outcome is not None and outcome not in OUTCOMES:
-        raise UnprocessableEntity(f"outcome must be one of {', '.join(OUTCOMES)}")
-    return EventFilter(
-        outcome=outcome,
-        source=name_in(given, "source"),
-        destination=name_in(given, "destination"),
-        since=time_in(given, "since"),
-        until=time_in(given, "until"),
-        text=text_in(given, "q") or "",
-    )
+def events_asked(fields: Mapping[str, Any]) -> EventFilter:
+    """The same for events. Raises UnprocessableEntity."""
+    asked = {name: value for name, value in fields.items() if name in EVENTS_FILTER}
+    return read(EventsFilter, asked, QUERY).as_filter()
 
 
 def filled(names: Iterable[str]) -> dict[str, str]:
@@ -113,46 +259,22 @@ def filled(names: Iterable[str]) -> dict[str, str]:
     return {name: value for name in names if (value := storable(request.args.get(name, "").strip()))}
 
 
-def whole_in(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
-    """A whole number of a body (JSON knows no difference between 7 and 7.0). Raises UnprocessableEntity."""
-    value = given.get(name)
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or value != value // 1
-        or not least <= value <= most
-    ):
-        raise UnprocessableEntity(f"{name} must be a whole number from {least} to {most}")
-    return int(value)
+def before_asked() -> int | None:
+    """The query parameter `before` of a page. Raises UnprocessableEntity."""
+    return read(Paging, {k: v for k, v in request.args.items() if k == "before"}, QUERY).before
 
 
-def name_in(given: Mapping[str, Any], name: str) -> str | None:
-    """A source's or destination's name. Raises UnprocessableEntity."""
-    value = given.get(name)
-    if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
-        raise UnprocessableEntity(f"{name} must be a name of a-z, 0-9, - and _")
-    return value
-
-
-def time_in(given: Mapping[str, Any], name: str) -> int | None:
-    """A time as people type it, in ms. Raises UnprocessableEntity."""
-    value = given.get(name)
-    try:
-        return read_since(value) if value is not None else None
-    except (ValueError, OverflowError) as error:
-        raise UnprocessableEntity(f"{name}: {error}") from None
-
-
-def text_in(given: Mapping[str, Any], name: str) -> str | None:
-    """Text of at most 512 characters, none of them a control character. Raises UnprocessableEntity."""
-    value = given.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
-        raise UnprocessableEntity(f"{name} must be text of 1 to {LONGEST_TEXT} characters")
-    return storable(value)
+def _problem(model: type[Request], error: ValidationError, context: str | None) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = storable(str(first["loc"][0]))[:100] if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        what = "parameter" if context == QUERY else "field"
+        known = ", ".join(model.model_fields)
+        return f"unknown {what} {name}: " + (f"known are {known}" if known else "there are none here")
+    if first["type"] == "missing":
+        return f"{name} is missing" + (f": {model.hint}" if model.hint else "")
+    text = str(first["msg"]).removeprefix("Value error, ")
+    return f"{name} {text}" if name else text
 
 
 def _no_number(text: str) -> None:

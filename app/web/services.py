@@ -1,7 +1,7 @@
 """What the pages share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import flash, redirect, session
@@ -14,6 +14,7 @@ from app.intake.verify_and_map import Intake
 from app.ledger.engine import Ledger
 from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
+from app.ledger.reading.summary.stats import CountCache
 from app.ledger.recording.arrival import Policy
 from app.ledger.transaction import Tx
 from app.sources.base import Source
@@ -33,6 +34,7 @@ class Parts:
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
     health: Health
+    counts: CountCache = field(default_factory=CountCache)
 
     def format(self, destination: str) -> Format | None:
         """The format of the destination of that name; None where it is not configured."""

@@ -251,7 +251,7 @@ def test_stats_count_by_status_and_outcome(
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_the_description_names_every_route_of_the_api(api: Callable[..., TestResponse], app: Flask) -> None:
-    described = api("openapi.get_json()").get_json()["paths"]
+    described = api("openapi.json").get_json()["paths"]
     paths = {
         (re.sub("<.*?>|{.*?}", "{}", rule.rule.removeprefix("/api/v1")), method.lower())
         for rule in app.url_map.iter_rules()

@@ -337,3 +337,43 @@ def test_no_route_answers_without_the_token(app: Flask, web: FlaskClient) -> Non
                 path = path.replace("<path:event_id>", "1").replace("<name>", "sandbox")
                 answer = web.open(path, method=method)
                 assert (answer.status_code, list(answer.get_json())) == (401, ["error"]), (method, path)
+
+
+@sqlite_alone
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("deliveries?limit=0", None, "limit must be a whole number from 1 to 4611686018427387903"),
+        ("deliveries?status=lost", None, "status must be one of pending, retrying, "),
+        ("deliveries?colour=red", None, "unknown parameter colour: known are "),
+        ("stats?x=1", None, "unknown parameter x: there are none here"),
+        ("events?since=yesterday", None, "since must be a date (2026-04-10)"),
+        ("deliveries?code=99", None, "code must be a whole number from 100 to 599"),
+        ("replay", {"source": "stripe"}, "status is missing: one of dead, "),
+        ("replay", {"status": "dead", "source": None}, "source is null: leave it out"),
+        ("replay", {"status": "dead", "colour": "red"}, "unknown field colour: known are "),
+        ("discard", {"status": "dead", "next": True}, "next must be a whole number"),
+        ("discard", {"status": "dead", "next": "7"}, "next must be a whole number"),
+        ("undo", {}, "mark is missing: send the mark that POST discard answered"),
+        ("destinations/sandbox/pause", {"reason": 7}, "reason must be text of 1 to 512 characters"),
+    ],
+)
+def test_a_refusal_names_the_field_and_what_it_takes(
+    api: Callable[..., TestResponse], path: str, body: dict[str, Any] | None, message: str
+) -> None:
+    answer = api(path) if body is None else api(path, "POST", json=body)
+    assert answer.status_code == 422
+    assert answer.get_json()["error"].startswith(message)
+
+
+def test_the_api_shows_how_the_bridge_is_doing_and_exports_a_person(
+    api: Callable[..., TestResponse], six: list[int], ledger: Ledger
+) -> None:
+    status = api("status").get_json()
+    assert (status["level"], status["last_day"]) == ("bad", {"events": 6, "delivered": 2, "dead": 2})
+    assert [one["name"] for one in status["destinations"]] == ["sandbox"]
+    (found,) = api("persons?q=p1@example.com").get_json()["persons"]
+    data = api(f"persons/{found['id']}/export").get_json()
+    assert [one["status"] for one in data["deliveries"]] == ["dead"]
+    assert audit(ledger) == [("api", "export", f"person {found['id']}")]
+    assert api(f"persons/{2**63}/export").status_code == 404

@@ -19,7 +19,7 @@ from schemathesis.generation import GenerationMode
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
-from app.web.api.openapi import document
+from app.web.api.blueprint import document
 from app.web.factory import create_app
 from tests.support.makers import begin, checkout, settle, signed
 from tests.web.conftest import API

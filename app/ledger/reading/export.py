@@ -24,12 +24,12 @@ def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, An
     `mentioned_in` are the ids of other people's events that name this person: their content is not this person's to have. The
     export is recorded in the audit log.
     """
+    with look(ledger) as tx:
+        if person(tx, person_id) is None:
+            return None
     named = events_about(ledger, person_id, ())
     with look(ledger) as tx:
-        profile = person(tx, person_id)
-        if profile is None:
-            return None
-        found = {"person": profile, **_rows_of(tx, person_id), **_events(tx, named, person_id)}
+        found = {"person": person(tx, person_id), **_rows_of(tx, person_id), **_events(tx, named, person_id)}
     ledger.transact(lambda tx: note(tx, actor, "export", f"person {person_id}"))
     return found
 

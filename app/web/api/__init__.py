@@ -1,1 +1,1 @@
-"""The resources of /api/v1, a module each; app/web/api/blueprint.py puts them together, and openapi.py beside it describes them."""
+"""The resources of /api/v1, one module each. routes.py serves and describes them, blueprint.py puts them together."""

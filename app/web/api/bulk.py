@@ -3,67 +3,68 @@
 An answer comes after some seconds at most. Where that was not enough, `next` says where to go on: send the same body with it.
 """
 
-from typing import Any
+from typing import Annotated, ClassVar
 
-from flask import Blueprint, Response, jsonify
-from werkzeug.exceptions import UnprocessableEntity
+from pydantic import Field
 
 from app.ledger.actions import bulk, replay
 from app.ledger.actions.bulk import Job
-from app.ledger.reading import filters
-from app.web.api.answers import ACTOR
-from app.web.params import FILTER, filter_of, json_object, only, whole_in
+from app.web.api.actor import ACTOR
+from app.web.api.routes import Routes
+from app.web.api.schemas import Discarded, Replayed, Undone
+from app.web.params import DeliveryFilter, Number, OneOf, Pattern, Request
 from app.web.services import Parts
 
+ROUTES = Routes()
 PATIENCE_SECONDS = 10.0
+Mark = Annotated[str, Pattern(replay.MARK.pattern, "must be what POST discard answered")]
 
 
-def register(blueprint: Blueprint, parts: Parts) -> None:
-    def run(job: Job) -> Job:
-        job = bulk.run(parts.ledger, job, parts.sources, actor=ACTOR, seconds=PATIENCE_SECONDS)
-        if job.verb != "discard":
-            parts.nudge()
-        return job
-
-    @blueprint.post("/replay")
-    def replay_filter() -> Response:
-        only()
-        wanted, after, _ = asked(replay.REPLAYABLE)
-        job = run(Job("replay", wanted, after=after))
-        return jsonify(replayed=job.done, left_alone=job.skipped, next=job.after)
-
-    @blueprint.post("/discard")
-    def discard_filter() -> Response:
-        only()
-        wanted, after, mark = asked(replay.DISCARDABLE)
-        job = run(Job("discard", wanted, mark=mark or "", after=after))
-        return jsonify(discarded=job.done, left_alone=job.skipped, next=job.after, mark=job.mark)
-
-    @blueprint.post("/undo")
-    def undo_filter() -> Response:
-        only()
-        given = json_object("mark", "next")
-        mark, after = mark_in(given), next_in(given)
-        if mark is None:
-            raise UnprocessableEntity("send the mark that POST discard answered")
-        job = run(Job("undo", mark=mark, after=after))
-        return jsonify(undone=job.done, left_alone=job.skipped, next=job.after)
+class Continued(Request):
+    next: Annotated[Number | None, Field(description="`next` of the last answer, unless that was null.")] = None
 
 
-def asked(statuses: tuple[str, ...]) -> tuple[filters.Filter, int | None, str | None]:
-    """The filter of the body (which must name a status, so that none means nothing), where to go on, and the mark."""
-    given = json_object(*FILTER, "next", *(["mark"] if statuses is replay.DISCARDABLE else []))
-    if given.get("status") not in statuses:
-        raise UnprocessableEntity(f'status must be one of {", ".join(statuses)}, such as {{"status": "dead"}}')
-    return filter_of(given, statuses), next_in(given), mark_in(given)
+class ReplayFilter(DeliveryFilter, Continued):
+    hint: ClassVar[str] = f'one of {", ".join(replay.REPLAYABLE)}, such as {{"status": "dead"}}'
+    status: Annotated[str, OneOf(replay.REPLAYABLE)]  # so that an empty filter is none
 
 
-def next_in(given: dict[str, Any]) -> int | None:
-    return whole_in(given, "next", 1, 2**62 - 1)
+class DiscardFilter(DeliveryFilter, Continued):
+    hint: ClassVar[str] = f'one of {", ".join(replay.DISCARDABLE)}, such as {{"status": "dead"}}'
+    status: Annotated[str, OneOf(replay.DISCARDABLE)]
+    mark: Annotated[Mark | None, Field(description="`mark` of the first answer, so that one undo takes back all.")] = (
+        None
+    )
 
 
-def mark_in(given: dict[str, Any]) -> str | None:
-    value = given.get("mark")
-    if value is not None and not (isinstance(value, str) and replay.MARK.fullmatch(value)):
-        raise UnprocessableEntity("mark must be what POST discard answered")
-    return value
+class UndoneDiscard(Continued):
+    hint: ClassVar[str] = "send the mark that POST discard answered"
+    mark: Mark
+
+
+@ROUTES.post("/replay")
+def replay_deliveries(parts: Parts, body: ReplayFilter) -> Replayed:
+    """Replay all deliveries that match."""
+    job = _run(parts, Job("replay", body.as_filter(), after=body.next))
+    return Replayed(replayed=job.done, left_alone=job.skipped, next=job.after)
+
+
+@ROUTES.post("/discard")
+def discard_deliveries(parts: Parts, body: DiscardFilter) -> Discarded:
+    """Discard all deliveries that match."""
+    job = _run(parts, Job("discard", body.as_filter(), mark=body.mark or "", after=body.next))
+    return Discarded(discarded=job.done, left_alone=job.skipped, next=job.after, mark=job.mark)
+
+
+@ROUTES.post("/undo")
+def undo_deliveries(parts: Parts, body: UndoneDiscard) -> Undone:
+    """Take a bulk discard back."""
+    job = _run(parts, Job("undo", mark=body.mark, after=body.next))
+    return Undone(undone=job.done, left_alone=job.skipped, next=job.after)
+
+
+def _run(parts: Parts, job: Job) -> Job:
+    job = bulk.run(parts.ledger, job, parts.sources, actor=ACTOR, seconds=PATIENCE_SECONDS)
+    if job.verb != "discard":
+        parts.nudge()
+    return job

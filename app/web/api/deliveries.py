@@ -1,74 +1,112 @@
 """Deliveries: the list (also as CSV), one of them, and the actions on it."""
 
 import json
+from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response
+from pydantic import AfterValidator, Field, WithJsonSchema
 from werkzeug.exceptions import UnprocessableEntity
 
+from app.ledger.actions import replay as actions
 from app.ledger.actions.edit import submit_edit
-from app.ledger.actions.replay import discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading.deliveries import deliveries_that_match
-from app.web.api.answers import ACTOR, answer
+from app.web.api.actor import ACTOR
+from app.web.api.routes import Routes
+from app.web.api.schemas import ActionResult, DeliveryPage, WholeDelivery
 from app.web.csv_export import export_deliveries
-from app.web.params import FILTER, filter_of, json_object, number, one_of, only, page_size
+from app.web.params import DeliveryFilter, OneOf, Paging, Request
 from app.web.services import Parts
 
+ROUTES = Routes()
 
-def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
 
-    @blueprint.get("/deliveries")
-    def deliveries() -> Response:
-        only(*FILTER, "before", "limit")
-        wanted, before, limit = filter_of(request.args), number("before"), page_size()
-        with look(ledger) as tx:
-            page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=limit)
-        return jsonify(deliveries=page.rows, next_before=page.next_before)
+def _object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be the whole edited payload, a JSON object")
+    return value
 
-    @blueprint.get("/deliveries.csv")
-    def deliveries_csv() -> Response:
-        only(*FILTER)
-        return export_deliveries(ledger, filter_of(request.args), parts.sources, is_masked=False)
 
-    @blueprint.get("/deliveries/<int:delivery_id>")
-    def delivery(delivery_id: int) -> Response:
-        only()
-        with look(ledger) as tx:
-            return jsonify(reading_deliveries.delivery(tx, delivery_id))
+class DeliveriesQuery(DeliveryFilter, Paging):
+    """A filter and a page."""
 
-    @blueprint.post("/deliveries/<int:delivery_id>/replay")
-    def replay_one(delivery_id: int) -> Response:
-        only("force")
-        force = one_of("force", ("0", "1", "true", "false")) in ("1", "true")
-        result = ledger.transact(lambda tx: replay(tx, delivery_id, actor=ACTOR, force=force))
-        parts.nudge()
-        return answer(result)
 
-    @blueprint.post("/deliveries/<int:delivery_id>/discard")
-    def discard_one(delivery_id: int) -> Response:
-        only()
-        return answer(ledger.transact(lambda tx: discard(tx, delivery_id, actor=ACTOR)))
+class ReplayQuery(Request):
+    force: Annotated[
+        Annotated[str, OneOf(("0", "1", "true", "false"))] | None,
+        Field(description="1: send a delivered one again."),
+    ] = None
 
-    @blueprint.post("/deliveries/<int:delivery_id>/undo")
-    def undo_one(delivery_id: int) -> Response:
-        only()
-        result = ledger.transact(lambda tx: undo_discard(tx, delivery_id, actor=ACTOR))
-        parts.nudge()
-        return answer(result)
 
-    @blueprint.post("/deliveries/<int:delivery_id>/edit")
-    def edit_one(delivery_id: int) -> Response:
-        only()
-        given = json_object("payload").get("payload")
-        if not isinstance(given, dict):
-            raise UnprocessableEntity("send the whole edited payload as payload, a JSON object")
-        text = json.dumps(given)
-        with look(ledger) as tx:
-            found = reading_deliveries.delivery(tx, delivery_id)
-        edited = submit_edit(ledger, found, text, parts.format(found["destination"]), actor=ACTOR)
-        if edited.problem:
-            raise UnprocessableEntity(edited.problem)
-        parts.nudge()
-        return answer(edited.result)
+class Edit(Request):
+    payload: Annotated[
+        Any,
+        AfterValidator(_object),
+        WithJsonSchema({"type": "object"}),
+        Field(description="The whole payload as it is to be sent."),
+    ]
+
+
+@ROUTES.get("/deliveries")
+def deliveries(parts: Parts, query: DeliveriesQuery) -> DeliveryPage:
+    """List deliveries, newest first."""
+    with look(parts.ledger) as tx:
+        page = deliveries_that_match(tx, query.as_filter(), parts.sources, before=query.before, limit=query.size)
+    return DeliveryPage.model_validate({"deliveries": page.rows, "next_before": page.next_before})
+
+
+@ROUTES.get("/deliveries.csv", media="text/csv")
+def deliveries_csv(parts: Parts, query: DeliveryFilter) -> Response:
+    """Download all deliveries that match, as CSV."""
+    return export_deliveries(parts.ledger, query.as_filter(), parts.sources, is_masked=False)
+
+
+@ROUTES.get("/deliveries/<int:delivery_id>")
+def delivery(parts: Parts, delivery_id: int) -> WholeDelivery:
+    """Get one delivery with its attempts and events."""
+    with look(parts.ledger) as tx:
+        return WholeDelivery.model_validate(reading_deliveries.delivery(tx, delivery_id))
+
+
+@ROUTES.post("/deliveries/<int:delivery_id>/replay")
+def replay_delivery(parts: Parts, delivery_id: int, query: ReplayQuery) -> ActionResult:
+    """Make a delivery due now; a delivered one only with force."""
+    force = query.force in ("1", "true")
+    result = parts.ledger.transact(lambda tx: actions.replay(tx, delivery_id, actor=ACTOR, force=force))
+    parts.nudge()
+    return _answer(result)
+
+
+@ROUTES.post("/deliveries/<int:delivery_id>/discard")
+def discard_delivery(parts: Parts, delivery_id: int) -> ActionResult:
+    """Close a delivery unsent."""
+    return _answer(parts.ledger.transact(lambda tx: actions.discard(tx, delivery_id, actor=ACTOR)))
+
+
+@ROUTES.post("/deliveries/<int:delivery_id>/undo")
+def undo_delivery(parts: Parts, delivery_id: int) -> ActionResult:
+    """Take a discard back."""
+    result = parts.ledger.transact(lambda tx: actions.undo_discard(tx, delivery_id, actor=ACTOR))
+    parts.nudge()
+    return _answer(result)
+
+
+@ROUTES.post("/deliveries/<int:delivery_id>/edit")
+def edit_delivery(parts: Parts, delivery_id: int, body: Edit) -> ActionResult:
+    """Send a dead delivery with another payload, under an Idempotency-Key of its own (`…:edit-N`).
+
+    What it is and its invoiceId must stay.
+    """
+    with look(parts.ledger) as tx:
+        found = reading_deliveries.delivery(tx, delivery_id)
+    wire = parts.format(found["destination"])
+    edited = submit_edit(parts.ledger, found, json.dumps(body.payload), wire, actor=ACTOR)
+    if edited.problem:
+        raise UnprocessableEntity(edited.problem)
+    parts.nudge()
+    return _answer(edited.result)
+
+
+def _answer(result: actions.ActionResult) -> ActionResult:
+    return ActionResult(id=result.delivery_id, done=result.done, message=result.message)

@@ -2,38 +2,47 @@
 
 from dataclasses import asdict
 
-from flask import Blueprint, Response, jsonify, request
-
 from app.ledger.actions.pausing import pause_destination, resume_destination
 from app.ledger.engine import look
 from app.ledger.reading.summary.status import destination_states
-from app.web.api.answers import ACTOR
-from app.web.params import json_object, only, text_in
+from app.web.api.actor import ACTOR
+from app.web.api.routes import Routes
+from app.web.api.schemas import Destinations, PauseResult
+from app.web.params import Request, Text
 from app.web.services import Parts, weeks_of
 
+ROUTES = Routes()
 
-def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
-    known = [one.name for one in parts.destinations]
 
-    @blueprint.get("/destinations")
-    def destinations() -> Response:
-        only()
-        with look(ledger) as tx:
-            weeks = weeks_of(tx, parts)
-            states = destination_states(tx, known, parts.health.shadows)
-        found = [{**one, "shadow": weeks.get(one["name"])} for one in states]
-        return jsonify(destinations=found)
+class Pause(Request):
+    reason: Text | None = None
 
-    @blueprint.post("/destinations/<name>/pause")
-    def pause(name: str) -> Response:
-        only()
-        reason = text_in(json_object("reason"), "reason") if request.get_data() else None
-        return jsonify(asdict(pause_destination(ledger, name, known, reason or "", actor=ACTOR)))
 
-    @blueprint.post("/destinations/<name>/resume")
-    def resume(name: str) -> Response:
-        only()
-        result = resume_destination(ledger, name, known, actor=ACTOR)
-        parts.nudge()
-        return jsonify(asdict(result))
+@ROUTES.get("/destinations")
+def destinations(parts: Parts) -> Destinations:
+    """List destinations with their pauses."""
+    with look(parts.ledger) as tx:
+        weeks = weeks_of(tx, parts)
+        states = destination_states(tx, _names(parts), parts.health.shadows)
+    rows = [{**state, "shadow": weeks.get(state["name"])} for state in states]
+    return Destinations.model_validate({"destinations": rows})
+
+
+@ROUTES.post("/destinations/<name>/pause")
+def pause(parts: Parts, name: str, body: Pause | None) -> PauseResult:
+    """Stop forwarding to a destination: what is due waits."""
+    reason = body.reason if body else None
+    result = pause_destination(parts.ledger, name, _names(parts), reason or "", actor=ACTOR)
+    return PauseResult.model_validate(asdict(result))
+
+
+@ROUTES.post("/destinations/<name>/resume")
+def resume(parts: Parts, name: str) -> PauseResult:
+    """Resume forwarding to a destination."""
+    result = resume_destination(parts.ledger, name, _names(parts), actor=ACTOR)
+    parts.nudge()
+    return PauseResult.model_validate(asdict(result))
+
+
+def _names(parts: Parts) -> list[str]:
+    return [destination.name for destination in parts.destinations]

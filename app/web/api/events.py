@@ -1,46 +1,53 @@
 """Events: the list (also as CSV), one of them, and reprocessing parked ones."""
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response
 from werkzeug.exceptions import NotFound
 
 from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading.events import events_that_match
-from app.web.api.answers import ACTOR
+from app.web.api.actor import ACTOR
+from app.web.api.routes import Routes
+from app.web.api.schemas import EventPage, Message, WholeEvent
 from app.web.csv_export import export_events
-from app.web.params import EVENTS_FILTER, events_asked, number, only, page_size
+from app.web.params import EventsFilter, Paging
 from app.web.services import Parts
 
+ROUTES = Routes()
 
-def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
 
-    @blueprint.get("/events")
-    def events() -> Response:
-        only(*EVENTS_FILTER, "before", "limit")
-        wanted, before, limit = events_asked(request.args), number("before"), page_size()
-        with look(ledger) as tx:
-            page = events_that_match(tx, wanted, parts.sources, before=before, limit=limit)
-        return jsonify(events=page.rows, next_before=page.next_before)
+class EventsQuery(EventsFilter, Paging):
+    """A filter and a page."""
 
-    @blueprint.get("/events.csv")
-    def events_csv() -> Response:
-        only(*EVENTS_FILTER)
-        return export_events(ledger, events_asked(request.args), parts.sources, is_masked=False)
 
-    @blueprint.get("/events/<path:event_id>")
-    def event(event_id: str) -> Response:
-        only()
-        with look(ledger) as tx:
-            found = reading_events.event(tx, event_id)
-        if found is None:
-            raise NotFound(f"there is no event {event_id}")
-        return jsonify(found)
+@ROUTES.get("/events")
+def events(parts: Parts, query: EventsQuery) -> EventPage:
+    """List events, newest first."""
+    with look(parts.ledger) as tx:
+        page = events_that_match(tx, query.as_filter(), parts.sources, before=query.before, limit=query.size)
+    return EventPage.model_validate({"events": page.rows, "next_before": page.next_before})
 
-    @blueprint.post("/events/remap")
-    def remap() -> Response:
-        only()
-        message = reprocess_parked(ledger, parts.sources, parts.policy, actor=ACTOR)
-        parts.nudge()
-        return jsonify(message=message)
+
+@ROUTES.get("/events.csv", media="text/csv")
+def events_csv(parts: Parts, query: EventsFilter) -> Response:
+    """Download all events that match, as CSV."""
+    return export_events(parts.ledger, query.as_filter(), parts.sources, is_masked=False)
+
+
+@ROUTES.get("/events/<path:event_id>")
+def event(parts: Parts, event_id: str) -> WholeEvent:
+    """Get one event with headers, body and deliveries, by its ID here, or by source and the source's ID (stripe:evt_1)."""
+    with look(parts.ledger) as tx:
+        found = reading_events.event(tx, event_id)
+    if found is None:
+        raise NotFound(f"there is no event {event_id}")
+    return WholeEvent.model_validate(found)
+
+
+@ROUTES.post("/events/remap")
+def remap_events(parts: Parts) -> Message:
+    """Reprocess parked events after a change of configuration."""
+    message = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=ACTOR)
+    parts.nudge()
+    return Message(message=message)

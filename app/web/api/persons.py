@@ -1,57 +1,74 @@
-"""Persons: who they are, what happened to them, and erasing their data."""
+"""Persons: who they are, what happened to them, exporting and erasing their data."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify
+from pydantic import Field
 from werkzeug.exceptions import Conflict, NotFound
 
 from app.ledger.actions.forget import BeingSent, forget_person
 from app.ledger.engine import look
 from app.ledger.reading import persons as reading_persons
+from app.ledger.reading.export import export_person as export_of
 from app.ledger.transaction import Tx
-from app.web.api.answers import ACTOR
-from app.web.params import number, only, page_size, text_in
+from app.web.api.actor import ACTOR
+from app.web.api.routes import Routes
+from app.web.api.schemas import Forgotten, PersonPage, WholePerson
+from app.web.params import Paging, Text
 from app.web.services import Parts
 
-
-def register(blueprint: Blueprint, parts: Parts) -> None:
-    ledger = parts.ledger
-
-    @blueprint.get("/persons")
-    def persons() -> Response:
-        only("q", "before", "limit")
-        text, before, limit = text_in(request.args, "q"), number("before"), page_size()
-        with look(ledger) as tx:
-            page, _ = reading_persons.search(
-                tx, text or "", parts.sources, whole_addresses=False, before=before, limit=limit
-            )
-        return jsonify(persons=page, next_before=page[-1]["id"] if len(page) == limit else None)
-
-    @blueprint.get("/persons/<int:person_id>")
-    def person(person_id: int) -> Response:
-        only()
-        with look(ledger) as tx:
-            found = known(tx, person_id)
-            steps = reading_persons.journey(tx, found)
-            found["events"] = reading_persons.events_of(tx, person_id)
-        found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank")} for step in steps]
-        found["why"] = reading_persons.why_this_id(found)
-        return jsonify(found)
-
-    @blueprint.post("/persons/<int:person_id>/forget")
-    def forget_one(person_id: int) -> Response:
-        only()
-
-        with look(ledger) as tx:
-            known(tx, person_id)
-        try:
-            done = forget_person(ledger, person_id, actor=ACTOR)
-        except BeingSent:
-            raise Conflict("something of theirs is being sent just now: try again in a minute") from None
-        return jsonify(id=person_id, events=done.events, deliveries=done.deliveries, discarded=done.discarded)
+ROUTES = Routes()
 
 
-def known(tx: Tx, person_id: int) -> dict[str, Any]:
+class PersonsQuery(Paging):
+    q: Annotated[Text | None, Field(description="An email address, phone number, name or ID.")] = None
+
+
+@ROUTES.get("/persons")
+def persons(parts: Parts, query: PersonsQuery) -> PersonPage:
+    """List people, newest first."""
+    with look(parts.ledger) as tx:
+        page, _ = reading_persons.search(
+            tx, query.q or "", parts.sources, whole_addresses=False, before=query.before, limit=query.size
+        )
+    following = page[-1]["id"] if len(page) == query.size else None
+    return PersonPage.model_validate({"persons": page, "next_before": following})
+
+
+@ROUTES.get("/persons/<int:person_id>")
+def person(parts: Parts, person_id: int) -> WholePerson:
+    """Get one person and what happened to them."""
+    with look(parts.ledger) as tx:
+        found = _known(tx, person_id)
+        steps = reading_persons.journey(tx, found)
+        found["events"] = reading_persons.events_of(tx, person_id)
+    found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank")} for step in steps]
+    found["why"] = reading_persons.why_this_id(found)
+    return WholePerson.model_validate(found)
+
+
+@ROUTES.get("/persons/<int:person_id>/export")
+def export_person(parts: Parts, person_id: int) -> Response:
+    """Get everything kept about a person."""
+    data = export_of(parts.ledger, person_id, actor=ACTOR)
+    if data is None:
+        raise NotFound(f"there is no person {person_id}")
+    return jsonify(data)
+
+
+@ROUTES.post("/persons/<int:person_id>/forget", 409)
+def forget(parts: Parts, person_id: int) -> Forgotten:
+    """Erase a person's data; the IDs of their purchases stay. It cannot be undone."""
+    with look(parts.ledger) as tx:
+        _known(tx, person_id)
+    try:
+        done = forget_person(parts.ledger, person_id, actor=ACTOR)
+    except BeingSent:
+        raise Conflict("one of their deliveries is being sent: try again in a minute") from None
+    return Forgotten(id=person_id, events=done.events, deliveries=done.deliveries, discarded=done.discarded)
+
+
+def _known(tx: Tx, person_id: int) -> dict[str, Any]:
     """Raises NotFound."""
     found = reading_persons.person(tx, person_id)
     if found is None:

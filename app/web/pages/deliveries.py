@@ -17,7 +17,7 @@ from app.ledger.reading.deliveries import deliveries_that_match, story
 from app.ledger.reading.events import events_called
 from app.model import STATUSES
 from app.web.auth import is_operator, login_required, operator_required
-from app.web.params import FILTER, filled, filter_of, number
+from app.web.params import FILTER, before_asked, filled, filter_of
 from app.web.services import ROWS, Parts, actor, redirect_with
 
 EVENTS_SHOWN = 20
@@ -33,7 +33,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/deliveries")
     @login_required
     def deliveries() -> str:
-        fields, before = filled(FILTER), number("before")
+        fields, before = filled(FILTER), before_asked()
         wanted = replace(filter_of(fields), whole_addresses=not is_operator())
         with look(ledger) as tx:
             page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)

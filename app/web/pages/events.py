@@ -13,7 +13,7 @@ from app.ledger.reading import sandbox as reading_sandbox
 from app.ledger.reading.events import events_that_match
 from app.model import OUTCOMES
 from app.web.auth import is_operator, login_required
-from app.web.params import EVENTS_FILTER, events_asked, filled, number
+from app.web.params import EVENTS_FILTER, before_asked, events_asked, filled
 from app.web.services import ROWS, Parts, actor, redirect_with
 
 
@@ -23,7 +23,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/events")
     @login_required
     def events() -> str:
-        fields, before = filled(EVENTS_FILTER), number("before")
+        fields, before = filled(EVENTS_FILTER), before_asked()
         wanted = replace(events_asked(fields), whole_addresses=not is_operator())
         with look(ledger) as tx:
             page = events_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)

@@ -18,7 +18,7 @@ from app.ledger.reading import deliveries, filters
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
-from app.web.params import number
+from app.web.params import before_asked
 from app.web.services import ROWS, Parts, actor, redirect_with
 
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
@@ -31,7 +31,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/failed")
     @login_required
     def failed() -> str:
-        fields, before = given(request.args), number("before")
+        fields, before = given(request.args), before_asked()
         wanted = filter_of(fields)
         with look(ledger) as tx:
             wanted = deliveries.resolve(tx, wanted, parts.sources)

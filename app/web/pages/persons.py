@@ -16,7 +16,7 @@ from app.ledger.reading.export import export_person
 from app.ledger.transaction import Tx
 from app.text import storable
 from app.web.auth import is_operator, login_required
-from app.web.params import number
+from app.web.params import before_asked
 
 ROWS, EVENTS_SHOWN = 50, 20
 LONGEST_NAME = 512
@@ -28,7 +28,7 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
     @blueprint.get("/persons")
     @login_required
     def persons() -> Any:
-        wanted, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], number("before")
+        wanted, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], before_asked()
         with look(ledger) as tx:
             page, is_exact = reading_persons.search(
                 tx, wanted, sources, whole_addresses=not is_operator(), before=before, limit=ROWS

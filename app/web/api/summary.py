@@ -1,0 +1,36 @@
+"""How the bridge is doing: status, counts, and the audit log."""
+
+from app.ledger.audit import audit as lines_of
+from app.ledger.engine import look
+from app.ledger.reading.summary.stats import stats as stats_of
+from app.ledger.reading.summary.status import status as status_of
+from app.web.api.routes import Routes
+from app.web.api.schemas import AuditPage, BridgeStatus, Stats
+from app.web.params import Paging
+from app.web.services import Parts
+
+ROUTES = Routes()
+
+
+@ROUTES.get("/status")
+def status(parts: Parts) -> BridgeStatus:
+    """Get what runs, what came in, what went out, and what is wrong."""
+    names = [destination.name for destination in parts.destinations]
+    with look(parts.ledger) as tx:
+        return BridgeStatus.model_validate(status_of(tx, parts.health, names, parts.sources).as_json())
+
+
+@ROUTES.get("/stats")
+def stats(parts: Parts) -> Stats:
+    """Count deliveries and events, with workers and destinations."""
+    with look(parts.ledger) as tx:
+        return Stats.model_validate(stats_of(tx, parts.counts))
+
+
+@ROUTES.get("/audit")
+def audit(parts: Parts, query: Paging) -> AuditPage:
+    """List changes and who made them, newest first."""
+    with look(parts.ledger) as tx:
+        lines = list(lines_of(tx, before=query.before, limit=query.size))
+    following = lines[-1]["id"] if len(lines) == query.size else None
+    return AuditPage.model_validate({"audit": lines, "next_before": following})
