@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ import click
 
 from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger
 from app.cli.doctor_setup import Finding, check_running, check_settings, problems_of_running, sandbox_url
+from app.cli.doctor_sources import KINDS, check_sources, of_problem
 from app.cli.output import say
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
@@ -109,15 +109,14 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 def _check_forwarding(settings: Settings) -> Iterator[Finding]:
     """What the dashboard's first page says, in the same words."""
+    sources = all_sources(settings.config, settings.config_path)
     with open_ledger(settings).read() as tx:
         problems = make_health(settings).verdict(tx).problems
+        yield from check_sources(tx, settings, [one for one in sources.values() if settings.opens(one.name)], problems)
     for problem in problems:
-        if problem.kind in ("no source", "no worker"):  # reported above
+        if problem.kind in ("no source", "no worker", *KINDS):  # reported above
             continue
-        since = f"{datetime.fromtimestamp(problem.since // 1000, UTC):%Y-%m-%d %H:%M} UTC" if problem.since else ""
-        parts = [problem.text, f"Since {since}." if since else "", problem.remedy]
-        parts.append(f"On the command line: {problem.command}." if problem.command else "")
-        yield "wrong" if problem.level == "bad" else "warn", " ".join(part for part in parts if part)
+        yield of_problem(problem)
     if not any(problem.level != "note" for problem in problems):
         yield "ok", "all caught up: every accepted conversion is delivered or in flight"
 

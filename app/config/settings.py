@@ -104,6 +104,8 @@ class Settings(BaseSettings):
 
     _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _generated: frozenset[str] = PrivateAttr(default_factory=frozenset)
+    """Variables of sources whose value `bridge up` generated for sandbox mode."""
 
     @model_validator(mode="after")
     def _has_token(self) -> "Settings":
@@ -266,6 +268,10 @@ class Settings(BaseSettings):
         """Whether a source has a secret or a token, so that its webhooks are taken."""
         return bool(self.secrets_of(source) or self.path_tokens_of(source))
 
+    def is_generated(self, source: str) -> bool:
+        """Whether `bridge up` generated the secret of this source for sandbox mode, so that no provider knows it."""
+        return f"{variable_of(source)}_WEBHOOK_SECRET" in self._generated
+
     def path_tokens_of(self, source: str) -> tuple[str, ...]:
         """The URL tokens of a source that does not sign (<SOURCE>_PATH_TOKEN)."""
         tokens = split_secrets(self._source_secrets.get(f"{variable_of(source)}_PATH_TOKEN", ""))
@@ -296,6 +302,7 @@ def load_settings() -> Settings:
     settings._environment = dict(os.environ)
     if settings.is_sandbox:
         settings._source_secrets |= {name: generated[name] for name in source_secret_names(generated)}
+    settings._generated = frozenset(settings._source_secrets) - frozenset(source_secrets)
     settings._source_secrets |= source_secrets
     return settings
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
+from app.sources.set_up import NOTHING_KNOWN, SetUp
 
 
 class Scheme(Protocol):
@@ -36,6 +37,7 @@ class Webhook:
     telling_event: str = ""
     notices: Callable[[Sequence[bytes], Rules], str | None] | None = None
     """See Source.setup_notice."""
+    set_up: SetUp = NOTHING_KNOWN
     splits: Callable[[Inbound], Sequence[Inbound]] | None = None
 
     @property

@@ -21,13 +21,13 @@ from app.web.auth import (
     login_required,
     same,
 )
-from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, sources
+from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, setup, sources
 from app.web.services import Parts, actor
 from app.web.throttle import Throttle, client_of
 
 log = structlog.get_logger(__name__)
 
-PAGES = (overview, failed, deliveries, events, sources, destination, search, audit, exports)
+PAGES = (overview, failed, deliveries, events, sources, destination, search, setup, audit, exports)
 
 
 def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -> Blueprint:

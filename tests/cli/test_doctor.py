@@ -417,3 +417,39 @@ def test_every_command_that_a_page_shows_is_one_that_the_command_line_takes(
         group = found
     if words:  # else it is only spoken of
         group.make_context(name, words, parent=context)
+
+
+def lines_about(result: Result, title: str) -> list[str]:
+    return [line.strip() for line in result.stdout.splitlines() if line[9:].startswith(title)]
+
+
+def test_doctor_says_of_each_source_when_it_was_heard_of_or_what_to_do_first(
+    healthy: Callable[..., Result], post: Callable[[bytes], None], ledger: Ledger, tmp_path: Path
+) -> None:
+    post(checkout(1))
+    with ledger.write() as tx:
+        add_refusals(tx, {("jotform", "missing"): 5}, tx.now())
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        '[sources.shop]\nkind = "sale"\nsignature = "none"\n[sources.shop.fields]\norder_id = "id"\namount = "total"\n'
+        'amount_unit = "cents"\ncurrency = "currency"\n'
+    )
+    result = healthy(
+        BRIDGE_CONFIG=str(config),
+        SHOP_PATH_TOKEN="token-of-the-tests-0123456789",
+        JOTFORM_PATH_TOKEN="token-of-the-tests-0123456789",
+        PADDLE_WEBHOOK_SECRET="pdl_sdbx_apikey_01h",
+        STRIPE_ALLOW_TEST_EVENTS="1",
+    )
+    (heard,) = lines_about(result, "Stripe: last event")
+    assert re.fullmatch(r"ok +Stripe: last event \d+ s ago \(sale\)", heard)
+    (waiting,) = lines_about(result, "Typeform: ")
+    assert "Typeform: no event yet. Enter http" in waiting
+    assert waiting.endswith("/webhooks/typeform at Typeform, as the page /sources/typeform says")
+    (refused, unheard) = lines_about(result, "Jotform: ")
+    assert "5 requests were refused (no token ×5)" in refused
+    assert "The page /sources/jotform has the steps at Jotform." in refused
+    assert "/webhooks/jotform/…" in unheard
+    assert lines_about(result, "shop: amounts are read in hundredths of every currency")
+    assert lines_about(result, "test events of Stripe go to the real destination")
+    assert [line for line in wrong(result) if line.startswith("PADDLE_WEBHOOK_SECRET is an API key")]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.ledger.transaction import Tx
+from app.times import iso
 
 HOUR_MS = 3_600_000
 
@@ -90,6 +91,28 @@ def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
             began = max(min(int(first) for *_, first in rows), heard)
             found.append(Streak(name, sum(reasons.values()), reasons, began))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class LastRefusal:
+    """The newest refused request of a source. at: ISO 8601. count: how many were refused for the same reason."""
+
+    source: str
+    reason: str
+    at: str
+    count: int
+
+
+def last_refusals(tx: Tx, names: Iterable[str], since: int) -> dict[str, LastRefusal]:
+    """For each source of `names` that had any refused since the hour of `since` (ms): the last one."""
+    rows = tx.run(
+        "SELECT source, reason, MAX(COALESCE(last_at, hour)) AS at, SUM(count) FROM refusals WHERE hour >= ?"
+        " GROUP BY source, reason ORDER BY at",
+        hour_of(since),
+    ).all()
+    wanted = set(names)
+    newest = {source: LastRefusal(source, reason, iso(int(at)) or "", int(count)) for source, reason, at, count in rows}
+    return {source: one for source, one in newest.items() if source in wanted}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import below
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_iso, identifier_of, json_object
+from app.sources.set_up import SetUp
 from app.sources.signatures import StaticSecret
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -94,4 +95,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Auth0", Scheme(), read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Auth0",
+    Scheme(),
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True, wrong_prefixes={"Bearer ": "a token with Bearer before it"}),
+)

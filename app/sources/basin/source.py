@@ -53,4 +53,4 @@ VECTORS = (
     ),
 )
 
-SOURCE = form_tool("basin", "Basin", SCHEME, see, vectors=VECTORS)
+SOURCE = form_tool("basin", "Basin", SCHEME, see, vectors=VECTORS, is_secret_chosen=False)

@@ -13,6 +13,7 @@ from app.sources.forms.generic_form import fields_from
 from app.sources.forms.labels import words
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import body_hash, email_of, from_iso, identifier_of, json_object, text_of
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Field, FieldType, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook
@@ -160,4 +161,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Cal.com", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Cal.com",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True),
+)

@@ -11,6 +11,7 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_iso, identifier_of, json_object, text_of
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Field, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook
@@ -88,4 +89,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Calendly", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Calendly",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True),
+)

@@ -12,6 +12,7 @@ from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import aliases_of, keys_of, kind_of_id, money_of, object_in, remembered
+from app.sources.set_up import SetUp
 from app.sources.signatures import StaticSecret
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -92,4 +93,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Chargebee", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Chargebee",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True, secret_form="bridge:{secret}"),  # noqa: S106 (a template)
+)

@@ -13,6 +13,7 @@ from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import below
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_unix, identifier_of, json_object
+from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -92,4 +93,13 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Clerk", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Clerk",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(
+        usual_prefixes=("whsec_",), wrong_prefixes={"sk_live_": "an API key (sk_…)", "sk_test_": "an API key (sk_…)"}
+    ),
+)

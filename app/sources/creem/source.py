@@ -27,6 +27,7 @@ from app.sources.payment import (
     remembered,
     total_paid,
 )
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme, header_of, standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -142,4 +143,12 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Creem", Scheme(), read, customer_prefix=CUSTOMER_PREFIX, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Creem",
+    Scheme(),
+    read,
+    customer_prefix=CUSTOMER_PREFIX,
+    vectors=VECTORS,
+    set_up=SetUp(marks_tests=True, wrong_prefixes={"creem_": "an API key (creem_…)"}),
+)

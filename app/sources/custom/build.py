@@ -12,7 +12,9 @@ from app.sources.custom.mapping import read
 from app.sources.custom.plan import Plan, read_plan
 from app.sources.custom.tables import SourceTable, checked, scheme_in
 from app.sources.handshake import WOOCOMMERCE, woocommerce_ping
-from app.sources.webhook import Webhook
+from app.sources.set_up import SetUp
+from app.sources.signatures import HmacScheme, StaticSecret
+from app.sources.webhook import Scheme, Webhook
 
 
 def build(name: str, table: Mapping[str, Any]) -> Source:
@@ -29,12 +31,13 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
 
 
 def build_shipped(name: str, text: str) -> Source:
-    """The source of a folder that holds a source.toml: the table of bridge.toml, and its vectors."""
+    """The source of a folder that holds a source.toml: the table of bridge.toml, its vectors, and its [set_up]."""
     content = tomllib.loads(text)
     vectors = [Vector(**{**one, "body": one["body"].encode()}) for one in content.pop("vectors", [])]
+    known = SetUp(**content.pop("set_up", {"is_secret_chosen": True}))
     table = checked(SourceTable, content, "source.toml")
     plan = replace(read_plan(name, table, "source.toml"), is_shipped=True)
-    return replace(_put_together(plan, table, "source.toml"), vectors=vectors, pings=None)
+    return replace(_put_together(plan, table, "source.toml"), vectors=vectors, pings=None, set_up=known)
 
 
 def _put_together(plan: Plan, table: SourceTable, at: str) -> Webhook:
@@ -44,5 +47,18 @@ def _put_together(plan: Plan, table: SourceTable, at: str) -> Webhook:
         table.title or plan.name,
         signature,
         lambda inbound, rules: read(plan, inbound, rules),
+        set_up=SetUp(
+            is_secret_chosen=True,
+            secret_form=_secret_form(signature),
+            marks_tests="test" in table.model_fields_set or "test" in table.fields,
+        ),
         pings=woocommerce_ping if signature is None or signature.header.casefold() == WOOCOMMERCE else None,
     )
+
+
+def _secret_form(scheme: Scheme | None) -> str:
+    """How a generated secret must be written for it, of {secret} and {base64}."""
+    if isinstance(scheme, StaticSecret) and scheme.form == "basic":
+        return "bridge:{secret}"
+    is_base64 = isinstance(scheme, HmacScheme) and scheme.secret_encoding == "whsec"  # noqa: S105 (of an encoding)
+    return "whsec_{base64}" if is_base64 else "{secret}"

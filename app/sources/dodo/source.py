@@ -13,6 +13,7 @@ from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of
 from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered, total_paid
+from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -100,4 +101,12 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Dodo Payments", SCHEME, read, customer_prefix=CUSTOMER_PREFIX, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Dodo Payments",
+    SCHEME,
+    read,
+    customer_prefix=CUSTOMER_PREFIX,
+    vectors=VECTORS,
+    set_up=SetUp(usual_prefixes=("whsec_",)),
+)

@@ -15,6 +15,7 @@ from app.sources.forms.generic_form import get
 from app.sources.forms.person_fields import phone_of
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import email_of, from_iso, identifier_of, json_object, page_parameters, parse_json
+from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Field, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook
@@ -138,4 +139,5 @@ SOURCE = Webhook(
     pings=is_test_of_the_endpoint,
     is_tested_before_setup=True,
     vectors=VECTORS,
+    set_up=SetUp(usual_prefixes=("whsec_",)),
 )

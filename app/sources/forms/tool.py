@@ -8,6 +8,7 @@ from app.sources.base import Vector
 from app.sources.bodies import read_body
 from app.sources.handshake import Handshake
 from app.sources.outcomes import ignored, lead, parked
+from app.sources.set_up import SetUp
 from app.sources.submission import Submission
 from app.sources.webhook import Scheme, Webhook
 
@@ -16,7 +17,13 @@ Reader = Callable[[dict[str, Any], Inbound], Submission | str]
 
 
 def form_tool(
-    name: str, title: str, signature: Scheme | None, see: Reader, *, vectors: Sequence[Vector] = ()
+    name: str,
+    title: str,
+    signature: Scheme | None,
+    see: Reader,
+    *,
+    vectors: Sequence[Vector] = (),
+    is_secret_chosen: bool = True,
 ) -> Webhook:
     def read(inbound: Inbound, rules: Rules) -> Mapped:
         seen = see(read_body(inbound), inbound)
@@ -29,4 +36,5 @@ def form_tool(
         return lead(name, seen, rules)
 
     stamps = signature.stamp if isinstance(signature, Handshake) and signature.hmac is None else None
-    return Webhook(name, title, signature, read, stamps, vectors=vectors)
+    set_up = SetUp(is_secret_chosen=is_secret_chosen and signature is not None)
+    return Webhook(name, title, signature, read, stamps, vectors=vectors, set_up=set_up)

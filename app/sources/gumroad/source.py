@@ -12,6 +12,7 @@ from app.sources.bodies import dict_of, read_body
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import aliases_of, is_refused_test, keys_of, money_of, refuse_test, remembered
+from app.sources.set_up import SetUp
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
@@ -74,4 +75,5 @@ SOURCE = Webhook(
     "Gumroad",
     None,
     read,
+    set_up=SetUp(marks_tests=True),
 )

@@ -25,6 +25,7 @@ from app.sources.payment import (
     total_paid,
     whole,
 )
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -111,4 +112,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Lemon Squeezy", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Lemon Squeezy",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True, marks_tests=True, wrong_prefixes={"eyJ": "an API key (eyJ…)"}),
+)

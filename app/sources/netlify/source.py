@@ -21,6 +21,7 @@ from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import fields_from
 from app.sources.outcomes import lead, parked
 from app.sources.parse import from_iso, identifier_of, json_object, page_parameters, parse_json, text_of
+from app.sources.set_up import SetUp
 from app.sources.signatures import header_of, key_of
 from app.sources.submission import Contact, Field, Submission, title_of
 from app.sources.webhook import Webhook
@@ -122,4 +123,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Netlify Forms", Scheme(), read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Netlify Forms",
+    Scheme(),
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True),
+)

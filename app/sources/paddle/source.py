@@ -14,6 +14,7 @@ from app.sources.bodies import dict_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -115,4 +116,13 @@ SOURCE = Webhook(
     read,
     customer_prefix=CUSTOMER_PREFIX,
     vectors=VECTORS,
+    set_up=SetUp(
+        usual_prefixes=("pdl_ntfset_", "pdl_ntf_"),
+        wrong_prefixes={
+            "pdl_live_apikey_": "an API key (pdl_…_apikey_…)",
+            "pdl_sdbx_apikey_": "an API key (pdl_…_apikey_…)",
+            "live_": "a client-side token (live_…)",
+            "test_": "a client-side token (test_…)",
+        },
+    ),
 )

@@ -13,6 +13,7 @@ from app.sources.bodies import dict_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import aliases_of, keys_of, money_of, object_in, remembered, whole
+from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -81,4 +82,14 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Polar", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Polar",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(
+        usual_prefixes=("polar_whs_", "whsec_"),
+        wrong_prefixes={"polar_oat_": "an access token (polar_oat_…)", "polar_pat_": "an access token (polar_pat_…)"},
+    ),
+)

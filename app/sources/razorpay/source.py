@@ -14,6 +14,7 @@ from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -142,4 +143,15 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Razorpay", SCHEME, read, customer_prefix=CUSTOMER_PREFIX, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Razorpay",
+    SCHEME,
+    read,
+    customer_prefix=CUSTOMER_PREFIX,
+    vectors=VECTORS,
+    set_up=SetUp(
+        is_secret_chosen=True,
+        wrong_prefixes={"rzp_live_": "an API key ID (rzp_…)", "rzp_test_": "an API key ID (rzp_…)"},
+    ),
+)

@@ -14,6 +14,7 @@ from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import aliases_of, is_refused_test, keys_of, money_of, object_in, refuse_test, remembered
+from app.sources.set_up import SetUp
 from app.sources.signatures import StaticSecret
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -101,4 +102,15 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "RevenueCat", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "RevenueCat",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(
+        is_secret_chosen=True,
+        marks_tests=True,
+        wrong_prefixes={"sk_": "an API key (sk_…)", "appl_": "an SDK key (appl_…)", "goog_": "an SDK key (goog_…)"},
+    ),
+)

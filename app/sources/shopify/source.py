@@ -26,6 +26,7 @@ from app.sources.payment import (
     total_of,
     total_paid,
 )
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -129,4 +130,13 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Shopify", Scheme(), read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "Shopify",
+    Scheme(),
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(
+        marks_tests=True, wrong_prefixes={"shpat_": "an access token (shpat_…)", "shpca_": "an access token (shpca_…)"}
+    ),
+)

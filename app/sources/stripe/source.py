@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
@@ -86,4 +87,5 @@ SOURCE = Webhook(
     telling_event="checkout.session.completed",
     notices=notice_order_numbers,
     vectors=VECTORS,
+    set_up=SetUp(usual_prefixes=("whsec_",), marks_tests=True),
 )

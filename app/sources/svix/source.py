@@ -14,6 +14,7 @@ from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import fields_from, get
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_iso, from_unix_or_iso, identifier_of, json_object, text_of
+from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -101,4 +102,5 @@ SOURCE = Webhook(
     Scheme(),
     read,
     vectors=VECTORS,
+    set_up=SetUp(usual_prefixes=("whsec_",)),
 )

@@ -27,6 +27,7 @@ from app.sources.payment import (
     total_of,
     total_paid,
 )
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -116,4 +117,12 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "WooCommerce", SCHEME, read, pings=woocommerce_ping, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "WooCommerce",
+    SCHEME,
+    read,
+    pings=woocommerce_ping,
+    vectors=VECTORS,
+    set_up=SetUp(is_secret_chosen=True),
+)

@@ -12,6 +12,7 @@ from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import below
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_iso, identifier_of, json_object
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -71,4 +72,11 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "WorkOS", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(
+    NAME,
+    "WorkOS",
+    SCHEME,
+    read,
+    vectors=VECTORS,
+    set_up=SetUp(wrong_prefixes={"sk_live_": "an API key (sk_…)", "sk_test_": "an API key (sk_…)"}),
+)

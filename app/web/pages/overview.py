@@ -16,6 +16,7 @@ from app.ledger.reading.summary import overview as lately
 from app.ledger.reading.summary.status import status
 from app.ledger.transaction import Tx
 from app.web.auth import login_required
+from app.web.pages.setup import steps_to_show
 from app.web.services import Parts
 
 KEPT_SECONDS = 30.0
@@ -56,8 +57,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             bars = traffic(tx, span, cache)
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
+            steps = steps_to_show(tx, parts)
         return render_template(
             "overview.html",
+            steps=steps,
             status=found,
             verdict=found.verdict,
             chart=chart(bars) | {"bar_seconds": lately.SPANS[span][0] / lately.SPANS[span][1]},

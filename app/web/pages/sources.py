@@ -1,7 +1,8 @@
 """A test event of a source, from its page: signed with the configured secret, and taken by the same way as all others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 
 from flask import Blueprint, render_template, request, session, url_for
 from werkzeug.exceptions import NotFound
@@ -15,14 +16,15 @@ from app.ledger.engine import Ledger, look
 from app.ledger.reading.events import newest_bodies
 from app.ledger.reading.summary.overview import COUNTED, LATELY_DAYS
 from app.ledger.recording.arrival import Receipt
-from app.model import Inbound
+from app.model import Inbound, Rules
 from app.sources.base import Source
-from app.sources.catalog import example, has_example
+from app.sources.catalog import example, has_example, installed
 from app.stripe_api.arrived import Arrived, arrived, why_missing
 from app.stripe_api.checks import check_endpoint
 from app.stripe_api.client import make_hasty_api
 from app.stripe_api.event_types import wanted_events
 from app.web.auth import login_required
+from app.web.pages import source_setup
 from app.web.services import Parts, actor, redirect_with
 from app.web.source_rows import source_rows
 
@@ -67,6 +69,28 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return redirect_with(said, url_for(".event", event_id=receipt.id), is_done=is_conversion)
 
 
+GROUPS = (("sale", "Payments"), ("signup", "Sign-ups"), ("lead", "Forms and bookings"), ("own", "Your own"))
+
+
+def offers(sources: Iterable[Source]) -> list[tuple[str, list[Source]]]:
+    """Sources to connect, by what their built-in example is: a payment, a sign-up, or a form."""
+    by_kind: dict[str, list[Source]] = {kind: [] for kind, _ in GROUPS}
+    for source in sorted(sources, key=lambda one: one.title.casefold()):
+        by_kind[kind_of_example(source.name)].append(source)
+    return [(title, by_kind[kind]) for kind, title in GROUPS if by_kind[kind]]
+
+
+@cache
+def kind_of_example(name: str) -> str:
+    if not has_example(name):
+        return "own"
+    body, content_type = example(name)
+    mapped = installed()[name][0].map(Inbound(body, {"content-type": content_type}), Rules(accept_test_events=True))
+    if mapped.sale:
+        return "sale"
+    return "signup" if mapped.lead and mapped.lead.event_name == "signed_up" else "lead"
+
+
 def send_example(parts: Parts, name: str) -> Receipt:
     """Signs an example with fresh ids and takes it. Raises SourceError or LedgerUnavailable."""
     source, settings = parts.sources[name], parts.settings
@@ -102,12 +126,13 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         return render_template(
             "sources.html",
             sources=rows,
+            variables={row["name"]: row["variable"] for row in rows},
+            offers=offers([one for one in sources.values() if not settings.opens(one.name)]),
             notices=notices,
             unseen=() if came.is_empty else came.unseen,
             has_stripe_key=settings.stripe_api_key is not None,
             days=LATELY_DAYS,
             over=over,
-            base_url=settings.public_url or settings.own_url,
             has_public_url=settings.public_url is not None,
         )
 
@@ -122,6 +147,9 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
         if not (name in sources and settings.path_tokens_of(name)):
             raise NotFound(f"there is no source called {name} whose URL carries a token")
         ledger.transact(lambda tx: note(tx, session["name"], "show url", f"source {name}"))
+        if request.form.get("page") == "set-up":
+            return source_setup.set_up_page(ledger, settings, sources, name, shows_token=True)
         return page(name)  # and no redirect: the token must not get into the session, whose cookie anybody can read
 
+    source_setup.register(blueprint, ledger, settings, sources)
     return blueprint

@@ -1,0 +1,54 @@
+"""The first and the last event of each source, and its last marked test. Bounded, by index."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.ledger.transaction import Tx
+from app.times import iso
+
+TEST = "test: %"
+"""How the reason of an event begins that was marked as a test (app/intake/marked_test.py)."""
+LOOKED_AT = 50
+"""Of the newest events, so many are looked at for a test."""
+COLUMNS = "id, received_at, outcome, reason, event_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event, in short. at: ISO 8601, when it first came."""
+
+    id: int
+    at: str
+    outcome: str
+    reason: str
+    event_type: str
+
+
+def first_event(tx: Tx, source: str) -> Heard | None:
+    """The first event of a source that is not a marked test."""
+    statement = f"SELECT {COLUMNS} FROM events WHERE source = ? AND reason NOT LIKE ? ORDER BY id LIMIT 1"
+    return _heard(tx.run(statement, source, TEST).first())
+
+
+def last_event(tx: Tx, source: str) -> Heard | None:
+    """The newest event of a source, a marked test or not."""
+    return _heard(tx.run(f"SELECT {COLUMNS} FROM events WHERE source = ? ORDER BY id DESC LIMIT 1", source).first())
+
+
+def last_test(tx: Tx, source: str) -> Heard | None:
+    """The newest marked test among the newest events of a source."""
+    newest = f"SELECT {COLUMNS} FROM events WHERE source = ? ORDER BY id DESC LIMIT {LOOKED_AT}"
+    statement = f"SELECT {COLUMNS} FROM ({newest}) n WHERE reason LIKE ? ORDER BY id DESC LIMIT 1"
+    return _heard(tx.run(statement, source, TEST).first())
+
+
+def has_real_event(tx: Tx) -> bool:
+    """Whether any source sent something other than a marked test."""
+    return tx.run("SELECT 1 FROM events WHERE reason NOT LIKE ? LIMIT 1", TEST).first() is not None
+
+
+def _heard(row: Any) -> Heard | None:
+    if row is None:
+        return None
+    ident, at, outcome, reason, event_type = row
+    return Heard(int(ident), iso(at) or "", outcome, reason, event_type or "")

@@ -1,0 +1,19 @@
+"""Secrets for those sources whose secret the operator chooses, in the form that the source takes. Nothing is kept."""
+
+import base64
+import secrets
+
+from app.sources.base import Source
+from app.sources.set_up import set_up_of
+
+
+def generated_secret(source: Source) -> str | None:
+    """A fresh signing secret, or the token for the URL of a source that does not sign; None where the provider makes the secret."""
+    if not source.signed:
+        return secrets.token_urlsafe(32)
+    known = set_up_of(source)
+    if not known.is_secret_chosen:
+        return None
+    return known.secret_form.format(
+        secret=secrets.token_urlsafe(32), base64=base64.b64encode(secrets.token_bytes(24)).decode()
+    )

@@ -1,0 +1,28 @@
+"""What to know of a provider when one of its webhooks is set up: beside how it signs, which only `verify` needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp:
+    """is_secret_chosen: the operator chooses the signing secret and enters it at the provider, which does not generate one.
+    secret_form: how a generated one is written, of {secret} (URL-safe letters) or {base64}.
+    usual_prefixes: how secrets of the provider begin, as far as known; another one is pointed out and accepted.
+    wrong_prefixes: how other credentials of the provider begin, and what they are: none of them signs webhooks.
+    marks_tests: its events say whether they are tests, so <SOURCE>_ALLOW_TEST_EVENTS decides over them."""
+
+    is_secret_chosen: bool = False
+    secret_form: str = "{secret}"  # noqa: S105 (a template)
+    usual_prefixes: tuple[str, ...] = ()
+    wrong_prefixes: Mapping[str, str] = field(default_factory=dict)
+    marks_tests: bool = False
+
+
+NOTHING_KNOWN = SetUp()
+
+
+def set_up_of(source: object) -> SetUp:
+    """What `source` says of itself; nothing where it comes from a package that knows of no SetUp."""
+    known = getattr(source, "set_up", NOTHING_KNOWN)
+    return known if isinstance(known, SetUp) else NOTHING_KNOWN

@@ -1,0 +1,10 @@
+"""Markdown of the bridge's own documentation as HTML. Raw HTML in it is shown as text, and links are plain ones."""
+
+from markdown_it import MarkdownIt
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+
+def as_html(text: str) -> str:
+    """For a template to show as it is: nothing in it comes from elsewhere unescaped."""
+    return str(_MARKDOWN.render(text))
