@@ -80,7 +80,7 @@ def take(
         found = _of_preset(chosen, table, tables, mistakes, has_token=has_token)
         whole, more = chosen.with_tables(tables), {p.name: p.value for p in chosen.parameters.values()}
         given = more | dict(found.parameters)
-        mistakes += define(whole, parameters=given, secrets=chosen.secrets, clicks=clicks)[1]
+        mistakes += define(whole, parameters=given, secrets=chosen.secrets, clicks=(*clicks, *chosen.clicks))[1]
     if mistakes:
         raise ConfigurationError("; ".join(said(mistake, path, name) for mistake in mistakes))
     return found

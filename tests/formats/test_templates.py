@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
+from app.clicks import Seen
 from app.config.settings import Settings
 from app.destinations.formats.base import Format, HttpRequest, Options, Sent
 from app.destinations.formats.registry import format_of
@@ -79,11 +80,19 @@ def value(expression: str, facts: Facts = SALE) -> Any:
         ("gmail('A.Da@GoogleMail.com')", "ada@googlemail.com", "ada@googlemail.com"),
         ("escape('<&>')", "&lt;&amp;&gt;", "&lt;&amp;&gt;"),
         ("{a: name, b: {c: email}}", {"a": "Ada Lovelace", "b": {"c": " Ada@Example.com "}}, ...),
+        ("!(click.id) && 'organic' || omit()", ..., "organic"),
         ("kind == 'sale'", True, True),
     ],
 )
 def test_what_an_expression_is_of_a_full_and_of_a_bare_sale(expression: str, full: Any, bare: Any) -> None:
     assert (value(expression), value(expression, BARE)) == (full, bare)
+
+
+def test_the_fbc_of_meta_is_made_of_fbclid_unless_it_is_known() -> None:
+    seen = replace(SALE, clicks={"fbclid": Seen("IwAR1x", 1775800000123)})
+    assert value("click", seen) == {"id": "clk_1", "fbclid": "IwAR1x", "fbc": "fb.1.1775800000123.IwAR1x"}
+    cookie = replace(seen, clicks={**seen.clicks, "fbc": Seen("fb.1.5.x", 1)})
+    assert value("click.fbc", cookie) == "fb.1.5.x"
 
 
 def test_a_uuid_is_the_same_for_the_same_key_and_never_changes() -> None:
@@ -302,6 +311,7 @@ HEAD = '[destinations.crm]\nurl = "https://crm.example"\nformat = "template"\nto
             (6, 17),
         ),
         ("[destinations.crm.sale]\nbody = {a = \"unix(at, 'hours')\"}", "takes 's' or 'ms' or 'us'", (6, 14)),
+        ("needs = '!click.gclid'\nsale = {path = '/x'}", "in parentheses, !(click.gclid)", (5, 10)),
         ("needs = ['click.gclidd']\nsale = {path = '/x'}", "did you mean gclid?", (5, 17)),
         ("accepts = 'received >='\nsale = {path = '/x'}", "is not a jmespath expression", (5, 23)),
         ("max_age = 'a week'\nsale = {path = '/x'}", 'such as "7 days"', (5, 12)),

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from app.destinations.formats.base import Format
+from app.clicks import Seen
+from app.destinations.formats.base import CLICKS, Format
 from app.destinations.formats.registry import FORMATS, format_of
 from app.destinations.formats.template.shipped import preset, preset_names
 from app.model import Facts, Lead, Sale
@@ -20,6 +21,13 @@ SALE = Facts(
     sale=Sale("in_1", Money(19900, "USD"), order_id="cs_1", event_name="order_paid", product_ids=("prod_1", "prod_2")),
     source="stripe",
     key="sale:stripe:in_1",
+    clicks={
+        **{name: Seen(f"{name}_1", 1775800000123) for name in CLICKS if name not in ("fbc", "gbraid", "wbraid")},
+        **{
+            name: Seen(f"{name}_1", 1775800000123)
+            for name in ("datafast_visitor_id", "tid", "tolt_customer_id", "referral_id")
+        },
+    },
 )
 LEAD = replace(SALE, kind="lead", sale=None, lead=Lead("tok_1", metadata={"form": "Demo"}), key="lead:typeform:tok_1")
 PRESETS = tuple(preset_names())

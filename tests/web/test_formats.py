@@ -15,7 +15,7 @@ from flask import Flask
 from app.cli import main
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.claims import Claimed
-from tests.support.formats import OF_TRACK, format_of
+from tests.support.formats import FORMATS, OF_TRACK, format_of
 from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
@@ -227,3 +227,46 @@ def test_a_right_edit_is_sent_and_no_longer_says_what_was_left_out(site: tuple[s
     browser.submit(f"/deliveries/{claimed.id}/edit", payload=json.dumps({**payload, field: "Ada"}))
     answer = browser.client.get(f"/api/v1/deliveries/{claimed.id}", headers=API).get_json()
     assert (answer["status"], answer["payload"][field], answer["omitted"]) == ("pending", "Ada", [])
+
+
+@sqlite_alone
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in OF_TRACK])
+def test_a_template_stands_everywhere_as_other_formats_do(
+    make_app: Callable[..., Flask],
+    ledger: Ledger,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    browser = Browser(make_app(DESTINATION_FORMAT=name).test_client(), "password of the tests")
+    wire = format_of(name)
+    browser.client.post("/webhooks/stripe", **signed(checkout(1, amount_total=370000, currency="ugx")))
+    browser.client.post("/webhooks/stripe", **signed(checkout(2, **BARE)))
+    claimed = begin(ledger)
+    assert [one.kind for one in claimed] == ["sale", "sale"]
+    settle(ledger, "permanent", claimed=claimed, status=422, error="no")
+    for path in ("/deliveries", "/failed", f"/deliveries/{claimed[0].id}"):
+        assert "3,700.00 UGX" in browser.get(path).text, path
+    rows = list(csv.DictReader(io.StringIO(browser.get("/deliveries.csv").text)))
+    assert {(row["amount"], row["currency"], row["invoice_id"]) for row in rows} == {
+        ("3700", "UGX", "pi_1"),
+        ("19.99", "USD", "pi_2"),
+    }
+    answer = browser.client.get(f"/api/v1/deliveries/{claimed[0].id}", headers=API).get_json()
+    assert (answer["amount"], answer["customer_id"], answer["omitted"]) == (3700, "user_1", [])
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    assert "3,700.00 UGX" in command("deliveries")
+    payload = json.loads(claimed[0].payload)
+    missing = json.dumps({**payload, "colour": None})
+    refused = browser.client.post(
+        f"/api/v1/deliveries/{claimed[0].id}/edit",
+        json={"payload": {**payload, "$request": {"path": "/x"}}},
+        headers=API,
+    )
+    assert (refused.status_code, "cannot be changed" in refused.get_json()["error"]) == (422, True)
+    if name != "template":  # whose body is all facts, and may be edited to anything
+        assert browser.submit(f"/deliveries/{claimed[0].id}/edit", payload=missing).status_code == 422
+    held = wire.not_sent("sale", claimed[0].payload)
+    assert held is None or held.result == "unattributed"
+    if "lead" in wire.kinds:
+        assert wire.problem("lead", {"colour": "red"}) if name != "template" else True

@@ -135,8 +135,12 @@ def test_what_the_bridge_sends_is_what_the_sandbox_takes(
 ) -> None:
     app = make_app(DESTINATION_FORMAT=name)
     (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
-    assert app.test_client().post("/webhooks/stripe", **signed(checkout())).status_code == 200
+    metadata = {"clickId": "clk_1", "user_id": "user_1", "ga_client_id": "GA1.1.123.456"}
+    assert app.test_client().post("/webhooks/stripe", **signed(checkout(metadata=metadata))).status_code == 200
     (claimed,) = begin(ledger)
+    if held := destination.format.not_sent("sale", claimed.payload):
+        assert (name in ("tolt", "rewardful"), held.result) == (True, "unattributed")
+        return
     asked = destination.request("sale", claimed.payload, claimed.dedupe_key, datetime.now(UTC))
     client = app.test_client()
     answer = client.open(f"/sandbox{asked.path}", method=asked.method, data=asked.body, headers=dict(asked.headers))

@@ -116,6 +116,10 @@ def _check(node: Any, shape: Shape, text: str, names: Names) -> Shape:
         return shape
     if kind == "literal":
         return UNKNOWN
+    if kind in ("subexpression", "index_expression") and children[0]["type"] == "not_expression":
+        raise Wrong(
+            "! stands for the first name alone: put what it is of in parentheses, !(click.gclid)", text.find("!")
+        )
     if kind in ("subexpression", "pipe", "index_expression"):
         for child in children:
             shape = _check(child, shape, text, names)

@@ -33,6 +33,8 @@ REQUEST = "$request"
 of what it needs."""
 EMPTY = Definition()
 NO_REQUEST = KindTemplate("POST", "", {}, Fields({}))
+FACT = re.compile(r"[A-Za-z_][\w.]*\b(?!\s*\()")
+QUOTED = re.compile(r"'[^']*'|`[^`]*`")
 PATH_CHARACTERS = "/%:@!$&'()*+,;=~?[]"
 
 
@@ -207,12 +209,12 @@ class Template(Format):
 
 
 def _identifying(template: KindTemplate) -> Iterator[tuple[str | int, ...]]:
-    """Where the body has what a conversion is counted by."""
+    """Where the body has what a conversion is counted by, and nothing else."""
     for where, expression in leaves_of(template.body):
         if expression.text.strip() == ALL_FACTS:
             yield from ((*where, *name.split(".")) for name in ("kind", *IDENTIFYING))
-        reads = re.sub(r"'[^']*'", "", expression.text)
-        if any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", reads) for name in IDENTIFYING):
+        names = set(FACT.findall(QUOTED.sub("", expression.text)))
+        if names & set(IDENTIFYING) and names <= {*IDENTIFYING, "source"}:
             yield where
 
 

@@ -5,6 +5,7 @@ A file has the keys of a template, and beside them:
   parameters    what the destination's table must or may say: {example, default, pattern, says}; one without default is required,
                 and one that ends with _env names the variable of a secret
   event_names   what events are called, unless the destination's table says otherwise
+  clicks        names of click ids that it reads, which [attribution.clicks] has to have
   sandbox       {status, body}: how the bridge's own sandbox answers
 """
 
@@ -59,6 +60,7 @@ class Preset:
     parameters: Mapping[str, Parameter]
     template: Mapping[str, Any]
     event_names: Mapping[str, str]
+    clicks: tuple[str, ...]
     answer: tuple[int, str]
 
     @property
@@ -105,6 +107,7 @@ def preset(name: str) -> Preset:
         parameters,
         {key: raw[key] for key in OF_ALL if key in raw},
         raw.get("event_names", {}),
+        tuple(raw.get("clicks", ())),
         (answer.get("status", 200), answer.get("body", '{"success":true}')),
     )
 
@@ -126,7 +129,7 @@ def make_preset(name: str, options: Options) -> Format:
         name=name,
         parameters=values | dict(options.parameters),
         secrets=found.secrets,
-        clicks=options.clicks,
+        clicks=(*options.clicks, *found.clicks),
         event_names=found.event_names,
     )
     if mistakes:
