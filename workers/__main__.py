@@ -19,8 +19,10 @@ from app.destinations.target import destinations_of, live_names, stop_seconds_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
+from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
+from app.measures import Measures
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.stack.heart import beat
 from app.stack.processes import (
@@ -92,6 +94,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     machine = this_machine()
     worker_id = _register(ledger, machine)
     stop = StopFlag()
+    keeper = MeasureKeeper(ledger, Measures(), "worker")
     forwarder = Forwarder(
         ledger,
         destinations,
@@ -102,6 +105,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         stop_seconds_of(settings),
         routes=make_routes(settings),
         first_touch=settings.attribution.touch == "first",
+        measures=keeper.measures,
     )
     forwarder.worker_id = worker_id
     forwarder.begin()
@@ -144,6 +148,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     try:
         for helper in helpers:
             helper.start()
+        keeper.start()
         sweeper.start()
         _work(settings, stop, current)
     except StopRequested:
@@ -156,6 +161,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
             helper.stop()
         direct.stop(stop_seconds_of(settings) + STOP_MARGIN_SECONDS / 2)
         forwarder.close()
+        keeper.stop()
         _unregister(ledger, worker_id)
         ledger.close()
         log.info("worker.stopped", worker=worker_id)

@@ -20,6 +20,7 @@ from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
+from app.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
 from app.stack.processes import StopFlag
 from workers.senders import EventLoop, SenderPool
 
@@ -51,8 +52,10 @@ class Forwarder:
         *,
         routes: Sequence[Route] = (),
         first_touch: bool = True,
+        measures: Measures | None = None,
     ) -> None:
         self._ledger = ledger
+        self._measures = measures or Measures()
         self._hold_ms = int(hold_seconds * 1000)
         self._routes = {d.name: Route(d.name, d.format) for d in destinations} | {route.name: route for route in routes}
         self._first_touch = first_touch
@@ -176,8 +179,16 @@ class Forwarder:
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
         for outcome in recorded:
-            _report(outcome, pool.destination.name)
+            self._report(outcome, pool.destination.name)
         return len(outcomes), bool(any_claimed or pool.open_tasks or outcomes)
+
+    def _report(self, outcome: Outcome, destination: str) -> None:
+        self._measures.count(ATTEMPTS, destination, status_class(outcome.status))
+        if outcome.result == "delivered":
+            ended_at = outcome.started_at + outcome.duration_ms
+            seconds = max(ended_at - outcome.claimed.created_at, 0) / 1000
+            self._measures.observe(DELIVERY_SECONDS, seconds, destination)
+        _log_attempt(outcome, destination)
 
     def _pending(self, pool: SenderPool) -> tuple[list[Outcome], list[Claimed]]:
         """Outcomes to record: new ones, and those the ledger did not take before."""
@@ -228,7 +239,7 @@ class Forwarder:
             return 0
         self._doubtful.clear()
         for outcome in recorded:
-            _report(outcome, pool.destination.name)
+            self._report(outcome, pool.destination.name)
         return len(outcomes)
 
 
@@ -253,7 +264,7 @@ def forward() -> int:
     return forwarder.run(before_look)
 
 
-def _report(outcome: Outcome, destination: str) -> None:
+def _log_attempt(outcome: Outcome, destination: str) -> None:
     fields = {
         "delivery": outcome.claimed.id,
         "destination": destination,

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
@@ -111,6 +111,11 @@ class Ledger:
 
     def _tx(self, connection: Connection) -> Tx:
         return Tx(connection, is_sqlite=self.is_sqlite, clock=self._clock)
+
+    def pool_state(self) -> tuple[int, int]:
+        """How many connections of this process are in use, and how many are idle."""
+        pool: Any = self.engine.pool
+        return pool.checkedout(), pool.checkedin()
 
     def overwrite_log(self) -> bool:
         """Makes sure that what was erased is nowhere in the database's files (SQLite); False where others kept it from that.

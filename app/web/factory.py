@@ -12,8 +12,10 @@ from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
+from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
+from app.measures import Measures
 from app.queue import Nudger
 from app.sources.catalog import all_sources
 from app.web import auth, dashboard, errors
@@ -58,12 +60,14 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     is_https = (settings.public_url or "").startswith("https://")
     auth.protect(app, secure_cookies=is_https, passwords={"operator": password, "viewer": viewer})
     errors.install(app)
-    metrics = health.Metrics(ledger)
+    keeper = MeasureKeeper(ledger, Measures(), "web")
+    app.extensions["measures"] = keeper
+    metrics = health.Metrics(ledger, keeper)
     refusals = RefusalCounter(ledger)
     app.extensions["refusals"] = refusals
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    answers = Answers(metrics.count, refusals.count)
+    answers = Answers(keeper.measures, refusals.count)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
     probes = Probes(ledger, nudges, live_names(destinations_of(settings)), settings.hold_seconds)
     app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
@@ -113,6 +117,7 @@ def close(application: Flask) -> None:
     """At an orderly stop: what was taken is recorded, and the ledger is closed, so that a copy of its file holds everything."""
     application.extensions["writer"].stop()
     application.extensions["refusals"].stop()
+    application.extensions["measures"].stop()
     application.extensions["ledger"].close()
 
 
@@ -122,6 +127,7 @@ def wsgi() -> Flask:
     configure_logs(settings.log_level, settings.log_format)
     check_has_destination(settings)
     application = create_app(settings)
+    application.extensions["measures"].start()
     alert = make_alert_thread(settings, application.extensions["ledger"])
     if alert is not None:
         alert.start()

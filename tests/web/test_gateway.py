@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from app.ledger.engine import Ledger
+from app.measures import Measures
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
@@ -51,7 +52,7 @@ def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str 
 
 def over(application: Any, intake: Any = None, writer: Any = None, **options: Any) -> Gateway:
     intake = intake or SimpleNamespace(admit_body=lambda *_: None)
-    return Gateway(application, intake, writer, None, Answers(lambda *_: None, lambda *_: None), 2, **options)
+    return Gateway(application, intake, writer, None, Answers(Measures(), lambda *_: None), 2, **options)
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:

@@ -103,6 +103,19 @@ refusals = Table(
 )
 """Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
 
+Table(
+    "metric_values",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("series", String, primary_key=True),
+    Column("part", String, primary_key=True),
+    Column("process", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""What is counted for /metrics (app/measures.py). process: "" for what all of them counted together, else whose present state it
+is; series: the values of the labels, a JSON array."""
+
 sandbox_requests = Table(
     "sandbox_requests",
     metadata,

@@ -4,15 +4,18 @@ import hmac
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import Unauthorized
 
+from app.build import build
 from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
-from app.ledger.reading.summary.stats import CountCache, stats
+from app.ledger.metrics import MeasureKeeper, read_pools, read_series
+from app.ledger.reading.summary.stats import CountCache, backlogs, claims, stats
+from app.ledger.transaction import Tx
 from app.web.public.probes import Probes
 
 DAY_MS = 86_400_000
@@ -30,6 +33,33 @@ class LedgerCollector(Collector):
             found = stats(tx, self._counts)
             refused = refusals(tx, None, tx.now() - DAY_MS)
             alerts = open_incidents(tx)
+            counted, pools, now = list(_counted(tx)), read_pools(tx, tx.now()), tx.now()
+            backlog = self._counts.get("backlog", lambda: backlogs(tx, now))
+            claimed = claims(tx)
+        yield from counted
+        built = build()
+        info = GaugeMetricFamily(
+            "bridge_build_info", "Version and source revision of what answers.", labels=list(built)
+        )
+        info.add_metric(list(built.values()), 1)
+        yield info
+        waiting = GaugeMetricFamily(
+            "bridge_backlog", "Deliveries that are due and not claimed.", labels=["destination"]
+        )
+        flying = GaugeMetricFamily("bridge_claims", "Deliveries that a worker holds.", labels=["destination"])
+        for name in sorted({one["name"] for one in found["destinations"]} | backlog.keys() | claimed.keys()):
+            waiting.add_metric([name], backlog.get(name, 0))
+            flying.add_metric([name], claimed.get(name, 0))
+        yield waiting
+        yield flying
+        pool = GaugeMetricFamily(
+            "bridge_database_connections",
+            "Database connections of processes that were busy within a minute.",
+            labels=["role", "state"],
+        )
+        for role, state, number in pools:
+            pool.add_metric([role, state], number)
+        yield pool
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
         for status, count in found["deliveries"].items():
             deliveries.add_metric([status], count)
@@ -69,25 +99,32 @@ class LedgerCollector(Collector):
 
 
 class Metrics:
-    """This process's counters beside the ledger's numbers."""
+    """The counts of all processes beside the ledger's numbers: the same whichever process answers."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, keeper: MeasureKeeper) -> None:
         self._registry = CollectorRegistry()
-        self._webhooks = Counter(
-            "bridge_webhooks", "Webhook requests by source and result.", ["source", "result"], registry=self._registry
-        )
-        self._counters: dict[tuple[str, str], Counter] = {}
-        """By (source, result): the library takes longer to find one than to count."""
+        self._keeper = keeper
         self._registry.register(LedgerCollector(ledger))
 
-    def count(self, source: str, result: str) -> None:
-        counter = self._counters.get((source, result))
-        if counter is None:
-            counter = self._counters[source, result] = self._webhooks.labels(source, result)
-        counter.inc()
-
     def text(self) -> bytes:
+        """Raises LedgerUnavailable."""
+        self._keeper.flush()
         return generate_latest(self._registry)
+
+
+def _counted(tx: Tx) -> Iterator[Metric]:
+    """The counters and histograms of app/measures.py."""
+    for metric, many in read_series(tx).items():
+        if metric.buckets:
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for series in many:
+                histogram.add_metric(series.labels, series.buckets, series.seconds)
+            yield histogram
+            continue
+        counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for series in many:
+            counter.add_metric(series.labels, series.value)
+        yield counter
 
 
 def create_blueprint(probes: Probes, metrics: Metrics, metrics_token: str | None) -> Blueprint:

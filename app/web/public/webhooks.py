@@ -1,5 +1,6 @@
 """Where providers post. The raw bytes are read before anything could parse them, and 200 means that the event is on disk."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,9 +9,10 @@ from flask import Blueprint, Response, request
 from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from app.errors import MalformedEvent, SetupRequest, SignatureError, SourceError
+from app.errors import LedgerUnavailable, MalformedEvent, SetupRequest, SignatureError, SourceError
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
+from app.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
 from app.model import Inbound
 
 LARGEST_BODY = 1024 * 1024
@@ -21,36 +23,44 @@ log = structlog.get_logger(__name__)
 class Answers:
     """What webhooks are answered, and what is counted and logged of them; for the view below and for the gateway.
 
-    count(source, result) is called for every answer, for /metrics; refused(source, reason) for each refused request.
+    refused(source, reason) is called for each refused request, for pages and alerts.
     """
 
-    def __init__(self, count: Callable[[str, str], None], refused: Callable[[str, str], None]) -> None:
-        self._count = count
+    def __init__(self, measures: Measures, refused: Callable[[str, str], None]) -> None:
+        self._measures = measures
         self._refused = refused
 
-    def accepted(self, source: str, receipt: Receipt) -> bytes:
-        """The body of the 200 for an event that was recorded."""
-        self._count(source, receipt.outcome)
+    def accepted(self, source: str, receipt: Receipt, seconds: float) -> bytes:
+        """The body of the 200 for an event that was recorded. seconds: since the request came."""
+        self._measures.count(WEBHOOKS, source, receipt.outcome)
+        self._measures.observe(WEBHOOK_SECONDS, seconds, source)
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
+
+    def unavailable(self, source: str) -> None:
+        """Notes that the ledger took no event: the provider sends it again."""
+        self._measures.count(WEBHOOKS, source, "unavailable")
 
     def pinged(self, source: str, ping: SetupRequest) -> bytes:
         """The body of the 200 for a provider that tests the URL. Nothing is recorded."""
-        self._count(source, "ping")
+        self._measures.count(WEBHOOKS, source, "ping")
         log.info("event.ping", source=source, reason=str(ping))
         return to_json({"outcome": "ignored", "event_id": None, "reason": str(ping)})
 
     def refuse(self, source: str, error: SourceError, size: int) -> None:
         """Notes that a request was refused. size: of its body."""
         if isinstance(error, SignatureError):
-            self._count(source, "refused")
-            self._refused(source, error.reason)
+            self._refuse(source, "refused", error.reason)
             log.warning("event.refused", source=source, reason=str(error), bytes=size)
         elif isinstance(error, MalformedEvent):
-            self._count(source, "unreadable")
-            self._refused(source, "unreadable")
+            self._refuse(source, "unreadable", "unreadable")
             log.warning("event.unreadable", source=source, reason=str(error), bytes=size)
         else:
-            self._count("unknown", "unknown")
+            self._measures.count(WEBHOOKS, "unknown", "unknown")
+
+    def _refuse(self, source: str, result: str, reason: str) -> None:
+        self._measures.count(WEBHOOKS, source, result)
+        self._measures.count(REFUSED, source, reason)
+        self._refused(source, reason)
 
 
 def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -> Blueprint:
@@ -60,7 +70,7 @@ def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -
     @blueprint.post("/webhooks/<source>")
     @blueprint.post("/webhooks/<source>/<token>")
     def receive(source: str, token: str | None = None) -> Response:
-        size = request.content_length or 0
+        size, began = request.content_length or 0, time.perf_counter()
         path = request.full_path.removesuffix("?")
         try:
             intake.admit_body(source, token)
@@ -73,8 +83,13 @@ def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -
         except SourceError as error:
             answers.refuse(source, error, size)
             raise
+        except LedgerUnavailable:
+            answers.unavailable(source)
+            raise
         log.debug("event.received", source=source, id=receipt.id, outcome=receipt.outcome)
-        return Response(answers.accepted(source, receipt), 200, content_type="application/json")
+        return Response(
+            answers.accepted(source, receipt, time.perf_counter() - began), 200, content_type="application/json"
+        )
 
     @blueprint.get("/webhooks/<source>")
     @blueprint.get("/webhooks/<source>/<token>")

@@ -13,6 +13,7 @@ any WSGI server (app.web.factory:wsgi), where all of this must be somebody else'
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -120,7 +121,7 @@ class Gateway:
         self, source: str, token: str | None, path: str, headers: dict[str, str], body: HeldBody
     ) -> Answer | None:
         """The answer to a webhook. None where something unexpected failed: the Flask view has the last word then."""
-        inbound = Inbound(body.data, headers, f"{self._base}{path}" if self._base else "")
+        inbound, began = Inbound(body.data, headers, f"{self._base}{path}" if self._base else ""), time.perf_counter()
         try:
             arrival = await self._read(source, token, inbound)
             assert self._loop is not None
@@ -137,6 +138,7 @@ class Gateway:
             self._bodies.release(body)
             return await self._refuse(source, error, size)
         except (LedgerUnavailable, TimeoutError) as error:
+            self._answers.unavailable(source)
             if isinstance(error, LedgerUnavailable):
                 log.warning("ledger.unavailable", error=str(error))
                 return error_answer(503, error.public)
@@ -146,7 +148,7 @@ class Gateway:
         except Exception as error:
             log.error("request.failed", path="/webhooks/…", exc_info=error)
             return None
-        return 200, [JSON], self._answers.accepted(source, receipt)
+        return 200, [JSON], self._answers.accepted(source, receipt, time.perf_counter() - began)
 
     async def _read(self, source: str, token: str | None, inbound: Inbound) -> Arrival:
         now = datetime.now(UTC)

@@ -97,6 +97,18 @@ def destinations(tx: Tx) -> list[dict[str, Any]]:
     ]
 
 
+def backlogs(tx: Tx, now: int) -> dict[str, int]:
+    """How many deliveries of each destination are due and not claimed."""
+    statement = "SELECT destination, COUNT(*) FROM deliveries WHERE due_at <= ? AND claim IS NULL GROUP BY destination"
+    return {name: int(count) for name, count in tx.run(statement, now).all()}
+
+
+def claims(tx: Tx) -> dict[str, int]:
+    """How many deliveries of each destination a worker holds."""
+    statement = "SELECT destination, COUNT(*) FROM deliveries WHERE claim IS NOT NULL GROUP BY destination"
+    return {name: int(count) for name, count in tx.run(statement).all()}
+
+
 def workers_alive(tx: Tx, now: int | None = None) -> list[tuple[int, str, int]]:
     """Workers with a fresh heartbeat, `now` (ms) by the database's clock: (id, host, pid)."""
     since = (tx.now() if now is None else now) - ALIVE_SECONDS * 1000
