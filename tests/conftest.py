@@ -21,8 +21,8 @@ from redis import Redis
 
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from tests.support.diagnosis import describe_wait, ends_of_logs
+from tests.support.empty_ledgers import Databases, Files
 from tests.support.postgres import Postgres
 from tests.support.reaper import guard_process
 
@@ -69,39 +69,39 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL of our own, started once."""
+def _server() -> Iterator[Postgres]:
     server = Postgres("bridge-pg-")
-    yield server.url
+    yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres: str) -> str:
-    """A database at the newest schema, to be copied by each test."""
-    _execute(postgres, "CREATE DATABASE template_bridge")
-    ledger = Ledger(_with_database(postgres, "template_bridge"))
-    upgrade(ledger)
-    ledger.close()
-    return "template_bridge"
+def postgres(_server: Postgres) -> str:
+    """The URL of a PostgreSQL of our own, started once."""
+    return _server.url
+
+
+@pytest.fixture(scope="session")
+def _databases(_server: Postgres) -> Databases:
+    return Databases(_server)
+
+
+@pytest.fixture(scope="session")
+def _files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty ledger at the newest schema, on each database in turn."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        ledger = Ledger(url)
-        upgrade(ledger)
-        ledger.close()
-        yield url
+        files: Files = request.getfixturevalue("_files")
+        yield files.make(tmp_path / "ledger.db")
         return
-    postgres = request.getfixturevalue("postgres")
-    template = request.getfixturevalue("_postgres_template")
-    name = f"bridge_{time.monotonic_ns()}"
-    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _with_database(postgres, name)
-    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    databases: Databases = request.getfixturevalue("_databases")
+    url = databases.take()
+    yield url
+    databases.put_away(url)
 
 
 @pytest.fixture
