@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from app.build import build, revision
+from app.telemetry.build import build, revision
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -22,7 +22,6 @@ from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
-from app.measures import Measures
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.stack.heart import beat
 from app.stack.processes import (
@@ -38,6 +37,7 @@ from app.stack.processes import (
     raise_file_limit,
     this_machine,
 )
+from app.telemetry.measures import Measures
 from app.text import printable
 from workers.direct import DirectRuns
 from workers.forward import Forwarder, claim_seconds, install

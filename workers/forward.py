@@ -20,8 +20,8 @@ from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
-from app.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
 from app.stack.processes import StopFlag
+from app.telemetry.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
 from workers.senders import EventLoop, SenderPool
 
 TURN_SECONDS = 0.01

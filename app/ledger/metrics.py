@@ -12,7 +12,7 @@ import structlog
 from app.errors import LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.transaction import Tx
-from app.measures import INFINITY, METRICS, SUM, Key, Measures, Metric
+from app.telemetry.measures import INFINITY, METRICS, SUM, Key, Measures, Metric
 
 FLUSH_SECONDS = 5.0
 FRESH_MS = 60_000
@@ -54,7 +54,7 @@ class MeasureKeeper:
         try:
             self._ledger.transact(lambda tx: self._write(tx, taken, {"in_use": in_use, "idle": idle}))
         except BaseException:
-            self.measures.give_back(taken)
+            self.measures.put_back(taken)
             raise
 
     def _write(self, tx: Tx, taken: Mapping[Key, int], pool: Mapping[str, int]) -> None:

@@ -15,9 +15,9 @@ from app.ledger.engine import Ledger
 from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs
-from app.measures import Measures
 from app.queue import Nudger
 from app.sources.catalog import all_sources
+from app.telemetry.measures import Measures
 from app.web import auth, dashboard, errors
 from app.web.api import blueprint
 from app.web.filters import finish

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from app.ledger.engine import Ledger
-from app.measures import Measures
+from app.telemetry.measures import Measures
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers

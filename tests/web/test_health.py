@@ -18,8 +18,8 @@ from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.metrics import MeasureKeeper
-from app.measures import Measures
 from app.queue import connect
+from app.telemetry.measures import Measures
 from app.web.factory import create_app
 from tests.conftest import FakeDestination, Valkey, wait_for
 from tests.support.makers import away, change, checkout, execute_beside, one, settle, signed

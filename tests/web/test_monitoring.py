@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.ledger.engine import Ledger
 from app.ledger.metrics import MeasureKeeper
-from app.measures import METRICS, Measures
+from app.telemetry.measures import METRICS, Measures
 from tests.support.makers import change
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"

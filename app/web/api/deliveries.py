@@ -13,8 +13,9 @@ from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading.deliveries import deliveries_that_match
 from app.web.api.actor import ACTOR
+from app.web.api.answers import ActionResult
 from app.web.api.routes import Routes
-from app.web.api.schemas import ActionResult, DeliveryPage, WholeDelivery
+from app.web.api.schemas import DeliveryPage, WholeDelivery
 from app.web.csv_export import export_deliveries
 from app.web.params import DeliveryFilter, OneOf, Paging, Request
 from app.web.services import Parts

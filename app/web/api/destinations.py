@@ -7,7 +7,7 @@ from app.ledger.engine import look
 from app.ledger.reading.summary.status import destination_states
 from app.web.api.actor import ACTOR
 from app.web.api.routes import Routes
-from app.web.api.schemas import Destinations, PauseResult
+from app.web.api.state_schemas import Destinations, PauseResult
 from app.web.params import Request, Text
 from app.web.services import Parts, weeks_of
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from app.web.api.schemas import Answer, Error
+from app.web.api.answers import Answer, Error
 from app.web.params import NoQuery, Request, body_of, query_of
 from app.web.services import Parts
 

@@ -4,55 +4,11 @@ A value that only a later version knows (a new status, say) must not make an ans
 names what this version writes.
 """
 
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
-from app.ledger.reading.filters import KINDS
-from app.ledger.reading.summary.problem import LEVELS
-from app.model import OUTCOMES, STATUSES, AttemptResult
-
-AnyObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
-Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-Count = Annotated[int, Field(ge=0)]
-Outcome = Annotated[str, WithJsonSchema({"type": "string", "enum": list(OUTCOMES)})]
-Status = Annotated[str, WithJsonSchema({"type": "string", "enum": list(STATUSES)})]
-Kind = Annotated[str, WithJsonSchema({"type": "string", "enum": list(KINDS)})]
-Result = Annotated[str, WithJsonSchema({"type": "string", "enum": list(get_args(AttemptResult))})]
-Level = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LEVELS)})]
-Mark = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,18}-[0-9a-f]{8}$"})]
-Tone = Annotated[str, WithJsonSchema({"type": "string", "enum": ["", "warn", "bad"]})]
-
-
-class Answer(BaseModel):
-    """An object with these fields and no others, as tests check; one that was forgotten here is answered all the same."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
-    skipped_status: ClassVar[int | None] = None
-    """The HTTP status of the same object where nothing was done."""
-
-    def status_code(self) -> int:
-        return 200
-
-
-class Page(Answer):
-    """One page of a list. next_before is `before` of the next page, null at the end; until then a page may be short."""
-
-    next_before: int | None
-
-
-class Error(Answer):
-    error: Annotated[str, Field(description="What is wrong, and what to do.")]
-
-
-class ActionResult(Answer):
-    skipped_status: ClassVar[int | None] = 409
-    id: int
-    done: bool
-    message: str
-
-    def status_code(self) -> int:
-        return 200 if self.done else 409
+from app.web.api.answers import Answer, AnyObject, Count, Kind, Mark, Outcome, Page, Result, Status, Time, Tone
 
 
 class Event(Answer):
@@ -206,84 +162,6 @@ class Forgotten(Answer):
     discarded: Count
 
 
-class LastEvent(Answer):
-    id: int
-    at: Time
-
-
-class Source(Answer):
-    name: str
-    title: str
-    is_configured: bool
-    is_signed: bool
-    variable: str
-    url: str
-    last: LastEvent | None
-    outcomes: dict[str, Count]
-    refused: dict[str, Count]
-
-
-class Sources(Answer):
-    sources: list[Source]
-    days: Annotated[Count, Field(description="The outcomes and refusals are those of so many days.")]
-
-
-class Pauses(Answer):
-    name: str
-    paused_at: Time | None
-    paused_reason: str | None
-    failures: Count
-    probe_at: Time | None
-    is_open: Annotated[bool, Field(description="The breaker is open: one delivery at a time is tried.")]
-
-
-class DestinationState(Pauses):
-    is_used: Annotated[bool, Field(description="A worker has served it.")]
-    waiting: Annotated[Count, Field(description="Open deliveries, up to 10,000.")]
-    mode: Annotated[str, WithJsonSchema({"type": "string", "enum": ["live", "shadow"]})]
-
-
-class Plain(Answer):
-    requests: Annotated[Count, Field(description="One for each webhook of these conversions.")]
-    twice: Annotated[Count, Field(description="Of these, beyond the first of a conversion.")]
-    unpaid: Annotated[Count, Field(description="Further ones, for money that was not collected at that time.")]
-    without_click: Annotated[
-        Count, Field(description="Conversions whose click ID is known from earlier webhooks alone.")
-    ]
-    unidentified: Annotated[Count, Field(description="Conversions whose person a later webhook named.")]
-
-
-class Reason(Answer):
-    reason: str
-    count: Count
-
-
-class ShadowWeek(Answer):
-    since: Time
-    sales: Count
-    leads: Count
-    held: Count
-    deduplicated: Count
-    refused: Count
-    reasons: list[Reason]
-    plain: Annotated[Plain, Field(description="What a plain forwarder would have done.")]
-    is_capped: bool
-
-
-class Destination(DestinationState):
-    shadow: Annotated[ShadowWeek | None, Field(description="Its last 7 days in shadow mode.")]
-
-
-class Destinations(Answer):
-    destinations: list[Destination]
-
-
-class PauseResult(Answer):
-    name: str
-    done: Annotated[bool, Field(description="False where it was in that state already.")]
-    message: str
-
-
 class Line(Answer):
     id: int
     at: Time
@@ -291,60 +169,6 @@ class Line(Answer):
     action: str
     subject: str
     detail: str
-
-
-class Stats(Answer):
-    deliveries: dict[str, Count]
-    events: dict[str, Count]
-    repeats: Count
-    oldest_due_seconds: float | None
-    workers_alive: Count
-    destinations: list[Pauses]
-
-
-class Problem(Answer):
-    kind: str
-    subject: str
-    level: Level
-    text: str
-    remedy: str
-    command: str
-    path: Annotated[str, Field(description="The dashboard's page about it.")]
-    since: Time | None
-    count: Count | None
-
-
-class LastDay(Answer):
-    events: Count
-    delivered: Count
-    dead: Count
-
-
-class Seconds(Answer):
-    p50: float | None
-    p95: float | None
-
-
-class SeenSource(Answer):
-    source: str
-    id: int
-    outcome: Outcome
-    at: Time
-
-
-class BridgeStatus(Answer):
-    level: Annotated[Level | None, Field(description="Of the worst problem; null where nothing is wrong.")]
-    headline: str
-    problems: list[Problem]
-    workers_alive: Count
-    last_day: LastDay
-    deliveries: Annotated[dict[str, Count], Field(description="By status, each up to 10,000.")]
-    parked_events: Annotated[Count, Field(description="Up to 10,000.")]
-    oldest_waiting_id: int | None
-    oldest_waiting_seconds: float | None
-    delivery_seconds: Annotated[Seconds, Field(description="From recorded to delivered, of the newest 1,000.")]
-    destinations: list[DestinationState]
-    sources: Annotated[list[SeenSource], Field(description="The last event of each.")]
 
 
 class EventPage(Page):
@@ -385,8 +209,3 @@ class Undone(Bulk):
 
 class Message(Answer):
     message: str
-
-
-def fields_of(row: dict[str, Any], model: type[Answer]) -> dict[str, Any]:
-    """Those fields of a row that the model has, where the row is of more than one use."""
-    return {name: row[name] for name in model.model_fields}

@@ -2,8 +2,9 @@
 
 from app.ledger.engine import look
 from app.ledger.reading.summary.overview import LATELY_DAYS
+from app.web.api.answers import fields_of
 from app.web.api.routes import Routes
-from app.web.api.schemas import Source, Sources, fields_of
+from app.web.api.state_schemas import Source, Sources
 from app.web.services import Parts
 from app.web.source_rows import source_rows
 

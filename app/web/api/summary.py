@@ -5,7 +5,8 @@ from app.ledger.engine import look
 from app.ledger.reading.summary.stats import stats as stats_of
 from app.ledger.reading.summary.status import status as status_of
 from app.web.api.routes import Routes
-from app.web.api.schemas import AuditPage, BridgeStatus, Stats
+from app.web.api.schemas import AuditPage
+from app.web.api.state_schemas import BridgeStatus, Stats
 from app.web.params import Paging
 from app.web.services import Parts
 

@@ -9,13 +9,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import Unauthorized
 
-from app.build import build
 from app.ledger.alerting.incidents import open_incidents
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
 from app.ledger.metrics import MeasureKeeper, read_pools, read_series
 from app.ledger.reading.summary.stats import CountCache, backlogs, claims, stats
 from app.ledger.transaction import Tx
+from app.telemetry.build import build
 from app.web.public.probes import Probes
 
 DAY_MS = 86_400_000

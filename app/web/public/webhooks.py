@@ -12,8 +12,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from app.errors import LedgerUnavailable, MalformedEvent, SetupRequest, SignatureError, SourceError
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
-from app.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
 from app.model import Inbound
+from app.telemetry.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
 
 LARGEST_BODY = 1024 * 1024
 

@@ -4,9 +4,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HERE = Path(__file__).parent
+APP = Path(__file__).parents[1]
 REVISION_FILE = "REVISION"
-"""Beside this module, where a build wrote the commit it was made from."""
+"""In app/, where a build wrote the commit it was made from."""
 UNKNOWN = "unknown"
 SHOWN = 12
 
@@ -18,7 +18,7 @@ def build() -> dict[str, str]:
         number = version("conversion-bridge")
     except PackageNotFoundError:
         number = UNKNOWN
-    return {"version": number, "revision": revision(HERE)}
+    return {"version": number, "revision": revision(APP)}
 
 
 def revision(package: Path) -> str:

@@ -72,7 +72,7 @@ class Measures:
             self.something.clear()
         return taken
 
-    def give_back(self, taken: Mapping[Key, int]) -> None:
+    def put_back(self, taken: Mapping[Key, int]) -> None:
         """What could not be kept is taken again the next time."""
         with self._lock:
             self._counts.update(taken)
