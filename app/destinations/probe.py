@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from app.destinations.formats.base import Sent
 from app.destinations.http import Answer, Client
 from app.destinations.target import USER_AGENT, Destination
 from app.errors import TransientDeliveryError
@@ -93,6 +94,8 @@ def _read(answer: Answer, destination: Destination, kind: Kind) -> Trial:
         return Trial("wrong", f"redirects to {location} ({status}): set that URL instead")
     if status in (404, 405):
         return Trial("wrong", f"has nothing at {url} ({status}): check its URL")
+    if destination.format.verdict(answer, Sent("lead", "{}")).result == "unauthorized":  # as this destination says it
+        return Trial("wrong", f"does not accept the token ({status})")
     if 400 <= status <= 499:
         return Trial("ok", f"accepts the token and reads requests in format {name} ({status} to an empty one)")
     if 200 <= status <= 299:

@@ -6,5 +6,5 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 def as_html(text: str) -> str:
-    """For a template to show as it is: nothing in it comes from elsewhere unescaped."""
-    return str(_MARKDOWN.render(text))
+    """For a template to show as it is: nothing in it comes from elsewhere unescaped. Code can be scrolled by keys, and copied."""
+    return str(_MARKDOWN.render(text)).replace("<pre>", '<pre tabindex="0" data-copy="the code">')

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.destinations.formats.base import Answered, Sent, Verdict
+from app.destinations.formats.events import Events
 from app.destinations.formats.registry import FORMATS, format_of
-from app.destinations.probe import try_out
+from app.destinations.probe import try_out, try_token
 from app.destinations.target import Destination
 from tests.conftest import FakeDestination
 
@@ -42,6 +44,20 @@ def test_the_refusal_of_an_empty_request_is_read(
     assert request["json"] == {}
     assert request["headers"]["authorization"] == "Bearer a-token"
     assert request["headers"]["idempotency-key"].startswith("probe:")
+
+
+def test_a_token_that_is_refused_in_the_destination_s_own_way_is_not_called_accepted(
+    destination: FakeDestination,
+) -> None:
+    class Picky(Events):
+        def verdict(self, answer: Answered, sent: Sent) -> Verdict:
+            return Verdict("unauthorized" if b"OAuthException" in answer.body else "permanent")
+
+    at = Destination("main", destination.url, "a-token", Picky(), allow_private=True)
+    destination.answer = lambda _request: (400, {}, b'{"error":{"type":"OAuthException"}}')
+    assert try_token(at).level == "wrong"
+    destination.answer = lambda _request: (400, {}, b'{"error":{"type":"MissingField"}}')
+    assert try_token(at).level == "ok"
 
 
 def test_what_may_take_anything_is_not_tried(destination: FakeDestination) -> None:

@@ -126,7 +126,7 @@ class Health:
             usual = lasting(detail["usual_seconds"])
             text = f"{source.title} has sent nothing for longer than usual (its longest usual pause is {usual})."
             remedy = f"Check that the webhook at {source.title} is still there and enabled."
-            return Problem("silent", name, "warn", text, remedy, "/sources", "Sources", condition.began_at)
+            return Problem("silent", name, "warn", text, remedy, f"/sources/{name}", source.title, condition.began_at)
         waiting = detail["waiting"]
         queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
         link = ("/destination", "Destination")
@@ -169,7 +169,8 @@ class Health:
         named = [f"{refusal_name(reason, is_signed=source.is_signed)} ×{n:,}" for reason, n in streak.reasons.items()]
         text = f"{source.title}: {counted(streak.count, 'request was', 'requests were')} refused ({', '.join(named)})."
         remedy = refusal_remedy(next(iter(streak.reasons)), source)
-        return Problem("refused", streak.source, level, text, remedy, "/sources", "Sources", streak.since, streak.count)
+        path = f"/sources/{streak.source}"
+        return Problem("refused", streak.source, level, text, remedy, path, source.title, streak.since, streak.count)
 
     def _live_in_sandbox(self, tx: Tx) -> list[Problem]:
         """Real conversions that went to the bridge's own sandbox, since no destination was set. Bodies are read for it, so the

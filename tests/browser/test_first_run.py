@@ -1,0 +1,130 @@
+"""The first run in a real browser: from the checklist, over the page of a provider, to the first conversion."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+
+from app.ledger.engine import Ledger
+from app.ledger.schema import upgrade
+from app.sources.catalog import SOURCES, example
+from tests.browser.conftest import PATIENCE_MS
+from tests.browser.site import VIEWER_PASSWORD, Web
+from tests.support.makers import one, settle
+
+pytestmark = pytest.mark.stack
+PAGES = ("/", "/setup", "/sources", "/sources/typeform", "/sources/fillout", "/sources/googleforms", "/sources/stripe")
+
+
+class Restarted(Web):
+    """A web on a ledger that outlives it: set a variable, restart, go on."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+        upgrade(self.ledger)
+        self.start()
+
+    def start(self, **variables: str) -> None:
+        super().__init__(self.home, **{"STRIPE_WEBHOOK_SECRET": "", **variables})
+
+    def post(self, name: str, secret: str) -> int:
+        """What the provider sends, signed with the secret that was entered there."""
+        body, kind = example(name)
+        headers = {"Content-Type": kind, **SOURCES[name].sign(body, secret, datetime.now(UTC))}
+        return requests.post(f"{self.url}/webhooks/{name}", data=body, headers=headers, timeout=60).status_code
+
+
+@pytest.fixture
+def site(chromium: Any, tmp_path: Path) -> Iterator[Restarted]:
+    started = Restarted(tmp_path)
+    yield started
+    started.stop()
+    started.ledger.close()
+
+
+def done(page: Any) -> list[str]:
+    """The titles of the steps that are ticked."""
+    texts: list[str] = page.get_by_role("listitem").filter(has_text=": done").locator("b").all_inner_texts()
+    return texts
+
+
+def test_from_the_checklist_to_the_first_conversion(site: Restarted, visit: Callable[..., Any]) -> None:
+    page = visit("/")
+    page.get_by_role("heading", name="Set up the bridge").wait_for()
+    assert done(page) == []
+    page.get_by_role("link", name="Choose a source").first.click()
+    page.get_by_role("link", name="Typeform", exact=True).click()
+    page.get_by_role("heading", name="Typeform", exact=True, level=1).wait_for()
+    page.get_by_text("Typeform is not connected.").wait_for()
+    page.get_by_role("button", name="Copy the line for bridge.env").wait_for()
+    (line,) = (text for text in page.locator("pre").all_inner_texts() if text.startswith("TYPEFORM_WEBHOOK_SECRET="))
+    secret = line.partition("=")[2]
+    page.get_by_text(secret, exact=True).wait_for()
+    page.get_by_text(f"{site.url}/webhooks/typeform").first.wait_for()
+    page.close()
+    site.stop()
+    site.start(TYPEFORM_WEBHOOK_SECRET=secret)
+
+    page = visit("/sources/typeform")
+    page.get_by_text("Waiting for the first event from Typeform…").wait_for()
+    page.evaluate("window.isSamePage = true")
+    assert site.post("typeform", "another secret, which was entered there") == 401
+    page.get_by_text("Wrong signature. Check TYPEFORM_WEBHOOK_SECRET").wait_for()
+    assert site.post("typeform", secret) == 200
+    page.get_by_text("Typeform is connected.").wait_for()
+    assert page.evaluate("window.isSamePage") is True
+    page.get_by_role("link", name="form_response").first.click()
+    page.get_by_text("a form was submitted").first.wait_for()
+    settle(site.ledger, "delivered")
+    assert one(site.ledger, "SELECT kind, status FROM deliveries") == ("lead", "delivered")
+
+    page.goto("/")
+    assert done(page) == ["Connect a source", "Receive the first event"]
+    page.get_by_role("button", name="Dismiss").click()
+    page.get_by_role("status").filter(has_text="The checklist is dismissed").wait_for()
+    assert page.get_by_role("heading", name="Set up the bridge").count() == 0
+    page.goto("/sources")
+    page.get_by_role("link", name="Set-up checklist").click()
+    page.get_by_role("button", name="Show it on the overview").click()
+    page.goto("/")
+    page.get_by_role("heading", name="Set up the bridge").wait_for()
+
+
+def test_a_test_event_is_sent_from_the_page_without_script(site: Restarted, visit: Callable[..., Any]) -> None:
+    site.stop()
+    site.start(TYPEFORM_WEBHOOK_SECRET="typeform secret of the tests")
+    page = visit("/sources/typeform", java_script_enabled=False)
+    page.get_by_role("button", name="Send a test event").click()
+    page.get_by_text("The test event is here: lead").wait_for()
+    page.goto("/sources/typeform")
+    page.get_by_text("Waiting for the first event from Typeform…").wait_for()
+    page.get_by_text("Test event", exact=True).wait_for()
+
+
+def test_a_read_only_login_sees_the_steps_and_no_secret(site: Restarted, visit: Callable[..., Any]) -> None:
+    page = visit("/sources/typeform", VIEWER_PASSWORD)
+    page.get_by_text("Turn the webhook on").wait_for()
+    assert page.locator("pre").filter(has_text="WEBHOOK_SECRET=").count() == 0
+    assert page.get_by_role("button").filter(has_not_text=re.compile("Log out|Copy")).count() == 0
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
+def test_the_pages_of_the_set_up_are_accessible_and_fit_a_phone(
+    site: Restarted, visit: Callable[..., Any], scheme: str, width: int
+) -> None:
+    page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
+    page.set_default_timeout(PATIENCE_MS)
+    found = {}
+    for path in PAGES:
+        page.goto(path)
+        violations = Axe().run(page).response["violations"]
+        if violations:
+            found[path] = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert found == {}
