@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,6 +168,16 @@ def test_other_changes_of_a_user_are_no_sign_up(
     recorder = Recorder(ledger, SUPABASE)
     (receipt,) = recorder.take(change("UPDATE", record, old))
     assert receipt.outcome == "ignored"
+
+
+def test_a_booking_of_nobody_stays_parked_where_a_click_id_is_required_and_none_comes(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, CALCOM)
+    recorder.policy = replace(recorder.policy, require_click_id=True)
+    created, initiated = json.loads(PAID["created"]), json.loads(PAID["initiated"])
+    created["payload"]["attendees"], initiated["payload"]["metadata"] = [], {}
+    recorder.take(json.dumps(created).encode())
+    recorder.take(json.dumps(initiated).encode())
+    assert recorder.payloads("lead") == []
 
 
 def test_a_booking_of_nobody_is_a_lead_when_its_payment_says_who_booked(ledger: Ledger) -> None:

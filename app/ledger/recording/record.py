@@ -219,7 +219,10 @@ class _Recording:
         if person.customer_id is None:
             person.customer_id = person.best_id()
             person.is_changed = True
-        if person.customer_id is None:
+        is_lead = unnamed.kind_of(conversion) == "lead"
+        lacks_click = self.policy.require_click_id and is_lead and not person.click_first
+        once = is_lead and self.arrival.source in self.policy.lead_once
+        if person.customer_id is None or lacks_click or (once and self.snapshot.has_lead(person)):
             return False
         conversion.person = person
         unnamed.take(self.snapshot, conversion)

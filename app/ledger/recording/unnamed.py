@@ -32,6 +32,11 @@ def is_unnamed(conversion: Conversion) -> bool:
     return conversion.state != "counted" and UNNAMED in conversion.facts
 
 
+def kind_of(conversion: Conversion) -> str:
+    """What the parked event wanted to count: a sale or a lead."""
+    return str(conversion.facts[UNNAMED]["kind"])
+
+
 def take(snapshot: Snapshot, conversion: Conversion) -> None:
     """Makes `conversion` what its parked event wanted to count. The caller says when it is sent."""
     kept = conversion.facts[UNNAMED]
