@@ -140,9 +140,12 @@ def make_routes(settings: Settings) -> list[Route]:
             where = f"{settings.config_path}: destinations.{name}.sources"
             raise ConfigurationError(f"{where}: {unknown_source(unknown[0], known)}")
         sources = None if table.sources is None else frozenset(table.sources)
-        first_touch = None if table.touch is None else table.touch == "first"
+        touch = table.touch or (None if "touch" in settings.attribution.model_fields_set else formats[name].touch)
+        first_touch = None if touch is None else touch == "first"
         kinds = frozenset(table.kinds) & formats[name].kinds
-        routes.append(Route(name, formats[name], kinds, sources, first_touch, table.mode == "shadow"))
+        net_of_tax = settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
+        is_shadow = table.mode == "shadow"
+        routes.append(Route(name, formats[name], kinds, sources, first_touch, net_of_tax, is_shadow))
     return routes
 
 

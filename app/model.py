@@ -1,7 +1,7 @@
 """The words of the domain as plain, frozen values. Pure: no clock, no network, no database."""
 
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ class Rules:
     sale_events: frozenset[str] = frozenset({"checkout", "invoice"})
     """Of checkout, invoice, payment_intent, charge: which Stripe events may become a Sale (STRIPE_SALE_EVENTS)."""
     net_of_tax: bool = False
-    """Sale amounts net of tax, for sessions and invoices alike."""
+    """Sale amounts are sent net of tax, unless a destination says otherwise."""
     accept_test_events: bool = False
     """Test events are mapped like any other, for sources that `test_events` does not name."""
     test_events: MappingABC[str, bool] = field(default_factory=dict)
@@ -116,16 +116,37 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """One line of a purchase; `id` is the seller's own."""
+
+    id: str | None = None
+    name: str | None = None
+    quantity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sale:
-    """Money collected. `invoice_id` is the bare id sent as invoiceId."""
+    """Money collected. `invoice_id` is the bare id sent as invoiceId; `money` includes `tax` (minor units)."""
 
     invoice_id: str
     money: Money
     order_id: str | None = None
     event_name: str = "checkout_completed"
     metadata: MappingABC[str, Any] = field(default_factory=dict)
-    product_ids: tuple[str, ...] = ()
-    """The seller's own ids of what was bought, in the order of the lines."""
+    products: tuple[Product, ...] = ()
+    """What was bought, in the order of the lines."""
+    promotion_codes: tuple[str, ...] = ()
+    tax: int = 0
+
+    @property
+    def product_ids(self) -> tuple[str, ...]:
+        """Each once."""
+        return tuple(dict.fromkeys(one.id for one in self.products if one.id))
+
+    @property
+    def net(self) -> "Sale":
+        """The same with an amount that has no tax in it."""
+        return replace(self, money=Money(self.money.minor - self.tax, self.money.currency))
 
 
 @dataclass(frozen=True, slots=True)

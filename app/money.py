@@ -49,6 +49,13 @@ class Money:
         return Decimal(self.minor).scaleb(-places) if places else Decimal(self.minor)
 
 
+@dataclass(frozen=True, slots=True)
+class Payment(Money):
+    """An amount that includes `tax` (in the same minor units)."""
+
+    tax: int = 0
+
+
 def currency_code(text: object) -> str | None:
     """The upper-case ISO code in `text`, or None where it is none."""
     if not isinstance(text, str):

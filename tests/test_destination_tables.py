@@ -12,6 +12,7 @@ from app.bootstrap import make_policy, make_routes
 from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
+from app.intake.dry_run import explain
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.record import record
@@ -158,6 +159,48 @@ def test_each_destination_counts_the_click_that_it_is_configured_for(
     found = payloads(ledger, settings, lead, sale)
     assert found[("main", "sale")]["clickId"] == "clk_1"
     assert found[("crm", "sale")]["clickId"] == "clk_first"
+
+
+@pytest.mark.parametrize(
+    ("more", "clicks"),
+    [
+        ("", {"main": "clk_first", "crm": "clk_1"}),  # of events, and of track: CutMeShort credits the last
+        ('[attribution]\ntouch = "first"', {"main": "clk_first", "crm": "clk_first"}),
+        ('[attribution]\ntouch = "last"', {"main": "clk_1", "crm": "clk_1"}),
+        ('[destinations.main]\ntouch = "last"', {"main": "clk_1", "crm": "clk_1"}),
+    ],
+)
+def test_the_touch_is_that_of_the_table_else_of_attribution_else_of_the_format(
+    with_toml: Callable[..., Settings], ledger: Ledger, more: str, clicks: dict[str, str]
+) -> None:
+    settings = with_toml(f'{CRM}format = "track"\n{more}', **MAIN, STRIPE_ALLOW_TEST_EVENTS="1")
+    form = json.loads(LEAD)
+    form["form_response"]["hidden"] = {"user_id": "user_1", "clickId": "clk_first"}
+    lead = arrival_of(TYPEFORM, json.dumps(form).encode(), settings)
+    found = payloads(ledger, settings, lead, arrival_of(STRIPE, checkout(1), settings))
+    assert {name: found[(name, "sale")]["clickId"] for name in clicks} == clicks
+
+
+@pytest.mark.parametrize(
+    ("net", "more", "amounts"),
+    [
+        ("", "net_of_tax = true", {"main": 19.99, "crm": 16.8}),
+        ("1", "net_of_tax = false", {"main": 16.8, "crm": 19.99}),
+        ("1", "", {"main": 16.8, "crm": 16.8}),
+    ],
+)
+def test_each_destination_is_sent_amounts_with_or_without_tax(
+    with_toml: Callable[..., Settings], ledger: Ledger, net: str, more: str, amounts: dict[str, float]
+) -> None:
+    settings = with_toml(f"{CRM}{more}", **MAIN, STRIPE_ALLOW_TEST_EVENTS="1", NET_OF_TAX=net)
+    arrival = arrival_of(STRIPE, checkout(1, total_details={"amount_tax": 319}), settings)
+    found = payloads(ledger, settings, arrival)
+    assert {name: found[(name, "sale")]["amount"] for name in amounts} == amounts
+    line = explain(STRIPE, arrival.inbound, settings.rules, datetime.now(UTC), destinations_of(settings)[1])
+    assert (line["payload"]["amount"], line["request"]["body"]["amount"]) == (amounts["main"], amounts["crm"])
+    with ledger.read() as tx:
+        (kept,) = tx.run("SELECT facts FROM conversions").scalars()
+    assert {name: json.loads(kept)["sale"][name] for name in ("minor", "tax")} == {"minor": 1999, "tax": 319}
 
 
 def test_events_are_called_at_each_destination_what_it_is_configured_for(

@@ -159,7 +159,9 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
         if trial := try_out(destination):
             yield trial.level, f"{where} {trial.text}"
         host = urlsplit(destination.url).hostname or ""
-        for advice in destination.format.advice(host, rate=destination.rate, sources=open_sources):
+        for advice in destination.format.advice(
+            host, rate=destination.rate, sources=open_sources, net_of_tax=destination.net_of_tax
+        ):
             yield "warn", f"{where}: {advice}"
         try:
             skew = abs(parsedate_to_datetime(found.date or "").timestamp() - time.time())

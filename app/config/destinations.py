@@ -53,6 +53,8 @@ class RouteTable(BaseModel):
     sources: tuple[str, ...] | None = Field(None, min_length=1)
     touch: Literal["first", "last"] | None = None
     """Which click counts; None: as [attribution] says."""
+    net_of_tax: bool | None = None
+    """Amounts are sent without tax; None: as NET_OF_TAX says."""
     mode: Literal["live", "shadow"] = "live"
     """shadow: what would be sent is recorded, and nothing is."""
     event_names: dict[EventName, NameTemplate] = Field(default_factory=dict)

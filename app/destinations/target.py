@@ -42,6 +42,8 @@ class Destination:
     credentials: Credentials = NO_CREDENTIALS
     """What its requests carry beside the token."""
 
+    net_of_tax: bool = False
+    """It is sent amounts without tax."""
     is_shadow: bool = False
     """What would be sent is recorded, and nothing is."""
 
@@ -144,6 +146,7 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 leave,
                 settings.proxies.of(url),
                 credentials,
+                net_of_tax=_is_net(settings, table),
                 is_shadow=table.mode == "shadow",
             )
         )
@@ -166,6 +169,10 @@ def formats_of(settings: Settings) -> dict[str, Format]:
 
 def _format(named: str, options: Options, table: RouteTable, *, has_token: bool) -> Format:
     return format_of(named, table.template.options(options, has_token=has_token))
+
+
+def _is_net(settings: Settings, table: RouteTable) -> bool:
+    return settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
 
 
 def live_names(destinations: Sequence[Destination]) -> list[str]:
@@ -198,6 +205,7 @@ def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_
         allow_private,
         proxy=settings.proxies.of(url),
         credentials=credentials_of(settings, name, settings.main_route, token),
+        net_of_tax=_is_net(settings, settings.main_route),
         is_shadow=settings.main_route.mode == "shadow",
     )
 

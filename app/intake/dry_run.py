@@ -14,7 +14,9 @@ from app.persons import NOBODY, customer_id_of, shown_phone
 from app.sources.base import Source
 
 
-def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -> Facts | None:
+def facts_of(
+    mapped: Mapped, received_at: datetime, rules: Rules, source: str, *, net_of_tax: bool = False
+) -> Facts | None:
     """The facts of a conversion as its body alone tells them; None where it names no customer."""
     customer_id = customer_id_of(mapped.who, rules.phone_region)
     if customer_id is None:
@@ -28,7 +30,7 @@ def facts_of(mapped: Mapped, received_at: datetime, rules: Rules, source: str) -
         email=mapped.who.email,
         name=mapped.who.name,
         phone=shown_phone(mapped.who.phone, rules.phone_region),
-        sale=mapped.sale,
+        sale=mapped.sale.net if mapped.sale and net_of_tax else mapped.sale,
         lead=mapped.lead,
         source=source,
         clicks={name: Seen(value, int(at.timestamp() * 1000)) for name, value in mapped.who.clicks.items()},
@@ -68,13 +70,14 @@ def explain(
     outcome, reason, payload = mapped.outcome, mapped.reason, None
     keys = [dedupe_key(source.name, mapped, key) for key in mapped.keys]
     if mapped.outcome in ("sale", "lead"):
-        facts = facts_of(mapped, received_at, rules, source.name)
+        facts = facts_of(mapped, received_at, rules, source.name, net_of_tax=rules.net_of_tax)
         if facts is None:
             outcome, reason = "parked", NOBODY
         else:
             payload = Events().body(facts).fields
             if destination is not None:
-                more["request"] = request_to(destination, facts, keys[0], received_at)
+                own = facts_of(mapped, received_at, rules, source.name, net_of_tax=destination.net_of_tax) or facts
+                more["request"] = request_to(destination, own, keys[0], received_at)
     return {
         "outcome": outcome,
         "reason": reason,

@@ -1,14 +1,16 @@
 """What an event becomes: a Sale, a Lead, or neither. Sources say so through these, with what they read as a Submission."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from app.model import Adjustment, Lead, Mapped, Rules, Sale, Who
-from app.money import Money
-from app.sources.parse import body_hash
+from app.model import Adjustment, Lead, Mapped, Product, Rules, Sale, Who
+from app.money import Money, Payment
+from app.sources.parse import body_hash, text_of
 from app.sources.submission import Submission, who_of
 
 Keys = tuple[str, ...]
+MOST_PRODUCTS = 20
+"""Lines of one purchase that are kept."""
 
 
 def sale(
@@ -23,6 +25,8 @@ def sale(
     event_name: str = "order_paid",
     reason: str = "an order was paid",
     metadata: Mapping[str, Any] | None = None,
+    products: Iterable[Product] = (),
+    promotion_codes: Iterable[Any] = (),
     who: Who | None = None,
     **flags: Any,
 ) -> Mapped:
@@ -44,8 +48,29 @@ def sale(
             reason="no money was collected: the amount is zero or negative",
             **{**common, "carries_identity": carries_identity},
         )
-    made = Sale(invoice_id or keys[0], money, order_id, event_name, metadata or {})
+    lines = tuple(one for one in products if one.id or one.name)[:MOST_PRODUCTS]
+    codes = tuple(dict.fromkeys(code for one in promotion_codes if (code := text_of(one))))[:MOST_PRODUCTS]
+    made = Sale(
+        invoice_id or keys[0],
+        Money(money.minor, money.currency),
+        order_id,
+        event_name,
+        {**described(lines, codes), **(metadata or {})},
+        lines,
+        codes,
+        money.tax if isinstance(money, Payment) else 0,
+    )
     return Mapped(outcome="sale", reason=reason, sale=made, **common)
+
+
+def described(products: Iterable[Product], codes: Sequence[str]) -> dict[str, Any]:
+    """What is bought, and with which promotion codes, as the metadata of a Sale."""
+    named: list[dict[str, Any]] = [
+        {"name": one.name} | ({} if one.quantity is None else {"quantity": one.quantity})
+        for one in products
+        if one.name
+    ]
+    return ({"products": named} if named else {}) | ({"discount_codes": list(codes)} if codes else {})
 
 
 def lead(

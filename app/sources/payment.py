@@ -3,12 +3,14 @@
 from typing import Any, Literal
 
 from app.errors import MalformedEvent
-from app.model import Inbound, Mapped, Rules
-from app.money import LARGEST_MINOR, Money, currency_code, from_iso_minor, from_major
-from app.sources.outcomes import Keys, ignored
+from app.model import Inbound, Mapped, Product, Rules
+from app.money import LARGEST_MINOR, Money, Payment, currency_code, from_iso_minor, from_major
+from app.sources.bodies import dict_of, list_of
+from app.sources.outcomes import MOST_PRODUCTS, Keys, ignored
 from app.sources.parse import identifier_of, parse_json, text_of
 from app.sources.submission import Submission, who_of
 
+LONGEST_TITLE = 200
 Unit = Literal["major", "stripe", "iso", "cents"]
 """major: decimal text or number. stripe: its minor unit. iso: ISO 4217's minor unit. cents: hundredths, whatever the currency."""
 
@@ -41,13 +43,30 @@ def money_of(amount: Any, currency: Any, unit: Unit) -> Money | str:
         return str(error)
 
 
-def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit, rules: Rules) -> Money | str:
-    """`amount`, which includes `tax` (none where it is missing), or without it where Sales are sent net of tax. A tax that
-    cannot be read is left in."""
+def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit) -> Money | str:
+    """`amount`, which includes `tax` (none where it is missing, or cannot be read)."""
     money, part = money_of(amount, currency, unit), money_of(tax or 0, currency, unit)
-    if rules.net_of_tax and isinstance(money, Money) and isinstance(part, Money):
-        return Money(money.minor - part.minor, money.currency)
+    if isinstance(money, Money) and isinstance(part, Money):
+        return Payment(money.minor, money.currency, part.minor)
     return money
+
+
+def products_in(lines: Any, *, id: str, name: str, quantity: str = "quantity") -> tuple[Product, ...]:
+    """The lines of an order; `id`, `name` and `quantity` are keys, with a point before what lies deeper (price.product_id)."""
+    found = []
+    for line in map(dict_of, list_of(lines)[:MOST_PRODUCTS]):
+        title = text_of(_below(line, name))
+        product = Product(
+            identifier_of(_below(line, id)), title and title[:LONGEST_TITLE], whole(_below(line, quantity))
+        )
+        found.append(product)
+    return tuple(found)
+
+
+def _below(line: Any, path: str) -> Any:
+    for key in path.split("."):
+        line = dict_of(line).get(key)
+    return line
 
 
 def whole(value: Any) -> int | None:

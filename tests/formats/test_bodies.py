@@ -7,7 +7,7 @@ import pytest
 
 from app.destinations.formats.base import Format, Options
 from app.destinations.formats.registry import format_of
-from app.model import Facts, Lead, Sale
+from app.model import Facts, Lead, Product, Sale
 from app.money import Money
 from app.times import iso_milliseconds
 from tests.support.formats import OF_TRACK
@@ -130,8 +130,9 @@ def test_dub_tells_a_sale_in_its_own_units() -> None:
 
 
 def test_dub_is_told_the_first_product_by_which_it_rewards() -> None:
-    metadata = fields("dub", sale(product_ids=("prod_1", "prod_2")))["metadata"]
-    assert metadata == {"mode": "payment", "productId": "prod_1"}
+    bought = sale(products=(Product("prod_1"), Product("prod_2")), promotion_codes=("promo_1",))
+    metadata = fields("dub", bought)["metadata"]
+    assert metadata == {"mode": "payment", "productId": "prod_1", "promotionCode": "promo_1"}
 
 
 def test_dub_tells_a_lead_and_says_with_an_empty_click_id_that_there_is_none() -> None:

@@ -16,7 +16,7 @@ from app.destinations.formats.base import Format, HttpRequest, Options, Sent
 from app.destinations.formats.registry import format_of
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
-from app.model import Facts, Lead, Sale
+from app.model import Facts, Lead, Product, Sale
 from app.money import Money
 
 NOW = datetime(2026, 4, 10, 13, tzinfo=UTC)
@@ -28,7 +28,13 @@ SALE = Facts(
     email=" Ada@Example.com ",
     name="Ada Lovelace",
     phone="+49 170 1234567",
-    sale=Sale("in_1", Money(19900, "USD"), order_id="cs_1", event_name="order_paid", product_ids=("prod_1", "prod_2")),
+    sale=Sale(
+        "in_1",
+        Money(19900, "USD"),
+        order_id="cs_1",
+        event_name="order_paid",
+        products=(Product("prod_1"), Product("prod_2")),
+    ),
     source="stripe",
     key="sale:stripe:in_1",
 )

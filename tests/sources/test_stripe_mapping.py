@@ -52,6 +52,11 @@ def amount_of(mapped: Mapped) -> Money:
     return mapped.sale.money
 
 
+def net_of(mapped: Mapped) -> Money:
+    assert mapped.sale is not None
+    return mapped.sale.net.money
+
+
 # --- the envelope
 
 
@@ -489,8 +494,8 @@ def test_an_old_invoice_that_was_closed_without_money_is_no_sale(changes: Body) 
 
 
 def test_an_old_invoice_without_amount_paid_is_net_of_tax_where_that_is_set() -> None:
-    mapped = map_fixture("invoice_2016", Rules(net_of_tax=True), amount_paid=..., total=2900, tax=400)
-    assert amount_of(mapped) == Money(2500, "USD")
+    mapped = map_fixture("invoice_2016", amount_paid=..., total=2900, tax=400)
+    assert (amount_of(mapped), net_of(mapped)) == (Money(2900, "USD"), Money(2500, "USD"))
 
 
 def test_an_invoice_without_an_id_is_parked() -> None:
@@ -531,22 +536,19 @@ def test_a_line_with_no_quantity_has_none() -> None:
 
 
 def test_net_of_tax_is_the_same_for_session_and_invoice() -> None:
-    net = Rules(net_of_tax=True)
     details = {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 2300}
-    session = map_fixture("checkout_payment", net, amount_total=12300, currency="eur", total_details=details)
-    money = {"amount_paid": 12300, "total": 12300, "currency": "eur"}
-    new = map_fixture("invoice_renewal_clover", net, **money, total_excluding_tax=10000)
-    old = map_fixture("invoice_renewal_2020", net, **money, total_excluding_tax=..., tax=2300)
-    listed = map_fixture(
-        "invoice_renewal_clover", net, **money, total_excluding_tax=None, total_taxes=[{"amount": 2300}]
-    )
-    before = map_fixture("invoice_renewal_2020", net, **money, total_tax_amounts=[{"amount": 2300}], tax=None)
-    assert {amount_of(mapped) for mapped in (session, new, old, listed, before)} == {Money(10000, "EUR")}
+    session = map_fixture("checkout_payment", amount_total=12300, currency="eur", total_details=details)
+    money: dict[str, Any] = {"amount_paid": 12300, "total": 12300, "currency": "eur"}
+    new = map_fixture("invoice_renewal_clover", **money, total_excluding_tax=10000)
+    old = map_fixture("invoice_renewal_2020", **money, total_excluding_tax=..., tax=2300)
+    listed = map_fixture("invoice_renewal_clover", **money, total_excluding_tax=None, total_taxes=[{"amount": 2300}])
+    before = map_fixture("invoice_renewal_2020", **money, total_tax_amounts=[{"amount": 2300}], tax=None)
+    assert {net_of(mapped) for mapped in (session, new, old, listed, before)} == {Money(10000, "EUR")}
 
 
 def test_an_invoice_paid_in_part_is_gross_even_net_of_tax() -> None:
-    changes = {"amount_paid": 5000, "total": 12300, "total_excluding_tax": 10000}
-    assert amount_of(map_fixture("invoice_renewal_clover", Rules(net_of_tax=True), **changes)) == Money(5000, "USD")
+    changes: dict[str, Any] = {"amount_paid": 5000, "total": 12300, "total_excluding_tax": 10000}
+    assert net_of(map_fixture("invoice_renewal_clover", **changes)) == Money(5000, "USD")
 
 
 def test_gross_is_what_the_customer_paid() -> None:
@@ -561,8 +563,8 @@ def test_adaptive_pricing_is_counted_in_the_merchants_currency() -> None:
 
 def test_adaptive_pricing_net_of_tax_takes_the_same_share_off() -> None:
     details = {"amount_tax": 1852}
-    mapped = map_fixture("checkout_adaptive_pricing_2024", Rules(net_of_tax=True), total_details=details)
-    assert amount_of(mapped) == Money(17999, "USD")
+    mapped = map_fixture("checkout_adaptive_pricing_2024", total_details=details)
+    assert net_of(mapped) == Money(17999, "USD")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from app.clicks import Seen
 from app.destinations.formats.base import CLICKS, Format
 from app.destinations.formats.registry import FORMATS, format_of
 from app.destinations.formats.template.shipped import preset, preset_names
-from app.model import Facts, Lead, Sale
+from app.model import Facts, Lead, Product, Sale
 from app.money import Money
 
 SALE = Facts(
@@ -18,7 +18,13 @@ SALE = Facts(
     email="ada@example.com",
     name="Ada Lovelace",
     phone="+491701234567",
-    sale=Sale("in_1", Money(19900, "USD"), order_id="cs_1", event_name="order_paid", product_ids=("prod_1", "prod_2")),
+    sale=Sale(
+        "in_1",
+        Money(19900, "USD"),
+        order_id="cs_1",
+        event_name="order_paid",
+        products=(Product("prod_1"), Product("prod_2")),
+    ),
     source="stripe",
     key="sale:stripe:in_1",
     clicks={

@@ -118,6 +118,11 @@ class Format(Protocol):
     """Its destinations refuse what their schema does not allow, so that `bridge doctor` may send one empty object to see how."""
 
     @property
+    def touch(self) -> Literal["first", "last"] | None:
+        """Which click the service credits; None where it says nothing."""
+        return None
+
+    @property
     def kinds(self) -> frozenset[str]:
         """What it can send."""
         return frozenset({"sale", "lead"})
@@ -164,7 +169,9 @@ class Format(Protocol):
         is_known: whether it was sent a conversion of that customer ID before."""
         return 200, f'{{"success":true,"kind":"{kind}"}}'
 
-    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+    def advice(
+        self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
+    ) -> Iterator[str]:
         """What to change in the configuration of a destination at `host`, for `bridge doctor`. sources: that are open."""
         yield from ()
 

@@ -113,9 +113,10 @@ class Dub(Format):
             draft.put("amount", units_of(facts.sale.money))
             draft.put("currency", facts.sale.money.currency.lower())
             draft.put("paymentProcessor", facts.source if facts.source in PROCESSORS else "custom")
-            # Rewards for a product match this one name.
-            product = {"productId": facts.sale.product_ids[0]} if facts.sale.product_ids else {}
-            draft.metadata({**facts.sale.metadata, **product}, LONGEST_METADATA)
+            # Rewards for a product match productId; their conditions may match any other name.
+            named = {"productId": facts.sale.product_ids[:1], "promotionCode": facts.sale.promotion_codes[:1]}
+            first = {name: values[0] for name, values in named.items() if values}
+            draft.metadata({**facts.sale.metadata, **first}, LONGEST_METADATA)
         elif facts.lead:
             draft.cut("eventName", event_name(facts, self.event_names), LONGEST_EVENT)
             # Only `wait` makes the Lead readable for a Sale that follows at once: others are ingested seconds later.
@@ -124,11 +125,15 @@ class Dub(Format):
             draft.fields.setdefault("clickId", "")  # required of a lead, and "" says that there is none
         return draft.done()
 
-    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+    def advice(
+        self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
+    ) -> Iterator[str]:
         if is_host_of(host, *CUTMESHORT):
             yield "CutMeShort's API needs the format track: set format = track (DESTINATION_FORMAT)"
         if rate is None and is_host_of(host, *DUB):
             yield "Dub's Business plan takes 1,200 requests a minute: set rate = 18 (DESTINATION_RATE)"
+        if is_host_of(host, *DUB) and net_of_tax is False:
+            yield "Dub's own apps report amounts without tax: set net_of_tax = true, unless yours are to include it"
         if "stripe" in sources:
             yield "if Dub's Stripe app is installed, uninstall it: every sale of Stripe would count twice"
 

@@ -76,7 +76,9 @@ class Events(Format):
             draft.metadata(facts.lead.metadata, LONGEST_METADATA)
         return draft.done()
 
-    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+    def advice(
+        self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
+    ) -> Iterator[str]:
         if is_host_of(host, *CUTMESHORT):
             yield "CutMeShort's API reference and SDKs use the format track: set format = track (DESTINATION_FORMAT)"
         if is_host_of(host, *DUB):

@@ -66,6 +66,11 @@ class Track(Format):
     name: str = "track"
     is_public_api: bool = True
 
+    @property
+    def touch(self) -> Literal["first", "last"]:
+        """CutMeShort credits the last click: https://docs.cutmeshort.com/features/LeadSaleTrackAttribution"""
+        return "last"
+
     def body(self, facts: Facts) -> Body:
         draft = Draft()
         draft.within("clickId", facts.click_id, LONGEST)
@@ -84,7 +89,9 @@ class Track(Format):
             draft.put("mode", facts.lead.mode)
         return draft.done()
 
-    def advice(self, host: str, *, rate: float | None, sources: Collection[str]) -> Iterator[str]:
+    def advice(
+        self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
+    ) -> Iterator[str]:
         if is_host_of(host, *DUB):
             yield "Dub's API needs the format dub: set format = dub (DESTINATION_FORMAT)"
 

@@ -10,6 +10,7 @@ from app.clicks import from_text
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.reading.marks import adjustments
+from app.ledger.reading.rows import paid
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID, PERSON_FACTS
@@ -185,7 +186,7 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
         what, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
     elif lead and lead.get("mode") == "deferred":
         what = "lead, deferred"
-    amount = _amount(sale["minor"], sale["currency"]) if sale else None
+    amount = f"{paid(sale).major:,} {sale['currency']}" if sale else None
     step = _made(what, conversion["occurred_at"], text, tone=tone, amount=amount, event=conversion["event_id"], rank=1)
     return step | {
         "key": conversion["dedupe_key"],

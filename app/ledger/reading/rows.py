@@ -87,12 +87,18 @@ def about(facts: dict[str, Any], customer_id: str | None, email: str | None) -> 
     """What a conversion is worth, and whose it is; email: of its person."""
     sale = facts.get("sale")
     return {
-        "amount": json_number(Money(sale["minor"], sale["currency"]).major) if sale else None,
+        "amount": json_number(paid(sale).major) if sale else None,
         "currency": sale["currency"] if sale else None,
         "invoice_id": sale["invoice_id"] if sale else None,
         "customer_id": customer_id,
         "email": facts.get("email") or email,
     }
+
+
+def paid(sale: dict[str, Any]) -> Money:
+    """The amount of a Sale to show, of its facts: without tax where NET_OF_TAX was set when it was recorded."""
+    tax = sale.get("tax", 0) if sale.get("is_net") else 0
+    return Money(sale["minor"] - tax, sale["currency"])
 
 
 def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -131,6 +131,8 @@ class Route:
     first_touch: bool | None = None
     """Which click counts there; None: as everywhere."""
 
+    net_of_tax: bool = False
+    """It is sent amounts without tax."""
     is_shadow: bool = False
     """What would be sent is recorded, and nothing is."""
 

@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from app.clicks import Seen, chosen
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
-from app.model import Facts, Lead, Mapped, Rules, Sale, Who
+from app.model import Facts, Lead, Mapped, Product, Rules, Sale, Who
 from app.money import Money
 from app.persons import Person, shown_phone
 
@@ -32,7 +32,10 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
             "order_id": sale.order_id,
             "event_name": sale.event_name,
             "metadata": dict(sale.metadata),
-            "product_ids": list(sale.product_ids),
+            "products": [[one.id, one.name, one.quantity] for one in sale.products],
+            "promotion_codes": list(sale.promotion_codes),
+            "tax": sale.tax,
+            "is_net": rules.net_of_tax,
         },
         "lead": lead
         and {
@@ -44,7 +47,9 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
     }
 
 
-def render(conversion: Conversion, wire: Format, *, first_touch: bool) -> tuple[str, str | None]:
+def render(
+    conversion: Conversion, wire: Format, *, first_touch: bool, net_of_tax: bool = False
+) -> tuple[str, str | None]:
     """The exact text to send for `conversion` as things are known now, and what was left out of it (a JSON array of
     sentences, None where nothing was)."""
     assert conversion.person is not None
@@ -58,7 +63,7 @@ def render(conversion: Conversion, wire: Format, *, first_touch: bool) -> tuple[
             email=facts["email"] or person.email,
             name=facts["name"] or person.name,
             phone=facts["phone"] or person.phone,
-            sale=_sale(facts["sale"]),
+            sale=_sale(facts["sale"], net_of_tax=net_of_tax),
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
             source=conversion.source,
             clicks=clicks_of(conversion, first_touch=first_touch),
@@ -92,15 +97,18 @@ def shown_of(person: Person) -> tuple[object, ...]:
     return (person.customer_id, *clicks, person.email, person.name, person.phone)
 
 
-def _sale(kept: dict[str, Any] | None) -> Sale | None:
+def _sale(kept: dict[str, Any] | None, *, net_of_tax: bool) -> Sale | None:
     if not kept:
         return None
     money = Money(kept["minor"], kept["currency"])
-    return Sale(
+    sale = Sale(
         kept["invoice_id"],
         money,
         kept["order_id"],
         kept["event_name"],
         kept["metadata"],
-        tuple(kept.get("product_ids", ())),
+        tuple(Product(*one) for one in kept.get("products", [[one] for one in kept.get("product_ids", ())])),
+        tuple(kept.get("promotion_codes", ())),
+        kept.get("tax", 0),
     )
+    return sale.net if net_of_tax else sale

@@ -7,11 +7,21 @@ Payload: https://apidocs.chargebee.com/docs/api/events. Money comes with payment
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
+from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, kind_of_id, money_of, object_in, remembered
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    kind_of_id,
+    money_of,
+    object_in,
+    products_in,
+    remembered,
+    total_paid,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import StaticSecret
 from app.sources.submission import Contact, Submission, event_name_of
@@ -51,7 +61,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             NAME,
             view,
             rules,
-            money_of(transaction.get("amount"), currency, "iso"),
+            _paid(transaction, dict_of(content.get("invoice")), currency),
+            products=products_in(dict_of(content.get("invoice")).get("line_items"), id="entity_id", name="description"),
             keys=keys_of(transaction.get("id")),
             invoice_id=_invoice(transaction, content),
             reason="a succeeded payment",
@@ -74,6 +85,12 @@ def _own_fields(thing: dict[str, Any]) -> dict[str, Any]:
     """Custom fields cf_… at the top of the object, and its meta_data, by their own names."""
     fields = {name.removeprefix("cf_"): value for name, value in thing.items() if name.startswith("cf_")}
     return {**fields, **dict_of(thing.get("meta_data"))}
+
+
+def _paid(transaction: dict[str, Any], invoice: dict[str, Any], currency: Any) -> Money | str:
+    """What was paid. Its tax is known where it paid the whole invoice."""
+    amount = transaction.get("amount")
+    return total_paid(amount, invoice.get("tax") if amount == invoice.get("total") else None, currency, "iso")
 
 
 def _invoice(transaction: dict[str, Any], content: dict[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ from app.sources.payment import (
     money_of,
     object_in,
     own_id,
+    products_in,
     refuse_test,
     remembered,
     total_paid,
@@ -87,13 +88,24 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return refuse_test(NAME, "Creem", view, rules)
     if event == "checkout.completed" and text_of(order.get("status")) == "paid":
         keys = keys_of(order.get("transaction"), order.get("id"))
-        return sale(NAME, view, rules, _paid(order, rules), keys=keys, weak_keys=keys[1:], reason="a paid checkout")
+        return sale(
+            NAME,
+            view,
+            rules,
+            _paid(order),
+            keys=keys,
+            weak_keys=keys[1:],
+            reason="a paid checkout",
+            products=products_in([thing.get("product")], id="id", name="name"),
+            promotion_codes=(dict_of(thing.get("discount")).get("code"),),
+        )
     if event == "subscription.paid":
         return sale(
             NAME,
             view,
             rules,
-            _paid(last, rules),
+            _paid(last),
+            products=products_in([thing.get("product")], id="id", name="name"),
             keys=keys_of(last.get("id") or thing.get("last_transaction_id")),
             reason="a paid subscription",
             event_name="subscription_renewed",
@@ -116,10 +128,10 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
-def _paid(payment: dict[str, Any], rules: Rules) -> Money | str:
+def _paid(payment: dict[str, Any]) -> Money | str:
     """What was paid; the product's price is the list price and says nothing."""
     amount = payment.get("amount_paid") if payment.get("amount_paid") is not None else payment.get("amount")
-    return total_paid(amount, payment.get("tax_amount"), payment.get("currency"), "stripe", rules)
+    return total_paid(amount, payment.get("tax_amount"), payment.get("currency"), "stripe")
 
 
 VECTORS = (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from app.model import Inbound, Lead, Mapped, Rules, Who
-from app.money import Money, currency_code
+from app.money import Money, Payment, currency_code
 from app.sources.bodies import json_in, read_body
 from app.sources.custom.plan import EVENT_NAMES, Body, Plan
 from app.sources.field_names import plain_name
@@ -80,6 +80,9 @@ class Event:
         money: Money | str = "it has no order_id or invoice_id, so it could not be counted once"
         if self.keys:
             money = self._money("amount")
+            tax = self._money("tax") if "tax" in self.plan.picks else None
+            if isinstance(money, Money) and isinstance(tax, Money):
+                money = Payment(money.minor, money.currency, tax.minor)
         return sale(
             self.plan.name,
             replace(self.view, submission_id=self.keys[0] if self.keys else None),

@@ -125,6 +125,7 @@ class SaleFields(LeadFields):
     invoice_id: Picks = None
     aliases: Picks = None
     amount: Picks = None
+    tax: Picks = None
     currency: Picks = None
     refund_id: Picks = None
     refund_amount: Picks = None

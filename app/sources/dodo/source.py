@@ -12,7 +12,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered, total_paid
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    money_of,
+    object_in,
+    own_id,
+    products_in,
+    remembered,
+    total_paid,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
@@ -54,7 +63,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             NAME,
             view,
             rules,
-            _total(data, rules),
+            _total(data),
             keys=keys_of(
                 data.get("payment_id"),
                 data.get("invoice_id"),
@@ -62,6 +71,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             ),
             weak_keys=keys_of(data.get("invoice_id"), data.get("checkout_session_id")),
             reason="a succeeded payment",
+            products=products_in(data.get("product_cart"), id="product_id", name="name"),
+            promotion_codes=(data.get("discount_id"),),
         )
     if event == "refund.succeeded":
         return refunded(
@@ -83,8 +94,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
-def _total(data: dict[str, Any], rules: Rules) -> Money | str:
-    return total_paid(data.get("total_amount"), data.get("tax"), data.get("currency"), "iso", rules)
+def _total(data: dict[str, Any]) -> Money | str:
+    return total_paid(data.get("total_amount"), data.get("tax"), data.get("currency"), "iso")
 
 
 VECTORS = (

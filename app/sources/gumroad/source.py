@@ -11,7 +11,15 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.bodies import dict_of, read_body
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, is_refused_test, keys_of, money_of, refuse_test, remembered
+from app.sources.payment import (
+    aliases_of,
+    is_refused_test,
+    keys_of,
+    money_of,
+    products_in,
+    refuse_test,
+    remembered,
+)
 from app.sources.set_up import SetUp
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -62,6 +70,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         keys=keys,
         order_id=identifier_of(raw.get("order_number")),
         reason="a sale",
+        products=products_in([raw], id="product_id", name="product_name"),
+        promotion_codes=(raw.get("offer_code"),),
         event_name="subscription_renewed" if _is(raw, "is_recurring_charge") else "order_paid",
     )
 

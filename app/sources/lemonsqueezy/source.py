@@ -20,6 +20,7 @@ from app.sources.payment import (
     kind_of_id,
     money_of,
     object_in,
+    products_in,
     refuse_test,
     remembered,
     total_paid,
@@ -58,13 +59,14 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return refuse_test(NAME, "Lemon Squeezy", view, rules)
     status, billing = text_of(attributes.get("status")), text_of(attributes.get("billing_reason"))
     if event == "order_created" and status == "paid":
-        return sale(NAME, view, rules, _total(attributes, rules), keys=keys, reason="a paid order")
+        items = products_in([attributes.get("first_order_item")], id="product_id", name="product_name")
+        return sale(NAME, view, rules, _total(attributes), keys=keys, reason="a paid order", products=items)
     if event == "subscription_payment_success" and billing != "initial":
         return sale(
             NAME,
             view,
             rules,
-            _total(attributes, rules),
+            _total(attributes),
             keys=keys,
             reason="a paid subscription invoice",
             event_name="subscription_renewed",
@@ -91,8 +93,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return remembered(view, f"{event or 'an event without a name'} is not a collected payment", rules)
 
 
-def _total(attributes: dict[str, Any], rules: Rules) -> Money | str:
-    return total_paid(attributes.get("total"), attributes.get("tax"), attributes.get("currency"), "cents", rules)
+def _total(attributes: dict[str, Any]) -> Money | str:
+    return total_paid(attributes.get("total"), attributes.get("tax"), attributes.get("currency"), "cents")
 
 
 def _version(attributes: dict[str, Any]) -> str:

@@ -13,7 +13,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    money_of,
+    object_in,
+    own_id,
+    products_in,
+    remembered,
+    total_paid,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
@@ -64,10 +73,7 @@ def _transaction(view: Submission, data: dict[str, Any], rules: Rules) -> Mapped
     """Its totals are text in the currency's smallest unit; payout_totals are in another currency."""
     totals = dict_of(dict_of(data.get("details")).get("totals"))
     total, tax = totals.get("grand_total"), totals.get("tax")
-    money = money_of(total, data.get("currency_code"), "iso")
-    if rules.net_of_tax and not isinstance(money, str):
-        taxed = money_of(tax or "0", data.get("currency_code"), "iso")
-        money = taxed if isinstance(taxed, str) else replace(money, minor=money.minor - taxed.minor)
+    money = total_paid(total, tax, data.get("currency_code"), "iso")
     return sale(
         NAME,
         view,
@@ -75,6 +81,8 @@ def _transaction(view: Submission, data: dict[str, Any], rules: Rules) -> Mapped
         money,
         keys=keys_of(data.get("id"), data.get("invoice_id")),
         reason="a completed transaction",
+        products=products_in(data.get("items"), id="price.product_id", name="price.name"),
+        promotion_codes=(data.get("discount_id"),),
         event_name="subscription_renewed" if data.get("origin") == "subscription_recurring" else "order_paid",
         hold="person",
     )

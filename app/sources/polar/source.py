@@ -12,7 +12,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, remembered, whole
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    money_of,
+    object_in,
+    products_in,
+    remembered,
+    total_paid,
+    whole,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
@@ -41,12 +50,15 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     currency, billing = data.get("currency"), text_of(data.get("billing_reason"))
     if event == "order.paid":
-        amount = data.get("net_amount") if rules.net_of_tax else data.get("total_amount")
+        total, net = whole(data.get("total_amount")), whole(data.get("net_amount"))
+        tax = total - net if total is not None and net is not None else 0
         return sale(
             NAME,
             view,
             rules,
-            money_of(amount, currency, "stripe"),
+            total_paid(data.get("total_amount"), tax, currency, "stripe"),
+            products=products_in([data.get("product")], id="id", name="name"),
+            promotion_codes=(dict_of(data.get("discount")).get("code"),),
             keys=keys_of(data.get("id"), None if subscription else data.get("checkout_id")),
             reason="a paid order",
             event_name="subscription_renewed" if billing == "subscription_cycle" else "order_paid",

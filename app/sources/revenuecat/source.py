@@ -13,7 +13,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import lead, refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
-from app.sources.payment import aliases_of, is_refused_test, keys_of, money_of, object_in, refuse_test, remembered
+from app.sources.payment import (
+    aliases_of,
+    is_refused_test,
+    keys_of,
+    money_of,
+    object_in,
+    products_in,
+    refuse_test,
+    remembered,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import StaticSecret
 from app.sources.submission import Contact, Submission, event_name_of
@@ -71,6 +80,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         _price(event),
         keys=keys,
         reason="a purchase in an app store",
+        products=products_in([event], id="product_id", name=""),
+        promotion_codes=(event.get("offer_code"),),
         event_name=PURCHASES[kind],
         metadata={"product": product} if (product := text_of(event.get("product_id"))) else None,
     )

@@ -21,6 +21,7 @@ from app.sources.payment import (
     money_of,
     named,
     object_in,
+    products_in,
     refuse_test,
     remembered,
     total_of,
@@ -85,8 +86,7 @@ def _order(view: Submission, raw: dict[str, Any], rules: Rules) -> Mapped:
     """An order that is paid is one Sale, under whichever topic it comes."""
     if text_of(raw.get("financial_status")) != "paid":
         return remembered(view, "the order is not paid (financial_status)", rules)
-    money = total_paid(raw.get("total_price"), raw.get("total_tax"), raw.get("currency"), "major", rules)
-    codes = [code for one in map(dict_of, list_of(raw.get("discount_codes"))) if (code := text_of(one.get("code")))]
+    money = total_paid(raw.get("total_price"), raw.get("total_tax"), raw.get("currency"), "major")
     return sale(
         NAME,
         view,
@@ -95,7 +95,8 @@ def _order(view: Submission, raw: dict[str, Any], rules: Rules) -> Mapped:
         keys=keys_of(raw.get("id"), raw.get("admin_graphql_api_id"), raw.get("checkout_token")),
         order_id=text_of(raw.get("name")),
         reason="a paid order",
-        metadata={"discount_codes": codes[:20]} if codes else None,
+        products=products_in(raw.get("line_items"), id="product_id", name="title"),
+        promotion_codes=(one.get("code") for one in map(dict_of, list_of(raw.get("discount_codes")))),
     )
 
 

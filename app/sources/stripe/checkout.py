@@ -45,7 +45,7 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
         return event.ignore(
             "the checkout session tells no amount_total (very old API)", who=who, completes_identity=True
         )
-    minor, currency = session_money(session, rules)
+    minor, currency, tax = session_money(session)
     if integer_of(session.get("amount_total")) == 0:
         return _map_free(event, who, keys, is_certain=is_paid or status == "no_payment_required")
     if "checkout" not in rules.sale_events:
@@ -77,7 +77,9 @@ def _map_session(event: StripeEvent, *, is_paid: bool) -> Mapped:
         who=who,
         reason="a paid checkout session",
         event_name="subscription_created" if is_subscription(session) else "checkout_completed",
+        tax=tax,
         lines=session.get("line_items"),
+        discounts=objects_of(session.get("discounts")),
         hold="details" if who.customer_id is None and who.click_id is None else "none",
         completes_identity=True,
     )

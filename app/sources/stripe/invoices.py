@@ -35,7 +35,7 @@ def map_paid(event: StripeEvent) -> Mapped:
         hold = "click"
     elif who.click_id is None and who.customer_id is None and event.rules.looks_up_persons:
         hold = "person"
-    minor, currency = invoice_money(invoice, event.rules)
+    minor, currency, tax = invoice_money(invoice)
     return make_sale(
         event,
         minor=minor,
@@ -44,7 +44,9 @@ def map_paid(event: StripeEvent) -> Mapped:
         who=who,
         reason="a paid invoice",
         event_name="subscription_created" if billing_reason == "subscription_create" else "order_paid",
+        tax=tax,
         lines=invoice.get("lines"),
+        discounts=(invoice.get("discount"), *objects_of(invoice.get("discounts"))),
         occurred_at=moment_of(object_of(invoice.get("status_transitions")).get("paid_at")),
         hold=hold,
         completes_details=subscription_of(invoice) is not None,

@@ -5,8 +5,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from app.model import Hold, Mapped, Rules, Sale, Who
+from app.model import Hold, Mapped, Product, Sale, Who
 from app.money import Money, currency_code
+from app.sources.outcomes import described
 from app.sources.parse import text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of
@@ -31,7 +32,9 @@ def make_sale(
     who: Who,
     reason: str,
     event_name: str,
+    tax: int = 0,
     lines: object = None,
+    discounts: Iterable[object] = (),
     occurred_at: datetime | None = None,
     hold: Hold = "none",
     completes_identity: bool = False,
@@ -53,44 +56,44 @@ def make_sale(
         problem = "the object has no id"
     if amount is None or code is None or problem:
         return event.answer(outcome="parked", reason=f"it cannot be a Sale: {problem}", who=who, **common)
+    products, codes = products_of(lines), promotion_codes_of(discounts)
     sale = Sale(
         keys[0],
         Money(amount, code),
         event_name=event_name,
-        metadata=list_products(lines),
-        product_ids=product_ids_of(lines),
+        metadata=described(products, codes),
+        products=products,
+        promotion_codes=codes,
+        tax=tax,
     )
     when = occurred_at or event.created
     return event.answer(outcome="sale", reason=reason, who=who, sale=sale, occurred_at=when, hold=hold, **common)
 
 
-def session_money(session: JsonObject, rules: Rules) -> tuple[object, object]:
-    """(amount, currency) of a Checkout session, as sent and unchecked, in the merchant's own currency: sessions before
+def session_money(session: JsonObject) -> tuple[object, object, int]:
+    """(amount, currency, tax in it) of a Checkout session, as sent and unchecked, in the merchant's own currency: sessions before
     2025-03-31 under adaptive pricing hold the buyer's, with the merchant's in currency_conversion.
     https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-currency_conversion"""
     total, currency = session.get("amount_total"), session.get("currency")
     shown = integer_of(total)
     tax = integer_of(object_of(session.get("total_details")).get("amount_tax")) or 0
-    net = shown - tax if shown is not None and rules.net_of_tax else shown
     conversion = object_of(session.get("currency_conversion"))
     source = integer_of(conversion.get("amount_total"))
-    if source is not None and currency_code(conversion.get("source_currency")):
-        currency = conversion["source_currency"]
-        if net != shown and shown and net is not None:
-            # The tax is given in the buyer's currency alone; the share of it is the same in both.
-            share = Decimal(source) * net / shown
-            return int(share.to_integral_value(ROUND_HALF_EVEN)), currency
-        return source, currency
-    return (total if net is None else net), currency
+    if source is None or not currency_code(conversion.get("source_currency")):
+        return total, currency, tax if shown is not None else 0
+    if tax and shown:
+        # The tax is given in the buyer's currency alone; the share of it is the same in both.
+        net = Decimal(source) * (shown - tax) / shown
+        tax = source - int(net.to_integral_value(ROUND_HALF_EVEN))
+    return source, conversion["source_currency"], tax if shown else 0
 
 
-def invoice_money(invoice: JsonObject, rules: Rules) -> tuple[object, object]:
-    """(amount, currency) of an invoice, as sent and unchecked. Net of tax only where all of it was paid: the tax in a
-    part, or in what a credit left over, is not given."""
+def invoice_money(invoice: JsonObject) -> tuple[object, object, int]:
+    """(amount, currency, tax in it) of an invoice, as sent and unchecked. The tax is known only where all of the invoice was paid:
+    that in a part, or in what a credit left over, is not given."""
     paid, total = paid_of(invoice), integer_of(invoice.get("total"))
-    if rules.net_of_tax and total is not None and integer_of(paid) == total:
-        return _untaxed(invoice, total), invoice.get("currency")
-    return paid, invoice.get("currency")
+    tax = total - _untaxed(invoice, total) if total is not None and integer_of(paid) == total else 0
+    return paid, invoice.get("currency"), tax
 
 
 def paid_of(invoice: JsonObject) -> object:
@@ -118,23 +121,28 @@ def _untaxed(invoice: JsonObject, total: int) -> int:
     return total - tax
 
 
-def list_products(lines: object) -> dict[str, Any]:
-    """{"products": [{"name", "quantity"}]} of invoice lines or line items, {} where none has a name."""
-    products: list[dict[str, Any]] = []
-    for line in objects_of(lines)[:MOST_PRODUCTS]:
-        name = next((text for value in _names(line) if (text := text_of(value))), None)
-        if name:
-            quantity = integer_of(line.get("quantity"))
-            products.append(
-                {"name": name[:LONGEST_PRODUCT_NAME]} | ({} if quantity is None else {"quantity": quantity})
-            )
-    return {"products": products} if products else {}
+def products_of(lines: object) -> tuple[Product, ...]:
+    """What invoice lines or line items say of products (prod_…)."""
+    found = (
+        Product(
+            _product_id(line),
+            next((text[:LONGEST_PRODUCT_NAME] for value in _names(line) if (text := text_of(value))), None),
+            integer_of(line.get("quantity")),
+        )
+        for line in objects_of(lines)[:MOST_PRODUCTS]
+    )
+    return tuple(one for one in found if one.id or one.name)
 
 
-def product_ids_of(lines: object) -> tuple[str, ...]:
-    """The products (prod_…) of invoice lines or line items, each once."""
-    found = (_product_id(line) for line in objects_of(lines)[:MOST_PRODUCTS])
-    return tuple(dict.fromkeys(one for one in found if one))
+def promotion_codes_of(discounts: Iterable[object]) -> tuple[str, ...]:
+    """The codes of discounts, which a session names itself, and an invoice where they are expanded. Webhooks expand no promotion
+    code, so it is its id (promo_…) that they name.
+    https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-discounts"""
+    found: list[str | None] = []
+    for one in discounts:
+        code = object_of(one).get("promotion_code")
+        found.append(text_of(object_of(code).get("code")) or id_of(code))
+    return tuple(dict.fromkeys(code for code in found if code))
 
 
 def _product_id(line: JsonObject) -> str | None:

@@ -13,7 +13,16 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_iso, from_unix_or_iso, identifier_of, text_of
-from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered, total_paid
+from app.sources.payment import (
+    aliases_of,
+    keys_of,
+    money_of,
+    object_in,
+    own_id,
+    products_in,
+    remembered,
+    total_paid,
+)
 from app.sources.set_up import SetUp
 from app.sources.signatures import standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
@@ -54,9 +63,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             NAME,
             view,
             rules,
-            _total(data, rules),
+            _total(data),
             keys=keys_of(data.get("id")),
             reason="a succeeded payment",
+            products=products_in([data.get("product")], id="id", name="title"),
+            promotion_codes=(dict_of(data.get("promo_code")).get("code"),),
             event_name="subscription_renewed" if data.get("billing_reason") == "subscription_cycle" else "order_paid",
         )
     at = replace(view, occurred_at=from_iso(raw.get("timestamp")))
@@ -67,16 +78,16 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "payment.auto_refunded":
         own = keys_of(data.get("id"))
         refund = f"{own[0]}:refunded" if own else None
-        return refunded(at, _total(data, rules), reference=refund, keys=own, status="refunded")
+        return refunded(at, _total(data), reference=refund, keys=own, status="refunded")
     if event in ("dispute.created", "dispute.updated"):
         return refunded(at, amount, reference=reference, keys=keys, status=status or "created", kind="dispute")
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 
-def _total(data: dict[str, Any], rules: Rules) -> Money | str:
+def _total(data: dict[str, Any]) -> Money | str:
     """settlement_amount is what the buyer paid; total leaves the buyer's fees out."""
     paid = data.get("settlement_amount") if data.get("settlement_amount") is not None else data.get("total")
-    return total_paid(paid, data.get("tax_amount"), data.get("currency"), "major", rules)
+    return total_paid(paid, data.get("tax_amount"), data.get("currency"), "major")
 
 
 VECTORS = (

@@ -23,6 +23,7 @@ from app.sources.payment import (
     money_of,
     named,
     object_in,
+    products_in,
     remembered,
     total_of,
     total_paid,
@@ -79,10 +80,12 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         NAME,
         view,
         rules,
-        _total(raw, rules),
+        _total(raw),
         keys=keys,
         order_id=identifier_of(raw.get("number")),
         reason="a paid order",
+        products=products_in(raw.get("line_items"), id="product_id", name="name"),
+        promotion_codes=(one.get("code") for one in map(dict_of, list_of(raw.get("coupon_lines")))),
         gateway_keys=tuple(f"stripe:{key}" for key in keys_of(raw.get("transaction_id")) if key[:3] in ("pi_", "ch_")),
     )
 
@@ -99,8 +102,8 @@ def shop_of(url: Any) -> str | None:
     return identifier_of(f"{parts.netloc}{parts.path}".casefold().rstrip("/"))
 
 
-def _total(raw: dict[str, Any], rules: Rules) -> Money | str:
-    return total_paid(raw.get("total"), raw.get("total_tax"), raw.get("currency"), "major", rules)
+def _total(raw: dict[str, Any]) -> Money | str:
+    return total_paid(raw.get("total"), raw.get("total_tax"), raw.get("currency"), "major")
 
 
 def _utc(value: Any) -> Any:

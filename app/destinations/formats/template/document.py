@@ -10,7 +10,7 @@ from app.clicks import Seen
 from app.destinations.formats.base import CLICKS
 from app.destinations.formats.draft import event_name
 from app.model import Facts, Lead, Sale
-from app.money import json_number
+from app.money import Money, json_number
 from app.times import iso_milliseconds
 
 Shape = Any
@@ -23,7 +23,8 @@ SALE: Shape = {
     "tax": None,
     "currency": None,
     "event": None,
-    "products": [{"id": None, "quantity": None}],
+    "products": [{"id": None, "name": None, "quantity": None}],
+    "promotion_codes": [None],
 }
 LEAD: Shape = {"id": None, "form": None, "event": None}
 REFUND: Shape = {"id": None, "amount": None, "left": None}
@@ -76,7 +77,9 @@ def _sale(sale: Sale) -> dict[str, Any]:
             "order_id": sale.order_id,
             "amount": json_number(sale.money.major),
             "currency": sale.money.currency,
-            "products": [{"id": product} for product in sale.product_ids],
+            "tax": json_number(Money(sale.tax, sale.money.currency).major) if sale.tax else None,
+            "products": [known({"id": one.id, "name": one.name, "quantity": one.quantity}) for one in sale.products],
+            "promotion_codes": list(sale.promotion_codes),
         }
     )
 
@@ -106,7 +109,8 @@ EXAMPLE: Mapping[str, Any] = {
         "tax": 19.5,
         "currency": "USD",
         "event": "order_paid",
-        "products": [{"id": "prod_1", "quantity": 1}],
+        "products": [{"id": "prod_1", "name": "Pro", "quantity": 1}],
+        "promotion_codes": ["SUMMER"],
     },
     "lead": {"id": "tok_1", "form": "Demo", "event": "form_submitted"},
     "refund": {"id": "re_1", "amount": 50.5, "left": 149},

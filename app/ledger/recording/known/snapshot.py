@@ -46,7 +46,7 @@ class Snapshot(Loaded):
 
     def render(self, conversion: Conversion, route: Route) -> tuple[str, str | None]:
         """What `route` is sent of a conversion as things are known now (see payload.render)."""
-        return render(conversion, route.format, first_touch=self.is_first_touch(route))
+        return render(conversion, route.format, first_touch=self.is_first_touch(route), net_of_tax=route.net_of_tax)
 
     def find(self, identifier: Identifier) -> Sequence[Person]:
         return self.found.get(identifier, ())
