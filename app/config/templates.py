@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.config.setting_types import variable_name
+from app.config.setting_types import variable_name, web_url
 from app.destinations.formats.base import CLICKS, Options
 from app.destinations.formats.template.definition import OF_ALL, define
 from app.destinations.formats.template.nodes import Mistake, Where
@@ -18,6 +18,8 @@ from app.errors import ConfigurationError
 
 TEMPLATE = "template"
 SECRETS = "secrets"
+OAUTH = "oauth"
+OAUTH_KEYS = ("token_url", "client_id", "client_secret_env", "refresh_token_env")
 TOKEN = "token"  # noqa: S105
 
 
@@ -29,12 +31,14 @@ class TemplateOptions:
     parameters: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     """The variable of each secret, by the secret's name; the token's is not among them."""
+    oauth: Mapping[str, str] | None = None
+    """{token_url, client_id} where access tokens are got with the secrets client_secret and refresh_token."""
     has_url: bool = False
     """The table has a url of its own."""
 
     def options(self, options: Options, *, has_token: bool) -> Options:
         """`options` of the format, completed."""
-        secrets = (*self.variables, TOKEN) if has_token else tuple(self.variables)
+        secrets = (*self.variables, TOKEN) if has_token or self.oauth else tuple(self.variables)
         return Options(
             options.amount_unit, options.event_names, self.tables, self.parameters, secrets, clicks=options.clicks
         )
@@ -54,7 +58,7 @@ def url_of(format_name: str) -> str | None:
 
 def known_keys(format_name: str) -> tuple[str, ...]:
     """What a table of this format may have beside the keys of every destination."""
-    own = (SECRETS,) if format_name == TEMPLATE else tuple(preset(format_name).parameters)
+    own = (SECRETS, OAUTH) if format_name == TEMPLATE else tuple(preset(format_name).parameters)
     return (*OF_ALL, *own)
 
 
@@ -72,9 +76,11 @@ def take(
     mistakes: list[Mistake] = []
     if format_name == TEMPLATE:
         variables = _variables(table.get(SECRETS, {}), mistakes)
-        secrets = (*variables, TOKEN) if has_token or "token_env" in table else tuple(variables)
+        oauth = _oauth(table[OAUTH], variables, mistakes) if OAUTH in table else None
+        has_token = has_token or "token_env" in table or OAUTH in table
+        secrets = (*variables, TOKEN) if has_token else tuple(variables)
         mistakes += define(tables, secrets=secrets, clicks=clicks)[1]
-        found = TemplateOptions(tables, {}, variables, has_url=True)
+        found = TemplateOptions(tables, {}, variables, oauth, has_url=True)
     else:
         chosen = preset(format_name)
         found = _of_preset(chosen, table, tables, mistakes, has_token=has_token)
@@ -103,6 +109,28 @@ def _variables(raw: object, mistakes: list[Mistake]) -> dict[str, str]:
     return found
 
 
+def _oauth(raw: object, variables: dict[str, str], mistakes: list[Mistake]) -> dict[str, str]:
+    """[destinations.<name>.oauth]; its secrets go to `variables`."""
+    table = raw if isinstance(raw, Mapping) else {}
+    for key in (*OAUTH_KEYS, *table):
+        if key not in OAUTH_KEYS:
+            mistakes.append(Mistake((OAUTH, key), f"is not known; known are {', '.join(OAUTH_KEYS)}"))
+        elif key not in table:
+            mistakes.append(Mistake((OAUTH, key), "is missing"))
+        elif key.endswith("_env") and (problem := _variable_problem(table[key])):
+            mistakes.append(Mistake((OAUTH, key), problem))
+        elif key.endswith("_env"):
+            variables[key.removesuffix("_env")] = table[key]
+        elif not isinstance(table[key], str) or not table[key]:
+            mistakes.append(Mistake((OAUTH, key), "must be text in quotes"))
+    if isinstance(url := table.get("token_url"), str):
+        try:
+            web_url(url)
+        except ValueError as error:
+            mistakes.append(Mistake((OAUTH, "token_url"), str(error)))
+    return {key: str(table[key]) for key in ("token_url", "client_id") if key in table}
+
+
 def _of_preset(
     chosen: Preset, table: Mapping[str, Any], tables: Mapping[str, Any], mistakes: list[Mistake], *, has_token: bool
 ) -> TemplateOptions:
@@ -110,7 +138,8 @@ def _of_preset(
     for parameter in chosen.parameters.values():
         value = table.get(parameter.name)
         if value is None:
-            if parameter.is_required and not (parameter.secret == TOKEN and has_token):
+            is_given = (parameter.secret == TOKEN and has_token) or (parameter.unless or "") in table
+            if parameter.is_required and not is_given:
                 mistakes.append(Mistake((parameter.name,), "is missing"))
         elif (problem := _problem(parameter, value)) is not None:
             mistakes.append(Mistake((parameter.name,), problem))
@@ -118,7 +147,11 @@ def _of_preset(
             parameters[parameter.name] = str(value)
         elif parameter.secret != TOKEN:
             variables[parameter.secret] = value
-    return TemplateOptions(tables, parameters, variables, has_url="url" in table)
+    oauth = None
+    if chosen.has_oauth and "token_env" not in table:
+        named = {"token_url": chosen.parameters["token_url"].value, **parameters}
+        oauth = {key: named.get(key, "") for key in ("token_url", "client_id")}
+    return TemplateOptions(tables, parameters, variables, oauth, has_url="url" in table)
 
 
 def _problem(parameter: Parameter, value: object) -> str | None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from app.config.destinations import SANDBOX, RouteTable
+from app.config.destinations import SANDBOX, DestinationTable, RouteTable
 from app.config.setting_types import web_url
 from app.config.settings import Settings, split_secrets
 from app.destinations.formats.base import HttpRequest, header_text
 from app.destinations.formats.template.functions import MASK
 from app.destinations.formats.template.shipped import preset, preset_names
+from app.destinations.oauth import OAuth
 from app.errors import ConfigurationError
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
@@ -32,11 +33,14 @@ class Credentials:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     signing: tuple[bytes, ...] = field(default=(), repr=False)
     url: str | None = None
+    oauth: OAuth | None = None
+    """Where access tokens come from, which then stand for the token."""
 
     @property
     def values(self) -> tuple[str, ...]:
         """Every secret, as text."""
-        return (*(value for value in self.secrets.values() if value), *(key.hex() for key in self.signing))
+        access = (self.oauth.client_secret, self.oauth.refresh_token) if self.oauth else ()
+        return (*(value for value in self.secrets.values() if value), *(key.hex() for key in self.signing), *access)
 
 
 NO_CREDENTIALS = Credentials()
@@ -49,8 +53,12 @@ def credentials_of(settings: Settings, name: str, table: RouteTable, sandbox_tok
         secrets = preset(named).secrets if named in preset_names() else ()
         return Credentials({one: f"/{sandbox_token}" if one == URL else sandbox_token for one in secrets})
     variables = table.template.variables
+    access: OAuth | None = None
     found = {key: settings.named_secret(value, f"{name}.{key}_env") for key, value in variables.items()}
     base = None
+    if table.template.oauth is not None:
+        access = _access(settings, table, found)
+        del found["client_secret"], found["refresh_token"]
     if URL in found:
         base, found[URL] = _parts(found[URL], f"{settings.config_path}: destinations.{name}.url_env: {variables[URL]}")
     signing: tuple[bytes, ...] = ()
@@ -60,7 +68,21 @@ def credentials_of(settings: Settings, name: str, table: RouteTable, sandbox_tok
         text = settings.named_secret(variable, where)
         at = f"{settings.config_path}: destinations.{where}: the variable {variable}"
         signing = tuple(_key(one, at) for one in split_secrets(text))
-    return Credentials(found, signing, base)
+    return Credentials(found, signing, base, access)
+
+
+def _access(settings: Settings, table: RouteTable, secrets: Mapping[str, str]) -> OAuth:
+    assert table.template.oauth is not None
+    url = table.template.oauth["token_url"]
+    allow_private = table.allow_private if isinstance(table, DestinationTable) else settings.destination_allow_private
+    return OAuth(
+        url,
+        table.template.oauth["client_id"],
+        secrets["client_secret"],
+        secrets["refresh_token"],
+        settings.proxies.of(url),
+        allow_private,
+    )
 
 
 def _parts(url: str, where: str) -> tuple[str, str]:

@@ -14,10 +14,12 @@ from app.destinations.credentials import MASK, NO_CREDENTIALS, Credentials, cred
 from app.destinations.formats.base import Format, HttpRequest, Options
 from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer, Client
+from app.destinations.oauth import AccessTokens, Refused
 from app.errors import ConfigurationError
 from app.model import Kind
 
 USER_AGENT = "conversion-bridge/0.1"
+UNAUTHORIZED = 401
 STOP_MARGIN_SECONDS = 2.0
 LONGEST_STOP_SECONDS = 60.0
 LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
@@ -53,16 +55,18 @@ class Destination:
         whole = "\n".join((self.url, self.token, *self.credentials.values))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def request(self, kind: Kind, payload: str, key: str, now: datetime) -> HttpRequest:
-        """The request of one attempt at `now`."""
+    def request(self, kind: Kind, payload: str, key: str, now: datetime, access_token: str = "") -> HttpRequest:
+        """The request of one attempt at `now`. access_token: instead of the token."""
         wire = self.format.with_secrets(self.credentials.secrets)
-        return signed(wire.request(kind, payload, key, self.token, now), key, self.credentials.signing, now)
+        asked = wire.request(kind, payload, key, access_token or self.token, now)
+        return signed(asked, key, self.credentials.signing, now)
 
     def shown_request(self, kind: Kind, payload: str, key: str, now: datetime, token: str = MASK) -> HttpRequest:
         """The same for people: with masks instead of secrets."""
         masks = dict.fromkeys(self.credentials.secrets, MASK)
         wire = self.format.with_secrets(masks, is_masked=True)
-        asked = wire.request(kind, payload, key, token if self.token else "", now)
+        has_token = bool(self.token or self.credentials.oauth)
+        asked = wire.request(kind, payload, key, token if has_token else "", now)
         return (
             replace(asked, headers={**asked.headers, "webhook-signature": MASK}) if self.credentials.signing else asked
         )
@@ -97,19 +101,37 @@ class DestinationClient:
         self._destination = destination
         self._path = destination.path
         self._client = Client(destination.endpoint(), destination.timeout_seconds, resolver)
+        oauth = destination.credentials.oauth
+        self._tokens = AccessTokens(oauth, destination.timeout_seconds, resolver) if oauth else None
 
     async def send(self, kind: Kind, payload: str, key: str, now: datetime) -> Answer:
         """Sends `payload`, to the byte, in the request of the destination's format. Any status is an Answer.
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
-        asked = self._destination.request(kind, payload, key, now)
+        if self._tokens is None:
+            return await self._send(self._destination.request(kind, payload, key, now))
+        token = ""
+        try:
+            for _ in range(2):  # one that is not accepted may have been taken back before its time
+                token = await self._tokens.token(instead_of=token)
+                answer = await self._send(self._destination.request(kind, payload, key, now, token))
+                answer = replace(answer, body=answer.body.replace(token.encode(), MASK.encode()))
+                if answer.status != UNAUTHORIZED:
+                    break
+        except Refused as refused:
+            return refused.answer
+        return answer
+
+    async def _send(self, asked: HttpRequest) -> Answer:
         headers = {"User-Agent": USER_AGENT, **asked.headers}
         return await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
 
     def close(self) -> None:
         """Closes idle connections. Idempotent."""
         self._client.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
 
 def destinations_of(settings: Settings) -> list[Destination]:

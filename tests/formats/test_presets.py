@@ -19,7 +19,7 @@ from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from tests.support.formats import LEAD, PRESETS, SALE, ready
 
-KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "sandbox"}
+KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "sandbox"}
 REQUESTS = Path(__file__).with_name("preset_requests.json")
 """By preset and kind: what is sent of a conversion of which everything is known."""
 COMMON = ("Accept", "Content-Type", "Idempotency-Key")
@@ -28,6 +28,7 @@ MINIMAL = {
     "datafast": 'token_env = "T"',
     "firstpromoter": 'token_env = "T"; account_id = "abc"',
     "ga4": 'measurement_id = "G-ABC"; api_secret_env = "S"',
+    "google": 'account_id = "12"; conversion_action_id = "9"; client_id = "c"; client_secret_env = "S"; refresh_token_env = "S"',
     "linkedin": 'token_env = "T"; conversion_id = "123"',
     "meta": 'pixel_id = "123"; token_env = "T"',
     "posthog": 'api_key_env = "S"',
@@ -125,6 +126,9 @@ ANSWERS: list[tuple[str, int, str, str]] = [
     ("tiktok", 200, '{"code":40105}', "unauthorized"),
     ("tiktok", 200, '{"code":40100}', "transient"),
     ("tiktok", 200, '{"code":51000}', "transient"),
+    ("google", 200, '{"requestId":"r1"}', "delivered"),
+    ("google", 200, "{}", "permanent"),
+    ("google", 400, '{"error":{"code":400,"status":"INVALID_ARGUMENT"}}', "permanent"),
     ("linkedin", 201, "", "delivered"),
     ("linkedin", 429, "", "transient"),
     ("posthog", 200, '{"status":"Ok"}', "delivered"),

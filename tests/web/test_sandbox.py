@@ -135,7 +135,7 @@ def test_what_the_bridge_sends_is_what_the_sandbox_takes(
 ) -> None:
     app = make_app(DESTINATION_FORMAT=name)
     (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
-    metadata = {"clickId": "clk_1", "user_id": "user_1", "ga_client_id": "GA1.1.123.456"}
+    metadata = {"clickId": "clk_1", "user_id": "user_1", "ga_client_id": "GA1.1.123.456", "gclid": "Cj0KCQ"}
     assert app.test_client().post("/webhooks/stripe", **signed(checkout(metadata=metadata))).status_code == 200
     (claimed,) = begin(ledger)
     if held := destination.format.not_sent("sale", claimed.payload):

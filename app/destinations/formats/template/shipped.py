@@ -6,6 +6,7 @@ A file has the keys of a template, and beside them:
                 and one that ends with _env names the variable of a secret
   event_names   what events are called, unless the destination's table says otherwise
   clicks        names of click ids that it reads, which [attribution.clicks] has to have
+  oauth         true where client_id, client_secret_env, refresh_token_env and token_url are the parameters of access tokens
   sandbox       {status, body}: how the bridge's own sandbox answers
 """
 
@@ -36,6 +37,8 @@ class Parameter:
     pattern: str | None = None
     says: str = "is not valid"
     """What it must be."""
+    unless: str | None = None
+    """It is not required where this other parameter is given."""
 
     @property
     def secret(self) -> str | None:
@@ -61,6 +64,7 @@ class Preset:
     template: Mapping[str, Any]
     event_names: Mapping[str, str]
     clicks: tuple[str, ...]
+    has_oauth: bool
     answer: tuple[int, str]
 
     @property
@@ -108,6 +112,7 @@ def preset(name: str) -> Preset:
         {key: raw[key] for key in OF_ALL if key in raw},
         raw.get("event_names", {}),
         tuple(raw.get("clicks", ())),
+        raw.get("oauth", False),
         (answer.get("status", 200), answer.get("body", '{"success":true}')),
     )
 
@@ -115,9 +120,8 @@ def preset(name: str) -> Preset:
 def _parameter(name: str, table: Mapping[str, Any]) -> Parameter:
     default = table.get("default")
     is_required = default is None and not table.get("optional", False)
-    return Parameter(
-        name, table["example"], default, is_required, table.get("pattern"), table.get("says", "is not valid")
-    )
+    says, unless = table.get("says", "is not valid"), table.get("unless")
+    return Parameter(name, table["example"], default, is_required, table.get("pattern"), says, unless)
 
 
 def make_preset(name: str, options: Options) -> Format:
