@@ -1,15 +1,19 @@
 """Logs: one wide line per fact, for people on a terminal and as JSON elsewhere. Never bodies, secrets, names or e-mails."""
 
 import logging
+import os
 import re
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
+from app.telemetry.build import build
 from app.text import printable
 
 LogFormat = Literal["text", "json"]
@@ -32,6 +36,41 @@ def without_escapes(_logger: object, _method: str, entry: structlog.typing.Event
         if isinstance(value, str):
             entry[name] = "\n".join(map(printable, value.split("\n"))) if name == "exception" else printable(value)
     return entry
+
+
+class Sampler:
+    """Lets so many lines of a kind through in each span of time, so that whoever posts rubbish does not fill the disk."""
+
+    def __init__(self, lines: int = 10, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = lines
+        self._seconds = seconds
+        self._clock = clock
+        self._kinds: dict[str, tuple[float, int]] = {}
+        """When the span of a kind began, and how many lines of it came since."""
+        self._lock = threading.Lock()
+
+    def admit(self, kind: str) -> dict[str, int] | None:
+        """None where the line is left out; else what it has to say besides: {"left_out": N} of the span before."""
+        now = self._clock()
+        with self._lock:
+            began, count = self._kinds.get(kind, (now, 0))
+            left_out = 0
+            if now - began >= self._seconds:
+                began, left_out, count = now, max(count - self._lines, 0), 0
+            self._kinds[kind] = (began, count + 1)
+        if count >= self._lines:
+            return None
+        return {"left_out": left_out} if left_out else {}
+
+
+def correlation_id(event_id: int) -> str:
+    """What the lines of one webhook and of its attempts have in common. event_id: the ledger's."""
+    return f"event-{event_id}"
+
+
+def log_start(role: str) -> None:
+    """The first line of a process: what runs here."""
+    structlog.get_logger(__name__).info("process.started", role=role, pid=os.getpid(), **build())
 
 
 class Unfailing:

@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.config.settings import Settings
+from app.logs import Sampler
+from app.web.server.line_thread import MOST_WAITING, LineThread
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
 
 FAILURES = """
@@ -100,3 +104,32 @@ def test_a_web_that_cannot_start_writes_json_alone(
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert "SECRET_KEY" in entries[0]["error"]
     assert {entry["level"] for entry in entries} == {"error"}
+
+
+def test_a_storm_of_one_kind_leaves_few_lines_and_says_how_many_it_left_out() -> None:
+    now = [0.0]
+    sampler = Sampler(lines=3, seconds=60, clock=lambda: now[0])
+    assert [sampler.admit("a") for _ in range(5)] == [{}, {}, {}, None, None]
+    assert sampler.admit("b") == {}
+    now[0] = 60.0
+    assert [sampler.admit("a") for _ in range(4)] == [{"left_out": 2}, {}, {}, None]
+    now[0] = 200.0
+    assert sampler.admit("b") == {}
+
+
+def test_the_event_loop_does_not_wait_for_lines_and_a_flood_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    reader, written = threading.Event(), list[int]()
+    lines = LineThread()
+
+    def write(number: int) -> None:
+        reader.wait(PATIENCE_SECONDS)
+        written.append(number)
+
+    for number in range(MOST_WAITING + 20):
+        lines.put(partial(write, number))
+    assert written == []
+    reader.set()
+    lines.stop()
+    assert len(written) >= MOST_WAITING
+    assert written == list(range(len(written)))
+    assert "log.dropped" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
-from app.logs import configure_logs
+from app.logs import configure_logs, log_start
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.stack.heart import beat
 from app.stack.processes import (
@@ -218,6 +218,7 @@ def main(concurrency: int | None) -> None:
     try:
         settings = load_settings()
         configure_logs(settings.log_level, settings.log_format)
+        log_start("worker")
         end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
         raise_file_limit()
         run(settings, concurrency)

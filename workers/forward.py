@@ -20,6 +20,7 @@ from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.transaction import Tx
+from app.logs import correlation_id
 from app.stack.processes import StopFlag
 from app.telemetry.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
 from workers.senders import EventLoop, SenderPool
@@ -265,19 +266,23 @@ def forward() -> int:
 
 
 def _log_attempt(outcome: Outcome, destination: str) -> None:
+    """One line for each attempt. What the destination said is not in it: it may repeat what it was sent."""
     fields = {
         "delivery": outcome.claimed.id,
+        "correlation_id": correlation_id(outcome.claimed.event_id),
         "destination": destination,
         "attempt": outcome.claimed.attempts + 1,
         "result": outcome.result,
         "status": outcome.status,
         "duration_ms": outcome.duration_ms,
     }
+    if outcome.status is None and outcome.error:
+        fields["error"] = outcome.error
     if outcome.result == "delivered":
-        log.debug("delivery.attempted", **fields)
+        log.info("delivery.attempted", **fields)
     elif outcome.result == "unattributed":
-        log.info("delivery.unattributed", **fields, error=outcome.error)
+        log.info("delivery.unattributed", **fields)
     elif outcome.due_at is None:
-        log.error("delivery.dead", **fields, error=outcome.error)
+        log.error("delivery.dead", **fields)
     else:
-        log.warning("delivery.attempted", **fields, error=outcome.error)
+        log.warning("delivery.attempted", **fields)

@@ -18,7 +18,7 @@ from app.destinations.target import destinations_of, stop_seconds_of
 from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.ledger.upkeep.downgrade import downgrade
-from app.logs import configure_logs
+from app.logs import configure_logs, log_start
 from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.stack.home import as_json, describe_run, end_leftovers, keep_private, lock_home
@@ -41,6 +41,7 @@ def up(host: str | None, port: int | None, workers: int) -> None:
         os.environ["PORT"] = str(port)
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    log_start("up")
     home = settings.bridge_home
     given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
     make_home(home)
@@ -159,6 +160,7 @@ def web(share_port: bool) -> None:
     """Run the web alone (for a Procfile). Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    log_start("web parent")
     missing = [
         name for name in ("REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, name.lower()) is None
     ]

@@ -9,6 +9,7 @@ import structlog
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
+from app.logs import Sampler
 from app.web import filters
 from app.web.auth import (
     Role,
@@ -48,6 +49,7 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
         }
 
     filters.install(blueprint)
+    sampler = Sampler()
 
     @blueprint.route("/login", methods=["GET", "POST"])
     def login() -> Any:
@@ -61,7 +63,8 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
         if role is None and viewer_password is not None and same(given, viewer_password):
             role = "viewer"
         if role is None:
-            log.warning("login.refused", address=address)
+            if (more := sampler.admit("login")) is not None:
+                log.warning("login.refused", address=address, **more)
             return render_template("login.html", wrong=True), 401
         throttle.succeeded(address)
         log_in(request.form.get("name", "").strip(), role)

@@ -14,7 +14,7 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
-from app.logs import configure_logs
+from app.logs import configure_logs, log_start
 from app.queue import Nudger
 from app.sources.catalog import all_sources
 from app.telemetry.measures import Measures
@@ -125,6 +125,7 @@ def wsgi() -> Flask:
     """For any WSGI server behind a proxy that sends whole requests: gunicorn "app.web.factory:wsgi()"."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    log_start("web")
     check_has_destination(settings)
     application = create_app(settings)
     application.extensions["measures"].start()

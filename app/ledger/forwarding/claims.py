@@ -38,6 +38,8 @@ class Claimed:
     last_status: int | None = None
     """What the attempt before was answered."""
     note: str | None = None
+    event_id: int = 0
+    """The event that it came of, for logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,20 @@ def claim_locked(tx: Tx, destination: str, state: DestinationState, wish: Wish, 
         tx.run("UPDATE destinations SET rate_next_at = ? WHERE name = ?", rate_next_at, destination)
     claimed = [
         Claimed(
-            identity, token, kind, payload, key, tried, start, created, bool(tried) and tried == start, status, note
+            identity,
+            token,
+            kind,
+            payload,
+            key,
+            tried,
+            start,
+            created,
+            bool(tried) and tried == start,
+            status,
+            note,
+            event,
         )
-        for identity, kind, payload, key, tried, start, created, status, note in rows
+        for identity, kind, payload, key, tried, start, created, status, note, event in rows
     ]
     return sorted(claimed, key=lambda c: c.id)
 
@@ -265,7 +278,9 @@ def _for_postgres(statement: str) -> str:
 
 
 _SET_ASIDE_POSTGRES = _for_postgres(_SET_ASIDE)
-_RETURNING = " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at, last_status, note"
+_RETURNING = (
+    " RETURNING id, kind, payload, dedupe_key, attempts, schedule_start, created_at, last_status, note, event_id"
+)
 _CLAIM = (
     f"WITH ready AS ({_CLAIMABLE}) UPDATE deliveries SET claim = ?, claimed_until = ?"
     f" WHERE id IN (SELECT id FROM ready){_RETURNING}"

@@ -12,6 +12,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from app.errors import LedgerUnavailable, MalformedEvent, SetupRequest, SignatureError, SourceError
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
+from app.logs import Sampler, correlation_id
 from app.model import Inbound
 from app.telemetry.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
 
@@ -29,12 +30,24 @@ class Answers:
     def __init__(self, measures: Measures, refused: Callable[[str, str], None]) -> None:
         self._measures = measures
         self._refused = refused
+        self._sampler = Sampler()
 
     def accepted(self, source: str, receipt: Receipt, seconds: float) -> bytes:
         """The body of the 200 for an event that was recorded. seconds: since the request came."""
         self._measures.count(WEBHOOKS, source, receipt.outcome)
         self._measures.observe(WEBHOOK_SECONDS, seconds, source)
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
+
+    def log_received(self, source: str, receipt: Receipt, seconds: float, size: int) -> None:
+        """One line for a webhook that was recorded. correlation_id stands in the lines of its attempts too."""
+        log.info(
+            "event.received",
+            source=source,
+            outcome=receipt.outcome,
+            correlation_id=correlation_id(receipt.id),
+            duration_ms=round(seconds * 1000, 1),
+            bytes=size,
+        )
 
     def unavailable(self, source: str) -> None:
         """Notes that the ledger took no event: the provider sends it again."""
@@ -50,10 +63,12 @@ class Answers:
         """Notes that a request was refused. size: of its body."""
         if isinstance(error, SignatureError):
             self._refuse(source, "refused", error.reason)
-            log.warning("event.refused", source=source, reason=str(error), bytes=size)
+            if (more := self._sampler.admit(f"{source} {error.reason}")) is not None:
+                log.warning("event.refused", source=source, reason=str(error), bytes=size, **more)
         elif isinstance(error, MalformedEvent):
             self._refuse(source, "unreadable", "unreadable")
-            log.warning("event.unreadable", source=source, reason=str(error), bytes=size)
+            if (more := self._sampler.admit(f"{source} unreadable")) is not None:
+                log.warning("event.unreadable", source=source, reason=str(error), bytes=size, **more)
         else:
             self._measures.count(WEBHOOKS, "unknown", "unknown")
 

@@ -30,6 +30,7 @@ from app.model import Inbound
 from app.web.errors import RETRY_AFTER_SECONDS, status_of
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies, BodyRefused, HeldBody, is_whole
+from app.web.server.line_thread import LineThread
 from app.web.server.wsgi import Threads
 from app.web.throttle import Network, client_of, group_of
 
@@ -74,12 +75,14 @@ class Gateway:
         self._proxies = proxies
         self._bodies = bodies or Bodies()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.lines = LineThread()
         self.busy: set[str] = set()
         """The clients ("address:port") of requests that are not answered yet."""
         self.at_end: Callable[[], None] = lambda: None
         """Called when the server stops, after the last request."""
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        self.lines.stop()
         self.at_end()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -148,7 +151,9 @@ class Gateway:
         except Exception as error:
             log.error("request.failed", path="/webhooks/…", exc_info=error)
             return None
-        return 200, [JSON], self._answers.accepted(source, receipt, time.perf_counter() - began)
+        seconds, size = time.perf_counter() - began, len(body.data)
+        self.lines.put(lambda: self._answers.log_received(source, receipt, seconds, size))
+        return 200, [JSON], self._answers.accepted(source, receipt, seconds)
 
     async def _read(self, source: str, token: str | None, inbound: Inbound) -> Arrival:
         now = datetime.now(UTC)

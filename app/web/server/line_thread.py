@@ -1,0 +1,57 @@
+"""Writes log lines from a thread of its own: the event loop must not wait for whoever reads the log."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+MOST_WAITING = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+class LineThread:
+    """`put` returns at once. Lines that come while MOST_WAITING wait are dropped, and how many is said later."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._something = threading.Event()
+        self._stopping = False
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def put(self, write: Callable[[], None]) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append(write)
+        if self._thread is None and not self._stopping:
+            self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
+            self._thread.start()
+        if not self._something.is_set():
+            self._something.set()
+
+    def stop(self) -> None:
+        """Writes what waits and ends the thread. Idempotent."""
+        self._stopping = True
+        self._something.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._something.wait()
+            self._something.clear()
+            self._write_all()
+        self._write_all()
+
+    def _write_all(self) -> None:
+        while self._waiting:
+            write = self._waiting.popleft()
+            with suppress(Exception):  # a line that cannot be written is lost, and no more than that
+                write()
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            log.warning("log.dropped", lines=dropped)
