@@ -39,7 +39,7 @@ def without_escapes(_logger: object, _method: str, entry: structlog.typing.Event
 
 
 class Sampler:
-    """Lets so many lines of a kind through in each span of time, so that whoever posts rubbish does not fill the disk."""
+    """Lets so many lines of a kind through in each span of time, so that a client that posts rubbish does not fill the disk."""
 
     def __init__(self, lines: int = 10, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""Writes log lines from a thread of its own: the event loop must not wait for whoever reads the log."""
+"""Writes log lines from a thread of its own: the event loop must not wait for the reader of the log."""
 
 import threading
 from collections import deque
