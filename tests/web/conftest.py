@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 from app.config.settings import Settings
@@ -14,6 +15,23 @@ from app.web.factory import create_app
 from tests.support.makers import signed
 
 API = {"Authorization": "Bearer api token of the tests"}
+
+
+class Compiled(BytecodeCache):
+    """Templates are compiled once, and not for each application of a test."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._codes:
+            bucket.bytecode_from_string(self._codes[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
 
 
 class Browser:
@@ -41,6 +59,7 @@ def make_app(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator
 
     def make(**variables: str) -> Flask:
         made.append(create_app(make_settings(**variables), ledger))
+        made[-1].jinja_env.bytecode_cache = COMPILED
         return made[-1]
 
     yield make

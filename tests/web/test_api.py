@@ -67,9 +67,8 @@ def test_an_event_is_found_by_its_id_here_and_by_the_source_s_own(
     assert [d["kind"] for d in by_name["deliveries"]] == ["sale"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_what_is_not_there_is_404_in_json(api: Callable[..., TestResponse]) -> None:
+    for path in [
         "events/stripe:evt_0",
         "events/0",
         f"events/{2**63}",
@@ -77,17 +76,15 @@ def test_an_event_is_found_by_its_id_here_and_by_the_source_s_own(
         "events/%F0%9F",
         "deliveries/7",
         f"deliveries/{2**63}",
-    ],
-)
-def test_what_is_not_there_is_404_in_json(api: Callable[..., TestResponse], path: str) -> None:
-    answer = api(path)
-    assert answer.status_code == 404
-    assert "error" in answer.get_json()
+    ]:
+        answer = api(path)
+        assert answer.status_code == 404, path
+        assert "error" in answer.get_json(), path
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_filter_that_means_nothing_is_422_and_named(api: Callable[..., TestResponse]) -> None:
+    for query in [
         "deliveries?status=lost",
         "deliveries?status=",
         "deliveries?status=Dead",
@@ -99,13 +96,10 @@ def test_what_is_not_there_is_404_in_json(api: Callable[..., TestResponse], path
         "deliveries?before=1e3",
         "deliveries?before=%C2%B2",
         "deliveries?before=" + "9" * 5000,
-    ],
-)
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_filter_that_means_nothing_is_422_and_named(api: Callable[..., TestResponse], query: str) -> None:
-    answer = api(query)
-    assert answer.status_code == 422
-    assert query.split("?")[1].split("=")[0] in answer.get_json()["error"]
+    ]:
+        answer = api(query)
+        assert answer.status_code == 422, query
+        assert query.split("?")[1].split("=")[0] in answer.get_json()["error"], query
 
 
 def test_lists_are_filtered_and_paged_newest_first(

@@ -434,6 +434,7 @@ def test_counts_of_the_api_and_of_metrics_are_exact(
         "unattributed": 0,
         "dead": 1,
         "discarded": 0,
+        "shadow": 0,
     }
     assert (found["events"], found["repeats"]) == ({"sale": 5, "parked": 1}, 1)
 
@@ -450,30 +451,34 @@ def test_spans_are_shown_in_the_unit_that_fits() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "ada.lovelace@example.com",
-        "ada.lovelace%40example.com",
-        "ada.lovelace%2540example.com",
-        "ada.lovelace\\u0040example.com",
-        "ada.lovelace\\x40example.com",
-        "ada.lovelace&#64;example.com",
-        "{ada.lovelace}@example.com",
-        "ada.lovelace@[192.0.2.1]",
-        '"ada lovelace"@example.com',
-        "Ada Lovelace <ada.lovelace@example.com>",
-    ],
-)
-def test_an_address_in_a_body_is_masked_however_it_is_written(viewer: Browser, ledger: Ledger, spelling: str) -> None:
-    event = {"id": "evt_x", "object": "event", "type": "radar.x", "livemode": True, "data": {"object": {"a": spelling}}}
-    for body in (json.dumps(event), json.dumps({**event, "id": "evt_y", "text": json.dumps({"a": spelling})})):
-        assert viewer.client.post("/webhooks/stripe", **signed(body.encode())).status_code == 200
-    for which in ("MIN", "MAX"):
-        (identity,) = one(ledger, f"SELECT {which}(id) FROM events")
-        text = viewer.get(f"/events/{identity}").text
-        assert "•••" in text
-        assert "lovelace" not in html.unescape(text).replace("Ada Lovelace", "").lower()
+def test_an_address_in_a_body_is_masked_however_it_is_written(viewer: Browser, ledger: Ledger) -> None:
+    for number, spelling in enumerate(
+        [
+            "ada.lovelace@example.com",
+            "ada.lovelace%40example.com",
+            "ada.lovelace%2540example.com",
+            "ada.lovelace\\u0040example.com",
+            "ada.lovelace\\x40example.com",
+            "ada.lovelace&#64;example.com",
+            "{ada.lovelace}@example.com",
+            "ada.lovelace@[192.0.2.1]",
+            '"ada lovelace"@example.com',
+            "Ada Lovelace <ada.lovelace@example.com>",
+        ]
+    ):
+        event = {
+            "id": f"evt_{number}",
+            "object": "event",
+            "type": "radar.x",
+            "livemode": True,
+            "data": {"object": {"a": spelling}},
+        }
+        for body in (event, {**event, "id": f"evt_{number}y", "text": json.dumps({"a": spelling})}):
+            assert viewer.client.post("/webhooks/stripe", **signed(json.dumps(body).encode())).status_code == 200
+            (identity,) = one(ledger, "SELECT MAX(id) FROM events")
+            text = viewer.get(f"/events/{identity}").text
+            assert "•••" in text, spelling
+            assert "lovelace" not in html.unescape(text).replace("Ada Lovelace", "").lower(), spelling
 
 
 def test_a_purchase_that_was_sent_twice_is_shown_with_the_event_that_tells_it(browser: Browser, ledger: Ledger) -> None:

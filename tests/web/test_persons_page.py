@@ -115,26 +115,34 @@ def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(
     assert "no customer id is sent" in page
 
 
-@pytest.mark.parametrize("name", ["P1@Example.com ", "user_1", "cus_1", "+49 151 12345678", "person:{}"])
 def test_a_person_is_found_by_any_of_their_names(
-    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, name: str
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
 ) -> None:
     details = {"email": "p1@example.com", "phone": "+4915112345678"}
     post(checkout(1, customer="cus_1", customer_details=details))
     post(checkout(2))
     (person,) = one(ledger, "SELECT person_id FROM identifiers WHERE value = 'user_1'")
-    answer = browser.client.get("/persons", query_string={"q": name.format(person)})
-    assert answer.headers["Location"] == f"/persons/{person}"
+    for name in ["P1@Example.com ", "user_1", "cus_1", "+49 151 12345678", "person:{}"]:
+        answer = browser.client.get("/persons", query_string={"q": name.format(person)})
+        assert answer.headers["Location"] == f"/persons/{person}", name
 
 
-@pytest.mark.parametrize(
-    "name", ["nobody", "person:", "person:²", "person:" + "9" * 40, "person:999999", "a\x00b", "%", "'--", "x" * 5000]
-)
-def test_a_name_that_nobody_has_finds_nobody(browser: Browser, post: Callable[[bytes], Any], name: str) -> None:
+def test_a_name_that_nobody_has_finds_nobody(browser: Browser, post: Callable[[bytes], Any]) -> None:
     post(checkout(1))
-    answer = browser.client.get("/persons", query_string={"q": name})
-    assert answer.status_code == 200
-    assert "No person and no event is known by" in answer.text
+    for name in [
+        "nobody",
+        "person:",
+        "person:²",
+        "person:" + "9" * 40,
+        "person:999999",
+        "a\x00b",
+        "%",
+        "'--",
+        "x" * 5000,
+    ]:
+        answer = browser.client.get("/persons", query_string={"q": name})
+        assert answer.status_code == 200, name
+        assert "No person and no event is known by" in answer.text, name
 
 
 def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser: Browser, post: Callable[[bytes], Any]) -> None:
@@ -231,11 +239,11 @@ def test_forgetting_needs_the_token_of_the_session(
     assert count(ledger, "identifiers") > 0
 
 
-@pytest.mark.parametrize("number", ["0", "12345", str(2**63), "9" * 40])
-def test_a_person_that_is_not_there_is_404(browser: Browser, number: str) -> None:
-    assert browser.get(f"/persons/{number}").status_code == 404
-    assert browser.get(f"/persons/{number}/forget").status_code == 404
-    assert browser.submit(f"/persons/{number}/forget").status_code == 404
+def test_a_person_that_is_not_there_is_404(browser: Browser) -> None:
+    for number in ["0", "12345", str(2**63), "9" * 40]:
+        assert browser.get(f"/persons/{number}").status_code == 404, number
+        assert browser.get(f"/persons/{number}/forget").status_code == 404, number
+        assert browser.submit(f"/persons/{number}/forget").status_code == 404, number
 
 
 def test_a_person_who_was_merged_leads_to_the_one_they_became(
