@@ -142,10 +142,23 @@ def make_routes(settings: Settings) -> list[Route]:
         sources = None if table.sources is None else frozenset(table.sources)
         touch = table.touch or (None if "touch" in settings.attribution.model_fields_set else formats[name].touch)
         first_touch = None if touch is None else touch == "first"
-        kinds = frozenset(table.kinds) & formats[name].kinds
+        kinds, is_shadow = frozenset(table.kinds) & formats[name].kinds, table.mode == "shadow"
         net_of_tax = settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
-        is_shadow = table.mode == "shadow"
-        routes.append(Route(name, formats[name], kinds, sources, first_touch, net_of_tax, is_shadow))
+        # The sandbox answers one request for each delivery, which a format that needs several does not have among its kinds.
+        refunds = table.refunds and (name != SANDBOX or "refund" in formats[name].kinds)
+        routes.append(
+            Route(
+                name,
+                formats[name],
+                kinds,
+                sources,
+                first_touch,
+                net_of_tax,
+                is_shadow,
+                refunds=refunds,
+                lower_sales=table.lower_sales,
+            )
+        )
     return routes
 
 

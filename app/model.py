@@ -9,6 +9,9 @@ from app.clicks import Seen
 from app.money import Money
 
 Kind = Literal["sale", "lead"]
+"""What a conversion is."""
+DeliveryKind = Literal["sale", "lead", "refund"]
+"""What a delivery carries: a conversion, or what became of the money of a Sale."""
 Hold = Literal["none", "person", "click", "details", "link", "purchase"]
 """What the first attempt of a conversion waits for, unless it is known already. person: an event that names the customer
 (STRIPE_HOLD, 20 s); click: an event of the same purchase that carries the click id, also where the customer id is known (20 s);
@@ -17,10 +20,13 @@ event that says which payment an invoice belongs to, since that payment may be c
 should be the Sale instead of this one (opt-in events, 90 s)."""
 Outcome = Literal["sale", "lead", "pending", "ignored", "parked", "duplicate"]
 Status = Literal["pending", "retrying", "delivered", "unattributed", "dead", "discarded", "shadow"]
-AttemptResult = Literal["delivered", "transient", "permanent", "unknown", "unauthorized", "redirected", "unattributed"]
+AttemptResult = Literal[
+    "delivered", "transient", "permanent", "unknown", "unauthorized", "redirected", "unattributed", "continued"
+]
 """What one attempt came to. unknown: the destination may have taken it; unattributed: it works, and knows no click or customer
-for this conversion."""
+for this conversion; continued: one of several requests of a delivery was answered, and the next one is due at once."""
 
+DELIVERY_KINDS: tuple[DeliveryKind, ...] = ("sale", "lead", "refund")
 STATUSES: tuple[Status, ...] = ("pending", "retrying", "delivered", "unattributed", "dead", "discarded", "shadow")
 OUTCOMES: tuple[Outcome, ...] = ("sale", "lead", "pending", "ignored", "parked", "duplicate")
 
@@ -161,13 +167,27 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """A refund or dispute of a Sale: shown beside it, never sent. `reference` is unique to it (re_…, dp_…, ch_…)."""
+    """A refund or dispute of a Sale. `reference` is unique to it (re_…, dp_…, ch_…)."""
 
     kind: Literal["refund", "dispute"]
     reference: str
     money: Money
     status: str
     at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money of a Sale that went back, or came again. `refund_id` is the bare id, without source; `amount` is that of this refund
+    alone, `left` what is left of `sale_amount` after it."""
+
+    refund_id: str
+    amount: Money
+    left: Money
+    sale_amount: Money
+    """The amount that the Sale was sent with."""
+    is_restored: bool = False
+    """The refund failed, or the dispute was won: `amount` counts again, and `left` includes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +251,10 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a format needs for one body: the conversion and what is known of its person. `source` is its name."""
+    """All that a format needs for one body: the conversion and what is known of its person. `source` is its name. Of a refund,
+    `sale` is the Sale that it belongs to."""
 
-    kind: Kind
+    kind: DeliveryKind
     occurred_at: datetime
     customer_id: str
     click_id: str | None
@@ -242,6 +263,7 @@ class Facts:
     phone: str | None
     sale: Sale | None = None
     lead: Lead | None = None
+    refund: Refund | None = None
     source: str = ""
     clicks: MappingABC[str, Seen] = field(default_factory=dict)
     """Click ids beside the main one, by their names in [attribution.clicks]: those of the destination's touch."""

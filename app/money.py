@@ -7,6 +7,7 @@ ISK, UGX, HUF and TWD are sent in hundredths although they have no coins of that
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 WHOLE = frozenset(
     ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
@@ -103,3 +104,8 @@ def json_number(amount: Decimal) -> int | float:
     if amount == amount.to_integral_value():
         return int(amount)
     return float(amount)
+
+
+def tax_in(minor: int, tax: int, of: int) -> int:
+    """How much of `tax`, which is in an amount of `of`, is in `minor` of it; a half goes to the even one."""
+    return round(Fraction(tax * minor, of)) if tax and of else 0

@@ -14,6 +14,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination, is_refused_for_another
 from app.ledger.forwarding.claims import Claimed, Wish, has_due
 from app.ledger.forwarding.outcomes import Outcome
+from app.ledger.forwarding.refunds import attend
 from app.ledger.forwarding.screening import screen
 from app.ledger.forwarding.shadow import close_open, has_open
 from app.ledger.forwarding.turn import Turn, take_turn
@@ -164,6 +165,7 @@ class Forwarder:
 
         def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed], bool]:
             recorded, found = take_turn(tx, turn)
+            found = attend(tx, found, turn.destination)
             route = self._routes[turn.destination]
             fresh = refresh(tx, found, route, first_touch=self._first_touch)
             return recorded, screen(tx, fresh, route.format), bool(found)
@@ -278,7 +280,7 @@ def _log_attempt(outcome: Outcome, destination: str) -> None:
     }
     if outcome.status is None and outcome.error:
         fields["error"] = outcome.error
-    if outcome.result == "delivered":
+    if outcome.result in ("delivered", "continued"):
         log.info("delivery.attempted", **fields)
     elif outcome.result == "unattributed":
         log.info("delivery.unattributed", **fields)

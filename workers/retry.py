@@ -26,7 +26,7 @@ def due_after(
     """
     if result in ("delivered", "permanent", "unattributed"):
         return None
-    if result in ("unauthorized", "redirected"):
+    if result in ("unauthorized", "redirected", "continued"):
         return now_ms
     if tries > len(schedule):
         return None

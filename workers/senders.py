@@ -214,7 +214,7 @@ class SenderPool:
         answer: Answer | None = None
         try:
             now = datetime.fromtimestamp(started_at, UTC)
-            answer = await self._client.send(claimed.kind, claimed.payload, claimed.dedupe_key, now)
+            answer = await self._client.send(claimed.kind, claimed.payload, claimed.dedupe_key, now, claimed.remembered)
             verdict = self.destination.format.verdict(answer, _sent(claimed))
         except AnswerLost as lost:
             verdict = Verdict("unknown", str(lost))
@@ -233,9 +233,10 @@ class SenderPool:
             dice=random.random(),  # noqa: S311 - jitter
             retry_after_seconds=wait,
         )
+        is_last = due_at is None and verdict.result in ("transient", "unknown")
         return Outcome(
             claimed,
-            verdict.result,
+            (verdict.at_last or verdict.result) if is_last else verdict.result,
             int(started_at * 1000),
             int((time.perf_counter() - started) * 1000),
             status=answer.status if answer else None,
@@ -244,6 +245,7 @@ class SenderPool:
             answer_headers=self._redact(json.dumps(answer.headers)) if answer else None,
             answer_body=self._redact(answer.body[:LONGEST_KEPT].decode("utf-8", "replace")) if answer else None,
             due_at=due_at,
+            remember=verdict.remember,
         )
 
     def _redact(self, text: str) -> str:
@@ -261,5 +263,6 @@ def _sent(claimed: Claimed) -> Sent:
         tries=claimed.attempts - claimed.schedule_start,
         last_status=claimed.last_status,
         note=claimed.note,
+        remembered=claimed.remembered,
         is_edited=is_edited(claimed.dedupe_key),
     )

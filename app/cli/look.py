@@ -99,11 +99,12 @@ def deliveries(
         _print_json(rows)
         return
     columns = (
-        "id", "status", "recorded", "destination", "tries", "amount", "customer", "key", "next attempt or last error"
+        "id", "kind", "status", "recorded", "destination", "tries", "amount", "customer", "key", "next attempt or last error"
     )  # fmt: skip
     shown = (
         (
             str(row["id"]),
+            row["kind"],
             row["status"],
             row["created_at"],
             row["destination"],

@@ -18,6 +18,7 @@ from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
 from app.ledger.reading.filters import Filter
+from app.model import DELIVERY_KINDS
 from app.sources.catalog import all_sources
 
 DAY_MS = 86_400_000
@@ -47,7 +48,7 @@ class _Chosen:
 @click.option("--to", metavar="DEST", help="Send this destination the conversions it did not get, by --id or --since.")
 @click.option("--since", help=f"With --status or --to: recorded since {TIME}.")
 @click.option("--until", help="With --status or --to: recorded before.")
-@click.option("--kind", type=click.Choice(["sale", "lead"]), help="With --status or --to: only this kind.")
+@click.option("--kind", type=click.Choice(DELIVERY_KINDS), help="With --status or --to: only this kind.")
 @click.option("--source", help="With --status or --to: only from this source.")
 @click.option("--force", is_flag=True, help="With --id or --to: send delivered ones again.")
 @click.option("--parked", is_flag=True, help="Reprocess parked events after a configuration change.")

@@ -59,6 +59,10 @@ class RouteTable(BaseModel):
     """shadow: what would be sent is recorded, and nothing is."""
     event_names: dict[EventName, NameTemplate] = Field(default_factory=dict)
     """What events are called there, by their own names (form_submitted, order_paid, …)."""
+    refunds: bool = False
+    """Refunds and lost disputes are sent as well, where the format can."""
+    lower_sales: bool = False
+    """A Sale of which a part is refunded before it is sent goes with what is left, and no refund follows."""
     signature: SignatureTable | None = None
 
     _template: TemplateOptions = PrivateAttr(templates.NONE)

@@ -16,7 +16,7 @@ from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer, Client
 from app.destinations.oauth import AccessTokens, Refused
 from app.errors import ConfigurationError
-from app.model import Kind
+from app.model import DeliveryKind
 
 USER_AGENT = "conversion-bridge/0.1"
 UNAUTHORIZED = 401
@@ -55,13 +55,24 @@ class Destination:
         whole = "\n".join((self.url, self.token, *self.credentials.values))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def request(self, kind: Kind, payload: str, key: str, now: datetime, access_token: str = "") -> HttpRequest:
-        """The request of one attempt at `now`. access_token: instead of the token."""
+    def request(
+        self,
+        kind: DeliveryKind,
+        payload: str,
+        key: str,
+        now: datetime,
+        remembered: str | None = None,
+        *,
+        access_token: str = "",
+    ) -> HttpRequest:
+        """The request of one attempt at `now`. remembered: as for Format.next_request. access_token: instead of the token."""
         wire = self.format.with_secrets(self.credentials.secrets)
-        asked = wire.request(kind, payload, key, access_token or self.token, now)
+        asked = wire.next_request(kind, payload, key, access_token or self.token, now, remembered)
         return signed(asked, key, self.credentials.signing, now)
 
-    def shown_request(self, kind: Kind, payload: str, key: str, now: datetime, token: str = MASK) -> HttpRequest:
+    def shown_request(
+        self, kind: DeliveryKind, payload: str, key: str, now: datetime, token: str = MASK
+    ) -> HttpRequest:
         """The same for people: with masks instead of secrets."""
         masks = dict.fromkeys(self.credentials.secrets, MASK)
         wire = self.format.with_secrets(masks, is_masked=True)
@@ -76,7 +87,7 @@ class Destination:
         """The path of `url`, as a request line can carry it, without a slash at its end."""
         return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
 
-    def url_of(self, kind: Kind) -> str:
+    def url_of(self, kind: DeliveryKind) -> str:
         """Where a conversion of this kind is sent."""
         return self.url + self.shown_request(kind, "{}", "", datetime.now(UTC)).path
 
@@ -104,18 +115,21 @@ class DestinationClient:
         oauth = destination.credentials.oauth
         self._tokens = AccessTokens(oauth, destination.timeout_seconds, resolver) if oauth else None
 
-    async def send(self, kind: Kind, payload: str, key: str, now: datetime) -> Answer:
-        """Sends `payload`, to the byte, in the request of the destination's format. Any status is an Answer.
+    async def send(
+        self, kind: DeliveryKind, payload: str, key: str, now: datetime, remembered: str | None = None
+    ) -> Answer:
+        """Sends `payload`, to the byte, in the next request of the destination's format. Any status is an Answer.
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
         if self._tokens is None:
-            return await self._send(self._destination.request(kind, payload, key, now))
+            return await self._send(self._destination.request(kind, payload, key, now, remembered))
         token = ""
         try:
             for _ in range(2):  # one that is not accepted may have been taken back before its time
                 token = await self._tokens.token(instead_of=token)
-                answer = await self._send(self._destination.request(kind, payload, key, now, token))
+                asked = self._destination.request(kind, payload, key, now, remembered, access_token=token)
+                answer = await self._send(asked)
                 answer = replace(answer, body=answer.body.replace(token.encode(), MASK.encode()))
                 if answer.status != UNAUTHORIZED:
                     break

@@ -131,9 +131,9 @@ def refunded(
     """Money that went back, or is disputed: it marks the Sale of `keys`. reference: unique to it, the same in each of its events,
     of which the newest counts."""
     if reference is None or not keys or isinstance(money, str) or money.minor <= 0:
-        return ignored(view, f"a {kind} is not sent, and this one does not say what it is of", keys=keys)
+        return ignored(view, f"a {kind} that does not say what it is of, or how much", keys=keys)
     mark = Adjustment(kind, reference, money, status, view.occurred_at)
-    return ignored(view, f"a {kind} marks its Sale and is not sent", keys=keys, mark=mark)
+    return ignored(view, f"a {kind} counts against its Sale", keys=keys, mark=mark)
 
 
 def event_id_of(view: Submission) -> str:

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 DELIVERY = (
     "id", "status", "kind", "source", "event_id", "destination", "dedupe_key", "attempts", "created_at", "next_attempt_at",
     "delivered_at", "last_status", "last_error", "payload", "amount", "currency", "invoice_id", "customer_id", "email", "omitted",
-    "note",
+    "note", "refund",
 )  # fmt: skip
 
 EVENT = (

@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any
 
 from app.destinations.formats.base import Body, Format, HttpRequest, Options
-from app.model import Facts, Kind
+from app.model import Facts, DeliveryKind
 
 
 class Hook(Format):
@@ -31,10 +31,10 @@ class Hook(Format):
     def body(self, facts: Facts) -> Body:
         return Body({"id": facts.customer_id, "what": facts.kind})
 
-    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+    def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
         return None if fields.get("id") else "id is missing"
 
-    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+    def request(self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         headers = {"X-Api-Key": token, "Content-Type": "application/json", "X-Time": str(int(now.timestamp()))}
         return HttpRequest("PUT", f"/v2/{kind}s", headers, body.encode())
 

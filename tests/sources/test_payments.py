@@ -3,13 +3,16 @@ first click and customer id; money that went back marks its Sale; tests and prom
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Route
@@ -20,6 +23,7 @@ from app.sources.catalog import SOURCES, content_type_of
 from app.sources.payment import money_of, whole
 
 FOLDER = Path(__file__).parents[2] / "app" / "sources"
+MAIN = Route("main", Events())
 START = datetime(2026, 4, 20, 12, tzinfo=UTC)
 
 
@@ -97,9 +101,11 @@ def inbound_of(source: str, name: str) -> Inbound:
     return Inbound(path.read_bytes(), {"content-type": content_type_of(path.name, path.read_bytes())})
 
 
-def take(ledger: Ledger, source: str, names: list[str], *, repeat: bool = False) -> list[Outcome]:
+def take(
+    ledger: Ledger, source: str, names: list[str], *, repeat: bool = False, routes: Sequence[Route] = (MAIN,)
+) -> list[Outcome]:
     """Records the fixtures in that order; their outcomes."""
-    policy = Policy(Rules(), [Route("main", Events())])
+    policy = Policy(Rules(), routes)
     outcomes = []
     for name in names:
         inbound = inbound_of(source, name)
@@ -142,6 +148,28 @@ def test_a_purchase_is_one_sale_in_every_order_and_repetition(ledger: Ledger, so
     assert marks(ledger) == story.marks
     assert {payload["customerExternalId"] for payload in sales} == {story.customer}
     assert {payload["clickId"] for payload in sales if source != "razorpay"} <= {"clk_kern"}
+
+
+BACK = {"dodo": [1400, 4000], "woocommerce": [1500], "razorpay": [100000], "revenuecat": [4900], "gumroad": [4900]}
+"""What goes back in each story, where it is not one refund of 1000 (minor units)."""
+
+
+@pytest.mark.parametrize("source", [source for source, story in STORIES.items() if story.marks])
+def test_money_that_went_back_is_sent_once_to_who_takes_refunds(ledger: Ledger, source: str) -> None:
+    story = STORIES[source]
+    routes = [Route("main", Dub()), Route("partners", Dub(), refunds=True), Route("events", Events(), refunds=True)]
+    take(ledger, source, [*story.known_before, *story.first], routes=routes)
+    with ledger.write() as tx:
+        tx.run("UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL")
+    take(ledger, source, [*story.later, *story.later], routes=routes)
+    take(ledger, source, list(story.later), repeat=True, routes=routes)
+    with ledger.read() as tx:
+        rows = tx.run("SELECT destination, dedupe_key, payload FROM deliveries WHERE kind = 'refund' ORDER BY id").all()
+    assert {row[0] for row in rows} == {"partners"}
+    assert all(row[1].startswith(f"refund:{source}:") for row in rows)
+    left = [json.loads(row[2])["amountLeft"] for row in rows]
+    total = json.loads(rows[0][2])["saleAmount"]
+    assert [before - after for before, after in pairwise([total, *left])] == BACK.get(source, [1000])
 
 
 @pytest.mark.parametrize("source", TESTS)

@@ -5,9 +5,11 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 LAG_SECONDS = 3.0
 """How late a lead can be read that was not sent with mode wait."""
@@ -36,7 +38,14 @@ class FakeDub:
         self.customers: dict[str, Customer] = {}
         self.leads: list[dict[str, Any]] = []
         self.sales: list[dict[str, Any]] = []
+        self.commissions: list[dict[str, Any]] = []
+        self.earns = True
+        """Whether a partner earns by the next Sales."""
+        self.before_answer: Callable[[str, str], None] = lambda _method, _path: None
+        """Called with each request once it is done, before it is answered."""
         self.asked: list[tuple[str, dict[str, Any], Answer]] = []
+        self.changes: list[dict[str, Any]] = []
+        """Bodies of the PATCH requests."""
         self.lag_seconds, self.ahead_seconds = LAG_SECONDS, 0.0
         self._keys: dict[tuple[str, str], float] = {}
         self._answers: dict[str, tuple[float, Answer]] = {}
@@ -52,6 +61,22 @@ class FakeDub:
                 with dub._lock:
                     status, answer = (dub.lead if kind == "lead" else dub.sale)(body)
                     dub.asked.append((kind, body, (status, answer)))
+                self._answer(status, answer)
+
+            def do_GET(self) -> None:
+                invoice = parse_qs(urlsplit(self.path).query).get("invoiceId", [""])[0]
+                with dub._lock:
+                    self._answer(200, [one for one in dub.commissions if one["invoiceId"] == invoice])
+
+            def do_PATCH(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with dub._lock:
+                    dub.changes.append(body)
+                    status, answer = dub.change(self.path.removeprefix("/commissions/"), body)
+                self._answer(status, answer)
+
+            def _answer(self, status: int, answer: Any) -> None:
+                dub.before_answer(self.command, self.path)
                 text = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -129,9 +154,31 @@ class FakeDub:
                 "sale": {"amount": body["amount"]},
             },
         )
+        if self.earns:
+            fields = {"type": "sale", "status": "pending", "currency": "usd", "earnings": body["amount"] // 5}
+            number = f"cm_{len(self.commissions) + 1}"
+            self.commissions.append(
+                {"id": number, "invoiceId": body.get("invoiceId"), "amount": body["amount"], **fields}
+            )
         if "invoiceId" in body:
             self._answers[body["invoiceId"]] = (self.now(), answer)
         return answer
+
+    def change(self, identity: str, body: dict[str, Any]) -> Answer:
+        """PATCH /commissions/{id}. As Dub does, a status has precedence, and an amount of 0 is a refund."""
+        commission = next((one for one in self.commissions if one["id"] == identity), None)
+        if commission is None:
+            return _error(404, "not_found", f"Commission {identity} not found.")
+        if commission["status"] == "paid":
+            return _error(400, "bad_request", f"Cannot update amount: Commission {identity} has already been paid.")
+        status = body.get("status") or ("refunded" if body.get("saleAmount") == 0 else None)
+        if status is not None and status == commission["status"]:
+            return _error(400, "bad_request", f"Commission {identity} is already in the {status} status.")
+        if status is not None:
+            commission["status"] = status
+        elif body.get("currency", "usd") == "usd":
+            commission["amount"] = body["saleAmount"]
+        return 200, commission
 
 
 def _error(status: int, code: str, message: str) -> Answer:

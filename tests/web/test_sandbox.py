@@ -19,7 +19,7 @@ from app.destinations.formats.events import Events
 from app.destinations.http import Answer as Said
 from app.destinations.target import Destination, destinations_of, sandbox_token
 from app.ledger.engine import Ledger
-from app.model import Kind
+from app.model import DeliveryKind
 from app.web.public.sandbox import create_blueprint
 from tests.support.formats import FORMATS
 from tests.support.makers import begin, checkout, count, one, signed
@@ -188,7 +188,7 @@ def test_with_a_real_destination_there_is_no_sandbox(make_app: Callable[..., Fla
 class Hook(Events):
     """A format with a path, method and header of its own."""
 
-    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+    def request(self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         return HttpRequest("PUT", f"/v2/{kind}s?version=1", {"X-Api-Key": token}, body.encode())
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic_core import from_json
 
-from app.model import CLICK_FIELDS, AttemptResult, Facts, Kind
+from app.model import CLICK_FIELDS, AttemptResult, DeliveryKind, Facts
 
 CLICKS = tuple(name for name, _ in CLICK_FIELDS)
 """Names of click ids beside the main one, unless [attribution.clicks] has others."""
@@ -75,7 +75,7 @@ class HttpRequest:
 class Sent:
     """The attempt that an answer belongs to. `body` is what was sent, `tries` the attempts of this schedule before it."""
 
-    kind: Kind
+    kind: DeliveryKind
     body: str
     attempts: int = 0
     """All attempts before it."""
@@ -84,6 +84,8 @@ class Sent:
     """What the attempt before it was answered; None where there was none, or no answer."""
     note: str | None = None
     """The note of an earlier verdict."""
+    remembered: str | None = None
+    """What a verdict of an earlier attempt about the same Sale had remembered."""
     is_edited: bool = False
 
 
@@ -101,11 +103,18 @@ class Answered(Protocol):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer means for a delivery. `error` says why it was not delivered, `note` what else there is to know; both are
-    shown to people."""
+    shown to people.
+
+    result "continued": this was one of several requests, and the delivery goes on with the next one at once. The attempt is
+    recorded, and spends nothing of the schedule. remember: what the next request, or those of a later refund of the same Sale, need
+    to know; "" forgets it. It is on disk before the next request leaves. at_last: the result where the schedule is used up.
+    """
 
     result: AttemptResult
     error: str | None = None
     note: str | None = None
+    remember: str | None = None
+    at_last: AttemptResult | None = None
 
 
 class Format(Protocol):
@@ -123,6 +132,16 @@ class Format(Protocol):
         return None
 
     @property
+    def takes_refunds(self) -> bool:
+        """It can tell its destination of a refund: `body`, `problem` and `request` know the kind `refund`."""
+        return False
+
+    @property
+    def takes_restores(self) -> bool:
+        """It can also tell that refunded money counts again (Refund.is_restored)."""
+        return False
+
+    @property
     def kinds(self) -> frozenset[str]:
         """What it can send."""
         return frozenset({"sale", "lead"})
@@ -136,7 +155,7 @@ class Format(Protocol):
         """What to send, as far as things are known when it is recorded. It stays as it is from the first attempt on."""
         ...
 
-    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+    def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
         """What is wrong with a body by this format's own rules, beginning with the field's name; None where nothing is."""
         ...
 
@@ -145,7 +164,7 @@ class Format(Protocol):
         """Whether `not_sent` may hold back a body."""
         return False
 
-    def not_sent(self, kind: Kind, body: str) -> Verdict | None:
+    def not_sent(self, kind: DeliveryKind, body: str) -> Verdict | None:
         """What becomes of a body that is not to be sent, since it lacks what its destination needs; None where it is sent."""
         return None
 
@@ -153,16 +172,23 @@ class Format(Protocol):
         """The same format with the secrets, by name, that its requests carry beside the token. is_masked: these are masks."""
         return self
 
-    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+    def request(self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         """The request of one attempt. `body` goes out to the byte; `key` is the delivery's key, the same at every attempt."""
         return HttpRequest("POST", f"/track/{kind}", json_headers(token, key), body.encode())
+
+    def next_request(
+        self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime, remembered: str | None
+    ) -> HttpRequest:
+        """The request of the next attempt, for a format that needs several for one delivery: `remembered` says which is next. Every
+        one of them may be repeated."""
+        return self.request(kind, body, key, token, now)
 
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
         """What the answer means."""
         return unattributed(answer, sent) or by_status(answer, sent)
 
     def sandbox_answer(
-        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+        self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
     ) -> tuple[int, str]:
         """Status and body with which the bridge's own sandbox answers a body that passes `problem`, as the destination would.
 
@@ -175,7 +201,7 @@ class Format(Protocol):
         """What to change in the configuration of a destination at `host`, for `bridge doctor`. sources: that are open."""
         yield from ()
 
-    def edit_problem(self, kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    def edit_problem(self, kind: DeliveryKind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
         """Why a body cannot be edited like that; None where it can."""
         changed = [name for name in IMMUTABLE_FIELDS if before.get(name) != after.get(name)]
         if changed:

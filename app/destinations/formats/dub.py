@@ -6,23 +6,27 @@ Amounts are Dub's own units: whole ones for the currencies of `WHOLE`, hundredth
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import ROUND_HALF_EVEN
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from pydantic_core import to_json
 
+from app.destinations.formats import dub_refund
 from app.destinations.formats.base import (
     CUTMESHORT,
     DUB,
     Answered,
     Body,
     Format,
+    HttpRequest,
     Options,
     Sent,
     Verdict,
     by_status,
     is_host_of,
+    json_headers,
     json_object,
 )
 from app.destinations.formats.checks import (
@@ -39,7 +43,8 @@ from app.destinations.formats.checks import (
     problem_of,
 )
 from app.destinations.formats.draft import Draft, event_name
-from app.model import Facts, Kind
+from app.destinations.formats.dub_refund import message_of
+from app.model import DeliveryKind, Facts
 from app.money import Money, currency_code
 
 LONGEST = 100
@@ -100,9 +105,18 @@ class Dub(Format):
     event_names: Mapping[str, str] = field(default_factory=dict)
     name: str = "dub"
     is_public_api: bool = True
+    takes_refunds: bool = True
+    takes_restores: bool = True
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()
+        if facts.refund and facts.sale:
+            draft.put("invoiceId", facts.sale.invoice_id)
+            draft.put("refundId", facts.refund.refund_id)
+            draft.put("saleAmount", units_of(facts.refund.sale_amount))
+            draft.put("amountLeft", units_of(facts.refund.left))
+            draft.put("isRestored", facts.refund.is_restored or None)
+            return draft.done()
         draft.put("clickId", facts.click_id)
         draft.put("customerExternalId", facts.customer_id.strip())
         draft.cut("customerName", facts.name, LONGEST)
@@ -137,11 +151,22 @@ class Dub(Format):
         if "stripe" in sources:
             yield "if Dub's Stripe app is installed, uninstall it: every sale of Stripe would count twice"
 
-    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
-        return problem_of(_Lead if kind == "lead" else _Sale, fields)
+    def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
+        models: dict[DeliveryKind, type[Fields]] = {"lead": _Lead, "sale": _Sale, "refund": dub_refund.RefundFields}
+        return problem_of(models[kind], fields)
+
+    def request(self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+        return self.next_request(kind, body, key, token, now, None)
+
+    def next_request(
+        self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime, remembered: str | None
+    ) -> HttpRequest:
+        if kind == "refund":
+            return dub_refund.request(body, key, token, remembered)
+        return HttpRequest("POST", f"/track/{kind}", json_headers(token, key), body.encode())
 
     def sandbox_answer(
-        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+        self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
     ) -> tuple[int, str]:
         """Every click is known, and every customer of an earlier conversion."""
         customer = {"externalId": fields["customerExternalId"]}
@@ -155,11 +180,13 @@ class Dub(Format):
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
         """https://dub.co/docs/api-reference documents the codes; the meanings are those of its routes
         apps/web/app/(ee)/api/track/{lead,sale}/route.ts."""
+        if sent.kind == "refund":
+            return dub_refund.verdict(answer, sent)
         if 200 <= answer.status <= 299:
             if sent.kind == "lead":
                 return _lead_taken(answer, sent)
             return _sale_taken(answer, sent)
-        message = _message(answer.body).lower()
+        message = message_of(answer.body).lower()
         if answer.status == 404 and message.startswith(NOT_READABLE_YET):
             return Verdict("transient", "answered 404: the person's lead event cannot be read yet")
         if answer.status == 404 and message.startswith(CLICK_NOT_FOUND):
@@ -205,12 +232,6 @@ def units_of(money: Money) -> int:
     """`money` as Dub counts it; what lies between two units goes to the nearest, and a half to the even one."""
     major = money.major if money.currency in WHOLE else money.major.scaleb(2)
     return int(major.to_integral_value(ROUND_HALF_EVEN))
-
-
-def _message(answer: bytes) -> str:
-    error = json_object(answer).get("error")
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
 
 
 def make(options: Options) -> Format:

@@ -25,7 +25,7 @@ from app.destinations.formats.checks import (
     problem_of,
 )
 from app.destinations.formats.draft import Draft, event_name
-from app.model import Facts, Kind
+from app.model import DeliveryKind, Facts
 from app.money import json_number
 from app.times import iso_milliseconds
 
@@ -95,7 +95,7 @@ class Track(Format):
         if is_host_of(host, *DUB):
             yield "Dub's API needs the format dub: set format = dub (DESTINATION_FORMAT)"
 
-    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+    def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
         if kind == "lead":
             return problem_of(_Lead, fields)
         if self.amount_unit == "minor":

@@ -14,7 +14,7 @@ from app.ledger.engine import Ledger, look
 from app.ledger.transaction import Tx
 
 LONGEST_PAYLOAD = 256 * 1024
-_EDIT = re.compile(r"^((?:lead|sale):[^:]+:.+):edit-([0-9]+)$", re.DOTALL)
+_EDIT = re.compile(r"^((?:lead|sale|refund):[^:]+:.+):edit-([0-9]+)$", re.DOTALL)
 
 
 def is_edited(dedupe_key: str) -> bool:

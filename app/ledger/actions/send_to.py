@@ -1,6 +1,6 @@
 """Sends conversions to a destination that did not get them: one that was added later, or was not configured when they came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from app.ledger import tables
@@ -102,16 +102,22 @@ def _send(
         f"SELECT conversion_id, destination, id, status FROM deliveries WHERE {condition} ORDER BY id{tx.for_update}",
         value,
     ).all()
+    sales = _sales_of(tx, conversion_ids)
+    reached = set(tx.run(*_reached(tx, target, sales.values())).scalars()) if sales else set()
     found: list[ActionResult] = []
     made = []
     for identity in conversion_ids:
         conversion = snapshot.conversions[identity]
         others = [(delivery, status) for owner, _, delivery, status in rows if owner == identity]
         there = [(d, status) for owner, name, d, status in rows if owner == identity and name == target.route.name]
-        if there:
+        if conversion.kind == "refund" and sales.get(identity) not in reached:
+            delivery = others[0][0] if others else 0
+            found.append(ActionResult(delivery, False, f"{target.route.name} does not get its Sale: skipped"))
+        elif there:
             delivery, status = there[0]
             if status == "shadow":
                 found.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor))
+                reached.add(identity)
                 continue
             found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
@@ -119,10 +125,26 @@ def _send(
         else:
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
             made.append(row)
+            reached.add(identity)
             note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}")
             found.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
     tx.insert_all([Rows(tables.deliveries, made)])
     return found
+
+
+def _sales_of(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, int]:
+    """The Sale of each of these conversions that is a refund and stands."""
+    condition, value = tx.among("conversion_id", conversion_ids)
+    statement = f"SELECT conversion_id, sale_id FROM refunds WHERE is_dropped = 0 AND {condition}"
+    return {int(refund): int(sale) for refund, sale in tx.run(statement, value).all()}
+
+
+def _reached(tx: Tx, target: Target, sale_ids: Iterable[int]) -> tuple[str, str, str]:
+    """A statement, with its values, that finds which of these Sales were sent there, or are to be."""
+    condition, value = tx.among("conversion_id", sorted(set(sale_ids)))
+    sent = "status NOT IN ('discarded', 'shadow')"
+    statement = f"SELECT conversion_id FROM deliveries WHERE destination = ? AND {sent} AND {condition}"
+    return statement, target.route.name, value
 
 
 def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> ActionResult:
@@ -171,6 +193,7 @@ def _why_not(
         return f"{name} does not take a {conversion.kind} of {conversion.source}: skipped"
     if others and all(status == "discarded" for _, status in others) and not asked_for:
         return "it is discarded: skipped"
-    if (not others or conversion.created_at < target.known_since) and not target.force:
+    is_new = conversion.kind == "refund" and not others  # nobody took refunds then
+    if (not (others or is_new) or conversion.created_at < target.known_since) and not target.force:
         return f"retention may have removed its delivery to {name}: use --force to send it all the same"
     return None

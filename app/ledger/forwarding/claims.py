@@ -15,7 +15,7 @@ from app.ledger.forwarding.breaker import (
     within_rate,
 )
 from app.ledger.transaction import Tx
-from app.model import Kind
+from app.model import DeliveryKind
 
 SLOW_CLAIM_SECONDS = 0.02
 SLOW_ROW_SECONDS = 0.0002
@@ -28,7 +28,7 @@ class Claimed:
 
     id: int
     claim: str
-    kind: Kind
+    kind: DeliveryKind
     payload: str
     dedupe_key: str
     attempts: int
@@ -40,6 +40,8 @@ class Claimed:
     note: str | None = None
     event_id: int = 0
     """The event that it came of, for logs."""
+    remembered: str | None = None
+    """What a format remembers of the Sale that a refund belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,11 @@ _CLAIMABLE = """
       SELECT 1 FROM deliveries e
       WHERE e.person_id = d.person_id AND e.destination = d.destination AND e.due_at IS NOT NULL AND e.id <> d.id
         AND (e.claim IS NOT NULL
-             OR (e.id < d.id AND (e.due_at <= ? OR (e.kind = 'lead' AND d.created_at > ?))))
+             OR (e.id < d.id AND (e.due_at <= ? OR (e.kind = 'lead' AND d.created_at > ?)))
+             OR (d.kind = 'refund' AND EXISTS (
+                  SELECT 1 FROM refunds r LEFT JOIN refunds o ON o.conversion_id = e.conversion_id
+                  WHERE r.conversion_id = d.conversion_id
+                    AND (e.conversion_id = r.sale_id OR (o.sale_id = r.sale_id AND e.id < d.id)))))
       LIMIT 1 OFFSET 0)
   ORDER BY d.due_at LIMIT {limit}"""
 _SET_ASIDE = """

@@ -26,7 +26,7 @@ from app.ledger.transaction import Tx
 if TYPE_CHECKING:
     from app.ledger.forwarding.outcomes import Outcome
 
-TAKEN = ("delivered", "unattributed")
+TAKEN = ("delivered", "unattributed", "continued")
 """Results that say that destination and configuration work."""
 REFUSED = ("unauthorized", "redirected")
 """Results that say that the configuration is wrong: they spend no attempt, unless it turns out to be the delivery's own fault."""

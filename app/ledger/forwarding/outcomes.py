@@ -8,6 +8,7 @@ from app.ledger import tables
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.forwarding.claims import Claimed, unblock_sales
 from app.ledger.forwarding.judging import REFUSED, judge, settle
+from app.ledger.forwarding.refunds import follow_sales, remember
 from app.ledger.transaction import Tx
 from app.model import AttemptResult
 
@@ -30,6 +31,8 @@ class Outcome:
     due_at: int | None = None
     note: str | None = None
     """What else the answer means, for people."""
+    remember: str | None = None
+    """What its format is to remember of the Sale that a refund belongs to; "" forgets it."""
 
 
 def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> list[Outcome]:
@@ -48,7 +51,9 @@ def write_outcomes(tx: Tx, outcomes: Sequence[Outcome], now: int) -> None:
     """Records settled outcomes. Reads nothing, so it may run in a pipeline."""
     if not outcomes:
         return
+    remember(tx, [(o.claimed, o.remember) for o in outcomes if o.remember is not None])
     tx.run_given(_FINISH, _CLOSING, [_closing(outcome, now) for outcome in outcomes])
+    follow_sales(tx, [(o.claimed.id, o.due_at) for o in outcomes if o.claimed.kind == "sale" and _kept_waiting(o)], now)
     leads = [o.claimed.id for o in outcomes if o.claimed.kind == "lead" and o.due_at is None and _kept_waiting(o)]
     unblock_sales(tx, leads, now=now)
     rows = [
@@ -108,7 +113,7 @@ ATTEMPT = (
 
 def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     claimed = outcome.claimed
-    counted = 0 if outcome.result in REFUSED else 1
+    counted = 0 if outcome.result in (*REFUSED, "continued") else 1
     if outcome.result == "delivered":
         status = "delivered"
     elif outcome.result == "unattributed":

@@ -10,10 +10,9 @@ from app.errors import DeliveryNotFound
 from app.ledger.actions.edit import why_not_editable
 from app.ledger.audit import audit
 from app.ledger.engine import Ledger
-from app.ledger.reading import events
+from app.ledger.reading import events, refunds
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
-from app.ledger.reading.marks import adjustments
 from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
@@ -66,8 +65,8 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
     found["attempt_list"] = attempts(tx, delivery_id)
     statement = f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100"
     found["events"] = event_rows(tx, tx.run(statement, found["conversion_id"]).all())
-    found["marks"] = marks(tx, found["conversion_id"])
-    found["waits_for"] = _lead_before(tx, found)
+    refunds.add_story(tx, found, (json.loads(row[20]) if row[20] else {}).get("sale"))
+    found["waits_for"] = refunds.waits_for(tx, found) if found["kind"] == "refund" else _lead_before(tx, found)
     return found
 
 
@@ -105,21 +104,6 @@ def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
             "answer_body": body,
         }
         for number, result, by_hand, started_at, duration_ms, status, error, headers, body in rows.all()
-    ]
-
-
-def marks(tx: Tx, conversion_id: int) -> list[dict[str, Any]]:
-    """Refunds and disputes of a conversion, oldest first, each once; amounts in minor units."""
-    return [
-        {
-            "reference": one.reference,
-            "kind": one.kind,
-            "status": one.status,
-            "amount_minor": one.minor,
-            "currency": one.currency,
-            "at": iso(one.at),
-        }
-        for one in adjustments(tx, [conversion_id])
     ]
 
 
@@ -268,7 +252,9 @@ def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     pauses = {one["name"]: one for one in stats.destinations(tx)}
     found["pauses"] = pauses.get(found["destination"])
     made = found["origin"]["deliveries"] if found["origin"] else []
-    found["elsewhere"] = [one for one in made if one["id"] != delivery_id]
+    found["elsewhere"] = [
+        one for one in made if one["id"] != delivery_id and one["conversion_id"] == found["conversion_id"]
+    ]
     found["not_editable"] = why_not_editable(tx, found)
     found["may_undo"] = found["status"] == "discarded" and any(line["action"] == "discard" for line in found["lines"])
     return found

@@ -116,7 +116,7 @@ def all_events(
 
 
 def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
-    """One event with its headers, body (text) and the deliveries of its conversion; None where there is none.
+    """One event with its headers, body (text) and the deliveries of its conversion and of its refunds; None where there is none.
 
     event_id: the ledger's id, or source and its own id ("stripe:evt_1").
     """
@@ -132,8 +132,9 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     found["deliveries"] = []
     if found["conversion_id"] is not None:
         rows = tx.run(
-            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id = ?",
-            found["conversion_id"],
+            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id = ?"
+            " OR d.conversion_id IN (SELECT conversion_id FROM refunds WHERE sale_id = ?) ORDER BY d.id",
+            *(found["conversion_id"], found["conversion_id"]),
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]
     return found

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.model import DELIVERY_KINDS
+
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
@@ -29,7 +31,7 @@ SCAN = 10_000
 MOST = 500
 """Persons, conversions or events that one search finds at most."""
 
-KINDS = ("sale", "lead")
+KINDS = DELIVERY_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,11 @@ from app.ledger.transaction import Tx
 
 SUM = ":refunded"
 """How the reference of a sum ends; before it stands the id of the payment that it is about."""
-UNDONE = ("failed", "canceled", "cancelled")
-"""States of a refund whose money came back; the sum of a later event leaves it out."""
+UNDONE = ("failed", "failure", "canceled", "cancelled", "voided", "rejected", "reversed", "restored", "requires_action")
+"""States of a refund whose money came back, or never went; the sum of a later event leaves it out."""
+LOST = ("lost", "accepted", "approved", "succeeded", "success", "refunded")
+"""States of a dispute of which the buyer has the money. In all others the seller has it, or nobody knows yet."""
+REVERSED = ("reversed",)
 
 
 @dataclass(slots=True)
@@ -27,7 +30,21 @@ class Adjustment:
     minor: int
     currency: str
     at: int
+    event_id: int | None = None
+    """Of the event that said so last; None where an older version recorded it."""
+    total: int = 0
+    """Of a sum: all refunds of the payment, where `minor` is what none of its own accounts for."""
     keys: set[str] = field(default_factory=set)
+
+    @property
+    def is_back(self) -> bool:
+        """The buyer has the money back, or will get it."""
+        return self.status in LOST if self.kind == "dispute" else self.status not in UNDONE
+
+    @property
+    def source(self) -> str:
+        """Who reported it: the Sale's own source, or the gateway that took its money."""
+        return source_of(min(self.keys))
 
     @property
     def summed(self) -> str | None:
@@ -47,22 +64,32 @@ def adjustments(tx: Tx, conversion_ids: Sequence[int]) -> list[Adjustment]:
     """Those of these conversions, oldest first."""
     condition, value = tx.among("k.conversion_id", conversion_ids)
     rows = tx.run(
-        "SELECT DISTINCT k.conversion_id, n.reference, n.kind, n.status, n.minor, n.currency, n.at, n.key FROM dedupe_keys k"
+        "SELECT DISTINCT k.conversion_id, n.reference, n.kind, n.status, n.minor, n.currency, n.at, n.event_id,"
+        " n.key, m.key FROM dedupe_keys k"
         f" JOIN marks m ON m.key = k.key JOIN marks n ON n.reference = m.reference WHERE {condition}",
         value,
     ).all()
     latest: dict[tuple[int, str], Adjustment] = {}
     keys = defaultdict(set)
-    for conversion_id, reference, kind, status, minor, currency, at, key in rows:
-        keys[conversion_id, reference].add(key)
-        known = latest.get((conversion_id, reference))
-        if known is None or at > known.at:
-            latest[conversion_id, reference] = Adjustment(conversion_id, reference, kind, status, minor, currency, at)
+    for *fields, key, own in rows:
+        one = Adjustment(*fields)
+        if source_of(key) != source_of(own):  # which may give the same ids to refunds of its own
+            continue
+        place = (one.conversion_id, one.reference)
+        keys[place].add(key)
+        known = latest.get(place)
+        if known is None or one.at > known.at:
+            latest[place] = one
     found: dict[int, list[Adjustment]] = defaultdict(list)
     for place, one in latest.items():
         found[one.conversion_id].append(replace(one, keys=keys[place]))
     shown = [one for each in found.values() for one in _without_sums(each)]
     return sorted(shown, key=lambda one: (one.at, one.reference))
+
+
+def source_of(key: str) -> str:
+    """stripe of sale:stripe:in_1."""
+    return key.split(":", 2)[1]
 
 
 def _without_sums(found: Sequence[Adjustment]) -> list[Adjustment]:
@@ -73,5 +100,24 @@ def _without_sums(found: Sequence[Adjustment]) -> list[Adjustment]:
             continue
         left = one.minor - sum(part.minor for part in found if part.is_part_of(one))
         if left > 0:
-            shown.append(replace(one, minor=left))
+            shown.append(replace(one, minor=left, total=one.minor))
     return shown
+
+
+def money_back(found: Sequence[Adjustment]) -> list[Adjustment]:
+    """Those of one Sale of which the buyer has the money. A reversal that is reported as a dispute of its own undoes the one of the
+    same amount."""
+    back = [one for one in found if one.is_back]
+    for reversal in (one for one in found if one.kind == "dispute" and one.status in REVERSED):
+        undone = next((one for one in back if one.kind == "dispute" and one.minor == reversal.minor), None)
+        if undone is not None and undone.at <= reversal.at:
+            back.remove(undone)
+    return back
+
+
+def of_one_source(back: Sequence[Adjustment]) -> list[Adjustment]:
+    """A shop and its gateway report the same money: what the one says that knows of most."""
+    by_source: dict[str, list[Adjustment]] = {}
+    for one in back:
+        by_source.setdefault(one.source, []).append(one)
+    return max(by_source.values(), key=lambda found: sum(one.minor for one in found), default=[])

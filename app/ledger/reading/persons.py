@@ -9,7 +9,8 @@ from app import times
 from app.clicks import from_text
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
-from app.ledger.reading.marks import adjustments
+from app.ledger.reading.marks import Adjustment, adjustments
+from app.ledger.reading.refunds import by_reference, left_of
 from app.ledger.reading.rows import paid
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where
@@ -113,7 +114,9 @@ def journey(tx: Tx, person: dict[str, Any]) -> list[dict[str, Any]]:
     """
     conversions = _conversions(tx, person["id"])
     steps = [step for one in conversions.values() for step in [_step(one, person)] if step]
-    steps += _marks(tx, conversions)
+    found = adjustments(tx, list(conversions))
+    steps += _marks(tx, conversions, found)
+    _name_net(steps, conversions, found)
     rows = tx.run(
         "SELECT at, event_id, reason FROM conflicts WHERE person_id = ? ORDER BY id DESC LIMIT ?",
         person["id"],
@@ -154,7 +157,8 @@ def _conversions(tx: Tx, person_id: int) -> dict[int, dict[str, Any]]:
     """The newest conversions of a person with their deliveries, by id."""
     rows = tx.run(
         "SELECT c.id, c.state, c.kind, c.source, c.dedupe_key, c.event_id, c.occurred_at, c.facts, e.event_type"
-        " FROM conversions c LEFT JOIN events e ON e.id = c.event_id WHERE c.person_id = ? ORDER BY c.id DESC LIMIT ?",
+        " FROM conversions c LEFT JOIN events e ON e.id = c.event_id WHERE c.person_id = ?"
+        " AND c.kind <> 'refund' ORDER BY c.id DESC LIMIT ?",
         person_id,
         LONGEST_JOURNEY,
     ).all()
@@ -195,6 +199,7 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
         "click": facts.get("click_id"),
         "event_name": sale and sale.get("event_name"),
         "event_type": conversion["event_type"],
+        "conversion": conversion["id"],
     }
 
 
@@ -210,15 +215,30 @@ def _name_renewals(steps: list[dict[str, Any]]) -> None:
             step["what"] = "renewal"
 
 
-def _marks(tx: Tx, conversions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Refunds and disputes of these conversions, each once."""
+def _marks(tx: Tx, conversions: dict[int, dict[str, Any]], found: Sequence[Adjustment]) -> list[dict[str, Any]]:
+    """Refunds and disputes of these conversions, each once, with the deliveries that tell destinations of it."""
+    sent = by_reference(tx, list(conversions)) if found else {}
     steps = []
-    for one in adjustments(tx, list(conversions)):
+    for one in found:
         sale = conversions[one.conversion_id]
-        text = f"{one.status}, of {sale['dedupe_key']}; it is shown and never sent"
-        step = _made(one.kind, one.at, text, tone="warn", amount=_amount(one.minor, one.currency), rank=2)
-        steps.append(step | {"key": one.reference, "of": sale["deliveries"]})
+        text = f"{one.status}, of {sale['dedupe_key']}"
+        amount = _amount(one.minor, one.currency)
+        step = _made(one.kind, one.at, text, tone="warn", amount=amount, event=one.event_id, rank=2)
+        deliveries = sent.get((one.conversion_id, one.reference), [])
+        steps.append(step | {"key": one.reference, "deliveries": deliveries, "of": sale["deliveries"]})
     return steps
+
+
+def _name_net(
+    steps: Sequence[dict[str, Any]], conversions: dict[int, dict[str, Any]], found: Sequence[Adjustment]
+) -> None:
+    """Says of a Sale of which money went back what is left of it."""
+    for identity in {one.conversion_id for one in found}:
+        sale = conversions[identity]["facts"].get("sale")
+        step = next((step for step in steps if step.get("conversion") == identity), None)
+        if sale and step:
+            left = left_of([one for one in found if one.conversion_id == identity], sale)
+            step["text"] += f"; net of refunds {_amount(left.minor, left.currency)}"
 
 
 def _made(

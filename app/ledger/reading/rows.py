@@ -1,7 +1,7 @@
 """Rows as dictionaries: the columns that lists read, and pages of them."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.ledger.engine import Ledger, look
@@ -85,13 +85,16 @@ def delivery_row(row: Any) -> dict[str, Any]:
 
 def about(facts: dict[str, Any], customer_id: str | None, email: str | None) -> dict[str, Any]:
     """What a conversion is worth, and whose it is; email: of its person."""
-    sale = facts.get("sale")
+    sale, refund = facts.get("sale"), facts.get("refund")
+    worth = Money(refund["minor"], refund["currency"]) if refund else paid(sale) if sale else None
     return {
-        "amount": json_number(paid(sale).major) if sale else None,
-        "currency": sale["currency"] if sale else None,
+        "amount": json_number(worth.major) if worth else None,
+        "currency": worth.currency if worth else None,
         "invoice_id": sale["invoice_id"] if sale else None,
         "customer_id": customer_id,
         "email": facts.get("email") or email,
+        "refund": refund
+        and {"id": refund["id"], "left": _major(refund["left"], refund), "restored": refund["is_restored"]},
     }
 
 
@@ -99,6 +102,10 @@ def paid(sale: dict[str, Any]) -> Money:
     """The amount of a Sale to show, of its facts: without tax where NET_OF_TAX was set when it was recorded."""
     tax = sale.get("tax", 0) if sale.get("is_net") else 0
     return Money(sale["minor"] - tax, sale["currency"])
+
+
+def _major(minor: int, money: Mapping[str, Any]) -> int | float:
+    return json_number(Money(minor, money["currency"]).major)
 
 
 def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ def week(tx: Tx, destination: str, kinds: Collection[str], sources: Collection[s
     first = tx.run("SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1", since).scalar()
     first = LARGEST_ID if first is None else first
     newest = (
-        "SELECT id, conversion_id, person_id, kind, note, last_error FROM deliveries WHERE status = 'shadow' AND id >= ?"
+        "SELECT id, conversion_id, person_id, kind, note, last_error FROM deliveries WHERE status = 'shadow'"
+        " AND kind <> 'refund' AND id >= ?"
         f" AND destination = ? AND created_at >= ? ORDER BY id DESC LIMIT {MOST}"
     )
     values = (first, destination, since)

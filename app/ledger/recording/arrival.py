@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.destinations.formats.base import Format
-from app.model import Inbound, Mapped, Outcome, Rules
+from app.model import DeliveryKind, Inbound, Mapped, Outcome, Rules
 from app.persons import Person
 from app.text import storable
 
@@ -44,7 +44,7 @@ class Conversion:
 
     id: int
     state: str
-    kind: str
+    kind: DeliveryKind
     source: str
     dedupe_key: str
     hold: str
@@ -135,9 +135,19 @@ class Route:
     """It is sent amounts without tax."""
     is_shadow: bool = False
     """What would be sent is recorded, and nothing is."""
+    refunds: bool = False
+    """Refunds are sent there, where its format can."""
+    lower_sales: bool = False
+    """A Sale is lowered by what is refunded before it is sent."""
+
+    @property
+    def takes_refunds(self) -> bool:
+        return self.refunds and self.format.takes_refunds
 
     def takes(self, kind: str, source: str) -> bool:
-        """Whether its filter lets a conversion of this kind and source through."""
+        """Whether its filter lets a conversion of this kind and source through. A refund goes where Sales go."""
+        if kind == "refund":
+            return self.takes_refunds and self.takes("sale", source)
         return kind in self.kinds and (self.sources is None or source in self.sources)
 
 

@@ -89,10 +89,12 @@ def _join_conversions(snapshot: Snapshot) -> None:
     tx = snapshot.tx
     for loser_id, winner in snapshot.dropped.items():
         tx.run(_HAND_OVER, winner.id, loser_id)
+        tx.run(_HAND_OVER_REFUNDS, winner.id, loser_id)
         tx.run("UPDATE events SET conversion_id = ? WHERE conversion_id = ?", winner.id, loser_id)
         tx.run("DELETE FROM conversions WHERE id = ?", loser_id)
     for loser, winner in snapshot.withdrawn:
         tx.run(_HAND_OVER, winner.id, loser.id)
+        tx.run(_HAND_OVER_REFUNDS, winner.id, loser.id)
         withdraw(tx, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
     for other, first in snapshot.sent_twice:
         withdraw(tx, first.id, f"it is one purchase with {other.dedupe_key}", tried=other.id)
@@ -159,11 +161,13 @@ def _merge(tx: Tx, loser: int, winner: int) -> None:
 
 
 _MARK = (
-    "INSERT INTO marks (reference, key, kind, status, minor, currency, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (reference, key) DO UPDATE SET status = excluded.status, minor = excluded.minor, at = excluded.at"
-    " WHERE excluded.at >= marks.at"
+    "INSERT INTO marks (reference, key, kind, status, minor, currency, at, event_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (reference, key) DO UPDATE SET status = excluded.status, minor = excluded.minor, at = excluded.at,"
+    " event_id = excluded.event_id WHERE excluded.at > marks.at OR (excluded.at = marks.at AND"
+    " (excluded.minor >= marks.minor OR marks.reference NOT LIKE '%:refunded'))"  # sums of one second grow
 )
 _HAND_OVER = "UPDATE dedupe_keys SET conversion_id = ? WHERE conversion_id = ?"
+_HAND_OVER_REFUNDS = "UPDATE refunds SET sale_id = ? WHERE sale_id = ?"
 
 
 def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[dict[str, Any]]:

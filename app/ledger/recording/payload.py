@@ -1,5 +1,6 @@
 """What is kept of a conversion until it is sent, and the exact text that is sent."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,8 @@ from pydantic_core import to_json
 from app.clicks import Seen, chosen
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
-from app.model import Facts, Lead, Mapped, Product, Rules, Sale, Who
-from app.money import Money
+from app.model import Facts, Lead, Mapped, Product, Refund, Rules, Sale, Who
+from app.money import Money, tax_in
 from app.persons import Person, shown_phone
 
 
@@ -48,23 +49,24 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
 
 
 def render(
-    conversion: Conversion, wire: Format, *, first_touch: bool, net_of_tax: bool = False
+    conversion: Conversion, wire: Format, *, first_touch: bool, net_of_tax: bool = False, lowered: int = 0
 ) -> tuple[str, str | None]:
     """The exact text to send for `conversion` as things are known now, and what was left out of it (a JSON array of
-    sentences, None where nothing was)."""
+    sentences, None where nothing was). lowered: how much of the Sale went back before it was sent, in minor units."""
     assert conversion.person is not None
     person, facts = conversion.person.survivor(), conversion.facts
     body = wire.body(
         Facts(
-            kind="lead" if conversion.kind == "lead" else "sale",
+            kind=conversion.kind,
             occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
             customer_id=person.customer_id or "",
             click_id=click_of(conversion, first_touch=first_touch),
             email=facts["email"] or person.email,
             name=facts["name"] or person.name,
             phone=facts["phone"] or person.phone,
-            sale=_sale(facts["sale"], net_of_tax=net_of_tax),
+            sale=_sale(facts["sale"], lowered, net_of_tax=net_of_tax),
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
+            refund=_refund(facts, lowered, net_of_tax=net_of_tax),
             source=conversion.source,
             clicks=clicks_of(conversion, first_touch=first_touch),
             key=conversion.dedupe_key,
@@ -97,10 +99,24 @@ def shown_of(person: Person) -> tuple[object, ...]:
     return (person.customer_id, *clicks, person.email, person.name, person.phone)
 
 
-def _sale(kept: dict[str, Any] | None, *, net_of_tax: bool) -> Sale | None:
+def _refund(facts: Mapping[str, Any], lowered: int, *, net_of_tax: bool) -> Refund | None:
+    kept, sale = facts.get("refund"), facts.get("sale")
+    if not kept or not sale:
+        return None
+    tax = sale.get("tax", 0) if net_of_tax else 0
+
+    def money(minor: int) -> Money:
+        """The same share of the tax is taken off as of the Sale."""
+        return Money(minor - tax_in(minor, tax, sale["minor"]), kept["currency"])
+
+    amount, left, sale_amount = money(kept["minor"]), money(kept["left"]), money(kept["of"] - lowered)
+    return Refund(kept["id"], amount, left, sale_amount, kept["is_restored"])
+
+
+def _sale(kept: dict[str, Any] | None, lowered: int, *, net_of_tax: bool) -> Sale | None:
     if not kept:
         return None
-    money = Money(kept["minor"], kept["currency"])
+    money, tax = Money(kept["minor"] - lowered, kept["currency"]), kept.get("tax", 0)
     sale = Sale(
         kept["invoice_id"],
         money,
@@ -109,6 +125,6 @@ def _sale(kept: dict[str, Any] | None, *, net_of_tax: bool) -> Sale | None:
         kept["metadata"],
         tuple(Product(*one) for one in kept.get("products", [[one] for one in kept.get("product_ids", ())])),
         tuple(kept.get("promotion_codes", ())),
-        kept.get("tax", 0),
+        tax_in(money.minor, tax, kept["minor"]),
     )
     return sale.net if net_of_tax else sale

@@ -24,6 +24,7 @@ from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
 from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
+from app.ledger.recording.refunds.settle import NOT_KNOWN, settle_refunds
 from app.ledger.transaction import Tx
 from app.model import Adjustment, Outcome
 from app.money import LARGEST_MINOR
@@ -46,7 +47,8 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
         [beginning for recording in recordings for beginning in recording.names.beginnings],
     )
     receipts = [recording.run() for recording in recordings]
-    flush(snapshot, commits=commits)
+    flush(snapshot, commits=commits and not snapshot.adjusted)
+    settle_refunds(snapshot)
     return receipts
 
 
@@ -92,6 +94,8 @@ class _Recording:
             self.snapshot.claim_keys(self.names.cut_off, self.conversion)
         delivers = delivers or bool(verified)
         reason = "; ".join((reason, *notes))
+        if self.conversion is not None and not self.snapshot.marked.isdisjoint(self.keys):
+            self.snapshot.adjusted.append(self.conversion)
         self.identity.leave(self.event_id, outcome, self.person, self.conversion)
         self.snapshot.new_events.append(
             NewEvent(
@@ -119,7 +123,9 @@ class _Recording:
             self.snapshot.released.append(self.person)
         if mapped.mark is not None:
             self._mark(mapped.mark)
-            return mapped.outcome, mapped.reason, False
+            is_counted = conversion is not None and conversion.state == "counted"
+            of = f", {conversion.dedupe_key}" if conversion is not None and is_counted else NOT_KNOWN
+            return mapped.outcome, mapped.reason + of, is_counted
         if conversion is not None and conversion.state == "counted":
             is_linked = any(key not in self.loose for key in self.snapshot.claim_keys(self.keys, conversion))
             freed = free(self.snapshot, conversion, is_linked=is_linked, completes=mapped.completes_details)
@@ -310,5 +316,7 @@ class _Recording:
             at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
             money = mark.money
             for key in self.keys:
-                row = (storable(mark.reference), key, mark.kind, storable(mark.status), money.minor, money.currency, at)
+                status = storable(mark.status)
+                row = (storable(mark.reference), key, mark.kind, status, money.minor, money.currency, at, self.event_id)
                 self.snapshot.marks.append(row)
+                self.snapshot.marked.add(key)

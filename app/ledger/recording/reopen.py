@@ -16,7 +16,7 @@ _REOPEN = (
 
 def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
     """Makes due again what a destination could not attribute, where a click id that it was not sent is known now; and what was not
-    sent for want of a fact that is known now."""
+    sent for want of a fact that is known now. A refund follows its Sale."""
     persons = [p.survivor() for p in touched]
     any_fact = any(route.format.holds_back for route in snapshot.routes)
     person_ids = sorted(
@@ -29,7 +29,7 @@ def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
     lock = tx.for_update
     rows = tx.run(
         "SELECT id, conversion_id, person_id, destination, payload FROM deliveries"
-        f" WHERE {condition} AND status = 'unattributed' AND claim IS NULL ORDER BY id{lock}",
+        f" WHERE {condition} AND status = 'unattributed' AND kind <> 'refund' AND claim IS NULL ORDER BY id{lock}",
         parameter,
     ).all()
     snapshot.load_conversions([row[1] for row in rows])

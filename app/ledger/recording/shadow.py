@@ -8,7 +8,6 @@ from pydantic_core import from_json
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
-from app.model import Kind
 from app.persons import Person
 
 SETTLES_MS = 120_000
@@ -31,10 +30,9 @@ def shadow_row(row: dict[str, Any], snapshot: Snapshot, conversion: Conversion, 
 
 def why_refused(wire: Format, conversion: Conversion, payload: str) -> str | None:
     """Why the destination would not get or not take this; None where it would."""
-    kind: Kind = "lead" if conversion.kind == "lead" else "sale"
-    if (verdict := wire.not_sent(kind, payload)) is not None:
+    if (verdict := wire.not_sent(conversion.kind, payload)) is not None:
         return verdict.error
-    problem = wire.problem(kind, from_json(payload))
+    problem = wire.problem(conversion.kind, from_json(payload))
     return f"the destination would refuse it: {problem}" if problem else None
 
 

@@ -18,6 +18,8 @@ from app.ledger.tables.conversions import (
     identifiers,
     marks,
     persons,
+    refunds,
+    remembered,
     stale_payloads,
 )
 from app.ledger.tables.operation import alerts, audit, counters, destinations, refusals, sandbox_requests, workers
@@ -41,7 +43,9 @@ __all__ = [
     "marks",
     "metadata",
     "persons",
+    "refunds",
     "refusals",
+    "remembered",
     "sandbox_requests",
     "stale_payloads",
     "workers",

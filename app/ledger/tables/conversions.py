@@ -99,10 +99,34 @@ marks = Table(
     Column("minor", BigInteger, nullable=False),
     Column("currency", String, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("event_id", BigInteger),
     Index("ix_marks_key", "key"),
 )
 """Refunds and disputes, under every id they name: joined to their Sale through dedupe_keys, whichever of them came first. One whose
-reference is the id of a payment and `:refunded` has the sum of all refunds of that payment."""
+reference is the id of a payment and `:refunded` has the sum of all refunds of that payment. event_id: the event that said so last;
+NULL where a version before 0012 recorded it."""
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("conversion_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sale_id", BigInteger, nullable=False),
+    Column("reference", String, nullable=False),
+    Column("minor", BigInteger, nullable=False),
+    Column("is_dropped", Integer, nullable=False, server_default="0"),
+    Index("ix_refunds_sale", "sale_id"),
+)
+"""What is sent of the marks of a counted Sale: conversions of kind refund, in the order of their ids. reference: of the mark.
+minor: what went back; negative where it counts again. is_dropped: 1 where it was taken back before it was sent anywhere."""
+
+remembered = Table(
+    "remembered",
+    metadata,
+    Column("sale_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("destination", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the format of a destination remembers of a Sale, for its refunds: which commission of Dub's it is, and its first amount."""
 
 persons = Table(
     "persons",

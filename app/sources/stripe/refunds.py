@@ -1,4 +1,4 @@
-"""Refunds and disputes: they mark their Sale and are never sent.
+"""Refunds and disputes: they count against their Sale.
 
 https://docs.stripe.com/api/refunds/object, https://docs.stripe.com/api/disputes/object
 """
@@ -51,10 +51,10 @@ def _mark(
 ) -> Mapped:
     amount, currency = integer_of(minor), currency_code(event.object.get("currency"))
     if reference is None or not keys or currency is None or amount is None or amount <= 0:
-        return map_other(event, f"a {kind} is not sent, and this one does not say what it is of")
+        return map_other(event, f"a {kind} that does not say what it is of, or how much")
     mark = Adjustment(kind, reference, Money(amount, currency), word_of(status) or "unknown", event.created)
     return event.ignore(
-        f"a {kind} marks its Sale and is not sent",
+        f"a {kind} counts against its Sale",
         who=read_who(event),
         keys=keys,
         mark=mark,

@@ -42,7 +42,7 @@ def person(parts: Parts, person_id: int) -> WholePerson:
         found = _known(tx, person_id)
         steps = reading_persons.journey(tx, found)
         found["events"] = reading_persons.events_of(tx, person_id)
-    found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank")} for step in steps]
+    found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank", "conversion")} for step in steps]
     found["why"] = reading_persons.why_this_id(found)
     return WholePerson.model_validate(found)
 

@@ -26,6 +26,12 @@ class Event(Answer):
     destinations: Annotated[list[str], Field(description="Where its conversion's deliveries go.")]
 
 
+class Refund(Answer):
+    id: str
+    left: Annotated[int | float, Field(description="What is left of the Sale then.")]
+    restored: Annotated[bool, Field(description="The money counts again.")]
+
+
 class Delivery(Answer):
     id: int
     status: Status
@@ -54,6 +60,7 @@ class Delivery(Answer):
     email: str | None
     omitted: Annotated[list[str], Field(description="What the format left out of the payload or shortened.")]
     note: Annotated[str | None, Field(description="What the destination's answer means beyond its status.")]
+    refund: Annotated[Refund | None, Field(description="Of a refund, whose `amount` is what went back.")]
 
 
 class WholeEvent(Event):
@@ -87,7 +94,10 @@ class WholeDelivery(Delivery):
     attempt_list: list[Attempt]
     events: list[Event]
     marks: Annotated[list[Adjustment], Field(description="Refunds and disputes.")]
-    waits_for: Annotated[int | None, Field(description="The person's open Lead that goes first.")]
+    net: Annotated[int | float | None, Field(description="What is left of the Sale, where some of it went back.")]
+    refunds: Annotated[list[Delivery], Field(description="The deliveries of a Sale's refunds.")]
+    sale: Annotated[int | None, Field(description="The delivery of the Sale that a refund belongs to.")]
+    waits_for: Annotated[int | None, Field(description="What goes first: the person's open Lead, or a refund's Sale.")]
 
 
 class Person(Answer):

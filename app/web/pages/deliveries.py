@@ -107,7 +107,9 @@ def as_curl(found: dict[str, Any], destination: Destination | None, variable: st
         header = f"{name}: {value}"
         # In double quotes where the shell is to put in the token; no key or type of body has what these expand.
         lines.append(f'-H "{header}"' if token in header else f"-H {shlex.quote(header)}")
-    return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(asked.body.decode())}"])
+    if asked.body:
+        lines.append(f"--data-raw {shlex.quote(asked.body.decode())}")
+    return " \\\n  ".join(lines)
 
 
 def back(result: ActionResult) -> Response:

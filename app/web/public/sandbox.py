@@ -14,12 +14,10 @@ from app.destinations.target import Destination, sandbox_token
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.transaction import Tx
-from app.model import Kind
-
-KINDS: tuple[Kind, ...] = ("lead", "sale")
+from app.model import DELIVERY_KINDS, DeliveryKind
 
 
-def problem_of(kind: Kind, payload: object, wire: Format) -> str | None:
+def problem_of(kind: DeliveryKind, payload: object, wire: Format) -> str | None:
     """What is wrong with a payload by its format's rules; None where nothing is."""
     if not isinstance(payload, dict):
         return "the body must be a JSON object"
@@ -31,10 +29,10 @@ def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) 
     blueprint = Blueprint("sandbox", __name__)
     token, wire = sandbox_token(secret_key), destination.format
 
-    def kinds_at(path: str) -> list[Kind]:
+    def kinds_at(path: str) -> list[DeliveryKind]:
         """What may be sent to this path. Raises NotFound, Unauthorized."""
-        found: list[Kind] = []
-        for kind in (one for one in KINDS if one in wire.kinds):
+        found: list[DeliveryKind] = []
+        for kind in (one for one in DELIVERY_KINDS if one in wire.kinds):
             expected = destination.request(kind, "{}", "", datetime.now(UTC))
             if (expected.method, expected.path.partition("?")[0].strip("/")) == (request.method, path.strip("/")):
                 check_token(expected)

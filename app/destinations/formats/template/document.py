@@ -58,6 +58,9 @@ def document_of(facts: Facts, names: Mapping[str, str]) -> dict[str, Any]:
         document["sale"] = _sale(facts.sale) | {"event": event_name(facts, names)}
     if facts.lead is not None:
         document["lead"] = _lead(facts.lead) | {"event": event_name(facts, names)}
+    if facts.refund is not None:
+        amount, left = (json_number(money.major) for money in (facts.refund.amount, facts.refund.left))
+        document["refund"] = {"id": facts.refund.refund_id, "amount": amount, "left": left}
     return known(document)
 
 

@@ -26,7 +26,7 @@ from app.destinations.formats.template.document import document_of
 from app.destinations.formats.template.expression import FAILURES, Expression
 from app.destinations.formats.template.functions import MASK, Context, text_of
 from app.destinations.formats.template.nodes import IDENTIFYING, SECRET, Fields, at, known, leaves_of, stray
-from app.model import Facts, Kind
+from app.model import DeliveryKind, Facts
 
 REQUEST = "$request"
 """Key of a kept payload for what a request has beside its body: path and headers that are made of facts, and what is not known
@@ -52,6 +52,17 @@ class Template(Format):
     @property
     def kinds(self) -> frozenset[str]:
         return frozenset(self.definition.kinds)
+
+    @property
+    def takes_refunds(self) -> bool:
+        return "refund" in self.kinds
+
+    @property
+    def takes_restores(self) -> bool:
+        """Where its refund says what is left, and not how much went back."""
+        template = self.definition.kinds.get("refund")
+        reads = " ".join(leaf.text for _, leaf in leaves_of(template.body)) if template else ""
+        return "refund.left" in reads and "refund.amount" not in reads and ALL_FACTS not in reads.split()
 
     @property
     def max_age(self) -> Age | None:
@@ -100,7 +111,7 @@ class Template(Format):
     def holds_back(self) -> bool:
         return True
 
-    def not_sent(self, kind: Kind, body: str) -> Verdict | None:
+    def not_sent(self, kind: DeliveryKind, body: str) -> Verdict | None:
         if kind not in self.definition.kinds:
             return Verdict("permanent", f"not sent: this destination's template has no request for a {kind}")
         beside = json_object(body.encode()).get(REQUEST) if REQUEST in body else None
@@ -112,7 +123,7 @@ class Template(Format):
             return Verdict("permanent", f"not sent: {broken}; correct the template and replay")
         return None
 
-    def problem(self, kind: Kind, fields: Mapping[str, Any]) -> str | None:
+    def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
         template = self.definition.kinds.get(kind)
         if template is None:
             return f"this destination takes no {kind}"
@@ -122,7 +133,7 @@ class Template(Format):
         context = self._context()
         return next((c.says for c in template.checks if not c.expression.is_true(body, context)), None)
 
-    def edit_problem(self, kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    def edit_problem(self, kind: DeliveryKind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
         template = self.definition.kinds.get(kind)
         fixed = [(REQUEST,), *_identifying(template)] if template else []
         changed = [where for where in fixed if at(before, where) != at(after, where)]
@@ -133,7 +144,7 @@ class Template(Format):
 
     # -- the request
 
-    def request(self, kind: Kind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
+    def request(self, kind: DeliveryKind, body: str, key: str, token: str, now: datetime) -> HttpRequest:
         template = self.definition.kinds.get(kind) or NO_REQUEST
         secrets = {**self.secrets, "token": token} if token else self.secrets
         context = self._context(secrets=secrets)

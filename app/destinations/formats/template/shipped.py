@@ -22,7 +22,7 @@ from app.destinations.formats.base import Format, Options
 from app.destinations.formats.template.definition import OF_ALL, define
 from app.destinations.formats.template.document import BY_KIND
 from app.destinations.formats.template.format import Template
-from app.model import Kind
+from app.model import DeliveryKind
 
 FOLDER = Path(__file__).parent / "presets"
 SUFFIX = "_env"
@@ -87,7 +87,7 @@ class Shipped(Template):
     answer: tuple[int, str] = (200, "{}")
 
     def sandbox_answer(
-        self, kind: Kind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
+        self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
     ) -> tuple[int, str]:
         return self.answer
 

@@ -34,6 +34,8 @@ class Loaded:
     conversions: dict[int, Conversion] = field(default_factory=dict)
     facts: dict[str, list[EventFacts]] = field(default_factory=dict)
     """What events that counted nothing say under these keys (as fact_key makes them), the oldest first."""
+    marked: set[str] = field(default_factory=set)
+    """Keys that a refund or dispute names."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
     """Conversions that turned out to be another one, by their ids."""
     shown: dict[int, tuple[object, ...]] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Loaded:
         while not self.tx.is_sqlite and not self.persons.keys() <= held:
             # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
             held |= self.persons.keys()
-            for known in (self.events, self.keys, self.facts, self.found, self.persons, self.conversions):
+            for known in (self.events, self.keys, self.marked, self.facts, self.found, self.persons, self.conversions):
                 known.clear()
             self._read(self.tx.look_again(sorted(held), look, *values), wanted)
 
@@ -76,6 +78,8 @@ class Loaded:
                 self.events[name] = SeenEvent(*fields)
             elif what == "key":
                 self.keys[name] = self._conversion(*fields)
+            elif what == "mark":
+                self.marked.add(name)
             elif what == "fact":
                 self._add_fact(name, *fields)
             else:
@@ -118,6 +122,7 @@ class Loaded:
             f"SELECT 'event', event_key, {array}(id, outcome, conversion_id) FROM events WHERE {events[0]}"
             f" UNION ALL SELECT 'key', k.key, {array}({conversion}, {person}) FROM dedupe_keys k"
             f" JOIN conversions c ON c.id = k.conversion_id LEFT JOIN persons p ON p.id = c.person_id WHERE {keyed[0]}"
+            f" UNION ALL SELECT 'mark', k.key, {array}(k.key) FROM marks k WHERE {keyed[0]}"
             f" UNION ALL SELECT 'fact', n.value, {array}(n.event_id, e.outcome, n.kind,"
             f" {array}(f.value, f.kind, f.given), {person})"
             f" FROM event_facts n JOIN event_facts f ON f.event_id = n.event_id JOIN events e ON e.id = n.event_id"
@@ -125,7 +130,7 @@ class Loaded:
             f" UNION ALL SELECT 'identifier', i.value, {array}(i.kind, i.seen_at, {person}) FROM identifiers i"
             f" JOIN persons p ON p.id = i.person_id WHERE {owned[0]}"
         )
-        return statement, [events[1], keyed[1], learned[1], owned[1]]
+        return statement, [events[1], keyed[1], keyed[1], learned[1], owned[1]]
 
     def load_identifiers(self, identifiers: Sequence[Identifier]) -> None:
         """Reads, and locks, the persons of identifiers that became known only after `load`."""

@@ -32,6 +32,8 @@ class Snapshot(Loaded):
     merged: list[Person] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     marks: list[tuple[Any, ...]] = field(default_factory=list)
+    adjusted: list[Conversion] = field(default_factory=list)
+    """Conversions that have marks, or turned out to."""
     released: list[Person] = field(default_factory=list)
     """Persons who are named for good now: what is held for want of that may go."""
     claimed: list[Conversion] = field(default_factory=list)
@@ -46,7 +48,13 @@ class Snapshot(Loaded):
 
     def render(self, conversion: Conversion, route: Route) -> tuple[str, str | None]:
         """What `route` is sent of a conversion as things are known now (see payload.render)."""
-        return render(conversion, route.format, first_touch=self.is_first_touch(route), net_of_tax=route.net_of_tax)
+        facts = conversion.facts
+        if refund := facts.get("refund"):
+            lowered = refund.get("lowered", {}).get(route.name, 0)
+        else:
+            lowered = facts.get("refunded", 0) if route.lower_sales else 0
+        first_touch, net_of_tax = self.is_first_touch(route), route.net_of_tax
+        return render(conversion, route.format, first_touch=first_touch, net_of_tax=net_of_tax, lowered=lowered)
 
     def find(self, identifier: Identifier) -> Sequence[Person]:
         return self.found.get(identifier, ())

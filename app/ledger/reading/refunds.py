@@ -1,0 +1,85 @@
+"""What became of the money of Sales: refunds and disputes, what is left, and the deliveries that tell destinations. Read only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.ledger.reading.marks import Adjustment, adjustments, money_back, of_one_source
+from app.ledger.reading.rows import deliveries_by_id
+from app.ledger.transaction import Tx
+from app.money import Money, json_number, tax_in
+from app.times import iso
+
+
+def marks(found: Sequence[Adjustment]) -> list[dict[str, Any]]:
+    """Refunds and disputes of a conversion, oldest first, each once; amounts in minor units."""
+    return [
+        {
+            "reference": one.reference,
+            "kind": one.kind,
+            "status": one.status,
+            "amount_minor": one.minor,
+            "currency": one.currency,
+            "at": iso(one.at),
+        }
+        for one in found
+    ]
+
+
+def left_of(found: Sequence[Adjustment], sale: Mapping[str, Any]) -> Money:
+    """What is left of a Sale, of its facts, as its amount is shown: without its share of the tax where that is without tax."""
+    currency, tax = sale["currency"], sale.get("tax", 0) if sale.get("is_net") else 0
+    back = of_one_source(money_back([one for one in found if one.currency == currency]))
+    left = max(0, sale["minor"] - sum(one.minor for one in back))
+    return Money(left - tax_in(left, tax, sale["minor"]), currency)
+
+
+def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) -> None:
+    """What a delivery's page shows of refunds: `marks`, `net` (what is left of its Sale in major units, None where nothing went
+    back), `refunds` (the deliveries of a Sale's refunds), and `sale` (of a refund, the id of its Sale's delivery).
+
+    sale: the facts of the Sale that the delivery is about.
+    """
+    statement = "SELECT sale_id FROM refunds WHERE conversion_id = ?"
+    of = tx.run(statement, delivery["conversion_id"]).scalar()
+    found = adjustments(tx, [of or delivery["conversion_id"]])
+    delivery["marks"] = marks(found)
+    delivery["net"] = None
+    if found and sale:
+        delivery["net"] = json_number(left_of(found, sale).major)
+    statement = "SELECT id FROM deliveries WHERE conversion_id = ? AND destination = ?"
+    delivery["sale"] = tx.run(statement, of, delivery["destination"]).scalar() if of else None
+    rows = tx.run(
+        "SELECT d.id FROM refunds r JOIN deliveries d ON d.conversion_id = r.conversion_id WHERE r.sale_id = ? ORDER BY d.id",
+        delivery["conversion_id"],
+    )
+    delivery["refunds"] = deliveries_by_id(tx, list(rows.scalars()))[::-1]
+
+
+def waits_for(tx: Tx, delivery: Mapping[str, Any]) -> int | None:
+    """The delivery that a refund waits for: its Sale's, until that is delivered, or an earlier refund's; None where it waits for
+    none."""
+    if delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
+        return None
+    found: int | None = tx.run(
+        "SELECT e.id FROM refunds r JOIN refunds o ON o.sale_id = r.sale_id JOIN deliveries e ON e.destination = ?"
+        " AND ((e.conversion_id = r.sale_id AND e.status <> 'delivered')"
+        " OR (e.conversion_id = o.conversion_id AND e.due_at IS NOT NULL AND e.id < ?))"
+        " WHERE r.conversion_id = ? ORDER BY e.id LIMIT 1",
+        *(delivery["destination"], delivery["id"], delivery["conversion_id"]),
+    ).scalar()
+    return found
+
+
+def by_reference(tx: Tx, sale_ids: Sequence[int]) -> dict[tuple[int, str], list[dict[str, Any]]]:
+    """The deliveries of the refunds of these Sales, by Sale and mark: id, status, held, destination."""
+    condition, value = tx.among("r.sale_id", sale_ids)
+    rows = tx.run(
+        "SELECT r.sale_id, r.reference, d.id, d.status, d.held, d.destination FROM refunds r"
+        f" JOIN deliveries d ON d.conversion_id = r.conversion_id WHERE {condition} ORDER BY d.id",
+        value,
+    ).all()
+    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for sale, reference, identity, status, held, destination in rows:
+        delivery = {"id": identity, "status": status, "held": bool(held), "destination": destination}
+        found.setdefault((sale, reference), []).append(delivery)
+    return found

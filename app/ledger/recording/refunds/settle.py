@@ -1,0 +1,162 @@
+"""What is to be sent of refunds and disputes: for each counted Sale, what its marks say went back, beside what was made of that.
+
+Marks say how things stand, and may come in any order, as sums or one by one, before their Sale or long after it. So nothing is
+concluded from an event: once a group is written, the difference between what is back and what refunds stand for is settled, by
+another refund, by one that is dropped unsent, or by one that restores. Doing it again changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.ledger import tables
+from app.ledger.inserts import Rows
+from app.ledger.reading.marks import Adjustment, adjustments, money_back, of_one_source
+from app.ledger.recording.arrival import Conversion, Route
+from app.ledger.recording.flush import delivery_row
+from app.ledger.recording.known.snapshot import Snapshot
+from app.ledger.recording.refunds.entries import Entries, Entry
+from app.ledger.recording.refunds.sent import LOWERED, WHOLE, Sent
+from app.ledger.recording.rows import conversion_row
+
+NOT_KNOWN = ", which is not known yet"
+"""How the reason of a refund's event ends until its Sale is counted."""
+
+
+def settle_refunds(snapshot: Snapshot) -> None:
+    """For all Sales of the group that have marks. After the flush, in its transaction."""
+    found = {sale.id: sale for one in snapshot.adjusted for sale in [snapshot.surviving(one)]}
+    for identity in sorted(found):
+        sale = found[identity]
+        if sale.state == "counted" and sale.facts.get("sale"):
+            _Settlement(snapshot, sale).run()
+
+
+class _Settlement:
+    """One Sale."""
+
+    def __init__(self, snapshot: Snapshot, sale: Conversion) -> None:
+        self.snapshot, self.tx, self.sale = snapshot, snapshot.tx, sale
+        self.minor, self.currency = int(sale.facts["sale"]["minor"]), sale.facts["sale"]["currency"]
+        self.routes = {route.name: route for route in snapshot.routes}
+
+    def run(self) -> None:
+        marks = [one for one in adjustments(self.tx, [self.sale.id]) if one.currency == self.currency]
+        if not marks:
+            return
+        there = self._name_in_events(marks)
+        event_of = {one.reference: one.event_id for one in marks if one.event_id in there}
+        self.entries = Entries(self.snapshot, self.sale, event_of)
+        self.sent = self.entries.sent
+        back = money_back(marks)
+        wanted, references = of_one_source(back), {one.reference for one in back}
+        self.entries.take_back({one.reference: one.minor for one in wanted}, references)
+        self.entries.add(wanted, references)
+        self._mind_the_sale()
+        self._write_facts()
+        self._deliver()
+
+    def _name_in_events(self, marks: Sequence[Adjustment]) -> set[int | None]:
+        """The events that reported them belong to the Sale now, and say so. Returns those that are still there."""
+        condition, value = self.tx.among("id", sorted({one.event_id for one in marks if one.event_id is not None}))
+        person = self.sale.person.survivor().id if self.sale.person else None
+        rows = self.tx.run(f"SELECT id, reason, person_id, conversion_id FROM events WHERE {condition}", value).all()
+        for identity, reason, known_person, known_conversion in rows:
+            said = reason.replace(NOT_KNOWN, f", {self.sale.dedupe_key}")
+            if said != reason or known_person is None or known_conversion is None:
+                self.tx.run(
+                    "UPDATE events SET reason = ?, conversion_id = ?, person_id = ? WHERE id = ?",
+                    *(said, known_conversion or self.sale.id, known_person or person, identity),
+                )
+        return {row[0] for row in rows}
+
+    # -- deliveries
+
+    def _mind_the_sale(self) -> None:
+        """A Sale that is refunded in full before it is sent is not sent, and is sent where that is undone."""
+        is_whole = self.entries.refunded >= self.minor
+        for name, sale in self.sent.of(self.sale.id).items():
+            refunds = [self.sent.of(entry.conversion.id).get(name) for entry in self.entries.live]
+            deliveries = [sale, *(one for one in refunds if one is not None)]
+            if is_whole and sale.is_unsent:
+                for one in deliveries:
+                    if one.is_unsent:
+                        self.sent.discard(one, WHOLE)
+            elif not is_whole:
+                for one in deliveries:
+                    self.sent.undo(one, WHOLE)
+
+    def _write_facts(self) -> None:
+        """What is left after each refund, in their order, and by how much an unsent Sale is to be lowered."""
+        left = self.minor
+        for entry in self.entries.live:
+            left -= entry.minor
+            refund = {**entry.conversion.facts["refund"], "left": left, "currency": self.currency, "of": self.minor}
+            if lowered := self._lowered(entry):
+                refund["lowered"] = lowered
+            if refund != entry.conversion.facts["refund"]:
+                entry.conversion.facts["refund"] = refund
+                self.tx.update(tables.conversions, [conversion_row(entry.conversion)])
+        if any(route.lower_sales for route in self.snapshot.routes):
+            refunded = min(self.entries.refunded, self.minor)
+            if self.sale.facts.get("refunded", 0) != refunded:
+                self.sale.facts["refunded"] = refunded
+                self.tx.update(tables.conversions, [conversion_row(self.sale)])
+
+    def _lowered(self, entry: Entry) -> dict[str, int]:
+        """By how much the Sale was lowered where it went with less, by destination."""
+        found = {}
+        for name in self.routes:
+            covered = [e.minor for e in self.entries.all if self._is_covered(e, name)]
+            if covered:
+                found[name] = sum(covered)
+        return found
+
+    def _is_covered(self, entry: Entry, destination: str) -> bool:
+        """The Sale went, or goes, to that destination without this part."""
+        refund = self.sent.of(entry.conversion.id).get(destination)
+        if refund is not None:
+            return refund.status == "discarded" and refund.last_error == LOWERED
+        sale = self.sent.of(self.sale.id).get(destination)
+        route = self.routes[destination]
+        return not entry.is_dropped and route.lower_sales and sale is not None and sale.is_unsent
+
+    def _deliver(self) -> None:
+        for name, sale in self.sent.of(self.sale.id).items():
+            route = self.routes.get(name)
+            if route is None:
+                continue
+            if route.lower_sales and sale.is_unsent:
+                self._render_again(self.sale, sale, route)
+            if sale.status == "discarded" or (sale.status == "shadow" and not route.is_shadow):
+                continue
+            for entry in self.entries.live:
+                known = self.sent.of(entry.conversion.id).get(route.name)
+                if known is None:
+                    self._add_delivery(entry, sale, route)
+                elif known.is_unsent:
+                    self._render_again(entry.conversion, known, route)
+
+    def _add_delivery(self, entry: Entry, sale: Sent, route: Route) -> None:
+        """One behind the Sale's. Of what only restores, where the refund itself went."""
+        if not route.takes("refund", self.sale.source):
+            return
+        if entry.minor < 0 and not (route.format.takes_restores and self._was_sent(entry.reference, route.name)):
+            return
+        due_at = max(sale.due_at or 0, self.snapshot.now)
+        row = delivery_row(self.snapshot, replace(entry.conversion, deliver_at=due_at), route)
+        row["held"] = 0
+        if self._is_covered(entry, route.name):
+            row |= {"status": "discarded", "due_at": None}
+        self.tx.insert_all([Rows(tables.deliveries, [row])])
+        if row["status"] == "discarded":
+            self.tx.run("UPDATE deliveries SET last_error = ? WHERE id = ?", LOWERED, row["id"])
+
+    def _was_sent(self, reference: str, destination: str) -> bool:
+        refunds = [e.conversion.id for e in self.entries.live if e.reference == reference and e.minor > 0]
+        found = [self.sent.of(identity).get(destination) for identity in refunds]
+        return any(one is not None and one.status in ("delivered", "retrying", "pending") for one in found)
+
+    def _render_again(self, conversion: Conversion, delivery: Sent, route: Route) -> None:
+        text, omitted = self.snapshot.render(conversion, route)
+        if text != delivery.payload:
+            self.tx.run("UPDATE deliveries SET payload = ?, omitted = ? WHERE id = ?", text, omitted, delivery.id)

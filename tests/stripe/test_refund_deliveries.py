@@ -1,0 +1,128 @@
+"""Whatever the order and repetition of Stripe's events, and whenever they are sent, the refunds of a Sale come to what is back."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from app.destinations.formats.dub import Dub
+from app.destinations.formats.events import Events
+from app.ledger.engine import Ledger
+from app.ledger.recording.arrival import Route
+from tests.support import stripe_world as world
+from tests.support.stripe_recorder import Recorder
+
+AT = dict[str, int]
+
+
+def events_of(w: world.World, last: AT) -> list[bytes]:
+    """All that Stripe says of a charge of 4900 with two refunds and a dispute. last: how each of these ended, and with how much."""
+    named = {"charge": w.ch, "payment_intent": w.pi, "currency": "usd"}
+
+    def refund(what: str, number: int, amount: int, status: str, at: int) -> bytes:
+        fields = {"id": f"re_{number}_{w.tail}", "object": "refund", "amount": amount, "status": status}
+        return world.body(f"refund.{what}", fields | named, at)
+
+    def dispute(what: str, status: str, at: int) -> bytes:
+        fields = {"id": f"dp_{w.tail}", "object": "dispute", "amount": 1000, "status": status}
+        return world.body(f"charge.dispute.{what}", fields | named, at)
+
+    found = [
+        refund("created", 1, 500, "pending", 1),
+        world.body("charge.refunded", w.charge(amount_refunded=500), 1),
+        refund("updated", 1, 500, "succeeded", 2),
+        refund("created", 2, 400, "succeeded", 3),
+        world.body("charge.refunded", w.charge(amount_refunded=900), 3),
+        dispute("created", "needs_response", 4),
+    ]
+    if not last["re_2"]:
+        found.append(refund("failed", 2, 400, "failed", 5))
+    found.append(dispute("closed", "lost", 6))
+    if not last["dp"]:
+        found.append(dispute("closed", "won", 7))
+    return found
+
+
+class Destinations:
+    """Two that take Sales, of which one takes refunds, and what came of that."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.recorder = Recorder(ledger, accept_test_events=True)
+        routes = [Route("main", Events(), refunds=True), Route("partners", Dub(), refunds=True)]
+        object.__setattr__(self.recorder.policy, "routes", routes)
+
+    def refunds(self, w: world.World) -> list[tuple[Any, ...]]:
+        """(key, status, amount left) of each delivery of a refund, the oldest first."""
+        with self.ledger.read() as tx:
+            rows = tx.run(
+                "SELECT r.dedupe_key, d.status, d.payload, d.destination FROM deliveries d"
+                " JOIN conversions r ON r.id = d.conversion_id WHERE d.kind = 'refund' AND r.dedupe_key LIKE ? ORDER BY d.id",
+                f"%{w.tail}%",
+            ).all()
+        assert {row[3] for row in rows} <= {"partners"}
+        return [(key, status, json.loads(payload)["amountLeft"]) for key, status, payload, _ in rows]
+
+
+@pytest.mark.parametrize("last", [{"re_2": 400, "dp": 1000}, {"re_2": 0, "dp": 0}, {"re_2": 0, "dp": 1000}], ids=str)
+def test_what_is_left_at_last_is_what_is_left(ledger: Ledger, last: AT) -> None:
+    there = Destinations(ledger)
+    for seed in range(12):
+        chance, w = random.Random(seed), world.World(old=False)
+        bodies = events_of(w, last)
+        bodies += chance.choices(bodies, k=3)
+        chance.shuffle(bodies)
+        sale = world.body("checkout.session.completed", w.session())
+        bodies.insert(chance.randrange(len(bodies)), sale)
+        bodies.insert(0, world.body("payment_intent.created", w.intent()))
+        bodies.append(world.body("payment_intent.succeeded", w.intent()))
+        for body in bodies:
+            there.recorder.take(body)
+            if chance.random() < 0.4:
+                there.recorder.send_all()
+        there.recorder.send_all()
+        found = [one for one in there.refunds(w) if one[1] != "discarded"]
+        assert found[-1][2] == 4900 - 500 - last["re_2"] - last["dp"], (seed, found)
+        assert len({key for key, _, _ in found}) == len(found)
+        listed = len(found)
+        there.recorder.take(*bodies)
+        assert len([one for one in there.refunds(w) if one[1] != "discarded"]) == listed
+
+
+def test_a_refund_of_several_events_is_one_delivery_under_its_own_id(ledger: Ledger) -> None:
+    there, w = Destinations(ledger), world.World(old=False)
+    there.recorder.take(world.body("checkout.session.completed", w.session()))
+    there.recorder.send_all()
+    created, summed, *_ = events_of(w, {"re_2": 400, "dp": 0})
+    there.recorder.take(world.body("payment_intent.succeeded", w.intent()), summed)
+    assert there.refunds(w) == [(f"refund:stripe:{w.ch}:500", "pending", 4400)]
+    there.recorder.take(created)
+    assert there.refunds(w) == [(f"refund:stripe:re_1_{w.tail}", "pending", 4400)]
+    there.recorder.send_all()
+    there.recorder.take(summed, created)
+    assert there.refunds(w) == [(f"refund:stripe:re_1_{w.tail}", "delivered", 4400)]
+
+
+def test_an_id_that_turns_up_after_the_refund_was_sent_sends_it_no_second_time(ledger: Ledger) -> None:
+    there, w = Destinations(ledger), world.World(old=False)
+    there.recorder.take(world.body("checkout.session.completed", w.session()))
+    created, summed, *_ = events_of(w, {"re_2": 400, "dp": 0})
+    there.recorder.take(world.body("payment_intent.succeeded", w.intent()), summed)
+    there.recorder.send_all()
+    there.recorder.take(created)
+    assert there.refunds(w) == [(f"refund:stripe:{w.ch}:500", "delivered", 4400)]
+
+
+def test_a_refund_whose_mark_was_removed_stands(ledger: Ledger) -> None:
+    there, w = Destinations(ledger), world.World(old=False)
+    there.recorder.take(world.body("checkout.session.completed", w.session()))
+    there.recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    created, _, _, second, *_ = events_of(w, {"re_2": 400, "dp": 0})
+    there.recorder.take(created)
+    there.recorder.send_all()
+    with ledger.write() as tx:
+        tx.run("DELETE FROM marks")
+    there.recorder.take(second)
+    assert [status for _, status, _ in there.refunds(w)] == ["delivered", "pending"]
+    assert there.refunds(w)[1][2] == 4000
