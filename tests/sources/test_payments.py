@@ -15,6 +15,7 @@ import pytest
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
+from app.ledger.reading.marks import adjustments
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.model import Inbound, Outcome, Rules
@@ -201,6 +202,35 @@ def test_a_shop_behind_stripe_counts_once(ledger: Ledger) -> None:
     with ledger.write() as tx:
         arrival = Arrival("stripe", SOURCES["stripe"].map(inbound, policy.rules), inbound, {}, START)
         assert [receipt.outcome for receipt in record(tx, [arrival], policy)] == ["duplicate"]
+
+
+def chargebee(event: str, transaction: dict[str, Any], **content: Any) -> Inbound:
+    known = {"type": "payment", "status": "success", "amount": 5000, "currency_code": "EUR", "date": 1_790_000_000}
+    customer = {"id": "user_kern", "email": "ida@kern.example"}
+    body = {"id": f"ev_{transaction['id']}", "event_type": event,
+            "content": {"transaction": {**known, **transaction}, "customer": customer, **content}}  # fmt: skip
+    return Inbound(json.dumps(body).encode(), {})
+
+
+def test_payments_of_one_invoice_are_a_sale_each_and_a_refund_that_names_the_invoice_finds_its_payment(
+    ledger: Ledger,
+) -> None:
+    policy = Policy(Rules(), [Route("main", Events())])
+    linked, credited = {"linked_invoices": [{"invoice_id": "1023"}]}, {"reference_invoice_id": "1023"}
+    for inbound in (
+        chargebee("payment_succeeded", {"id": "txn_1", **linked}),
+        chargebee("payment_refunded", {"id": "txn_r", "type": "refund", "amount": 700}, credit_note=credited),
+        chargebee("payment_succeeded", {"id": "txn_2", **linked}),
+        chargebee("payment_succeeded", {"id": "txn_3"}, invoice={"id": "1024"}),
+    ):  # fmt: skip
+        with ledger.write() as tx:
+            arrival = Arrival("chargebee", SOURCES["chargebee"].map(inbound, policy.rules), inbound, {}, START)
+            record(tx, [arrival], policy)
+    sales = sent(ledger, "sale")
+    assert [payload["invoiceId"] for payload in sales] == ["1023", "1023", "1024"]
+    with ledger.read() as tx:
+        ids = tx.run("SELECT conversion_id FROM deliveries ORDER BY id").scalars().all()
+        assert [[one.minor for one in adjustments(tx, [each])] for each in ids] == [[700], [], []]
 
 
 def test_orders_of_two_shops_with_one_number_are_two(ledger: Ledger) -> None:

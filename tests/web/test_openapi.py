@@ -97,7 +97,7 @@ def known_in(ledger: Ledger) -> dict[str, list[Any]]:
             for table in ("deliveries", "events", "persons")
         }
     found["events"] = [str(one) for one in found["events"]] + ["stripe:evt_1"]
-    return found | {"destinations": ["sandbox"]}
+    return found | {"destinations": ["sandbox"], "sources": ["stripe", "typeform", "jotform"]}
 
 
 @pytest.mark.parametrize(

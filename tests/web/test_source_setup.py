@@ -13,7 +13,7 @@ from app.ledger.engine import Ledger
 from app.sources.catalog import SOURCES
 from tests.conftest import STRIPE_SECRET, TYPEFORM_SECRET
 from tests.support.makers import checkout, one, signed
-from tests.web.conftest import Browser
+from tests.web.conftest import API, Browser
 
 TOKEN, VIEWER = "token-of-the-tests-0123456789", "viewers may look"
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -149,3 +149,47 @@ def test_a_source_of_ones_own_has_a_page_whose_title_is_text_and_which_names_its
     page = Browser(app.test_client(), "password of the tests").get("/sources/shop").text
     assert "<script>alert" not in page
     assert "amounts are read in the minor unit of ISO 4217" in text(page)
+
+
+def test_the_api_says_what_the_page_says(browser: Browser, ledger: Ledger) -> None:
+    def ask(path: str) -> Any:
+        return browser.client.get(f"/api/v1/{path}", headers=API)
+
+    browser.client.post("/webhooks/stripe", **signed(checkout(1)))
+    with ledger.write() as tx:
+        add_refusals(tx, {("stripe", "too old"): 3}, tx.now() - 60_000)
+    stripe = ask("sources/stripe").json
+    assert (stripe["stage"], stripe["first"]["outcome"], stripe["test"]) == ("receiving", "sale", None)
+    assert (stripe["refused"]["reason"], stripe["refused"]["count"]) == ("too old", 3)
+    jotform = ask("sources/jotform")
+    assert (jotform.json["stage"], jotform.json["url"]) == ("waiting", "https://bridge.example/webhooks/jotform/…")
+    assert TOKEN not in jotform.text
+    assert ask("sources/nowhere").status_code == 404
+    steps = {step["key"]: step["is_done"] for step in ask("setup").json["steps"]}
+    assert steps == {
+        "destination": False,
+        "source": True,
+        "event": True,
+        "public_url": True,
+        "alerts": False,
+        "retention": False,
+    }
+
+
+@sqlite_alone
+def test_the_checklist_is_dismissed_by_an_operator_and_brought_back(
+    app: Flask, browser: Browser, ledger: Ledger
+) -> None:
+    viewer = Browser(app.test_client(), VIEWER)
+    for who in (browser, viewer):
+        assert "Set up the bridge" in who.get("/").text
+    assert "Dismiss" not in viewer.get("/").text
+    assert viewer.submit("/setup").status_code == 403
+    browser.submit("/setup")
+    assert "Set up the bridge" not in browser.get("/").text
+    assert "Set-up checklist" in text(browser.get("/setup").text)
+    browser.submit("/setup", show="1")
+    assert "Set up the bridge" in browser.get("/").text
+    with ledger.read() as tx:
+        actions = tx.run("SELECT actor, action FROM audit ORDER BY id").all()
+    assert [tuple(row) for row in actions] == [("Grace", "dismiss checklist"), ("Grace", "show checklist")]

@@ -56,6 +56,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     kind, currency = text_of(transaction.get("type")), transaction.get("currency_code")
     gateway = identifier_of(transaction.get("id_at_gateway"))
+    invoice = _invoice(transaction, content)
     if event == "payment_succeeded" and kind in ("payment", None):
         return sale(
             NAME,
@@ -63,8 +64,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             rules,
             _paid(transaction, dict_of(content.get("invoice")), currency),
             products=products_in(dict_of(content.get("invoice")).get("line_items"), id="entity_id", name="description"),
-            keys=keys_of(transaction.get("id")),
-            invoice_id=_invoice(transaction, content),
+            keys=keys_of(transaction.get("id"), invoice),
+            weak_keys=keys_of(invoice),  # several payments may pay it, each a Sale
+            invoice_id=invoice,
             reason="a succeeded payment",
             gateway_keys=(f"stripe:{gateway}",) if gateway and gateway[:3] in ("pi_", "ch_") else (),
         )
@@ -74,7 +76,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             view,
             money_of(transaction.get("amount"), currency, "iso"),
             reference=identifier_of(transaction.get("id")),
-            keys=keys_of(transaction.get("refunded_txn_id") or linked.get("txn_id") or linked.get("id")),
+            keys=keys_of(transaction.get("refunded_txn_id") or linked.get("txn_id") or linked.get("id"))
+            or keys_of(dict_of(content.get("credit_note")).get("reference_invoice_id") or invoice),
             status=text_of(transaction.get("status")) or "refunded",
             kind="dispute" if kind == "payment_reversal" else "refund",
         )
@@ -96,8 +99,10 @@ def _paid(transaction: dict[str, Any], invoice: dict[str, Any], currency: Any) -
 def _invoice(transaction: dict[str, Any], content: dict[str, Any]) -> str | None:
     """The invoice that this payment paid by itself. Where several did, each is a Sale of its own under its transaction's id."""
     linked = [dict_of(one) for one in list_of(transaction.get("linked_invoices"))]
-    payments = list_of(dict_of(content.get("invoice")).get("linked_payments"))
-    return identifier_of(linked[0].get("invoice_id")) if len(linked) == 1 and len(payments) <= 1 else None
+    invoice = dict_of(content.get("invoice"))
+    if len(linked) > 1 or len(list_of(invoice.get("linked_payments"))) > 1:
+        return None
+    return identifier_of(linked[0].get("invoice_id") if linked else invoice.get("id"))
 
 
 VECTORS = (

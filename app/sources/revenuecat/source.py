@@ -88,11 +88,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _price(event: dict[str, Any]) -> Money | str:
-    """price is always in US dollars."""
-    amount = event.get("price_in_purchased_currency")
-    if amount is None and event.get("price") is not None:
+    """What was paid; where either part of it is unknown, `price`, which is always in US dollars."""
+    amount, currency = event.get("price_in_purchased_currency"), event.get("currency")
+    if (amount is None or currency is None) and event.get("price") is not None:
         return money_of(event["price"], "USD", "major")
-    return money_of(amount, event.get("currency"), "major")
+    return money_of(amount, currency, "major")
 
 
 def _money_back(view: Submission, event: dict[str, Any], status: str) -> Mapped:

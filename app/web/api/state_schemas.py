@@ -29,6 +29,53 @@ class Sources(Answer):
     days: Annotated[Count, Field(description="The outcomes and refusals are those of so many days.")]
 
 
+class SeenEvent(Answer):
+    id: int
+    at: Time
+    outcome: Outcome
+    reason: str
+    event_type: str
+
+
+class RefusedRequest(Answer):
+    reason: str
+    at: Time
+    count: Annotated[Count, Field(description="Refused for this reason within the last days.")]
+
+
+class SourceFinding(Answer):
+    level: Annotated[str, WithJsonSchema({"type": "string", "enum": ["ok", "warn", "wrong"]})]
+    text: str
+
+
+class SourceSetUp(Answer):
+    name: str
+    title: str
+    stage: Annotated[
+        str,
+        Field(description="off: not configured; waiting: no event yet that is not a test; receiving."),
+        WithJsonSchema({"type": "string", "enum": ["off", "waiting", "receiving"]}),
+    ]
+    variable: str
+    url: Annotated[str, Field(description="Without its token, where it carries one.")]
+    first: SeenEvent | None
+    last: SeenEvent | None
+    test: Annotated[SeenEvent | None, Field(description="The last marked test among the newest events.")]
+    refused: Annotated[RefusedRequest | None, Field(description="The last request that was refused.")]
+    findings: list[SourceFinding]
+
+
+class SetUpStep(Answer):
+    key: str
+    title: str
+    is_done: bool
+    text: str
+
+
+class SetUp(Answer):
+    steps: list[SetUpStep]
+
+
 class Pauses(Answer):
     name: str
     paused_at: Time | None
