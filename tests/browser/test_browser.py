@@ -52,7 +52,7 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
     page.keyboard.press("Enter")
     page.get_by_role("heading", name=re.compile("^Failed deliveries 1$")).wait_for()
     page.get_by_role("table").last.get_by_role("link").first.click()
-    page.get_by_text("It says: “this currency is not enabled”").wait_for()
+    page.get_by_text("The destination said: “this currency is not enabled”").wait_for()
     page.wait_for_load_state()  # the text may stand there before the script that listens for keys
     page.keyboard.press("r")
     page.get_by_role("status").filter(has_text="It was dead and is due now.").wait_for()
@@ -60,7 +60,7 @@ def test_find_a_dead_delivery_by_e_mail_read_why_replay_it_and_see_it_delivered(
     settle(site.ledger, "delivered")
     page.locator("h1 .badge.delivered").wait_for()
     assert page.evaluate("window.isSamePage") is True
-    page.get_by_text("by hand", exact=True).wait_for()
+    page.get_by_text("manual", exact=True).wait_for()
 
 
 def test_replay_of_500_shows_how_it_goes_on(
@@ -96,10 +96,10 @@ def test_edit_and_send(site: Site, visit: Callable[..., Page]) -> None:
     field = page.get_by_label("Payload")
     good = field.input_value()
     field.fill(good.replace('"pi_1"', '"pi_2"'))
-    page.get_by_role("button", name="Send as edited").click()
+    page.get_by_role("button", name="Send edited payload").click()
     page.get_by_role("alert").filter(has_text="cannot be changed").wait_for()
     page.get_by_label("Payload").fill(good.replace('"USD"', '"EUR"'))
-    page.get_by_role("button", name="Send as edited").click()
+    page.get_by_role("button", name="Send edited payload").click()
     page.get_by_text("It goes out as edited").wait_for()
     (claimed,) = begin(site.ledger)
     assert '"EUR"' in claimed.payload
@@ -126,15 +126,15 @@ def test_without_script_a_delivery_is_replayed_all_the_same(site: Site, visit: C
 
 def test_the_overview_follows_what_happens(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/")
-    page.get_by_text("Nothing has been forwarded yet.").wait_for()
+    page.get_by_text("No deliveries yet.").wait_for()
     site.fail(1)
-    page.get_by_role("heading", name="Failed for good").wait_for()
+    page.get_by_role("heading", name="Permanent failures").wait_for()
     page.get_by_role("link", name=re.compile("1 dead")).wait_for()
 
 
 def test_an_empty_list_fills_without_a_reload(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/deliveries")
-    page.get_by_text("No delivery is recorded yet.").wait_for()
+    page.get_by_text("No deliveries yet.").wait_for()
     site.post(checkout(1))
     page.get_by_text("p1@example.com").wait_for()
 

@@ -134,7 +134,7 @@ def test_replay_from_the_page_is_recorded_with_who_asked(
     assert one(ledger, "SELECT actor, action, subject FROM audit") == ("Grace", "replay", f"delivery {delivery}")
     settle(ledger, "delivered")
     page = browser.get(f"/deliveries/{delivery}").text
-    assert "by hand" in page
+    assert "manual" in page
     assert ">Replay<" not in page
 
 

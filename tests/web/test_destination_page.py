@@ -75,7 +75,7 @@ def test_a_pause_by_hand_asks_for_no_token(real: Browser, ledger: Ledger) -> Non
     real.submit("/destination/main/pause", reason="moving house")
     text = text_of(real.get("/destination"))
     assert "moving house" in text
-    assert "It stays paused until somebody resumes it." in text
+    assert "It stays paused until you resume it." in text
     assert "restart the bridge" not in text
 
 

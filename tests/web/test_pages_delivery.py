@@ -84,16 +84,16 @@ def test_the_page_says_what_comes_next_and_when(browser: Browser, post: Callable
     assert "Next: attempt 1, " in message()
     settle(ledger, "unknown", retry=True, status=500, error="answered 500")
     assert "Next: attempt 2, " in message()
-    assert "; if that fails, 8 more by the schedule." in message()
-    assert "It may have been taken all the same" in browser.get(f"/deliveries/{delivery}").text
+    assert ". 8 more retries if it fails." in message()
+    assert "The destination may have recorded it." in browser.get(f"/deliveries/{delivery}").text
     change(ledger, "UPDATE deliveries SET attempts = 9")
-    assert ", the last of the schedule." in message()
+    assert ", the last one of the schedule." in message()
     change(ledger, "UPDATE deliveries SET schedule_start = 9")
-    assert "; if that fails, 9 more by the schedule." in message()
+    assert ". 9 more retries if it fails." in message()
     change(ledger, "UPDATE destinations SET failures = 50")
-    assert "sandbox takes nothing just now and is probed" in message()
+    assert "sandbox is not responding" in message()
     browser.submit("/destination/sandbox/pause", reason="maintenance")
-    assert "It waits: sandbox is paused, and nothing goes there until it is resumed." in message()
+    assert "Waiting: sandbox is paused. It is sent once you resume the destination." in message()
 
 
 @sqlite_alone
@@ -227,7 +227,7 @@ def test_409_to_an_edit_is_dead_and_to_anything_else_delivered(destination: Fake
 
 def test_undoing_a_discard_makes_it_what_it_was(browser: Browser, dead: int, ledger: Ledger) -> None:
     browser.submit(f"/deliveries/{dead}/discard")
-    assert "Undo the discard" in browser.get(f"/deliveries/{dead}").text
+    assert "Undo discard" in browser.get(f"/deliveries/{dead}").text
     browser.submit(f"/deliveries/{dead}/undo")
     assert one(ledger, "SELECT status, due_at FROM deliveries") == ("dead", None)
     browser.submit(f"/deliveries/{dead}/undo")
@@ -255,12 +255,12 @@ def test_a_sale_that_waits_for_its_persons_lead_says_so_until_the_lead_is_delive
     (later, same) = one(ledger, "SELECT id, person_id FROM deliveries ORDER BY id DESC")
     assert same == person
     page = browser.get(f"/deliveries/{later}").text
-    assert "It waits for the Lead of the same person" in page
+    assert "Waiting for this person’s Lead" in page
     assert f'href="/deliveries/{sale}">delivery {sale}</a>' in page
     message = browser.client.get(
         f"/api/v1/deliveries/{later}", headers={"Authorization": "Bearer api token of the tests"}
     )
     assert message.get_json()["waits_for"] == sale
-    assert "It waits for the Lead" not in browser.get(f"/deliveries/{sale}").text
+    assert "Waiting for this person’s Lead" not in browser.get(f"/deliveries/{sale}").text
     assert settle(ledger, "delivered", claimed=[c for c in begin(ledger) if c.id == sale]) == [sale]
-    assert "It waits for the Lead" not in browser.get(f"/deliveries/{later}").text
+    assert "Waiting for this person’s Lead" not in browser.get(f"/deliveries/{later}").text

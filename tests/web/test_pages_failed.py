@@ -104,7 +104,7 @@ def test_a_group_says_what_the_destination_answered_last(
     groups = browser.get("/failed").text.split("</table>")[0]
     assert "“TRY is &lt;b&gt;not&lt;/b&gt; enabled”" in groups
     assert "an older answer" not in groups
-    assert "Answered 422: no. It says: <b" in browser.get(f"/deliveries/{dead}").text
+    assert "Answered 422: no. The destination said: <b" in browser.get(f"/deliveries/{dead}").text
 
 
 def test_an_error_of_any_length_is_recorded_and_grouped(

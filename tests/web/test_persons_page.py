@@ -142,7 +142,7 @@ def test_a_name_that_nobody_has_finds_nobody(browser: Browser, post: Callable[[b
     ]:
         answer = browser.client.get("/persons", query_string={"q": name})
         assert answer.status_code == 200, name
-        assert "No person and no event is known by" in answer.text, name
+        assert "No person or event matches" in answer.text, name
 
 
 def test_the_list_shows_the_newest_first_and_the_rest_by_page(browser: Browser, post: Callable[[bytes], Any]) -> None:

@@ -48,7 +48,7 @@ def test_what_can_be_mapped_now_is_counted_and_delivered_once(
 
 def test_nothing_parked_is_said_so(browser: Browser) -> None:
     browser.submit("/events/remap")
-    assert "No event is parked." in browser.get("/events?outcome=parked").text
+    assert "No parked events." in browser.get("/events?outcome=parked").text
 
 
 def test_a_viewer_and_a_stranger_map_nothing(

@@ -52,10 +52,10 @@ def test_a_source_that_sent_something_lately_and_is_connected_no_more_is_pointed
         return Browser(make_app(**variables).test_client(), "password of the tests").get("/sources").text
 
     make_app().test_client().post("/webhooks/stripe", **signed(checkout(1)))
-    assert "not connected any more" not in page()
-    assert "<b>Stripe</b> is not connected any more" in page(STRIPE_WEBHOOK_SECRET="")
+    assert "no longer connected" not in page()
+    assert "<b>Stripe</b> is no longer connected" in page(STRIPE_WEBHOOK_SECRET="")
     change(ledger, "UPDATE events SET received_at = received_at - ?", 8 * 86_400_000)
-    assert "not connected any more" not in page(STRIPE_WEBHOOK_SECRET="")
+    assert "no longer connected" not in page(STRIPE_WEBHOOK_SECRET="")
     assert "PUBLIC_URL" in page(PUBLIC_URL="")
     assert "PUBLIC_URL" not in page(PUBLIC_URL="https://bridge.example")
 
@@ -94,7 +94,7 @@ def test_no_secret_is_ever_on_the_page(browser: Browser) -> None:
 def test_a_token_is_shown_once_an_operator_asks_and_that_is_recorded(browser: Browser, ledger: Ledger) -> None:
     page = browser.get("/sources").text
     assert TOKEN not in page
-    assert "Show the token" in page
+    assert "Show token" in page
     answer = browser.submit("/sources/jotform/url")
     assert f"https://bridge.example/webhooks/jotform/{TOKEN}" in row(answer.text, "jotform")
     assert answer.headers["Cache-Control"] == "no-store"
@@ -108,7 +108,7 @@ def test_a_viewer_is_never_shown_a_token(app: Flask, ledger: Ledger) -> None:
     viewer = Browser(app.test_client(), VIEWER)
     page = viewer.get("/sources")
     assert page.status_code == 200
-    assert "Show the token" not in page.text
+    assert "Show token" not in page.text
     answer = viewer.submit("/sources/jotform/url")
     assert answer.status_code == 403
     assert TOKEN not in page.text + answer.text

@@ -92,7 +92,7 @@ def test_doctor_without_a_key_says_what_never_came(
 
 def test_the_sources_page_says_what_never_came(make_app: Callable[..., Flask], ledger: Ledger) -> None:
     browser = Browser(make_app(STRIPE_API_KEY="").test_client(), PASSWORD)
-    assert "Stripe’s events" not in browser.get("/sources").text
+    assert "Stripe events" not in browser.get("/sources").text
     take(ledger, "charge.refunded", FEWEST)
     page = html.unescape(browser.get("/sources").text)
     assert "charge.refunded comes and refund.created never does" in page
