@@ -9,7 +9,7 @@ from app.config.bridge_toml import RetentionTable
 from app.config.settings import Settings
 from app.errors import LedgerUnavailable
 from app.ledger.actions.retention import DAY_MS, Pace, prune
-from app.ledger.cursors import give_back_round, round_is_due, take_round
+from app.ledger.cursors import return_round, round_is_due, take_round
 from app.ledger.engine import Ledger
 from app.ledger.upkeep.space import release_space
 
@@ -61,7 +61,7 @@ class Pruning:
             is_whole = not self._stopping.is_set()
         finally:
             if not is_whole:
-                ledger.transact(lambda tx: give_back_round(tx, ROUND, now))
+                ledger.transact(lambda tx: return_round(tx, ROUND, now))
         log.info("retention.applied", **_fields(done), freed_bytes=freed, seconds=round(time.monotonic() - began, 1))
         return True
 

@@ -49,6 +49,6 @@ def take_round(tx: Tx, name: str, now: int, every_ms: int) -> bool:
     return bool(tx.run(statement, now, name, now - every_ms).rowcount)
 
 
-def give_back_round(tx: Tx, name: str, taken_at: int) -> None:
+def return_round(tx: Tx, name: str, taken_at: int) -> None:
     """Lets another take the round that was taken at `taken_at`, since this one could not finish it."""
     tx.run("UPDATE counters SET value = 0 WHERE name = ? AND value = ?", name, taken_at)
