@@ -133,7 +133,7 @@ def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(
     assert "secret" not in fine.output
     change(ledger, ROW)
     bad = bridge("doctor", ALERT_WEBHOOK_URL="https://discord.com/api/webhooks/1/secret")
-    assert "put /slack at its end" in bad.output
+    assert "append /slack" in bad.output
     assert "could not be sent: the alert webhook answered 404" in bad.output
     app = create_app(make_settings(), ledger)
     client = app.test_client()

@@ -1,4 +1,4 @@
-"""bridge: the command line. Each command says what it did, and where it cannot, what to do about it."""
+"""bridge: the command line. Each command says what it did, or what to do if it could not."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ class BridgeGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, and with the name that was probably meant."""
+        """Suggests a name for an unknown command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
@@ -59,7 +59,7 @@ class BridgeGroup(click.Group):
 def main(env_file: Path | None) -> None:
     """Conversion Bridge: signed webhooks from Stripe and form tools become Sales and Leads at your link-attribution service.
 
-    `bridge up` runs everything. `bridge send stripe` sends it an example. `bridge doctor` says what is wrong.
+    `bridge up` runs everything. `bridge send stripe` sends an example event. `bridge doctor` finds problems and names the fixes.
     """
     keep_files_private()
     if env_file is not None:

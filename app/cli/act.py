@@ -45,10 +45,18 @@ def forget(person: str, yes: bool) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-@click.option("--compact", "is_compacting", is_flag=True, help="Then rewrite the SQLite file. Writers wait meanwhile.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and change nothing.")
+@click.option(
+    "--compact",
+    "is_compacting",
+    is_flag=True,
+    help="Also rewrite the SQLite file to shrink it. Writers wait meanwhile.",
+)
 def prune(dry_run: bool, is_compacting: bool) -> None:
-    """Apply [retention] of bridge.toml, or its defaults, now. A worker does so once a day; others work on meanwhile."""
+    """Remove old data now, by [retention] in bridge.toml.
+
+    A worker does this once a day. The bridge keeps running meanwhile.
+    """
     settings = load_settings()
     retention = settings.retention
     ledger = open_ledger(settings)

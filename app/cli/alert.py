@@ -10,7 +10,7 @@ from app.config.settings import load_settings
 
 @click.command("alert-test")
 def alert_test() -> None:
-    """Send a test alert to the webhook of ALERT_WEBHOOK_URL. Exit status 1 if it does not take it."""
+    """Send a test alert to ALERT_WEBHOOK_URL. Exit status 1 if it is not accepted."""
     settings = load_settings()
     url = settings.alert_url
     if url is None:
@@ -22,4 +22,4 @@ def alert_test() -> None:
         post(url, TEST + link, settings.proxies)
     except AlertUnsent as error:
         raise click.ClickException(str(error)) from None
-    say("The webhook took a test alert: look whether it is there.")
+    say("The webhook accepted the test alert. Check that it appears in the channel.")

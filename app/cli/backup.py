@@ -29,7 +29,9 @@ LEAST_SHOWN_SECONDS = 1.0
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Write a backup of the ledger and the generated secrets to FILE while the bridge runs.
+    """Back up the ledger and the generated secrets.
+
+    Writes FILE while the bridge runs.
 
     Keep FILE private: it holds personal data and secrets. It needs room for the whole ledger beside it meanwhile.
     """
@@ -50,7 +52,9 @@ def backup(file: Path) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Restore FILE into a ledger without events (DATABASE_URL or BRIDGE_HOME). Stop the bridge first.
+    """Restore a backup into an empty ledger.
+
+    Uses DATABASE_URL, else BRIDGE_HOME. Stop the bridge first.
 
     Every destination is paused afterwards, so nothing is sent before you resume it.
     """
@@ -90,7 +94,10 @@ def restore(file: Path) -> None:
 @click.command("copy")
 @click.option("--to", "url", required=True, metavar="URL", help="An empty database: postgresql://… or sqlite:///path.")
 def db_copy(url: str) -> None:
-    """Copy the whole ledger into an empty database of either kind, all of it or nothing. Stop the bridge first."""
+    """Copy the ledger into an empty database.
+
+    Copies everything or nothing, between SQLite and PostgreSQL. Stop the bridge first.
+    """
     try:
         checked = TypeAdapter(DatabaseUrl).validate_python(url)
     except ValidationError as error:
@@ -101,7 +108,7 @@ def db_copy(url: str) -> None:
     with source.read() as tx:
         alive = workers_alive(tx, tx.now())
     if alive:
-        say("The bridge is running. What it takes or delivers from now on will not be in the copy.", err=True)
+        say("The bridge is running. Whatever it records or delivers from now on will not be in the copy.", err=True)
     progress, began = Progress(), time.monotonic()
     counts = copy_ledger(source, target, progress.show)
     progress.end()

@@ -1,4 +1,4 @@
-"""doctor: is everything as it should be, and if not, what to do."""
+"""doctor: checks everything and names the fix for each problem."""
 
 import sys
 import time
@@ -37,7 +37,7 @@ LEAST_FREE_BYTES = 200 * 1024 * 1024
 
 @click.command()
 def doctor() -> None:
-    """Say what is wrong, and what to do about it.
+    """Find problems and name the fix for each.
 
     Checks configuration, ledger, Redis, workers, destination, clock and Stripe. Exit status 1 if something is wrong.
     """
@@ -57,7 +57,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "wrong": "red"}
 
 
 def examine() -> Iterator[Finding]:
-    """One finding after another; each check is made even if others fail."""
+    """Yields findings. Every check runs, even if others fail."""
     try:
         settings = load_settings()
         sources = all_sources(settings.config, settings.config_path)
@@ -89,12 +89,12 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     try:
         try_write(ledger)
     except LedgerUnavailable as error:
-        yield "wrong", f"the ledger takes no writes, so webhooks are answered 503: {error}"
+        yield "wrong", f"the ledger rejects writes, so webhooks get a 503: {error}"
     folder = Path(ledger.engine.url.database or ".").parent
     if ledger.is_sqlite and folder.is_dir() and free_bytes(folder) < LEAST_FREE_BYTES:
         yield (
             "wrong",
-            f"the disk of {folder} is nearly full: make room before the ledger cannot take events",
+            f"the disk of {folder} is nearly full: free up space, or the ledger will stop accepting events",
         )
     with ledger.read() as tx:
         skew = abs(tx.now() / 1000 - time.time())
@@ -122,10 +122,10 @@ def _check_forwarding(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
-    slower = "Nothing is lost; workers look for themselves, which is slower"
+    slower = "Nothing is lost: workers poll the ledger, which is slower"
     if settings.redis_url is not None:
         problem = redis_problem(make_nudges(settings))
-        yield ("wrong", f"{problem}: check REDIS_URL. {slower}") if problem else ("ok", "Redis takes nudges")
+        yield ("wrong", f"{problem}: check REDIS_URL. {slower}") if problem else ("ok", "Redis accepts nudges")
         return
     found = problems_of_running(settings)
     if found is None:
@@ -136,7 +136,7 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
             log = settings.bridge_home / "valkey" / "valkey.log"
             yield "wrong", f"{problem.replace('Redis', 'the embedded Valkey', 1)}: see {log}. {slower}"
             return
-    yield "ok", "the embedded Valkey takes nudges"
+    yield "ok", "the embedded Valkey accepts nudges"
 
 
 def _check_destination(settings: Settings) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _check_alerts(settings: Settings) -> Iterator[Finding]:
         yield "wrong", f"{settings.config_path}: alerts.not_sources: {unknown_source(unknown[0], known)}"
     host = urlsplit(url).hostname or ""
     if host.endswith(("discord.com", "discordapp.com")) and not url.endswith("/slack"):
-        yield "wrong", f"{variable} is a webhook of Discord's: put /slack at its end, so that it takes alerts"
+        yield "wrong", f"{variable} is a Discord webhook: append /slack, so that it accepts alerts"
     if settings.public_url is None:
         yield "warn", "alerts carry no links: set PUBLIC_URL"
     yield "ok", f"alerts go to {host}"

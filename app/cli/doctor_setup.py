@@ -38,7 +38,7 @@ def check_settings(settings: Settings, sources: Mapping[str, Source]) -> Iterato
     else:
         yield (
             "wrong",
-            "no source is configured, so every webhook is answered 404: set STRIPE_WEBHOOK_SECRET or another"
+            "no source is configured, so every webhook gets a 404: set STRIPE_WEBHOOK_SECRET or another"
             " <SOURCE>_WEBHOOK_SECRET",
         )
     for name in settings.config.get("sources", {}):
@@ -105,7 +105,7 @@ def _check_web(settings: Settings, running: Running | None) -> Iterator[Finding]
             yield "ok", f"the web answers at {url}"
             return
         if state == "other":
-            yield "wrong", f"something else than the bridge answers at {url}: choose another PORT"
+            yield "wrong", f"another program answers at {url}: choose another PORT"
             return
     start = "see its log" if running else "start `bridge up`, or `bridge web`"
     problem = None if running else why_not_listen(settings.host, settings.port)

@@ -29,9 +29,9 @@ from app.text import storable
 @click.command("map")
 @click.argument("source")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--content-type", help="Instead of what the file's name says.")
-@click.option("-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header that came with the body.")
-@click.option("--destination", metavar="NAME", help="Show the request that this destination would be sent as well.")
+@click.option("--content-type", help="Content type of the bodies. Default: from the file name.")
+@click.option("-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
+@click.option("--destination", metavar="NAME", help="Also show the request that this destination would get.")
 def map_files(
     source: str,
     files: tuple[Path, ...],
@@ -39,7 +39,10 @@ def map_files(
     headers: tuple[str, ...],
     destination: str | None,
 ) -> None:
-    """Show what raw bodies would become: a dry run. Checks no signature, stores nothing. One JSON object a line."""
+    """Show what raw bodies would become.
+
+    A dry run: checks no signature and stores nothing. Prints one JSON object per line.
+    """
     settings = load_settings()
     found = source_called(source, settings.config, settings.config_path)
     given, target = headers_of(headers), _destination(settings, destination) if destination else None

@@ -30,11 +30,14 @@ from app.stack.valkey import valkey_binary
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; default HOST, else 127.0.0.1.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port; default PORT, else 8000.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many worker processes.")
+@click.option("--host", help="Address to listen on. Default: HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: PORT, else 8000.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of worker processes.")
 def up(host: str | None, port: int | None, workers: int) -> None:
-    """Run everything: web, workers, an embedded Valkey. In the foreground; with REDIS_URL without the Valkey."""
+    """Run web, workers and an embedded Valkey.
+
+    Runs in the foreground until Ctrl-C. If REDIS_URL is set, that Redis is used instead of the embedded Valkey.
+    """
     if host:
         os.environ["HOST"] = host
     if port:
@@ -113,7 +116,7 @@ def _greeting(settings: Settings, *, replaced: int, password_given: bool) -> lis
     )
     lines += _aligned("State", [str(settings.bridge_home.resolve())])
     lines += _aligned("Note", [str(one) for one in unknown_variables(settings, sources, os.environ) if one.is_missed])
-    lines += ["", "Try it in a second terminal (from this folder):"]
+    lines += ["", "Try it in a second terminal, in this folder:"]
     if settings.is_sandbox:
         lines += [f"  {_command()} send {source.lower()}" for source in SANDBOX_SOURCES]
     else:
@@ -154,10 +157,10 @@ def _command() -> str:
 @click.option(
     "--share-port",
     is_flag=True,
-    help="Listen beside another `bridge web` on the same port: for a restart without a gap, the new one first.",
+    help="Share the port with another `bridge web`, to restart without downtime: start the new one first.",
 )
 def web(share_port: bool) -> None:
-    """Run the web alone (for a Procfile). Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
+    """Run only the web server, for a Procfile. Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     log_start("web parent")
@@ -184,21 +187,21 @@ def web(share_port: bool) -> None:
 
 @click.command()
 @click.option(
-    "--concurrency", type=click.IntRange(1, 1000), help="Requests in flight; default DESTINATION_CONCURRENCY."
+    "--concurrency", type=click.IntRange(1, 1000), help="Requests in flight. Default: DESTINATION_CONCURRENCY."
 )
 def worker(concurrency: int | None) -> None:
-    """Run one worker (for a Procfile). Needs REDIS_URL. As many as you like, on as many machines."""
+    """Run one worker, for a Procfile. Needs REDIS_URL. Run any number of workers, on any number of machines."""
     become_module("workers", *(["--concurrency", str(concurrency)] if concurrency else []))
 
 
 @click.group()
 def db() -> None:
-    """Schema migrations of the ledger."""
+    """Upgrade, inspect and copy the ledger's database."""
 
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Bring the ledger to the newest schema. Harmless to repeat."""
+    """Upgrade the ledger to the newest schema. Safe to repeat."""
     ledger = start_ledger(load_settings())
     before = current_revision(ledger)
     upgrade(ledger)
@@ -220,7 +223,9 @@ def db_current() -> None:
 
 @db.command("downgrade")
 def db_downgrade() -> None:
-    """Take the last step of the schema back, where nothing is lost by it. Stop the bridge first.
+    """Undo the last migration, if no data is lost.
+
+    Stop the bridge first.
 
     The version before runs on the newer schema, so going back to it needs no downgrade.
     """

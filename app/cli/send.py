@@ -40,17 +40,21 @@ class _Way:
 @click.argument("source")
 @click.argument("bodies", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
-    "--to", "url", metavar="URL", help="The bridge's base URL; default the one of `bridge up`, else HOST and PORT."
+    "--to", "url", metavar="URL", help="Base URL of the bridge. Default: that of `bridge up`, else HOST and PORT."
 )
 @click.option(
-    "--count", type=click.IntRange(1), default=1, show_default=True, help="How many examples (or rounds of the files)."
+    "--count",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of examples, or of rounds of the files.",
 )
 @click.option(
-    "--duplicate", type=click.IntRange(1), default=1, show_default=True, help="Post each body so many times in all."
+    "--duplicate", type=click.IntRange(1), default=1, show_default=True, help="Post each body this many times."
 )
-@click.option("--yes", is_flag=True, help="Do not ask before an example goes to a real destination.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation before an example goes to a real destination.")
 def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, duplicate: int, yes: bool) -> None:
-    """Sign and post bodies as SOURCE would.
+    """Sign and post webhooks as SOURCE would.
 
     With the configured secret; without FILE, an example with fresh ids, which is marked as a test (metadata.test).
     """

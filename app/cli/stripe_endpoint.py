@@ -1,4 +1,4 @@
-"""stripe-endpoint: the webhook endpoint at Stripe, looked at and put right."""
+"""stripe-endpoint: shows, creates and updates the webhook endpoint at Stripe."""
 
 import os
 from pathlib import Path
@@ -27,15 +27,15 @@ from app.stripe_api.event_types import wanted_events
 
 @click.group("stripe-endpoint")
 def stripe_endpoint() -> None:
-    """See or set up the webhook endpoint at Stripe. Needs STRIPE_API_KEY."""
+    """Show or set up the webhook endpoint at Stripe. Needs STRIPE_API_KEY."""
 
 
 @stripe_endpoint.command()
-@click.option("--url", metavar="URL", help=f"Default PUBLIC_URL{PATH}.")
+@click.option("--url", metavar="URL", help=f"The bridge's endpoint. Default: PUBLIC_URL{PATH}.")
 @click.option("--connect", is_flag=True, help="Compare the endpoint for connected accounts (Stripe Connect).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def show(url: str | None, connect: bool, as_json: bool) -> None:
-    """List the account's webhook endpoints, and how ours differs from what is wanted."""
+    """List webhook endpoints, and what to change in ours."""
     settings = load_settings()
     api = make_api(settings)
     endpoints = list_endpoints(api)
@@ -56,7 +56,7 @@ def show(url: str | None, connect: bool, as_json: bool) -> None:
         say(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
     if wanted is None:
         if endpoints:
-            say("Which of them is this bridge's is decided by --url or PUBLIC_URL.")
+            say("To show which one belongs to this bridge, give --url or set PUBLIC_URL.")
         return
     made = plan(endpoints, wanted)
     if ours is None:
@@ -76,37 +76,37 @@ def _count_events(endpoint: JsonObject) -> str:
 
 
 @stripe_endpoint.command()
-@click.option("--url", metavar="URL", help=f"Where Stripe is to send; default PUBLIC_URL{PATH}.")
+@click.option("--url", metavar="URL", help=f"Where Stripe sends events. Default: PUBLIC_URL{PATH}.")
 @click.option(
     "--connect",
     is_flag=True,
-    help="The endpoint for the events of connected accounts (Stripe Connect), beside that of your own account.",
+    help="Set up the endpoint for connected accounts (Stripe Connect) instead.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--enable", is_flag=True, help="Enable the endpoint too, where it is disabled.")
+@click.option("--enable", is_flag=True, help="Also enable the endpoint if it is disabled.")
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the new signing secret there (a new file, for its owner alone) instead of printing it.",
+    help="Write the new signing secret to this new file, readable only by you, instead of printing it.",
 )
 def sync(url: str | None, connect: bool, dry_run: bool, enable: bool, secret_file: Path | None) -> None:
-    """Create or update the endpoint for URL, with exactly the wanted events. Other endpoints are never touched."""
+    """Create or update the endpoint with the right events. Other endpoints are not changed."""
     settings = load_settings()
     wanted = _wanted(settings, url, connect=connect, required=True)
     assert wanted is not None
     api = make_api(settings)
     if secret_file is not None and secret_file.exists():
-        raise click.BadParameter(f"{secret_file} is there already", param_hint="--secret-file")
+        raise click.BadParameter(f"{secret_file} already exists", param_hint="--secret-file")
     made = plan(list_endpoints(api), wanted, enable=enable)
     _show_plan(made)
     if not made.is_needed:
         return
     if dry_run:
-        say("This was a dry run: nothing was changed.")
+        say("Dry run: nothing was changed.")
         return
     done = apply(api, made)
     if made.current is not None:
-        say(f"Updated {done.get('id')}. Its signing secret stays what it was.")
+        say(f"Updated {done.get('id')}. Its signing secret is unchanged.")
         if "disabled" in made.changes and not connect:
             say("Fetch what it missed with `bridge backfill stripe --since 7d`.")
         return
@@ -146,7 +146,7 @@ def _show_notes(made: Plan) -> None:
 
 
 def _hand_over(secret: str, secret_file: Path | None, settings: Settings) -> None:
-    """The one time that Stripe tells the signing secret."""
+    """Shows or stores the signing secret, which Stripe returns only once."""
     if not secret:
         say("Stripe's answer held no signing secret: reveal it in the Dashboard, under Developers, Webhooks.")
         return

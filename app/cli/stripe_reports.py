@@ -1,4 +1,4 @@
-"""backfill and reconcile: what Stripe's own books hold and the ledger or the destination does not."""
+"""backfill and reconcile: compare Stripe's records with the ledger and the destinations."""
 
 import sys
 import time
@@ -23,22 +23,25 @@ PROGRESS_SECONDS = 5.0
 """Between two lines of progress, where they cannot be written over each other."""
 
 SINCE_HELP = "2026-04-10, 2026-04-10T12:00:00Z, 24h or 7d."
-ACCOUNT_HELP = "A connected account (acct_…), with the platform's key."
+ACCOUNT_HELP = "A connected account (acct_…); needs the platform's key."
 
 
 @click.group()
 def backfill() -> None:
-    """Fetch what was missed from a source's own list of events."""
+    """Fetch missed events from a source's API."""
 
 
 @backfill.command("stripe")
-@click.option("--since", required=True, help=f"Events from then on: {SINCE_HELP}")
-@click.option("--until", help="Events up to then; default now.")
+@click.option("--since", required=True, help=f"Fetch events since {SINCE_HELP}")
+@click.option("--until", help="Fetch events before. Default: now.")
 @click.option("--account", help=ACCOUNT_HELP)
-@click.option("--restart", is_flag=True, help="Begin at --since, even if an earlier run was interrupted further on.")
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+@click.option("--restart", is_flag=True, help="Start at --since instead of continuing an interrupted run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def backfill_stripe(since: str, until: str | None, account: str | None, restart: bool, as_json: bool) -> None:
-    """Record Stripe's events that are missing here, as if their webhooks had come. Harmless to repeat, and to interrupt."""
+    """Fetch missing Stripe events and record them.
+
+    They are recorded as if their webhooks had arrived. Safe to repeat and to interrupt.
+    """
     since_s, until_s = _start(since), _seconds(until, "--until") if until else None
     if until_s is not None and until_s < since_s:
         raise click.BadParameter("lies before --since", param_hint="--until")
@@ -132,17 +135,18 @@ def _report(tally: Tally, as_json: bool) -> None:
 
 @click.group()
 def reconcile() -> None:
-    """Compare a source's own books with what was delivered."""
+    """Compare a source's records with what was delivered."""
 
 
 @reconcile.command("stripe")
-@click.option(
-    "--since", required=True, help=f"Invoices paid, and sessions and payments made, from then on: {SINCE_HELP}"
-)
+@click.option("--since", required=True, help=f"Check payments since {SINCE_HELP}")
 @click.option("--account", help=ACCOUNT_HELP)
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
-    """List Stripe's paid invoices, sessions and payments with no delivered Sale, and why. Exit status 1 if there is one."""
+    """List Stripe payments without a delivered Sale.
+
+    Shows paid invoices, sessions and payments, and why each has none. Exit status 1 if there is one.
+    """
     since_s = _start(since)
     settings = load_settings()
     ledger = open_ledger(settings)

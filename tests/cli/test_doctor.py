@@ -92,7 +92,7 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(healthy: Callable[..., Resu
         "stripe, typeform",
         "ledger",
         "workers alive: 1",
-        "Redis takes nudges",
+        "Redis accepts nudges",
         "destination main",
     ):
         assert part in result.stdout

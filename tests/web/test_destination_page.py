@@ -149,7 +149,7 @@ def test_a_test_event_for_a_real_destination_is_confirmed_and_marked(
 ) -> None:
     asked = real.submit(f"/sources/{source}/test")
     assert asked.status_code == 200
-    assert "It is delivered to your real destination main" in text_of(asked)
+    assert "It goes to your real destination main" in text_of(asked)
     assert count(ledger, "events") == 0
     answer = real.submit(f"/sources/{source}/test", confirmed="1")
     assert answer.status_code == 302

@@ -180,7 +180,7 @@ def test_an_operator_forgets_a_person_after_a_question(
     person = only_person(ledger)
     assert f"/persons/{person}/forget" in browser.get(f"/persons/{person}").text
     question = browser.get(f"/persons/{person}/forget").text
-    assert "cannot be undone" in question
+    assert "You cannot undo this" in question
     assert count(ledger, "identifiers") > 0
     answer = browser.submit(f"/persons/{person}/forget")
     assert answer.headers["Location"] == f"/persons/{person}"

@@ -97,7 +97,7 @@ def test_the_sources_page_says_what_never_came(make_app: Callable[..., Flask], l
     page = html.unescape(browser.get("/sources").text)
     assert "charge.refunded comes and refund.created never does" in page
     assert "<code>invoice.paid</code>" in page
-    assert "Check the endpoint at Stripe" not in page
+    assert "Check Stripe endpoint" not in page
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -105,7 +105,7 @@ def test_the_sources_page_asks_stripe_when_told_to(make_app: Callable[..., Flask
     app = make_app(STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url, PUBLIC_URL=URL.removesuffix("/webhooks/stripe"))
     browser = Browser(app.test_client(), PASSWORD)
     app.test_client().post("/webhooks/stripe", **signed(checkout(1)))
-    assert "Check the endpoint at Stripe" in browser.get("/sources").text
+    assert "Check Stripe endpoint" in browser.get("/sources").text
     assert stripe.requests == [], "the page itself asks nobody"
     stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, [e for e in WANTED if e != "refund.created"])]
     assert browser.submit("/sources/stripe/endpoint").status_code == 302
