@@ -1,1 +1,1 @@
-"""Recording: from a mapped event to rows, in one transaction."""
+"""Recording: turns mapped events into rows, in one transaction."""

@@ -1,4 +1,4 @@
-"""What recording works on, as plain objects: events that arrive, what the ledger knows or is to know of them, and what is said."""
+"""The plain objects of recording: arriving events, what the ledger knows or will know about them, and receipts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +13,10 @@ from app.text import storable
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One verified, mapped event on its way into the ledger. `headers` are those worth keeping, `body` is as received.
+    """One verified, mapped event on its way into the ledger.
 
-    Anyone who makes one, its texts are such as every database takes."""
+    `headers` are the ones worth keeping; `body` is as received. Texts are cleaned here so that every database can store them.
+    """
 
     source: str
     mapped: Mapped
@@ -23,7 +24,7 @@ class Arrival:
     headers: dict[str, str]
     received_at: datetime
     recorded_as: int | None = None
-    """The ledger's id of this event where it is there already and is reprocessed."""
+    """The ledger's ID of this event if it is already there and is being reprocessed."""
 
     def __post_init__(self) -> None:
         texts = (self.mapped.event_id, self.mapped.event_type, self.mapped.reason)
@@ -40,7 +41,7 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)
 class Conversion:
-    """A row of conversions, or one to be."""
+    """A row of conversions, existing or new."""
 
     id: int
     state: str
@@ -56,50 +57,50 @@ class Conversion:
     is_new: bool = False
     is_changed: bool = False
     deliver_at: int | None = None
-    """Set where deliveries are to be made of it: when they are due."""
+    """When its deliveries are due; set only if deliveries should be created."""
 
     @property
     def is_named(self) -> bool:
-        """A click id or an explicit customer id is known of its person."""
+        """Whether a click ID or an explicit customer ID of its person is known."""
         person = self.person.survivor() if self.person is not None else None
         known = person is not None and bool(person.click_first or person.explicit_id)
         return known or bool(self.facts.get("click_id"))
 
     @property
     def has_click(self) -> bool:
-        """A click id is known of its person."""
+        """Whether a click ID of its person is known."""
         person = self.person.survivor() if self.person is not None else None
         return bool((person is not None and person.click_first) or self.facts.get("click_id"))
 
     @property
     def is_complete(self) -> bool:
-        """A click id and an explicit customer id are known: nothing is left that its session could tell."""
+        """Whether both a click ID and an explicit customer ID are known, so its session has nothing to add."""
         person = self.person.survivor() if self.person is not None else None
         return self.has_click and person is not None and bool(person.explicit_id)
 
     @property
     def settled_reason(self) -> str:
-        """What to say of a parked event that wanted to count the same."""
+        """The reason shown for a parked event of the same conversion."""
         return f"another event counted it, as {self.dedupe_key}"
 
     @property
     def named_reason(self) -> str:
-        """What to say of a parked event that is counted after all."""
+        """The reason shown for a parked event that is counted after all."""
         return f"another event said whose {'purchase' if self.kind == 'sale' else 'submission'} it is"
 
     def contradicts(self, key: str) -> bool:
-        """It is counted under another id of the same kind as `key` (in_1, and this is in_2)."""
+        """Whether it is counted under another ID of the same kind as `key` (in_1 where `key` has in_2)."""
         return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)
 
 
 def _kind_of(key: str) -> str:
-    """in of sale:stripe:in_1."""
+    """The kind of ID in a key: `in` for sale:stripe:in_1."""
     return key.rsplit(":", 1)[-1].partition("_")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What an event says against what is known. kind: as in the table conflicts."""
+    """How an event contradicts what is known. `kind` is as in the table conflicts."""
 
     event_id: int
     person: Person | None
@@ -110,31 +111,31 @@ class Conflict:
 
 @dataclass(slots=True)
 class SeenEvent:
-    """An event that is in the ledger already, or staged."""
+    """An event that is already in the ledger, or staged."""
 
     id: int
     outcome: str
     conversion_id: int | None
     repeats: int = 0
-    """How often it came again within the group."""
+    """How often it was repeated within the group."""
     is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One destination that new deliveries go to. sources: None for all."""
+    """A destination for new deliveries. sources: None means all."""
 
     name: str
     format: Format
     kinds: frozenset[str] = frozenset({"sale", "lead"})
     sources: frozenset[str] | None = None
     first_touch: bool | None = None
-    """Which click counts there; None: as everywhere."""
+    """Which click counts there. None: the global setting."""
 
     net_of_tax: bool = False
     """It is sent amounts without tax."""
     is_shadow: bool = False
-    """What would be sent is recorded, and nothing is."""
+    """Shadow mode: deliveries are recorded and never sent."""
     refunds: bool = False
     """Refunds are sent there, where its format can."""
     lower_sales: bool = False
@@ -145,7 +146,7 @@ class Route:
         return self.refunds and self.format.takes_refunds
 
     def takes(self, kind: str, source: str) -> bool:
-        """Whether its filter lets a conversion of this kind and source through. A refund goes where Sales go."""
+        """Whether its filters accept a conversion of this kind and source."""
         if kind == "refund":
             return self.takes_refunds and self.takes("sale", source)
         return kind in self.kinds and (self.sources is None or source in self.sources)
@@ -163,19 +164,19 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one event. `id` is the ledger's id of it (or of the one it repeats), `event_id` the source's."""
+    """The result of recording one event. `id` is the ledger's ID of it (or of the event it repeats), `event_id` the source's."""
 
     id: int
     event_id: str
     outcome: Outcome
     reason: str
     delivers: bool = False
-    """New deliveries were made, or held ones released: worth a nudge."""
+    """New deliveries were created or held ones released, so workers should be nudged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What recording needs to know of the configuration. Holds are in seconds."""
+    """The configuration that recording needs. Holds are in seconds."""
 
     rules: Rules
     routes: Sequence[Route]
@@ -185,4 +186,4 @@ class Policy:
     require_click_id: bool = False
     lead_once: frozenset[str] = frozenset()
     deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Sources whose Leads are sent deferred, each with the sources whose conversions show that the address is verified."""
+    """Sources whose Leads are sent as deferred. Each maps to the sources whose conversions prove that the address is verified."""

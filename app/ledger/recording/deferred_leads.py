@@ -1,4 +1,5 @@
-"""Leads that are sent twice: the sign-up as deferred, and once more when the address is verified, whichever arrives first."""
+"""Leads that are sent twice: first as deferred at sign-up, then again once the address is verified. The two events may arrive
+in either order."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -9,15 +10,15 @@ from app.model import Mapped
 from app.persons import Person
 
 VERIFIED_EARLY = "the address is verified; the sign-up, where it comes later, is not deferred"
-"""The reason of an event that shows so before there is a Lead to follow; by it, it is found again."""
+"""The reason of a verification that arrived before its Lead. The Lead is matched with it by this text."""
 
 
 NEWEST = 100
-"""Leads of one person that are looked at for each of their events."""
+"""The most Leads of one person that are checked for each of their events."""
 
 
 def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
-    """The Leads of this person that were sent deferred."""
+    """The person's Leads that were sent as deferred."""
     found = [c for c in snapshot.new_conversions if c.person is person]
     if not person.is_new:
         statement = f"SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead' ORDER BY id DESC LIMIT {NEWEST}"
@@ -28,8 +29,7 @@ def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
 
 
 def verified_by(leads: Sequence[Conversion], mapped: Mapped, source: str, policy: Policy) -> list[Conversion]:
-    """Those of these deferred Leads whose address an event shows to be verified: by saying so, or by converting in a source that
-    stands for it."""
+    """The deferred Leads whose address an event verifies: it says so, or it is a conversion in a source that counts as proof."""
     converts = mapped.outcome in ("sale", "lead")
     return [
         lead
@@ -40,14 +40,17 @@ def verified_by(leads: Sequence[Conversion], mapped: Mapped, source: str, policy
 
 
 def is_verified_early(leads: Sequence[Conversion], mapped: Mapped, source: str, policy: Policy) -> bool:
-    """Whether an event shows that an address is verified before there is a deferred Lead of its source."""
+    """Whether an event verifies an address before its source has sent a deferred Lead."""
     is_deferred = mapped.verifies_email and source in policy.deferred
     return is_deferred and not any(lead.source == source for lead in leads)
 
 
 def was_verified(snapshot: Snapshot, person: Person, source: str, verifying: Collection[str]) -> bool:
-    """Whether something of this person shows that their address is verified: an event of `source` that said so and found no
-    deferred Lead yet (VERIFIED_EARLY), or a conversion of one of the sources that are `verifying`."""
+    """Whether this person's address is already verified.
+
+    Either an event of `source` verified it before there was a deferred Lead (VERIFIED_EARLY), or the person converted in one of
+    the `verifying` sources.
+    """
     early = [e for e in snapshot.new_events if e.person is person and e.reason == VERIFIED_EARLY]
     if any(e.arrival.source == source for e in early):
         return True
@@ -65,7 +68,7 @@ def was_verified(snapshot: Snapshot, person: Person, source: str, verifying: Col
 
 
 def add_second(snapshot: Snapshot, first: Conversion, event_id: int, occurred_at: int) -> Conversion | None:
-    """The second event of a deferred Lead, without click id and mode, due now; None where it was made before."""
+    """Creates the second event of a deferred Lead, without click ID and mode, due now. None if it already exists."""
     key = f"{first.dedupe_key}:verified"
     if snapshot.is_taken(key):
         return None

@@ -1,4 +1,4 @@
-"""Writes down what recording changed of a Snapshot: what is new in one go, what is changed row by row."""
+"""Writes the changes in a Snapshot: new rows in bulk, changed rows one by one."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.persons import Person
 
 
 def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
-    """Writes everything staged, within the caller's transaction; `commits`: which may end with that."""
+    """Writes everything staged, within the caller's transaction. commits: this ends the transaction."""
     changed_persons = [p for p in snapshot.persons.values() if p.is_changed and p.merged_into is None]
     changed_conversions = [
         c for c in snapshot.conversions.values() if c.is_changed and not c.is_new and c.id not in snapshot.dropped
@@ -36,7 +36,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
 
 
 def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
-    """All that is new. Keys and identifiers go in one order, no matter which process writes them, so that nobody deadlocks."""
+    """Inserts all new rows. Keys and identifiers are inserted in sorted order, so concurrent processes cannot deadlock."""
     now = snapshot.now
     persons = [person_row(p) | {"created_at": now} for p in snapshot.new_persons if p.merged_into is None]
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
@@ -102,7 +102,7 @@ def _join_conversions(snapshot: Snapshot) -> None:
 
 
 def _update_events(snapshot: Snapshot) -> None:
-    """Those that were mapped again, and those that came again."""
+    """Updates reprocessed and repeated events."""
     again = [event for event in snapshot.new_events if event.arrival.recorded_as is not None]
     snapshot.tx.update(tables.events, [outcome_row(event, snapshot.dropped) for event in again])
     repeats = [(e.repeats, snapshot.now, e.id) for e in snapshot.events.values() if e.repeats and not e.is_new]
@@ -111,7 +111,7 @@ def _update_events(snapshot: Snapshot) -> None:
 
 
 def _settle_parked(snapshot: Snapshot) -> None:
-    """What they wanted to count is counted, by another event or by themselves: nothing is left to do about them."""
+    """Closes parked events whose conversion is now counted."""
     rows = []
     for event_id, conversion in sorted({**snapshot.settled, **snapshot.counted}.items()):
         counted = snapshot.surviving(conversion)
@@ -128,7 +128,7 @@ def _settle_parked(snapshot: Snapshot) -> None:
 
 
 def _insert_conflicts(snapshot: Snapshot) -> None:
-    """Each is noted once for a person."""
+    """Inserts conflicts, each once per person."""
     for conflict in snapshot.conflicts:
         person_id = conflict.person.survivor().id if conflict.person else None
         statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
@@ -145,7 +145,7 @@ def _insert_conflicts(snapshot: Snapshot) -> None:
 
 
 def _merge(tx: Tx, loser: int, winner: int) -> None:
-    """Everything of one person becomes another's."""
+    """Moves everything from one person to another."""
     for table in ("events", "conversions", "deliveries", "conflicts"):
         tx.run(f"UPDATE {table} SET person_id = ? WHERE person_id = ?", winner, loser)
     tx.run(
@@ -171,7 +171,7 @@ _HAND_OVER_REFUNDS = "UPDATE refunds SET sale_id = ? WHERE sale_id = ?"
 
 
 def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[dict[str, Any]]:
-    """One row for each route that takes `conversion`."""
+    """One row for each route that accepts `conversion`."""
     return [
         delivery_row(snapshot, conversion, route)
         for route in snapshot.routes
@@ -180,7 +180,7 @@ def _deliveries(snapshot: Snapshot, conversion: Conversion) -> list[dict[str, An
 
 
 def delivery_row(snapshot: Snapshot, conversion: Conversion, route: Route) -> dict[str, Any]:
-    """A delivery of `conversion` to one destination."""
+    """The row of a delivery of `conversion` to one destination."""
     assert conversion.person is not None
     assert conversion.deliver_at is not None
     payload, omitted = snapshot.render(conversion, route)

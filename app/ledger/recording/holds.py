@@ -1,4 +1,4 @@
-"""How long the first attempt of a conversion waits, and which event lets it go."""
+"""How long the first attempt of a conversion is held, and which event releases it."""
 
 from app.ledger.recording.arrival import Conversion, Policy
 from app.ledger.recording.known.snapshot import Snapshot
@@ -6,7 +6,7 @@ from app.model import Hold
 
 
 def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
-    """What a conversion waits for: less where other events of its purchase (`known`) came before it."""
+    """What a conversion waits for; less if other events of its purchase (`known`) arrived first."""
     if known is None:
         return wanted
     if wanted == "link":
@@ -19,7 +19,7 @@ def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
 
 
 def due_at(conversion: Conversion, policy: Policy, now: int) -> int:
-    """Now, or after the hold where the event that it waits for may still come (ms)."""
+    """When it is due (ms): now, or after the hold if the event it waits for may still arrive."""
     if conversion.hold == "purchase":
         return now + int(policy.purchase_hold_seconds * 1000)
     lacks_person = conversion.hold in ("person", "details") and not conversion.is_named
@@ -30,8 +30,10 @@ def due_at(conversion: Conversion, policy: Policy, now: int) -> int:
 
 
 def free(snapshot: Snapshot, conversion: Conversion, *, is_linked: bool, completes: bool) -> bool:
-    """Lets a held conversion go if it waited for this event. is_linked: the event says which payment is its; completes: no other
-    event says more of its person."""
+    """Releases a held conversion if it waited for this event.
+
+    is_linked: the event says which payment belongs to it. completes: no other event can add to its person.
+    """
     if conversion.hold == "link" and is_linked:
         conversion.hold = "click"  # its session, which carries the click id, may still come
         goes = conversion.has_click

@@ -1,4 +1,4 @@
-"""Whom an event is about: by what it says itself, and by what other events of the same purchase said."""
+"""Who an event is about, from the event itself and from other events of the same purchase."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from app.ledger.recording import unnamed
 from app.ledger.recording.arrival import Arrival, Conflict, Conversion
 from app.ledger.recording.known.event_facts import EventFacts
 from app.ledger.recording.known.purchase_facts import (
-    leave_clicks,
-    leave_for_others,
-    leave_name,
-    leave_with_conversion,
-    told_of,
-    who_with,
+    complete_who,
+    facts_under,
+    index_clicks,
+    index_name,
+    store_event_facts,
+    store_with_conversion,
 )
 from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Outcome
@@ -19,7 +19,7 @@ from app.persons import PURCHASE, Identifier, Person, candidates_of, identifiers
 
 
 class Identity:
-    """What one event says of a person, completed by what is known of its purchase."""
+    """What one event says about a person, completed with what is known about its purchase."""
 
     def __init__(self, snapshot: Snapshot, arrival: Arrival, fact_keys: list[str], phone_region: str | None) -> None:
         self.snapshot = snapshot
@@ -30,13 +30,13 @@ class Identity:
         self.who = self.mapped.who
         self.identifiers = identifiers_of(self.who, phone_region)
 
-    def reported(self) -> list[EventFacts]:
-        """What events that counted nothing say about this purchase, the latest first."""
-        return told_of(self.snapshot, self.fact_keys)
+    def other_facts(self) -> list[EventFacts]:
+        """What uncounted events say about this purchase, latest first."""
+        return facts_under(self.snapshot, self.fact_keys)
 
     def learn_from_purchase(self, conversion: Conversion | None) -> None:
-        """Completes what this event says of its person by what other events of the same purchase said."""
-        self.who = who_with(self.mapped.who, self.reported(), conversion)
+        """Completes what this event says about its person with the other events of the purchase."""
+        self.who = complete_who(self.mapped.who, self.other_facts(), conversion)
         if self.who is not self.mapped.who:
             self.identifiers = identifiers_of(self.who, self.phone_region)
             self.snapshot.load_identifiers(self.identifiers)
@@ -58,10 +58,11 @@ class Identity:
     def resolve(
         self, event_id: int, known: Sequence[Conversion], conversion: Conversion | None, occurred_at: int
     ) -> Person | None:
-        """The person, found or new; those that this event shows to be one are merged. None where nothing says who it is."""
+        """Returns the person, existing or new, and merges people whom this event shows to be one. None if nothing identifies
+        them."""
         snapshot = self.snapshot
         of_purchase = {one.id: one.person for one in known if one.person is not None}
-        of_purchase |= {facts.event_id: facts.person for facts in self.reported() if facts.person is not None}
+        of_purchase |= {facts.event_id: facts.person for facts in self.other_facts() if facts.person is not None}
         if not self.identifiers and not of_purchase:
             return None
 
@@ -75,29 +76,31 @@ class Identity:
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append(Conflict(event_id, person, conversion, reason))
-        leave_clicks(snapshot, event_id, resolution.new_clicks)
+        index_clicks(snapshot, event_id, resolution.new_clicks)
         for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
             snapshot.remember(identifier, person)
         return person
 
     def named(self) -> Person | None:
-        """Whom an event without an identity of its own (a cancellation, a parked one) is about, if known. It is shown beside
-        their events, and forgotten with them."""
+        """The person that an event without an identity of its own (a cancellation, a parked event) refers to, if known.
+
+        The event is shown with their events and erased with them.
+        """
         found = (self.snapshot.find(identifier) for identifier in self.identifiers)
         return next((persons[0].survivor() for persons in found if persons), None)
 
-    def leave(self, event_id: int, outcome: Outcome, person: Person | None, conversion: Conversion | None) -> None:
-        """Leaves what this event says for the event that counts its purchase, and for the search."""
+    def store(self, event_id: int, outcome: Outcome, person: Person | None, conversion: Conversion | None) -> None:
+        """Stores what this event says, for the search and for a later event that counts the same purchase."""
         mapped = self.mapped
         if outcome not in ("ignored", "parked", "pending"):
-            leave_name(self.snapshot, event_id, person)
+            index_name(self.snapshot, event_id, person)
             return
         if conversion is not None and conversion.state != "counted":
             parked = event_id if outcome == "parked" and mapped.kind == conversion.kind else None
             completes = mapped.completes_details
-            leave_with_conversion(conversion, self.who, self.reported(), parked=parked, completes=completes)
+            store_with_conversion(conversion, self.who, self.other_facts(), parked=parked, completes=completes)
         known = person or self.named() or (conversion.person if conversion is not None else None)
-        leave_for_others(
+        store_event_facts(
             self.snapshot,
             event_id,
             mapped,

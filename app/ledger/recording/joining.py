@@ -1,4 +1,4 @@
-"""Which conversion an event is about, and what happens where it shows that several of them are one purchase."""
+"""Finds the conversion an event is about, and joins conversions that turn out to be one purchase."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ COUNTED_TWICE = "counted_twice"
 
 @dataclass(slots=True)
 class Joined:
-    """The conversion of a purchase, all those that turned out to be it, and what to say of them."""
+    """The conversion of a purchase, the ones joined into it, and notes about the join."""
 
     first: Conversion
     known: list[Conversion]
     withdrawn: list[Conversion] = field(default_factory=list)
     sent_twice: list[str] = field(default_factory=list)
-    """One sentence for each that went to the same destination as well."""
+    """One sentence for each duplicate that was also sent to the same destination."""
 
 
 def known_conversions(
     snapshot: Snapshot, keys: Sequence[str], loose: Sequence[str], prefixes: Sequence[str]
 ) -> list[Conversion]:
-    """Those that own one of the keys."""
+    """The conversions that own one of the keys."""
     known = snapshot.owners([key for key in keys if key not in loose], prefixes)
     for conversion in snapshot.owners(loose, ()):
         if conversion not in known and not conversion.contradicts(keys[0]):
@@ -34,10 +34,10 @@ def known_conversions(
 
 
 def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -> Joined | None:
-    """Makes one of `known`, since one event names them all; None where there is none.
+    """Joins `known`, which one event names together, into one conversion; None if it is empty.
 
-    Of several that are counted the one that was attempted stays, and the others are withdrawn unsent. Of those that were attempted
-    as well, only what still waits is withdrawn.
+    Of several counted ones, the one that was attempted stays, and unsent duplicates are withdrawn. If several were attempted,
+    only their waiting deliveries are withdrawn.
     """
     if len(known) < 2:
         return Joined(known[0], list(known)) if known else None
@@ -55,13 +55,13 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
     joined = Joined(first, [first, *others])
     for other in others:
         if other.state != "counted":
-            _keep_what_was_told(first, other)
+            _combine_facts(first, other)
             if first.state == "counted":
                 for event_id in other.facts.get("parked", ()):
                     snapshot.settle(event_id, first)
             snapshot.absorb(first, other)
         elif other.id in unsent:
-            _keep_what_was_told(first, other)
+            _combine_facts(first, other)
             snapshot.withdraw(first, other)
             joined.withdrawn.append(other)
         else:
@@ -73,8 +73,8 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
     return joined
 
 
-def _keep_what_was_told(first: Conversion, other: Conversion) -> None:
-    """Of two that are not counted yet. A counted one's person learns it (see recording)."""
+def _combine_facts(first: Conversion, other: Conversion) -> None:
+    """Combines what two uncounted conversions know. A counted one's person learns it separately (see recording)."""
     if first.state == "counted":
         return
     news = keep_who(first.facts, kept_who(other.facts))

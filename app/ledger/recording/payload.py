@@ -1,4 +1,4 @@
-"""What is kept of a conversion until it is sent, and the exact text that is sent."""
+"""What is stored for a conversion until it is sent, and how its payload is rendered."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ from app.persons import Person, shown_phone
 
 
 def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
-    """What is known of a conversion, as it is kept (JSON) until the payload is rendered. who: what its event says of its person,
-    completed by what other events of the same purchase said."""
+    """The facts of a conversion, stored as JSON until the payload is rendered. who: what its event says about its person,
+    completed with other events of the same purchase."""
     sale = mapped.sale
     lead = mapped.lead
     clicks = {"clicks": dict(who.clicks)} if who.clicks else {}
@@ -51,8 +51,7 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
 def render(
     conversion: Conversion, wire: Format, *, first_touch: bool, net_of_tax: bool = False, lowered: int = 0
 ) -> tuple[str, str | None]:
-    """The exact text to send for `conversion` as things are known now, and what was left out of it (a JSON array of
-    sentences, None where nothing was). lowered: how much of the Sale went back before it was sent, in minor units."""
+    """Renders the exact text to send for `conversion`, and what was left out of it (a JSON array of sentences, or None)."""
     assert conversion.person is not None
     person, facts = conversion.person.survivor(), conversion.facts
     body = wire.body(
@@ -76,7 +75,7 @@ def render(
 
 
 def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
-    """The click id to send with a conversion; None for the second event of a deferred Lead."""
+    """The click ID to send with a conversion; None for the second event of a deferred Lead."""
     assert conversion.person is not None
     person = conversion.person.survivor()
     click = person.click_first if first_touch else person.click_last
@@ -84,7 +83,7 @@ def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
 
 
 def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
-    """The click ids beside the main one, by name. Meta's fbc is made of the fbclid that it stands for where nobody sent it.
+    """Further click IDs, by name. Meta's fbc is built from fbclid if nobody sent it.
     https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
     assert conversion.person is not None
     found = chosen(conversion.person.survivor().clicks, first_touch=first_touch)
@@ -94,7 +93,7 @@ def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
 
 
 def shown_of(person: Person) -> tuple[object, ...]:
-    """All that `render` takes of a person: while it stays the same, so does every payload."""
+    """Everything that `render` uses of a person. While it stays the same, so do all payloads."""
     clicks = (person.click_first, person.click_last, person.clicks)
     return (person.customer_id, *clicks, person.email, person.name, person.phone)
 

@@ -1,7 +1,8 @@
-"""Records a group of events in one transaction: each is new, seen before, or another word about something already counted.
+"""Records a group of events in one transaction. Each is new, a repeat, or a further event of a conversion that is already
+counted.
 
-The unique columns (events.event_key, dedupe_keys.key) are what stops duplicates; the look before the insert only makes the
-usual case cheap. Recording the same group again changes nothing but the counts of repeats.
+Unique columns (events.event_key, dedupe_keys.key) stop duplicates; looking before inserting only makes the usual case cheap.
+Recording the same group again changes only the counts of repeats.
 """
 
 from collections.abc import Sequence
@@ -33,9 +34,9 @@ from app.text import storable
 
 
 def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
-    """Records `arrivals` in their order within the caller's write transaction; receipts in the same order.
+    """Records `arrivals` in order within the caller's write transaction, and returns receipts in the same order.
 
-    commits: the caller has nothing else to do in that transaction, which may end with this.
+    commits: the caller has nothing else to do, so this may end the transaction.
     """
     snapshot = Snapshot(tx, policy.routes, policy.first_touch)
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
@@ -53,7 +54,7 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
 
 
 class _Recording:
-    """One event against the snapshot."""
+    """Records one event against the snapshot."""
 
     def __init__(self, snapshot: Snapshot, arrival: Arrival, policy: Policy) -> None:
         self.snapshot = snapshot
@@ -67,7 +68,7 @@ class _Recording:
         self.person: Person | None = None
         self.conversion: Conversion | None = None
         self.known: list[Conversion] = []
-        """`conversion`, and those that turned out to be it."""
+        """`conversion`, and the ones joined into it."""
 
     def run(self) -> Receipt:
         event_id = self.mapped.event_id
@@ -96,7 +97,7 @@ class _Recording:
         reason = "; ".join((reason, *notes))
         if self.conversion is not None and not self.snapshot.marked.isdisjoint(self.keys):
             self.snapshot.adjusted.append(self.conversion)
-        self.identity.leave(self.event_id, outcome, self.person, self.conversion)
+        self.identity.store(self.event_id, outcome, self.person, self.conversion)
         self.snapshot.new_events.append(
             NewEvent(
                 self.event_id, self.arrival, outcome, reason, self.conversion, self.person or self.identity.named()
@@ -107,7 +108,8 @@ class _Recording:
         return Receipt(self.event_id, event_id, outcome, reason, delivers)
 
     def _send_second_events(self, leads: Sequence[Conversion]) -> list[Conversion]:
-        """The second event, without click id and mode, of each deferred Lead of a person who is verified now; once."""
+        """Creates the second event, without click ID and mode, of each deferred Lead of a person who is now verified. Once per
+        Lead."""
         if self.person is None or self.person.customer_id is None:
             return []
         verified = verified_by(leads, self.mapped, self.arrival.source, self.policy)
@@ -132,7 +134,7 @@ class _Recording:
             freed = freed or mapped.completes_identity
             self._settle_parked(conversion)
             if mapped.outcome in ("sale", "lead"):
-                return self._another_word(conversion, freed)
+                return self._already_counted(conversion, freed)
             if mapped.outcome == "pending" or (mapped.links_keys and not mapped.cancels):
                 what = "purchase" if mapped.kind == "sale" else "submission"
                 return "duplicate", f"this {what} is counted already, as {conversion.dedupe_key}", freed
@@ -153,14 +155,15 @@ class _Recording:
         return mapped.outcome, mapped.reason, mapped.completes_identity
 
     def _settle_parked(self, conversion: Conversion) -> None:
-        """Parked events of this purchase have nothing left to count."""
-        for facts in self.identity.reported():
+        """Closes parked events of this purchase: nothing is left to count."""
+        for facts in self.identity.other_facts():
             if facts.outcome == "parked" and facts.key_kind == conversion.kind and facts.event_id != self.event_id:
                 facts.outcome = "duplicate"
                 self.snapshot.settle(facts.event_id, conversion)
 
-    def _another_word(self, conversion: Conversion, freed: bool) -> tuple[Outcome, str, bool]:
-        """The purchase is counted. An event that knows it better than the opt-in one that was held replaces its facts."""
+    def _already_counted(self, conversion: Conversion, freed: bool) -> tuple[Outcome, str, bool]:
+        """Handles a further event of a counted purchase. If the conversion is a held opt-in event, a better event replaces its
+        facts."""
         better = conversion.hold == "purchase" and self.mapped.hold != "purchase"
         if better and self.snapshot.unattempted(conversion):
             self._take_facts(conversion)
@@ -172,7 +175,7 @@ class _Recording:
         return "duplicate", f"this {conversion.kind} is counted already, as {conversion.dedupe_key}", freed
 
     def _count(self) -> tuple[Outcome, str, bool]:
-        """It is the first word of this purchase or submission that counts."""
+        """Counts the first event of this purchase or submission."""
         person = self.person
         if person is not None and person.customer_id is None:
             person.customer_id = person.best_id()
@@ -202,7 +205,7 @@ class _Recording:
         return self.mapped.kind, self.mapped.reason, True
 
     def _keep_unnamed(self) -> None:
-        """It is counted when another event of the same purchase says whose it is."""
+        """Keeps a conversion whose person is unknown until another event of the same purchase identifies them."""
         self._keep_open("linked")
         conversion = self.conversion
         if conversion is not None and conversion.kind == self.mapped.kind:
@@ -218,7 +221,7 @@ class _Recording:
             )
 
     def _count_unnamed(self) -> bool:
-        """Counts what a parked event of this purchase wanted to count, now that this event says whose it is."""
+        """Counts the conversion of a parked event, now that this event identifies its person."""
         conversion, person = self.conversion, self.person
         if conversion is None or person is None or self.mapped.cancels or not unnamed.is_unnamed(conversion):
             return False
@@ -254,15 +257,16 @@ class _Recording:
         return facts
 
     def _waits_for_verification(self) -> bool:
-        """Providers deliver in any order: who was verified before the sign-up came has nothing to wait for."""
+        """Whether a Lead must wait for verification. Events arrive in any order: if the person is already verified, it need not
+        wait."""
         source, deferred = self.arrival.source, self.policy.deferred
         if source not in deferred or self.mapped.verifies_email:
             return False
         return self.person is None or not was_verified(self.snapshot, self.person, source, deferred[source])
 
     def _find_conversion(self) -> list[str]:
-        """Finds the conversion that owns one of the keys. Those that this event shows to be one purchase are joined. Returns what
-        there is to say of that."""
+        """Finds the conversion that owns one of the keys, and joins conversions that this event shows to be one purchase.
+        Returns notes about the join."""
         names = self.names
         known = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
         joined = join(self.snapshot, known, names.own)
@@ -278,7 +282,7 @@ class _Recording:
         return [*notes, *joined.sent_twice]
 
     def _keep_open(self, state: str) -> None:
-        """Remembers that these ids belong together, for the event that will count them."""
+        """Records that these IDs belong together, for the event that will count them."""
         conversion = self.conversion
         if conversion is None:
             conversion = self.conversion = self._new_conversion(state)
@@ -311,7 +315,7 @@ class _Recording:
         return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)
 
     def _mark(self, mark: Adjustment) -> None:
-        """Notes a refund or dispute under every id that it names; its Sale may be known, come later, or never come."""
+        """Records a refund or dispute under every ID it names. Its Sale may be known, arrive later, or never arrive."""
         if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is not an amount that any payment had
             at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
             money = mark.money

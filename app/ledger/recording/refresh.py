@@ -1,7 +1,7 @@
-"""Renders again what waits for its first attempt, when something was learned of its person.
+"""Renders waiting deliveries again when their person changes.
 
-A person may have thousands of waiting deliveries, and the writer that records their next event must not render all of them:
-it renders the first MOST, and marks the person (stale_payloads); the rest is rendered when it is claimed.
+A person may have thousands of waiting deliveries, and the writer that records their next event must not render all of them. It
+renders the first MOST and marks the person (stale_payloads); the rest is rendered when it is claimed.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ _WAITING = "due_at IS NOT NULL AND attempts = 0 AND claim IS NULL"
 
 
 def render_waiting(snapshot: Snapshot, changed: Sequence[Person]) -> list[Person]:
-    """Shows what recording changed in what waits: who its person is, and that a held one may go. Returns the persons of whom
-    payloads look different now."""
+    """Applies what recording changed to waiting deliveries: their person, and released holds. Returns the people whose payloads
+    changed."""
     merged = {p.survivor().id for p in snapshot.merged if not p.is_new}
     persons = [p for p in changed if not p.is_new and (p.id in merged or _looks_different(snapshot, p))]
     rows: dict[int, Any] = {}
@@ -44,7 +44,7 @@ def render_waiting(snapshot: Snapshot, changed: Sequence[Person]) -> list[Person
 
 
 def _looks_different(snapshot: Snapshot, person: Person) -> bool:
-    """A click that no destination is sent is left out of account."""
+    """Whether payloads would change. Clicks that no destination uses are ignored."""
     before, now = snapshot.shown.get(person.id), shown_of(person)
     if before is None:
         return True
@@ -84,7 +84,7 @@ _CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_a
 
 
 def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bool) -> list[Claimed]:
-    """`claimed` with the payloads of marked persons rendered as things are known now. Within the claim's transaction."""
+    """Renders the payloads of marked people in `claimed` again, within the claim's transaction."""
     if not claimed or tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is None:
         return list(claimed)
     condition, value = tx.among("d.id", [one.id for one in claimed if not one.attempts])

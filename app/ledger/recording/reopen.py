@@ -1,4 +1,4 @@
-"""What a destination could not attribute is sent again once a click id of its person, or what else it needs, is known."""
+"""Sends unattributed conversions again once a click ID of their person, or another missing fact, is known."""
 
 from pydantic_core import to_json
 
@@ -15,8 +15,8 @@ _REOPEN = (
 
 
 def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
-    """Makes due again what a destination could not attribute, where a click id that it was not sent is known now; and what was not
-    sent for want of a fact that is known now. A refund follows its Sale."""
+    """Makes unattributed deliveries due again if a click ID that was not sent is now known, or a fact whose absence kept them
+    from being sent."""
     persons = [p.survivor() for p in touched]
     any_fact = any(route.format.holds_back for route in snapshot.routes)
     person_ids = sorted(

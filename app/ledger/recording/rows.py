@@ -1,4 +1,4 @@
-"""How recording's objects stand in their tables: each row by the names of its columns, and back."""
+"""Maps recording's objects to table rows, by column name, and back."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,22 @@ CONVERSION = (
     "created_at",
     "facts",
 )
-"""Columns that are read, as Person and Conversion name their fields."""
+"""Columns to read, named as the fields of Person and Conversion."""
 
 
 def columns_of(names: Sequence[str], alias: str) -> str:
-    """`names` of a table called `alias`, for a SELECT."""
+    """The columns `names` of a table with this alias, for a SELECT."""
     return ", ".join(f"{alias}.{name}" for name in names)
 
 
 def read_person(values: Sequence[Any]) -> Person:
-    """A person from values in the order of PERSON."""
+    """Builds a person from values in the order of PERSON."""
     fields = dict(zip(PERSON, values, strict=True))
     return Person(**fields | {"clicks": from_text(fields["clicks"])})
 
 
 def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
-    """A conversion from values in the order of CONVERSION."""
+    """Builds a conversion from values in the order of CONVERSION."""
     fields = dict(zip(CONVERSION, values, strict=True))
     return Conversion(**fields | {"facts": json.loads(fields["facts"]), "person": person})
 
@@ -65,7 +65,7 @@ def conversion_row(conversion: Conversion) -> dict[str, Any]:
 
 
 def outcome_row(event: NewEvent, surviving: Mapping[int, Conversion]) -> dict[str, Any]:
-    """What became of an event. surviving: conversions that turned out to be another one, by their ids."""
+    """The outcome columns of an event. surviving: joined conversions, by ID."""
     conversion = event.conversion
     while conversion is not None and conversion.id in surviving:
         conversion = surviving[conversion.id]
@@ -79,7 +79,7 @@ def outcome_row(event: NewEvent, surviving: Mapping[int, Conversion]) -> dict[st
 
 
 def event_row(event: NewEvent, surviving: Mapping[int, Conversion], now: int, repeats: int) -> dict[str, Any]:
-    """A new event. now: ms; repeats: how often it came again since."""
+    """The row of a new event. now: ms; repeats: how often it was repeated within the group."""
     arrival = event.arrival
     return outcome_row(event, surviving) | {
         "event_key": arrival.event_key,

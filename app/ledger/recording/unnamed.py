@@ -1,6 +1,7 @@
-"""A conversion of nobody: it is parked, and counted as soon as another event of its purchase or booking says whose it is.
+"""Conversions whose person is unknown. They are parked, and counted as soon as another event of the purchase or booking
+identifies the person.
 
-Providers deliver in any order: a charge that carries the buyer's address may come after the payment that counts.
+Events arrive in any order: a charge with the buyer's address may come after the payment that counts.
 """
 
 from typing import Any
@@ -12,8 +13,8 @@ UNNAMED = "unnamed"
 
 
 def keep(conversion: Conversion, event_id: int, **fields: Any) -> None:
-    """Keeps with a conversion that is not counted what the parked event `event_id` wanted to count: its kind, hold, dedupe_key,
-    occurred_at and facts."""
+    """Stores with an uncounted conversion how the parked event `event_id` would be counted: kind, hold, dedupe_key, occurred_at
+    and facts."""
     kept = {"event_id": event_id, **fields}
     if conversion.facts.get(UNNAMED) != kept:
         conversion.facts[UNNAMED] = kept
@@ -21,7 +22,7 @@ def keep(conversion: Conversion, event_id: int, **fields: Any) -> None:
 
 
 def hand_over(first: Conversion, other: Conversion) -> bool:
-    """`other` turned out to be `first`, which is not counted either; whether that was news."""
+    """Moves this from `other`, joined into `first`, which is not counted either. Returns whether anything was new."""
     if UNNAMED not in other.facts or UNNAMED in first.facts:
         return False
     first.facts[UNNAMED] = other.facts[UNNAMED]
@@ -38,7 +39,7 @@ def kind_of(conversion: Conversion) -> str:
 
 
 def take(snapshot: Snapshot, conversion: Conversion) -> None:
-    """Makes `conversion` what its parked event wanted to count. The caller says when it is sent."""
+    """Turns `conversion` into what its parked event describes. The caller decides when it is sent."""
     kept = conversion.facts[UNNAMED]
     others = [event_id for event_id in conversion.facts.get("parked", ()) if event_id != kept["event_id"]]
     for name in ("event_id", "kind", "hold", "dedupe_key", "occurred_at"):

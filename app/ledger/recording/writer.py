@@ -1,7 +1,7 @@
-"""Threads that commit for all: each request hands its event over and waits until it is on disk.
+"""Writer threads that commit for everybody. A request hands its event over and waits until it is on disk.
 
-What queues up during one commit goes together in the next, so the cost of an fsync is shared. If a group fails for another
-reason than the ledger itself, each of its events runs alone, so that one bad event harms no other.
+Events that queue up during one commit go into the next together, so they share the cost of an fsync. If a group fails and the
+ledger is not the cause, each of its events is recorded alone, so one bad event harms no other.
 """
 
 import threading
@@ -21,18 +21,18 @@ LARGEST_GROUP = 128
 MOST_WAITING = 2000
 PATIENCE_SECONDS = 20.0
 WRITERS_POSTGRESQL = 2
-"""One group is made ready while another waits for the server. SQLite has one writer at a time anyway, so one thread."""
+"""PostgreSQL: one group is prepared while another waits for the server. SQLite has one writer at a time, so one thread."""
 LEAST_REST_SECONDS = 0.0005
-"""After each commit, so that the workers, who ask for the same lock, get their turn (SQLite)."""
+"""Pause after each commit, so that workers, who need the same lock, get their turn (SQLite)."""
 REST_SECONDS_AN_EVENT, MOST_REST_SECONDS = 0.0005, 0.005
-"""The larger a group was, the longer the next may gather: what a commit costs is shared by more (measured: a fifth more webhooks
-a second at full load), and a single event waits for nobody."""
+"""After a large group, the next may gather longer, so more events share a commit (measured: 20% more webhooks per second at
+full load). A single event never waits."""
 
 log = structlog.get_logger(__name__)
 
 
 class Submitted:
-    """An event that was handed over, and, once it is settled, what became of it. `context` is its owner's own."""
+    """A submitted event and, once settled, its result. `context` belongs to the caller."""
 
     __slots__ = ("arrival", "context", "error", "receipt", "tell")
 
@@ -44,7 +44,7 @@ class Submitted:
         self.error: BaseException | None = None
 
     def result(self) -> Receipt:
-        """Its receipt, if it is durable. Raises LedgerUnavailable where that is not known."""
+        """Its receipt, if it is durable. Raises LedgerUnavailable if that is not known."""
         if self.receipt is not None:
             return self.receipt
         assert self.error is not None
@@ -52,7 +52,7 @@ class Submitted:
 
 
 Tell = Callable[[Sequence[Submitted]], None]
-"""Called, on a writer's thread, with all the events settled by one commit that were submitted with it. Must not block or raise."""
+"""Called on a writer's thread with all events of one commit that were submitted with it. Must not block or raise."""
 
 
 def _set(done: Sequence[Submitted]) -> None:
@@ -65,7 +65,7 @@ class GroupWriter:
     not block."""
 
     patience_seconds = PATIENCE_SECONDS
-    """How long to wait for an event to be settled; after that it may or may not have been recorded."""
+    """How long to wait for an event to be settled. After that it may or may not be recorded."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class GroupWriter:
         self._threads: list[threading.Thread] = []
 
     def record(self, arrival: Arrival) -> Receipt:
-        """Returns once `arrival` is durable. Raises LedgerUnavailable where it is not known to be; safe to try again."""
+        """Returns once `arrival` is durable. Raises LedgerUnavailable if that is not known; retrying is safe."""
         settled = threading.Event()
         submitted = self.submit(arrival, _set, settled)
         if not settled.wait(self.patience_seconds):
@@ -92,7 +92,8 @@ class GroupWriter:
         return submitted.result()
 
     def submit(self, arrival: Arrival, tell: Tell, context: Any) -> Submitted:
-        """Hands `arrival` over and returns at once; `tell` hears when it is settled. Raises LedgerUnavailable past the bound."""
+        """Hands `arrival` over and returns at once; `tell` is called when it is settled. Raises LedgerUnavailable if too many
+        events are waiting."""
         submitted = Submitted(arrival, tell, context)
         with self._wake:
             if self._stopping or len(self._queue) >= MOST_WAITING:
@@ -106,7 +107,7 @@ class GroupWriter:
         return submitted
 
     def stop(self) -> None:
-        """Finishes what waits, then ends the threads. Idempotent."""
+        """Finishes waiting events, then ends the threads. Idempotent."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()

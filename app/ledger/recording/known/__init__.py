@@ -1,1 +1,1 @@
-"""What the ledger already knows that concerns a group of events."""
+"""What the ledger already knows about a group of events."""

@@ -1,4 +1,4 @@
-"""What could be an id or an address in a body that says too little to be counted, so that it is found by what is in it."""
+"""Finds possible IDs and addresses in a body that says too little to be counted, so that people can search for it."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ ID = re.compile(r"[^\s/@]*[0-9_][^\s/@]*")
 
 
 def ids_in(body: bytes, most: int) -> list[str]:
-    """Up to `most` of them: addresses, and short words with a digit or an underscore, in the forms in which they are compared."""
+    """Up to `most` addresses and short words with a digit or an underscore, normalized for comparison."""
     found: dict[str, None] = {}
     for number, text in enumerate(_texts(body)):
         if len(found) >= most or number >= MOST_SEEN:

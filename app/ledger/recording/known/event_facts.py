@@ -1,7 +1,7 @@
-"""What events that counted nothing say of a purchase and its person, kept by event so that it can be found again.
+"""What uncounted events say about a purchase and its person, kept per event.
 
-Two readers use it: the event that counts the same purchase later, which takes from it whatever it does not say itself, and the
-search, which finds parked and ignored events by everything that could be read from them. Plain objects; no SQL.
+Two readers use it: a later event that counts the same purchase takes from it what it does not say itself, and the search finds
+parked and ignored events by everything that could be read from them. Plain objects; no SQL.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ Row = tuple[str, str, str | None]
 
 @dataclass(slots=True, eq=False)
 class EventFacts:
-    """One such event: its outcome, the kind of its keys, whose it is where that is known, and what else it says of them."""
+    """One uncounted event: its outcome, the kind of its keys, its person if known, and what else it says."""
 
     event_id: int
     outcome: str
@@ -38,7 +38,7 @@ class EventFacts:
 
     @property
     def who(self) -> Who:
-        """What its rows say."""
+        """The person that its rows describe."""
         said: dict[str, Any] = {"is_reference": any(kind == "reference" for _, kind, _ in self.rows)}
         for value, kind, given in self.rows:
             if kind in _FIELDS:
@@ -62,7 +62,7 @@ _FIELDS = {
 def rows_of(
     who: Who, identifiers: Iterable[Identifier], keys: Iterable[str], key_kind: str, person: Person | None
 ) -> list[Row]:
-    """The rows of one event: its keys, and what it says that cannot be found by way of `person` already."""
+    """The rows of one event: its keys, and everything that the search does not find through `person` already."""
     rows: list[Row] = [(key, key_kind, None) for key in keys]
     if said := list(_said(who, identifiers)):
         known = _known_of(person) if person is not None else set()
@@ -78,7 +78,7 @@ def _bounded(row: Row) -> Row:
 
 
 def name_rows(name: str | None) -> list[Row]:
-    """The rows by which a person's name is found, also by its later parts; none where there is no name."""
+    """The rows for finding a person by name, including by its later parts."""
     shown = storable(" ".join((name or "").split())[:LONGEST_NAME])
     if not shown:
         return []
@@ -88,7 +88,7 @@ def name_rows(name: str | None) -> list[Row]:
 
 
 def click_rows(clicks: Iterable[tuple[str, str]]) -> list[Row]:
-    """The rows of (name, id) of click ids beside the main one. One that is too long for an index is whole in the third column."""
+    """The rows of further click IDs (name, ID). An ID too long for an index is stored whole in the third column."""
     rows: list[Row] = []
     for name, value in clicks:
         short = storable(value)
@@ -108,7 +108,7 @@ def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
 
 
 def _known_of(person: Person) -> set[tuple[str, str]]:
-    """What the search finds by way of `person`. The name of a new one has no row yet."""
+    """What the search already finds through `person`. A new person's name has no row yet."""
     found = {(value, "click") for value in (person.click_first, person.click_last) if value}
     if person.name and not person.is_new:
         found |= {(value, kind) for value, kind, _ in name_rows(person.name)}
@@ -123,7 +123,7 @@ def _known_of(person: Person) -> set[tuple[str, str]]:
 
 
 def kept_who(facts: dict[str, Any]) -> Who:
-    """What the facts of a conversion say of its person."""
+    """What a conversion's facts say about its person."""
     return Who(
         customer_id=facts.get("customer_id"),
         is_reference=bool(facts.get("is_reference")),
@@ -137,7 +137,7 @@ def kept_who(facts: dict[str, Any]) -> Who:
 
 
 def keep_who(facts: dict[str, Any], who: Who) -> bool:
-    """Adds to the facts of a conversion what `who` says beyond them; whether that was anything."""
+    """Adds what `who` knows to a conversion's facts. Returns whether anything was new."""
     news: dict[str, Any] = {
         name: value for name in _FIELDS.values() if (value := getattr(who, name)) and not facts.get(name)
     }

@@ -1,4 +1,4 @@
-"""What a group of events needs to know of the ledger, read in two round trips, and what is looked up beyond that."""
+"""Reads what a group of events needs from the ledger in two round trips, and further lookups."""
 
 import json
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from app.ledger.transaction import Tx
 from app.persons import Identifier, Person
 
 IDS_AN_EVENT = 4
-"""Its own, and those of a conversion, a person and a delivery. More are drawn where a group takes more."""
+"""IDs reserved per event: for the event, a conversion, a person and a delivery. More are reserved if a group needs them."""
 
 
 @dataclass(slots=True)
 class Loaded:
-    """The state of the ledger as far as a group of events is concerned. Made by `load`."""
+    """The part of the ledger that a group of events touches. Created by `load`."""
 
     tx: Tx
     routes: Sequence[Route]
@@ -33,13 +33,13 @@ class Loaded:
     persons: dict[int, Person] = field(default_factory=dict)
     conversions: dict[int, Conversion] = field(default_factory=dict)
     facts: dict[str, list[EventFacts]] = field(default_factory=dict)
-    """What events that counted nothing say under these keys (as fact_key makes them), the oldest first."""
+    """What uncounted events say under these keys (as fact_key builds them), oldest first."""
     marked: set[str] = field(default_factory=set)
     """Keys that a refund or dispute names."""
     dropped: dict[int, Conversion] = field(default_factory=dict)
-    """Conversions that turned out to be another one, by their ids."""
+    """Joined conversions: by ID, the conversion that replaced them."""
     shown: dict[int, tuple[object, ...]] = field(default_factory=dict)
-    """What payloads showed of each person when it was read (shown_of)."""
+    """What payloads contained about each person when it was read (shown_of)."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
 
@@ -51,10 +51,10 @@ class Loaded:
         identifiers: Sequence[Identifier],
         beginnings: Sequence[str] = (),
     ) -> None:
-        """Reads all that `arrivals` may meet. Locks it, on PostgreSQL, until the transaction ends.
+        """Reads everything that `arrivals` may touch. On PostgreSQL, locks it until the transaction ends.
 
-        beginnings: of keys that are known cut off, and of whole keys of that kind; locked only, so that both are not recorded at
-        the same moment by two writers that do not see each other.
+        beginnings: beginnings of truncated keys, and of full keys of that kind. They are only locked, so that two writers that
+        cannot see each other do not record both at once.
         """
         event_keys = [arrival.event_key for arrival in arrivals]
         names = [*event_keys, *keys, *fact_keys, *beginnings, *(f"{kind}={value}" for kind, value in identifiers)]
@@ -70,7 +70,7 @@ class Loaded:
             self._read(self.tx.look_again(sorted(held), look, *values), wanted)
 
     def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
-        """Takes in what `_look` found."""
+        """Takes over the rows that `_look` found."""
         owners: list[tuple[int, Identifier, list[Any]]] = []
         for what, name, content in rows:
             fields = _values(content)
@@ -105,8 +105,8 @@ class Loaded:
     def _look(
         self, event_keys: Sequence[str], keys: Sequence[str], fact_keys: Sequence[str], values: Sequence[str]
     ) -> tuple[str, list[Any]]:
-        """The statement, and its values, that finds (what, name, fields) of all that is known by one of these. The fields are
-        JSON, so that one statement serves all tables."""
+        """The statement and values that find (table, name, fields) of everything known under these names. The fields are JSON,
+        so one statement covers all tables."""
         array, conversion, person = self._array, self._conversion_json, self._person_json
         events, keyed, learned, owned = (
             self.tx.among(column, wanted)
@@ -133,7 +133,7 @@ class Loaded:
         return statement, [events[1], keyed[1], keyed[1], learned[1], owned[1]]
 
     def load_identifiers(self, identifiers: Sequence[Identifier]) -> None:
-        """Reads, and locks, the persons of identifiers that became known only after `load`."""
+        """Reads and locks the people behind identifiers that became known only after `load`."""
         missing = [identifier for identifier in identifiers if identifier not in self.found]
         if not missing:
             return
@@ -150,19 +150,19 @@ class Loaded:
                 self.found.setdefault((kind, value), []).append(self._person(_values(person)))
 
     def next_id(self) -> int:
-        """A fresh id, ascending within the group."""
+        """A new ID, ascending within the group."""
         if not self._ids:
             self._ids = self.tx.reserve_ids(IDS_AN_EVENT)[::-1]
         return self._ids.pop()
 
     def surviving(self, conversion: Conversion) -> Conversion:
-        """What became of `conversion`: itself, unless it turned out to be another one."""
+        """`conversion`, or the one that replaced it."""
         while conversion.id in self.dropped:
             conversion = self.dropped[conversion.id]
         return conversion
 
     def attempted(self, person: Person) -> bool:
-        """Whether anything of this person was ever tried to be sent."""
+        """Whether an attempt was ever made for this person."""
         if person.is_new:
             return False
         if person.id not in self._attempted:
@@ -170,8 +170,8 @@ class Loaded:
         return self._attempted[person.id]
 
     def sent_to(self, conversion: Conversion) -> frozenset[str] | None:
-        """The destinations for which it is too late to withdraw it: it was tried there, or closed by somebody. None where it has
-        no deliveries (retention removed them), so that nobody knows."""
+        """The destinations where it cannot be withdrawn any more: it was attempted, or somebody closed it. None if it has no
+        deliveries (retention removed them), so nobody knows."""
         if conversion.is_new or conversion.deliver_at is not None:  # counted within this group: not written yet
             return frozenset()
         lock = self.tx.for_update  # so that no worker claims them before this is over
@@ -186,11 +186,11 @@ class Loaded:
         )
 
     def unattempted(self, conversion: Conversion) -> bool:
-        """Whether none of its deliveries was tried yet, so that its facts may still change."""
+        """Whether no delivery was attempted yet, so its facts may still change."""
         return self.sent_to(conversion) == frozenset()
 
     def load_conversions(self, ids: Sequence[int]) -> None:
-        """Makes sure that these are in `conversions`."""
+        """Loads these into `conversions`."""
         missing = sorted({identity for identity in ids if identity not in self.conversions})
         if not missing:
             return
@@ -203,7 +203,7 @@ class Loaded:
             self._conversion(_values(conversion), _values(person))
 
     def person(self, person_id: int) -> Person:
-        """The person with this id, who is there."""
+        """The person with this ID, which must exist."""
         if person_id not in self.persons:
             statement = f"SELECT {self._person_json} FROM persons p WHERE p.id = ?"
             self._person(_values(self.tx.run(statement, person_id).scalar_one()))
@@ -220,7 +220,7 @@ class Loaded:
             self.keys.setdefault(key, self.surviving(self.conversions[conversion_id]))
 
     def _conversion(self, values: Sequence[Any], person: Sequence[Any]) -> Conversion:
-        """The one conversion of these values, and of those of its person."""
+        """The single object for this conversion, and for its person."""
         known = self.conversions.get(values[0])
         if known is None:
             found = read_conversion(values, self._person(person) if person[0] is not None else None)
@@ -228,7 +228,7 @@ class Loaded:
         return known
 
     def _person(self, values: Sequence[Any]) -> Person:
-        """The one person of these values."""
+        """The single object for this person."""
         known = self.persons.get(values[0])
         if known is None:
             known = self.persons[values[0]] = read_person(values)
@@ -237,7 +237,7 @@ class Loaded:
 
     @property
     def _array(self) -> str:
-        """The function that makes a JSON array of its arguments."""
+        """The SQL function that builds a JSON array from its arguments."""
         return "json_array" if self.tx.is_sqlite else "json_build_array"
 
     @property
@@ -250,5 +250,5 @@ class Loaded:
 
 
 def _values(content: Any) -> Any:
-    """A JSON array as the driver hands it over: text from SQLite, a list from PostgreSQL."""
+    """A JSON array from either driver: SQLite returns text, PostgreSQL a list."""
     return json.loads(content) if isinstance(content, str) else content

@@ -1,4 +1,4 @@
-"""What an event takes from other events of its purchase, and what it leaves for them and for the search."""
+"""What an event takes from other events of its purchase, and what it stores for them and for the search."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,30 +11,30 @@ from app.persons import Identifier, Person, completed
 from app.text import storable
 
 MOST_OF_A_PARKED, MOST_OF_OTHERS = 40, 10
-"""Ids and addresses that are read from a body which the mapping could not make a conversion of."""
+"""The most IDs and addresses read from a body that did not become a conversion."""
 
 
-def told_of(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
-    """What events that counted nothing say under these keys, the latest first."""
+def facts_under(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
+    """What uncounted events say under these keys, latest first."""
     if not snapshot.facts:
         return []
     learned = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
     return [learned[event_id] for event_id in sorted(learned, reverse=True)]
 
 
-def who_with(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
-    """`who`, completed by what other events of the same purchase said. The person of a conversion has learned it already."""
+def complete_who(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
+    """Completes `who` with other events of the same purchase. If the conversion has a person, that person already knows it."""
     said = [facts.who for facts in learned]
     if conversion is not None and conversion.person is None and conversion.state != "counted":
         said.insert(0, kept_who(conversion.facts))
     return completed(who, said) if said else who
 
 
-def leave_with_conversion(
+def store_with_conversion(
     conversion: Conversion, who: Who, learned: Sequence[EventFacts], *, parked: int | None, completes: bool
 ) -> None:
-    """Keeps, with a conversion that is known and not counted yet, what is known of its person, which parked events it settles
-    when it is counted (`parked` among them), and whether its events have said all."""
+    """Stores with an uncounted conversion what is known about its person, which parked events it closes when it is counted
+    (including `parked`), and whether its events have said everything."""
     facts = conversion.facts
     news = conversion.person is None and keep_who(facts, who)
     if completes and not facts.get("complete"):
@@ -46,7 +46,7 @@ def leave_with_conversion(
     conversion.is_changed = conversion.is_changed or (news and not conversion.is_new)
 
 
-def leave_for_others(
+def store_event_facts(
     snapshot: Snapshot,
     event_id: int,
     mapped: Mapped,
@@ -56,7 +56,7 @@ def leave_for_others(
     person: Person | None,
     body: bytes,
 ) -> None:
-    """The rows of an event that counted nothing: under `keys`, where no conversion owns them, and by all that names somebody."""
+    """Stores the facts of an uncounted event: under `keys` if no conversion owns them, and under every identifier it names."""
     key_kind = mapped.kind if outcome == "parked" else "key"
     rows = rows_of(mapped.who, identifiers, keys, key_kind, person)
     mentioned: list[Row] = [(storable(text), "text", None) for text in mapped.mentions]
@@ -70,12 +70,12 @@ def leave_for_others(
         snapshot.facts.setdefault(key, []).append(EventFacts(event_id, outcome, key_kind, person, rows))
 
 
-def leave_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -> None:
-    """A person is found by the click ids that they learned from an event."""
+def index_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -> None:
+    """Makes a person findable by the click IDs they got from an event."""
     snapshot.new_facts += [(event_id, row) for row in click_rows(clicks.items())]
 
 
-def leave_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:
-    """A person who is new with a counted event is found by name from then on."""
+def index_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:
+    """Makes a new person findable by name."""
     if person is not None and person.is_new:
         snapshot.new_facts += [(event_id, row) for row in name_rows(person.name)]

@@ -1,7 +1,5 @@
-"""What a group of events is to change, on top of what was read for it.
-
-Nothing here decides anything: record.py does, on these plain objects; flush.py writes them down.
-"""
+"""The changes a group of events makes, on top of what was read for it. It decides nothing: record.py does, and flush.py writes
+the changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +14,12 @@ from app.persons import Identifier, Person
 
 @dataclass(slots=True)
 class Snapshot(Loaded):
-    """The state of the ledger as far as a group of events is concerned, with their changes."""
+    """The part of the ledger that a group of events touches, with their changes."""
 
     new_events: list[NewEvent] = field(default_factory=list)
     new_facts: list[tuple[int, Row]] = field(default_factory=list)
     settled: dict[int, Conversion] = field(default_factory=dict)
-    """Parked events, by their ids in the ledger, whose purchase or submission was counted by another event."""
+    """IDs of parked events whose conversion another event counted."""
     counted: dict[int, Conversion] = field(default_factory=dict)
     """Parked events, by their ids, that count after all: another event says whose they are."""
     new_keys: dict[str, Conversion] = field(default_factory=dict)
@@ -35,19 +33,19 @@ class Snapshot(Loaded):
     adjusted: list[Conversion] = field(default_factory=list)
     """Conversions that have marks, or turned out to."""
     released: list[Person] = field(default_factory=list)
-    """Persons who are named for good now: what is held for want of that may go."""
+    """People who are now fully identified: conversions held for that can go."""
     claimed: list[Conversion] = field(default_factory=list)
-    """Held conversions for which the event came that they were waiting for."""
+    """Held conversions whose awaited event arrived."""
     withdrawn: list[tuple[Conversion, Conversion]] = field(default_factory=list)
-    """Counted conversions that turned out to be another counted one before they were sent, each with that one."""
+    """Unsent counted conversions that turned out to duplicate another one, each with that one."""
     sent_twice: list[tuple[Conversion, Conversion]] = field(default_factory=list)
-    """Those that turned out to be another one after both were sent somewhere: both keep their keys."""
+    """Duplicates found after both were sent: both keep their keys."""
 
     def is_first_touch(self, route: Route) -> bool:
         return self.first_touch if route.first_touch is None else route.first_touch
 
     def render(self, conversion: Conversion, route: Route) -> tuple[str, str | None]:
-        """What `route` is sent of a conversion as things are known now (see payload.render)."""
+        """What `route` sends for a conversion, as things are known now (see payload.render)."""
         facts = conversion.facts
         if refund := facts.get("refund"):
             lowered = refund.get("lowered", {}).get(route.name, 0)
@@ -66,13 +64,13 @@ class Snapshot(Loaded):
         return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
 
     def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> list[str]:
-        """Those of `keys` that nobody owns become those of `conversion`. Returns them."""
+        """Gives the unowned keys to `conversion`, and returns them."""
         free = [key for key in keys if key not in self.keys and key not in self.new_keys]
         self.new_keys.update(dict.fromkeys(free, conversion))
         return free
 
     def settle(self, event_id: int, conversion: Conversion) -> None:
-        """What a parked event wanted to count was counted by another one."""
+        """Another event counted a parked event's conversion."""
         staged = next((one for one in self.new_events if one.id == event_id), None)
         if staged is None:
             self.settled[event_id] = conversion
@@ -81,7 +79,7 @@ class Snapshot(Loaded):
             staged.conversion, staged.person = conversion, conversion.person
 
     def count(self, event_id: int, conversion: Conversion) -> None:
-        """A parked event is what `conversion` is counted by."""
+        """`conversion` is counted by a parked event."""
         staged = next((one for one in self.new_events if one.id == event_id), None)
         if staged is None:
             self.counted[event_id] = conversion
@@ -90,12 +88,12 @@ class Snapshot(Loaded):
             staged.conversion, staged.person = conversion, conversion.person
 
     def absorb(self, first: Conversion, other: Conversion) -> None:
-        """`other` turned out to be `first`, who gets its keys."""
+        """Joins `other` into `first`, which takes over its keys."""
         self.dropped[other.id] = first
         self._hand_over(first, other)
 
     def withdraw(self, first: Conversion, other: Conversion) -> None:
-        """`other` turned out to be `first`, who gets its keys, and is not to be sent; what was recorded of it stays."""
+        """Joins `other` into `first`, which takes over its keys. `other` is not sent; what was recorded of it stays."""
         self.withdrawn.append((other, first))
         other.deliver_at = None
         self._hand_over(first, other)
@@ -112,7 +110,7 @@ class Snapshot(Loaded):
         return person
 
     def remember(self, identifier: Identifier, person: Person) -> None:
-        """Notes that `identifier` was last seen with `person`."""
+        """Records that `identifier` was last seen with `person`."""
         known = self.found.setdefault(identifier, [])
         row = (*identifier, person.id)
         owners = [one.survivor() for one in known]
@@ -125,13 +123,13 @@ class Snapshot(Loaded):
                 self.seen_again[row] = person
 
     def is_taken(self, key: str) -> bool:
-        """Whether a dedupe key belongs to a conversion already."""
+        """Whether a conversion already owns a dedupe key."""
         if key not in self.keys and key not in self.new_keys:
             self._load_keys([key])
         return key in self.keys or key in self.new_keys
 
     def by_prefix(self, prefix: str) -> Conversion | None:
-        """The conversion that owns the one key beginning with `prefix`; None where there is none, or more than one."""
+        """The conversion that owns the only key beginning with `prefix`; None if there is no such key, or several."""
         found = [conversion for key, conversion in self.new_keys.items() if key.startswith(prefix)]
         rows = self.tx.run(
             "SELECT key FROM dedupe_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT 2",
