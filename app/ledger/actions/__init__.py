@@ -1,1 +1,1 @@
-"""What people and retention do to the ledger: replay, edit, forget, prune."""
+"""Changes to the ledger by people and by retention: replay, edit, forget, prune."""

@@ -1,4 +1,4 @@
-"""Replaying, discarding and taking back many deliveries, a batch to a transaction.
+"""Replays, discards and undoes many deliveries, one batch per transaction.
 
 A page runs one batch per request, so closing it stops the work between two. The API runs as many as a request has time for, the
 command line all of them. What was done stays done if the work is interrupted, and repeating a batch is harmless.
@@ -18,15 +18,15 @@ from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard", "undo"]
 BULK = 500
-"""Deliveries in a batch."""
+"""Deliveries per batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Which deliveries, what to do with them, and how far it came.
+    """Which deliveries, what to do with them, and the progress.
 
-    wanted: all that match, newest first; or `ids`, at most BULK of them. An undo takes back what the discard `mark` discarded.
-    after: where the next batch goes on, in the order of the job; None before the first one and, with is_over, at the end.
+    wanted: all that match, newest first; otherwise `ids`, at most BULK of them. An undo reverts the discard named `mark`.
+    after: where the next batch continues, in the order of the job; None before the first batch and, with is_over, at the end.
     """
 
     verb: Verb
@@ -36,12 +36,12 @@ class Job:
     after: int | None = None
     done: int = 0
     skipped: int = 0
-    """Being sent just now, or in another status by now."""
+    """Being sent, or their status changed."""
     is_over: bool = False
 
 
 def step(tx: Tx, job: Job, sources: Iterable[str], *, actor: str) -> Job:
-    """One batch; the job as it stands then."""
+    """Runs one batch and returns the job with its progress."""
     if job.verb == "undo":
         lines = marked(tx, job.mark, after=job.after or 0, limit=BULK)
         done = sum(undo_discard(tx, delivery, actor=actor).done for _, delivery in lines)

@@ -1,4 +1,4 @@
-"""Editing the payload of a dead delivery, and sending it: another body under another Idempotency-Key (`…:edit-N`)."""
+"""Edits the payload of a dead delivery and sends it under a new Idempotency-Key (`…:edit-N`)."""
 
 import json
 import re
@@ -18,12 +18,12 @@ _EDIT = re.compile(r"^((?:lead|sale|refund):[^:]+:.+):edit-([0-9]+)$", re.DOTALL
 
 
 def is_edited(dedupe_key: str) -> bool:
-    """Whether a delivery's payload was edited. The destination's 409 to such a one is not a success: what is there is the other."""
+    """Whether a delivery's payload was edited. A 409 is then not a success: the destination has the earlier payload."""
     return _EDIT.match(dedupe_key) is not None
 
 
 def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
-    """Why this delivery (as reading.deliveries.delivery) must not be edited; None where it may be."""
+    """Why this delivery (from reading.deliveries.delivery) cannot be edited; None if it can."""
     if delivery["status"] != "dead":
         return f"it is {delivery['status']}; only a dead delivery can be edited"
     if delivery["sending"]:
@@ -37,9 +37,9 @@ def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
 
 
 def problem_of(wire: Format | None, delivery: dict[str, Any], text: str) -> str | None:
-    """What is wrong with an edited payload by its destination's format; None where it can be sent.
+    """What is wrong with an edited payload in its destination's format; None if it can be sent.
 
-    wire: None where that destination is no longer configured, so that its format is not known.
+    wire: None if the destination is no longer configured, so its format is unknown.
     """
     before = delivery["payload"]
     if len(text) > LONGEST_PAYLOAD:
@@ -60,9 +60,9 @@ def problem_of(wire: Format | None, delivery: dict[str, Any], text: str) -> str 
 
 
 def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionResult:
-    """Takes `text` (checked by problem_of) as the payload, and makes the delivery due now under the next edit's key.
+    """Replaces the payload with `text` (checked by problem_of) and makes the delivery due under the next edit's key.
 
-    The audit log keeps who, when and which fields; not their values, which may be a person's. Raises DeliveryNotFound.
+    The audit log records who, when and which fields, but no values, which may be personal data. Raises DeliveryNotFound.
     """
     identity, lock = delivery["id"], tx.for_update
     statement = f"SELECT status, claim, dedupe_key, payload FROM deliveries WHERE id = ?{lock}"
@@ -92,14 +92,15 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionRe
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What became of an edit. problem: what is wrong with the payload that was given; then nothing was changed."""
+    """The result of an edit. problem: what is wrong with the new payload; if set, nothing was changed."""
 
     result: ActionResult
     problem: str | None = None
 
 
 def submit_edit(ledger: Ledger, delivery: dict[str, Any], text: str, wire: Format | None, *, actor: str) -> Edited:
-    """Checks `text` and sends the delivery (as reading.deliveries.delivery) with it, if it may be edited. wire: as problem_of."""
+    """Checks `text` and sends the delivery (from reading.deliveries.delivery) with it, if it can be edited. wire: as in
+    problem_of."""
     with look(ledger) as tx:
         reason = why_not_editable(tx, delivery)
     problem = None if reason else problem_of(wire, delivery, text)

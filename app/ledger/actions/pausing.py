@@ -1,4 +1,4 @@
-"""Pausing and resuming a destination, as people ask for it."""
+"""Pauses and resumes a destination for a page, the API or the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from app.ledger.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class PauseResult:
-    """done: False where the destination was in that state already."""
+    """done: False if the destination was already in that state."""
 
     name: str
     done: bool
@@ -19,9 +19,9 @@ class PauseResult:
 
 
 def pause_destination(ledger: Ledger, name: str, known: Sequence[str], reason: str, *, actor: str) -> PauseResult:
-    """Stops forwarding to a destination: requests in flight end, what is due waits. Idempotent.
+    """Stops forwarding to a destination: requests in flight finish, due deliveries wait. Idempotent.
 
-    known: the configured destinations; one that the ledger knows from before counts as well. Raises DestinationNotFound.
+    known: the configured destinations. A destination that only the ledger knows counts as well. Raises DestinationNotFound.
     """
 
     def work(tx: Tx) -> PauseResult:
@@ -33,7 +33,7 @@ def pause_destination(ledger: Ledger, name: str, known: Sequence[str], reason: s
 
 
 def resume_destination(ledger: Ledger, name: str, known: Sequence[str], *, actor: str) -> PauseResult:
-    """Ends a pause, no matter who began it. Idempotent. Raises DestinationNotFound."""
+    """Ends a pause of any kind. Idempotent. Raises DestinationNotFound."""
 
     def work(tx: Tx) -> PauseResult:
         _check(tx, name, known)

@@ -1,4 +1,4 @@
-"""What people may do to deliveries: replay and discard; recorded in the audit log with who did it."""
+"""Replays and discards deliveries, and records in the audit log who did it."""
 
 import re
 import secrets
@@ -17,17 +17,17 @@ Verb = Literal["replay", "discard"]
 _NOTE = ("at", "actor", "action", "subject", "detail")
 
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
-"""What `new_mark` returns: it names a bulk discard, so that the whole of it can be taken back."""
+"""The form of `new_mark`. A mark names a bulk discard, so that all of it can be undone."""
 REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
-"""Statuses; one that is delivered is replayed by force alone."""
+"""Statuses that can be replayed. A delivered one needs force."""
 DISCARDABLE = ("dead", "retrying", "pending", "unattributed")
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
-"""Of a person who was forgotten: there is nothing left to send."""
+"""The payload after its person was forgotten: nothing is left to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What became of one delivery's request, in words for the person who asked."""
+    """The result of one request, with a message for the person who asked."""
 
     delivery_id: int
     done: bool
@@ -35,9 +35,10 @@ class ActionResult:
 
 
 def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> ActionResult:
-    """Makes a delivery due now. Dead or discarded: pending, with the schedule afresh; open: due now; delivered: only by force.
+    """Makes a delivery due now.
 
-    One that is being sent is skipped. Raises DeliveryNotFound. Doing it twice is harmless.
+    Dead, discarded and unattributed ones become pending with a fresh schedule; a delivered one needs force. One that is being
+    sent is skipped. Raises DeliveryNotFound. Safe to repeat.
     """
     status, claim, payload = _locked(tx, delivery_id)
     if claim is not None:
@@ -64,7 +65,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
 
 
 def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
-    """Closes a delivery that nobody wants sent. Idempotent; one that is being sent or delivered is skipped."""
+    """Closes a delivery unsent. Idempotent. One that is being sent or delivered is skipped."""
     status, claim, _ = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent just now: skipped")
@@ -77,7 +78,7 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
 
 
 def _locked(tx: Tx, delivery_id: int) -> tuple[str, str | None, str]:
-    """Status, claim and payload of a delivery that nobody else changes until the transaction ends. Raises DeliveryNotFound."""
+    """Locks a delivery for this transaction and returns its status, claim and payload. Raises DeliveryNotFound."""
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
     statement = f"SELECT status, claim, payload FROM deliveries WHERE id = ?{tx.for_update}"
@@ -113,9 +114,10 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
 
 
 def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
-    """Replays or discards those of `ids` that may be; returns which. What is sent just now, delivered or forgotten is skipped.
+    """Replays or discards the deliveries that allow it, and returns their IDs. Those being sent, delivered or forgotten are
+    skipped.
 
-    mark: names the bulk discard in the audit log. Doing it twice is harmless.
+    mark: names the bulk discard in the audit log. Safe to repeat.
     """
     condition, value = tx.among("id", sorted(ids))
     states = ", ".join(f"'{status}'" for status in (REPLAYABLE if verb == "replay" else DISCARDABLE))
@@ -147,7 +149,7 @@ def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = 
 
 
 def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
-    """Makes a discarded delivery what it was: dead, or open and due now. Skipped where it is discarded no longer.
+    """Undoes a discard: the delivery is dead again, or open and due now. Skipped if it is no longer discarded.
 
     Raises DeliveryNotFound.
     """
@@ -165,13 +167,13 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
 
 
 def new_mark(tx: Tx) -> str:
-    """A name for a bulk discard that begins now: the newest line of the audit log, after which its lines are, and chance."""
+    """A name for a bulk discard that begins now: the newest audit line, which its lines follow, and a random part."""
     line = tx.run("SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
     return f"{line}-{secrets.token_hex(4)}"
 
 
 def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
-    """What the bulk discard `mark` discarded: (line of the audit log, delivery), in order, lines from `after` on."""
+    """The deliveries discarded under `mark`, as (audit line, delivery), in order, from line `after` on."""
     rows = tx.run(
         "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
         max(after, int(mark.split("-", 1)[0])),
@@ -182,7 +184,7 @@ def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]
 
 
 def _status_before(tx: Tx, delivery_id: int) -> str | None:
-    """What a delivery was before it was last discarded; None where nobody discarded it by hand."""
+    """The status before the last manual discard; None if there was none."""
     detail = tx.run(
         "SELECT detail FROM audit WHERE subject = ? AND action = 'discard' ORDER BY id DESC LIMIT 1",
         f"delivery {delivery_id}",

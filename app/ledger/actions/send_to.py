@@ -1,4 +1,4 @@
-"""Sends conversions to a destination that did not get them: one that was added later, or was not configured when they came."""
+"""Sends conversions to a destination that did not get them: one added later, or not configured when they arrived."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Conversions that were recorded at or after `since` and before `until` (ms), of one kind and source where these are set."""
+    """Conversions recorded since `since` and before `until` (ms), optionally of one kind and source."""
 
     since: int
     until: int | None = None
@@ -29,7 +29,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to send. known_since: before then (ms) retention may have removed deliveries, so what is missing may have been sent."""
+    """Where to send. known_since: before then (ms) retention may have removed deliveries, so a missing one may have been sent."""
 
     route: Route
     first_touch: bool
@@ -38,7 +38,7 @@ class Target:
 
 
 def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor: str) -> list[ActionResult]:
-    """Sends all that match, in batches of their own transactions; what was done stays done if it is interrupted. Idempotent."""
+    """Sends all that match, one batch per transaction. What was done stays done if it is interrupted. Idempotent."""
     done: list[ActionResult] = []
     after = 0
     while True:
@@ -55,7 +55,7 @@ def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor
 
 
 def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:
-    """Sends the conversions of these deliveries, whatever became of them elsewhere. Idempotent."""
+    """Sends the conversions of these deliveries, whatever their status elsewhere. Idempotent."""
     known = [one for one in delivery_ids if one <= tables.LARGEST_ID]
     condition, value = tx.among("id", known)
     rows = tx.run(f"SELECT id, conversion_id FROM deliveries WHERE {condition}", value).all()
@@ -68,7 +68,7 @@ def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str)
 
 
 def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
-    """The next BATCH of conversions that match, in the order in which they were recorded."""
+    """The next BATCH of matching conversions, in the order they were recorded."""
     where = Where("state = 'counted' AND id > ? AND created_at >= ?", after, selection.since)
     where.when(selection.until, "created_at < ?")
     where.when(selection.kind, "kind = ?")
@@ -148,7 +148,7 @@ def _reached(tx: Tx, target: Target, sale_ids: Iterable[int]) -> tuple[str, str,
 
 
 def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> ActionResult:
-    """The destination has a delivery of this conversion."""
+    """Handles a conversion that the destination already has a delivery of."""
     if status in ("pending", "retrying"):
         return ActionResult(delivery, False, f"{target.route.name} gets it already: skipped")
     if status == "delivered" and not target.force:
@@ -185,7 +185,7 @@ def _lacks(conversion: Conversion) -> str | None:
 def _why_not(
     conversion: Conversion, others: Sequence[tuple[int, str]], target: Target, *, asked_for: bool
 ) -> str | None:
-    """Why a conversion of which the destination has no delivery gets none; None where it does."""
+    """Why a conversion without a delivery to the destination gets none; None if it gets one."""
     name = target.route.name
     if problem := _lacks(conversion):
         return problem

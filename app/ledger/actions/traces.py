@@ -1,4 +1,4 @@
-"""Where somebody who is to be forgotten is named besides their own rows: in bodies and texts, however their address is written."""
+"""Finds a person's names outside their own rows: in bodies and texts, in any encoding of their address."""
 
 import json
 import re
@@ -10,11 +10,11 @@ from app.ledger.transaction import Tx
 from app.persons import normal_email, normal_phone
 
 WINDOW = 5000
-"""Events that are looked at in one read."""
+"""Events per read."""
 MOST = 24
-"""Names that are looked for in bodies, e-mail addresses first."""
+"""The most names to search bodies for; email addresses come first."""
 SHORTEST_ID = 6
-"""A shorter id may be any word of a body."""
+"""A shorter ID may be any word of a body."""
 GONE = "***"
 TEXTS = (
     ("conflicts", "id", ("reason",)),
@@ -23,11 +23,11 @@ TEXTS = (
     ("destinations", "name", ("paused_reason",)),
     ("sandbox_requests", "id", ("idempotency_key", "problem", "body")),
 )
-"""Small tables, their key, and the columns that may quote what came in or what a destination answered."""
+"""Small tables that may quote what came in or what a destination answered: name, key, columns."""
 
 
 class Traces:
-    """The names of one or more persons, and how to recognise them in text. Whole ones only: not ada@example.com in
+    """The names of one or more people, and how to find them in text. Matches whole names only: not ada@example.com in
     nada@example.com."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -42,17 +42,18 @@ class Traces:
         return self._pattern is not None
 
     def names_them(self, text: str) -> bool:
-        """Whether `text` names one of them, also where it is a form."""
+        """Whether `text` mentions one of them, form-encoded text included."""
         if self._pattern is None:
             return False
         return bool(self._pattern.search(text) or ("%" in text and self._pattern.search(unquote_plus(text))))
 
     def redacted(self, text: str) -> str:
-        """`text` without the names."""
+        """`text` with the names removed."""
         return self._pattern.sub(GONE, text) if self._pattern is not None else text
 
     def condition(self, tx: Tx, column: str) -> tuple[str, list[str]]:
-        """A condition that `column` (bytes) holds one of the spellings, in any case; more than `names_them` says, and no less."""
+        """A condition that `column` (bytes) contains one of the spellings, in any case. It may match more than `names_them`,
+        never less."""
         if tx.is_sqlite:
             one, wanted = f"instr(lower(CAST({column} AS TEXT)), ?) > 0", [text.lower() for text in self.spellings]
         else:  # as text that every byte has, so that no body is refused
@@ -64,7 +65,7 @@ class Traces:
 
 
 def events_naming(ledger: Ledger, traces: Traces, after: int = 0) -> Iterator[int]:
-    """Ids of all events whose body names them, found by reading every body, in short reads of their own."""
+    """IDs of all events whose body mentions them. Reads every body, in short transactions."""
     while traces:
         with look(ledger) as tx:
             found, last = _window(tx, traces, after)
@@ -75,7 +76,7 @@ def events_naming(ledger: Ledger, traces: Traces, after: int = 0) -> Iterator[in
 
 
 def recent_events_naming(tx: Tx, traces: Traces, after: int) -> list[int]:
-    """The same of those with ids beyond `after`, within the caller's transaction."""
+    """The same for events with IDs above `after`, within the caller's transaction."""
     found: list[int] = []
     last: int | None = after
     while traces and last is not None:
@@ -96,7 +97,7 @@ def _window(tx: Tx, traces: Traces, after: int) -> tuple[list[int], int | None]:
 
 
 def redact_texts(tx: Tx, traces: Traces) -> None:
-    """Takes the names out of what small tables quote."""
+    """Removes the names from the small tables."""
     for table, key, columns in TEXTS if traces else ():
         for column in columns:
             condition = " OR ".join([f"{column} LIKE ? ESCAPE '!'"] * len(traces.spellings))
@@ -109,12 +110,12 @@ def redact_texts(tx: Tx, traces: Traces) -> None:
 
 
 def is_telling(name: str) -> bool:
-    """It is not a word that a body may hold for another reason."""
+    """Whether a name is specific enough that it cannot be an unrelated word of a body."""
     return "@" in name or (len(name) >= SHORTEST_ID and not name.isdigit())
 
 
 def _spellings(name: str) -> set[str]:
-    """`name` as JSON, a form or a URL holds it."""
+    """The spellings of `name` in JSON, forms and URLs."""
     as_json = json.dumps(name)[1:-1]
     found = {
         name,
@@ -128,7 +129,7 @@ def _spellings(name: str) -> set[str]:
 
 
 def _escaped(text: str) -> str:
-    """As PostgreSQL's encode(…, 'escape') shows these bytes, in lower case."""
+    """As PostgreSQL's encode(…, 'escape') writes these bytes, in lower case."""
     shown = (
         "\\\\" if byte == 0x5C else chr(byte) if 0 < byte < 0x80 else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "replace")
@@ -137,10 +138,10 @@ def _escaped(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` within a pattern of LIKE … ESCAPE '!'."""
+    """`text` escaped for LIKE … ESCAPE '!'."""
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 def forms_of(name: str) -> set[str]:
-    """`name` as each kind of identifier is compared."""
+    """`name` normalized as each kind of identifier."""
     return {name.strip(), normal_email(name), normal_phone(name) or name.strip()}

@@ -1,1 +1,1 @@
-"""Conditions worth an alert, and the incidents made of them."""
+"""Conditions worth an alert, and the incidents built from them."""

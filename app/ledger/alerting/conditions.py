@@ -1,4 +1,4 @@
-"""What is wrong just now and worth telling somebody, with counts and no more. Read only, by index and bounded."""
+"""Detects what is wrong and worth an alert, with counts and no personal data. Read only, by index and bounded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ LEARNED_DAYS = 28
 LEAST_DAYS = 7
 
 LEAST_EVENTS = 20
-"""Of a source with less history nothing is known."""
+"""Less history says nothing about a source."""
 
 OUTLIER_DAYS = 21
 """From so much history on (three weekends), …"""
@@ -48,7 +48,7 @@ USUAL_HOURS = 7 * 24
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """subject: a destination's or a source's name; began_at: ms. detail: counts for the text, never anything of a person."""
+    """subject: the name of a destination or source. began_at: ms. detail: counts for the text, never personal data."""
 
     kind: AlertKind
     subject: str
@@ -62,17 +62,17 @@ class Condition:
 
 @dataclass(slots=True)
 class Detector:
-    """What is looked at. Keeps what was learned of a silent source until it speaks again."""
+    """What to check. Keeps what it learned about a silent source until that sends again."""
 
     rules: AlertTable
     destinations: Sequence[str]
     sources: Sequence[str]
     hold_seconds: float
-    """HOLD_SECONDS: what waits for a Lead is not late."""
+    """HOLD_SECONDS: a delivery that waits for a Lead is not late."""
     _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
     def conditions(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Condition]:
-        """All conditions at `now` (ms). began: since when those last that were known before, by topic."""
+        """All conditions at `now` (ms). began: when known ones began, by topic."""
         found: list[Condition] = []
         kinds = self.rules.kinds
         if "dead" in kinds:
@@ -106,7 +106,7 @@ class Detector:
         return [Condition("dead", destination, min(row[2] for row in rows), detail)]
 
     def _stopped(self, tx: Tx, now: int) -> list[Condition]:
-        """Destinations that are paused, or whose breaker is open."""
+        """Destinations that are paused or whose breaker is open."""
         condition, value = tx.among("name", self.destinations)
         columns = "name, paused_at, paused_token, paused_reason, failures"
         statement = f"SELECT {columns} FROM destinations WHERE {condition} ORDER BY name"
@@ -121,7 +121,7 @@ class Detector:
         return found
 
     def _late(self, tx: Tx, destination: str, now: int) -> list[Condition]:
-        """Something could have been sent long since, to a destination that is well as far as we know."""
+        """Deliveries that should have been sent long ago, to a destination that seems healthy."""
         hold_ms, late_ms = int(self.hold_seconds * 1000), int(self.rules.late_minutes * 60_000)
         since = due_since(tx, destination, now - late_ms, now=now, hold_ms=hold_ms)
         if since is None:
@@ -131,7 +131,7 @@ class Detector:
         return [Condition("late", destination, since, detail)]
 
     def _refused(self, tx: Tx, source: str, now: int, began_at: int) -> list[Condition]:
-        """More refused in this hour and the last one than in two usual ones of the week before it began."""
+        """Sources with more refusals in this hour and the last than in two usual hours of the week before."""
         recent = tx.run(
             "SELECT reason, SUM(count) FROM refusals WHERE source = ? AND hour >= ? GROUP BY reason ORDER BY 2 DESC, 1",
             source,
@@ -173,7 +173,7 @@ def last_seen(tx: Tx, source: str) -> tuple[int, int] | None:
 
 
 def usual_gap(tx: Tx, source: str, floor_ms: int) -> int | None:
-    """The longest usual pause (ms) before the newest event, at least floor_ms; None where too little is known."""
+    """The longest usual pause (ms) before the newest event, at least floor_ms; None if too little is known."""
     newest = last_seen(tx, source)
     if newest is None:
         return None
@@ -198,7 +198,7 @@ def _has_history(tx: Tx, source: str, since: int, end: int) -> bool:
 
 
 def _pauses(tx: Tx, source: str, newest_id: int, since: int, floor_ms: int) -> tuple[list[int], int]:
-    """All pauses longer than floor_ms between `since` and the newest event, and when the oldest event looked at was."""
+    """All pauses longer than floor_ms since `since`, and when the oldest event that was read arrived."""
     statement = _WALK if tx.is_sqlite else _WALK.replace("MIN(", "LEAST(")
     rows = tx.run(statement, newest_id, source, floor_ms, since, source).all()
     found = [(at, following - at) for at, following in rows if following is not None]

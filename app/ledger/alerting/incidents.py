@@ -28,7 +28,7 @@ CLEAR_MS: Mapping[str, int] = {
     "silent": 0,
     "refused": 0,
 }
-"""How long what was reported must be gone before it is over: what comes and goes is one condition."""
+"""How long a reported condition must be gone before it is over. One that comes and goes is one condition."""
 CLAIM_MS = 60_000
 RETRY_SECONDS = (15, 30, 60, 120, 300, 600, 900)
 _OF_DESTINATIONS = ("dead", "paused", "down", "late")
@@ -65,7 +65,7 @@ class Incident:
 
 
 def open_incidents(tx: Tx) -> Sequence[Incident]:
-    """All conditions that last or whose all-clear is not sent yet, the oldest first."""
+    """All conditions that last, or whose all-clear is not sent yet, oldest first."""
     return [_incident(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
 
 
@@ -92,7 +92,8 @@ def reconcile(tx: Tx, conditions: Sequence[Condition], rules: AlertTable, now: i
 
 
 def claim_pending(tx: Tx, token: str, now: int) -> Sequence[Incident]:
-    """All that is still to be sent, for the first process that asks, once its first part is due (a failed try waits longer)."""
+    """Claims everything still to be sent, for the first process that asks, once its first part is due. A failed attempt waits
+    longer."""
     rows = tx.run(
         "UPDATE alerts SET claim = ?, claimed_until = ? WHERE say IS NOT NULL AND (claim IS NULL OR claimed_until <= ?)"
         f" AND (SELECT MIN(next_try_at) FROM alerts WHERE say IS NOT NULL) <= ? RETURNING {_COLUMNS}",
@@ -111,7 +112,7 @@ def has_unsaid(tx: Tx, now: int) -> bool:
 
 
 def mark_sent(tx: Tx, sent: Sequence[Incident], token: str, now: int) -> None:
-    """They were sent. What was reported as over is forgotten, and what an all-clear reported as still dead is MUTED."""
+    """Marks them as sent. Conditions reported as over are removed; those an all-clear reported as still dead become MUTED."""
     for alert in sent:
         if alert.over_at is not None:
             tx.run("DELETE FROM alerts WHERE topic = ? AND claim = ?", alert.topic, token)
@@ -126,7 +127,7 @@ def mark_sent(tx: Tx, sent: Sequence[Incident], token: str, now: int) -> None:
 
 
 def mark_pending(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
-    """Sending failed, for the `tries`-th time: it is tried again later. Returns when (ms)."""
+    """Records a failed attempt, the `tries`-th, and returns when to retry (ms)."""
     again = now + RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1] * 1000
     tx.run(
         "UPDATE alerts SET tries = ?, next_try_at = ?, problem = ?, claim = NULL, claimed_until = NULL WHERE claim = ?",
@@ -139,7 +140,7 @@ def mark_pending(tx: Tx, token: str, tries: int, problem: str, now: int) -> int:
 
 
 def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None:
-    """Notes that a condition lasts; one whose all-clear is not on its way yet goes on."""
+    """Records that a condition lasts. One whose all-clear is not on its way yet continues."""
     detail = json.dumps(condition.detail, sort_keys=True)
     if known is None:
         tx.run(
@@ -168,7 +169,7 @@ def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None
 
 
 def _end(tx: Tx, alert: Incident, now: int) -> None:
-    """It is over. Nothing is said of what was over before it was worth telling, or was reported already."""
+    """Ends a condition. It needs no all-clear if it was never reported."""
     if alert.say is None and (alert.told_at is None or alert.incident == MUTED):
         tx.run("DELETE FROM alerts WHERE topic = ?", alert.topic)
     else:
@@ -176,7 +177,7 @@ def _end(tx: Tx, alert: Incident, now: int) -> None:
 
 
 def _tell_new(tx: Tx, rules: AlertTable, now: int) -> None:
-    """What has stood for long enough is to be reported, or is part of what was reported just before."""
+    """Reports conditions that lasted long enough, or adds them to an incident that was just reported."""
     everything = open_incidents(tx)
     open_ones = [one for one in everything if one.incident != MUTED and (one.told_at is not None or one.say == "alert")]
     for alert in everything:
@@ -193,7 +194,8 @@ def _tell_new(tx: Tx, rules: AlertTable, now: int) -> None:
 
 
 def _tell_over(tx: Tx, now: int) -> None:
-    """The all-clear of an incident is due when all that it was about is over; of an outage, although some are still dead."""
+    """The all-clear of an incident is due when all its conditions are over; for an outage even if some deliveries are still
+    dead."""
     incidents: dict[str, list[Incident]] = {}
     for alert in open_incidents(tx):
         if alert.incident != MUTED:

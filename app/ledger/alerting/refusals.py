@@ -1,6 +1,6 @@
-"""How many requests were refused, by source, reason and hour: what the web processes counted, kept for pages and alerts.
+"""Counts refused requests by source, reason and hour, for pages and alerts.
 
-Only requests to configured sources are counted, and reasons are few, so a client that posts rubbish adds no rows.
+Only requests to configured sources are counted, and reasons are few, so a client that posts garbage adds no rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ HOUR_MS = 3_600_000
 
 
 def hour_of(at: int) -> int:
-    """The beginning of the hour that `at` (ms) lies in."""
+    """The start of the hour that contains `at` (ms)."""
     return at // HOUR_MS * HOUR_MS
 
 
@@ -42,7 +42,7 @@ def add_refusals(
 
 
 def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[str, int]]:
-    """For each source of `names` (None: each that has any): how many were refused since the hour of `since` (ms), by reason."""
+    """For each source of `names` (None: all that have any): refusals by reason since the hour of `since` (ms)."""
     found: dict[str, dict[str, int]] = {name: {} for name in names or ()}
     rows = tx.run(
         "SELECT source, reason, SUM(count) FROM refusals WHERE hour >= ? GROUP BY source, reason ORDER BY source, reason",
@@ -55,7 +55,7 @@ def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[
 
 
 def refused_since(tx: Tx, source: str, hour: int) -> int | None:
-    """When the first request of this source was refused, of those from `hour` (ms, its beginning) on."""
+    """When the first request of this source was refused, from `hour` (ms) on."""
     statement = "SELECT MIN(COALESCE(first_at, hour)) FROM refusals WHERE source = ? AND hour >= ?"
     found = tx.run(statement, source, hour).scalar()
     return None if found is None else int(found)
@@ -63,18 +63,18 @@ def refused_since(tx: Tx, source: str, hour: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Refused requests of one source since the last one that was accepted."""
+    """Refused requests of one source since its last accepted one."""
 
     source: str
     count: int
     reasons: Mapping[str, int]
     since: int
-    """When the first of them came (ms)."""
+    """When the first of them arrived (ms)."""
 
 
 def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
-    """For each source of `names` whose last request was refused: all that was refused since its last event and since the hour
-    of `since` (ms), the most frequent reason first."""
+    """For each source of `names` whose last request was refused: everything refused since its last event and since the hour of
+    `since` (ms), most frequent reason first."""
     found = []
     for name in names:
         newest = "SELECT last_received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
@@ -117,7 +117,7 @@ def last_refusals(tx: Tx, names: Iterable[str], since: int) -> dict[str, LastRef
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What a remedy needs to know of a source. variable: what configures it."""
+    """What a remedy needs to know about a source. variable: the one that configures it."""
 
     title: str
     variable: str
@@ -125,7 +125,7 @@ class SourceFacts:
 
 
 def refusal_name(reason: str, *, is_signed: bool) -> str:
-    """Why a request was refused, as people read it."""
+    """The reason of a refusal, for people."""
     if reason == "wrong":
         return "wrong signature" if is_signed else "wrong token"
     if reason == "missing":
@@ -134,7 +134,7 @@ def refusal_name(reason: str, *, is_signed: bool) -> str:
 
 
 def refusal_remedy(reason: str, source: SourceFacts) -> str:
-    """What to do about requests that are refused for this reason."""
+    """What to do about requests refused for this reason."""
     title, variable = source.title, source.variable
     if reason == "wrong" and source.is_signed:
         return f"Check {variable}: it is not the secret that {title} signs with, or a proxy changes the body."

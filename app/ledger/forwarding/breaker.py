@@ -1,6 +1,6 @@
-"""What holds a destination back: a pause (by hand, or because it refuses us), the breaker, the rate.
+"""What holds a destination back: a pause (manual, or because it rejects the configuration), the breaker, the rate limit.
 
-What outcomes say of a destination's health is judged in judging.py.
+judging.py decides what outcomes say about a destination's health.
 """
 
 import json
@@ -15,7 +15,7 @@ LONGEST_REASON = 200
 
 
 BREAKER_FAILURES = 8
-"""Transient failures in a row after which a destination is only probed."""
+"""Transient failures in a row that open the breaker."""
 PROBE_SECONDS = (1, 2, 5, 10, 20, 30)
 """Pause before each further probe."""
 SEVERAL = 3
@@ -26,7 +26,7 @@ FIRST_RECHECK_MS, LONGEST_RECHECK_MS = 30_000, 300_000
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What a destination refused for its configuration (401, 403, a redirect) since it last took anything."""
+    """What a destination refused because of its configuration (401, 403, a redirect) since it last accepted anything."""
 
     since: int = 0
     """When the first refused attempt began (ms)."""
@@ -81,26 +81,26 @@ class DestinationState:
 
     @property
     def is_doubted(self) -> bool:
-        """It may refuse everything: deliveries go one at a time until one is taken, or it is paused."""
+        """Whether it may refuse everything: deliveries go one at a time until one is accepted, or it is paused."""
         return self.refusals.doubted_at is not None
 
     def may_recheck(self, now: int) -> bool:
-        """Whether a pause for refusals may be tested again. One by hand never is."""
+        """Whether a pause for refusals may be tested now. A manual pause never is."""
         return self.paused_token is not None and self.recheck_at is not None and self.recheck_at <= now
 
     @property
     def is_plain(self) -> bool:
-        """Nothing is known against it."""
+        """Whether nothing holds it back."""
         return not (self.failures or self.refusals.ids or self.mixed.until or self.paused_at is not None)
 
     @property
     def is_open(self) -> bool:
-        """The breaker is open: only probes."""
+        """Whether the breaker is open: only probes are sent."""
         return self.failures >= BREAKER_FAILURES
 
 
 def ensure_destination(tx: Tx, name: str, token: str) -> None:
-    """Makes the destination's row; a pause for refusals ends when the configuration is another one. Idempotent."""
+    """Creates the destination's row. A pause for refusals ends if the configuration changed. Idempotent."""
     tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
     if is_refused_for_another(tx, name, token):
         end_pause(tx, name, now=tx.now())
@@ -123,7 +123,7 @@ def destination_state(tx: Tx, name: str) -> DestinationState:
 
 
 def state_of(rows: Sequence[Any]) -> DestinationState:
-    """What STATE found: one row, or none of a destination that was never sent to."""
+    """The state from STATE: one row, or none for a destination that was never used."""
     if not rows:
         return DestinationState(None, None, None, 0, None, 0)
     *plain, refused, mixed = rows[0]
@@ -131,7 +131,7 @@ def state_of(rows: Sequence[Any]) -> DestinationState:
 
 
 def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bool:
-    """Whether one delivery may be tried: none is in flight, and the time for it has come."""
+    """Whether one delivery may be tried now: none is in flight, and it is time."""
     if state.paused_at is not None:
         if not state.may_recheck(now):
             return False
@@ -142,7 +142,7 @@ def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bo
 
 
 def pause_refused(tx: Tx, name: str, reason: str, token: str, *, now: int) -> None:
-    """Pauses a destination that refuses everything under this configuration. One that is paused already stays as it is."""
+    """Pauses a destination that refuses everything under this configuration. An existing pause stays as it is."""
     tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ?, recheck_at = ?"
         " WHERE name = ? AND paused_at IS NULL",
@@ -151,13 +151,13 @@ def pause_refused(tx: Tx, name: str, reason: str, token: str, *, now: int) -> No
 
 
 def note_recheck(tx: Tx, name: str, state: DestinationState, now: int) -> None:
-    """A delivery tests a pause now: the next may do so later, and ever more rarely."""
+    """Records that a delivery tests a pause now. The next test comes later each time."""
     wait = min(max(now - (state.paused_at or now), FIRST_RECHECK_MS), LONGEST_RECHECK_MS)
     tx.run("UPDATE destinations SET recheck_at = ? WHERE name = ?", now + wait, name)
 
 
 def end_pause(tx: Tx, name: str, *, now: int) -> bool:
-    """Ends a pause, by hand or not. What was refused meanwhile is due now, behind what waits longer. False where there is none."""
+    """Ends a pause of any kind. Deliveries refused meanwhile are due now, behind those waiting longer. False if there was none."""
     changed = tx.run(
         "UPDATE destinations SET paused_at = NULL, paused_reason = NULL, paused_token = NULL, recheck_at = NULL,"
         " refused = NULL, probe_at = NULL WHERE name = ? AND paused_at IS NOT NULL",
@@ -173,11 +173,11 @@ def end_pause(tx: Tx, name: str, *, now: int) -> bool:
 
 
 REFUSED_BEFORE = "(last_status IN (401, 403) OR last_status BETWEEN 300 AND 399)"
-"""Of a delivery that is open: it was refused, without spending an attempt, when it was last tried."""
+"""An open delivery that was refused, without spending an attempt, when it was last tried."""
 
 
 def within_rate(state: DestinationState, limit: int, now: int, rate: float | None) -> tuple[int, int]:
-    """How many of `limit` the rate allows now, and from when the next may be reserved. A second's worth may be saved up."""
+    """How many of `limit` the rate allows now, and from when the next may be reserved. Up to one second's worth accumulates."""
     if not rate:
         return limit, state.rate_next_at
     start = max(state.rate_next_at, now - 1000)
@@ -185,7 +185,7 @@ def within_rate(state: DestinationState, limit: int, now: int, rate: float | Non
 
 
 def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
-    """Stops forwarding to a destination: what is in flight ends, what is due waits. False where it was paused already."""
+    """Stops forwarding to a destination: requests in flight finish, due deliveries wait. False if it was already paused."""
     tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
     words = " ".join(reason.replace("\x00", " ").split())[:LONGEST_REASON]
     line = f"{actor}: {words}" if words else f"{actor} paused it"
@@ -201,7 +201,7 @@ def pause(tx: Tx, name: str, reason: str, *, actor: str) -> bool:
 
 
 def resume(tx: Tx, name: str, *, actor: str) -> bool:
-    """Ends a pause, no matter who began it, and lets a breaker that is open probe at once. False where there is nothing to end."""
+    """Ends a pause of any kind, and lets an open breaker probe at once. False if there was none."""
     changed = end_pause(tx, name, now=tx.now())
     if changed:
         note(tx, actor, "resume", f"destination {name}")

@@ -1,4 +1,5 @@
-"""Claims: the right to send one delivery, for a time. What may be claimed, in which order, and how a claim ends unused."""
+"""Claims: the right to send one delivery, for a limited time. Which may be claimed, in which order, and how a claim ends
+unused."""
 
 import random
 import time
@@ -24,7 +25,7 @@ CANDIDATES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours to send until `claimed_until` (database's clock, ms). `payload` is sent to the byte."""
+    """A delivery that this worker may send until `claimed_until` (the database's clock, ms). `payload` is sent byte for byte."""
 
     id: int
     claim: str
@@ -36,7 +37,7 @@ class Claimed:
     created_at: int
     by_hand: bool
     last_status: int | None = None
-    """What the attempt before was answered."""
+    """The status of the previous attempt."""
     note: str | None = None
     event_id: int = 0
     """The event that it came of, for logs."""
@@ -56,7 +57,7 @@ class Wish:
 
 
 def has_due(tx: Tx, destination: str, now: int) -> bool:
-    """Whether a look would find something that may be sent now; cheap, and writes nothing."""
+    """Whether something may be sent now. Cheap, and writes nothing."""
     # Without an order PostgreSQL's plan for any values reads the table from its start, since one row is soon found: unless,
     # as at most times, there is none.
     found = tx.run(
@@ -112,7 +113,7 @@ def claim(
 
 
 def lock_claims(tx: Tx, destination: str) -> None:
-    """Holds off all others that claim for this destination, until the transaction ends."""
+    """Blocks other claims for this destination until the transaction ends."""
     tx.lock([f"claim:{destination}"])
 
 
@@ -173,7 +174,7 @@ def _claim_least_tried(
     now: int,
     rest: Sequence[Any],
 ) -> Sequence[Any]:
-    """Claims those by which to see best whether the destination takes anything."""
+    """Claims the deliveries that best show whether the destination accepts anything."""
     is_paused = state.paused_at is not None
     ids = _candidates(tx, destination, now, unrefused=is_paused)
     few = max(2 * limit, 20)
@@ -219,12 +220,12 @@ def defer_blocked(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
 
 
 def unblock_sales(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
-    """These Leads are closed: what was set aside for them is due now. Idempotent."""
+    """These Leads are closed: Sales deferred for them are due now. Idempotent."""
     tx.run_given(_LET_GO, (("id", "bigint"), ("now", "bigint")), [(lead_id, now) for lead_id in lead_ids])
 
 
 def return_unsent(tx: Tx, claimed: Sequence[Claimed]) -> None:
-    """Ends claims under which nothing was sent. Idempotent."""
+    """Returns claims under which nothing was sent. Idempotent."""
     statement = (
         "UPDATE deliveries SET claim = NULL, claimed_until = NULL"
         " FROM given WHERE deliveries.id = given.id AND deliveries.claim = given.claim"

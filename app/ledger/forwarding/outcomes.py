@@ -1,4 +1,4 @@
-"""What attempts came to, recorded where their claim still stands, and what that says of the destination's health."""
+"""Records the outcomes of attempts whose claim is still held, and what they say about the destination's health."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LONGEST_ERROR = 400
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt came to. due_at: when to try again (ms), None when the delivery is closed."""
+    """The outcome of one attempt. due_at: when to retry (ms), None if the delivery is closed."""
 
     claimed: Claimed
     result: AttemptResult
@@ -36,8 +36,8 @@ class Outcome:
 
 
 def finish(tx: Tx, destination: str, outcomes: Sequence[Outcome], *, now: int, token_print: str) -> list[Outcome]:
-    """Records outcomes, where their claim still stands, and what they say of the destination's health. Returns them as they were
-    recorded: one that was refused waits, or is dead for its own fault."""
+    """Records outcomes whose claim is still held, and what they say about the destination's health. Returns them as recorded: a
+    refused one waits, or is dead because only it was rejected."""
     if not outcomes:
         return []
     state = destination_state(tx, destination)

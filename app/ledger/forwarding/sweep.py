@@ -1,4 +1,4 @@
-"""What the workers' sweepers do in the ledger: heartbeats, claims that nobody will finish, and a clock that was set back."""
+"""What sweepers do in the ledger: heartbeats, abandoned claims, and a clock that was set back."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ _TAKE_OVER = (
 
 
 def register_worker(tx: Tx, machine: Machine, pid: int, pid_started: str, now: int) -> int:
-    """A row for this worker; its id begins the tokens of its claims."""
+    """Creates this worker's row; its ID begins the tokens of its claims."""
     statement = (
         "INSERT INTO workers (host, boot_id, pid_namespace, pid, pid_started, started_at, heartbeat_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
@@ -61,7 +61,7 @@ def register_worker(tx: Tx, machine: Machine, pid: int, pid_started: str, now: i
 
 
 def heartbeat(tx: Tx, worker_id: int, now: int) -> None:
-    """Says that this worker runs, which also clears the mark of one that was taken for stopped."""
+    """Records that this worker runs. Also clears the mark of one that was taken for stopped."""
     tx.run("UPDATE workers SET heartbeat_at = ?, stopped_at = NULL WHERE id = ?", now, worker_id)
 
 

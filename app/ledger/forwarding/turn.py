@@ -18,8 +18,8 @@ CLOCK_TOLERANCE_MS = 200
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a worker brings. unsent: claims under which nothing was sent; doubtful: tokens of claims of which it does not know
-    whether the ledger has them, and under which nothing was sent either; wish: None where it has no free sender."""
+    """What a worker brings. unsent: claims under which nothing was sent. doubtful: tokens that the ledger may or may not have,
+    with nothing sent under them. wish: None if no sender is free."""
 
     destination: str
     token_print: str

@@ -1,4 +1,4 @@
-"""How things stand, asked by the names that others know them by: a purchase's keys, an event's key. Read only."""
+"""Looks things up by external keys: the keys of a purchase, the key of an event. Read only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Unclaimed:
 
 
 def standings(tx: Tx, keys: Sequence[str]) -> dict[str, ConversionState]:
-    """By key, those of `keys` that a conversion owns."""
+    """The conversions that own these keys, by key."""
     condition, value = tx.among("k.key", keys)
     found: dict[str, ConversionState] = {}
     for key, *conversion, delivery_id, status, destination, error in tx.run(
@@ -48,7 +48,7 @@ def standings(tx: Tx, keys: Sequence[str]) -> dict[str, ConversionState]:
 
 
 def was_attempted(tx: Tx, person_id: int) -> bool:
-    """Whether anything was ever tried to be sent for a person, also where retention removed it since."""
+    """Whether an attempt was ever made for a person, even if retention removed it."""
     row = tx.run(
         "SELECT 1 FROM deliveries WHERE person_id = ? AND (attempts > 0 OR claim IS NOT NULL)"
         " UNION ALL SELECT 1 FROM persons WHERE id = ? AND sent = 1 LIMIT 1",
@@ -59,7 +59,7 @@ def was_attempted(tx: Tx, person_id: int) -> bool:
 
 
 def known_events(tx: Tx, event_keys: Sequence[str]) -> set[str]:
-    """Those of `event_keys` (source:event id) that were received already."""
+    """Which of `event_keys` (source:event ID) were received."""
     condition, value = tx.among("event_key", event_keys)
     return set(tx.run(f"SELECT event_key FROM events WHERE {condition}", value).scalars())
 
@@ -67,8 +67,8 @@ def known_events(tx: Tx, event_keys: Sequence[str]) -> set[str]:
 def unclaimed_events(
     ledger: Ledger, source: str, event_types: Sequence[str], outcome: str, since: int
 ) -> Iterator[Unclaimed]:
-    """Events of these types that were only parked or ignored (`outcome`), received at `since` (ms) or later, oldest first; in
-    pages, so that no transaction stays open."""
+    """Parked or ignored events (`outcome`) of these types, received since `since` (ms), oldest first. Read in pages, so no
+    transaction stays open."""
     after = 0
     while True:
         with ledger.read() as tx:

@@ -1,4 +1,4 @@
-"""What people ask of the ledger: lists, one delivery or event with its story. Read only, and all of it by index."""
+"""Reads deliveries: lists, and one delivery with its story. Read only and by index."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ def deliveries(
     before: int | None = None,
     limit: int = PAGE,
 ) -> list[dict[str, Any]]:
-    """One page of deliveries, newest first, with ids below `before`; as contract.md describes a delivery."""
+    """One page of deliveries, newest first, with IDs below `before`."""
     where = Where().when(status, "d.status = ?").when(before, "d.id < ?")
     statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?"
     rows = tx.run(statement, *where.values, limit)
@@ -71,7 +71,7 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
 
 
 def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
-    """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most); None where it waits for none."""
+    """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most), or None."""
     if delivery["kind"] != "sale" or delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
     found: int | None = tx.run(
@@ -85,7 +85,7 @@ def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
 
 
 def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
-    """All attempts at a delivery, oldest first."""
+    """All attempts of a delivery, oldest first."""
     rows = tx.run(
         "SELECT number, result, by_hand, started_at, duration_ms, status, error, answer_headers, answer_body"
         " FROM attempts WHERE delivery_id = ? ORDER BY id",
@@ -115,7 +115,7 @@ def deliveries_that_match(
     before: int | None = None,
     limit: int,
 ) -> Page:
-    """One page, newest first, with ids below `before`. It may be short of `limit`, or empty, and still not the last."""
+    """One page, newest first, with IDs below `before`. It may be shorter than `limit`, or empty, without being the last."""
     is_plain = wanted == Filter(statuses=wanted.statuses, whole_addresses=wanted.whole_addresses)
     if is_plain and len(wanted.statuses) in (1, len(STATUSES)):
         status = wanted.statuses[0] if len(wanted.statuses) == 1 else None
@@ -125,7 +125,7 @@ def deliveries_that_match(
 
 
 def resolve(tx: Tx, wanted: Filter, sources: Iterable[str]) -> Filter:
-    """The same filter with what its text leads to, for one who asks several things of it."""
+    """The filter with its text resolved to deliveries, for a caller that uses it several times."""
     if not wanted.text or wanted.delivery_ids is not None:
         return wanted
     found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
@@ -140,7 +140,7 @@ def failed(
     before: int | None = None,
     limit: int = 50,
 ) -> Page:
-    """One page of deliveries that match, newest first, with ids below `before`."""
+    """One page of matching deliveries, newest first, with IDs below `before`."""
     found, next_before = ids(tx, wanted, sources, before=before, limit=limit)
     return Page(reading_rows.deliveries_by_id(tx, found), next_before)
 
@@ -153,22 +153,22 @@ def ids(
     before: int | None = None,
     limit: int,
 ) -> tuple[list[int], int | None]:
-    """Ids that match, newest first, and below which id to go on (None: that was all). The page may be short of `limit`."""
+    """Matching IDs, newest first, and below which ID to continue (None: that was all). The page may be shorter than `limit`."""
     rows, values, floor = _rows("d.id", tx, wanted, sources, before)
     found = list(tx.run(f"{rows} ORDER BY 1 DESC LIMIT ?", *values, limit).scalars())
     return found, found[-1] if len(found) == limit else floor
 
 
 def count(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[int, bool]:
-    """How many match among the newest, and whether that is all there are."""
+    """How many of the newest deliveries match, and whether those are all."""
     rows, values, floor = _rows("d.id", tx, wanted, sources, None)
     counted = tx.run(f"SELECT COUNT(*) FROM ({rows}) d", *values).scalar_one()
     return int(counted), floor is None
 
 
 def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
-    """The same status and message together, the one that failed last first: {status, code, reason, count, oldest, newest,
-    answer}; answer is the body of the destination's last one."""
+    """Groups deliveries by status and message, the most recent failure first: {status, code, reason, count, oldest, newest,
+    answer}. answer: the body of the destination's last one."""
     columns = "d.status, d.last_status, d.last_error, d.id, d.created_at"
     rows, values, _ = _rows(columns, tx, wanted, sources, None)
     found = tx.run(
@@ -195,8 +195,8 @@ def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> l
 def _rows(
     columns: str, tx: Tx, wanted: Filter, sources: Iterable[str], before: int | None
 ) -> tuple[str, list[Any], int | None]:
-    """A SELECT of all that match among the newest SCAN of each status below `before`, its values, and down to which id that
-    is; None where no older ones are left out."""
+    """A SELECT of all matches among the newest SCAN of each status below `before`, its values, and the lowest ID it covers;
+    None if it covers all."""
     below = LARGEST_ID if before is None else before
     floor, ids = None, None
     if wanted.text:

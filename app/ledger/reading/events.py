@@ -26,7 +26,7 @@ def events_that_match(
     before: int | None = None,
     limit: int,
 ) -> Page:
-    """One page, newest first, with ids below `before`. It may be short of `limit`, or empty, and still not the last."""
+    """One page, newest first, with IDs below `before`. It may be shorter than `limit`, or empty, without being the last."""
     below = LARGEST_ID if before is None else before
     if wanted.text:
         return _searched(tx, wanted, sources, below, limit)
@@ -62,13 +62,13 @@ def events_that_match(
 def events_called(
     tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, limit: int
 ) -> list[dict[str, Any]]:
-    """The newest events that a searched text names, for a page that has nothing of its own to show for it."""
+    """The newest events that a search text matches, for a page whose own list is empty."""
     wanted = EventFilter(text=text, whole_addresses=whole_addresses)
     return events_that_match(tx, wanted, sources, limit=limit).rows if text else []
 
 
 def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
-    """Of what the text names: events by their id, those of its purchases or submissions, and of its persons."""
+    """What the text matches: events by ID, those of its purchases or submissions, and of its people."""
     found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
     parts, values = [], []
     for column, ids in (
@@ -116,9 +116,9 @@ def all_events(
 
 
 def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
-    """One event with its headers, body (text) and the deliveries of its conversion and of its refunds; None where there is none.
+    """One event with its headers, body (text) and the deliveries of its conversion; None if it does not exist.
 
-    event_id: the ledger's id, or source and its own id ("stripe:evt_1").
+    event_id: the ledger's ID, or source and its own ID ("stripe:evt_1").
     """
     name = str(event_id).replace("\x00", "\ufffd")
     is_own = name.isascii() and name.isdigit() and len(name) < 19
@@ -141,7 +141,7 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
 
 
 def newest_bodies(tx: Tx, source: str, event_type: str) -> list[bytes]:
-    """Bodies of the newest events of one type, of those among the source's newest READ_BACK, at most MOST_BODIES."""
+    """Bodies of the newest events of one type, among the source's newest READ_BACK, at most MOST_BODIES."""
     rows = tx.run(
         "SELECT body FROM (SELECT id, event_type, body FROM events WHERE source = ? ORDER BY id DESC LIMIT ?) newest"
         " WHERE event_type = ? AND length(body) BETWEEN 1 AND ? ORDER BY id DESC LIMIT ?",

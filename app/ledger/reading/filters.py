@@ -9,8 +9,8 @@ from app.model import DELIVERY_KINDS
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events. since and until in ms; text is what was searched for (see search.find for whole_addresses); destination: one
-    that their conversion has a delivery to."""
+    """Which events. since and until: ms. text: the search text (see search.find for whole_addresses). destination: one that
+    their conversion has a delivery to."""
 
     outcome: str | None = None
     source: str | None = None
@@ -24,20 +24,20 @@ class EventFilter:
 FAILED = ("dead", "retrying")
 
 _FAILED = "d.status IN ('dead', 'retrying') AND d.status = ?"
-"""As the index ix_deliveries_failed says it, by which SQLite sees that the index will do."""
+"""Written like the index ix_deliveries_failed, so that SQLite uses it."""
 
 SCAN = 10_000
 
 MOST = 500
-"""Persons, conversions or events that one search finds at most."""
+"""The most people, conversions or events that one search finds."""
 
 KINDS = DELIVERY_KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries. since and until in ms; reason is the exact error, "" for none; text is what was searched for (see
-    `find` for whole_addresses), and delivery_ids what it leads to, where that is known already (`resolve`)."""
+    """Which deliveries. since and until: ms. reason: the exact error, "" for none. text: the search text (see search.find for
+    whole_addresses). delivery_ids: what the text matches, if known already (`resolve`)."""
 
     statuses: Sequence[str] = FAILED
     source: str | None = None
@@ -54,7 +54,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a searched text names."""
+    """What a search text matches."""
 
     person_ids: Sequence[int] = ()
     conversion_ids: Sequence[int] = ()
@@ -64,7 +64,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of rows, newest first. next_before: where the next page goes on, None at the end."""
+    """One page of rows, newest first. next_before: where the next page continues, None at the end."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     next_before: int | None = None

@@ -61,7 +61,7 @@ class Adjustment:
 
 
 def adjustments(tx: Tx, conversion_ids: Sequence[int]) -> list[Adjustment]:
-    """Those of these conversions, oldest first."""
+    """Refunds and disputes of these conversions, oldest first."""
     condition, value = tx.among("k.conversion_id", conversion_ids)
     rows = tx.run(
         "SELECT DISTINCT k.conversion_id, n.reference, n.kind, n.status, n.minor, n.currency, n.at, n.event_id,"

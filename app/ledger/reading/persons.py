@@ -1,4 +1,4 @@
-"""What is known of persons: who they are, and what happened to one of them in the order of time. Read only, by index."""
+"""Reads people: who they are, and what happened to them over time. Read only, by index."""
 
 import json
 import re
@@ -21,13 +21,13 @@ from app.persons import normal_email
 from app.text import storable
 
 LONGEST_JOURNEY = 200
-"""Conversions of one person that are shown, the newest ones."""
+"""The most conversions of one person that are shown, newest first."""
 
 _PERSON = ("id", *PERSON_FACTS, "created_at", "merged_into")
 
 
 def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = None, limit: int) -> list[dict[str, Any]]:
-    """One page of persons, newest first, with ids below `before`; of `ids` alone where they are given."""
+    """One page of people, newest first, with IDs below `before`; only `ids` if given."""
     where = Where("merged_into IS NULL").when(before, "id < ?")
     if ids is not None:
         where.add(*tx.among("id", ids))
@@ -36,10 +36,10 @@ def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = No
 
 
 def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
-    """One person, also one that was merged into another (`merged_into`); None where there is none.
+    """One person, including one merged into another (`merged_into`); None if there is none.
 
-    `identifiers` are all that find them, `attempted` says whether anything was ever tried to be sent for them,
-    `forgotten_at` when their data was erased.
+    `identifiers`: everything that finds them. `attempted`: whether an attempt was ever made for them. `forgotten_at`: when
+    their data was erased.
     """
     if person_id > LARGEST_ID:
         return None
@@ -59,7 +59,7 @@ def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
 
 
 def named(tx: Tx, name: str) -> list[int]:
-    """Ids of the persons that `name` (as persons_called takes it) names; where they were merged into another, those."""
+    """IDs of the people called `name` (see persons_called), following merges."""
     if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
         return []
     found = []
@@ -70,7 +70,7 @@ def named(tx: Tx, name: str) -> list[int]:
 
 
 def found(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool) -> list[int]:
-    """Ids of the persons that a searched text leads to, whole or by its beginning; where they were merged, those of the others."""
+    """IDs of the people that a search text or its beginning matches, following merges."""
     ids = find(tx, text, sources, whole_addresses=whole_addresses).person_ids
     condition, value = tx.among("id", ids)
     rows = tx.run(f"SELECT COALESCE(merged_into, id) FROM persons WHERE {condition}", value)
@@ -80,8 +80,7 @@ def found(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool) -
 def search(
     tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, before: int | None = None, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """One page of the persons that a text names or leads to (all of them where it is empty), newest first; and whether the text
-    names exactly one."""
+    """One page of the people that a text matches (all if it is empty), newest first, and whether it names exactly one."""
     ids = named(tx, text) if text else None
     is_exact = ids is not None and len(ids) == 1
     if text and not ids:
@@ -90,7 +89,7 @@ def search(
 
 
 def why_this_id(person: dict[str, Any]) -> str:
-    """In one sentence, which customer id is sent for a person that `person` returned, and why."""
+    """Which customer ID is sent for a person from `person`, and why."""
     sent = person["customer_id"]
     best = _best(person)
     if sent is None:
@@ -133,7 +132,7 @@ def journey(tx: Tx, person: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def events_of(tx: Tx, person_id: int, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest events that name a person or speak of a conversion of theirs, newest first; as queries.events."""
+    """The newest events about a person or their conversions, newest first."""
     ids = tx.run(
         "SELECT id FROM (SELECT id FROM events WHERE person_id = ? ORDER BY id DESC LIMIT ?) e UNION"
         " SELECT id FROM events WHERE conversion_id IN (SELECT id FROM conversions WHERE person_id = ? ORDER BY id DESC LIMIT ?)"
@@ -175,7 +174,7 @@ def _conversions(tx: Tx, person_id: int) -> dict[int, dict[str, Any]]:
 
 
 def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] | None:
-    """A conversion as a step; None for one that only links ids."""
+    """A conversion as a step; None for one that only links IDs."""
     facts, state = conversion["facts"], conversion["state"]
     if state == "linked":
         return None
@@ -204,7 +203,7 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
 
 
 def _name_renewals(steps: list[dict[str, Any]]) -> None:
-    """An invoice that is paid after a subscription began is called a renewal. Nothing sent depends on it."""
+    """Names invoices after a subscription began renewals. Nothing that is sent depends on it."""
     subscribed = False
     for step in steps:
         if step["what"] != "sale":
@@ -291,7 +290,7 @@ def _clicks(kept: str | None) -> dict[str, dict[str, str | None]]:
 
 
 def _best(person: dict[str, Any]) -> tuple[str, str] | None:
-    """The strongest id that is known now, and what it is."""
+    """The strongest ID known now, and its kind."""
     email = normal_email(person["email"]) if person["email"] else None
     for value, kind in (
         (person["explicit_id"], "an explicit customer id"),
@@ -305,7 +304,7 @@ def _best(person: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _kind_of(person: dict[str, Any], sent: str) -> str:
-    """What an id that is sent for a person is."""
+    """The kind of an ID that is sent for a person."""
     best = _best(person)
     if best and best[0] == sent:
         return best[1]

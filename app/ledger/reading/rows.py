@@ -40,7 +40,7 @@ def every_row(
 ) -> Iterator[dict[str, Any]]:
     """All rows of a list, or the first `limit`, read page by page so that no transaction stays open.
 
-    page_of(tx, before, limit) reads the page of ids below `before`.
+    page_of(tx, before, limit) reads the page of IDs below `before`.
     """
     before, left = None, limit
     while left is None or left > 0:
@@ -54,8 +54,8 @@ def every_row(
 
 
 def delivery_row(row: Any) -> dict[str, Any]:
-    """A row of DELIVERY. What it is about comes from the conversion and its person, not from the payload, whose names and unit
-    of money are those of a format."""
+    """A row of DELIVERY as a dictionary. What it is about comes from the conversion and its person, because names and units in
+    the payload depend on the format."""
     return {
         "id": row[0],
         "status": row[1],
@@ -84,7 +84,7 @@ def delivery_row(row: Any) -> dict[str, Any]:
 
 
 def about(facts: dict[str, Any], customer_id: str | None, email: str | None) -> dict[str, Any]:
-    """What a conversion is worth, and whose it is; email: of its person."""
+    """Amount, IDs and email of a conversion. email: of its person."""
     sale, refund = facts.get("sale"), facts.get("refund")
     worth = Money(refund["minor"], refund["currency"]) if refund else paid(sale) if sale else None
     return {
@@ -109,7 +109,7 @@ def _major(minor: int, money: Mapping[str, Any]) -> int | float:
 
 
 def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows of EVENT, in their order, each with the destinations of its conversion's deliveries."""
+    """Rows of EVENT as dictionaries, each with the destinations of its conversion's deliveries."""
     condition, value = tx.among("conversion_id", [row[6] for row in rows if row[6] is not None])
     destinations: dict[int, list[str]] = {}
     statement = f"SELECT conversion_id, destination FROM deliveries WHERE {condition} ORDER BY id"

@@ -22,8 +22,8 @@ def sandbox(tx: Tx, limit: int = 100) -> list[dict[str, Any]]:
 
 
 def live_conversions(tx: Tx) -> tuple[int, int | None]:
-    """How many of the newest LOOKED_AT of Stripe that went to the sandbox, and nowhere else, were made by live events, and when the
-    first of these was recorded (ms)."""
+    """How many of the newest LOOKED_AT deliveries from Stripe went only to the sandbox but came from live events, and when the
+    first was recorded (ms)."""
     rows = tx.run(
         "SELECT d.created_at, e.body FROM deliveries d JOIN events e ON e.id = d.event_id"
         f" WHERE d.destination = '{SANDBOX}' AND d.source = 'stripe' AND d.status = 'delivered' AND NOT EXISTS ("

@@ -1,7 +1,7 @@
-"""Finding deliveries: by what somebody has in hand (an e-mail address, an id), and failed ones by why they failed. Read only.
+"""Finds people, deliveries and events by what somebody has at hand: an email address or an ID. Read only.
 
-Everything goes by index, and every answer is bounded: a page looks at SCAN rows at most and then says where to go on, and
-counts stop at SCAN.
+Everything goes by index and is bounded: a page reads SCAN rows at most and then says where to continue, and counts stop at
+SCAN.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from app.ledger.transaction import Tx
 from app.persons import normal_email, normal_phone
 
 LAST = "\U0010ffff"
-"""No text sorts after it, so [prefix, prefix + LAST) is all that begins with prefix."""
+"""No text sorts after it, so [prefix, prefix + LAST) is everything that begins with prefix."""
 
 
 AN_AT = ("%@%", "%!%%40%", "%0040%", "%x40%", "%#64%")
 MASKED = " AND ".join(f"{{0}} NOT LIKE '{pattern}' ESCAPE '!'" for pattern in AN_AT)
-"""What holds no e-mail address, however its @ may be written."""
+"""Matches text without an email address, however its @ is encoded."""
 
 
 def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> Found:
@@ -44,7 +44,7 @@ def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = F
 
 
 def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> list[int]:
-    """Persons one of whose identifiers is or begins with `text`, exact ones first."""
+    """People with an identifier that equals or begins with `text`, exact matches first."""
     forms, scopes = _forms(text), [f"{name}:" for name in sources]
     condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?"
@@ -58,7 +58,7 @@ def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bo
 
 
 def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
-    """Persons whose first or last click id is this one or begins with it."""
+    """People whose first or last click ID equals or begins with this one."""
     found: dict[int, None] = {}
     for column, condition in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
         hidden = f" AND {MASKED.format(column)}" if masked else ""
@@ -71,13 +71,13 @@ def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
 
 
 def _forms(text: str) -> list[str]:
-    """`text` as each kind of identifier is compared."""
+    """`text` normalized as each kind of identifier."""
     phone = normal_phone(text)
     return sorted({text, normal_email(text), *([phone] if phone else [])})
 
 
 def _events_that_say(tx: Tx, text: str, scopes: Sequence[str], *, masked: bool) -> list[int]:
-    """Events from which something could be read that is or begins with `text`, exact ones first."""
+    """Events with a stored fact that equals or begins with `text`, exact matches first."""
     forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
     condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
@@ -97,8 +97,11 @@ def _persons_of(tx: Tx, event_ids: Sequence[int]) -> list[int]:
 def _beginning(
     tx: Tx, table: str, key: str, wanted: str, text: str, scopes: Sequence[str], *, masked: bool
 ) -> list[int]:
-    """Values of `wanted` where `key` begins with text, or with one of `scopes` and then text; in one statement, since each is
-    a way to the database and back. masked: less those where `key` holds an e-mail address."""
+    """Values of `wanted` where `key` begins with text, or with one of `scopes` followed by text; in one statement, to save
+    round trips.
+
+    masked: without those where `key` contains an email address.
+    """
     hidden = f" AND {MASKED.format(key)}" if masked else ""
     one = (
         f"SELECT found FROM (SELECT {wanted} AS found FROM {table} WHERE {key} >= ? AND {key} < ?{hidden}"
@@ -111,7 +114,7 @@ def _beginning(
 
 
 def deliveries_of(tx: Tx, found: Found, limit: int = MOST) -> list[int]:
-    """Ids of the deliveries that `found` leads to, newest first."""
+    """IDs of the deliveries that `found` leads to, newest first."""
     parts, values = [], []
     events = "SELECT conversion_id FROM events WHERE {} AND conversion_id IS NOT NULL"
     for column, ids in (("person_id", found.person_ids), ("conversion_id", found.conversion_ids)):

@@ -1,4 +1,4 @@
-"""Problems that stand in the ledger as rows: deliveries and events that nobody takes care of, alerts, conflicts."""
+"""Problems visible as rows in the ledger: deliveries and events that nobody handles, alerts, conflicts."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from app.ledger.reading.summary.problem import Problem, counted
 from app.ledger.transaction import Tx
 
 RECENT_MS = 7 * 86_400_000
-"""For this long a conflict between persons is listed."""
+"""How long a conflict between people is listed."""
 
 
 def stranded(tx: Tx, names: Sequence[str]) -> list[Problem]:
@@ -64,7 +64,7 @@ def parked(tx: Tx, count: int) -> list[Problem]:
 
 
 def counted_twice(tx: Tx, now: int) -> list[Problem]:
-    """Purchases (or submissions) that were sent as two before an event showed them to be one."""
+    """Purchases or submissions that were sent twice before an event showed them to be one."""
     events = overview.counted_twice(tx, now - RECENT_MS)
     if not events:
         return []

@@ -1,6 +1,7 @@
-"""What the first pages ask of the ledger, each answer by index and bounded, so that a million rows cost no more than a thousand.
+"""Reads for the Overview and the Sources page, all by index and bounded, so that a million rows cost no more than a thousand.
 
-Ids ascend with time over all tables, so "since an hour ago" is "from this id on", which the indexes on status and outcome know.
+IDs ascend with time over all tables, so "since an hour ago" is "from this ID on", which the indexes on status and outcome
+support.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from app.times import iso
 LATELY_DAYS = 7
 
 COUNTED = 50_000
-"""Of that time's events, so many are counted, the newest ones."""
+"""The most events that are counted, newest first."""
 
 _DAY_MS = 86_400_000
 
@@ -24,13 +25,13 @@ _DAY_MS = 86_400_000
 MOST = 10_000
 """Where a count stops."""
 SAMPLE = 1000
-"""How many of the newest deliveries say how long delivering takes."""
+"""How many of the newest deliveries give the delivery times."""
 SPANS = {"hour": (3600, 30), "day": (86_400, 24), "week": (604_800, 28)}
-"""Seconds, and bars of the chart."""
+"""Seconds, and the number of bars in the chart."""
 
 
 def counts(tx: Tx) -> dict[str, dict[str, int]]:
-    """How many deliveries of each status and how many parked events; counting stops at MOST."""
+    """Deliveries by status, and parked events. Counting stops at MOST."""
     found: dict[str, dict[str, int]] = {"deliveries": {}, "events": {}}
     for table, column, names in (("deliveries", "status", STATUSES), ("events", "outcome", ("parked",))):
         for name in names:
@@ -40,7 +41,7 @@ def counts(tx: Tx) -> dict[str, dict[str, int]]:
 
 
 def counted_twice(tx: Tx, since: int) -> list[int]:
-    """Events, since that time (ms), that showed two Sales (or Leads) that were both sent to be one; newest first, MOST at most."""
+    """Events since that time (ms) which showed that two Sales or Leads, both sent, are one; newest first, at most MOST."""
     statement = f"SELECT event_id FROM conflicts WHERE kind = 'counted_twice' AND at >= ? ORDER BY at DESC LIMIT {MOST}"
     return list(tx.run(statement, since).scalars())
 
@@ -50,7 +51,7 @@ def has_events(tx: Tx) -> bool:
 
 
 def oldest_waiting(tx: Tx) -> tuple[int | None, str | None]:
-    """The oldest delivery that is still open, and when it was recorded; None where none is."""
+    """The oldest open delivery and when it was recorded; None if there is none."""
     statement = "SELECT created_at, id FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
     rows = [tx.run(statement, status).first() for status in ("pending", "retrying")]
     at, oldest = min((tuple(row) for row in rows if row is not None), default=(None, None))
@@ -58,13 +59,13 @@ def oldest_waiting(tx: Tx) -> tuple[int | None, str | None]:
 
 
 def seconds_since(at: str | None, now: int) -> float | None:
-    """How long ago (s) an ISO time was; None where there is none."""
+    """How long ago (s) an ISO time was; None for None."""
     return None if at is None else max(0.0, now / 1000 - datetime.fromisoformat(at).timestamp())
 
 
 def timing(tx: Tx) -> dict[str, Any]:
-    """Of the newest SAMPLE deliveries that were delivered: p50 and p95 seconds from recorded to delivered; and of the newest
-    SAMPLE that came to an end, the share that was delivered."""
+    """p50 and p95 seconds from recorded to delivered, over the newest SAMPLE delivered ones; and the share delivered of the
+    newest SAMPLE that are final."""
     rows = tx.run(
         "SELECT created_at, delivered_at, id FROM deliveries WHERE status = 'delivered' AND delivered_at IS NOT NULL"
         f" ORDER BY id DESC LIMIT {SAMPLE}",
@@ -83,13 +84,13 @@ def timing(tx: Tx) -> dict[str, Any]:
 
 
 def bar_starts(now: int, seconds: int, bars: int) -> list[int]:
-    """When (ms) each of the equal parts of the last `seconds` begins, oldest first, on round times; the last one is not over."""
+    """Start times (ms) of equal parts of the last `seconds`, oldest first, on round times. The last part is not over yet."""
     size = seconds * 1000 // bars
     return [(now // size - bars + 1 + index) * size for index in range(bars)]
 
 
 def bar(tx: Tx, start: int, end: int) -> dict[str, Any]:
-    """What happened from `start` to before `end` (ms): events that came in, and what became of the deliveries made of them."""
+    """What happened from `start` to before `end` (ms): events received, and the results of their deliveries."""
     events = "SELECT COUNT(*) FROM events WHERE received_at >= ? AND received_at < ?"
     done = "SELECT COUNT(*) FROM deliveries WHERE status = ? AND id >= ? AND id < ?"
     low, high = _first_id_since(tx, start), _first_id_since(tx, end)
@@ -118,7 +119,7 @@ def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def waiting(tx: Tx, destination: str, most: int = 10_000) -> int:
-    """How many open deliveries a destination has; counting stops at `most`."""
+    """How many open deliveries a destination has. Counting stops at `most`."""
     statement = "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT ?) n"
     return int(tx.run(statement, destination, most).scalar_one())
 

@@ -1,4 +1,4 @@
-"""One thing that is wrong, and the verdict over all of them."""
+"""One problem, and the verdict over all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Literal
 from app.ledger.reading.summary.overview import MOST
 
 Level = Literal["bad", "warn", "note"]
-"""bad: conversions are not taken, not forwarded, or lost until somebody acts. warn: something needs a look. note: good to know;
-everything works."""
+"""bad: conversions are not accepted, not forwarded, or lost until somebody acts. warn: something needs attention. note: good to
+know; everything works."""
 LEVELS: tuple[Level, ...] = ("bad", "warn", "note")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """text: a sentence; remedy: what to do; command: what does it on the command line; path: the page of the dashboard where to
-    go on, with the words of its link; since: ms."""
+    """text: a sentence. remedy: what to do. command: how to do it on the command line. path: the page about it, and the words
+    of its link. since: ms."""
 
     kind: str
     subject: str
@@ -31,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """level: of the worst problem; None where there is none of level bad or warn."""
+    """level: that of the worst problem; None if none is bad or warn."""
 
     level: Level | None
     headline: str

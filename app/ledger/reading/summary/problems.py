@@ -1,6 +1,5 @@
-"""What is wrong now, worst first, each with since when, how many, what to do and where: one answer for the dashboard and for
-`bridge doctor`. Read only, by index and bounded.
-"""
+"""Lists what is wrong, worst first, each with its start, count, remedy and page. One answer for the dashboard and `bridge
+doctor`. Read only, by index and bounded."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ DAY_MS = 86_400_000
 KEPT_SECONDS = 60.0
 LIVE = ("conversion of live Stripe events", "conversions of live Stripe events")
 FEW_REFUSALS = 3
-"""So many refused in a row, with nothing accepted since, are listed for a source that worked before; of others one is."""
+"""Refusals in a row, with nothing accepted since, before a source that worked is listed. For others, one is enough."""
 SHARE_SAMPLE = 200
 """Of so many of the newest deliveries of each destination, …"""
 SHARE_LISTED, LEAST_SHARED = 0.2, 10
@@ -40,7 +39,7 @@ SHARE_LISTED, LEAST_SHARED = 0.2, 10
 
 
 class Health:
-    """Judges by what is configured. Keep one for as long as you ask: it remembers how long silent sources usually pause."""
+    """Checks against the configuration. Keep one instance: it remembers how long sources usually pause."""
 
     def __init__(
         self,
@@ -62,7 +61,7 @@ class Health:
         self._live: tuple[float, tuple[int, int | None]] | None = None
 
     def verdict(self, tx: Tx, counts: Mapping[str, Mapping[str, int]] | None = None) -> Verdict:
-        """counts: what overview.counts tells, where it is known already."""
+        """counts: the result of overview.counts, if known already."""
         problems = self.problems(tx, counts or overview.counts(tx))
         worst = problems[0] if problems and problems[0].level != "note" else None
         if worst is not None:
@@ -72,7 +71,7 @@ class Health:
         return Verdict(None, "All caught up. Every accepted conversion is delivered or in flight.", problems)
 
     def problems(self, tx: Tx, counts: Mapping[str, Mapping[str, int]]) -> list[Problem]:
-        """All of them, worst first."""
+        """All problems, worst first."""
         now = tx.now()
         open_alerts = open_incidents(tx)
         began = {alert.topic: alert.began_at for alert in open_alerts if alert.over_at is None}
@@ -173,8 +172,8 @@ class Health:
         return Problem("refused", streak.source, level, text, remedy, path, source.title, streak.since, streak.count)
 
     def _live_in_sandbox(self, tx: Tx) -> list[Problem]:
-        """Real conversions that went to the bridge's own sandbox, since no destination was set. Bodies are read for it, so the
-        answer is kept for a while."""
+        """Real conversions that went to the bridge's own sandbox because no destination was set. This reads bodies, so the
+        answer is cached."""
         if self._live is None or time.monotonic() - self._live[0] > KEPT_SECONDS:
             self._live = (time.monotonic(), live_conversions(tx))
         count, first = self._live[1]

@@ -1,4 +1,4 @@
-"""How the bridge stands: counts, the oldest that waits, workers alive, destinations' pauses. Read only, by index."""
+"""Counts, the oldest waiting delivery, running workers, and destinations' pauses. Read only, by index."""
 
 import threading
 import time
@@ -13,13 +13,13 @@ from app.model import OUTCOMES, STATUSES
 from app.times import iso
 
 LARGE = 200_000
-"""Rows from which on a count is kept. A smaller ledger is counted again each time."""
+"""Counts this large are cached. A smaller ledger is counted each time."""
 
 KEPT_SECONDS = 15.0
 
 
 class CountCache:
-    """Keeps counts of a large ledger. Safe to share between threads; of two that ask at once, both may count."""
+    """Caches counts of a large ledger. Safe to share between threads; two that ask at once may both count."""
 
     def __init__(self, *, large: int = LARGE, clock: Callable[[], float] = time.monotonic) -> None:
         self._large = large
@@ -27,7 +27,7 @@ class CountCache:
         self._lock = threading.Lock()
 
     def get(self, name: str, count: Callable[[], dict[str, int]]) -> dict[str, int]:
-        """What count() returned for `name` in the last KEPT_SECONDS, where that was a large number; else what it returns now."""
+        """The cached result of count() for `name`, if it was large and at most KEPT_SECONDS old; otherwise a fresh one."""
         with self._lock:
             kept = self._counts.get(name)
         if kept is None:
@@ -39,11 +39,11 @@ class CountCache:
 
 
 ALIVE_SECONDS = 20
-"""A worker whose heartbeat is older does not count as alive."""
+"""A worker with an older heartbeat counts as dead."""
 
 
 def stats(tx: Tx, counts: CountCache | None = None) -> dict[str, Any]:
-    """Counts of deliveries by status and of events by outcome, the oldest waiting, workers alive, destinations' pauses.
+    """Deliveries by status, events by outcome, the oldest waiting delivery, running workers, and destinations' pauses.
 
     counts: for a caller that asks often; counts of a large ledger may then be some seconds old.
     """
@@ -73,8 +73,7 @@ def _outcomes(tx: Tx) -> dict[str, int]:
 
 
 def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str) -> dict[str, int]:
-    """How many rows have each of `names` in `column`, exactly. The commonest is what the others leave of all rows, which are
-    counted much faster than those of one name."""
+    """Exact counts of rows by `column`. The commonest value is computed from the total, which is counted much faster."""
     one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
     found = {name: int(tx.run(one, name).scalar_one()) for name in names if name != commonest}
     rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
