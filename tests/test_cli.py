@@ -74,6 +74,39 @@ def test_map_shows_the_request_that_a_destination_would_be_sent(bridge: Callable
     assert (unknown.exit_code, "there are dub" in unknown.output) == (2, True)
 
 
+def test_map_shows_the_request_of_a_template_and_why_it_would_not_be_sent(
+    bridge: Callable[..., Result], tmp_path: Path
+) -> None:
+    table = (
+        '[destinations.ga]\nformat = "ga4"\nmeasurement_id = "G-ABC"\napi_secret_env = "GA_SECRET"\n'
+        '[destinations.hook]\nformat = "template"\nurl = "https://hook.example"\n'
+        '[destinations.hook.sale]\npath = "/in"\nheaders = {X-Source = "source"}\n'
+        'body = {id = "sale.invoice_id", paid = "whole(sale.amount)", key = "secret(\'key\')"}\n'
+        '[destinations.hook.secrets]\nkey = "HOOK_KEY"\n'
+        '[destinations.hook.signature]\nsecret_env = "HOOK_SIGNING"\n'
+    )
+    (tmp_path / "bridge.toml").write_text(table)
+    secrets = {"GA_SECRET": "hunter2-of-ga", "HOOK_KEY": "hunter2-of-hook", "HOOK_SIGNING": f"whsec_{'a' * 43}="}
+    settings = {"BRIDGE_CONFIG": str(tmp_path / "bridge.toml"), **secrets}
+    sale = FIXTURES / "checkout_payment.json"
+    analytics = bridge("map", "stripe", sale, "--destination", "ga", **settings)
+    (line,) = lines(analytics)
+    assert line["request"]["url"].endswith("/mp/collect?measurement_id=G-ABC&api_secret=***")
+    assert line["request"]["body"]["events"][0]["name"] == "purchase"
+    assert line["not_sent"] == "not sent: this destination needs click.ga_client_id, which is not known"
+    hook = bridge("map", "stripe", sale, "--destination", "hook", **settings)
+    (line,) = lines(hook)
+    assert list(line) == [*LINE, "request"]
+    assert line["request"]["headers"]["X-Source"] == "stripe"
+    assert line["request"]["headers"]["webhook-signature"] == "***"
+    assert line["request"]["body"] == {
+        "id": line["payload"]["invoiceId"],
+        "paid": round(line["payload"]["amount"] * 100),
+        "key": "***",
+    }
+    assert "hunter2" not in analytics.output + hook.output
+
+
 def test_map_prints_one_line_a_file_in_their_order_and_stores_nothing(
     bridge: Callable[..., Result], tmp_path: Path
 ) -> None:

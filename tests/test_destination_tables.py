@@ -231,3 +231,31 @@ def test_an_event_name_that_needs_a_form_stays_as_it_is_where_the_form_is_not_kn
     settings = with_toml(text, STRIPE_ALLOW_TEST_EVENTS="1")
     found = payloads(ledger, settings, arrival_of(STRIPE, checkout(1), settings))
     assert found[("crm", "sale")]["eventName"] == "checkout_completed"
+
+
+META = {"DESTINATION_URL": "https://meta.example", "DESTINATION_TOKEN": "a-token", "DESTINATION_FORMAT": "meta"}
+
+
+def test_the_destination_of_the_environment_may_be_a_preset_or_template(with_toml: Callable[..., Settings]) -> None:
+    (main,) = destinations_of(with_toml('[destinations.main]\npixel_id = "123"\nkinds = ["sale"]\n', **META))
+    assert main.url_of("sale") == "https://meta.example/v24.0/123/events"
+    with pytest.raises(ConfigurationError, match=r"destinations\.main\.pixel_id: is missing"):
+        destinations_of(with_toml("", **META))
+    with pytest.raises(ConfigurationError, match=r"destinations\.main\.rate: is not known; known are"):
+        destinations_of(with_toml('[destinations.main]\npixel_id = "123"\nrate = 5\n', **META))
+    template = {**META, "DESTINATION_FORMAT": "template"}
+    with pytest.raises(ConfigurationError, match=r"destinations\.main: has no request"):
+        destinations_of(with_toml("", **template))
+    text = '[destinations.main.sale]\npath = "/in"\nheaders = {X-Key = "token()"}\n'
+    (main,) = destinations_of(with_toml(text, **template))
+    assert main.request("sale", "{}", "k", datetime.now(UTC)).headers["X-Key"] == "a-token"
+    assert [route.kinds for route in make_routes(with_toml(text, **template))] == [frozenset({"sale"})]
+
+
+def test_a_signing_secret_of_the_wrong_shape_is_refused_at_start(with_toml: Callable[..., Settings]) -> None:
+    text = CRM + '[destinations.crm.signature]\nsecret_env = "SIGNING"\n'
+    with pytest.raises(ConfigurationError, match=r"the variable SIGNING is not set"):
+        destinations_of(with_toml(text))
+    for wrong in ("whsec_short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_not base64 at all!", "whsec_" + "a" * 200):
+        with pytest.raises(ConfigurationError, match=r"signature\.secret_env: the variable SIGNING: must be whsec_"):
+            destinations_of(with_toml(text, SIGNING=wrong))

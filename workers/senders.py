@@ -215,7 +215,7 @@ class SenderPool:
         try:
             now = datetime.fromtimestamp(started_at, UTC)
             answer = await self._client.send(claimed.kind, claimed.payload, claimed.dedupe_key, now, claimed.remembered)
-            verdict = self.destination.format.verdict(answer, _sent(claimed))
+            verdict = self.destination.verdict(answer, _sent(claimed))
         except AnswerLost as lost:
             verdict = Verdict("unknown", str(lost))
         except TransientDeliveryError as failed:

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"{self.config_path}: destinations.{key}: the variable {variable} is not set")
         return found
 
+    def secret_name_of(self, name: str) -> str:
+        """The variable of the token, or of what stands for it, of a destination: for people."""
+        table = self.destination_tables.get(name)
+        return "DESTINATION_TOKEN" if table is None else next(iter(table.variables), f"destinations.{name}")
+
     @property
     def destination_variables(self) -> set[str]:
         """Every variable that a table of a destination names. Raises ConfigurationError."""

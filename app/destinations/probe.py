@@ -4,13 +4,13 @@ and whether it is one that takes the configured format and token."""
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from app.destinations.formats.base import Sent
 from app.destinations.http import Answer, Client
-from app.destinations.target import USER_AGENT, Destination
+from app.destinations.target import USER_AGENT, Destination, DestinationClient
 from app.errors import TransientDeliveryError
 from app.model import Kind
 
@@ -66,13 +66,12 @@ def try_token(destination: Destination) -> Trial:
     makes no conversion of it."""
     key = f"probe:{secrets.token_hex(8)}"
     kind: Kind = "lead" if "lead" in destination.format.kinds else "sale"
-    asked = destination.request(kind, "{}", key, datetime.now(UTC))
+    hasty = replace(destination, timeout_seconds=min(destination.timeout_seconds, LONGEST_SECONDS))
 
     async def ask() -> Answer:
-        client = Client(destination.endpoint(), min(destination.timeout_seconds, LONGEST_SECONDS))
+        client = DestinationClient(hasty)
         try:
-            headers = {"User-Agent": USER_AGENT, **asked.headers}
-            return await client.request(asked.method, destination.path + asked.path, headers, asked.body)
+            return await client.send(kind, "{}", key, datetime.now(UTC))
         finally:
             client.close()
 
@@ -94,10 +93,13 @@ def _read(answer: Answer, destination: Destination, kind: Kind) -> Trial:
         return Trial("wrong", f"redirects to {location} ({status}): set that URL instead")
     if status in (404, 405):
         return Trial("wrong", f"has nothing at {url} ({status}): check its URL")
-    if destination.format.verdict(answer, Sent("lead", "{}")).result == "unauthorized":  # as this destination says it
+    result = destination.verdict(answer, Sent(kind, "{}")).result
+    if result == "unauthorized":  # as this destination says it
         return Trial("wrong", f"does not accept the token ({status})")
     if 400 <= status <= 499:
         return Trial("ok", f"accepts the token and reads requests in format {name} ({status} to an empty one)")
+    if 200 <= status <= 299 and result == "permanent":
+        return Trial("ok", f"accepts the token and reads requests in format {name} (it refuses an empty one)")
     if 200 <= status <= 299:
         return Trial("warn", f"accepts an empty request ({status}): is {url} an API that takes the format {name}?")
     return Trial("warn", f"answers {status} to a request in format {name}")

@@ -11,7 +11,7 @@ from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.settings import Settings
 from app.destinations.connect import Endpoint, Resolver, is_private, tls_context
 from app.destinations.credentials import MASK, NO_CREDENTIALS, Credentials, credentials_of, signed
-from app.destinations.formats.base import Format, HttpRequest, Options
+from app.destinations.formats.base import Format, HttpRequest, Options, Sent, Verdict
 from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer, Client
 from app.destinations.oauth import AccessTokens, Refused
@@ -19,7 +19,7 @@ from app.errors import ConfigurationError
 from app.model import DeliveryKind
 
 USER_AGENT = "conversion-bridge/0.1"
-UNAUTHORIZED = 401
+UNAUTHORIZED, GONE = 401, 410
 STOP_MARGIN_SECONDS = 2.0
 LONGEST_STOP_SECONDS = 60.0
 LEAVE = "set DESTINATION_ALLOW_PRIVATE=1 if that is meant"
@@ -86,6 +86,12 @@ class Destination:
     def path(self) -> str:
         """The path of `url`, as a request line can carry it, without a slash at its end."""
         return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+
+    def verdict(self, answer: Answer, sent: Sent) -> Verdict:
+        """What an answer means. By Standard Webhooks, 410 says that an endpoint is gone for good."""
+        if answer.status == GONE and self.credentials.signing:
+            return Verdict("unauthorized", "answered 410: this endpoint is gone")
+        return self.format.verdict(answer, sent)
 
     def url_of(self, kind: DeliveryKind) -> str:
         """Where a conversion of this kind is sent."""

@@ -38,15 +38,19 @@ def facts_of(
     )
 
 
-def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any] | None:
-    """The request that `destination` would be sent: {method, url, headers, body}, with masks instead of secrets. None where it
-    takes no conversion of this kind."""
+def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any]:
+    """{"request": …}: what `destination` would be sent, {method, url, headers, body}, with masks instead of secrets; None where it
+    takes no conversion of this kind. With "not_sent" where it needs what this body alone does not tell."""
     if facts.kind not in destination.format.kinds:
-        return None
+        return {"request": None, "not_sent": f"{destination.name} takes no {facts.kind}"}
     body = to_json(destination.format.body(facts).fields).decode()
     asked = destination.shown_request(facts.kind, body, key, now)
-    url = destination.url + asked.path
-    return {"method": asked.method, "url": url, "headers": dict(asked.headers), "body": json_or_text(asked.body)}
+    shown = {"method": asked.method, "url": destination.url + asked.path, "headers": dict(asked.headers)}
+    held = destination.format.not_sent(facts.kind, body)
+    return {
+        "request": {**shown, "body": json_or_text(asked.body)},
+        **({"not_sent": held.error} if held else {}),
+    }
 
 
 def json_or_text(body: bytes) -> Any:
@@ -77,7 +81,7 @@ def explain(
             payload = Events().body(facts).fields
             if destination is not None:
                 own = facts_of(mapped, received_at, rules, source.name, net_of_tax=destination.net_of_tax) or facts
-                more["request"] = request_to(destination, own, keys[0], received_at)
+                more = request_to(destination, own, keys[0], received_at)
     return {
         "outcome": outcome,
         "reason": reason,

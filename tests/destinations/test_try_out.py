@@ -96,3 +96,19 @@ def test_an_empty_object_is_no_body_of_a_public_api() -> None:
     for name in FORMATS:
         wire = format_of(name)
         assert not wire.is_public_api or all(wire.problem(kind, json.loads("{}")) for kind in ("lead", "sale"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "level", "message"),
+    [
+        (200, b'{"code":40105}', "wrong", "does not accept the token (200)"),
+        (200, b'{"code":40002}', "ok", "it refuses an empty one"),
+        (200, b'{"code":0}', "warn", "accepts an empty request"),
+    ],
+)
+def test_a_preset_s_refusal_is_read_as_its_service_writes_it(
+    destination: FakeDestination, status: int, body: bytes, level: str, message: str
+) -> None:
+    destination.answer = lambda _request: (status, {}, body)
+    trial = try_token(Destination("main", destination.url, "a-token", format_of("tiktok"), allow_private=True))
+    assert (trial.level, message in trial.text) == (level, True)

@@ -80,6 +80,16 @@ def test_a_template_sends_its_request_signed_by_standard_webhooks(
     assert one(ledger, "SELECT payload FROM deliveries")[0] == '{"id":"pi_1","to":"p1@example.com"}'
 
 
+def test_a_signed_endpoint_that_is_gone_pauses_and_loses_nothing(
+    run: Callable[..., None], destination: FakeDestination, ledger: Ledger
+) -> None:
+    destination.answer = lambda request: (410, {}, b"")
+    text = 'sale.path = "/in"\n[destinations.crm.signature]\nsecret_env = "CRM_SECRETS"\n'
+    run(text, checkout(1), CRM_SECRETS=SECRETS[0])
+    assert [row[1:4] for row in states(ledger)] == [("pending", "answered 410", 0)]
+    assert "410: this endpoint is gone" in one(ledger, "SELECT paused_reason FROM destinations WHERE name = 'crm'")[0]
+
+
 def test_what_is_older_than_the_destination_takes_is_discarded_and_not_sent(
     run: Callable[..., None], destination: FakeDestination, ledger: Ledger
 ) -> None:

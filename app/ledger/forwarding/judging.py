@@ -30,7 +30,7 @@ TAKEN = ("delivered", "unattributed", "continued")
 """Results that say that destination and configuration work."""
 REFUSED = ("unauthorized", "redirected")
 """Results that say that the configuration is wrong: they spend no attempt, unless it turns out to be the delivery's own fault."""
-FORBIDDEN = 403
+FORBIDDEN, GONE = 403, 410
 """Firewalls answer it to single payloads. 401 and redirects speak of the configuration, unless others are taken afterwards."""
 REFUSED_RETRY_SECONDS = (1, 5, 30, 120, 600, 1800)
 """When a refused delivery is tried again, by how often it was refused."""
@@ -243,4 +243,6 @@ def _reason(destination: str, outcome: "Outcome") -> str:
         return f"the destination answered {outcome.status}{leads}: redirects are not followed, so correct {url}"
     if outcome.status == FORBIDDEN:
         return f"the destination answered 403: check {token}, or a firewall in front of it"
+    if outcome.status == GONE:
+        return f"the destination answered 410: this endpoint is gone, so correct destinations.{destination}.url"
     return f"the destination answered {outcome.status}: check {token}"

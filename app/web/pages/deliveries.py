@@ -28,7 +28,7 @@ VARIABLE = "DESTINATION_TOKEN"
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
     destinations = {one.name: one for one in parts.destinations}
-    variables = {name: table.token_env or VARIABLE for name, table in parts.settings.destination_tables.items()}
+    variables = {name: parts.settings.secret_name_of(name) for name in parts.settings.destination_tables}
 
     @blueprint.get("/deliveries")
     @login_required

@@ -39,7 +39,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             waiting=waiting,
             standings=standings,
             weeks=weeks,
-            token_names={name: tables[name].token_env if name in tables else "DESTINATION_TOKEN" for name in known},
+            token_names={name: parts.settings.secret_name_of(name) for name in known},
             lines=sorted(lines, key=lambda line: int(line["id"]), reverse=True),
         )
 

@@ -105,7 +105,7 @@ class TemplateFunctions(Functions):  # type: ignore[misc] # jmespath has no type
 
     @takes(TEXT)
     def _func_url(self, text: str) -> str:
-        return quote(text, safe="")
+        return MASK if self._context.is_masked and MASK in text else quote(text, safe="")
 
     @takes(TEXT)
     def _func_escape(self, text: str) -> str:
