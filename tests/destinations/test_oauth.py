@@ -159,7 +159,7 @@ def test_a_template_of_one_s_own_may_use_it(make_settings: Callable[..., Setting
     path.write_text(f'{head}token_url = "https://crm.example/oauth"\n{oauth}')
     (found,) = destinations_of(make_settings(BRIDGE_CONFIG=str(path), S="secret-1", R="refresh-1"))
     assert found.credentials.oauth is not None
-    assert found.request("sale", "{}", "k", NOW, "access").headers["Authorization"] == "Bearer access"
+    assert found.request("sale", "{}", "k", NOW, access_token="access").headers["Authorization"] == "Bearer access"
     path.write_text(f'{head}token_url = "crm.example"\ncolour = "red"\n{oauth.replace("client_id", "client")}')
     with pytest.raises(ConfigurationError, match=r"oauth\.client_id: is missing.*; .*colour: is not known") as caught:
         destinations_of(make_settings(BRIDGE_CONFIG=str(path), S="secret-1", R="refresh-1"))
