@@ -86,6 +86,33 @@ def lead(
     return _of_a_lead(source, view, "lead", reason, who_of(view, rules), event_name, flags)
 
 
+def signed_up(
+    source: str, view: Submission, rules: Rules, *, is_verified: bool = False, id_name: str = "data.id"
+) -> Mapped:
+    """The Lead of a new account. is_verified: its address is verified already. id_name: the field of the account's ID."""
+    if not view.submission_id:
+        missing = f"it has no {id_name}, so it could not be counted once"
+        return parked(source, view, rules, missing, event_name="signed_up")
+    reason = "an account was created"
+    return lead(source, view, rules, event_name="signed_up", reason=reason, verifies_email=is_verified)
+
+
+def user_event(
+    source: str, view: Submission, rules: Rules, *, is_verified: bool, type_name: str = "type", id_name: str = "data.id"
+) -> Mapped:
+    """What an event of a user directory becomes: user.created is a Lead, and user.updated may say that its address is verified.
+
+    type_name, id_name: the fields of the event's type and of the account's ID, for people.
+    """
+    if not view.event:
+        return parked(source, view, rules, f"it has no {type_name}", event_name="signed_up")
+    if view.event == "user.updated" and view.submission_id and is_verified:
+        return ignored(view, "user.updated is not a sign-up", rules, keys=(), verifies_email=True)
+    if view.event != "user.created":
+        return ignored(view, f"{view.event} is not a sign-up", rules)
+    return signed_up(source, view, rules, is_verified=is_verified, id_name=id_name)
+
+
 def parked(
     source: str, view: Submission, rules: Rules, missing: str, *, event_name: str = "form_submitted", **flags: Any
 ) -> Mapped:

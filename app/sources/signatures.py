@@ -20,6 +20,7 @@ from urllib.parse import quote, quote_plus
 
 from app.errors import ConfigurationError, SignatureError
 from app.model import Inbound
+from app.sources.base import Vector
 
 SecretEncoding = Literal["text", "whsec", "either", "html"]
 LONGEST_HEADER = 4096
@@ -202,6 +203,21 @@ def standard_webhooks(prefix: str = "webhook", key: SecretEncoding = "whsec") ->
         timestamp_header=f"{prefix}-timestamp",
         id_header=f"{prefix}-id",
         secret_encoding=key,
+    )
+
+
+def published_vector(prefix: str) -> Vector:
+    """The request that the authors of Standard Webhooks, and Svix before them, test their own libraries with."""
+    return Vector(
+        body=b'{"test": 2432232314}',
+        headers={
+            f"{prefix}-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            f"{prefix}-timestamp": "1614265330",
+            f"{prefix}-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
+        origin="published: standard-webhooks/standard-webhooks and svix/svix-webhooks, tests of their libraries",
+        at=1614265330,
     )
 
 

@@ -4,17 +4,15 @@ Signing: https://docs.svix.com/receiving/verifying-payloads/how-manual
 Payload: https://clerk.com/docs/webhooks/overview
 """
 
-from dataclasses import replace
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
-from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import below
-from app.sources.outcomes import ignored, lead, parked
+from app.sources.outcomes import user_event
 from app.sources.parse import from_unix, identifier_of, json_object
 from app.sources.set_up import SetUp
-from app.sources.signatures import standard_webhooks
+from app.sources.signatures import published_vector, standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
@@ -43,19 +41,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             customer_id=user_id,
         ),
     )
-    if event == "user.updated" and user_id and _is_verified(user):
-        mapped = lead(NAME, view, rules, event_name="signed_up", reason="the account's e-mail address is verified")
-        return replace(
-            mapped, outcome="ignored", reason="user.updated is not a sign-up", lead=None, keys=(), verifies_email=True
-        )
-    if event and event != "user.created":
-        return ignored(view, f"{event} is not a sign-up", rules)
-    if not event:
-        return parked(NAME, view, rules, "it has no type", event_name="signed_up")
-    if not user_id:
-        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
-    mapped = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(mapped, verifies_email=_is_verified(user))
+    return user_event(NAME, view, rules, is_verified=_is_verified(user))
 
 
 def _metadata(user: dict[str, Any]) -> dict[str, Any]:
@@ -79,19 +65,7 @@ def _primary(user: dict[str, Any], entries: str, primary_id: str) -> dict[str, A
     return next((entry for entry in known if wanted and entry.get("id") == wanted), known[0] if known else {})
 
 
-VECTORS = (
-    Vector(
-        body=b'{"test": 2432232314}',
-        headers={
-            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "svix-timestamp": "1614265330",
-            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        },
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
-        origin="published: svix/svix-webhooks, tests of its libraries",
-        at=1614265330,
-    ),
-)
+VECTORS = (published_vector("svix"),)
 
 SOURCE = Webhook(
     NAME,

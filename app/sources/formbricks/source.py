@@ -9,14 +9,13 @@ from typing import Any
 
 from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
-from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import get
 from app.sources.forms.person_fields import phone_of
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import email_of, from_iso, identifier_of, json_object, page_parameters, parse_json
 from app.sources.set_up import SetUp
-from app.sources.signatures import standard_webhooks
+from app.sources.signatures import published_vector, standard_webhooks
 from app.sources.submission import Contact, Field, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook
 
@@ -117,19 +116,7 @@ def is_test_of_the_endpoint(inbound: Inbound) -> str | None:
     return NO_RESPONSE["testEndpoint"] if is_test else None
 
 
-VECTORS = (
-    Vector(
-        body=b'{"test": 2432232314}',
-        headers={
-            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "webhook-timestamp": "1614265330",
-            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        },
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
-        origin="published: standard-webhooks/standard-webhooks, tests of its libraries",
-        at=1614265330,
-    ),
-)
+VECTORS = (published_vector("webhook"),)
 
 SOURCE = Webhook(
     NAME,

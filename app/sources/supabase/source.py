@@ -15,12 +15,11 @@ from typing import Any
 
 from app.errors import SignatureError
 from app.model import Inbound, Mapped, Rules
-from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import below
-from app.sources.outcomes import ignored, lead, parked
+from app.sources.outcomes import ignored, parked, signed_up
 from app.sources.parse import body_hash, from_iso, identifier_of, json_object
-from app.sources.signatures import standard_webhooks
+from app.sources.signatures import published_vector, standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
@@ -90,10 +89,7 @@ def _table(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
         and user.get("email_confirmed_at")
         and view.submission_id
     ):
-        mapped = _sign_up(view, user, rules)
-        return replace(
-            mapped, outcome="ignored", reason=f"{event} is not a sign-up", lead=None, keys=(), verifies_email=True
-        )
+        return ignored(view, f"{event} is not a sign-up", rules, keys=(), verifies_email=True)
     if (operation, schema, table) != ("INSERT", "auth", "users"):
         return ignored(view, f"{event} is not a sign-up: for a table of your own, add a source of your own", rules)
     return _sign_up(view, user, rules)
@@ -137,24 +133,9 @@ def _dialled(phone: Any) -> Any:
 def _sign_up(view: Submission, user: dict[str, Any], rules: Rules) -> Mapped:
     if user.get("is_anonymous") is True:
         return ignored(view, "an anonymous visitor, no sign-up", rules)
-    if not view.submission_id:
-        return parked(NAME, view, rules, "the user has no id, so it could not be counted once", event_name="signed_up")
-    mapped = lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
-    return replace(mapped, verifies_email=bool(user.get("email_confirmed_at")))
+    return signed_up(NAME, view, rules, is_verified=bool(user.get("email_confirmed_at")), id_name="ID of the user")
 
 
-VECTORS = (
-    Vector(
-        body=b'{"test": 2432232314}',
-        headers={
-            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "webhook-timestamp": "1614265330",
-            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        },
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
-        origin="published: standard-webhooks/standard-webhooks, tests of its libraries",
-        at=1614265330,
-    ),
-)
+VECTORS = (published_vector("webhook"),)
 
 SOURCE = Webhook(NAME, "Supabase", Scheme(), read, vectors=VECTORS)

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.model import Inbound, Mapped, Rules
-from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import fields_from, get
-from app.sources.outcomes import ignored, lead, parked
+from app.sources.outcomes import ignored, parked, signed_up
 from app.sources.parse import from_iso, from_unix_or_iso, identifier_of, json_object, text_of
 from app.sources.set_up import SetUp
-from app.sources.signatures import standard_webhooks
+from app.sources.signatures import published_vector, standard_webhooks
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
@@ -66,35 +65,10 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return parked(NAME, view, rules, "it has no type", event_name="signed_up")
     if not is_stytch and not event.endswith("user.created"):
         return ignored(view, f"{event} is not a sign-up: for another event, add a source of your own", rules)
-    if not view.submission_id:
-        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
-    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created")
+    return signed_up(NAME, view, rules)
 
 
-VECTORS = (
-    Vector(
-        body=b'{"test": 2432232314}',
-        headers={
-            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "svix-timestamp": "1614265330",
-            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        },
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
-        origin="published: svix/svix-webhooks, tests of its libraries",
-        at=1614265330,
-    ),
-    Vector(
-        body=b'{"test": 2432232314}',
-        headers={
-            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "webhook-timestamp": "1614265330",
-            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        },
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (of the vector)
-        origin="published: svix/svix-webhooks, tests of its libraries",
-        at=1614265330,
-    ),
-)
+VECTORS = (published_vector("svix"), published_vector("webhook"))
 
 SOURCE = Webhook(
     NAME,

@@ -4,13 +4,11 @@ Signing: https://workos.com/docs/events/data-syncing/webhooks (WorkOS-Signature:
 Payload: https://workos.com/docs/events
 """
 
-from dataclasses import replace
-
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
 from app.sources.forms.generic_form import below
-from app.sources.outcomes import ignored, lead, parked
+from app.sources.outcomes import user_event
 from app.sources.parse import from_iso, identifier_of, json_object
 from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
@@ -48,16 +46,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             customer_id=identifier_of(user.get("external_id")) or user_id,
         ),
     )
-    is_verified = user.get("email_verified") is True
-    if event == "user.updated" and user_id and is_verified:
-        return replace(ignored(view, "user.updated is not a sign-up", rules, keys=()), verifies_email=True)
-    if event and event != "user.created":
-        return ignored(view, f"{event} is not a sign-up", rules)
-    if not event:
-        return parked(NAME, view, rules, "it has no event", event_name="signed_up")
-    if not user_id:
-        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", event_name="signed_up")
-    return lead(NAME, view, rules, event_name="signed_up", reason="an account was created", verifies_email=is_verified)
+    return user_event(NAME, view, rules, is_verified=user.get("email_verified") is True, type_name="event")
 
 
 VECTORS = (
