@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -64,3 +65,27 @@ def _record_at_once(recorder: Recorder, bodies: list[bytes]) -> None:
     for writer in writers:
         writer.join()
     assert not failures, failures
+
+
+def test_a_writer_does_not_undo_what_another_one_counts_at_the_same_moment(ledger: Ledger) -> None:
+    if ledger.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    recorder, w = Recorder(ledger), world.World(False)
+    recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
+    intent = world.body("payment_intent.succeeded", w.intent(customer=None, receipt_email=None))  # shares no name
+    with ledger.write() as tx:
+        recorder.take_within(tx, world.body("invoice.paid", w.invoice(4900, "manual")))
+        other = threading.Thread(target=recorder.take, args=(intent,))
+        other.start()
+        while not _somebody_waits(ledger):
+            time.sleep(0.01)
+    other.join()
+    assert recorder.state_of(w.invoice_id) == "counted"
+    (receipt,) = recorder.take(world.body("checkout.session.completed", w.session()))
+    assert receipt.outcome == "duplicate"
+
+
+def _somebody_waits(ledger: Ledger) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with ledger.read() as tx:
+        return bool(tx.run(waiting).scalar_one())

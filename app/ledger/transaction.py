@@ -25,6 +25,7 @@ from app.ledger.placeholders import to_psycopg
 from app.ledger.postgres import Session
 
 _HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
+_HOLD_CONVERSIONS = "SELECT id FROM conversions WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
 _LOCK = (
     "SELECT count(pg_advisory_xact_lock(k)) FROM"
     " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY 1) AS sorted"
@@ -96,11 +97,16 @@ class Tx:
             _, seconds, ids, _ = entered.fetchone()
             return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
 
-    def look_again(self, person_ids: Sequence[int], look: str, *values: Any) -> Sequence[Any]:
-        """The rows of `look` once nobody else can change these persons until the transaction ends. For PostgreSQL."""
+    def look_again(
+        self, person_ids: Sequence[int], conversion_ids: Sequence[int], look: str, *values: Any
+    ) -> Sequence[Any]:
+        """The rows of `look` once nobody else can change these persons and conversions until the transaction ends. For
+        PostgreSQL."""
         with self._driver() as driver:
             with driver.pipeline():
                 driver.execute(_HOLD_PERSONS, (array(person_ids),), prepare=True)
+                if conversion_ids:
+                    driver.execute(_HOLD_CONVERSIONS, (array(conversion_ids),), prepare=True)
                 looked = driver.execute(self._translate(look), values, prepare=True)
             rows: Sequence[Any] = looked.fetchall()
             return rows

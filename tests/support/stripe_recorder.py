@@ -8,6 +8,7 @@ from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
 from app.ledger.recording.record import record
+from app.ledger.transaction import Tx
 from app.model import Inbound, Rules
 from app.sources.base import Source
 from app.sources.stripe.source import SOURCE
@@ -25,6 +26,11 @@ class Recorder:
         now = datetime.now(UTC)
         arrivals = [self._arrival(body, now) for body in bodies]
         return self.ledger.transact(lambda tx: record(tx, arrivals, self.policy))
+
+    def take_within(self, tx: Tx, *bodies: bytes) -> list[Receipt]:
+        """The same, within a transaction of the caller's."""
+        now = datetime.now(UTC)
+        return record(tx, [self._arrival(body, now) for body in bodies], self.policy)
 
     def _arrival(self, body: bytes, now: datetime) -> Arrival:
         inbound = Inbound(body, {})

@@ -60,14 +60,17 @@ class Loaded:
         names = [*event_keys, *keys, *fact_keys, *beginnings, *(f"{kind}={value}" for kind, value in identifiers)]
         look, values = self._look(event_keys, keys, fact_keys, [value for _, value in identifiers])
         self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
-        self._ids, wanted, held = ids[::-1], set(identifiers), set[int]()
+        self._ids, wanted = ids[::-1], set(identifiers)
+        persons, conversions = set[int](), set[int]()
         self._read(rows, wanted)
-        while not self.tx.is_sqlite and not self.persons.keys() <= held:
-            # One person has many identifiers, and another writer may be at work on this one under those that we did not lock.
-            held |= self.persons.keys()
+        while not self.tx.is_sqlite and not (self.persons.keys() <= persons and self.conversions.keys() <= conversions):
+            # One person has many identifiers, one purchase many keys, and another writer may be at work on this one under those
+            # that we did not lock.
+            persons |= self.persons.keys()
+            conversions |= self.conversions.keys()
             for known in (self.events, self.keys, self.marked, self.facts, self.found, self.persons, self.conversions):
                 known.clear()
-            self._read(self.tx.look_again(sorted(held), look, *values), wanted)
+            self._read(self.tx.look_again(sorted(persons), sorted(conversions), look, *values), wanted)
 
     def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
         """Takes over the rows that `_look` found."""
