@@ -177,7 +177,9 @@ def _join(resolution: Resolution, other: Person, identifier: Identifier, attempt
             )
             return
         other_stands = False
-    winner, loser = (other, person) if other_stands else (person, other)
+    # One whom the ledger has goes before one who is new with this group: what waits for them is looked for by their id.
+    is_first = person.is_new and not other.is_new
+    winner, loser = (other, person) if other_stands or is_first else (person, other)
     _keep_clicks(winner, loser, stands=other_stands or attempted(person))
     for name in ("explicit_id", "provider_id", "email", "name", "phone", "customer_id"):
         if getattr(winner, name) is None:

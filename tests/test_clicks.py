@@ -1,7 +1,7 @@
 """The click ids that a person keeps beside the main one: learned, merged, sent by touch, shown, found and forgotten."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from app.bootstrap import make_health
 from app.clicks import from_text
+from app.config.settings import Settings
 from app.destinations.formats.base import Body
 from app.destinations.formats.events import Events
 from app.ledger.actions.forget import forget_person
@@ -20,6 +22,9 @@ from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.model import Facts, Inbound, Lead, Mapped, Rules, Sale, Who
 from app.money import Money
+from app.web.factory import create_app
+from tests.support.makers import settle
+from tests.web.conftest import Browser
 
 START = datetime(2026, 4, 10, 12, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)
@@ -162,3 +167,31 @@ def test_a_click_id_that_is_known_costs_no_statement(story: Story) -> None:
             story.signs_up(2, **clicks)
         counts.append(len(sent))
     assert counts[0] == counts[1]
+
+
+def test_a_thousand_organic_sales_leave_everything_green(
+    ledger: Ledger, make_settings: Callable[..., Settings]
+) -> None:
+    policy = Policy(Rules(), [Route("sandbox", Events())])
+    arrivals = []
+    for number in range(1000):
+        mapped = Mapped(
+            outcome="sale", reason="paid", event_id=f"e{number}", event_type="t", keys=(f"pi_{number}",),
+            who=Who(email=f"p{number}@example.com"), sale=Sale(f"pi_{number}", Money(4900, "USD")), occurred_at=START,
+        )  # fmt: skip
+        arrivals.append(Arrival("stripe", mapped, Inbound(b"{}", {}), {}, START))
+    for start in range(0, 1000, 100):
+        ledger.transact(lambda tx, start=start: record(tx, arrivals[start : start + 100], policy))  # type: ignore[misc]
+    while settle(ledger, "unattributed", error="it knows no click"):
+        pass
+    settings = make_settings()
+    health = make_health(settings)
+    with ledger.read() as tx:
+        problems = health.verdict(tx).problems
+        states = tx.run("SELECT status, COUNT(*) FROM deliveries GROUP BY status").all()
+    assert [tuple(row) for row in states] == [("unattributed", 1000)]
+    assert [(one.kind, one.level) for one in problems if one.kind != "no worker"] == [("unattributed", "note")]
+    app = create_app(settings, ledger)
+    assert "Nothing has failed" in Browser(app.test_client(), "password of the tests").get("/failed").text
+    app.extensions["writer"].stop()
+    app.extensions["refusals"].stop()

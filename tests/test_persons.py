@@ -46,6 +46,18 @@ class Story:
         arrival = Arrival(source, mapped, Inbound(b"{}", {}), {}, START)
         return self.ledger.transact(lambda tx: record(tx, [arrival], self.policy))[0]
 
+    def arrival(self, key: str | None, who: dict[str, Any], **fields: Any) -> Arrival:
+        n = next(numbers)
+        mapped = Mapped(
+            reason="message", event_id=f"e{n}", event_type="t", keys=(key,) if key else (), who=Who(**who),
+            occurred_at=START + timedelta(minutes=n), **fields,
+        )  # fmt: skip
+        return Arrival("stripe", mapped, Inbound(b"{}", {}), {}, START)
+
+    def record_all(self, *arrivals: Arrival) -> None:
+        """In one group."""
+        self.ledger.transact(lambda tx: record(tx, arrivals, self.policy))
+
     def send_all(self) -> None:
         with self.ledger.write() as tx:
             tx.run("UPDATE deliveries SET attempts = 1, status = 'delivered', due_at = NULL")
@@ -381,3 +393,16 @@ def test_a_reference_that_was_seen_before_names_its_customer(ledger: Ledger) -> 
     story.sale(email="kim@work.example", customer_id="user_1", is_reference=True)
     story.sale(email="ben@a.example", customer_id="user_2", is_reference=True)
     assert story.ids == ["user_1", "user_1", "user_2"]
+
+
+def test_what_waits_for_a_known_person_learns_of_one_who_is_new_with_the_same_group(ledger: Ledger) -> None:
+    story = Story(ledger, person_hold_seconds=60)
+    who = {"email": "p@example.com", "aliases": ("stripe:cus_1",)}
+    story.record_all(story.arrival("in_1", who, outcome="sale", sale=Sale("in_1", Money(100, "USD")), hold="person"))
+    story.record_all(
+        story.arrival("cs_2", {"click_id": "clk_2", "aliases": ("stripe:cus_2",)}, outcome="pending"),
+        story.arrival(
+            None, {"email": "p@example.com", "aliases": ("stripe:cus_2",)}, outcome="ignored", carries_identity=True
+        ),
+    )
+    assert [payload["clickId"] for payload in story.sent] == ["clk_2"]

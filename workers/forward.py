@@ -20,6 +20,7 @@ from app.ledger.forwarding.shadow import close_open, has_open
 from app.ledger.forwarding.turn import Turn, take_turn
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
+from app.ledger.recording.reopen import reopen_attempted
 from app.ledger.transaction import Tx
 from app.logs import correlation_id
 from app.stack.processes import StopFlag
@@ -167,6 +168,8 @@ class Forwarder:
             recorded, found = take_turn(tx, turn)
             found = attend(tx, found, turn.destination)
             route = self._routes[turn.destination]
+            ids = [outcome.claimed.id for outcome in recorded if outcome.result == "unattributed"]
+            reopen_attempted(tx, ids, route, first_touch=self._first_touch)
             fresh = refresh(tx, found, route, first_touch=self._first_touch)
             return recorded, screen(tx, fresh, route.format), bool(found)
 

@@ -57,7 +57,7 @@ def _wait(tx: Tx, refund: Claimed, sale: int, status: str, now: int) -> None:
     to, due_at, reason = "pending", None, f"its Sale, delivery {sale}, is {status}"
     if status == "unattributed":
         to, reason = "unattributed", NOT_THERE
-    elif status == "discarded":
+    elif status in ("discarded", "shadow"):
         to = "discarded"
         note(tx, "bridge", "discard", f"delivery {refund.id}", f"was {'retrying' if refund.attempts else 'pending'}")
     else:

@@ -32,7 +32,7 @@ def week(tx: Tx, destination: str, kinds: Collection[str], sources: Collection[s
     newest = (
         "SELECT id, conversion_id, person_id, kind, note, last_error FROM deliveries WHERE status = 'shadow'"
         " AND kind <> 'refund' AND id >= ?"
-        f" AND destination = ? AND created_at >= ? ORDER BY id DESC LIMIT {MOST}"
+        f" AND kind <> 'refund' AND destination = ? AND created_at >= ? ORDER BY id DESC LIMIT {MOST}"
     )
     values = (first, destination, since)
     counted = tx.run(

@@ -28,7 +28,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _update_events(snapshot)
     _settle_parked(snapshot)
     touched = render_waiting(snapshot, changed_persons)
-    reopen(snapshot, touched)
+    reopen(snapshot, changed_persons, touched)
     render_shadows(snapshot, touched)
     snapshot.tx.run_many(_MARK, snapshot.marks)
     _insert_conflicts(snapshot)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from app.clicks import Seen, chosen
+from app.clicks import Seen, chosen, values_of
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Product, Refund, Rules, Sale, Who
@@ -96,6 +96,12 @@ def shown_of(person: Person) -> tuple[object, ...]:
     """Everything that `render` uses of a person. While it stays the same, so do all payloads."""
     clicks = (person.click_first, person.click_last, person.clicks)
     return (person.customer_id, *clicks, person.email, person.name, person.phone)
+
+
+def click_ids_of(person: Person) -> frozenset[str]:
+    """All click IDs that are known of a person, the main ones and those beside them."""
+    beside = (value for _, value in values_of(person.clicks))
+    return frozenset(value for value in (person.click_first, person.click_last, *beside) if value)
 
 
 def _refund(facts: Mapping[str, Any], lowered: int, *, net_of_tax: bool) -> Refund | None:

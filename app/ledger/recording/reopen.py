@@ -1,9 +1,15 @@
 """Sends unattributed conversions again once a click ID of their person, or another missing fact, is known."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from pydantic_core import to_json
 
+from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
-from app.ledger.recording.payload import click_of, clicks_of
+from app.ledger.recording.payload import click_ids_of
+from app.ledger.transaction import Tx
 from app.model import Kind
 from app.persons import Person
 
@@ -14,43 +20,95 @@ _REOPEN = (
 )
 
 
-def reopen(snapshot: Snapshot, touched: list[Person]) -> None:
-    """Makes unattributed deliveries due again if a click ID that was not sent is now known, or a fact whose absence kept them
-    from being sent."""
-    persons = [p.survivor() for p in touched]
-    any_fact = any(route.format.holds_back for route in snapshot.routes)
-    person_ids = sorted(
-        {p.id for p in persons if not p.is_new and (any_fact or p.click_first or p.click_last or p.clicks)}
-    )
+def reopen(snapshot: Snapshot, changed: Sequence[Person], touched: Sequence[Person]) -> None:
+    """Makes unattributed deliveries due again if a click ID was learned that they were not sent with, or a fact whose absence kept
+    them from being sent.
+
+    changed: persons about whom something was learned; touched: those whose payloads look different.
+    """
+    clicked = {p.survivor().id for p in changed if _learned(snapshot, p.survivor())}
+    if any(route.format.holds_back for route in snapshot.routes):
+        clicked |= {p.survivor().id for p in touched}
+    person_ids = sorted(clicked - {p.id for p in snapshot.new_persons})
     if not person_ids:
         return
+    condition, parameter = snapshot.tx.among("person_id", person_ids)
+    changes = []
+    for unattributed in _unattributed(snapshot, condition, parameter):
+        assert unattributed.conversion.person is not None
+        fresh = _learned(snapshot, unattributed.conversion.person)
+        changes.append((unattributed, _payload_of(snapshot, unattributed, fresh, may_swap=True)))
+    _make_due(snapshot, changes)
+
+
+def reopen_attempted(tx: Tx, delivery_ids: Sequence[int], route: Route, *, first_touch: bool) -> None:
+    """The same for deliveries whose first attempt found them unattributed just now: a click id may have been learned of their
+    persons while it was under way. Within the transaction that records the outcome."""
+    if not delivery_ids:
+        return
+    snapshot = Snapshot(tx, [route], first_touch)
+    snapshot.now = tx.now()
+    condition, parameter = tx.among("id", sorted(delivery_ids))
+    if not tx.is_sqlite:  # so that nobody learns something between this look and the end of this transaction
+        persons = f"SELECT person_id FROM deliveries WHERE {condition}"
+        tx.run(f"SELECT 1 FROM persons WHERE id IN ({persons}) ORDER BY id FOR UPDATE", parameter)
+    changes = []
+    for unattributed in _unattributed(snapshot, f"{condition} AND attempts = 1", parameter):
+        assert unattributed.conversion.person is not None
+        known = click_ids_of(unattributed.conversion.person)
+        changes.append((unattributed, _payload_of(snapshot, unattributed, known, may_swap=False)))
+    _make_due(snapshot, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unattributed:
+    id: int
+    conversion: Conversion
+    route: Route
+    sent: str
+    """Its payload."""
+
+
+def _unattributed(snapshot: Snapshot, condition: str, parameter: Any) -> list[_Unattributed]:
     tx = snapshot.tx
-    condition, parameter = tx.among("person_id", person_ids)
-    lock = tx.for_update
     rows = tx.run(
         "SELECT id, conversion_id, person_id, destination, payload FROM deliveries"
-        f" WHERE {condition} AND status = 'unattributed' AND kind <> 'refund' AND claim IS NULL ORDER BY id{lock}",
+        f" WHERE {condition} AND status = 'unattributed' AND kind <> 'refund' AND claim IS NULL ORDER BY id{tx.for_update}",
         parameter,
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     routes = {route.name: route for route in snapshot.routes}
-    changes = []
+    found = []
     for identity, conversion_id, person_id, destination, payload in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
-        route = routes.get(destination)
-        if route is None:
-            continue
-        first_touch = snapshot.is_first_touch(route)
-        clicks = [click_of(conversion, first_touch=first_touch)]
-        clicks += [seen.value for seen in clicks_of(conversion, first_touch=first_touch).values()]
-        text, omitted = snapshot.render(conversion, route)
-        kind: Kind = "lead" if conversion.kind == "lead" else "sale"
-        lacked = route.format.not_sent(kind, payload) is not None
-        if lacked and route.format.not_sent(kind, text) is not None:
-            continue
-        texts = [to_json(click).decode() for click in clicks if click is not None]
-        if not lacked and not any(one in text and one not in payload for one in texts):
-            continue
-        changes.append((text, omitted, snapshot.now, identity))
-    tx.run_many(_REOPEN, changes)
+        if destination in routes:
+            found.append(_Unattributed(identity, conversion, routes[destination], payload))
+    return found
+
+
+def _learned(snapshot: Snapshot, person: Person) -> frozenset[str]:
+    """Click ids that this group learned of a person."""
+    return click_ids_of(person) - snapshot.clicked.get(person.id, frozenset())
+
+
+def _payload_of(
+    snapshot: Snapshot, one: _Unattributed, clicks: frozenset[str], *, may_swap: bool
+) -> tuple[str, str | None] | None:
+    """What to send now; None where that says nothing new. clicks: those that are new.
+
+    may_swap: where the click of the destination's touch is the one that it does not know, the other one goes.
+    """
+    kind: Kind = "lead" if one.conversion.kind == "lead" else "sale"
+    rendered = snapshot.render(one.conversion, one.route)
+    if one.route.format.not_sent(kind, one.sent) is not None:
+        return rendered if one.route.format.not_sent(kind, rendered[0]) is None else None
+    new = [text for text in (to_json(click).decode()[1:-1] for click in clicks) if text not in one.sent]
+    if any(click in rendered[0] for click in new):
+        return rendered
+    swapped = snapshot.render(one.conversion, one.route, other_touch=True) if may_swap and new else None
+    return swapped if swapped and any(click in swapped[0] for click in new) else None
+
+
+def _make_due(snapshot: Snapshot, changes: Sequence[tuple[_Unattributed, tuple[str, str | None] | None]]) -> None:
+    snapshot.tx.run_many(_REOPEN, [(*found, snapshot.now, one.id) for one, found in changes if found])

@@ -77,7 +77,8 @@ def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str
     one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
     found = {name: int(tx.run(one, name).scalar_one()) for name in names if name != commonest}
     rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
-    return {name: found.get(name, rest) for name in names}
+    # Rows change between two statements; none of them may make a count negative.
+    return {name: found.get(name, max(rest, 0)) for name in names}
 
 
 def destinations(tx: Tx) -> list[dict[str, Any]]:

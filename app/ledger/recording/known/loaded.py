@@ -9,7 +9,7 @@ from app.ledger.reading.by_key import was_attempted
 from app.ledger.recording.arrival import Arrival, Conversion, Route, SeenEvent
 from app.ledger.recording.known.event_facts import EventFacts
 from app.ledger.recording.known.event_facts import Row as FactRow
-from app.ledger.recording.payload import shown_of
+from app.ledger.recording.payload import click_ids_of, shown_of
 from app.ledger.recording.rows import CONVERSION, PERSON, columns_of, read_conversion, read_person
 from app.ledger.tables import KEY_KINDS
 from app.ledger.transaction import Tx
@@ -40,6 +40,8 @@ class Loaded:
     """Joined conversions: by ID, the conversion that replaced them."""
     shown: dict[int, tuple[object, ...]] = field(default_factory=dict)
     """What payloads contained about each person when it was read (shown_of)."""
+    clicked: dict[int, frozenset[str]] = field(default_factory=dict)
+    """The click IDs that were known of each person when it was read."""
     _ids: list[int] = field(default_factory=list)
     _attempted: dict[int, bool] = field(default_factory=dict)
 
@@ -236,6 +238,7 @@ class Loaded:
         if known is None:
             known = self.persons[values[0]] = read_person(values)
             self.shown[known.id] = shown_of(known)
+            self.clicked[known.id] = click_ids_of(known)
         return known
 
     @property
