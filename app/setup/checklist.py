@@ -30,11 +30,14 @@ def checklist(
     tx: Tx, settings: Settings, sources: Iterable[Source], destinations: Iterable[Destination]
 ) -> tuple[Step, ...]:
     """The steps, in the order in which to take them."""
-    connected = [one.title for one in sources if settings.opens(one.name) and not settings.is_generated(one.name)]
+    known = sorted(
+        sources, key=lambda one: not settings.opens(one.name)
+    )  # so that those asked first have most likely sent
+    connected = [one.title for one in known if settings.opens(one.name) and not settings.is_generated(one.name)]
     return (
         _destination(settings, [one.url for one in destinations]),
         _source(connected),
-        _first_event(tx, connected),
+        _first_event(has_real_event(tx, (one.name for one in known)), connected),
         _public_url(settings.public_url),
         _alerts(settings.alert_url),
         _retention(settings),
@@ -75,9 +78,9 @@ def _source(connected: list[str]) -> Step:
     return Step("source", title, True, f"Connected: {named}.", path, "Sources")
 
 
-def _first_event(tx: Tx, connected: list[str]) -> Step:
+def _first_event(has_come: bool, connected: list[str]) -> Step:
     title = "Receive the first event"
-    if has_real_event(tx):
+    if has_come:
         return Step("event", title, True, "Events are coming in.", "/events", "Events")
     text = "Buy, sign up or submit a form there. Test events that you send from here do not count."
     return Step("event", title, False, text, "/sources", "Sources" if connected else "Choose a source")

@@ -54,6 +54,8 @@ def pages(ledger: Ledger) -> dict[str, str]:
         "person": f"/persons/{marta}",
         "forget": f"/persons/{marta}/forget",
         "sources": "/sources",
+        "source": "/sources/typeform",
+        "setup": "/setup",
         "destination": "/destination",
         "audit": "/audit",
         "search": "/search?q=marta.reis",

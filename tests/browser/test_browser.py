@@ -21,6 +21,8 @@ PAGES = (
     "/events",
     "/persons",
     "/sources",
+    "/sources/stripe",
+    "/setup",
     "/destination",
     "/audit",
     "/search?q=p1",

@@ -31,7 +31,7 @@ from app.ledger.forwarding.sweep import (
     take_over,
     workers_of,
 )
-from app.ledger.reading import deliveries, events, filters, search
+from app.ledger.reading import deliveries, events, filters, first_events, search
 from app.ledger.reading.by_key import known_events, standings
 from app.ledger.reading.summary import overview as reading_overview
 from app.ledger.reading.summary import stats
@@ -278,6 +278,13 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         ],
     ],
     "sources": lambda tx: reading_overview.activity(tx, NAMES),
+    "the set-up of a source": lambda tx: [
+        first_events.has_real_event(tx, ["nowhere", *NAMES]),
+        [
+            (first_events.first_event(tx, n), first_events.last_event(tx, n), first_events.last_test(tx, n))
+            for n in NAMES
+        ],
+    ],
     "search": lambda tx: [
         search.deliveries_of(tx, search.find(tx, text, NAMES))
         for text in ("ada@example.com", "user_00000000", "pi_0000", "evt_00000000", "12", "+4915112345678", "pat exa")

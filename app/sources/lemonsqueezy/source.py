@@ -109,7 +109,7 @@ VECTORS = (
         body=b'{"meta":{"event_name":"order_created"}}',
         headers={"x-signature": "a441063306ffac20c4ce209986e4874d47adab765d9457a2acab6c63663559dd"},
         secret="lemonsqueezy-vector-secret",  # noqa: S106 (of the vector)
-        origin="formula: https://docs.lemonsqueezy.com/help/webhooks/signing-requests, computed with openssl",
+        origin="formula: lmsqueezy/laravel, VerifyWebhookSignature.php, computed with openssl",
         at=1700000000,
     ),
 )

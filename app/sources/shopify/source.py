@@ -126,7 +126,7 @@ VECTORS = (
         body=b'{"id":5001}',
         headers={"x-shopify-hmac-sha256": "igELE2rhBZ0P4PoRZUq15BWz5YjJZiHA7NVUW+ZwHWE="},
         secret="shopify-vector-secret",  # noqa: S106 (of the vector)
-        origin="formula: https://shopify.dev/docs/apps/build/webhooks/subscribe/https, computed with openssl",
+        origin="formula: npm @shopify/shopify-api, lib/utils/hmac-validator.ts, computed with openssl",
         at=1700000000,
     ),
 )
