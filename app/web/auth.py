@@ -1,4 +1,4 @@
-"""Who may see and change: a session for people (with throttled login and CSRF tokens), a bearer token for programs."""
+"""Authentication: a session for people (with throttled login and CSRF tokens), a bearer token for programs."""
 
 import hmac
 import secrets
@@ -30,7 +30,7 @@ def same(given: str, wanted: str) -> bool:
 
 
 def log_in(name: str, role: Role) -> None:
-    """Begins a session for somebody who typed `name`. A viewer sees everything and changes nothing."""
+    """Starts a session for somebody with that name. A viewer sees everything and changes nothing."""
     session.clear()
     session["id"] = secrets.token_urlsafe(12)
     session["name"] = "".join(c for c in name if c.isprintable())[:40] or role  # it goes into the audit log
@@ -42,7 +42,7 @@ def log_in(name: str, role: Role) -> None:
 
 
 def logged_in() -> bool:
-    """Whether there is a session that neither time, nor its own logging out or everybody's, nor another password ended."""
+    """Whether there is a valid session: not expired, not logged out, and its password unchanged."""
     if not session.get("name") or float(session.get("until", 0)) <= time.time():
         return False
     prints: Mapping[str, str] = current_app.extensions["password_prints"]
@@ -52,13 +52,13 @@ def logged_in() -> bool:
 
 
 def log_out() -> None:
-    """Ends this session, also for anyone who has a copy of its cookie."""
+    """Ends this session, including copies of its cookie."""
     sessions.end(_ledger(), str(session["id"]), int(session["until"]))
     session.clear()
 
 
 def log_out_everybody(ledger: Ledger, actor: str) -> None:
-    """Ends every session there is, on every machine."""
+    """Ends every session on every machine."""
     sessions.end_all(ledger, actor)
 
 
@@ -72,7 +72,7 @@ def is_operator() -> bool:
 
 
 def login_required(view: View) -> View:
-    """For pages: shows the login instead; changes need an operator and the session's CSRF token besides."""
+    """Decorates pages: redirects to the login without a session. Changes need an operator and the session's CSRF token."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -91,7 +91,7 @@ def login_required(view: View) -> View:
 
 
 def operator_required(view: View) -> View:
-    """For pages, below login_required, that only make sense for somebody who may change things."""
+    """Decorates pages, below login_required, that only an operator may see."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -103,7 +103,7 @@ def operator_required(view: View) -> View:
 
 
 def check_site() -> None:
-    """Raises BadRequest for a form that a page of another site sent, as browsers tell (not over http to another machine)."""
+    """Raises BadRequest for a form from another site, as browsers report it (not over http from another machine)."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise BadRequest("this form came from another site: log in here")
 
@@ -115,7 +115,7 @@ def check_csrf() -> None:
 
 
 def check_bearer(token: str | None) -> None:
-    """Raises Forbidden where no API token is configured, Unauthorized where another one is given."""
+    """Raises Forbidden if no API token is configured, Unauthorized if the request has another one."""
     if token is None:
         raise Forbidden("set API_TOKEN to open the API")
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -124,7 +124,7 @@ def check_bearer(token: str | None) -> None:
 
 
 class PagesOnlySessions(SecureCookieSessionInterface):
-    """Sessions for people. A webhook has none, and need not pay for the signing machinery that opening one sets up."""
+    """Sessions for people. Webhooks skip the cost of opening one."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         if request.path.startswith("/webhooks/"):
@@ -133,7 +133,7 @@ class PagesOnlySessions(SecureCookieSessionInterface):
 
 
 def protect(app: Flask, *, secure_cookies: bool, passwords: Mapping[Role, str | None]) -> None:
-    """Session cookies, which end with the password that opened them, and security headers."""
+    """Sets up session cookies, which end with the password that opened them, and security headers."""
     app.session_interface = PagesOnlySessions()
     key = str(app.secret_key).encode()
     app.extensions["password_prints"] = {

@@ -53,8 +53,11 @@ def export_events(ledger: Ledger, wanted: EventFilter, sources: Iterable[str], *
 
 
 def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *, is_masked: bool) -> Response:
-    """A download, with addresses masked for a read-only login. It is written whole before it is answered, so that one that
-    fails on the way is an error, and never a shorter file; and it needs no memory and no thread while somebody reads it."""
+    """A CSV download, with addresses masked for a read-only login.
+
+    It is written to a file before the response starts, so a failure is an error and never a shorter file, and slow readers need
+    no memory and no thread.
+    """
     lines = _lines(columns, rows)
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the response that sends it
     try:
@@ -94,7 +97,7 @@ def _lines(columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> Iterator
 
 
 def _cell(value: Any) -> Any:
-    """What a spreadsheet shows as text: one that begins like a formula would be computed, and may come from anybody."""
+    """A cell that a spreadsheet shows as text. Anybody may send text that begins like a formula."""
     if isinstance(value, list):
         value = "; ".join(value)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """The dashboard: is it working, what failed and why, and a button that fixes it. Everything shown is read from the ledger.
 
-Logging in and out are here, and what every template knows; the pages are in app/web/pages, a module each.
+This module has login, logout and the template context; each page has its own module in app/web/pages.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ PAGES = (overview, failed, deliveries, events, sources, destination, search, set
 
 
 def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -> Blueprint:
-    """password is the operator's; viewer_password gives a read-only login."""
+    """password: the operator's. viewer_password: for a read-only login."""
     blueprint = Blueprint("dashboard", __name__)
     throttle, proxies = Throttle(), parts.settings.proxy_networks
 
@@ -90,7 +90,7 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
 
 
 def _local(path: str | None) -> str:
-    """A path on this site to go on to; anything else is the overview."""
+    """A local path to redirect to; anything else becomes the Overview."""
     # Control characters are dropped on the way into the header, and by browsers: "/\t/evil.example" is "//evil.example".
     is_local = path and path.isprintable() and path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if path and is_local else "/"

@@ -1,4 +1,4 @@
-"""The one table that turns errors into HTTP answers."""
+"""Turns errors into HTTP responses: one table for all of them."""
 
 from typing import Any
 
@@ -28,29 +28,29 @@ RETRY_AFTER_SECONDS = "5"
 MACHINE_PATHS = ("/webhooks/", "/api/", "/sandbox/", "/healthz", "/readyz", "/statusz", "/metrics")
 
 TITLES = {
-    400: "That could not be read",
+    400: "Bad request",
     401: "Log in first",
-    403: "Not with this login",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     413: "Too large",
     422: "Invalid request",
     429: "Too many attempts",
-    500: "Something went wrong here",
+    500: "Something went wrong",
     503: "Temporarily unavailable",
 }
 PLAIN = {
-    404: "there is nothing at this address",
-    405: "this address does not take that method",
+    404: "this page does not exist",
+    405: "this page does not support that method",
     413: "the body is larger than 1 MiB",
 }
-"""Where the library's own text would stand."""
+"""Used instead of the library's own text."""
 
 log = structlog.get_logger(__name__)
 
 
 def status_of(error: BridgeError) -> int:
-    """The HTTP status of an error; 500 for one that should have been handled."""
+    """The HTTP status of an error; 500 for an unexpected one."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
@@ -58,7 +58,7 @@ def status_of(error: BridgeError) -> int:
 
 
 def answer(message: str, status: int) -> Response:
-    """An error as JSON, with Retry-After where trying again helps."""
+    """An error as JSON, with Retry-After if retrying helps."""
     response = jsonify(error=message)
     response.status_code = status
     if status == 503:
@@ -67,10 +67,12 @@ def answer(message: str, status: int) -> Response:
 
 
 def error_response(message: str, status: int) -> Response:
-    """An error as the client reads it: JSON for programs, a page for people."""
+    """An error as JSON for programs, or as a page for people."""
     if request.path.startswith(MACHINE_PATHS):
         return answer(message, status)
-    page = render_template("error.html", title=TITLES.get(status, "That did not work"), message=message, status=status)
+    page = render_template(
+        "error.html", title=TITLES.get(status, "Something went wrong"), message=message, status=status
+    )
     response = make_response(page, status)
     if status == 503:
         response.headers["Retry-After"] = RETRY_AFTER_SECONDS
@@ -78,7 +80,7 @@ def error_response(message: str, status: int) -> Response:
 
 
 def install(app: Flask) -> None:
-    """Registers the handlers. A webhook is never answered 500: what we could not handle, the provider should send again."""
+    """Registers the handlers. A webhook never gets a 500: the provider should send what we could not process again."""
 
     @app.errorhandler(BridgeError)
     def on_bridge_error(error: BridgeError) -> Any:
@@ -106,5 +108,5 @@ def install(app: Flask) -> None:
             "request.failed", path=request.path if "/webhooks/" not in request.path else "/webhooks/…", exc_info=error
         )
         if request.path.startswith("/webhooks/"):
-            return answer("this could not be handled now; please send it again", 503)
-        return error_response("something went wrong here; the log says what", 500)
+            return answer("this could not be processed now; please send it again", 503)
+        return error_response("something went wrong; see the log", 500)

@@ -1,4 +1,4 @@
-"""create_app: the Flask application and all that it needs."""
+"""create_app: the Flask application and everything it needs."""
 
 import signal
 from contextlib import suppress
@@ -33,9 +33,9 @@ from app.web.services import Parts
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
-    """Raises ConfigurationError or SchemaOutdated where it cannot serve.
+    """Raises ConfigurationError or SchemaOutdated if it cannot serve.
 
-    A ledger that is away is not a reason: it answers 503 until it is back. (`bridge web` waited for it before.)
+    An unavailable ledger is not a reason: it answers 503 until the ledger is back. (`bridge web` waited for it before.)
     """
     if settings.dashboard_password is None or settings.secret_key is None:
         missing = [n for n in ("DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, n.lower()) is None]
@@ -114,7 +114,7 @@ def gateway() -> Gateway:
 
 
 def close(application: Flask) -> None:
-    """At an orderly stop: what was taken is recorded, and the ledger is closed, so that a copy of its file holds everything."""
+    """At a clean stop: records what was accepted, and closes the ledger, so that a copy of its file is complete."""
     application.extensions["writer"].stop()
     application.extensions["refusals"].stop()
     application.extensions["measures"].stop()

@@ -1,4 +1,4 @@
-"""How things are shown: filters of the templates, e-mail addresses masked for viewers, and ETags for pages that poll."""
+"""Template filters, masked email addresses for viewers, and ETags for pages that poll."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ from app.times import iso
 from app.web.masking import masked
 
 TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks that turn the direction of writing. https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters"""
+"""Characters that change the direction of writing. https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters"""
 LONGEST_SAID = 200
 REJECTED = ("the destination rejected this payload", "it will not take this payload")
-"""How an attempt's error ends where the answer was a refusal: now, and as earlier versions wrote it."""
+"""How the error of a rejected attempt ends, now and in earlier versions."""
 DEEPEST_MESSAGE = 4
 
 
@@ -36,17 +36,17 @@ def install(blueprint: Blueprint) -> None:
 
 
 def finish(response: Response) -> Response:
-    """For after_request of everything that is behind the login."""
+    """Runs after every request behind the login."""
     return with_etag(masked(response, is_viewer=session.get("role") == "viewer"))
 
 
 def pretty(value: Any) -> str:
-    """Indented JSON. What turns the direction of writing around is written out, so that nothing looks like something else."""
+    """Indented JSON. Characters that change the direction of writing are escaped, so that nothing is disguised."""
     return TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def indented(body: str) -> str:
-    """JSON text indented; any other text as it is."""
+    """Indents JSON text; returns other text unchanged."""
     try:
         # half an emoji, which JSON can spell and UTF-8 cannot, becomes "?"
         return pretty(json.loads(body)).encode("utf-8", "replace").decode()
@@ -62,12 +62,12 @@ def money(minor: int, currency: str) -> str:
 
 
 def amount(delivery: dict[str, Any]) -> str:
-    """The money of a delivery's conversion."""
+    """The amount of a delivery's conversion."""
     return amount_text(delivery["amount"], delivery["currency"])
 
 
 def span(seconds: float | None) -> str:
-    """A length of time in the one unit that fits it."""
+    """A duration in the unit that fits it best."""
     if seconds is None:
         return "–"
     for size, unit in ((172_800, 86_400), (7200, 3600), (120, 60)):
@@ -79,12 +79,12 @@ def span(seconds: float | None) -> str:
 
 
 def share(part: float) -> str:
-    """Per cent with one decimal, rounded down: 100 % is all of it."""
+    """Per cent with one decimal, rounded down: 100 % means all."""
     return f"{int(part * 1000) / 10:g} %"
 
 
 def said(body: str | None) -> str:
-    """What a destination's answer says to people: the message in its JSON, else its text where that is short and no HTML."""
+    """The message in a destination's answer: from its JSON, else the text if it is short and not HTML."""
     text = (body or "").strip()
     try:
         found = _message(json.loads(text))
@@ -95,14 +95,14 @@ def said(body: str | None) -> str:
 
 
 def brief(error: str) -> str:
-    """An attempt's error for a list: of a refusal, the number alone."""
+    """An attempt's error for a list; only the status for a rejection."""
     for reason in REJECTED:
         error = error.removesuffix(f": {reason}")
     return error
 
 
 def _message(value: Any, depth: int = 0) -> str | None:
-    """The first text under one of the usual names."""
+    """The first text under a usual name for messages."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and depth < DEEPEST_MESSAGE:
@@ -115,7 +115,7 @@ def _message(value: Any, depth: int = 0) -> str | None:
 
 
 def with_etag(response: Response) -> Response:
-    """A page that was asked for by the script of an open one is answered 304 while nothing changed."""
+    """Answers 304 to the polling script of an open page while nothing changed."""
     if request.method == "GET" and request.headers.get("X-Live") and response.status_code == 200:
         response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32], weak=True)
         response.make_conditional(request)

@@ -1,7 +1,7 @@
-"""E-mail addresses hidden from a read-only login, in whatever text they stand and however they are encoded there.
+"""Hides email addresses from a read-only login, in any text and encoding.
 
-It works on the finished text of an answer, so that no page, field or format can be forgotten. It looks for every way of writing
-an @, and hides what stands before it: a little too much rather than too little.
+It works on the finished response, so that no page, field or format is forgotten. It looks for every encoding of @ and hides the
+text before it: a little too much rather than too little.
 """
 
 import html
@@ -45,15 +45,15 @@ _DOMAIN = re.compile(r"(?:[\w-]|\.(?=[\w-]))+")
 
 
 def masked(response: Response, *, is_viewer: bool) -> Response:
-    """For a read-only login, every e-mail address keeps its first letter and its domain, wherever it stands; all but the one
-    that they searched for, which they know (and which the links to the next page must carry)."""
+    """For a read-only login, every email address keeps its first letter and its domain, except the one that the viewer searched
+    for."""
     if is_viewer and response.mimetype in MASKED_TYPES and not response.direct_passthrough and not response.is_streamed:
         response.set_data(mask(response.get_data(as_text=True), request.args.get("q", "")))
     return response
 
 
 def mask(text: str, known: str = "") -> str:
-    """known: an address that is left as it is. Takes time in proportion to the text, whatever it holds."""
+    """known: an address to leave as it is. Runs in time proportional to the text."""
     spared = normal_email(known)
     shown: list[str] = []
     done = floor = 0
@@ -76,7 +76,7 @@ def mask(text: str, known: str = "") -> str:
 
 
 def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
-    """Where the part before the @ begins and ends, not before `floor`. A quoted one may hold anything but its quote."""
+    """Start and end of the part before the @, not before `floor`. A quoted part may contain anything but its quote."""
     end = at.start()
     if end == floor or (last := text[end - 1]).isspace():
         return end, end
@@ -98,7 +98,7 @@ def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
 
 
 def _decoded(address: str) -> str:
-    """As somebody would type it, whatever it was encoded as."""
+    """The address as typed, without any encoding."""
     text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), address)
     for _ in range(3):
         text = unquote(html.unescape(text))

@@ -1,6 +1,6 @@
-"""What a request asks for, as pydantic models: query parameters and JSON bodies, each read strictly.
+"""Query parameters and JSON bodies as pydantic models, each read strictly.
 
-The pages, the API and its OpenAPI document share them. What means nothing is 422, with a message that names the field.
+The pages, the API and its OpenAPI document share them. Invalid input is a 422 with a message that names the field.
 """
 
 import json
@@ -25,7 +25,7 @@ LARGEST_NUMBER = 2**62 - 1
 LONGEST_TEXT = 512
 LONGEST_NUMERAL = 19
 QUERY = "query"
-"""The context in which a model is read from query parameters, whose values are all text."""
+"""The validation context for query parameters, whose values are all text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ def body_of(model: type[Asked]) -> Asked:
 
 
 def filter_of(fields: Mapping[str, Any], statuses: tuple[str, ...] = STATUSES) -> Filter:
-    """The filter that the fields of a form ask for; what else they have is left out. Raises UnprocessableEntity."""
+    """The filter in the fields of a form; other fields are ignored. Raises UnprocessableEntity."""
     asked = {name: value for name, value in fields.items() if name in FILTER}
     return read(DeliveryFilter, asked, QUERY).as_filter(statuses)
 
@@ -255,7 +255,7 @@ def events_asked(fields: Mapping[str, Any]) -> EventFilter:
 
 
 def filled(names: Iterable[str]) -> dict[str, str]:
-    """Those of these query parameters that were filled in: a form sends all of its fields."""
+    """The query parameters of these names that were filled in: a form sends all its fields."""
     return {name: value for name in names if (value := storable(request.args.get(name, "").strip()))}
 
 

@@ -13,10 +13,10 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "status", "says"),
     [
-        ("/nowhere", 404, "There is nothing at this address."),
+        ("/nowhere", 404, "This page does not exist."),
         ("/deliveries/12345", 404, "There is no delivery 12345."),
         ("/deliveries?status=lost", 422, "Status must be one of"),
-        ("/sources/stripe/url", 405, "This address does not take that method."),
+        ("/sources/stripe/url", 405, "This page does not support that method."),
         ("/persons/1/forget", 404, "There is no person 1."),
     ],
 )
@@ -25,7 +25,7 @@ def test_people_get_a_page_that_says_it_and_leads_on(browser: Browser, path: str
     assert answer.status_code == status
     assert answer.mimetype == "text/html"
     assert says in answer.text
-    assert "To the overview" in answer.text
+    assert "Go to Overview" in answer.text
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "werkzeug" not in answer.text.lower()
 

@@ -84,7 +84,7 @@ def test_what_was_first_sent_stands_and_the_page_says_why(
     settle(ledger, "delivered")
     post(checkout(1))
     page = html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
-    assert "It is their e-mail address: it was first sent, so it stands, although user_1" in page
+    assert "This is their email address. It was sent first, so it stays, although user_1" in page
     assert "Conflict:" in page
     assert "customer user_1 came after this person was sent as p1@example.com, which stands" in page
 
@@ -93,9 +93,9 @@ def test_what_was_first_sent_stands_and_the_page_says_why(
     ("change", "why"),
     [
         ({}, "It is an explicit customer id; nothing was sent yet."),
-        ({"metadata": {}, "customer": "cus_1"}, "It is their Stripe customer; nothing was sent yet."),
-        ({"metadata": {}}, "It is their e-mail address; nothing was sent yet."),
-        ({"metadata": {}, "customer_details": {"phone": "+4915112345678"}}, "It is their phone number; nothing"),
+        ({"metadata": {}, "customer": "cus_1"}, "This is their Stripe customer. Nothing was sent yet."),
+        ({"metadata": {}}, "This is their email address. Nothing was sent yet."),
+        ({"metadata": {}, "customer_details": {"phone": "+4915112345678"}}, "This is their phone number. Nothing"),
     ],
     ids=["explicit", "Stripe customer", "e-mail", "phone"],
 )

@@ -93,16 +93,14 @@ def why_this_id(person: dict[str, Any]) -> str:
     sent = person["customer_id"]
     best = _best(person)
     if sent is None:
-        return "Nothing was counted for this person, so no customer id is sent." + (
-            f" It would be {best[0]}, {best[1]}." if best else ""
+        return "No conversion was counted for this person, so no customer ID is sent." + (
+            f" It would be {best[0]} ({best[1]})." if best else ""
         )
     kind = _kind_of(person, sent)
     if best and best[0] != sent:
-        stands = "it was first sent, so it stands" if person["attempted"] else "nothing was sent yet"
-        return f"It is {kind}: {stands}, although {best[0]}, {best[1]}, is known now."
-    return f"It is {kind}" + (
-        ": it was first sent, so it stands." if person["attempted"] else "; nothing was sent yet."
-    )
+        since = "It was sent first, so it stays" if person["attempted"] else "Nothing was sent yet"
+        return f"This is {kind}. {since}, although {best[0]} ({best[1]}) is known now."
+    return f"This is {kind}. " + ("It was sent first, so it stays." if person["attempted"] else "Nothing was sent yet.")
 
 
 def journey(tx: Tx, person: dict[str, Any]) -> list[dict[str, Any]]:
@@ -180,11 +178,11 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
         return None
     sale, lead = facts.get("sale"), facts.get("lead")
     what, tone = conversion["kind"], ""
-    text = (sale or lead or {}).get("event_name") or ("its data was erased" if person["forgotten_at"] else "")
+    text = (sale or lead or {}).get("event_name") or ("data erased" if person["forgotten_at"] else "")
     if state == "pending":
-        what, tone, text = "pending purchase", "warn", "money is promised and not collected: no Sale yet"
+        what, tone, text = "pending purchase", "warn", "money promised but not collected: no Sale yet"
     elif state == "released":
-        what, text = "purchase not paid", "money was promised and not collected: no Sale"
+        what, text = "purchase not paid", "money promised but never collected: no Sale"
     elif lead and facts.get("follows"):
         what, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
     elif lead and lead.get("mode") == "deferred":
@@ -293,9 +291,9 @@ def _best(person: dict[str, Any]) -> tuple[str, str] | None:
     """The strongest ID known now, and its kind."""
     email = normal_email(person["email"]) if person["email"] else None
     for value, kind in (
-        (person["explicit_id"], "an explicit customer id"),
+        (person["explicit_id"], "an explicit customer ID"),
         (person["provider_id"], "their Stripe customer"),
-        (email, "their e-mail address"),
+        (email, "their email address"),
         (person["phone"], "their phone number"),
     ):
         if value:
@@ -310,10 +308,10 @@ def _kind_of(person: dict[str, Any], sent: str) -> str:
         return best[1]
     kinds = {i["kind"] for i in person["identifiers"] if i["value"].rsplit(":", 1)[-1] == sent or i["value"] == sent}
     for kind, name in (
-        ("id", "an explicit customer id"),
+        ("id", "an explicit customer ID"),
         ("alias", "their Stripe customer"),
         ("phone", "their phone number"),
     ):
         if kind in kinds:
             return name
-    return "their e-mail address" if "email" in kinds or "@" in sent else "an id that was learned earlier"
+    return "their email address" if "email" in kinds or "@" in sent else "an ID that was known earlier"

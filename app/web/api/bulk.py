@@ -1,6 +1,6 @@
-"""Replaying, discarding and taking back all that match a filter.
+"""Replays, discards and undoes all that match a filter.
 
-An answer comes after some seconds at most. Where that was not enough, `next` says where to go on: send the same body with it.
+A request answers after some seconds at most. If that was not enough, send the same body again with `next` from the answer.
 """
 
 from typing import Annotated, ClassVar

@@ -1,7 +1,7 @@
-"""The routes of /api/v1, and the OpenAPI document that is made of them.
+"""The routes of /api/v1, and the OpenAPI document made from them.
 
-A resource declares its routes on a `Routes` of its own, each a function whose signature says everything: the parts of the path by
-name, `query` and `body` as models of app.web.params, and the model that it returns. Its docstring is the summary.
+A resource declares its routes on its own `Routes`. Each is a function whose signature says everything: path parameters by name,
+`query` and `body` as models of app.web.params, and the answer's model as return type. Its docstring is the summary.
 """
 
 import re
@@ -41,7 +41,7 @@ PATHS: dict[str | None, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. query and body: None where the view takes none. answer: None where it returns a Response of its own."""
+    """One operation. query and body: None if the view takes none. answer: None if it returns its own Response."""
 
     method: str
     rule: str
@@ -166,7 +166,7 @@ def _served(route: Route, parts: Parts) -> Callable[..., Response]:
 
 
 class AnswerSchema(GenerateJsonSchema):
-    """Without the titles that only repeat a field's name."""
+    """Without titles, which only repeat field names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -178,7 +178,7 @@ class AnswerSchema(GenerateJsonSchema):
 
 
 class RequestSchema(AnswerSchema):
-    """Of fields that may be left out, and are never null."""
+    """Optional request fields are left out, never null."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -217,7 +217,7 @@ def document(resources: Sequence[Routes]) -> dict[str, Any]:
 
 
 def shown_name(name: str) -> str:
-    """`delivery_id` of a view is `id` to those who read the document."""
+    """The name in the document: `delivery_id` of a view is `id` there."""
     return "id" if name.endswith("_id") else name
 
 

@@ -1,7 +1,7 @@
-"""What /api/v1 answers, as pydantic models. Their names are those of the schemas in the OpenAPI document.
+"""The answers of /api/v1 as pydantic models. Their names are the schema names in the OpenAPI document.
 
-A value that only a later version knows (a new status, say) must not make an answer fail, so listed values are texts whose schema
-names what this version writes.
+A value that only a later version knows, such as a new status, must not make an answer fail. So enumerated values are plain
+text, and their schema lists what this version writes.
 """
 
 from typing import Annotated
@@ -198,7 +198,7 @@ class AuditPage(Page):
 
 
 class Bulk(Answer):
-    """What one request of bulk work did. Being sent, or in another status by now: those were skipped."""
+    """The result of one bulk request. Deliveries that are being sent, or whose status changed, are skipped (`left_alone`)."""
 
     left_alone: Count
     next: Annotated[int | None, Field(description="Send the same body with it to go on; null once all is done.")]

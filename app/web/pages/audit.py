@@ -1,4 +1,4 @@
-"""The audit log: every change that somebody made by hand, who, what and when."""
+"""The audit log: manual changes, with actor, action and time."""
 
 from flask import Blueprint, render_template
 

@@ -1,4 +1,4 @@
-"""Deliveries: the list, and one with its whole story and the buttons that fix it."""
+"""Deliveries: the list, and the page of one with its story and actions."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ from app.web.services import ROWS, Parts, actor, redirect_with
 
 EVENTS_SHOWN = 20
 VARIABLE = "DESTINATION_TOKEN"
-"""Of the destination that the environment names; those of bridge.toml name their own."""
+"""The token variable of the destination set by the environment; those in bridge.toml name their own."""
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -97,7 +97,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 
 def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
-    """The request as a command for a shell, with the token left to that variable of the shell's environment."""
+    """The request as a shell command. The token is read from that environment variable."""
     if destination is None or found["kind"] not in destination.format.kinds:
         return None
     token = f"${variable}"
@@ -113,6 +113,6 @@ def as_curl(found: dict[str, Any], destination: Destination | None, variable: st
 
 
 def back(result: ActionResult) -> Response:
-    """To the delivery's page, which says what became of the request."""
+    """Redirects to the delivery's page with the result."""
     where = url_for("dashboard.delivery", delivery_id=result.delivery_id)
     return redirect_with(result.message, where, is_done=result.done)

@@ -1,4 +1,4 @@
-"""The destination: its state, pausing and resuming it, and trying whether it answers and accepts a token."""
+"""Destinations: state, pause and resume, connection and token tests."""
 
 from dataclasses import replace
 

@@ -1,7 +1,7 @@
-"""Failed deliveries: what is dead or retrying, by reason, and replaying or discarding many at once.
+"""Failed deliveries by reason, and bulk replay or discard.
 
-Bulk work goes a batch to a request: each answer shows how far it came and goes on by itself (or by its button, without
-script), so no request is long and closing the page stops it between two batches.
+Bulk work runs one batch per request. Each response shows the progress and continues by itself (or by its button, without
+script), so no request is long, and closing the page stops it between two batches.
 """
 
 import re
@@ -58,7 +58,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             with look(ledger) as tx:
                 matching, is_all = deliveries.count(tx, filter_of(job["fields"]), parts.sources)
         if not matching:
-            text = "nothing was chosen: tick some deliveries, or “all that match”"
+            text = "nothing was selected: select deliveries, or all matching ones"
             return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)
         job["total"] = matching if is_all else 0
         return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
@@ -73,12 +73,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 
 def given(source: Any) -> dict[str, str]:
-    """The filter's fields that were filled in."""
+    """The filter fields that were filled in."""
     return {name: value for name in FIELDS if (value := storable(source.get(name, "").strip()))}
 
 
 def filter_of(fields: dict[str, str]) -> filters.Filter:
-    """Raises UnprocessableEntity where a field means nothing."""
+    """Raises UnprocessableEntity if a field is invalid."""
     if fields.get("status") not in (None, *filters.FAILED):
         raise UnprocessableEntity("status must be dead or retrying")
     wanted = params.filter_of(fields, filters.FAILED)
@@ -86,13 +86,13 @@ def filter_of(fields: dict[str, str]) -> filters.Filter:
 
 
 def job_of(form: Any) -> dict[str, Any]:
-    """What a bulk form asks for: the verb, the deliveries (named, or all that match the filter), and how far it came."""
+    """What a bulk form requests: the verb, the deliveries (selected, or all that match the filter), and the progress."""
     verb, mark, after = form.get("verb", ""), form.get("mark", ""), form.get("after", "")
     ids = [one for one in form.getlist("id") if re.fullmatch("[0-9]{1,18}", one)]
     if verb not in PAST or (mark and not replay.MARK.fullmatch(mark)) or not re.fullmatch("[0-9]{0,18}", after):
-        raise BadRequest("this form cannot be read: reload the page and try again")
+        raise BadRequest("this form is invalid: reload the page and try again")
     if verb == "undo" and not mark:
-        raise BadRequest("this form names no discard to undo")
+        raise BadRequest("this form has no discard to undo")
     is_all = form.get("all") == "1" or verb == "undo"
     counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left", "total")}
     return {
@@ -107,7 +107,7 @@ def job_of(form: Any) -> dict[str, Any]:
 
 
 def run_batch(parts: Parts, form: dict[str, Any]) -> dict[str, Any]:
-    """The next batch of what a form asks for; the form as it stands then, with `after` None once all is done."""
+    """Runs the next batch of a form and returns the form with its progress; `after` is None at the end."""
     wanted = filter_of(form["fields"]) if form["all"] and form["verb"] != "undo" else None
     job = Job(form["verb"], wanted, form["ids"], form["mark"], form["after"], form["done"], form["left"])
     job = parts.ledger.transact(lambda tx: bulk.step(tx, job, parts.sources, actor=actor()))

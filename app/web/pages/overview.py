@@ -27,7 +27,7 @@ CHART_WIDTH, HALF_HEIGHT = 720, 56
 
 
 class AnswerCache:
-    """Answers that may be half a minute old: those about hours that are over. Safe to share between threads."""
+    """Caches answers for half a minute: those about hours that are over. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._answers: TTLCache[Any, Any] = TTLCache(1024, KEPT_SECONDS, clock)
@@ -85,7 +85,7 @@ def traffic(tx: Tx, span: str, cache: AnswerCache) -> list[dict[str, Any]]:
 
 
 def chart(bars: list[dict[str, Any]]) -> dict[str, Any]:
-    """What its SVG needs: `bars` with x and the heights in, out and bad, their width, the highest count, and the totals."""
+    """What the chart's SVG needs: `bars` with x and the heights in, out and bad, their width, the highest count, and totals."""
     highest = max(1, *(max(one["events"], one["delivered"] + one["dead"]) for one in bars))
     width = CHART_WIDTH / len(bars)
 

@@ -1,4 +1,4 @@
-"""Persons: find one, see what became of their click, and erase their data where they ask for it."""
+"""People: find one, see their journey, export and erase their data."""
 
 import json
 from collections.abc import Iterable
@@ -71,10 +71,10 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
         try:
             done = forget_person(ledger, person_id, actor=session["name"])
         except BeingSent:
-            flash("Something of theirs is being sent just now: try again in a minute.", "warn")
+            flash("One of their deliveries is being sent. Try again in a minute.", "warn")
         else:
             flash(
-                f"Forgotten: {done.events} events and {done.deliveries} deliveries blanked,"
+                f"Erased: {done.events} events and {done.deliveries} deliveries blanked,"
                 f" {done.discarded} discarded unsent.",
                 "ok",
             )

@@ -1,4 +1,4 @@
-"""A test event of a source, from its page: signed with the configured secret, and taken by the same way as all others."""
+"""The Sources page, and test events: signed with the configured secret, and processed like any other."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/sources/stripe/endpoint")
     @login_required
     def check_stripe_endpoint() -> Response:
-        """Asks Stripe, which takes a second or two: on demand, and never while the page is made."""
+        """Asks Stripe, which takes a second or two. Only on demand, never while a page renders."""
         where = url_for("sources.index")
         if parts.settings.stripe_api_key is None:
             raise NotFound("there is no STRIPE_API_KEY to ask with")
@@ -92,7 +92,7 @@ def kind_of_example(name: str) -> str:
 
 
 def send_example(parts: Parts, name: str) -> Receipt:
-    """Signs an example with fresh ids and takes it. Raises SourceError or LedgerUnavailable."""
+    """Signs an example with fresh IDs and records it. Raises SourceError or LedgerUnavailable."""
     source, settings = parts.sources[name], parts.settings
     secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
     token, now = tokens[0] if tokens else None, datetime.now(UTC)
