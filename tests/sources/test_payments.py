@@ -18,6 +18,7 @@ from app.ledger.engine import Ledger
 from app.ledger.reading.marks import adjustments
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
+from app.ledger.recording.refunds.sent import WHOLE
 from app.model import Inbound, Outcome, Rules
 from app.money import Money
 from app.sources.catalog import SOURCES, content_type_of
@@ -120,9 +121,12 @@ def take(
 
 
 def sent(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
+    """Payloads of what is sent, and of Sales that would be, had not all of the money gone back first."""
     with ledger.read() as tx:
-        statement = "SELECT payload FROM deliveries WHERE kind = ? AND status <> 'discarded' ORDER BY id"
-        return [json.loads(payload) for payload in tx.run(statement, kind).scalars()]
+        statement = (
+            "SELECT payload FROM deliveries WHERE kind = ? AND (status <> 'discarded' OR last_error = ?) ORDER BY id"
+        )
+        return [json.loads(payload) for payload in tx.run(statement, kind, WHOLE).scalars()]
 
 
 def marks(ledger: Ledger) -> int:
