@@ -9,6 +9,7 @@ import click
 from app.cli import act, alert, backup, look, run, status, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
 from app.cli.output import say
+from app.cli.reconcile import reconcile
 from app.cli.replay import replay
 from app.cli.send import send
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
@@ -87,7 +88,7 @@ for command in (
     backup.restore,
     stripe_endpoint.stripe_endpoint,
     stripe_reports.backfill,
-    stripe_reports.reconcile,
+    reconcile,
     alert.alert_test,
     doctor,
 ):

@@ -1,4 +1,4 @@
-"""backfill and reconcile: compare Stripe's records with the ledger and the destinations."""
+"""backfill: fetch what is missing from Stripe's own list of events."""
 
 import sys
 import time
@@ -9,14 +9,12 @@ import click
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
 from app.cli.output import say, say_json, say_over
-from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.ledger.recording.arrival import Receipt
 from app.sources.catalog import source_called
 from app.stripe_api.backfill import Backfill, Tally
 from app.stripe_api.checks import mode_trouble
 from app.stripe_api.client import KEPT_SECONDS, make_api
-from app.stripe_api.reconcile import Comparison, Reconciliation
 from app.times import read_since
 
 PROGRESS_SECONDS = 5.0
@@ -42,7 +40,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
 
     They are recorded as if their webhooks had arrived. Safe to repeat and to interrupt.
     """
-    since_s, until_s = _start(since), _seconds(until, "--until") if until else None
+    since_s, until_s = start_of(since), seconds_of(until, "--until") if until else None
     if until_s is not None and until_s < since_s:
         raise click.BadParameter("lies before --since", param_hint="--until")
     settings = load_settings()
@@ -68,7 +66,7 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
     )
     resumed = None if restart else run.resume()
     if resumed is not None:
-        say(f"An earlier run was interrupted: going on from {_time(resumed)} (--restart starts over).", err=True)
+        say(f"An earlier run was interrupted: going on from {time_text(resumed)} (--restart starts over).", err=True)
     _watch(run)
     _report(run.tally, as_json)
     sys.exit(1 if run.tally.failed else 0)
@@ -93,7 +91,7 @@ def _watch(run: Backfill) -> None:
     on_terminal, told_at = sys.stderr.isatty(), time.monotonic()
     try:
         for done in run.run():
-            line = f"up to {_time(done)}: {run.tally.found} found, {run.tally.new} new"
+            line = f"up to {time_text(done)}: {run.tally.found} found, {run.tally.new} new"
             if on_terminal:
                 say_over(line)
             elif time.monotonic() - told_at >= PROGRESS_SECONDS:
@@ -133,81 +131,19 @@ def _report(tally: Tally, as_json: bool) -> None:
         say(f"{len(tally.failed)} could not be recorded: {', '.join(tally.failed[:10])}; the log says why.", err=True)
 
 
-@click.group()
-def reconcile() -> None:
-    """Compare a source's records with what was delivered."""
-
-
-@reconcile.command("stripe")
-@click.option("--since", required=True, help=f"Check payments since {SINCE_HELP}")
-@click.option("--account", help=ACCOUNT_HELP)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def reconcile_stripe(since: str, account: str | None, as_json: bool) -> None:
-    """List Stripe payments without a delivered Sale.
-
-    Shows paid invoices, sessions and payments, and why each has none. Exit status 1 if there is one.
-    """
-    since_s = _start(since)
-    settings = load_settings()
-    ledger = open_ledger(settings)
-    destinations = [route.name for route in make_policy(settings).routes]
-    source = source_called("stripe", settings.config, settings.config_path)
-    comparison = Reconciliation(
-        make_api(settings), ledger, source, settings.rules, destinations, account=account
-    ).compare(since_s)
-    if as_json:
-        say_json({"since": _time(since_s), **comparison.as_json()})
-    else:
-        _show_comparison(comparison, since_s)
-    sys.exit(1 if comparison.missing else 0)
-
-
-PAYMENTS = (("intent", "payment intent"), ("charge", "charge"))
-
-
-def _show_comparison(comparison: Comparison, since: int) -> None:
-    if comparison.missing:
-        print_table(
-            ("purchase", "paid", "amount", "state", "why"),
-            (
-                (
-                    missing.paid.id,
-                    _time(int(missing.paid.paid_at.timestamp())),
-                    missing.paid.amount,
-                    missing.state.replace("_", " "),
-                    missing.reason,
-                )
-                for missing in comparison.missing
-            ),
-        )
-    paid = comparison.paid
-    kinds = [_count(paid["invoice"], "invoice"), f"{_count(paid['session'], 'session')} without one"]
-    kinds += [_count(paid[kind], name) for kind, name in PAYMENTS if paid[kind]]
-    say(
-        f"Paid at Stripe since {_time(since)}: {_count(paid.total(), 'purchase')} ({', '.join(kinds)})."
-        f" Delivered: {comparison.delivered}. Missing: {len(comparison.missing)}."
-    )
-    for note in comparison.notes:
-        say(f"Note: {note}.")
-
-
-def _start(since: str) -> int:
-    found = _seconds(since, "--since")
+def start_of(since: str) -> int:
+    found = seconds_of(since, "--since")
     if found > time.time():
         raise click.BadParameter("lies ahead", param_hint="--since")
     return found
 
 
-def _seconds(text: str, option: str) -> int:
+def seconds_of(text: str, option: str) -> int:
     try:
         return read_since(text) // 1000
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _time(seconds: int) -> str:
+def time_text(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

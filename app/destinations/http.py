@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import httptools
@@ -65,7 +66,8 @@ class _Refused(Exception):
 class Connection(asyncio.Protocol):
     """One connection that carries one request at a time. What comes while none waits for it closes the connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_answer: int = LONGEST_ANSWER) -> None:
+        self._longest_answer = longest_answer
         self.idle_since = 0.0
         self.is_over = False
         """Nothing more may be sent over it."""
@@ -174,7 +176,7 @@ class Connection(asyncio.Protocol):
             return
         self._body.append(data)
         self._length += len(data)
-        if self._length >= LONGEST_ANSWER:
+        if self._length >= self._longest_answer:
             self._finish(closes=True)
 
     def on_message_complete(self) -> None:
@@ -207,7 +209,7 @@ class Connection(asyncio.Protocol):
         waiting = self._waiting
         if waiting is not None and not waiting.done():
             headers = {name: value for name, value in self._headers.items() if name not in HIDDEN_HEADERS}
-            waiting.set_result(Answer(self._status, headers, b"".join(self._body)[:LONGEST_ANSWER]))
+            waiting.set_result(Answer(self._status, headers, b"".join(self._body)[: self._longest_answer]))
         if closes:
             self.close()
 
@@ -233,7 +235,16 @@ class Client:
     For one event loop; `resolver` may be shared.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout_seconds: float, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timeout_seconds: float,
+        resolver: Resolver | None = None,
+        *,
+        longest_answer: int = LONGEST_ANSWER,
+    ) -> None:
+        """longest_answer: how many bytes of one are kept, MOST_RECEIVED at most."""
+        self._make = partial(Connection, longest_answer)
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._resolver = resolver or Resolver()
@@ -258,7 +269,7 @@ class Client:
         connection: Connection | None = None
         try:
             content = _head(method, self._prefix + target, {**self._headers, **headers}, len(body)) + body
-            connection = self._take() or await open_connection(self._endpoint, Connection, self._resolver, deadline)
+            connection = self._take() or await open_connection(self._endpoint, self._make, self._resolver, deadline)
             answer = await connection.ask(content, deadline, expects_body=expects_body)
         except _Late:
             raise AnswerLost(f"no whole answer within {self._timeout_seconds:g} s") from None

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import ConversionState, standings, unclaimed_events
+from app.ledger.recording.refunds.sent import WHOLE
 from app.model import Rules
 from app.sources.base import Source
 from app.sources.stripe.fields import id_of, object_of
@@ -63,6 +64,12 @@ class Comparison:
 
     paid: Counter[str] = field(default_factory=Counter)
     delivered: int = 0
+    unattributed: int = 0
+    """Delivered as far as that goes: no destination knows a click or customer for them."""
+    refunded: int = 0
+    """Refunded in full before they were sent, so that they are not."""
+    sales: list[int] = field(default_factory=list)
+    """The conversions of those that are counted here."""
     missing: list[Missing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -75,6 +82,8 @@ class Comparison:
             "payment_intents": self.paid["intent"],
             "charges": self.paid["charge"],
             "delivered": self.delivered,
+            "unattributed": self.unattributed,
+            "refunded": self.refunded,
             "missing": [missing.as_json() for missing in self.missing],
             "by_state": dict(Counter(missing.state for missing in self.missing)),
             "notes": self.notes,
@@ -128,10 +137,13 @@ class Reconciliation:
                     continue
                 judged.add(state.conversion_id)
                 comparison.paid[paid.kind] += 1
-                if (missing := _judge(paid, state, self._destinations)) is None:
-                    comparison.delivered += 1
+                if state.state == "counted":
+                    comparison.sales.append(state.conversion_id)
+                verdict = _judge(paid, state, self._destinations)
+                if isinstance(verdict, Missing):
+                    comparison.missing.append(verdict)
                 else:
-                    comparison.missing.append(missing)
+                    setattr(comparison, verdict, getattr(comparison, verdict) + 1)
         comparison.notes = books.notes()
         comparison.missing += self._explain(unsold, since)
         comparison.missing.sort(key=lambda missing: missing.paid.paid_at)
@@ -156,8 +168,10 @@ _STATES = ("counted", "pending", "released", "linked")
 """Of the conversions that own one of a purchase's keys the one that says most speaks for it."""
 
 
-def _judge(paid: Paid, state: ConversionState, destinations: Sequence[str]) -> Missing | None:
-    """None where the Sale is delivered."""
+def _judge(
+    paid: Paid, state: ConversionState, destinations: Sequence[str]
+) -> Missing | Literal["delivered", "unattributed", "refunded"]:
+    """What is missing of the Sale, or as what it is settled."""
     key = state.dedupe_key
     if state.state == "pending":
         return Missing(
@@ -169,7 +183,11 @@ def _judge(paid: Paid, state: ConversionState, destinations: Sequence[str]) -> M
         )
     here = [delivery for delivery in state.deliveries if delivery[2] in destinations]
     if any(status == "delivered" for _, status, _, _ in here):
-        return None
+        return "delivered"
+    if here and all(status == "discarded" and error == WHOLE for _, status, _, error in here):
+        return "refunded"
+    if any(status == "unattributed" for _, status, _, _ in here):
+        return "unattributed"
     if not here:
         elsewhere = ", ".join(sorted({name for _, _, name, _ in state.deliveries}))
         reason = f"it went to {elsewhere} alone" if elsewhere else "it was counted and has no delivery"
@@ -182,7 +200,6 @@ _WORDS = {
     "retrying": "its last attempt failed; the next one follows by itself",
     "dead": "all attempts failed: `bridge replay --status dead` sends it again",
     "discarded": "somebody discarded it",
-    "unattributed": "the destination knows no click or customer for it",
     "shadow": "the destination was in shadow mode: replay it with --to once that is live",
 }
 

@@ -43,6 +43,8 @@ class FakeDub:
         """Whether a partner earns by the next Sales."""
         self.before_answer: Callable[[str, str], None] = lambda _method, _path: None
         """Called with each request once it is done, before it is answered."""
+        self.is_closed, self.longest_page = False, 1000
+        """Whether the token may not read events, and how many of them a page has at most."""
         self.asked: list[tuple[str, dict[str, Any], Answer]] = []
         self.changes: list[dict[str, Any]] = []
         """Bodies of the PATCH requests."""
@@ -64,9 +66,13 @@ class FakeDub:
                 self._answer(status, answer)
 
             def do_GET(self) -> None:
-                invoice = parse_qs(urlsplit(self.path).query).get("invoiceId", [""])[0]
+                parts = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 with dub._lock:
-                    self._answer(200, [one for one in dub.commissions if one["invoiceId"] == invoice])
+                    if parts.path == "/events":
+                        self._answer(*dub.events(query))
+                    else:
+                        self._answer(200, [c for c in dub.commissions if c["invoiceId"] == query.get("invoiceId")])
 
             def do_PATCH(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -163,6 +169,19 @@ class FakeDub:
         if "invoiceId" in body:
             self._answers[body["invoiceId"]] = (self.now(), answer)
         return answer
+
+    def events(self, query: dict[str, str]) -> tuple[int, Any]:
+        """GET /events: the sale events, in pages."""
+        if self.is_closed:
+            return _error(
+                403, "forbidden", "The provided key does not have the required permissions for this endpoint."
+            )
+        assert (query["event"], query["start"][-1]) == ("sales", "Z")
+        page, limit = int(query.get("page", 1)), min(int(query.get("limit", 100)), self.longest_page)
+        sales = self.sales[(page - 1) * limit : page * limit]
+        return 200, [
+            {"event": "sale", "sale": {"amount": sale["amount"], "invoiceId": sale["invoiceId"]}} for sale in sales
+        ]
 
     def change(self, identity: str, body: dict[str, Any]) -> Answer:
         """PATCH /commissions/{id}. As Dub does, a status has precedence, and an amount of 0 is a refund."""

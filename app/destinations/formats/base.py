@@ -4,7 +4,7 @@ A format is one module in this folder with a function `make`; `registry` finds i
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -117,6 +117,32 @@ class Verdict:
     at_last: AttemptResult | None = None
 
 
+class Books(Protocol):
+    """How to ask a destination's API which Sales it holds."""
+
+    @property
+    def title(self) -> str:
+        """The service's name."""
+        ...
+
+    def list_request(self, since: datetime, page: int, token: str) -> HttpRequest:
+        """For one page, from 1 on, of what was recorded since."""
+        ...
+
+    def listed(self, answer: Answered) -> Sequence[str] | None:
+        """The invoice ids on a page; None where the answer is not one. A page with fewer than `page_size` is the last."""
+        ...
+
+    @property
+    def page_size(self) -> int: ...
+
+    def sale_request(self, invoice_id: str, token: str) -> HttpRequest:
+        """For what the destination holds of one Sale, where the list does not have it."""
+        ...
+
+    def holds(self, answer: Answered, invoice_id: str) -> bool: ...
+
+
 class Format(Protocol):
     """Subclass it and define `name`, `body` and `problem`; override the others where the destination differs."""
 
@@ -129,6 +155,11 @@ class Format(Protocol):
     @property
     def touch(self) -> Literal["first", "last"] | None:
         """Which click the service credits; None where it says nothing."""
+        return None
+
+    @property
+    def books(self) -> Books | None:
+        """For `bridge reconcile`; None where the destination has no API to ask."""
         return None
 
     @property

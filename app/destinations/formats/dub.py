@@ -19,6 +19,7 @@ from app.destinations.formats.base import (
     DUB,
     Answered,
     Body,
+    Books,
     Format,
     HttpRequest,
     Options,
@@ -43,6 +44,7 @@ from app.destinations.formats.checks import (
     problem_of,
 )
 from app.destinations.formats.draft import Draft, event_name
+from app.destinations.formats.dub_books import DubBooks
 from app.destinations.formats.dub_refund import message_of
 from app.model import DeliveryKind, Facts
 from app.money import Money, currency_code
@@ -107,6 +109,7 @@ class Dub(Format):
     is_public_api: bool = True
     takes_refunds: bool = True
     takes_restores: bool = True
+    books: Books | None = field(default_factory=DubBooks)
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()

@@ -45,7 +45,7 @@ def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor
 
         def batch(tx: Tx, after: int = after) -> tuple[list[ActionResult], int]:
             ids = _matching(tx, selection, after)
-            return _send(tx, ids, target, actor=actor), ids[-1] if ids else 0
+            return send_conversions(tx, ids, target, actor=actor), ids[-1] if ids else 0
 
         made, last = ledger.transact(batch)
         done += made
@@ -64,7 +64,7 @@ def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str)
         ActionResult(one, False, f"there is no delivery {one}") for one in delivery_ids if one not in conversions
     ]
     ids = sorted(set(conversions.values()))
-    return missing + _send(tx, ids, target, actor=actor, asked_for=True)
+    return missing + send_conversions(tx, ids, target, actor=actor, asked_for=True)
 
 
 def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
@@ -77,7 +77,7 @@ def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
     return list(tx.run(statement, *where.values).scalars())
 
 
-def _send(
+def send_conversions(
     tx: Tx,
     conversion_ids: Sequence[int],
     target: Target,

@@ -1,0 +1,212 @@
+"""reconcile: the books of both ends. What was paid at Stripe and is no Sale here, and which Sales a destination does not hold."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from app.bootstrap import make_policy, make_routes, open_ledger
+from app.cli.act import nudge
+from app.cli.options import unknown_destination
+from app.cli.output import say, say_json
+from app.cli.stripe_reports import ACCOUNT_HELP, SINCE_HELP, start_of, time_text
+from app.cli.table import print_table
+from app.config.settings import Settings, load_settings
+from app.destinations.target import Destination, destinations_of
+from app.intake.remap import remap_parked
+from app.ledger.actions.replay import ActionResult, replay
+from app.ledger.actions.send_to import Target
+from app.ledger.engine import Ledger
+from app.money import amount_text, json_number
+from app.sources.catalog import all_sources, source_called
+from app.stripe_api.backfill import Backfill
+from app.stripe_api.both_ends import End, compare_ends, send_missing
+from app.stripe_api.client import KEPT_SECONDS, make_api
+from app.stripe_api.reconcile import Comparison, Reconciliation
+
+PAYMENTS = (("intent", "payment intent"), ("charge", "charge"))
+FETCHED_STATES = ("never_received", "unpaid")
+
+
+@click.command()
+@click.argument("source", type=click.Choice(["stripe"]), required=False)
+@click.option("--since", required=True, help=f"Purchases paid from then on: {SINCE_HELP}")
+@click.option(
+    "--destination", metavar="NAME", help="Ask this destination alone. Default: every one that has an API to ask."
+)
+@click.option("--send", is_flag=True, help="Send what is missing: fetch events, reprocess parked ones, replay.")
+@click.option("--account", help=ACCOUNT_HELP)
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+def reconcile(
+    source: str | None, since: str, destination: str | None, send: bool, account: str | None, as_json: bool
+) -> None:
+    """Compare the books of both ends.
+
+    Stripe's with our Sales, and these with what destinations hold. Exit status 1 if anything is missing.
+
+    Without SOURCE, Stripe is asked where STRIPE_API_KEY is set.
+    """
+    since_s = start_of(since)
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    asked = _asked(settings, destination)
+    with_stripe = source is not None or settings.stripe_api_key is not None
+    if not with_stripe and not asked:
+        raise click.UsageError(
+            "there are no books to compare: set STRIPE_API_KEY, or configure a destination that has an API to ask (dub)"
+        )
+    comparison, ends = _compare(settings, ledger, asked, since_s, account, with_stripe=with_stripe)
+    done = _send(settings, ledger, comparison, ends, since_s, account) if send else []
+    if as_json:
+        found = comparison.as_json() if comparison else {}
+        sent = [{"delivery_id": one.delivery_id or None, "done": one.done, "message": one.message} for one in done]
+        say_json({"since": time_text(since_s), **found, "destinations": [end.as_json() for end in ends], "sent": sent})
+    else:
+        _show(comparison, ends, since_s, done, send=send)
+    count = sum(len(end.missing) for end in ends) + (len(comparison.missing) if comparison else 0)
+    failed = any(end.problem for end in ends) or (not all(one.done for one in done) if send else count > 0)
+    sys.exit(1 if failed else 0)
+
+
+def _asked(settings: Settings, name: str | None) -> list[Destination]:
+    """The destinations to ask. Raises UsageError where one is named that cannot be."""
+    known = {one.name: one for one in destinations_of(settings)}
+    if name is None:
+        return [one for one in known.values() if one.format.books is not None]
+    if name not in known:
+        raise click.BadParameter(unknown_destination(name, list(known)), param_hint="--destination")
+    if known[name].format.books is None:
+        raise click.UsageError(f"{name} has no API that says what it holds (format {known[name].format.name})")
+    return [known[name]]
+
+
+def _compare(
+    settings: Settings,
+    ledger: Ledger,
+    asked: Sequence[Destination],
+    since: int,
+    account: str | None,
+    *,
+    with_stripe: bool,
+) -> tuple[Comparison | None, list[End]]:
+    policy, comparison = make_policy(settings), None
+    if with_stripe:
+        source = source_called("stripe", settings.config, settings.config_path)
+        names = [route.name for route in policy.routes]
+        api = make_api(settings)
+        comparison = Reconciliation(api, ledger, source, settings.rules, names, account=account).compare(since)
+    return comparison, compare_ends(ledger, asked, policy.routes, since, comparison.sales if comparison else None)
+
+
+def _send(
+    settings: Settings,
+    ledger: Ledger,
+    comparison: Comparison | None,
+    ends: Sequence[End],
+    since: int,
+    account: str | None,
+) -> list[ActionResult]:
+    """Sends what is missing, by the same use cases as backfill and replay."""
+    done: list[ActionResult] = []
+    policy, sources = make_policy(settings), all_sources(settings.config, settings.config_path)
+    states = {missing.state for missing in comparison.missing} if comparison else set()
+    if states & set(FETCHED_STATES):
+        begin = max(since, int(time.time() - KEPT_SECONDS))
+        run = Backfill(make_api(settings), ledger, sources["stripe"], policy, since=begin, account=account)
+        for _ in run.run():
+            pass
+        done.append(
+            ActionResult(0, not run.tally.failed, f"Stripe's events: {run.tally.found} found, {run.tally.new} new")
+        )
+    if "parked" in states:
+        outcomes = [
+            one.receipt.outcome if one.receipt else "unreadable" for one in remap_parked(ledger, sources, policy)
+        ]
+        left = outcomes.count("parked") + outcomes.count("unreadable")
+        done.append(ActionResult(0, not left, f"parked events: {len(outcomes) - left} reprocessed, {left} stay parked"))
+    targets = {route.name: Target(route, settings.attribution.touch == "first") for route in make_routes(settings)}
+    for end in ends:
+        done += send_missing(ledger, end, targets[end.name], actor="cli")
+    told = {one.delivery_id for one in done}
+    for missing in comparison.missing if comparison else ():
+        if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in told:
+            identity = missing.delivery_id
+            done.append(ledger.transact(lambda tx, one=identity: replay(tx, one, actor="cli")))  # type: ignore[misc]
+        elif missing.state in ("ignored", "discarded"):
+            done.append(
+                ActionResult(missing.delivery_id or 0, False, f"{missing.paid.id} is {missing.state}: left as it is")
+            )
+    if any(one.done for one in done):
+        nudge(settings)
+    return done
+
+
+def _show(
+    comparison: Comparison | None, ends: Sequence[End], since: int, done: Sequence[ActionResult], *, send: bool
+) -> None:
+    if comparison is not None:
+        _show_comparison(comparison, since)
+    for end in ends:
+        _show_end(end, comparison)
+    for one in done:
+        say(f"delivery {one.delivery_id}: {one.message}" if one.delivery_id else one.message)
+    is_missing = bool(comparison and comparison.missing) or any(end.missing for end in ends)
+    if is_missing and not send:
+        say("--send sends what is missing.")
+
+
+def _show_comparison(comparison: Comparison, since: int) -> None:
+    if comparison.missing:
+        print_table(
+            ("purchase", "paid", "amount", "state", "why"),
+            (
+                (
+                    missing.paid.id,
+                    time_text(int(missing.paid.paid_at.timestamp())),
+                    missing.paid.amount,
+                    missing.state.replace("_", " "),
+                    missing.reason,
+                )
+                for missing in comparison.missing
+            ),
+        )
+    paid = comparison.paid
+    kinds = [_count(paid["invoice"], "invoice"), f"{_count(paid['session'], 'session')} without one"]
+    kinds += [_count(paid[kind], name) for kind, name in PAYMENTS if paid[kind]]
+    settled = f" Unattributed: {comparison.unattributed}." if comparison.unattributed else ""
+    settled += f" Refunded before they were sent: {comparison.refunded}." if comparison.refunded else ""
+    say(
+        f"Paid at Stripe since {time_text(since)}: {_count(paid.total(), 'purchase')} ({', '.join(kinds)})."
+        f" Delivered: {comparison.delivered}.{settled} Missing: {len(comparison.missing)}."
+    )
+    for note in comparison.notes:
+        say(f"Note: {note}.")
+
+
+def _show_end(end: End, comparison: Comparison | None) -> None:
+    ours = f"{comparison.paid.total():,} paid at Stripe" if comparison else f"{_count(end.sales, 'Sale')} here"
+    if end.problem:
+        say(f"{end.name} was not compared: {end.title} {end.problem}.")
+        return
+    if end.missing:
+        print_table(
+            ("purchase", "amount", "delivery", "state", "why"),
+            (
+                (
+                    lost.sale.invoice_id,
+                    amount_text(json_number(lost.sale.money.major), lost.sale.money.currency),
+                    str(lost.delivery_id or ""),
+                    lost.state,
+                    lost.reason,
+                )
+                for lost in end.missing
+            ),
+        )
+    rest = f", {end.unattributed:,} unattributed" if end.unattributed else ""
+    rest += f". Missing at {end.title}: {len(end.missing):,}" if end.missing else ""
+    say(f"{ours}, {end.held:,} at {end.title}{'' if end.name == 'main' else f' ({end.name})'}{rest}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

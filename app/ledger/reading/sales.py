@@ -1,0 +1,46 @@
+"""Sales and what became of them at each destination, for a comparison with what others hold. Read only."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.ledger.transaction import Tx
+from app.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A counted Sale. deliveries: (id, status, last error) by destination."""
+
+    conversion_id: int
+    source: str
+    dedupe_key: str
+    invoice_id: str
+    money: Money
+    occurred_at: int
+    deliveries: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
+
+
+def sales_since(tx: Tx, since: int) -> list[Sold]:
+    """Those of purchases made since then (ms), the oldest first; less those whose person was forgotten."""
+    statement = "SELECT id FROM conversions WHERE kind = 'sale' AND state = 'counted' AND occurred_at >= ? ORDER BY id"
+    return sales_by_id(tx, list(tx.run(statement, since).scalars()))
+
+
+def sales_by_id(tx: Tx, conversion_ids: Sequence[int]) -> list[Sold]:
+    condition, value = tx.among("c.id", conversion_ids)
+    found: dict[int, Sold] = {}
+    for identity, source, key, at, facts, delivery, name, status, error in tx.run(
+        "SELECT c.id, c.source, c.dedupe_key, c.occurred_at, c.facts, d.id, d.destination, d.status, d.last_error"
+        f" FROM conversions c LEFT JOIN deliveries d ON d.conversion_id = c.id WHERE {condition} ORDER BY c.id, d.id",
+        value,
+    ).all():
+        if identity not in found:
+            sale = json.loads(facts).get("sale")
+            if not sale:
+                continue
+            money = Money(sale["minor"], sale["currency"])
+            found[identity] = Sold(identity, source, key, sale["invoice_id"], money, at)
+        if delivery is not None:
+            found[identity].deliveries[name] = (delivery, status, error)
+    return list(found.values())
