@@ -142,6 +142,12 @@ def make_routes(settings: Settings) -> list[Route]:
         sources = None if table.sources is None else frozenset(table.sources)
         touch = table.touch or (None if "touch" in settings.attribution.model_fields_set else formats[name].touch)
         first_touch = None if touch is None else touch == "first"
+        if "kinds" in table.model_fields_set and (extra := sorted(set(table.kinds) - formats[name].kinds)):
+            where, takes = (
+                f"{settings.config_path}: destinations.{name}.kinds",
+                " and ".join(sorted(formats[name].kinds)),
+            )
+            raise ConfigurationError(f"{where}: its format sends no {extra[0]}; it sends {takes}")
         kinds, is_shadow = frozenset(table.kinds) & formats[name].kinds, table.mode == "shadow"
         net_of_tax = settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
         # The sandbox answers one request for each delivery, which a format that needs several does not have among its kinds.

@@ -22,13 +22,13 @@ from tolt.transactions.client import TransactionsClient
 
 from app.model import Facts
 from tests.support.conversions import conversions
-from tests.support.formats import LEAD, SALE, ready
+from tests.support.formats import LEAD, REFUND, SALE, ready
 
 
 def sent(name: str) -> Iterator[tuple[str, Facts, dict[str, Any]]]:
     """Every conversion with the body in this format. Each has an address and click ids of every kind."""
     wire = ready(name)
-    for where, facts in {**conversions(), "full/sale": SALE, "full/lead": LEAD}.items():
+    for where, facts in {**conversions(), "full/sale": SALE, "full/lead": LEAD, "full/refund": REFUND}.items():
         if facts.kind in wire.kinds:
             whole = replace(facts, clicks=SALE.clicks, email=facts.email or "Ada@Example.com")
             yield where, whole, wire.body(whole).fields
@@ -81,7 +81,7 @@ def _custom_data(facts: Facts) -> CustomData | None:
     if facts.sale is None:
         form = facts.lead and str(facts.lead.metadata.get("form") or "").strip()
         return CustomData(content_name=form) if form else None
-    contents = [Content(product_id=one) for one in facts.sale.product_ids]
+    contents = [Content(product_id=one.id, quantity=one.quantity) for one in facts.sale.products if one.id]
     return CustomData(
         value=float(facts.sale.money.major),
         currency=facts.sale.money.currency,
@@ -97,7 +97,7 @@ def _plain(event: Mapping[str, Any]) -> dict[str, Any]:
     if "currency" in custom:
         custom["currency"] = custom["currency"].upper()
     if "contents" in custom:
-        custom["contents"] = [{"id": one["id"]} for one in custom["contents"]]
+        custom["contents"] = [{name: one[name] for name in one if one[name]} for one in custom["contents"]]
     user = {name: value for name, value in event["user_data"].items() if value}
     names = ("event_name", "event_time", "event_id", "action_source")
     return {**{name: event[name] for name in names}, "user_data": user, "custom_data": custom}
@@ -110,7 +110,9 @@ def test_google_s_library_parses_the_request() -> None:
         assert event.event_timestamp.ToMilliseconds() == int(facts.occurred_at.timestamp() * 1000), where
         assert event.ad_identifiers.gclid == "gclid_1"
         assert json_format.MessageToDict(parsed)["encoding"] == "HEX"
-        if facts.sale:
+        if facts.refund:
+            assert (event.conversion_value, event.transaction_id) == (149, "in_1")
+        elif facts.sale:
             assert event.conversion_value == pytest.approx(float(facts.sale.money.major))
         plain = (facts.email or "").strip().lower()
         if not plain.endswith(("gmail.com", "googlemail.com")):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
+from app.bootstrap import make_routes
 from app.config.settings import Settings
 from app.destinations.formats.base import CLICKS, Sent
 from app.destinations.formats.template.definition import OF_ALL, define
@@ -17,9 +18,9 @@ from app.destinations.formats.template.shipped import FOLDER, preset
 from app.destinations.http import Answer
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
-from tests.support.formats import LEAD, PRESETS, SALE, ready
+from tests.support.formats import LEAD, PRESETS, REFUND, SALE, ready
 
-KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "sandbox"}
+KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "rate", "sandbox"}
 REQUESTS = Path(__file__).with_name("preset_requests.json")
 """By preset and kind: what is sent of a conversion of which everything is known."""
 COMMON = ("Accept", "Content-Type", "Idempotency-Key")
@@ -77,6 +78,21 @@ def test_its_parameters_are_all_that_it_needs_and_each_one_that_is_missing_is_na
         load(*lines, 'colour = "red"')
 
 
+def test_a_rate_that_the_service_has_is_recommended() -> None:
+    slack = ready("slack")
+    assert ["set rate = 1" in one for one in slack.advice("hooks.slack.com", rate=None, sources=())] == [True]
+    assert list(slack.advice("hooks.slack.com", rate=1, sources=())) == []
+    assert list(slack.advice("mattermost.example", rate=None, sources=())) == []
+
+
+def test_a_kind_that_a_preset_does_not_send_is_named(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text('[destinations.x]\nformat = "datafast"\ntoken_env = "T"\nkinds = ["lead"]\n')
+    settings = make_settings(BRIDGE_CONFIG=str(path), T="token-of-the-tests")
+    with pytest.raises(ConfigurationError, match=r"x\.kinds: its format sends no lead; it sends refund and sale"):
+        make_routes(settings)
+
+
 def test_a_destination_s_own_tables_replace_those_of_the_preset(
     make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
@@ -99,8 +115,8 @@ def test_a_destination_s_own_tables_replace_those_of_the_preset(
 def test_its_requests_are_those_of_the_service_s_documentation(name: str) -> None:
     wire = ready(name)
     expected = json.loads(REQUESTS.read_text("utf-8"))[name]
-    assert set(expected) | {"refund"} == wire.kinds | {"refund"}
-    for facts in (SALE, LEAD):
+    assert set(expected) == wire.kinds
+    for facts in (SALE, LEAD, REFUND):
         if facts.kind in expected:
             text = to_json(wire.body(facts).fields).decode()
             asked = wire.request(facts.kind, text, facts.key, "secret" if "token" in preset(name).secrets else "", NOW)

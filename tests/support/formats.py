@@ -7,7 +7,7 @@ from app.clicks import Seen
 from app.destinations.formats.base import CLICKS, Format
 from app.destinations.formats.registry import FORMATS, format_of
 from app.destinations.formats.template.shipped import preset, preset_names
-from app.model import Facts, Lead, Product, Sale
+from app.model import Facts, Lead, Product, Refund, Sale
 from app.money import Money
 
 SALE = Facts(
@@ -36,6 +36,12 @@ SALE = Facts(
     },
 )
 LEAD = replace(SALE, kind="lead", sale=None, lead=Lead("tok_1", metadata={"form": "Demo"}), key="lead:typeform:tok_1")
+REFUND = replace(
+    SALE,
+    kind="refund",
+    refund=Refund("re_1", Money(5000, "USD"), left=Money(14900, "USD"), sale_amount=Money(19900, "USD")),
+    key="refund:stripe:re_1",
+)
 PRESETS = tuple(preset_names())
 OF_TRACK = ("events", "track", "dub")
 """Those that name their fields as CutMeShort and Dub do."""
@@ -51,4 +57,4 @@ def ready(name: str) -> Format:
     return wire.with_secrets({one: "/path" if one == "url" else "secret" for one in preset(name).secrets})
 
 
-__all__ = ["FORMATS", "LEAD", "OF_TRACK", "PRESETS", "SALE", "SAYS_LITTLE", "format_of", "ready"]
+__all__ = ["FORMATS", "LEAD", "OF_TRACK", "PRESETS", "REFUND", "SALE", "SAYS_LITTLE", "format_of", "ready"]

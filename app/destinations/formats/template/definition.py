@@ -18,6 +18,7 @@ BODILESS = ("GET", "DELETE")
 ALL_FACTS = "@"
 """The body of a kind that has none of its own."""
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+PLAIN_PATH = re.compile(r"[\w-]+(?:/[\w.-]*)+")
 AGE = re.compile(r"(\d{1,6}) ?(s|seconds?|m|minutes?|h|hours?|d|days?)")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
@@ -142,6 +143,9 @@ class _Reader:
                     where, f"is a text, since it begins with /; with facts in it, write an expression: {joined}"
                 )
             return raw
+        if isinstance(raw, str) and PLAIN_PATH.fullmatch(raw):
+            self._wrong(where, f"begins with a slash: /{raw}")
+            return ""
         found = expression_of(raw, where, compile_, self.mistakes)
         if found is None:
             return ""

@@ -5,6 +5,7 @@ A file has the keys of a template, and beside them:
   parameters    what the destination's table must or may say: {example, default, pattern, says}; one without default is required,
                 and one that ends with _env names the variable of a secret
   event_names   what events are called, unless the destination's table says otherwise
+  rate          requests a second that the service takes
   clicks        names of click ids that it reads, which [attribution.clicks] has to have
   oauth         true where client_id, client_secret_env, refresh_token_env and token_url are the parameters of access tokens
   sandbox       {status, body}: how the bridge's own sandbox answers
@@ -12,13 +13,14 @@ A file has the keys of a template, and beside them:
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from app.destinations.formats.base import Format, Options
+from app.destinations.formats.base import Format, Options, is_host_of
 from app.destinations.formats.template.definition import OF_ALL, define
 from app.destinations.formats.template.document import BY_KIND
 from app.destinations.formats.template.format import Template
@@ -65,6 +67,7 @@ class Preset:
     event_names: Mapping[str, str]
     clicks: tuple[str, ...]
     has_oauth: bool
+    rate: float | None
     answer: tuple[int, str]
 
     @property
@@ -85,6 +88,13 @@ class Shipped(Template):
     """A preset at work."""
 
     answer: tuple[int, str] = (200, "{}")
+
+    def advice(
+        self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
+    ) -> Iterator[str]:
+        found = preset(self.name)
+        if rate is None and found.rate and is_host_of(host, urlsplit(found.url).hostname or ""):
+            yield f"{found.title} limits requests: set rate = {found.rate:g}, requests a second"
 
     def sandbox_answer(
         self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
@@ -113,6 +123,7 @@ def preset(name: str) -> Preset:
         raw.get("event_names", {}),
         tuple(raw.get("clicks", ())),
         raw.get("oauth", False),
+        raw.get("rate"),
         (answer.get("status", 200), answer.get("body", '{"success":true}')),
     )
 
