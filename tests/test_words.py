@@ -28,6 +28,15 @@ OLD = {
     r"known of them": "profile",
     r"changes by hand": "audit",
     r"looked at anything": "read anything",
+    r"told_of|who_with|leave_for_others|_another_word": "facts_under, complete_who, store_event_facts, _already_counted",
+    r"another word about": "a further event of",
+    r"what there is to say": "notes about",
+    r"in good order": "cleanly",
+    r"harmless to repeat": "safe to repeat",
+    r"takes nothing just now": "is not responding",
+    r"of its own making": "generated, chosen",
+    r"nobody sends (it|them)": "it is not sent",
+    r"(a|one) JSON object a line": "one JSON object per line",
 }
 WORD = re.compile("|".join(rf"(?P<w{n}>(?<![\w-])(?:{old})(?![\w]))" for n, old in enumerate(OLD)), re.IGNORECASE)
 KINDS = (".py", ".md", ".html", ".toml", ".js", ".css", ".sh", "Makefile")

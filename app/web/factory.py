@@ -104,7 +104,7 @@ def gateway() -> Gateway:
     with suppress(ValueError):  # not in the main thread
         signal.signal(
             signal.SIGHUP, signal.SIG_IGN
-        )  # a closed terminal sends it to us too; our parent stops us in good order
+        )  # a closed terminal sends it to us too; our parent stops us cleanly
     application = wsgi()
     made: Gateway = application.extensions["gateway"]
     made.at_end = lambda: close(application)

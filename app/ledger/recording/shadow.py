@@ -1,4 +1,4 @@
-"""Deliveries to destinations in shadow mode: what would be sent is recorded and kept up to date, and nobody sends it."""
+"""Deliveries in shadow mode: what would be sent is recorded and kept up to date, but never sent."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -30,7 +30,7 @@ OTHER_FILES = 512
 
 
 class StoppableServer(Server):
-    """Stops in good order on SIGHUP too, on which granian would replace its processes. One that is ignored (nohup) stays so."""
+    """Stops cleanly on SIGHUP too, on which granian would replace its processes. An ignored SIGHUP (nohup) stays ignored."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
