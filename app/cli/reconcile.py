@@ -1,4 +1,4 @@
-"""reconcile: the books of both ends. What was paid at Stripe and is no Sale here, and which Sales a destination does not hold."""
+"""reconcile: compares Stripe's payments with our Sales, and our Sales with what destinations hold."""
 
 import sys
 import time
@@ -31,21 +31,21 @@ FETCHED_STATES = ("never_received", "unpaid")
 
 @click.command()
 @click.argument("source", type=click.Choice(["stripe"]), required=False)
-@click.option("--since", required=True, help=f"Purchases paid from then on: {SINCE_HELP}")
+@click.option("--since", required=True, help=f"Check purchases paid since {SINCE_HELP}")
 @click.option(
-    "--destination", metavar="NAME", help="Ask this destination alone. Default: every one that has an API to ask."
+    "--destination", metavar="NAME", help="Ask only this destination. Default: every destination with an API for it."
 )
-@click.option("--send", is_flag=True, help="Send what is missing: fetch events, reprocess parked ones, replay.")
+@click.option("--send", is_flag=True, help="Send what is missing: fetch events, reprocess parked ones, and replay.")
 @click.option("--account", help=ACCOUNT_HELP)
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def reconcile(
     source: str | None, since: str, destination: str | None, send: bool, account: str | None, as_json: bool
 ) -> None:
-    """Compare the books of both ends.
+    """Compare payments, Sales and destinations.
 
-    Stripe's with our Sales, and these with what destinations hold. Exit status 1 if anything is missing.
+    Compares Stripe's payments with our Sales, and our Sales with what destinations hold. Exit status 1 if anything is missing.
 
-    Without SOURCE, Stripe is asked where STRIPE_API_KEY is set.
+    Without SOURCE, Stripe is included if STRIPE_API_KEY is set.
     """
     since_s = start_of(since)
     settings = load_settings()
@@ -128,9 +128,9 @@ def _send(
     targets = {route.name: Target(route, settings.attribution.touch == "first") for route in make_routes(settings)}
     for end in ends:
         done += send_missing(ledger, end, targets[end.name], actor="cli")
-    told = {one.delivery_id for one in done}
+    shown = {one.delivery_id for one in done}
     for missing in comparison.missing if comparison else ():
-        if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in told:
+        if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:
             identity = missing.delivery_id
             done.append(ledger.transact(lambda tx, one=identity: replay(tx, one, actor="cli")))  # type: ignore[misc]
         elif missing.state in ("ignored", "discarded"):

@@ -47,8 +47,8 @@ class Lost:
 
 @dataclass(slots=True)
 class End:
-    """One destination. sales: those that it is to hold; held: of these; unattributed: those for which it knows no click or
-    customer, which is no loss."""
+    """One destination. sales: how many it should hold. held: how many it does. unattributed: those without a known click or
+    customer; not missing."""
 
     name: str
     title: str
