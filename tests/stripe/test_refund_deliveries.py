@@ -2,12 +2,18 @@
 
 import json
 import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.bootstrap import make_routes
+from app.config.settings import Settings
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
+from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Route
 from tests.support import stripe_world as world
@@ -126,3 +132,50 @@ def test_a_refund_whose_mark_was_removed_stands(ledger: Ledger) -> None:
     there.recorder.take(second)
     assert [status for _, status, _ in there.refunds(w)] == ["delivered", "pending"]
     assert there.refunds(w)[1][2] == 4000
+
+
+ABSOLUTE = """
+[destinations.ads]
+url = "https://ads.example"
+format = "template"
+token_env = "CRM_TOKEN"
+refunds = true
+net_of_tax = true
+[destinations.ads.sale]
+path = "/sales"
+[destinations.ads.refund]
+method = "PUT"
+path = "/sales"
+body = {id = "sale.invoice_id", value = "refund.left", key = "key"}
+"""
+BY_AMOUNT = ABSOLUTE.replace('value = "refund.left"', 'value = "refund.amount"')
+
+
+@pytest.mark.parametrize(
+    ("config", "values"), [(ABSOLUTE, [35, 27.5, 35]), (BY_AMOUNT, [5, 7.5])], ids=["what is left", "what went back"]
+)
+def test_a_template_says_what_is_left_or_what_went_back(
+    ledger: Ledger, make_settings: Callable[..., Settings], tmp_path: Path, config: str, values: list[float]
+) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(config)
+    settings = make_settings(BRIDGE_CONFIG=str(path), CRM_TOKEN="a-token-of-the-crm", SANDBOX="0")
+    recorder, w = Recorder(ledger), world.World(old=False)
+    object.__setattr__(recorder.policy, "routes", make_routes(settings))
+    taxed = {"total_details": {"amount_tax": 900}}  # of 49.00
+    recorder.take(world.body("checkout.session.completed", w.session(**taxed, amount_total=4900)))
+    recorder.send_all()
+    named = {"charge": w.ch, "payment_intent": w.pi, "currency": "usd", "object": "refund"}
+    for number, amount, status, at in ((1, 612, "succeeded", 1), (2, 919, "succeeded", 2), (2, 919, "failed", 3)):
+        what = "failed" if status == "failed" else "created"
+        fields = {"id": f"re_{number}_{w.tail}", "amount": amount, "status": status}
+        recorder.take(world.body(f"refund.{what}", named | fields, at))
+        recorder.send_all()
+    with ledger.read() as tx:
+        rows = tx.run("SELECT payload, dedupe_key FROM deliveries WHERE kind = 'refund' ORDER BY id").all()
+    payloads = [json.loads(payload) for payload, _ in rows]
+    assert [round(payload["value"] * 2) / 2 for payload in payloads] == values
+    assert [payload["key"] for payload in payloads] == [key for _, key in rows]
+    (destination,) = destinations_of(settings)
+    asked = destination.request("refund", rows[0][0], rows[0][1], datetime.now(UTC))
+    assert (asked.method, asked.path, json.loads(asked.body)) == ("PUT", "/sales", payloads[0])

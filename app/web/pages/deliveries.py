@@ -98,7 +98,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
 def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
     """The request as a shell command. The token is read from that environment variable."""
-    if destination is None or found["kind"] not in destination.format.kinds:
+    if destination is None:
+        return None
+    wire = destination.format
+    if not (wire.takes_refunds if found["kind"] == "refund" else found["kind"] in wire.kinds):
         return None
     token = f"${variable}"
     asked = destination.shown_request(found["kind"], found["text"], found["dedupe_key"], datetime.now(UTC), token)
