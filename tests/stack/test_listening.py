@@ -3,13 +3,13 @@
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
 from app.stack.listening import address_of, is_answering, why_not_listen
 from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.support.ports import listeners
 from tests.support.stack_parts import Stack
 
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -60,12 +60,6 @@ def test_a_port_that_is_shared_is_taken_unless_that_is_meant() -> None:
         assert "is taken" in str(why_not_listen("localhost", port))
         assert why_not_listen("127.0.0.1", port, shared=True) is None
         assert is_answering("0.0.0.0", port)
-
-
-def listeners(port: int) -> list[str]:
-    """The sockets that listen on a port, as the kernel lists them (state 0A)."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
 
 
 def ended(stack: Stack, web: "subprocess.Popen[bytes]") -> list[str]:
