@@ -1,4 +1,4 @@
-"""python -m workers: one worker process. It forwards what is due, sweeps, and does not end for want of Redis."""
+"""python -m workers: one worker process. It forwards due deliveries and sweeps, with or without Redis."""
 
 import os
 import signal
@@ -48,14 +48,14 @@ from workers.sweeper import Sweeper
 
 WORKER_TTL_SECONDS = 60
 DEQUEUE_SECONDS, REDIS_SECONDS = 4, 8
-"""For the next job, and for any answer of Redis's. RQ would wait 45 and 55 s for a server that went away without a word."""
+"""Timeout for the next job and for any answer from Redis. RQ would wait 45 and 55 s for a server that vanished."""
 LONGEST_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
 
 class BridgeWorker(SimpleWorker):
-    """RQ's worker that runs its job in this process, and on SIGTERM lets the job see the stop flag."""
+    """RQ's worker, running its job in this process. On SIGTERM the job sees the stop flag."""
 
     death_penalty_class = TimerDeathPenalty  # the job's senders are threads; an alert signal would hit any system call
     max_connection_wait_time = LONGEST_PAUSE_SECONDS
@@ -65,10 +65,10 @@ class BridgeWorker(SimpleWorker):
         self._stop_flag = stop
 
     def _install_signal_handlers(self) -> None:
-        """The process has its own (below): RQ's talk to Redis, which may be away."""
+        """The process installs its own handlers: RQ's talk to Redis, which may be down."""
 
     def _set_ip_address(self, _connection: Any) -> None:
-        """Nobody reads it, and the client cannot parse the answer where the path of a Unix socket has a space in it."""
+        """Skipped: nobody uses it, and the client cannot parse the answer if the path of a Unix socket has a space."""
         self.ip_address = "unknown"
 
     @property
@@ -84,7 +84,7 @@ class BridgeWorker(SimpleWorker):
 
 
 def run(settings: Settings, concurrency: int | None) -> None:
-    """Works until SIGTERM, SIGINT or SIGHUP. Raises BridgeError where it cannot start."""
+    """Runs until SIGTERM, SIGINT or SIGHUP. Raises BridgeError if it cannot start."""
     check_configuration(settings)
     check_has_destination(settings)
     ledger = start_ledger(settings)
@@ -168,7 +168,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
 
 
 def _work(settings: Settings, stop: StopFlag, current: list[BridgeWorker]) -> None:
-    """RQ's loop, begun again (under a fresh name) whenever Redis took it down."""
+    """RQ's loop, restarted under a new name whenever Redis ended it."""
     assert settings.redis_url is not None
     pause = 0.1
     while not stop.is_set():
@@ -212,7 +212,7 @@ def _unregister(ledger: Ledger, worker_id: int) -> None:
     "--concurrency", type=click.IntRange(1, 1000), help="Requests in flight; default DESTINATION_CONCURRENCY."
 )
 def main(concurrency: int | None) -> None:
-    """One worker: sends what is due to the destination."""
+    """Runs one worker."""
     keep_files_private()
     end_if_orphaned()
     try:

@@ -1,4 +1,4 @@
-"""Notices that the ledger's clock jumped, by a clock that cannot: claims are kept by the one and requests last by the other."""
+"""Detects jumps of the ledger's clock with the monotonic clock: claims are timed by the first, requests by the second."""
 
 import time
 from collections import deque
@@ -8,9 +8,10 @@ TOLERANCE_MS = 2000
 
 
 class ClockWatch:
-    """Compares the ledger's clock with the monotonic one at each look. A machine that slept looks like a jump ahead, and is one.
+    """Compares the ledger's clock with the monotonic clock at each look. A machine that slept looks like a jump ahead, and is
+    one.
 
-    remember_seconds: how long a jump ahead is forgiven. Not thread-safe.
+    remember_seconds: how long a jump ahead is allowed for. Not thread-safe.
     """
 
     def __init__(self, remember_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -20,7 +21,7 @@ class ClockWatch:
         self._ahead: deque[tuple[float, int]] = deque()
 
     def look(self, now_ms: int) -> int:
-        """By how many ms the ledger's clock, which says `now_ms`, jumped since the last look: 0 where it only went on."""
+        """By how many ms the ledger's clock, at `now_ms`, jumped since the last look; 0 if it did not."""
         moment = self._monotonic()
         jump = 0
         if self._last is not None:
@@ -34,7 +35,7 @@ class ClockWatch:
         return jump
 
     def forgiven_ms(self) -> int:
-        """By how much claims seem older than they are: the jumps ahead of the last `remember_seconds`."""
+        """How much older claims seem than they are: the jumps ahead within `remember_seconds`."""
         while self._ahead and self._monotonic() - self._ahead[0][0] > self._remember_seconds:
             self._ahead.popleft()
         return sum(jump for _, jump in self._ahead)

@@ -1,4 +1,4 @@
-"""Forwarding without a nudge, on a thread of the worker's own, while Redis does not bring any."""
+"""Forwards without nudges, on its own thread, while Redis delivers none."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ log = structlog.get_logger(__name__)
 
 
 class DirectRuns:
-    """`run` sends until nothing is due, and may be called by several threads: they take turns."""
+    """`run` sends until nothing is due. Threads that call it take turns."""
 
     def __init__(self, run: Callable[[], object]) -> None:
         self._run = run
@@ -20,14 +20,14 @@ class DirectRuns:
         return self._thread is not None and self._thread.is_alive()
 
     def ask(self) -> None:
-        """Returns at once. Does nothing while the last run is not over."""
+        """Returns at once. Does nothing while the last run is still going."""
         if self.is_running:
             return
         self._thread = threading.Thread(target=self._forward, name="direct-run", daemon=True)
         self._thread.start()
 
     def stop(self, patience_seconds: float) -> None:
-        """Waits for the run that is under way, which ends by the stop flag it looks at. Idempotent."""
+        """Waits for the current run, which ends when it sees the stop flag. Idempotent."""
         if self._thread is not None:
             self._thread.join(patience_seconds)
 

@@ -1,5 +1,6 @@
-"""The RQ job: looks into the ledger and sends while there is work. All that is due is served by one job, so RQ's cost per job
-is shared, and an empty queue costs nothing.
+"""The RQ job: reads the ledger and sends while there is work.
+
+One job serves everything that is due, so RQ's cost per job is shared, and an empty queue costs nothing.
 """
 
 import threading
@@ -38,9 +39,9 @@ log = structlog.get_logger(__name__)
 
 
 class Forwarder:
-    """Sends what is due, for every destination, until nothing is. One per worker process.
+    """Sends due deliveries of every destination until none is left. One per worker process.
 
-    stop: set when the process should end; what is in flight gets stop_seconds, and is an unknown attempt after that.
+    stop: set when the process should end. Requests in flight get stop_seconds; after that each is an unknown attempt.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class Forwarder:
         self._ready = False
         self._unrecorded: dict[str, tuple[list[Outcome], list[Claimed]]] = {}
         self._doubtful: list[str] = []
-        """Tokens of claims of which we do not know whether the ledger has them. Nothing was sent under them."""
+        """Tokens of claims that the ledger may or may not have. Nothing was sent under them."""
         self.worker_id = 0
         self._turns = threading.Lock()
-        """A nudge may come while a direct run (workers/direct.py) is under way."""
+        """A nudge may arrive during a direct run (workers/direct.py)."""
         self.is_running = False
         """Read by the sweeper: a running job needs no nudge."""
 
@@ -104,9 +105,9 @@ class Forwarder:
         close_open(tx, self._shadows)
 
     def run(self, before_look: Callable[[], None]) -> int:
-        """Sends until there was nothing to do for half a second. Returns how many attempts were made.
+        """Sends until there was nothing to do for half a second. Returns the number of attempts.
 
-        before_look is called before the first look (it deletes the nudge's flag, so that no nudge is lost).
+        before_look runs before the first look: it deletes the nudge's flag, so that no nudge is lost.
         """
         before_look()
         with self._turns:
@@ -143,13 +144,13 @@ class Forwarder:
         return made + self._wind_down()
 
     def close(self) -> None:
-        """Ends the senders, whatever they are doing. Idempotent."""
+        """Stops the senders, whatever they are doing. Idempotent."""
         for pool in self._pools:
             pool.close()
         self._loop.close()
 
     def _turn(self, pool: SenderPool) -> tuple[int, bool]:
-        """Records what came back and claims as much as there is room for, in one transaction. (attempts made, still busy)"""
+        """Records outcomes and claims as much as there is room for, in one transaction. Returns (attempts made, still busy)."""
         outcomes, unsent = self._pending(pool)
         self._unrecorded[pool.destination.name] = (outcomes, unsent)  # until the ledger has them, whatever fails below
         rested = bool(outcomes) or time.monotonic() >= pool.rest_until
@@ -197,7 +198,7 @@ class Forwarder:
         _log_attempt(outcome, destination)
 
     def _pending(self, pool: SenderPool) -> tuple[list[Outcome], list[Claimed]]:
-        """Outcomes to record: new ones, and those the ledger did not take before."""
+        """Outcomes to record: new ones, and those the ledger rejected earlier."""
         outcomes, unsent = pool.collect()
         kept = self._unrecorded.pop(pool.destination.name, None)
         if kept:
@@ -209,7 +210,7 @@ class Forwarder:
             return has_due(tx, pool.destination.name, tx.now())
 
     def _wind_down(self) -> int:
-        """Gives back what was not begun, waits for what is in flight, and records what is still open as unknown."""
+        """Returns claims not begun, waits for requests in flight, and records the rest as unknown."""
         began, stopping_since = time.monotonic(), 0.0
         longest = max((pool.destination.timeout_seconds for pool in self._pools), default=0.0) + STOP_MARGIN_SECONDS
         unsent = {pool.destination.name: pool.withdraw() for pool in self._pools}
@@ -250,7 +251,7 @@ class Forwarder:
 
 
 def claim_seconds(destination: Destination) -> float:
-    """How long a claim stands: what waits for a sender is sent well within it, or not at all."""
+    """How long a claim lasts: long enough for everything waiting for a sender."""
     return 3 * destination.timeout_seconds + CLAIM_MARGIN_SECONDS
 
 
@@ -258,12 +259,12 @@ _installed: list[tuple[Forwarder, Callable[[], None]]] = []
 
 
 def install(forwarder: Forwarder, before_look: Callable[[], None]) -> None:
-    """Makes `forwarder` the one that `forward` runs in this process."""
+    """Sets the forwarder that `forward` runs in this process."""
     _installed[:] = [(forwarder, before_look)]
 
 
 def forward() -> int:
-    """The job that a nudge names (app.queue.JOB). Returns the number of attempts made; running it again is harmless."""
+    """The job that a nudge names (app.queue.JOB). Returns the number of attempts. Safe to run again."""
     if not _installed:
         raise RuntimeError("this job runs in `bridge worker`, not in a plain rq worker")
     forwarder, before_look = _installed[0]

@@ -1,4 +1,4 @@
-"""Threads of a worker that look people up, asked by each sweep, so that neither sweeping nor sending ever waits for it."""
+"""Threads that look people up after each sweep, so that neither sweeping nor sending waits."""
 
 import threading
 
@@ -13,13 +13,13 @@ from app.stripe_api.client import make_hasty_api
 from app.stripe_api.lookup import Lookups
 
 THREADS = 4
-"""A look-up takes some 0.2 s, so a worker asks Stripe some 20 times a second at most: a fifth of what it allows."""
+"""A look-up takes about 0.2 s, so a worker makes at most 20 requests a second to Stripe: a fifth of its limit."""
 
 log = structlog.get_logger(__name__)
 
 
 class LookupThreads:
-    """Runs `lookups.look` whenever asked. Nothing that fails there ends them, or harms anything else."""
+    """Runs `lookups.look` when asked. Errors are logged and end nothing."""
 
     def __init__(self, lookups: Lookups, threads: int = THREADS) -> None:
         self._lookups = lookups
@@ -35,13 +35,13 @@ class LookupThreads:
             thread.start()
 
     def ask(self) -> None:
-        """Returns at once. Those that are looking already look on."""
+        """Returns at once. Look-ups already running continue."""
         with self._asked:
             self._rounds += 1
             self._asked.notify_all()
 
     def stop(self) -> None:
-        """Nothing new is begun; what Stripe is being asked just now is not waited for: it harms nothing unfinished."""
+        """Starts nothing new. Requests to Stripe in flight are abandoned, which is harmless."""
         with self._asked:
             self._stopping = True
             self._asked.notify_all()
@@ -64,7 +64,7 @@ class LookupThreads:
 
 
 def make_lookups(settings: Settings, ledger: Ledger) -> LookupThreads | None:
-    """The caller starts them; None without STRIPE_API_KEY. Raises ConfigurationError where that is not a key."""
+    """None without STRIPE_API_KEY. The caller starts them. Raises ConfigurationError if it is not a key."""
     if settings.stripe_api_key is None:
         return None
     source = source_called("stripe", settings.config, settings.config_path)

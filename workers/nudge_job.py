@@ -16,11 +16,11 @@ log = structlog.get_logger(__name__)
 
 
 class NudgeJob(Job):
-    """RQ's job, of which nothing but its name is believed. One that is not a nudge is dropped when its turn comes."""
+    """RQ's job, of which only the name is trusted. A job that is not a nudge is dropped when its turn comes."""
 
     @property
     def func(self) -> Any:
-        """What RQ runs instead of what the job names."""
+        """The function that RQ runs instead of the one the job names."""
         return forward if self._is_nudge() else _drop
 
     def _is_nudge(self) -> bool:
@@ -36,7 +36,7 @@ class NudgeJob(Job):
         return self.func()
 
     def restore(self, raw_data: Any) -> None:
-        """Reads the job's hash, without what RQ would import, call, post to or queue again because of it."""
+        """Reads the job without anything that would make RQ import, call, post or queue."""
         super().restore(raw_data)
         self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
         self._success_callback = self._failure_callback = self._stopped_callback = None
@@ -57,7 +57,7 @@ class NudgeJob(Job):
         return None
 
     def send_webhooks(self, *_args: Any, **_kwargs: Any) -> None:
-        """None are sent."""
+        """Sends none."""
 
 
 def _drop() -> int:

@@ -1,4 +1,4 @@
-"""A thread of a worker that applies [retention] once a day. Of all workers one does it; the ledger decides which."""
+"""A thread that applies [retention] once a day, in one worker that the ledger chooses."""
 
 import threading
 import time
@@ -16,13 +16,13 @@ from app.ledger.upkeep.space import release_space
 ROUND = "pruned_at"
 CHECK_SECONDS = 30.0
 SHARE = 0.1
-"""Of the time it may hold the ledger's lock: nobody waits for it to end."""
+"""The share of time it may hold the ledger's lock. Nobody waits for it to finish."""
 
 log = structlog.get_logger(__name__)
 
 
 class Pruning:
-    """Applies `retention` when it is time for it. Nothing that fails there ends the thread, or harms anything else."""
+    """Applies `retention` when due. Errors are logged and end nothing."""
 
     def __init__(self, ledger: Ledger, retention: RetentionTable) -> None:
         self._ledger = ledger
@@ -40,14 +40,14 @@ class Pruning:
         self._asked.set()
 
     def stop(self) -> None:
-        """Ends after the batch that is under way. The rest is left to another worker, or to the next start."""
+        """Stops after the current batch. Another worker, or the next start, does the rest."""
         self._stopping.set()
         self._asked.set()
         if self._thread.is_alive():
             self._thread.join(5)
 
     def look(self) -> bool:
-        """Prunes if nobody did within a day. Returns whether it did. Raises LedgerUnavailable."""
+        """Prunes if no worker did within a day. Returns whether it did. Raises LedgerUnavailable."""
         ledger = self._ledger
         with ledger.read() as tx:
             now = tx.now()
@@ -87,6 +87,6 @@ def _fields(done: dict[str, int]) -> dict[str, int]:
 
 
 def make_pruning(settings: Settings, ledger: Ledger) -> Pruning | None:
-    """The caller starts it; None where everything is kept forever. Raises ConfigurationError."""
+    """None if everything is kept forever. The caller starts it. Raises ConfigurationError."""
     retention = settings.retention
     return Pruning(ledger, retention) if any(days is not None for _, days in retention) else None

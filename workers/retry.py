@@ -1,4 +1,4 @@
-"""When to try again. Pure: the clock and the dice are arguments."""
+"""Computes when to retry. Pure: clock and dice are arguments."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from app.model import AttemptResult
 
 LONGEST_RETRY_AFTER_SECONDS = 86400
 JITTER = 0.2
-"""Each delay is multiplied by 0.8 to 1.2 at random, so that what failed together does not return together."""
+"""Each delay is multiplied by a random factor from 0.8 to 1.2, so that failures do not return together."""
 
 
 def due_after(
@@ -20,9 +20,10 @@ def due_after(
     dice: float,
     retry_after_seconds: float | None = None,
 ) -> int | None:
-    """When (ms) the next attempt is due; None where there is none.
+    """When (ms) the next attempt is due; None if there is none.
 
-    tries: attempts of this schedule, with the one just made; dice: 0 to 1; retry_after_seconds is a floor, at most a day.
+    tries: attempts of this schedule, including the one just made. dice: 0 to 1. retry_after_seconds: a lower bound, at most a
+    day.
     """
     if result in ("delivered", "permanent", "unattributed"):
         return None
@@ -37,7 +38,7 @@ def due_after(
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Retry-After in seconds from now, whether it is given as seconds or as a date; None where absent or unreadable."""
+    """Retry-After in seconds from now, given as seconds or as a date; None if absent or unreadable."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -1,4 +1,4 @@
-"""The senders of one destination in this worker: what they are to send, and what came of it.
+"""The senders of one destination in this worker.
 
 All requests of a worker run on one event loop in one thread; the job's thread hands claims over and collects outcomes.
 """
@@ -29,25 +29,25 @@ from app.ledger.forwarding.outcomes import Outcome
 from workers.retry import due_after, retry_after
 
 AHEAD_SECONDS = 0.1
-"""So much work is claimed beyond what senders need until the next turn, at the rate at which the destination takes it."""
+"""How much work is claimed ahead of the next turn, at the destination's current rate."""
 MOST_AHEAD = 1000
 NOT_TAKEN = frozenset({"transient", "unknown", "unauthorized", "redirected"})
 STOPS_AFTER = 8
-"""Attempts in a row that were not taken, after which the rest goes back to the ledger, which decides how to go on."""
+"""After this many failed attempts in a row, the rest returns to the ledger, which decides how to continue."""
 LONGEST_KEPT = 16 * 1024
-"""How much of an answer is kept beside its attempt, in characters."""
+"""How many characters of an answer are kept with its attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed delivery and the moment (monotonic) after which its claim is too old to send under."""
+    """A claimed delivery and the moment (monotonic) after which its claim is too old."""
 
     claimed: Claimed
     send_before: float
 
 
 class EventLoop:
-    """An event loop in a thread of its own, started with the first call."""
+    """An event loop in its own thread, started by the first call."""
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
@@ -55,7 +55,7 @@ class EventLoop:
         self.resolver = Resolver()
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Runs `function` on the loop, soon. From one thread only."""
+        """Schedules `function` on the loop. From one thread only."""
         if self._thread is None and not self._loop.is_closed():
             self._thread = threading.Thread(target=self._run, name="senders", daemon=True)
             self._thread.start()
@@ -63,7 +63,7 @@ class EventLoop:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def close(self) -> None:
-        """Ends the thread once what was called before has run. Idempotent."""
+        """Ends the thread after earlier calls have run. Idempotent."""
         if self._thread is not None:
             self.call(self._loop.stop)
             self._thread.join(5)
@@ -77,7 +77,7 @@ class EventLoop:
 
 
 class SenderPool:
-    """Sends to one destination, up to `concurrency` at once; a pool that hangs never delays another."""
+    """Sends to one destination, up to `concurrency` at once. A stuck pool never delays another."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class SenderPool:
         loop: EventLoop,
         wake: threading.Event | None = None,
     ) -> None:
-        """wake: set when there is enough to collect for a turn that does not wait for its time."""
+        """wake: set when there is enough to collect for an early turn."""
         self.destination = destination
         self.concurrency = concurrency
         self._schedule = schedule_seconds
@@ -104,9 +104,9 @@ class SenderPool:
         self._pace = 0.0
         self._collected_at = time.monotonic()
         self.open_tasks: dict[int, Task] = {}
-        """Claimed and not yet collected, by delivery id. Touched by the job's thread alone."""
+        """Claimed and not collected yet, by delivery ID. Only the job's thread touches it."""
         self.rest_until = 0.0
-        """Until when (monotonic) there is no use in claiming."""
+        """Until when (monotonic) claiming is pointless."""
 
     @property
     def window(self) -> int:
@@ -119,7 +119,7 @@ class SenderPool:
 
     @property
     def wants_more(self) -> bool:
-        """Whether a claim is worth its while."""
+        """Whether a claim is worthwhile."""
         return self.free_slots() >= max(min(self.concurrency, 8), self.window // 4)
 
     def submit(self, claimed: list[Claimed], send_before: float) -> None:
@@ -131,7 +131,7 @@ class SenderPool:
         self._loop.call(self._start)
 
     def collect(self) -> tuple[list[Outcome], list[Claimed]]:
-        """What came of tasks since the last call: outcomes, and claims that grew too old to send under."""
+        """Outcomes since the last call, and claims that became too old."""
         outcomes: list[Outcome] = []
         unsent: list[Claimed] = []
         while self._done:
@@ -153,7 +153,7 @@ class SenderPool:
         self._collected_at = now
 
     def withdraw(self) -> list[Claimed]:
-        """Takes back what no sender has begun."""
+        """Takes back tasks that no sender has begun."""
         unsent: list[Claimed] = []
         while True:
             try:
@@ -164,7 +164,7 @@ class SenderPool:
                 unsent.append(task.claimed)
 
     def give_up(self) -> list[Outcome]:
-        """What is still in flight becomes an unknown attempt, due again at once."""
+        """Turns requests in flight into unknown attempts, due again at once."""
         now_ms = int(time.time() * 1000)
         outcomes = [
             Outcome(
@@ -176,7 +176,7 @@ class SenderPool:
         return outcomes
 
     def close(self) -> None:
-        """Ends what is in flight and closes the connections. Idempotent."""
+        """Ends requests in flight and closes connections. Idempotent."""
         self._loop.call(self._end)
 
     # -- on the loop
@@ -249,7 +249,7 @@ class SenderPool:
         )
 
     def _redact(self, text: str) -> str:
-        """A destination that repeats our token must not get it into the ledger."""
+        """Removes our token from an answer that repeats it, so that it never gets into the ledger."""
         for secret in (self.destination.token, *self.destination.credentials.values):
             text = text.replace(secret, MASK) if secret else text
         return text.replace("\x00", "\ufffd")[:LONGEST_KEPT]

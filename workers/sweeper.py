@@ -29,10 +29,10 @@ from workers.clock_jumps import ClockWatch
 
 SWEEP_SECONDS = 1.5
 NUDGE_PATIENCE_SECONDS = 10.0
-"""What is due for that long although a nudge was queued is sent without one."""
+"""If due deliveries wait this long despite a queued nudge, the worker sends without one."""
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 600
-"""A worker of another machine that did not say goodbye is marked as stopped after so long without a heartbeat."""
+"""A worker on another machine counts as stopped after this long without a heartbeat."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,11 +70,11 @@ class Sweeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._beat_at: float | None = None
-        """Monotonic: the ledger's clock may be set back by an hour, and the heart has to beat on."""
+        """Monotonic: the ledger's clock may be set back, and the heartbeat must go on."""
         self._clock = ClockWatch(longest_claim_seconds)
         self._longest_claim_ms = int(longest_claim_seconds * 1000)
         self._was_set_back = True
-        """Also at the start: it may have happened while no worker was there to see it."""
+        """Also at the start: it may have happened while no worker was running."""
 
     def start(self) -> None:
         self._thread.start()
@@ -115,7 +115,7 @@ class Sweeper:
             self._waiting_since = None
 
     def _wake(self) -> None:
-        """Redis only makes it faster: where it brings no nudge, this worker sends by itself."""
+        """Nudges through Redis; if that delivers none, this worker sends by itself."""
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         try:

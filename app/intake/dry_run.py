@@ -1,4 +1,4 @@
-"""What would this body become? The mapping alone: no signature is checked and nothing is remembered or stored."""
+"""Shows what a body would become. Maps only: checks no signature, remembers and stores nothing."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from app.sources.base import Source
 def facts_of(
     mapped: Mapped, received_at: datetime, rules: Rules, source: str, *, net_of_tax: bool = False
 ) -> Facts | None:
-    """The facts of a conversion as its body alone tells them; None where it names no customer."""
+    """The facts of a conversion from its body alone; None if it names no customer."""
     customer_id = customer_id_of(mapped.who, rules.phone_region)
     if customer_id is None:
         return None

@@ -1,4 +1,4 @@
-"""Reprocess parked events after the mapping or the configuration changed: their bodies are in the ledger as received."""
+"""Reprocesses parked events after the mapping or the configuration changed. Their bodies are in the ledger as received."""
 
 import json
 import time
@@ -18,12 +18,12 @@ from app.sources.base import Source
 
 BATCH = 100
 REQUEST_SECONDS = 15.0
-"""How long one request may reprocess; the command has no such limit."""
+"""How long one request may reprocess. The command has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remapped:
-    """What became of one parked event. `receipt` is None where its body cannot be read any more."""
+    """The result for one parked event. `receipt` is None if its body can no longer be read."""
 
     event_id: int
     receipt: Receipt | None
@@ -31,7 +31,7 @@ class Remapped:
 
 
 def remap_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy) -> Iterator[Remapped]:
-    """Maps every parked event again, oldest first; each batch is one transaction. What stays parked can be tried again."""
+    """Maps every parked event again, oldest first, one transaction per batch. Events that stay parked can be retried."""
     after = 0
     while True:
         batch: list[Remapped] = ledger.transact(_batch(ledger, sources, policy, after))
@@ -42,8 +42,8 @@ def remap_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy) 
 
 
 def reprocess_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, *, actor: str) -> str:
-    """Reprocesses parked events, oldest first, for as long as a request may take. What became of them, in a sentence, which is
-    recorded in the audit log as well. Safe to repeat."""
+    """Reprocesses parked events, oldest first, for as long as a request may take. Returns a sentence about the results, which
+    the audit log keeps too. Safe to repeat."""
     until = time.monotonic() + REQUEST_SECONDS
     outcomes: Counter[str] = Counter()
     is_complete = True

@@ -1,4 +1,4 @@
-"""The use case of the web: verify, map, record, nudge. An event that this returns from is on disk."""
+"""Receives webhooks: verify, map, record, nudge. When it returns, the event is on disk."""
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ Configured = tuple[Source, tuple[str, ...], tuple[str, ...]]
 
 
 def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Configured]:
-    """Those that have a secret or a token. Raises ConfigurationError where one cannot be used."""
+    """The sources with a secret or token. Raises ConfigurationError if one is unusable."""
     found = {}
     for name, source in sources.items():
         problem = next(source_problems(settings, source), None)
@@ -38,7 +38,7 @@ def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dic
 
 
 def source_problems(settings: Settings, source: Source) -> Iterator[str]:
-    """Why webhooks of `source` could not be verified as it is configured: each names its variable and says what to set."""
+    """Why webhooks of `source` cannot be verified as configured. Each reason names the variable and what to set."""
     variable = variable_of(source.name)
     try:
         tokens = settings.path_tokens_of(source.name)
@@ -65,10 +65,8 @@ def source_problems(settings: Settings, source: Source) -> Iterator[str]:
 
 
 class Intake:
-    """Takes webhooks for all configured sources.
-
-    `record` makes an Arrival durable and returns its Receipt, or raises LedgerUnavailable.
-    """
+    """Receives webhooks of all configured sources. `record` makes an Arrival durable and returns its Receipt, or raises
+    LedgerUnavailable."""
 
     def __init__(
         self,
@@ -87,12 +85,11 @@ class Intake:
 
     @property
     def configured(self) -> tuple[str, ...]:
-        """Names of the sources that are accepted."""
+        """Names of the accepted sources."""
         return tuple(self._sources)
 
     def admit(self, name: str, token: str | None) -> Source:
-        """The source of a request, as far as its URL tells. Raises UnknownSource, or SignatureError where the URL's token is
-        missing or wrong."""
+        """The source in a request's URL. Raises UnknownSource, or SignatureError if the token is missing or wrong."""
         configured = self._sources.get(name)
         if configured is None:
             raise UnknownSource(f"no source called {name} is configured here", source=name)
@@ -115,7 +112,7 @@ class Intake:
             self.admit(name, token)
 
     def check(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Source:
-        """The source of this request, if it is authentic. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
+        """The source of an authentic request. Raises UnknownSource, SignatureError, or SetupRequest for a ping."""
         if name not in self._sources:
             self._answer_early(name, inbound)
         source = self.admit(name, token)
@@ -142,8 +139,8 @@ class Intake:
         return inbound if body is inbound.body else replace(inbound, body=body)
 
     def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
-        """Verifies, maps and records what a request holds. Of several events the first conversion's receipt is returned. Raises
-        SourceError or LedgerUnavailable; taking it again is a duplicate."""
+        """Verifies, maps and records a request. Of several events, returns the receipt of the first conversion. Raises
+        SourceError or LedgerUnavailable. Repeating it records a duplicate."""
         try:
             return self._record(self.read(name, inbound, token, now))
         except SeveralEvents:
@@ -152,14 +149,14 @@ class Intake:
         return next((one for one in receipts if one.outcome in ("sale", "lead")), receipts[0])
 
     def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
-        """Verifies and maps one event, which is then to be recorded. Raises SourceError; SeveralEvents where there are more."""
+        """Verifies and maps one event, ready to be recorded. Raises SourceError, or SeveralEvents if there are more."""
         source = self.check(name, inbound, token, now)
         if len(source.split(inbound)) > 1:
             raise SeveralEvents("the request holds several events", source=name)
         return self._arrival(name, inbound, token, now)
 
     def _arrival(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
-        """Maps one event that was verified."""
+        """Maps one verified event."""
         source = self._sources[name][0]
         _, secrets, tokens = self._sources[name]
         is_test = HEADER in inbound.headers and is_marked(inbound.headers, inbound.body, (*secrets, *tokens))
@@ -176,7 +173,7 @@ def masked_spellings(secret: str) -> tuple[bytes, ...]:
 
 
 def kept_headers(headers: Mapping[str, str], token: str | None = None) -> dict[str, str]:
-    """The headers to keep beside the body: none that carry a secret, none of endless length."""
+    """The headers to store with the body: none with secrets, none of unbounded length."""
     kept = {}
     for name, value in headers.items():
         if name not in SECRET_HEADERS and len(value) <= LONGEST_HEADER:

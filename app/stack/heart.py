@@ -1,4 +1,4 @@
-"""How `bridge up` sees that a worker is not stuck: the worker writes a byte into a pipe after each sweep."""
+"""How `bridge up` notices a stuck worker: the worker writes a byte into a pipe after each sweep."""
 
 import os
 import time
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 VARIABLE = "BRIDGE_HEART"
-"""For the child: the descriptor to write to."""
+"""The child's file descriptor to write to."""
 
 
 class Heart:
-    """The pipe of one part, kept when the part is started again."""
+    """The pipe of one process, kept when the process restarts."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
@@ -19,12 +19,12 @@ class Heart:
         self._beat_at: float | None = None
 
     def start(self) -> None:
-        """The part was started: it is not silent before its first beat, since it may wait for the ledger."""
+        """Called when the process starts. It is not silent before its first beat, since it may wait for the ledger."""
         self.silent_seconds()
         self._beat_at = None
 
     def silent_seconds(self) -> float:
-        """How long ago it beat last. By the monotonic clock, which stands still while the machine sleeps."""
+        """How long ago the last beat was, by the monotonic clock, which stops while the machine sleeps."""
         with suppress(BlockingIOError):
             while os.read(self._reading, 4096):
                 self._beat_at = time.monotonic()
@@ -32,6 +32,6 @@ class Heart:
 
 
 def beat(environment: Mapping[str, str] = os.environ) -> None:
-    """For the part itself. Does nothing where nobody listens."""
+    """Called by the process itself. Does nothing if nobody listens."""
     with suppress(OSError, ValueError, KeyError):
         os.write(int(environment[VARIABLE]), b".")

@@ -1,4 +1,4 @@
-"""What `bridge up` keeps about itself in BRIDGE_HOME: its lock, its run file, and what the next start has to end."""
+"""The files of `bridge up` in BRIDGE_HOME: its lock, its run file, and what the next start must end."""
 
 import fcntl
 import hashlib
@@ -21,7 +21,7 @@ PIDS_FILE = "running.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A `bridge up` that runs. `settings` are fingerprints by name, made with `salt`."""
+    """A running `bridge up`. `settings` are fingerprints by name, made with `salt`."""
 
     url: str
     pid: int
@@ -32,13 +32,13 @@ class Running:
     is_sandbox: bool
 
     def differences(self, settings: Mapping[str, str]) -> list[str]:
-        """The names of those settings whose values are others than the running one's."""
+        """Names of settings that differ from those of the running bridge."""
         mine = fingerprints(settings, self.salt)
         return sorted(name for name in mine.keys() | self.settings.keys() if mine.get(name) != self.settings.get(name))
 
 
 def fingerprints(settings: Mapping[str, str], salt: str) -> dict[str, str]:
-    """Says whether a value is another one, and not what it is."""
+    """Fingerprints show whether a value changed, not what it is."""
     return {
         name: hashlib.sha256(f"{salt}\0{name}\0{value}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
         for name, value in settings.items()
@@ -46,7 +46,7 @@ def fingerprints(settings: Mapping[str, str], salt: str) -> dict[str, str]:
 
 
 def describe_run(url: str, version: str, settings: Mapping[str, str], *, is_sandbox: bool) -> Running:
-    """This process, which is to be the one that runs."""
+    """Describes this process for the run file."""
     salt, pid = secrets.token_hex(16), os.getpid()
     return Running(url, pid, pid_started(pid), version, salt, fingerprints(settings, salt), is_sandbox)
 
@@ -57,7 +57,7 @@ def write_run_file(home: Path, running: Mapping[str, object]) -> None:
 
 
 def read_running(home: Path) -> Running | None:
-    """The `bridge up` that runs on this BRIDGE_HOME; None where none does."""
+    """The `bridge up` running on this BRIDGE_HOME, or None."""
     try:
         found = Running(**json.loads((home / RUN_FILE).read_text(encoding="utf-8")))
         return found if is_alive(int(found.pid), str(found.started)) else None
@@ -70,7 +70,7 @@ def as_json(running: Running) -> dict[str, object]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes `path` whole, for its owner alone. Raises OSError, and then leaves what was there."""
+    """Writes `path` atomically, readable only by its owner. Raises OSError and leaves the old file then."""
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:

@@ -1,4 +1,4 @@
-"""The address to listen on: HOST as the server needs it, and what keeps us from listening there."""
+"""The address to listen on, and what prevents listening there."""
 
 import errno
 import socket
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def address_of(host: str, port: int) -> str:
-    """The IP address of HOST. A name with several has its first IPv4 address listened on. Raises OSError."""
+    """The IP address of HOST. A name with several resolves to its first IPv4 address. Raises OSError."""
     return str(_find(host, port)[1][0])
 
 
@@ -18,12 +18,12 @@ def _find(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
 
 
 def reachable(host: str) -> str:
-    """The address under which this machine reaches what listens on `host`."""
+    """The address at which this machine reaches a server on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def is_answering(host: str, port: int) -> bool:
-    """Whether something listens there."""
+    """Whether a server listens there."""
     try:
         with socket.create_connection((reachable(host), port), timeout=1):
             return True
@@ -32,9 +32,9 @@ def is_answering(host: str, port: int) -> bool:
 
 
 def why_not_listen(host: str, port: int, *, shared: bool = False) -> str | None:
-    """What keeps us from listening there, and what to do about it; None where nothing does.
+    """What prevents listening there, and what to do about it; None if nothing does.
 
-    shared: another process of ours may be listening there already, as the server allows (SO_REUSEPORT).
+    shared: another process of ours may already listen there (SO_REUSEPORT).
     """
     try:
         family, address = _find(host, port)

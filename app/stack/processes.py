@@ -1,4 +1,4 @@
-"""Processes as the operating system sees them: which machine this is, which process still runs, and how one is ended."""
+"""Processes of the operating system: which machine this is, which process runs, and how to end one."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ PROC = Path("/proc")
 PARENT_VARIABLE = "BRIDGE_PARENT"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_MARGIN_SECONDS = 10.0
-"""How much longer than STOP_SECONDS a worker may take to end: it records outcomes and signs off at Redis and the ledger."""
+"""Extra seconds beyond STOP_SECONDS for a worker to record outcomes and sign off."""
 OPEN_FILES = 8192
 
 
@@ -37,7 +37,7 @@ class Machine(NamedTuple):
 
 
 def this_machine() -> Machine:
-    """The machine, or container, of this process."""
+    """The machine or container of this process."""
     return Machine(socket.gethostname(), _boot_id(), _pid_namespace())
 
 
@@ -83,7 +83,7 @@ def _output_of(*command: str) -> str:
 
 
 def is_alive(pid: int, started: str) -> bool:
-    """Whether that very process of this machine still runs. Where start times are unknown, any process of that pid counts."""
+    """Whether exactly this process of this machine still runs. Without start times, any process with its PID counts."""
     if started:
         return pid_started(pid) == started
     try:
@@ -113,20 +113,20 @@ class StopFlag:
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Until it is set, or so many seconds are over. Returns whether it is set."""
+        """Waits until it is set or the seconds are over. Returns whether it is set."""
         select.select([self._reading], [], [], max(0.0, seconds))
         return self._is_set
 
 
 def on_stop_signals(stop: Callable[[], object]) -> None:
-    """SIGTERM, SIGINT and SIGHUP ask for an orderly stop. A SIGHUP that is ignored (nohup) stays ignored."""
+    """Makes SIGTERM, SIGINT and SIGHUP request a clean stop. An ignored SIGHUP (nohup) stays ignored."""
     for number in STOP_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda _number, _frame: stop())
 
 
 def raise_file_limit() -> None:
-    """Lets this process open as many files as its system allows, up to what a great number of connections needs."""
+    """Raises this process's limit of open files as far as many connections need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -135,7 +135,7 @@ def raise_file_limit() -> None:
 
 
 def end(pid: int, started: str, patience_seconds: float) -> None:
-    """SIGTERM, and SIGKILL if it is still there after a while. Does nothing where that process is gone."""
+    """Sends SIGTERM, then SIGKILL if the process is still there after a while. Does nothing if it is gone."""
     for number, seconds in ((signal.SIGTERM, patience_seconds), (signal.SIGKILL, 5.0)):
         if not is_alive(pid, started):
             return
@@ -166,14 +166,14 @@ def isolated(environment: Mapping[str, str], parent: int | None = None) -> dict[
 
 
 def become(module: str, *arguments: str) -> NoReturn:
-    """Replaces this process by one that runs `module`."""
+    """Replaces this process with one that runs `module`."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command(module, *arguments), isolated(os.environ))  # noqa: S606 - our own interpreter
 
 
 def keep_files_private() -> None:
-    """What this process and those that it starts write is readable by their user alone, and never by less."""
+    """Makes files of this process and its children readable only by their user."""
     os.umask(os.umask(0o077) | 0o077)
 
 

@@ -1,4 +1,4 @@
-"""`bridge up`: the whole stack in one foreground process. A part that dies is started again, with back-off."""
+"""`bridge up`: the whole stack in one foreground process. A process that dies is restarted with back-off."""
 
 import json
 import math
@@ -21,7 +21,7 @@ LogFormat = Literal["text", "json"]
 Logs = tuple[str, LogFormat | None]
 """Level and format of the log."""
 RUNS_AGAIN_SECONDS = 1.0
-"""How often the files are tried again that could not be written."""
+"""Seconds between attempts to write files that could not be written."""
 STOP_PATIENCE_SECONDS = 12.0
 """For what does not say that it takes longer."""
 LONGEST_BACKOFF_SECONDS = 20.0
@@ -51,7 +51,7 @@ class Part:
 
 
 class Supervisor:
-    """Starts parts, watches them, and ends them in the reverse order."""
+    """Starts processes, watches them, and stops them in reverse order."""
 
     def __init__(self, home: Path, logs: Logs = ("info", None), running: Mapping[str, object] | None = None) -> None:
         """running: what the run file is to say."""
@@ -83,8 +83,8 @@ class Supervisor:
         return self._stop.is_set()
 
     def watch(self, until: Callable[[], bool] | None = None, seconds: float = math.inf) -> bool:
-        """Restarts what dies: at once the first time, then with a growing pause. Returns when asked to stop, when so many
-        seconds are over, and True as soon as `until()` is."""
+        """Restarts what dies: at once the first time, then with growing pauses. Returns when asked to stop, after the given
+        seconds, and True as soon as `until()` is."""
         deadline = time.monotonic() + seconds
         while not self._stop.wait(0.1) and time.monotonic() < deadline:
             for part in self._parts:
@@ -101,10 +101,7 @@ class Supervisor:
         return False
 
     def stop(self) -> None:
-        """Asks all parts to end, newest first and those of one kind (worker 1, worker 2) at once, and kills what does not.
-
-        Idempotent.
-        """
+        """Stops all processes, newest first and those of one kind together, and kills what does not stop. Idempotent."""
         for _, group in groupby(reversed(self._parts), lambda part: part.name.split(" ")[0]):
             running = [part for part in group if part.process is not None and part.process.poll() is None]
             for part in running:
@@ -130,7 +127,7 @@ class Supervisor:
         _logger(self._logs).warning(event, **fields)
 
     def _launch(self, part: Part) -> None:
-        """Starts a part. Where that fails (no memory, a full disk) it is tried again, like a part that died at once."""
+        """Starts a process. If that fails (no memory, a full disk), it is retried like one that died at once."""
         part.started = time.monotonic()
         part.ended_at = None
         if part.heart is not None:
@@ -182,7 +179,7 @@ class Supervisor:
 
 
 def log_failure(logs: Logs, error: BaseException) -> None:
-    """What ended the supervisor itself."""
+    """Logs what ended the supervisor itself."""
     _logger(logs).error("supervisor.failed", exc_info=error)
 
 

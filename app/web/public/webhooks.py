@@ -1,4 +1,4 @@
-"""Where providers post. The raw bytes are read before anything could parse them, and 200 means that the event is on disk."""
+"""The webhook routes. The raw body is read before anything parses it, and 200 means that the event is on disk."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Answers:
-    """What webhooks are answered, and what is counted and logged of them; for the view below and for the gateway.
+    """Answers to webhooks, and what is counted and logged about them, for this view and the gateway.
 
     refused(source, reason) is called for each refused request, for pages and alerts.
     """
@@ -33,13 +33,13 @@ class Answers:
         self._sampler = Sampler()
 
     def accepted(self, source: str, receipt: Receipt, seconds: float) -> bytes:
-        """The body of the 200 for an event that was recorded. seconds: since the request came."""
+        """The body of the 200 for a recorded event. seconds: since the request arrived."""
         self._measures.count(WEBHOOKS, source, receipt.outcome)
         self._measures.observe(WEBHOOK_SECONDS, seconds, source)
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
     def log_received(self, source: str, receipt: Receipt, seconds: float, size: int) -> None:
-        """One line for a webhook that was recorded. correlation_id stands in the lines of its attempts too."""
+        """Logs a recorded webhook. The lines of its attempts have the same correlation_id."""
         log.info(
             "event.received",
             source=source,
@@ -50,7 +50,7 @@ class Answers:
         )
 
     def unavailable(self, source: str) -> None:
-        """Notes that the ledger took no event: the provider sends it again."""
+        """Records that the ledger rejected an event: the provider sends it again."""
         self._measures.count(WEBHOOKS, source, "unavailable")
 
     def pinged(self, source: str, ping: SetupRequest) -> bytes:
@@ -60,7 +60,7 @@ class Answers:
         return to_json({"outcome": "ignored", "event_id": None, "reason": str(ping)})
 
     def refuse(self, source: str, error: SourceError, size: int) -> None:
-        """Notes that a request was refused. size: of its body."""
+        """Records that a request was refused. size: of its body."""
         if isinstance(error, SignatureError):
             self._refuse(source, "refused", error.reason)
             if (more := self._sampler.admit(f"{source} {error.reason}")) is not None:
@@ -109,7 +109,7 @@ def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -
     @blueprint.get("/webhooks/<source>")
     @blueprint.get("/webhooks/<source>/<token>")
     def describe(source: str, token: str | None = None) -> Response:
-        """For people who open the URL in a browser, and providers that check whether it exists. Counts as nothing."""
+        """Answers people who open the URL in a browser, and providers that check whether it exists. Not counted."""
         title = intake.admit(source, token).title
         text = f"This is Conversion Bridge's webhook address for {title}. It is configured and takes POST only.\n"
         return Response(text, 200, content_type="text/plain; charset=utf-8")
@@ -118,8 +118,11 @@ def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -
 
 
 def whole_body() -> bytes:
-    """The raw body. Raises RequestEntityTooLarge, or BadRequest where the connection ended before all of it came: half a form
-    can be read like a whole one, and a source that does not sign would make an event of it."""
+    """The raw body.
+
+    Raises RequestEntityTooLarge, or BadRequest if the connection ended early: half a form reads like a whole one, and a source
+    that does not sign would make it an event.
+    """
     if (request.content_length or 0) > LARGEST_BODY:
         raise RequestEntityTooLarge
     body = request.get_data(cache=True)

@@ -15,17 +15,17 @@ from granian.rsgi import ProtocolClosed
 from app.web.public.webhooks import LARGEST_BODY
 
 BODY_SECONDS = 30.0
-"""For a whole body. Providers give up sooner."""
+"""Seconds for a whole body. Providers give up sooner."""
 MOST_BYTES = 32 * LARGEST_BODY
-"""Of all bodies that a process holds, from their first byte until their request is answered."""
+"""Bytes of all bodies in a process, from their first byte until their request is answered."""
 MOST_UNFINISHED = 256
-"""Bodies of one client that have not arrived whole."""
+"""The most unfinished bodies of one client."""
 READ_AT_ONCE = 64 * 1024
-"""A body of up to this size is read in one call, and counts in full from the start."""
+"""A body up to this size is read in one call and counts in full from the start."""
 
 
 class BodyRefused(Exception):
-    """The body was not read whole: `status` is 400, 408 or 503, and the text says why."""
+    """The body was not read completely. `status` is 400, 408 or 503; the text says why."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class BodyRefused(Exception):
 
 
 class HeldBody:
-    """The body of one request. `data` is set once it has arrived; b"" where it is too large to be read."""
+    """The body of one request. `data` is set when it has arrived; b"" if it is too large."""
 
     __slots__ = ("_refusal", "_task", "client", "data", "size")
 
@@ -45,7 +45,7 @@ class HeldBody:
         self._refusal: tuple[int, str] | None = None
 
     def refuse(self, status: int, message: str) -> None:
-        """Ends the reading. Raises BodyRefused where it is this body's own task that asks."""
+        """Stops reading. Raises BodyRefused if called from this body's own task."""
         if self._task is None or self._refusal is not None:
             return
         self._refusal = (status, message)
@@ -107,7 +107,7 @@ class Bodies:
         return held
 
     def release(self, held: HeldBody) -> None:
-        """Its memory is free again. Idempotent."""
+        """Frees its memory. Idempotent."""
         self._bytes -= held.size
         _count_down(self._bytes_of, held.client, held.size)
         held.size = 0
@@ -171,6 +171,6 @@ async def read_body(proto: Any, headers: Mapping[str, str], grow: Callable[[int]
 
 
 def is_whole(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether as much came as was announced, and no more than may come."""
+    """Whether the announced length arrived, and no more than allowed."""
     length = None if "transfer-encoding" in headers else headers.get("content-length")
     return len(body) <= LARGEST_BODY and (length is None or length == str(len(body)))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/webhooks/"
 SMALL = 32 * 1024
-"""A JSON body of up to this size is verified and mapped on the event loop."""
+"""A JSON body up to this size is verified and mapped on the event loop."""
 FORMS = ("application/x-www-form-urlencoded", "multipart/")
 """Content types that some sources can verify only by parsing the body."""
 SLOW_THREADS = 2
@@ -77,7 +77,7 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lines = LineThread()
         self.busy: set[str] = set()
-        """The clients ("address:port") of requests that are not answered yet."""
+        """Clients ("address:port") whose requests are not answered yet."""
         self.at_end: Callable[[], None] = lambda: None
         """Called when the server stops, after the last request."""
 
@@ -123,7 +123,7 @@ class Gateway:
     async def _take(
         self, source: str, token: str | None, path: str, headers: dict[str, str], body: HeldBody
     ) -> Answer | None:
-        """The answer to a webhook. None where something unexpected failed: the Flask view has the last word then."""
+        """Answers a webhook. None after an unexpected error: then the Flask view answers."""
         inbound, began = Inbound(body.data, headers, f"{self._base}{path}" if self._base else ""), time.perf_counter()
         try:
             arrival = await self._read(source, token, inbound)
@@ -163,7 +163,7 @@ class Gateway:
         return await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
 
     async def _refuse(self, source: str, error: SourceError, size: int) -> Answer:
-        """Notes the refusal on a thread: writing a log line may have to wait for the reader of the log."""
+        """Records the refusal on a thread: writing a log line may block."""
         assert self._loop is not None
         await self._loop.run_in_executor(self._pages, self._answers.refuse, source, error, size)
         return error_answer(status_of(error), error.public)
@@ -175,7 +175,7 @@ class Gateway:
         return _group(address)
 
     def _tell(self, done: Sequence[Submitted]) -> None:
-        """Called by the writer, on its thread, with all that one commit settled: one wake-up of the loop for many requests."""
+        """Called on the writer's thread with everything that one commit settled: one wake-up of the loop for many requests."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(_resolve, done)
@@ -191,8 +191,8 @@ def _address(client: str) -> str:
 
 
 def webhook_of(scope: Any) -> tuple[str, str | None] | None:
-    """The source and the token in the path of a webhook; None for any other path, and where there is a query (some sources
-    sign their whole URL, which Flask puts together again)."""
+    """Source and token in the path of a webhook. None for other paths, and for a query (some sources sign their whole URL,
+    which Flask rebuilds)."""
     if not scope.path.startswith(PREFIX) or scope.query_string:
         return None
     source, slash, token = scope.path[len(PREFIX) :].partition("/")
@@ -218,7 +218,7 @@ def _resolve(done: Sequence[Submitted]) -> None:
 
 
 def read_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """By lower-case name; a repeated one is joined as RFC 9110 (and, for cookies, RFC 9113) has it."""
+    """Headers by lower-case name. Repeated ones are joined as in RFC 9110, cookies as in RFC 9113."""
     headers: dict[str, str] = {}
     for name, value in items:
         if name in headers:

@@ -1,4 +1,4 @@
-"""Writes log lines from a thread of its own: the event loop must not wait for the reader of the log."""
+"""Writes log lines on its own thread, so that the event loop never waits for the log's reader."""
 
 import threading
 from collections import deque
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class LineThread:
-    """`put` returns at once. Lines that come while MOST_WAITING wait are dropped, and how many is said later."""
+    """`put` returns at once. While MOST_WAITING lines wait, further ones are dropped; their number is logged later."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
@@ -34,7 +34,7 @@ class LineThread:
             self._something.set()
 
     def stop(self) -> None:
-        """Writes what waits and ends the thread. Idempotent."""
+        """Writes waiting lines and ends the thread. Idempotent."""
         self._stopping = True
         self._something.set()
         if self._thread is not None:

@@ -18,9 +18,9 @@ import structlog
 from app.web.throttle import Network, group_of, is_in
 
 MOST_SILENT = 128
-"""Connections of one client that are in no request: kept alive, or yet to send one."""
+"""The most idle connections of one client: kept alive, or without a request yet."""
 FEW_OPEN = 256
-"""With fewer open files than this the process is not short of them, and nothing is looked at."""
+"""With fewer open files than this, nothing is checked."""
 EVERY_SECONDS = 0.5
 DESCRIPTORS = "/dev/fd"
 
@@ -40,13 +40,13 @@ class SilentConnections:
         self._exempt = exempt
         self._most = most
         self._known: dict[Peer, None] = {}
-        """Those that were silent when last looked at, oldest first."""
+        """Idle ones at the last look, oldest first."""
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="silent-connections", daemon=True).start()
 
     def look(self) -> int:
-        """Shuts down what is too much, and returns how many that were."""
+        """Closes the excess and returns how many."""
         connections = dict(connections_to(self._port))
         try:
             silent = {peer: None for peer in connections if not self._is_busy(peer)}
