@@ -20,14 +20,14 @@ from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from tests.support.formats import LEAD, PRESETS, REFUND, SALE, ready
 
-KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "rate", "sandbox"}
+KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "rate", "net_of_tax", "sandbox"}
 REQUESTS = Path(__file__).with_name("preset_requests.json")
 """By preset and kind: what is sent of a conversion of which everything is known."""
 COMMON = ("Accept", "Content-Type", "Idempotency-Key")
 NOW = datetime(2026, 4, 10, 13, tzinfo=UTC)
 MINIMAL = {
     "datafast": 'token_env = "T"',
-    "firstpromoter": 'token_env = "T"; account_id = "abc"',
+    "firstpromoter": 'token_env = "T"',
     "ga4": 'measurement_id = "G-ABC"; api_secret_env = "S"',
     "google": 'account_id = "12"; conversion_action_id = "9"; client_id = "c"; client_secret_env = "S"; refresh_token_env = "S"',
     "linkedin": 'token_env = "T"; conversion_id = "123"',
@@ -83,6 +83,9 @@ def test_a_rate_that_the_service_has_is_recommended() -> None:
     assert ["set rate = 1" in one for one in slack.advice("hooks.slack.com", rate=None, sources=())] == [True]
     assert list(slack.advice("hooks.slack.com", rate=1, sources=())) == []
     assert list(slack.advice("mattermost.example", rate=None, sources=())) == []
+    promoter = ready("firstpromoter")
+    advice = list(promoter.advice("api.firstpromoter.com", rate=None, sources=(), net_of_tax=False))
+    assert ["net_of_tax = true" in advice[0], "account_id" in advice[1], len(advice)] == [True, True, 2]
 
 
 def test_a_kind_that_a_preset_does_not_send_is_named(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
@@ -158,6 +161,8 @@ ANSWERS: list[tuple[str, int, str, str]] = [
     ("slack", 429, "rate_limited", "transient"),
     ("tolt", 409, '{"error":{"code":"conflict"}}', "delivered"),
     ("firstpromoter", 401, "", "unauthorized"),
+    ("firstpromoter", 404, '{"error":"Lead not found"}', "unattributed"),
+    ("firstpromoter", 404, "<h1>Not Found</h1>", "permanent"),
 ]
 
 

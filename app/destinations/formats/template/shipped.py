@@ -2,10 +2,11 @@
 
 A file has the keys of a template, and beside them:
   title, url    for people; where its requests go unless the destination's table says otherwise
-  parameters    what the destination's table must or may say: {example, default, pattern, says}; one without default is required,
-                and one that ends with _env names the variable of a secret
+  parameters    what the destination's table must or may say: {example, default, optional, wanted, unless, pattern, says}; one that
+                has no default and is not optional is required, and one that ends with _env names the variable of a secret
   event_names   what events are called, unless the destination's table says otherwise
-  rate          requests a second that the service takes
+  rate          requests a second that the service takes, for `bridge doctor`
+  net_of_tax    true where it counts amounts before taxes, for `bridge doctor`
   clicks        names of click ids that it reads, which [attribution.clicks] has to have
   oauth         true where client_id, client_secret_env, refresh_token_env and token_url are the parameters of access tokens
   sandbox       {status, body}: how the bridge's own sandbox answers
@@ -41,6 +42,8 @@ class Parameter:
     """What it must be."""
     unless: str | None = None
     """It is not required where this other parameter is given."""
+    is_wanted: bool = False
+    """The service works better or only with it."""
 
     @property
     def secret(self) -> str | None:
@@ -68,6 +71,7 @@ class Preset:
     clicks: tuple[str, ...]
     has_oauth: bool
     rate: float | None
+    is_net: bool
     answer: tuple[int, str]
 
     @property
@@ -93,8 +97,15 @@ class Shipped(Template):
         self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
     ) -> Iterator[str]:
         found = preset(self.name)
-        if rate is None and found.rate and is_host_of(host, urlsplit(found.url).hostname or ""):
+        if not is_host_of(host, urlsplit(found.url).hostname or ""):
+            return
+        if rate is None and found.rate:
             yield f"{found.title} limits requests: set rate = {found.rate:g}, requests a second"
+        if found.is_net and net_of_tax is False:
+            yield f"{found.title} counts amounts without tax: set net_of_tax = true"
+        for parameter in found.parameters.values():
+            if parameter.is_wanted and not self.definition.parameters.get(parameter.name):
+                yield f"{found.title} wants {parameter.name}: set it in the destination's table"
 
     def sandbox_answer(
         self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
@@ -124,6 +135,7 @@ def preset(name: str) -> Preset:
         tuple(raw.get("clicks", ())),
         raw.get("oauth", False),
         raw.get("rate"),
+        raw.get("net_of_tax", False),
         (answer.get("status", 200), answer.get("body", '{"success":true}')),
     )
 
@@ -132,7 +144,9 @@ def _parameter(name: str, table: Mapping[str, Any]) -> Parameter:
     default = table.get("default")
     is_required = default is None and not table.get("optional", False)
     says, unless = table.get("says", "is not valid"), table.get("unless")
-    return Parameter(name, table["example"], default, is_required, table.get("pattern"), says, unless)
+    return Parameter(
+        name, table["example"], default, is_required, table.get("pattern"), says, unless, table.get("wanted", False)
+    )
 
 
 def make_preset(name: str, options: Options) -> Format:
