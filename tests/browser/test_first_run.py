@@ -90,7 +90,7 @@ def test_from_the_checklist_to_the_first_conversion(site: Restarted, visit: Call
     page.get_by_role("status").filter(has_text="The checklist is dismissed").wait_for()
     assert page.get_by_role("heading", name="Set up the bridge").count() == 0
     page.goto("/sources")
-    page.get_by_role("link", name="Set-up checklist").click()
+    page.get_by_role("link", name="Setup checklist").click()
     page.get_by_role("button", name="Show it on the overview").click()
     page.goto("/")
     page.get_by_role("heading", name="Set up the bridge").wait_for()

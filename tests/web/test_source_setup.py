@@ -187,7 +187,7 @@ def test_the_checklist_is_dismissed_by_an_operator_and_brought_back(
     assert viewer.submit("/setup").status_code == 403
     browser.submit("/setup")
     assert "Set up the bridge" not in browser.get("/").text
-    assert "Set-up checklist" in text(browser.get("/setup").text)
+    assert "Setup checklist" in text(browser.get("/setup").text)
     browser.submit("/setup", show="1")
     assert "Set up the bridge" in browser.get("/").text
     with ledger.read() as tx:

@@ -59,7 +59,7 @@ def source(parts: Parts, name: str) -> SourceSetUp:
 
 @ROUTES.get("/setup")
 def setup(parts: Parts) -> SetUp:
-    """List the steps of the set-up checklist, and which of them are done."""
+    """List the steps of the setup checklist, and which of them are done."""
     with look(parts.ledger) as tx:
         steps = checklist(tx, parts.settings, parts.sources.values(), parts.destinations)
     return SetUp(steps=[SetUpStep(key=one.key, title=one.title, is_done=one.is_done, text=one.text) for one in steps])

@@ -45,4 +45,4 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         ledger.transact(work)
         if show:
             return redirect_with("the checklist is on the overview again", url_for(".setup"))
-        return redirect_with("the checklist is dismissed: it stays at Sources, Set-up checklist", url_for(".overview"))
+        return redirect_with("the checklist is dismissed: it stays at Sources, Setup checklist", url_for(".overview"))
