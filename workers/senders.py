@@ -199,7 +199,8 @@ class SenderPool:
             outcome = None
             if self._refused < STOPS_AFTER and time.monotonic() <= task.send_before:
                 outcome = await self._attempt(task.claimed)
-                self._refused = self._refused + 1 if outcome.result in NOT_TAKEN else 0
+                is_answered = 200 <= (outcome.status or 0) <= 299  # of a destination that works
+                self._refused = self._refused + 1 if outcome.result in NOT_TAKEN and not is_answered else 0
             self._done.append((task, outcome))
             if len(self._done) >= max(8, self.window // 4) and not self._wake.is_set():
                 self._wake.set()

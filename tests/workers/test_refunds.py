@@ -225,6 +225,7 @@ def test_where_no_partner_earned_the_refund_is_unattributed_after_the_schedule(m
     site.dub.earns = False
     site.buys(1)
     site.start()
+    delivered(site, 0)
     site.hears(refund("re_1", 1999))
     site.settled(delivered=1, unattributed=1)
     (found,) = site.deliveries(kind="refund")
@@ -322,3 +323,20 @@ def _sent(claimed: Claimed) -> Any:
     from app.destinations.formats.base import Sent
 
     return Sent("refund", claimed.payload, remembered=claimed.remembered)
+
+
+def test_refunds_of_sales_without_a_commission_are_no_outage(make_site: Make) -> None:
+    site = make_site(schedule=(60.0,))
+    site.dub.earns = False
+    site.dub.clicks |= {f"clk_{number}" for number in range(20)}
+    for number in range(10):
+        site.buys(number)
+    site.start()
+    site.settled(delivered=10)
+    for number in range(10):
+        fields = {"charge": f"ch_{number}", "payment_intent": f"pi_{number}", "amount": 1999, "status": "succeeded"}
+        site.hears(event("refund.created", 5, id=f"re_{number}", object="refund", **fields))
+    site.settled(delivered=10, retrying=10)
+    assert one(site.ledger, "SELECT failures FROM destinations WHERE name = 'main'")[0] == 0
+    site.buys(11)
+    site.settled(delivered=11, retrying=10)

@@ -189,9 +189,11 @@ def _judge_failures(
 
 
 def _is_about_one(outcome: "Outcome") -> bool:
-    """A destination that works says that this one delivery is to be tried again: Dub's 404 until a lead event is readable."""
+    """A destination that works says that this one delivery is to be tried again: Dub's 404 until a lead event is readable, or its
+    empty list until a commission is made."""
     status = outcome.status or 0
-    return outcome.result == "transient" and 400 <= status <= 499 and status not in (408, 425, 429)
+    works = 200 <= status <= 299 or (400 <= status <= 499 and status not in (408, 425, 429))
+    return outcome.result == "transient" and works
 
 
 def _next_probe(failures: int, now: int) -> int | None:

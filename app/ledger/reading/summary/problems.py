@@ -194,7 +194,8 @@ class Health:
     def _unattributed(self, tx: Tx) -> list[Problem]:
         found = []
         statement = (
-            "SELECT status, COUNT(*) FROM (SELECT status FROM deliveries WHERE destination = ? AND status IN"
+            "SELECT status, COUNT(*) FROM (SELECT status FROM deliveries WHERE destination = ? AND kind <> 'refund'"
+            " AND status IN"
             f" ('delivered', 'unattributed') ORDER BY id DESC LIMIT {SHARE_SAMPLE}) n GROUP BY status"
         )
         for name in self._destinations:
