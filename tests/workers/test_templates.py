@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from standardwebhooks import Webhook
 
 from app.config.settings import Settings
 from app.destinations.target import destinations_of
+from app.ledger.actions.replay import replay
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.conftest import FakeDestination
@@ -117,6 +119,23 @@ def test_what_lacks_what_its_destination_needs_is_unattributed_until_it_is_known
     assert sorted(json.loads(request["body"])["id"] for request in destination.requests) == ["pi_3", "pi_3x"]
     assert {json.loads(request["body"])["click"] for request in destination.requests} == {"clk_late"}
     assert [row[1] for row in states(ledger)].count("unattributed") == 38
+
+
+def test_what_was_held_back_goes_once_the_template_is_corrected_and_it_is_replayed(
+    run: Callable[..., None], destination: FakeDestination, ledger: Ledger
+) -> None:
+    anonymous: dict[str, Any] = {"metadata": {}, "customer": "cus_1", "customer_details": {"email": None, "name": None}}
+    run("sale = {path = \"join('', ['/', url(name)])\", needs = \"name\"}\n", at_now(checkout(1, **anonymous)))
+    run('sale.path = "email"\n', at_now(checkout(2, **{**anonymous, "customer": "cus_2"})))
+    assert [row[1] for row in states(ledger)] == ["unattributed", "dead"]
+    assert states(ledger)[1][2] == "not sent: its path could not be computed; correct the template and replay"
+    assert destination.requests == []
+    for position in ("ASC", "DESC"):
+        (identity,) = one(ledger, f"SELECT id FROM deliveries ORDER BY id {position} LIMIT 1")
+        ledger.transact(partial(replay, delivery_id=identity, actor="tests"))
+    run('sale.path = "/corrected"\n')
+    assert [row[1] for row in states(ledger)] == ["delivered", "delivered"]
+    assert [request["path"] for request in destination.requests] == ["/base/corrected"] * 2
 
 
 def test_a_template_that_lost_a_kind_closes_what_it_has_of_that_kind(

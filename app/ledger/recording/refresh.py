@@ -84,27 +84,26 @@ _CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_a
 
 
 def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bool) -> list[Claimed]:
-    """Renders the payloads of marked people in `claimed` again, within the claim's transaction."""
-    if not claimed or tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is None:
-        return list(claimed)
-    condition, value = tx.among("d.id", [one.id for one in claimed if not one.attempts])
-    rows = tx.run(
-        "SELECT d.id, d.conversion_id, d.person_id FROM deliveries d JOIN stale_payloads s"
-        f" ON s.person_id = d.person_id WHERE {condition} ORDER BY d.id",
-        value,
-    ).all()
+    """Renders the payloads of marked people in `claimed` again, within the claim's transaction; and those that the format holds
+    back, since what it needs may be configured otherwise by now."""
+    untried = [one for one in claimed if not one.attempts]
+    held = [one.id for one in untried if route.format.holds_back and route.format.not_sent(one.kind, one.payload)]
+    rows = _rows_of(tx, held)
+    if untried and tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is not None:
+        marked = " JOIN stale_payloads s ON s.person_id = d.person_id"
+        rows |= _rows_of(tx, [one.id for one in untried], marked)
     if not rows:
         return list(claimed)
     snapshot = Snapshot(tx, [route], first_touch)
-    snapshot.load_conversions([row[1] for row in rows])
+    snapshot.load_conversions([conversion_id for conversion_id, _ in rows.values()])
     fresh = {}
-    for identity, conversion_id, person_id in rows:
+    for identity, (conversion_id, person_id) in sorted(rows.items()):
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id)
         fresh[identity] = (*snapshot.render(conversion, route), conversion.dedupe_key)
     statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ? WHERE id = ?"
     tx.run_many(statement, [(*found, identity) for identity, found in fresh.items()])
-    for person_id in sorted({row[2] for row in rows}):
+    for person_id in sorted({person_id for _, person_id in rows.values()}):
         tx.run(
             "DELETE FROM stale_payloads WHERE person_id = ? AND NOT EXISTS ("
             f"SELECT 1 FROM deliveries d WHERE d.person_id = ? AND {_WAITING})",
@@ -114,3 +113,12 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bo
         replace(one, payload=fresh[one.id][0], dedupe_key=fresh[one.id][2]) if one.id in fresh else one
         for one in claimed
     ]
+
+
+def _rows_of(tx: Tx, ids: Sequence[int], joined: str = "") -> dict[int, tuple[int, int]]:
+    """(conversion, person) of these deliveries, by their ids."""
+    if not ids:
+        return {}
+    condition, value = tx.among("d.id", list(ids))
+    rows = tx.run(f"SELECT d.id, d.conversion_id, d.person_id FROM deliveries d{joined} WHERE {condition}", value).all()
+    return {int(identity): (conversion_id, person_id) for identity, conversion_id, person_id in rows}
