@@ -14,11 +14,12 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test lint lock format browser pgbouncer screenshots nightly faults bench clean help
+.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots nightly faults bench clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
 	@echo "make test    lint, types, import contracts and all tests"
+	@echo "make coverage how much of the code the tests run; fails below the floor in pyproject.toml"
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
@@ -57,10 +58,20 @@ lock:
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
-# The faults first and alone, for their table and their clocks; then all else, a file at a time on either of two processes.
-test: lint browser pgbouncer
+# The faults run by themselves, for their table and their clocks, and beside them the linters. Then all else, a file at a time on three
+# processes: on two cores, since many tests wait for other processes.
+PYTEST_ALL := $(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults
+
+test: $(TEST_STAMP) browser pgbouncer
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint short-faults
+	$(PYTEST_ALL)
+
+short-faults: $(TEST_STAMP)
 	$(BIN)/python -m pytest tests/faults
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
+
+# How much of app/ and workers/ the tests run, branches included; fail_under in pyproject.toml is the least.
+coverage: $(TEST_STAMP) browser pgbouncer
+	$(PYTEST_ALL) --cov --cov-report=term
 
 browser:
 	@($(CHROMIUM_IS_THERE)) >/dev/null || \
