@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.ledger.engine import Ledger
-from app.ledger.reading.marks import adjustments
+from app.ledger.reading.money.marks import adjustments
 from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade

@@ -11,7 +11,7 @@ from app.errors import TransientDeliveryError
 from app.ledger.actions.replay import ActionResult, replay
 from app.ledger.actions.send_to import Target, send_conversions
 from app.ledger.engine import Ledger
-from app.ledger.reading.sales import Sold, sales_by_id, sales_since
+from app.ledger.reading.money.sales import Sold, sales_by_id, sales_since
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refunds.sent import WHOLE
 from app.money import amount_text, json_number

@@ -15,7 +15,7 @@ import pytest
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
 from app.ledger.engine import Ledger
-from app.ledger.reading.marks import adjustments
+from app.ledger.reading.money.marks import adjustments
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.recording.refunds.sent import WHOLE

@@ -10,9 +10,10 @@ from app.errors import DeliveryNotFound
 from app.ledger.actions.edit import why_not_editable
 from app.ledger.audit import audit
 from app.ledger.engine import Ledger
-from app.ledger.reading import events, refunds
+from app.ledger.reading import events
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
+from app.ledger.reading.money import refunds
 from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats

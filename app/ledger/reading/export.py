@@ -10,7 +10,7 @@ from app.ledger.audit import audit, note
 from app.ledger.engine import Ledger, look
 from app.ledger.reading.deliveries import delivery
 from app.ledger.reading.events import event
-from app.ledger.reading.marks import adjustments
+from app.ledger.reading.money.marks import adjustments
 from app.ledger.reading.persons import person
 from app.ledger.transaction import Tx
 

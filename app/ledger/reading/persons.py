@@ -9,8 +9,8 @@ from app import times
 from app.clicks import from_text
 from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
-from app.ledger.reading.marks import Adjustment, adjustments
-from app.ledger.reading.refunds import by_reference, left_of
+from app.ledger.reading.money.marks import Adjustment, adjustments
+from app.ledger.reading.money.refunds import by_reference, left_of
 from app.ledger.reading.rows import paid
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.ledger import tables
 from app.ledger.inserts import Rows
-from app.ledger.reading.marks import SUM, Adjustment
+from app.ledger.reading.money.marks import SUM, Adjustment
 from app.ledger.recording.arrival import Conversion
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.refunds.sent import LOWERED, TAKEN_BACK, Deliveries

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.ledger import tables
 from app.ledger.inserts import Rows
-from app.ledger.reading.marks import Adjustment, adjustments, money_back, of_one_source
+from app.ledger.reading.money.marks import Adjustment, adjustments, money_back, of_one_source
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot

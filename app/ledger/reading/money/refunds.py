@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.ledger.reading.marks import Adjustment, adjustments, money_back, of_one_source
+from app.ledger.reading.money.marks import Adjustment, adjustments, money_back, of_one_source
 from app.ledger.reading.rows import deliveries_by_id
 from app.ledger.transaction import Tx
 from app.money import Money, json_number, tax_in
