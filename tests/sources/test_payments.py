@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -315,3 +316,44 @@ def test_whole_numbers() -> None:
         None,
         None,
     ]
+
+
+REVERSALS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "revenuecat": (
+        "refunded_by_support",
+        [{"event.type": "REFUND_REVERSED", "event.event_timestamp_ms": 1800000000000}],
+    ),
+    "paddle": (
+        "refund_in_part",
+        [{"data.status": "reversed", "occurred_at": "2027-01-01T00:00:00Z"}],
+    ),
+    "woocommerce": (
+        "order_refunded_in_part",
+        [{"refunds": [{"id": 1, "total": "-0.01"}], "date_modified_gmt": "2027-01-01T00:00:00"}],
+    ),
+}
+
+
+@pytest.mark.parametrize("source", REVERSALS)
+def test_money_that_came_again_restores_the_sale(ledger: Ledger, source: str) -> None:
+    story, (name, changes) = STORIES[source], REVERSALS[source]
+    policy = Policy(Rules(), [Route("partners", Dub(), refunds=True)])
+    take(ledger, source, [*story.known_before, *story.first], routes=policy.routes)
+    deliver_all(ledger)
+    take(ledger, source, [name], routes=policy.routes)
+    deliver_all(ledger)
+    for change in changes:
+        inbound = inbound_of(source, name)
+        body = json.loads(inbound.body)
+        for path, value in change.items():
+            *way, last = path.split(".")
+            reduce(lambda found, key: found[key], way, body)[last] = value
+        mapped = SOURCES[source].map(replace(inbound, body=json.dumps(body).encode()), policy.rules)
+        arrival = Arrival(source, replace(mapped, event_id=f"{mapped.event_id}-later"), inbound, {}, START)
+        with ledger.write() as tx:
+            record(tx, [arrival], policy)
+    with ledger.read() as tx:
+        rows = tx.run("SELECT dedupe_key, payload FROM deliveries WHERE kind = 'refund' ORDER BY id").all()
+    back, again = [json.loads(payload) for _, payload in rows]
+    assert (rows[1][0].endswith(":restored"), again["isRestored"]) == (True, True)
+    assert again["amountLeft"] >= again["saleAmount"] - 1 > back["amountLeft"]

@@ -17,6 +17,7 @@ from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Route
 from tests.support import stripe_world as world
+from tests.support.makers import one, settle
 from tests.support.stripe_recorder import Recorder
 
 AT = dict[str, int]
@@ -179,3 +180,17 @@ def test_a_template_says_what_is_left_or_what_went_back(
     (destination,) = destinations_of(settings)
     asked = destination.request("refund", rows[0][0], rows[0][1], datetime.now(UTC))
     assert (asked.method, asked.path, json.loads(asked.body)) == ("PUT", "/sales", payloads[0])
+
+
+@pytest.mark.parametrize(("result", "status"), [("transient", "discarded"), ("unknown", "retrying")])
+def test_a_sale_that_was_tried_without_success_is_not_sent_once_it_is_refunded(
+    ledger: Ledger, result: str, status: str
+) -> None:
+    there, w = Destinations(ledger), world.World(old=False)
+    there.recorder.take(world.body("checkout.session.completed", w.session()))
+    there.recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    settle(ledger, result, retry=True, status=None, destination="partners")
+    there.recorder.take(world.body("charge.refunded", w.charge(amount_refunded=4900, refunded=True), 1))
+    statement = "SELECT status FROM deliveries WHERE kind = 'sale' AND destination = 'partners'"
+    assert one(ledger, statement)[0] == status
+    assert [kept for _, kept, _ in there.refunds(w)] == (["pending"] if result == "unknown" else [])

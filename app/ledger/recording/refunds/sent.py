@@ -8,6 +8,8 @@ from app.ledger.transaction import Tx
 
 WHOLE = "it was refunded in full before it was sent"
 LOWERED = "its Sale was lowered by it before that was sent"
+_UNTAKEN = "'transient', 'unauthorized', 'redirected', 'unattributed', 'continued'"
+"""Results of attempts after which the destination has nothing."""
 TAKEN_BACK = "the money was not refunded after all"
 
 
@@ -17,11 +19,23 @@ class Sent:
 
     id: int
     status: str
-    is_unsent: bool
-    """It is open, and nothing of it was tried."""
+    attempts: int
+    is_claimed: bool
+    may_be_taken: bool
+    """After one of its attempts the destination may have it."""
     due_at: int | None
     last_error: str | None
     payload: str
+
+    @property
+    def is_unsent(self) -> bool:
+        """It is open, and nothing of it was tried."""
+        return self.is_untaken and self.attempts == 0
+
+    @property
+    def is_untaken(self) -> bool:
+        """It is open, and its destination certainly has not taken it."""
+        return self.due_at is not None and not self.is_claimed and not self.may_be_taken
 
 
 class Deliveries:
@@ -36,9 +50,12 @@ class Deliveries:
             f" WHERE {condition} ORDER BY id{tx.for_update}",
             value,
         ).all()
+        condition, value = tx.among("delivery_id", [row[2] for row in rows if row[4]])
+        statement = f"SELECT DISTINCT delivery_id FROM attempts WHERE {condition} AND result NOT IN ({_UNTAKEN})"
+        taken = set(tx.run(statement, value).scalars())
         for owner, name, identity, status, attempts, claim, due_at, error, payload in rows:
-            is_unsent = attempts == 0 and claim is None and due_at is not None
-            self._by_conversion.setdefault(owner, {})[name] = Sent(identity, status, is_unsent, due_at, error, payload)
+            sent = Sent(identity, status, attempts, claim is not None, identity in taken, due_at, error, payload)
+            self._by_conversion.setdefault(owner, {})[name] = sent
 
     def of(self, conversion_id: int) -> dict[str, Sent]:
         """By destination."""
@@ -49,7 +66,7 @@ class Deliveries:
             return
         discard(self._tx, delivery.id, actor="bridge")
         self._tx.run("UPDATE deliveries SET last_error = ? WHERE id = ?", reason, delivery.id)
-        delivery.status, delivery.is_unsent, delivery.due_at, delivery.last_error = "discarded", False, None, reason
+        delivery.status, delivery.due_at, delivery.last_error = "discarded", None, reason
 
     def undo(self, delivery: Sent, reason: str) -> None:
         """Makes due again what was discarded for this reason."""
@@ -57,4 +74,4 @@ class Deliveries:
             return
         if undo_discard(self._tx, delivery.id, actor="bridge").done:
             self._tx.run("UPDATE deliveries SET last_error = NULL WHERE id = ?", delivery.id)
-            delivery.status, delivery.is_unsent, delivery.due_at = "pending", True, self._now
+            delivery.status, delivery.due_at, delivery.last_error = "pending", self._now, None

@@ -77,9 +77,9 @@ class _Settlement:
         for name, sale in self.sent.of(self.sale.id).items():
             refunds = [self.sent.of(entry.conversion.id).get(name) for entry in self.entries.live]
             deliveries = [sale, *(one for one in refunds if one is not None)]
-            if is_whole and sale.is_unsent:
+            if is_whole and sale.is_untaken:
                 for one in deliveries:
-                    if one.is_unsent:
+                    if one.is_untaken:
                         self.sent.discard(one, WHOLE)
             elif not is_whole:
                 for one in deliveries:
