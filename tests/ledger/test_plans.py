@@ -31,7 +31,7 @@ from app.ledger.forwarding.sweep import (
     take_over,
     workers_of,
 )
-from app.ledger.reading import deliveries, events, filters, first_events, search
+from app.ledger.reading import deliveries, events, filters, first_events, search, shadow
 from app.ledger.reading.by_key import known_events, standings
 from app.ledger.reading.summary import overview as reading_overview
 from app.ledger.reading.summary import stats
@@ -278,6 +278,7 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         ],
     ],
     "sources": lambda tx: reading_overview.activity(tx, NAMES),
+    "a week of shadow mode": lambda tx: shadow.week(tx, "main", {"sale", "lead"}, None),
     "the set-up of a source": lambda tx: [
         first_events.has_real_event(tx, ["nowhere", *NAMES]),
         [

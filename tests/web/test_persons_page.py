@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from app.ledger.engine import Ledger
 from tests.support.makers import checkout, count, one, settle, signed
-from tests.web.conftest import Browser
+from tests.web.conftest import API, Browser
 
 VIEWER = "viewers may look"
 
@@ -75,6 +75,27 @@ def test_a_journey_is_told_in_order_from_the_first_click_to_the_refund(
     (event,) = one(ledger, "SELECT event_id FROM conversions WHERE kind = 'sale'")
     assert f'href="/events/{event}"' in journey
     assert f'href="/persons/{person}"' in browser.get(f"/events/{event}").text
+
+
+def test_the_page_shows_further_click_ids_and_since_when(
+    browser: Browser, web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
+    post(
+        checkout(
+            1, metadata={"user_id": "user_1", "gclid": "Cj0KCQ1", "landing_page": "https://x.example/?fbclid=IwAR1"}
+        )
+    )
+    post(checkout(2, metadata={"user_id": "user_1", "gclid": "Cj0KCQ2"}, created=1_780_000_100))
+    person = only_person(ledger)
+    page = html.unescape(browser.get(f"/persons/{person}").text)
+    for text in ("<dt>gclid</dt>", "Cj0KCQ1", "Cj0KCQ2", "<dt>fbclid</dt>", "IwAR1"):
+        assert text in page
+    clicks = web.get(f"/api/v1/persons/{person}", headers=API).get_json()["clicks"]
+    assert {name: (one["first"], one["last"]) for name, one in clicks.items()} == {
+        "gclid": ("Cj0KCQ1", "Cj0KCQ2"),
+        "fbclid": ("IwAR1", "IwAR1"),
+    }
+    assert f'href="/persons/{person}"' in browser.get("/persons?q=Cj0KCQ2").text
 
 
 def test_what_was_first_sent_stands_and_the_page_says_why(

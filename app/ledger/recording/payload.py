@@ -33,10 +33,7 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
             "order_id": sale.order_id,
             "event_name": sale.event_name,
             "metadata": dict(sale.metadata),
-            "products": [[one.id, one.name, one.quantity] for one in sale.products],
-            "promotion_codes": list(sale.promotion_codes),
-            "tax": sale.tax,
-            "is_net": rules.net_of_tax,
+            **_details(sale, net_of_tax=rules.net_of_tax),
         },
         "lead": lead
         and {
@@ -46,6 +43,17 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
             "metadata": dict(lead.metadata),
         },
     }
+
+
+def _details(sale: Sale, *, net_of_tax: bool) -> dict[str, Any]:
+    """What few Sales have: kept only where it says something."""
+    details = {
+        "products": [[one.id, one.name, one.quantity] for one in sale.products],
+        "promotion_codes": list(sale.promotion_codes),
+        "tax": sale.tax,
+        "is_net": net_of_tax,
+    }
+    return {name: value for name, value in details.items() if value}
 
 
 def render(

@@ -68,6 +68,8 @@ class Health:
             return Verdict(worst.level, worst.text, problems)
         if not overview.has_events(tx):
             return Verdict(None, "Ready. Nothing has come in yet.", problems)
+        if self.shadows and not self._destinations:
+            return Verdict(None, "All caught up. Conversions are recorded, and none is sent: shadow mode.", problems)
         return Verdict(None, "All caught up. Every accepted conversion is delivered or in flight.", problems)
 
     def problems(self, tx: Tx, counts: Mapping[str, Mapping[str, int]]) -> list[Problem]:
