@@ -92,6 +92,30 @@ def test_a_signed_endpoint_that_is_gone_pauses_and_loses_nothing(
     assert "410: this endpoint is gone" in one(ledger, "SELECT paused_reason FROM destinations WHERE name = 'crm'")[0]
 
 
+def test_a_refund_of_a_template_goes_behind_its_sale(
+    run: Callable[..., None], destination: FakeDestination, ledger: Ledger
+) -> None:
+    fields = {"id": "re_1", "object": "refund", "amount": 500, "currency": "usd", "payment_intent": "pi_1"}
+    refund = {"object": {**fields, "status": "succeeded", "created": int(time.time())}}
+    event = {"id": "evt_r", "object": "event", "livemode": False, "type": "refund.created", "data": refund}
+    run(
+        'refunds = true\nsale.path = "/sale"\n[destinations.crm.refund]\npath = "/refund"\n'
+        'body = {id = "refund.id", of = "sale.invoice_id", back = "refund.amount", left = "whole(refund.left)", key = "key"}\n',
+        at_now(checkout(1)),
+        json.dumps({**event, "created": int(time.time())}).encode(),
+    )
+    assert [request["path"] for request in destination.requests] == ["/base/sale", "/base/refund"]
+    sale, refunded = destination.payloads
+    assert refunded == {
+        "id": "re_1",
+        "of": "pi_1",
+        "back": 5,
+        "left": round(sale["sale"]["amount"] * 100) - 500,
+        "key": "refund:stripe:re_1",
+    }
+    assert [row[:2] for row in states(ledger)] == [("sale", "delivered"), ("refund", "delivered")]
+
+
 def test_what_is_older_than_the_destination_takes_is_discarded_and_not_sent(
     run: Callable[..., None], destination: FakeDestination, ledger: Ledger
 ) -> None:
@@ -108,16 +132,16 @@ def test_what_is_older_than_the_destination_takes_is_discarded_and_not_sent(
 def test_what_lacks_what_its_destination_needs_is_unattributed_until_it_is_known(
     run: Callable[..., None], destination: FakeDestination, ledger: Ledger
 ) -> None:
-    text = 'needs = ["click.id"]\nsale = {path = "/in", body = {click = "click.id", id = "sale.invoice_id"}}\n'
+    text = 'needs = ["click.gclid"]\nsale = {path = "/in", body = {click = "click.gclid", id = "sale.invoice_id"}}\n'
     organic = [at_now(checkout(number, metadata={}, customer=f"cus_{number}")) for number in range(1, 40)]
     run(text, *organic)
     assert destination.requests == []
-    lacks = "not sent: this destination needs click.id, which is not known"
+    lacks = "not sent: this destination needs click.gclid, which is not known"
     assert states(ledger) == [("sale", "unattributed", lacks, 0, None, None)] * 39
-    learned = at_now(checkout(3, "evt_later", metadata={"clickId": "clk_late"}, customer="cus_3"))
+    learned = at_now(checkout(3, "evt_later", metadata={"gclid": "Cj0late"}, customer="cus_3"))
     run(text, learned.replace(b"cs_3", b"cs_3x").replace(b"pi_3", b"pi_3x"))
     assert sorted(json.loads(request["body"])["id"] for request in destination.requests) == ["pi_3", "pi_3x"]
-    assert {json.loads(request["body"])["click"] for request in destination.requests} == {"clk_late"}
+    assert {json.loads(request["body"])["click"] for request in destination.requests} == {"Cj0late"}
     assert [row[1] for row in states(ledger)].count("unattributed") == 38
 
 
