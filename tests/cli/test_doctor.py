@@ -313,7 +313,7 @@ def test_doctor_is_red_where_the_web_is_down_or_somebody_else_answers(
     result = healthy(PORT="9")
     assert any("the web does not answer at http://127.0.0.1:9" in trouble for trouble in wrong(result))
     port = destination.url.rpartition(":")[2]
-    assert any("something else than the bridge answers" in trouble for trouble in wrong(healthy(PORT=port)))
+    assert any("another program answers" in trouble for trouble in wrong(healthy(PORT=port)))
 
 
 @sqlite_alone
