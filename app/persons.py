@@ -12,7 +12,7 @@ from typing import Any
 from app.clicks import EMPTY, Bag, learned, merged, values_of
 from app.model import Who
 
-NOBODY = "nobody is identified: it carries no e-mail address, no phone number with its country code and no customer id"
+NOBODY = "nobody is identified: it has no email address, no phone number with country code, and no customer ID"
 PURCHASE = "purchase"
 """Kind of a candidate: whose the purchase is that the event is about. Its value is the ledger's id of the conversion, or of the
 event, that says so."""
@@ -226,7 +226,7 @@ def _learn(
         person.click_last = who.click_id
         person.is_changed = True
     if who.customer_id and person.explicit_id != who.customer_id:
-        resolution.conflicts.append(f"customer {who.customer_id} came for a person known as {person.explicit_id}")
+        resolution.conflicts.append(f"customer {who.customer_id} arrived for a person known as {person.explicit_id}")
     best = person.best_id()
     if person.customer_id is not None and best != person.customer_id:
         if not attempted(person):
@@ -234,7 +234,7 @@ def _learn(
             person.is_changed = True
         elif who.customer_id and who.customer_id == person.explicit_id and who.customer_id != person.customer_id:
             resolution.conflicts.append(
-                f"customer {who.customer_id} came after this person was sent as {person.customer_id}, which stands"
+                f"customer {who.customer_id} arrived after this person was sent as {person.customer_id}, which stays"
             )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from app.ledger.alerting.incidents import Incident
 from app.ledger.reading.summary.overview import MOST
+from app.ledger.reading.summary.problem import counted
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
-TEST = "This is a test alert of Conversion Bridge. Alerts reach you here."
+TEST = "This is a test alert from Conversion Bridge. Alerts arrive in this channel."
 PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
 
 
@@ -26,8 +27,12 @@ def text_of(changed: Sequence[Incident], public_url: str | None, now: int) -> st
 
 
 def _condition(alert: Incident, public_url: str | None, now: int) -> str:
-    past = f" It is over since {_time(alert.over_at, now)}." if alert.over_at is not None else ""
+    past = f" It ended at {_time(alert.over_at, now)}." if alert.over_at is not None else ""
     return f"\N{LARGE RED CIRCLE} {_sentence(alert, now)}{past} {_link(alert, public_url)}"
+
+
+def _queued(count: int) -> str:
+    return f"{counted(count, 'delivery is', 'deliveries are')} queued"
 
 
 def _sentence(alert: Incident, now: int) -> str:
@@ -35,19 +40,15 @@ def _sentence(alert: Incident, now: int) -> str:
     if alert.kind == "dead":
         count = detail["count"]
         what = "delivery to {} has" if count == 1 else "deliveries to {} have"
-        return (
-            f"{_number(count)} {what.format(name)} failed for good since {since} (answers: {_counts(detail['codes'])})."
-        )
+        return f"{_number(count)} {what.format(name)} failed permanently since {since} (answers: {_counts(detail['codes'])})."
     if alert.kind == "paused":
         why = "by hand" if detail["by_hand"] else "because it refuses our deliveries"
         reason = f": {detail['reason']}" if detail.get("reason") else ""
-        return (
-            f"Forwarding to {name} is paused {why} since {since}{reason}. {_number(detail['waiting'])} deliveries wait."
-        )
+        return f"Forwarding to {name} is paused {why} since {since}{reason}. {_queued(detail['waiting'])}."
     if alert.kind == "down":
         return (
-            f"{name} has taken nothing since {since}; it is probed, and what waits goes out when it is back."
-            f" {_number(detail['waiting'])} deliveries wait."
+            f"{name} has accepted nothing since {since}. Deliveries are retried one at a time; the rest follows once it recovers."
+            f" {_queued(detail['waiting'])}."
         )
     if alert.kind == "late":
         why = (
@@ -55,12 +56,12 @@ def _sentence(alert: Incident, now: int) -> str:
             if not detail["workers"]
             else f"workers alive: {detail['workers']}; they cannot keep up, or cannot reach Redis"
         )
-        return f"Deliveries to {name} are late: {_number(detail['waiting'])} wait, since {since} ({why})."
+        return f"Deliveries to {name} are late since {since}: {_queued(detail['waiting'])} ({why})."
     if alert.kind == "silent":
         usual, silent = detail["usual_seconds"], (now - alert.began_at) / 1000
         return f"Source {name} was last seen {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
     reasons = _counts(detail["reasons"])
-    return f"{_number(detail['count'])} requests of source {name} were refused in the last two hours ({reasons})."
+    return f"{_number(detail['count'])} requests from source {name} were refused in the last two hours ({reasons})."
 
 
 def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
@@ -68,18 +69,18 @@ def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
     ended = max(one.over_at or 0 for one in parts)
     kinds = {one.kind for one in parts}
     if kinds & {"paused", "down"}:
-        what = f"{first.subject} takes deliveries again"
+        what = f"{first.subject} accepts deliveries again"
     elif "late" in kinds:
-        what = f"deliveries to {first.subject} are sent in time again"
+        what = f"deliveries to {first.subject} are on time again"
     elif "dead" in kinds:
-        what = f"what failed for good to {first.subject} was replayed or discarded, or nothing more failed for a while"
+        what = f"the failed deliveries to {first.subject} were replayed or discarded, or no more failed for a while"
     elif "silent" in kinds:
-        what = f"Source {first.subject} is active again"
+        what = f"source {first.subject} is active again"
     else:
-        what = f"As few requests of source {first.subject} are refused as usual"
+        what = f"refusals of source {first.subject} are back to normal"
     dead = next((one for one in parts if one.kind == "dead"), None)
     meanwhile = (
-        f" Of its deliveries {_number(dead.detail['count'])} failed for good meanwhile."
+        f" {_number(dead.detail['count'])} of its deliveries failed permanently meanwhile."
         if dead and len(parts) > 1
         else ""
     )

@@ -67,7 +67,7 @@ def _destination(settings: Settings, urls: list[str]) -> Step:
         )
         return Step("destination", title, False, text, path, "Destination")
     hosts = ", ".join(dict.fromkeys(urlsplit(url).hostname or url for url in urls))
-    return Step("destination", title, True, f"Conversions go to {hosts}.", path, "Try the token")
+    return Step("destination", title, True, f"Conversions go to {hosts}.", path, "Test the token")
 
 
 def _source(connected: list[str]) -> Step:

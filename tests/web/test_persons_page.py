@@ -107,13 +107,13 @@ def test_what_was_first_sent_stands_and_the_page_says_why(
     page = html.unescape(browser.get(f"/persons/{only_person(ledger)}").text)
     assert "This is their email address. It was sent first, so it stays, although user_1" in page
     assert "Conflict:" in page
-    assert "customer user_1 came after this person was sent as p1@example.com, which stands" in page
+    assert "customer user_1 arrived after this person was sent as p1@example.com, which stays" in page
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({}, "It is an explicit customer id; nothing was sent yet."),
+        ({}, "This is an explicit customer ID. Nothing was sent yet."),
         ({"metadata": {}, "customer": "cus_1"}, "This is their Stripe customer. Nothing was sent yet."),
         ({"metadata": {}}, "This is their email address. Nothing was sent yet."),
         ({"metadata": {}, "customer_details": {"phone": "+4915112345678"}}, "This is their phone number. Nothing"),
@@ -133,7 +133,7 @@ def test_a_purchase_that_waits_for_its_money_is_shown_as_pending(
     assert post(checkout(1, payment_status="unpaid"))["outcome"] == "pending"
     page = browser.get(f"/persons/{only_person(ledger)}").text
     assert "pending purchase" in page
-    assert "no customer id is sent" in page
+    assert "no customer ID is sent" in page
 
 
 def test_a_person_is_found_by_any_of_their_names(
@@ -223,7 +223,7 @@ def test_nobody_is_forgotten_while_something_of_theirs_is_being_sent(
     begin(ledger)
     person = only_person(ledger)
     browser.submit(f"/persons/{person}/forget")
-    assert "being sent just now" in browser.get(f"/persons/{person}").text
+    assert "One of their deliveries is being sent" in browser.get(f"/persons/{person}").text
     assert count(ledger, "identifiers") > 0
 
 

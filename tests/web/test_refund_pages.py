@@ -75,7 +75,7 @@ def test_the_pages_show_the_refund_and_what_is_left(browser: Browser, ledger: Le
         assert text in of_refund, text
     person = one(ledger, "SELECT person_id FROM deliveries WHERE id = ?", sale)[0]
     journey = page(browser, f"/persons/{person}").split('<table class="list journey">')[1].split("</table>")[0]
-    for text in ("19.99 USD", "net of refunds 14.99 USD", "5.00 USD", f'href="/deliveries/{back}"'):
+    for text in ("19.99 USD", "14.99 USD left after refunds", "5.00 USD", f'href="/deliveries/{back}"'):
         assert text in journey, text
     event = one(ledger, "SELECT id FROM events WHERE event_type = 'refund.created'")[0]
     assert f'href="/deliveries/{back}"' in page(browser, f"/events/{event}")

@@ -235,7 +235,7 @@ def _name_net(
         step = next((step for step in steps if step.get("conversion") == identity), None)
         if sale and step:
             left = left_of([one for one in found if one.conversion_id == identity], sale)
-            step["text"] += f"; net of refunds {_amount(left.minor, left.currency)}"
+            step["text"] += f"; {_amount(left.minor, left.currency)} left after refunds"
 
 
 def _made(

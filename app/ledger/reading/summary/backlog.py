@@ -89,5 +89,5 @@ def conflicts(tx: Tx, now: int) -> list[Problem]:
     path = f"/persons/{person}" if person is not None else "/persons"
     link = "The newest one" if person is not None else "Persons"
     return [
-        Problem("conflicts", "", "warn", text, "Check which ids the source sends.", path, link, recent[-1][0], number)
+        Problem("conflicts", "", "warn", text, "Check which IDs the source sends.", path, link, recent[-1][0], number)
     ]
