@@ -50,13 +50,13 @@ def reconcile(
     since_s = start_of(since)
     settings = load_settings()
     ledger = open_ledger(settings)
-    asked = _asked(settings, destination)
     with_stripe = source is not None or settings.stripe_api_key is not None
+    asked = _asked(settings, destination, with_stripe=with_stripe)
     if not with_stripe and not asked:
         raise click.UsageError(
             "there are no books to compare: set STRIPE_API_KEY, or configure a destination that has an API to ask (dub)"
         )
-    comparison, ends = _compare(settings, ledger, asked, since_s, account, with_stripe=with_stripe)
+    comparison, ends = _compare(settings, ledger, asked, since_s, account, destination, with_stripe=with_stripe)
     done = _send(settings, ledger, comparison, ends, since_s, account) if send else []
     if as_json:
         found = comparison.as_json() if comparison else {}
@@ -69,13 +69,15 @@ def reconcile(
     sys.exit(1 if failed else 0)
 
 
-def _asked(settings: Settings, name: str | None) -> list[Destination]:
-    """The destinations to ask. Raises UsageError where one is named that cannot be."""
+def _asked(settings: Settings, name: str | None, *, with_stripe: bool) -> list[Destination]:
+    """The destinations to ask. Raises UsageError where one is named that cannot be, and nobody else is asked."""
     known = {one.name: one for one in destinations_of(settings)}
     if name is None:
         return [one for one in known.values() if one.format.books is not None]
     if name not in known:
         raise click.BadParameter(unknown_destination(name, list(known)), param_hint="--destination")
+    if known[name].format.books is None and with_stripe:
+        return []
     if known[name].format.books is None:
         raise click.UsageError(f"{name} has no API that says what it holds (format {known[name].format.name})")
     return [known[name]]
@@ -87,13 +89,15 @@ def _compare(
     asked: Sequence[Destination],
     since: int,
     account: str | None,
+    only: str | None,
     *,
     with_stripe: bool,
 ) -> tuple[Comparison | None, list[End]]:
+    """only: the destination whose deliveries count; None for all."""
     policy, comparison = make_policy(settings), None
     if with_stripe:
         source = source_called("stripe", settings.config, settings.config_path)
-        names = [route.name for route in policy.routes]
+        names = [only] if only else [route.name for route in policy.routes]
         api = make_api(settings)
         comparison = Reconciliation(api, ledger, source, settings.rules, names, account=account).compare(since)
     return comparison, compare_ends(ledger, asked, policy.routes, since, comparison.sales if comparison else None)

@@ -162,3 +162,18 @@ def test_without_stripe_our_sales_are_compared_and_a_token_without_the_scope_is_
     assert result.exit_code == 1
     assert "main was not compared: Dub answered 403 to /events: the token may not read events" in result.stdout
     assert "there is no destination" in bridge("reconcile", "--since", "7d", "--destination", "crm").output.lower()
+
+
+@sqlite_alone
+def test_one_destination_that_has_no_api_to_ask_is_compared_with_stripe_by_its_deliveries(
+    bridge: Bridge, ledger: Ledger, stripe: FakeStripe, dub: FakeDub, tmp_path: Path
+) -> None:
+    sold(bridge, ledger, stripe, dub, 1, 2)
+    config = tmp_path / "bridge.toml"
+    config.write_text('[destinations.crm]\nurl = "https://crm.example"\ntoken_env = "CRM_TOKEN"\n')
+    crm = {"BRIDGE_CONFIG": str(config), "CRM_TOKEN": "a-token-of-the-crm"}
+    found = json.loads(bridge("reconcile", "--since", "7d", "--destination", "crm", "--json", **crm).stdout)
+    assert [each["state"] for each in found["missing"]] == ["elsewhere", "elsewhere"]
+    assert found["destinations"] == []
+    keyless = bridge("reconcile", "--since", "7d", "--destination", "crm", **crm, STRIPE_API_KEY="")
+    assert "crm has no API that says what it holds (format events)" in keyless.output

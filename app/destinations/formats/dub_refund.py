@@ -94,7 +94,7 @@ def _step(fields: Mapping[str, Any], commission: Commission | None) -> Step:
 
 def _target(fields: Mapping[str, Any], commission: Commission) -> int:
     """What Dub is to count for the Sale."""
-    share = Decimal(fields["amountLeft"]) / Decimal(fields["saleAmount"])
+    share = Decimal(fields["amountLeft"]) / Decimal(fields["saleAmount"] or 1)
     return int((commission.amount * share).to_integral_value(ROUND_HALF_EVEN))
 
 
