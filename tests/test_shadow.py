@@ -176,7 +176,9 @@ def test_the_page_compares_a_week_with_a_plain_forwarder(site: Site) -> None:
         )  # the click is known from the first
         bought(client, 3, payment_status="unpaid")
         found = api(client, "destinations")["destinations"]
-        page = Browser(client, "password of the tests").get("/destination").text
+        browser = Browser(client, "password of the tests")
+        page = browser.get("/destination").text
+        assert "2</b><span>shadow" in browser.get("/").text
     main, crm = found
     assert (main["mode"], main["shadow"], crm["mode"]) == ("live", None, "shadow")
     week = crm["shadow"]

@@ -73,6 +73,7 @@ def test_what_may_take_anything_is_not_tried(destination: FakeDestination) -> No
         ("events", "api.dub.co", "dub"),
         ("track", "api.dub.co", "dub"),
         ("dub", "api.cme.sh", "track"),
+        ("track", "www.app.cutmeshort.com", "api.cme.sh"),
         ("dub", "api.dub.co", "rate = 18"),
     ],
 )
@@ -85,6 +86,13 @@ def test_a_format_that_is_not_that_of_the_host_is_named(name: str, host: str, me
 def test_there_is_nothing_to_say_of_a_host_that_nobody_knows(name: str) -> None:
     for host in ("hooks.example.com", "notdub.co", "cme.sh.example", ""):
         assert list(format_of(name).advice(host, rate=None, sources=())) == []
+
+
+def test_cutmeshort_s_own_host_and_net_amounts_at_dub_need_no_advice() -> None:
+    assert list(format_of("track").advice("api.cme.sh", rate=None, sources=())) == []
+    (advice,) = format_of("dub").advice("api.dub.co", rate=18, sources=(), net_of_tax=False)
+    assert "net_of_tax" in advice
+    assert list(format_of("dub").advice("api.dub.co", rate=18, sources=(), net_of_tax=True)) == []
 
 
 def test_the_stripe_app_of_dub_would_count_twice() -> None:

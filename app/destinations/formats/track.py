@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from app.destinations.formats.base import DUB, Body, Format, Options, is_host_of
+from app.destinations.formats.base import CUTMESHORT, DUB, Body, Format, Options, is_host_of
 from app.destinations.formats.checks import (
     Currency,
     Fields,
@@ -29,6 +29,8 @@ from app.model import DeliveryKind, Facts
 from app.money import json_number
 from app.times import iso_milliseconds
 
+CUTMESHORT_API = "api.cme.sh"
+"""Of the five hosts that CutMeShort's pages and SDKs name, the one of its API reference."""
 LONGEST = 255
 is_accepted = address(local=r"A-Za-z0-9_+\-.,", last=r"A-Za-z0-9_+\-")
 
@@ -92,6 +94,8 @@ class Track(Format):
     def advice(
         self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
     ) -> Iterator[str]:
+        if is_host_of(host, *CUTMESHORT) and host != CUTMESHORT_API:
+            yield f"CutMeShort's API reference names https://{CUTMESHORT_API} alone: set that URL, unless yours answers"
         if is_host_of(host, *DUB):
             yield "Dub's API needs the format dub: set format = dub (DESTINATION_FORMAT)"
 
