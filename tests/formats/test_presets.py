@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,19 @@ from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
 from tests.support.formats import LEAD, PRESETS, REFUND, SALE, ready
 
-KEYS = {*OF_ALL, "title", "url", "parameters", "event_names", "clicks", "oauth", "rate", "net_of_tax", "sandbox"}
+KEYS = {
+    *OF_ALL,
+    "title",
+    "url",
+    "parameters",
+    "event_names",
+    "clicks",
+    "oauth",
+    "rate",
+    "net_of_tax",
+    "moment",
+    "sandbox",
+}
 REQUESTS = Path(__file__).with_name("preset_requests.json")
 """By preset and kind: what is sent of a conversion of which everything is known."""
 COMMON = ("Accept", "Content-Type", "Idempotency-Key")
@@ -203,6 +215,16 @@ def test_what_the_service_would_refuse_is_refused_in_an_edit(
     assert wire.edit_problem("sale", before, after) is None
     change(after)
     assert said in str(wire.edit_problem("sale", before, after))
+
+
+@pytest.mark.parametrize(("name", "days"), [("meta", 7), ("tiktok", 7), ("ga4", 3), ("linkedin", 90)])
+def test_the_sandbox_knows_how_old_a_conversion_may_be(name: str, days: int) -> None:
+    wire = ready(name)
+    for facts in (SALE, LEAD):
+        body = wire.body(facts).fields
+        assert wire.age_problem(body, facts.occurred_at + timedelta(days=days)) is None
+        assert "older than" in str(wire.age_problem(body, facts.occurred_at + timedelta(days=days, minutes=1)))
+    assert ready("segment").age_problem(ready("segment").body(SALE).fields, NOW + timedelta(days=900)) is None
 
 
 def test_an_id_of_a_purchase_cannot_be_edited_in_any_preset() -> None:

@@ -1,6 +1,7 @@
 """The sandbox: it takes what the destination would take, and names what it would not."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -136,7 +137,8 @@ def test_what_the_bridge_sends_is_what_the_sandbox_takes(
     app = make_app(DESTINATION_FORMAT=name)
     (destination,) = destinations_of(make_settings(DESTINATION_FORMAT=name))
     metadata = {"clickId": "clk_1", "user_id": "user_1", "ga_client_id": "GA1.1.123.456", "gclid": "Cj0KCQ"}
-    assert app.test_client().post("/webhooks/stripe", **signed(checkout(metadata=metadata))).status_code == 200
+    event = {**json.loads(checkout(metadata=metadata)), "created": int(time.time())}
+    assert app.test_client().post("/webhooks/stripe", **signed(json.dumps(event).encode())).status_code == 200
     (claimed,) = begin(ledger)
     if held := destination.format.not_sent("sale", claimed.payload):
         assert (name in ("tolt", "rewardful"), held.result) == (True, "unattributed")

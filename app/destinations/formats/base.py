@@ -218,6 +218,10 @@ class Format(Protocol):
         """What the answer means."""
         return unattributed(answer, sent) or by_status(answer, sent)
 
+    def age_problem(self, fields: Mapping[str, Any], now: datetime) -> str | None:
+        """Why the destination would refuse a body for its age at `now`, for the sandbox; None where it would not."""
+        return None
+
     def sandbox_answer(
         self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
     ) -> tuple[int, str]:

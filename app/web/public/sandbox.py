@@ -77,6 +77,8 @@ def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) 
         problems = {kind: problem_of(kind, payload, wire) for kind in kinds}
         kind = min(kinds, key=lambda kind: (problems[kind] is not None, not key.startswith(f"{kind}:")))
         problem = problems[kind]
+        if problem is None and isinstance(payload, dict):
+            problem = wire.age_problem(payload, datetime.now(UTC))
         status, answer = 422, json.dumps({"error": problem})
         if problem is None:
             assert isinstance(payload, dict)

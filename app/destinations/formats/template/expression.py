@@ -17,6 +17,11 @@ FAILURES = (ValueError, KeyError, TypeError, AttributeError, IndexError, Arithme
 UNKNOWN: Shape = ...
 """The shape of what is not known before there is a value."""
 SECRETS = frozenset({"token", "secret"})
+SINGLE_QUOTED = re.compile(r"'[^']*'|`[^`]*`")
+QUOTED = re.compile(r"'[^']*'|`[^`]*`|\"[^\"]*\"")
+BARE_NUMBER = re.compile(r"(?<![\w\[:-])(-?[0-9]+(?:\.[0-9]+)?)(?![\w\]:])")
+QUOTED_FIELD = re.compile(r'"([A-Za-z_][A-Za-z0-9_]*)"(?!\s*:)')
+"""A name in double quotes that needs none: who writes it means a text."""
 EXPECTED = {
     "string": "text",
     "number": "a number",
@@ -78,6 +83,8 @@ def compiled(text: str, shape: Shape, names: Names, example: Any = None) -> Expr
         raise Wrong(_unreadable(text), min(error.lex_position, len(text))) from None
     except FAILURES:
         raise Wrong(_unreadable(text)) from None
+    if field := QUOTED_FIELD.search(SINGLE_QUOTED.sub(lambda match: " " * len(match[0]), text)):
+        raise Wrong(f"{field[0]} names a field; a text stands in single quotes: '{field[1]}'", field.start())
     _check(parsed.parsed, shape, text, names)
     nodes = list(_nodes(parsed.parsed))
     calls = {node["value"] for node in nodes if node["type"] == "function_expression"}
@@ -91,7 +98,9 @@ def compiled(text: str, shape: Shape, names: Names, example: Any = None) -> Expr
 def _unreadable(text: str) -> str:
     quoted = text.strip().strip("'\"")
     hint = "text stands in single quotes"
-    if "'" not in text and "(" not in text:
+    if number := BARE_NUMBER.search(QUOTED.sub("", text)):
+        hint = f"a number stands in backticks: `{number[1]}`"
+    elif "'" not in text and "(" not in text:
         hint += f": '{quoted}'"
     elif text.count("'") % 2:
         hint = "a single quote is missing"
@@ -144,9 +153,11 @@ def _check(node: Any, shape: Shape, text: str, names: Names) -> Shape:
 
 
 def _below(shape: Shape, name: str, text: str) -> Shape:
+    offset = _place(text, name)
+    if name in ("true", "false", "null"):
+        raise Wrong(f"{name} stands in backticks: `{name}`", offset)
     if shape is UNKNOWN:
         return UNKNOWN
-    offset = _place(text, name)
     if isinstance(shape, list):
         raise Wrong(f"{name} is read of a list: write [].{name} for all of it, [0].{name} for the first", offset)
     if not isinstance(shape, Mapping):

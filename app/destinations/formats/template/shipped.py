@@ -7,6 +7,7 @@ A file has the keys of a template, and beside them:
   event_names   what events are called, unless the destination's table says otherwise
   rate          requests a second that the service takes, for `bridge doctor`
   net_of_tax    true where it counts amounts before taxes, for `bridge doctor`
+  moment        an expression over a body: when the conversion happened, as a Unix time in any unit, for the sandbox
   clicks        names of click ids that it reads, which [attribution.clicks] has to have
   oauth         true where client_id, client_secret_env, refresh_token_env and token_url are the parameters of access tokens
   sandbox       {status, body}: how the bridge's own sandbox answers
@@ -16,6 +17,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ from urllib.parse import urlsplit
 from app.destinations.formats.base import Format, Options, is_host_of
 from app.destinations.formats.template.definition import OF_ALL, define
 from app.destinations.formats.template.document import BY_KIND
+from app.destinations.formats.template.expression import UNKNOWN, Names, compiled
 from app.destinations.formats.template.format import Template
+from app.destinations.formats.template.functions import Context
 from app.model import DeliveryKind
 
 FOLDER = Path(__file__).parent / "presets"
@@ -69,6 +73,7 @@ class Preset:
     template: Mapping[str, Any]
     event_names: Mapping[str, str]
     clicks: tuple[str, ...]
+    moment: str | None
     has_oauth: bool
     rate: float | None
     is_net: bool
@@ -107,6 +112,18 @@ class Shipped(Template):
             if parameter.is_wanted and not self.definition.parameters.get(parameter.name):
                 yield f"{found.title} wants {parameter.name}: set it in the destination's table"
 
+    def age_problem(self, fields: Mapping[str, Any], now: datetime) -> str | None:
+        moment = preset(self.name).moment
+        if moment is None or self.max_age is None:
+            return None
+        at = compiled(moment, UNKNOWN, Names()).search(fields, Context())
+        if not isinstance(at, int):
+            return None
+        seconds = at // 1000 ** (
+            max(len(str(at)) - 10, 0) // 3
+        )  # ten digits are seconds, 13 milliseconds, 16 microseconds
+        return f"older than {self.max_age.text}" if int(now.timestamp()) - seconds > self.max_age.seconds else None
+
     def sandbox_answer(
         self, kind: DeliveryKind, fields: Mapping[str, Any], is_known: Callable[[str], bool] = lambda _: True
     ) -> tuple[int, str]:
@@ -133,6 +150,7 @@ def preset(name: str) -> Preset:
         {key: raw[key] for key in OF_ALL if key in raw},
         raw.get("event_names", {}),
         tuple(raw.get("clicks", ())),
+        raw.get("moment"),
         raw.get("oauth", False),
         raw.get("rate"),
         raw.get("net_of_tax", False),
