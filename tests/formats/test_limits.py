@@ -11,6 +11,7 @@ from app.destinations.formats.template.shipped import Shipped
 from app.model import Facts, Kind, Lead, Sale
 from app.money import Money
 from tests.support.formats import FORMATS, OF_TRACK, format_of
+from tests.support.formats import SALE as WITH_CLICKS
 
 SALE = Facts(
     kind="sale",
@@ -83,7 +84,8 @@ def test_what_every_destination_accepts_is_sent_whole(name: str, kind: Kind, fac
     """Presets need more than these facts; test_presets.py gives them that."""
     if kind not in format_of(name).kinds:
         pytest.skip(f"{name} takes no {kind}")
-    assert checked(name, kind, facts).omitted == ()
+    whole = replace(facts, clicks=WITH_CLICKS.clicks, key=f"{kind}:stripe:1")
+    assert checked(name, kind, whole).omitted == ()
 
 
 @pytest.mark.parametrize(("kind", "facts"), KINDS)
