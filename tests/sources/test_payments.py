@@ -357,3 +357,29 @@ def test_money_that_came_again_restores_the_sale(ledger: Ledger, source: str) ->
     back, again = [json.loads(payload) for _, payload in rows]
     assert (rows[1][0].endswith(":restored"), again["isRestored"]) == (True, True)
     assert again["amountLeft"] >= again["saleAmount"] - 1 > back["amountLeft"]
+
+
+@pytest.mark.parametrize("stripe_first", [True, False])
+def test_a_refund_that_shop_and_gateway_report_counts_once(ledger: Ledger, stripe_first: bool) -> None:
+    routes = [Route("partners", Dub(), refunds=True)]
+    take(ledger, "woocommerce", ["order"], routes=routes)
+    deliver_all(ledger)
+    fields = {"object": "refund", "amount": 1500, "currency": "eur", "status": "succeeded", "payment_intent": "pi_kern"}
+    event = {"id": "evt_re", "object": "event", "created": 1_790_000_000, "type": "refund.created"}
+    inbound = Inbound(json.dumps(event | {"data": {"object": fields | {"id": "re_1"}}}).encode(), {})
+
+    def by_stripe() -> None:
+        policy = Policy(Rules(), routes)
+        with ledger.write() as tx:
+            record(tx, [Arrival("stripe", SOURCES["stripe"].map(inbound, policy.rules), inbound, {}, START)], policy)
+
+    def by_shop() -> None:
+        take(ledger, "woocommerce", ["order_refunded_in_part"], routes=routes)
+
+    for tell in (by_stripe, by_shop) if stripe_first else (by_shop, by_stripe):
+        tell()
+        deliver_all(ledger)
+    with ledger.read() as tx:
+        rows = tx.run("SELECT dedupe_key, payload FROM deliveries WHERE kind = 'refund'").all()
+    first = "refund:stripe:re_1" if stripe_first else "refund:woocommerce:shop:727:1500"
+    assert [(key, json.loads(payload)["amountLeft"]) for key, payload in rows] == [(first, 3400)]
