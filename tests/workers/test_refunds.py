@@ -340,3 +340,16 @@ def test_refunds_of_sales_without_a_commission_are_no_outage(make_site: Make) ->
     assert one(site.ledger, "SELECT failures FROM destinations WHERE name = 'main'")[0] == 0
     site.buys(11)
     site.settled(delivered=11, retrying=10)
+
+
+def test_a_refund_goes_where_its_sale_goes_discarded_and_back(make_site: Make) -> None:
+    site = make_site()
+    site.buys(1)
+    site.hears(refund("re_1", 500))
+    (sale,) = site.deliveries(kind="sale")
+    assert site.client.post(f"/api/v1/deliveries/{sale['id']}/discard", headers=API).status_code == 200
+    site.start()
+    site.settled(discarded=2)
+    assert site.client.post(f"/api/v1/deliveries/{sale['id']}/undo", headers=API).status_code == 200
+    delivered(site, 1)
+    assert commission(site) == ("pending", 1499)

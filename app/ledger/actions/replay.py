@@ -10,6 +10,7 @@ from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
 from app.ledger.forwarding.claims import unblock_sales
+from app.ledger.forwarding.refunds import reopen_refunds
 from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard"]
@@ -60,6 +61,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
             now,
             delivery_id,
         )
+        reopen_refunds(tx, [delivery_id], now=now)
     note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}")
     return ActionResult(delivery_id, True, f"it was {status} and is due now")
 
@@ -138,6 +140,7 @@ def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = 
             " WHERE id = ?",
             closed,
         )
+        reopen_refunds(tx, [identity for _, identity in closed], now=now)
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
         tx.run_many(statement, [(identity,) for identity, _ in rows])
@@ -162,6 +165,7 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     due_at = None if was in ("dead", "unattributed") else tx.now()
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
+    reopen_refunds(tx, [delivery_id], now=tx.now())
     note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
     return ActionResult(delivery_id, True, f"it is {was} again")
 

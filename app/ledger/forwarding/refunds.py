@@ -13,6 +13,8 @@ from app.ledger.transaction import Tx
 
 DEAD_SALE_WAIT_MS = 1_800_000
 """How long a refund whose Sale is dead waits until it looks again."""
+BEHIND = "its Sale, delivery"
+"""How the reason of a refund begins that follows a Sale that was not delivered."""
 NOT_THERE = "its Sale is unattributed, so the destination has nothing to refund"
 
 
@@ -28,6 +30,11 @@ def follow_sales(tx: Tx, sales: Sequence[tuple[int, int | None]], now: int) -> N
     columns = (("id", "bigint"), ("due_at", "bigint"))
     tx.run_given(_FOLLOW, columns, [(identity, now if due_at is None else due_at) for identity, due_at in sales])
     tx.run_given(_REOPEN, columns, [(identity, now) for identity, due_at in sales if due_at is None])
+
+
+def reopen_refunds(tx: Tx, sale_ids: Sequence[int], *, now: int) -> None:
+    """These deliveries of Sales are to be sent after all: so are the refunds that were discarded with them. Idempotent."""
+    tx.run_given(_FOLLOW_BACK, (("id", "bigint"), ("due_at", "bigint")), [(identity, now) for identity in sale_ids])
 
 
 def attend(tx: Tx, claimed: Sequence[Claimed], destination: str) -> list[Claimed]:
@@ -54,7 +61,7 @@ def attend(tx: Tx, claimed: Sequence[Claimed], destination: str) -> list[Claimed
 
 def _wait(tx: Tx, refund: Claimed, sale: int, status: str, now: int) -> None:
     """Ends the claim of a refund whose Sale was not delivered, by what became of that."""
-    to, due_at, reason = "pending", None, f"its Sale, delivery {sale}, is {status}"
+    to, due_at, reason = "pending", None, f"{BEHIND} {sale}, is {status}"
     if status == "unattributed":
         to, reason = "unattributed", NOT_THERE
     elif status in ("discarded", "shadow"):
@@ -85,4 +92,9 @@ _REOPEN = (
     "UPDATE deliveries SET status = 'pending', due_at = given.due_at,"
     " schedule_start = CASE WHEN deliveries.attempts > 0 THEN deliveries.attempts - 1 ELSE 0 END"
     f"{_OF_SALE} AND deliveries.status = 'unattributed' AND sale.status = 'delivered'"
+)
+_FOLLOW_BACK = (
+    "UPDATE deliveries SET status = CASE WHEN deliveries.attempts > 0 THEN 'retrying' ELSE 'pending' END,"
+    f" due_at = given.due_at, last_error = NULL{_OF_SALE} AND r.is_dropped = 0 AND deliveries.status = 'discarded'"
+    f" AND deliveries.last_error LIKE '{BEHIND}%'"
 )
