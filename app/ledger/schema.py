@@ -155,14 +155,17 @@ def only_one(ledger: Ledger) -> Iterator[None]:
     if ledger.is_sqlite:
         yield
         return
-    with ledger.read() as tx:
-        tx.set_deadline(None)
-        tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        statement = text(f"SELECT pg_try_advisory_xact_lock({UPGRADE_LOCK})")
-        # Asked again and again: one who waits in the statement itself would hold up the other's CREATE INDEX CONCURRENTLY.
-        while not tx.connection.execute(statement).scalar_one():
-            time.sleep(0.2)
-        yield
+    statement = text(f"SELECT pg_try_advisory_xact_lock({UPGRADE_LOCK})")
+    while True:
+        with ledger.read() as tx:
+            if tx.connection.execute(statement).scalar_one():
+                tx.set_deadline(None)
+                tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                yield
+                return
+        # Each attempt is its own transaction. CREATE INDEX CONCURRENTLY waits for the end of every transaction that ran a statement
+        # when it looked: a process that kept one open here would wait for the upgrade, and the upgrade for it.
+        time.sleep(0.2)
 
 
 def _step(ledger: Ledger, config: "Config", revision: str, oldest_code: str) -> None:

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -81,6 +82,26 @@ def test_two_upgrades_at_once_wait_for_each_other(empty_url: str) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(one_upgrade, range(3)))
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_a_process_that_waits_for_an_upgrade_keeps_no_transaction_open(ledger: Ledger, ledger_url: str) -> None:
+    """CREATE INDEX CONCURRENTLY waits until every transaction ends that ran a statement when it looked."""
+    starts: set[object] = set()
+    waiting = "SELECT xact_start FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory%' AND pid <> pg_backend_pid()"
+    with psycopg.connect(ledger_url, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", (schema.UPGRADE_LOCK,))
+        done = pool.submit(upgrade, ledger)
+
+        def begins_again() -> bool:
+            starts.update(start for (start,) in other.execute(waiting) if start is not None)
+            return len(starts) > 1
+
+        try:
+            wait_for(begins_again)
+        finally:
+            other.execute("SELECT pg_advisory_unlock(%s)", (schema.UPGRADE_LOCK,))
+        done.result(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
