@@ -23,8 +23,15 @@ SALE = Facts(
     phone="+491701234567",
     sale=Sale("in_1", Money(19999, "USD"), order_id="cs_1", metadata={"product": "Course"}),
     source="stripe",
+    key="sale:stripe:in_1",
 )
-LEAD = replace(SALE, kind="lead", sale=None, lead=Lead("tok_1", metadata={"source": "typeform", "form": "Demo"}))
+LEAD = replace(
+    SALE,
+    kind="lead",
+    sale=None,
+    lead=Lead("tok_1", metadata={"source": "typeform", "form": "Demo"}),
+    key="lead:typeform:tok_1",
+)
 KINDS: list[tuple[Kind, Facts]] = [("sale", SALE), ("lead", LEAD)]
 NAMES = {  # the fields for name and address, of formats that limit them
     "events": ("name", "email"),

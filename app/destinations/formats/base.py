@@ -24,8 +24,8 @@ UNAUTHORIZED = frozenset({401, 403})
 CLICK_ID = re.compile(r"click[ _-]?id", re.IGNORECASE)
 CUTMESHORT = ("cme.sh", "cutmeshort.com")
 DUB = ("dub.co",)
-IMMUTABLE_FIELDS = ("event", "eventName", "invoiceId", "mode")
-"""What an edit cannot change: what it is, and the id by which it is counted once."""
+FIXED_FIELDS = ("event", "eventName", "invoiceId", "mode")
+"""Of the formats that name their fields as CutMeShort and Dub do: what it is, and the ID by which it is counted once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,11 @@ class Format(Protocol):
         return frozenset({"sale", "lead"})
 
     @property
+    def fixed_fields(self) -> tuple[str, ...]:
+        """Fields that an edit cannot change, by their names in this format: what it is, and the ID by which it is counted once."""
+        return FIXED_FIELDS
+
+    @property
     def max_age(self) -> Age | None:
         """What is older is not sent."""
         return None
@@ -238,7 +243,7 @@ class Format(Protocol):
 
     def edit_problem(self, kind: DeliveryKind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
         """Why a body cannot be edited like that; None where it can."""
-        changed = [name for name in IMMUTABLE_FIELDS if before.get(name) != after.get(name)]
+        changed = [name for name in self.fixed_fields if before.get(name) != after.get(name)]
         if changed:
             return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"
         return self.problem(kind, after)
