@@ -31,8 +31,8 @@ def make_engine(url: URL) -> Engine:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
+    patiently(lambda: _prepare_new_file(connection))
     for pragma in (
-        "auto_vacuum=INCREMENTAL",  # of a new file: the space of what is removed can be given back bit by bit
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
@@ -41,6 +41,12 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
     ):
         patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
+
+
+def _prepare_new_file(connection: sqlite3.Connection) -> None:
+    """So that the space of what is removed can be given back bit by bit. On a file that exists this would ask for the write lock."""
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
 
 
 def begin_immediate(connection: Connection) -> None:
