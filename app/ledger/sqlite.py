@@ -44,7 +44,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _prepare_new_file(connection: sqlite3.Connection) -> None:
-    """So that the space of what is removed can be given back bit by bit. On a file that exists this would ask for the write lock."""
+    """So that space can be given back bit by bit. On a file that exists this would ask for the write lock."""
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
 
