@@ -203,7 +203,7 @@ def test_with_nothing_ticked_nothing_is_asked_and_nothing_is_done(
     fail(ledger, post, (1, 2))
     answer = browser.submit("/failed/confirm", verb=verb, code="422")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/failed?code=422")
-    assert "Nothing was chosen: tick some" in browser.get("/failed").text
+    assert "Nothing was selected: select deliveries" in browser.get("/failed").text
     assert "0</b> deliveries" in browser.submit("/failed/run", verb=verb, code="422").text
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (2,)
 
