@@ -69,7 +69,7 @@ def correlation_id(event_id: int) -> str:
 
 
 def log_start(role: str) -> None:
-    """The first line of a process: what runs here."""
+    """What runs here, once nothing speaks against it: a refusal to start is one line on stderr."""
     structlog.get_logger(__name__).info("process.started", role=role, pid=os.getpid(), **build())
 
 

@@ -89,6 +89,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     check_has_destination(settings)
     ledger = start_ledger(settings)
     check_schema(ledger)
+    log_start("worker")
     destinations = destinations_of(settings)
     nudges = make_nudges(settings)
     machine = this_machine()
@@ -218,7 +219,6 @@ def main(concurrency: int | None) -> None:
     try:
         settings = load_settings()
         configure_logs(settings.log_level, settings.log_format)
-        log_start("worker")
         end_with_parent(stop_seconds_of(settings) + STOP_MARGIN_SECONDS)
         raise_file_limit()
         run(settings, concurrency)

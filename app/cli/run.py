@@ -44,13 +44,14 @@ def up(host: str | None, port: int | None, workers: int) -> None:
         os.environ["PORT"] = str(port)
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
-    log_start("up")
     home = settings.bridge_home
     given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
     make_home(home)
     lock = lock_home(home)
     try:
-        become(_prepare(home, workers, lock, password_given=given))
+        plan = _prepare(home, workers, lock, password_given=given)
+        log_start("up")
+        become(plan)
     finally:  # it did not: where this process lives on, another may start
         if lock is not None:
             os.close(lock)
@@ -163,7 +164,6 @@ def web(share_port: bool) -> None:
     """Run only the web server, for a Procfile. Needs REDIS_URL, DASHBOARD_PASSWORD and SECRET_KEY."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
-    log_start("web parent")
     missing = [
         name for name in ("REDIS_URL", "DASHBOARD_PASSWORD", "SECRET_KEY") if getattr(settings, name.lower()) is None
     ]
@@ -176,6 +176,7 @@ def web(share_port: bool) -> None:
     ledger = start_ledger(settings)
     check_schema(ledger)
     ledger.close()
+    log_start("web parent")
     # Under `bridge up`, children of the web that died may still be listening.
     shared = share_port or PARENT_VARIABLE in os.environ
     if problem := why_not_listen(settings.host, settings.port, shared=shared):
