@@ -167,7 +167,7 @@ def test_the_first_click_stands_and_last_touch_is_configuration(ledger: Ledger) 
 def test_a_name_or_a_click_id_alone_names_no_customer(story: Story) -> None:
     receipt = story.lead(name="Ada", click_id="clk_1")
     assert receipt.outcome == "parked"
-    assert "e-mail" in receipt.reason
+    assert "no email address" in receipt.reason
     assert story.lead(phone="020 7946 0958").outcome == "parked", "a national number alone identifies nobody"
     assert story.sent == []
 
