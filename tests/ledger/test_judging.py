@@ -70,7 +70,10 @@ def test_one_refused_beside_others_that_are_taken_is_dead_for_its_own_fault_and_
     good = [court.add(n) for n in range(2, 30)]
     court.send(poison={bad}, status=status)
     assert court.state().paused_at is None
+    good.append(court.add(30))
     court.now += SECOND
+    court.send(poison={bad}, status=status)
+    court.now += MINUTE
     court.send(poison={bad}, status=status)
     assert court.statuses()[bad] == "dead"
     assert all(court.statuses()[one] == "delivered" for one in good)
@@ -112,6 +115,27 @@ def test_several_that_get_a_plain_refusal_pause_at_once_though_others_were_taken
     court.send(poison=refused, status=status)
     assert court.state().paused_at is not None
     assert {row[1:] for row in court.rows("id, status, attempts") if row[0] in refused} == {("pending", 0)}
+
+
+@pytest.mark.parametrize("status", [401, 302])
+def test_what_was_in_flight_when_refusals_began_is_no_evidence_against_a_refused_delivery(
+    court: Court, status: int
+) -> None:
+    court.prove()
+    refused = [court.add(n) for n in range(1, 4)]
+    early = court.claim(3, now=court.now)
+    taken = court.add(4)
+    court.now += 2  # begins while the others are in flight (they take 5 ms), and reached the destination before them
+    late = court.claim(1, now=court.now)
+    court.now -= 2
+    court.settle(early, set(refused), status)
+    court.now += 2
+    court.settle(late)
+    for _ in range(8):
+        court.now += 10 * MINUTE
+        court.send(poison=set(refused), status=status)
+    assert [court.statuses()[one] for one in (*refused, taken)] == ["pending", "pending", "pending", "delivered"]
+    assert court.state().paused_at is not None
 
 
 def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_attempt(court: Court) -> None:

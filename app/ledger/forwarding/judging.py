@@ -62,7 +62,13 @@ def settle(
         return list(outcomes)
     taken_at = _taken_at(state, outcomes, token_print)
     earlier = _refused_before(tx, [o.claimed.id for o in refused])
-    known = {identity for identity, (_, before) in earlier.items() if taken_at is not None and taken_at >= before}
+    known = {
+        o.claimed.id
+        for o in refused
+        if taken_at is not None
+        and o.claimed.id in earlier
+        and taken_at >= _proof_since(earlier[o.claimed.id], o.status)
+    }
     """Others were taken since these were refused."""
     several = len({*state.refusals.ids, *(o.claimed.id for o in refused)} - known) >= SEVERAL
 
@@ -73,7 +79,7 @@ def settle(
         if location := _location(outcome):
             what += f", a redirect to {location}"
         identity = outcome.claimed.id
-        count, before = earlier.get(identity, (0, 0))
+        count, before, _ = earlier.get(identity, (0, 0, 0))
         if taken_at is None:
             alone = False
         elif count:  # since it was refused, others were taken; or shortly before, and nothing else was refused
@@ -137,7 +143,7 @@ def _judge_refusals(
     probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
     fresh = [o for o in probes if o.claimed.id not in refusals.ids]
     again = [o for o in probes if o.claimed.id in refusals.ids]  # nothing is left that was not refused yet
-    enough = max((count for count, _ in _refused_before(tx, [o.claimed.id for o in again]).values()), default=0)
+    enough = max((count for count, _, _ in _refused_before(tx, [o.claimed.id for o in again]).values()), default=0)
     lasts = bool(again) and (not is_proven or enough > PAUSE_REPEATS)
     plain = next((o for o in refused if o.status != FORBIDDEN), None)
     ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
@@ -147,7 +153,8 @@ def _judge_refusals(
         pause_refused(tx, destination, reason, token, now=now)
     if doubted_at is None and len(ids) >= SEVERAL:
         doubted_at = now
-    since = min(refusals.since if refusals.ids else refused[0].started_at, *(o.started_at for o in refused))
+    arrived_at = min(o.started_at + o.duration_ms for o in refused)
+    since = min(refusals.since, arrived_at) if refusals.ids else arrived_at
     found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(fresh))
     tx.run("UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
 
@@ -210,15 +217,22 @@ def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_prin
     return max(times, default=None)
 
 
-def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """How often each of these deliveries was refused before, and when that began last (ms)."""
+def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+    """How often each of these deliveries was refused before, and when the last of these attempts began and ended (ms)."""
     condition, value = tx.among("delivery_id", sorted(ids))
     rows = tx.run(
-        f"SELECT delivery_id, COUNT(*), MAX(started_at) FROM attempts WHERE {condition}"
+        f"SELECT delivery_id, COUNT(*), MAX(started_at), MAX(started_at + duration_ms) FROM attempts WHERE {condition}"
         " AND result IN ('unauthorized', 'redirected') GROUP BY delivery_id",
         value,
     )
-    return {identity: (int(count), last) for identity, count, last in rows.all()}
+    return {identity: (int(count), began, ended) for identity, count, began, ended in rows.all()}
+
+
+def _proof_since(refusal: tuple[int, int, int], status: int | None) -> int:
+    """From when on an attempt that is taken shows a refusal to be that delivery's own fault. 401 and redirects begin at one moment:
+    what was in flight together with the first of them may have reached the destination before it."""
+    _, began, ended = refusal
+    return began if status == FORBIDDEN else ended
 
 
 def _location(outcome: "Outcome") -> str:
