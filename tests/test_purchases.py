@@ -167,7 +167,7 @@ def test_what_was_attempted_keeps_its_bytes_and_its_id_and_a_later_one_is_a_conf
     recorder.take(world.body("checkout.session.completed", by_type["checkout.session.completed"]))
     assert recorder.payloads("sale") == first
     with ledger.read() as tx:
-        assert "came after" in tx.run("SELECT reason FROM conflicts").scalar_one()
+        assert "arrived after" in tx.run("SELECT reason FROM conflicts").scalar_one()
     renewed = {**by_type["invoice.paid"], "id": "in_next", "billing_reason": "subscription_cycle"}
     recorder.take(world.body("invoice.paid", renewed))
     assert recorder.payloads("sale")[-1]["customerExternalId"] == first[0]["customerExternalId"]

@@ -176,11 +176,11 @@ def web(share_port: bool) -> None:
     ledger = start_ledger(settings)
     check_schema(ledger)
     ledger.close()
-    log_start("web parent")
     # Under `bridge up`, children of the web that died may still be listening.
     shared = share_port or PARENT_VARIABLE in os.environ
     if problem := why_not_listen(settings.host, settings.port, shared=shared):
         raise ConfigurationError(problem)
+    log_start("web parent")
     address = address_of(settings.host, settings.port)
     log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
     become_module("app.web.server.serve", address, str(settings.port), str(settings.web_processes), log_format)

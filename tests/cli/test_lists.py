@@ -87,8 +87,8 @@ def test_events_are_chosen_by_every_filter(on_ledger: Run, recorded: None) -> No
 
 def test_tables_show_time_and_destination(on_ledger: Run, recorded: None) -> None:
     heading, newest, *_ = on_ledger("deliveries").stdout.splitlines()
-    assert heading.split()[:4] == ["id", "status", "recorded", "destination"]
-    assert newest.split()[3] == "crm"
+    assert heading.split()[:5] == ["id", "kind", "status", "recorded", "destination"]
+    assert newest.split()[4] == "crm"
     events = on_ledger("events", "--source", "stripe").stdout.splitlines()
     assert "sandbox, crm" in events[2]
     assert "T" in events[1].split()[2]

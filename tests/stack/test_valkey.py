@@ -119,7 +119,7 @@ def test_up_goes_on_with_a_damaged_append_only_file(make_up: Callable[..., Up]) 
     up.start()
     up.bridge("send", "stripe")
     wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"] * 2)
-    wait_for(lambda: "takes nudges" in up.doctor())
+    wait_for(lambda: "accepts nudges" in up.doctor())
 
 
 def test_while_the_embedded_one_cannot_start_workers_forward_and_doctor_says_so(make_up: Callable[..., Up]) -> None:
