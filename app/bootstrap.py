@@ -119,7 +119,6 @@ def make_policy(settings: Settings) -> Policy:
         routes=make_routes(settings),
         person_hold_seconds=settings.stripe_hold,
         purchase_hold_seconds=settings.stripe_hold * PURCHASE_HOLD_RATIO,
-        first_touch=settings.attribution.touch == "first",
         require_click_id=settings.require_click_id,
         lead_once=frozenset({"stripe"}) if settings.stripe_lead_once else frozenset(),
         deferred=settings.deferred,
@@ -140,8 +139,8 @@ def make_routes(settings: Settings) -> list[Route]:
             where = f"{settings.config_path}: destinations.{name}.sources"
             raise ConfigurationError(f"{where}: {unknown_source(unknown[0], known)}")
         sources = None if table.sources is None else frozenset(table.sources)
-        touch = table.touch or (None if "touch" in settings.attribution.model_fields_set else formats[name].touch)
-        first_touch = None if touch is None else touch == "first"
+        of_format = None if "touch" in settings.attribution.model_fields_set else formats[name].touch
+        touch = table.touch or of_format or settings.attribution.touch
         if "kinds" in table.model_fields_set and (extra := sorted(set(table.kinds) - formats[name].kinds)):
             where, takes = (
                 f"{settings.config_path}: destinations.{name}.kinds",
@@ -158,7 +157,7 @@ def make_routes(settings: Settings) -> list[Route]:
                 formats[name],
                 kinds,
                 sources,
-                first_touch,
+                touch == "first",
                 net_of_tax,
                 is_shadow,
                 refunds=refunds,

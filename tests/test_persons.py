@@ -21,9 +21,9 @@ START = datetime(2026, 4, 10, 12, tzinfo=UTC)
 class Story:
     """What happened, event by event."""
 
-    def __init__(self, ledger: Ledger, **policy: Any) -> None:
+    def __init__(self, ledger: Ledger, *, first_touch: bool = True, **policy: Any) -> None:
         self.ledger = ledger
-        self.policy = Policy(Rules(), [Route("main", Events())], **policy)
+        self.policy = Policy(Rules(), [Route("main", Events(), first_touch=first_touch)], **policy)
 
     def lead(self, **who: Any) -> Receipt:
         n = next(numbers)

@@ -105,7 +105,6 @@ def run(settings: Settings, concurrency: int | None) -> None:
         concurrency,
         stop_seconds_of(settings),
         routes=make_routes(settings),
-        first_touch=settings.attribution.touch == "first",
         measures=keeper.measures,
     )
     forwarder.worker_id = worker_id

@@ -55,14 +55,12 @@ class Forwarder:
         stop_seconds: float | None = None,
         *,
         routes: Sequence[Route] = (),
-        first_touch: bool = True,
         measures: Measures | None = None,
     ) -> None:
         self._ledger = ledger
         self._measures = measures or Measures()
         self._hold_ms = int(hold_seconds * 1000)
         self._routes = {d.name: Route(d.name, d.format) for d in destinations} | {route.name: route for route in routes}
-        self._first_touch = first_touch
         self._stop = stop
         self._stop_seconds = default_stop_seconds(destinations) if stop_seconds is None else stop_seconds
         self._loop = EventLoop()
@@ -170,8 +168,8 @@ class Forwarder:
             found = attend(tx, found, turn.destination)
             route = self._routes[turn.destination]
             ids = [outcome.claimed.id for outcome in recorded if outcome.result == "unattributed"]
-            reopen_attempted(tx, ids, route, first_touch=self._first_touch)
-            fresh = refresh(tx, found, route, first_touch=self._first_touch)
+            reopen_attempted(tx, ids, route)
+            fresh = refresh(tx, found, route)
             return recorded, screen(tx, fresh, route.format), bool(found)
 
         asked = time.monotonic()

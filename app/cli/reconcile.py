@@ -129,7 +129,7 @@ def _send(
         ]
         left = outcomes.count("parked") + outcomes.count("unreadable")
         done.append(ActionResult(0, not left, f"parked events: {len(outcomes) - left} reprocessed, {left} stay parked"))
-    targets = {route.name: Target(route, settings.attribution.touch == "first") for route in make_routes(settings)}
+    targets = {route.name: Target(route) for route in make_routes(settings)}
     for end in ends:
         done += send_missing(ledger, end, targets[end.name], actor="cli")
     shown = {one.delivery_id for one in done}

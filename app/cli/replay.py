@@ -144,7 +144,7 @@ def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> 
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
         known_since = 0 if days is None else tx.now() - int(days * DAY_MS)
-    target = Target(routes[name], settings.attribution.touch == "first", known_since, chosen.force)
+    target = Target(routes[name], known_since, chosen.force)
     if chosen.ids:
         return ledger.transact(lambda tx: send_ids(tx, chosen.ids, target, actor="cli"))
     assert chosen.since is not None

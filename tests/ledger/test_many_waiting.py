@@ -47,10 +47,9 @@ class Desk:
         self.dialect = Counting()
         self.policy = Policy(
             rules=Rules(accept_test_events=True),
-            routes=[Route("main", self.dialect)],
+            routes=[Route("main", self.dialect, first_touch=first_touch)],
             person_hold_seconds=hold_seconds,
             purchase_hold_seconds=hold_seconds,
-            first_touch=first_touch,
         )
         self.number = 0
         with ledger.write() as tx:
@@ -76,8 +75,7 @@ class Desk:
         with self.ledger.write() as tx:
             now = tx.now()
             claimed = claim(tx, "main", "1.1", limit=8, now=now, claim_ms=60_000, hold_ms=0)
-            first_touch = self.policy.first_touch
-            claimed = refresh(tx, claimed, self.policy.routes[0], first_touch=first_touch)
+            claimed = refresh(tx, claimed, self.policy.routes[0])
             outcomes = [Outcome(one, "delivered", now, 1, 200) for one in claimed]
             finish(tx, "main", outcomes, now=now, token_print="print")
         return [json.loads(one.payload) for one in claimed]

@@ -32,7 +32,6 @@ class Target:
     """Where to send. known_since: before then (ms) retention may have removed deliveries, so a missing one may have been sent."""
 
     route: Route
-    first_touch: bool
     known_since: int = 0
     force: bool = False
 
@@ -89,7 +88,7 @@ def send_conversions(
         return []
     if target.route.is_shadow:
         return [ActionResult(0, False, f"{target.route.name} is in shadow mode, so nothing is sent to it: skipped")]
-    snapshot = Snapshot(tx, [target.route], target.first_touch)
+    snapshot = Snapshot(tx, [target.route])
     snapshot.now = tx.now()
     condition, value = tx.among("id", conversion_ids)
     tx.run(  # so that nothing is learned of them before these deliveries are there to be updated

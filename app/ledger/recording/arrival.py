@@ -129,9 +129,8 @@ class Route:
     format: Format
     kinds: frozenset[str] = frozenset({"sale", "lead"})
     sources: frozenset[str] | None = None
-    first_touch: bool | None = None
-    """Which click counts there. None: the global setting."""
-
+    first_touch: bool = True
+    """The first click of a person counts there; else the last."""
     net_of_tax: bool = False
     """It is sent amounts without tax."""
     is_shadow: bool = False
@@ -182,7 +181,6 @@ class Policy:
     routes: Sequence[Route]
     person_hold_seconds: float = 20
     purchase_hold_seconds: float = 90
-    first_touch: bool = True
     require_click_id: bool = False
     lead_once: frozenset[str] = frozenset()
     deferred: Mapping[str, frozenset[str]] = field(default_factory=dict)

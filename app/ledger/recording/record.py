@@ -38,7 +38,7 @@ def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool
 
     commits: the caller has nothing else to do, so this may end the transaction.
     """
-    snapshot = Snapshot(tx, policy.routes, policy.first_touch)
+    snapshot = Snapshot(tx, policy.routes)
     recordings = [_Recording(snapshot, arrival, policy) for arrival in arrivals]
     snapshot.load(
         arrivals,

@@ -48,7 +48,7 @@ def _looks_different(snapshot: Snapshot, person: Person) -> bool:
     before, now = snapshot.shown.get(person.id), shown_of(person)
     if before is None:
         return True
-    touches = {snapshot.is_first_touch(route) for route in snapshot.routes}
+    touches = {route.first_touch for route in snapshot.routes}
     unused = {position for position, first in ((1, True), (2, False)) if first not in touches}
     return any(a != b for position, (a, b) in enumerate(zip(before, now, strict=True)) if position not in unused)
 
@@ -83,7 +83,7 @@ def _render(snapshot: Snapshot, rows: Sequence[Any], released: set[int]) -> None
 _CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
 
 
-def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bool) -> list[Claimed]:
+def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
     """Renders the payloads of marked people in `claimed` again, within the claim's transaction; and those that the format holds
     back, since what it needs may be configured otherwise by now."""
     untried = [one for one in claimed if not one.attempts]
@@ -94,7 +94,7 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route, *, first_touch: bo
         rows |= _rows_of(tx, [one.id for one in untried], marked)
     if not rows:
         return list(claimed)
-    snapshot = Snapshot(tx, [route], first_touch)
+    snapshot = Snapshot(tx, [route])
     snapshot.load_conversions([conversion_id for conversion_id, _ in rows.values()])
     fresh = {}
     for identity, (conversion_id, person_id) in sorted(rows.items()):

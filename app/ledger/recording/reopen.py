@@ -41,12 +41,12 @@ def reopen(snapshot: Snapshot, changed: Sequence[Person], touched: Sequence[Pers
     _make_due(snapshot, changes)
 
 
-def reopen_attempted(tx: Tx, delivery_ids: Sequence[int], route: Route, *, first_touch: bool) -> None:
+def reopen_attempted(tx: Tx, delivery_ids: Sequence[int], route: Route) -> None:
     """The same for deliveries whose first attempt found them unattributed just now: a click id may have been learned of their
     persons while it was under way. Within the transaction that records the outcome."""
     if not delivery_ids:
         return
-    snapshot = Snapshot(tx, [route], first_touch)
+    snapshot = Snapshot(tx, [route])
     snapshot.now = tx.now()
     condition, parameter = tx.among("id", sorted(delivery_ids))
     if not tx.is_sqlite:  # so that nobody learns something between this look and the end of this transaction

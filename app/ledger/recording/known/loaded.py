@@ -25,7 +25,6 @@ class Loaded:
 
     tx: Tx
     routes: Sequence[Route]
-    first_touch: bool = True
     now: int = 0
     events: dict[str, SeenEvent] = field(default_factory=dict)
     keys: dict[str, Conversion] = field(default_factory=dict)

@@ -41,9 +41,6 @@ class Snapshot(Loaded):
     sent_twice: list[tuple[Conversion, Conversion]] = field(default_factory=list)
     """Duplicates found after both were sent: both keep their keys."""
 
-    def is_first_touch(self, route: Route) -> bool:
-        return self.first_touch if route.first_touch is None else route.first_touch
-
     def render(self, conversion: Conversion, route: Route, *, other_touch: bool = False) -> tuple[str, str | None]:
         """What `route` sends for a conversion, as things are known now (see payload.render). other_touch: with the other click than
         that of its touch."""
@@ -52,7 +49,7 @@ class Snapshot(Loaded):
             lowered = refund.get("lowered", {}).get(route.name, 0)
         else:
             lowered = facts.get("refunded", 0) if route.lower_sales else 0
-        first_touch, net_of_tax = self.is_first_touch(route) != other_touch, route.net_of_tax
+        first_touch, net_of_tax = route.first_touch != other_touch, route.net_of_tax
         return render(conversion, route.format, first_touch=first_touch, net_of_tax=net_of_tax, lowered=lowered)
 
     def find(self, identifier: Identifier) -> Sequence[Person]:
