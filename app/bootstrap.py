@@ -11,7 +11,7 @@ from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
-from app.destinations.target import destinations_of, formats_of, live_names
+from app.destinations.target import destinations_of, formats_of, is_net, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.intake.verify_and_map import Intake, source_problems
 from app.ledger.alerting.refusals import SourceFacts
@@ -148,7 +148,6 @@ def make_routes(settings: Settings) -> list[Route]:
             )
             raise ConfigurationError(f"{where}: its format sends no {extra[0]}; it sends {takes}")
         kinds, is_shadow = frozenset(table.kinds) & formats[name].kinds, table.mode == "shadow"
-        net_of_tax = settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
         # The sandbox answers one request for each delivery, which a format that needs several does not have among its kinds.
         refunds = table.refunds and (name != SANDBOX or "refund" in formats[name].kinds)
         routes.append(
@@ -158,7 +157,7 @@ def make_routes(settings: Settings) -> list[Route]:
                 kinds,
                 sources,
                 touch == "first",
-                net_of_tax,
+                is_net(settings, table),
                 is_shadow,
                 refunds=refunds,
                 lower_sales=table.lower_sales,

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
@@ -135,8 +136,7 @@ def _send(
     shown = {one.delivery_id for one in done}
     for missing in comparison.missing if comparison else ():
         if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:
-            identity = missing.delivery_id
-            done.append(ledger.transact(lambda tx, one=identity: replay(tx, one, actor="cli")))  # type: ignore[misc]
+            done.append(ledger.transact(partial(replay, delivery_id=missing.delivery_id, actor="cli")))
         elif missing.state in ("ignored", "discarded"):
             done.append(
                 ActionResult(missing.delivery_id or 0, False, f"{missing.paid.id} is {missing.state}: left as it is")

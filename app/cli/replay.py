@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
@@ -129,7 +130,7 @@ def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
     done = []
     for one in chosen.ids:
         try:
-            done.append(ledger.transact(lambda tx, one=one: replay_one(tx, one, actor="cli", force=chosen.force)))  # type: ignore[misc]
+            done.append(ledger.transact(partial(replay_one, delivery_id=one, actor="cli", force=chosen.force)))
         except DeliveryNotFound:
             done.append(ActionResult(0, False, f"delivery {one} does not exist"))
     return done

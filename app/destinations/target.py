@@ -188,7 +188,7 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 leave,
                 settings.proxies.of(url),
                 credentials,
-                net_of_tax=_is_net(settings, table),
+                net_of_tax=is_net(settings, table),
                 is_shadow=table.mode == "shadow",
             )
         )
@@ -213,7 +213,8 @@ def _format(named: str, options: Options, table: RouteTable, *, has_token: bool)
     return format_of(named, table.template.options(options, has_token=has_token))
 
 
-def _is_net(settings: Settings, table: RouteTable) -> bool:
+def is_net(settings: Settings, table: RouteTable) -> bool:
+    """Whether a destination is sent amounts without tax."""
     return settings.net_of_tax if table.net_of_tax is None else table.net_of_tax
 
 
@@ -247,7 +248,7 @@ def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_
         allow_private,
         proxy=settings.proxies.of(url),
         credentials=credentials_of(settings, name, settings.main_route, token),
-        net_of_tax=_is_net(settings, settings.main_route),
+        net_of_tax=is_net(settings, settings.main_route),
         is_shadow=settings.main_route.mode == "shadow",
     )
 

@@ -157,8 +157,7 @@ class Intake:
 
     def _arrival(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
         """Maps one verified event."""
-        source = self._sources[name][0]
-        _, secrets, tokens = self._sources[name]
+        source, secrets, tokens = self._sources[name]
         is_test = HEADER in inbound.headers and is_marked(inbound.headers, inbound.body, (*secrets, *tokens))
         inbound = self._without_secrets(name, inbound)
         mapped = source.map(inbound, accepting(self._rules, name) if is_test else self._rules)

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,9 +103,9 @@ def upgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> None:
             for script in reversed(list(scripts.iterate_revisions(head, revision or "base"))):
                 prepare = getattr(script.module, "prepare", None)
                 if prepare is not None:
-                    patiently(lambda prepare=prepare: _prepare(ledger, prepare))  # type: ignore[misc]
+                    patiently(partial(_prepare, ledger, prepare))
                 oldest = getattr(script.module, "oldest_code", FIRST)
-                patiently(lambda number=script.revision, oldest=oldest: _step(ledger, config, number, oldest))  # type: ignore[misc]
+                patiently(partial(_step, ledger, config, script.revision, oldest))
     if migrations == MIGRATIONS:
         check_schema(ledger)
 

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -40,7 +41,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "secure_delete=ON",  # what is erased is overwritten, in pages and in free ones
         "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
     ):
-        patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))  # type: ignore[misc]
+        patiently(partial(connection.execute, f"PRAGMA {pragma}"))
 
 
 def _prepare_new_file(connection: sqlite3.Connection) -> None:

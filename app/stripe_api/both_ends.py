@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.destinations.books import BooksRefused, held_of
@@ -140,10 +141,9 @@ def send_missing(ledger: Ledger, end: End, target: Target, *, actor: str) -> lis
     for lost in end.missing:
         if lost.state == "elsewhere":
             ids = [lost.sale.conversion_id]
-            done += ledger.transact(lambda tx, ids=ids: send_conversions(tx, ids, target, actor=actor))  # type: ignore[misc]
+            done += ledger.transact(partial(send_conversions, conversion_ids=ids, target=target, actor=actor))
         elif lost.delivery_id is not None and lost.state not in (*ON_THEIR_WAY, "discarded", "shadow"):
-            identity = lost.delivery_id
-            done.append(ledger.transact(lambda tx, one=identity: replay(tx, one, actor=actor, force=True)))  # type: ignore[misc]
+            done.append(ledger.transact(partial(replay, delivery_id=lost.delivery_id, actor=actor, force=True)))
         else:
             done.append(
                 ActionResult(lost.delivery_id or 0, lost.state in ON_THEIR_WAY, f"it is {lost.state}: left as it is")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -143,7 +144,7 @@ class Lookups:
             except StripeApiError as error:
                 self._report(error)
                 left = [each.delivery_id for each in claimed[position:]]
-                self._ledger.transact(lambda tx, left=left: unclaim_unidentified(tx, left))  # type: ignore[misc]
+                self._ledger.transact(partial(unclaim_unidentified, delivery_ids=left))
                 break
         return asked
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from app.ledger.actions.replay import apply_to, marked, new_mark, undo_discard
@@ -59,7 +60,7 @@ def run(ledger: Ledger, job: Job, sources: Iterable[str], *, actor: str, seconds
     """Runs batches until the job is over or `seconds` have passed, but at least one. Other requests are served between two."""
     until, names = time.monotonic() + seconds, list(sources)
     while True:
-        job = ledger.transact(lambda tx, job=job: step(tx, job, names, actor=actor))  # type: ignore[misc]
+        job = ledger.transact(partial(step, job=job, sources=names, actor=actor))
         if job.is_over or time.monotonic() > until:
             return job
 

@@ -6,7 +6,7 @@ those tied to their purchases, those that are found by what was read from them, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.ledger.actions.replay import BLANK_PAYLOAD
@@ -115,8 +115,7 @@ def _forget(ledger: Ledger, person_id: int | None, names: Sequence[str], actor: 
         return _erase(tx, person_id, traces, sorted({*named, *newer, *tied}), actor)
 
     done = ledger.transact(work)
-    is_overwritten = ledger.overwrite_log()
-    return Forgotten(done.person_id, done.events, done.deliveries, done.discarded, is_overwritten)
+    return replace(done, is_overwritten=ledger.overwrite_log())
 
 
 def _names_of(tx: Tx, person_id: int | None) -> list[str]:

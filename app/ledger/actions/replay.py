@@ -106,8 +106,8 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
         conversion_id,
         *values,
     )
-    for delivery_id in rows.scalars().all():
-        discard(tx, delivery_id, actor="bridge")
+    if ids := rows.scalars().all():
+        apply_to(tx, ids, "discard", actor="bridge")
     statement = (
         "UPDATE deliveries SET status = 'discarded', last_error = ? WHERE conversion_id = ? AND status = 'shadow'"
     )
@@ -162,10 +162,11 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
         return ActionResult(delivery_id, False, f"it is {status}: skipped")
     if payload == BLANK_PAYLOAD:
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
-    due_at = None if was in ("dead", "unattributed") else tx.now()
+    now = tx.now()
+    due_at = None if was in ("dead", "unattributed") else now
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
-    reopen_refunds(tx, [delivery_id], now=tx.now())
+    reopen_refunds(tx, [delivery_id], now=now)
     note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
     return ActionResult(delivery_id, True, f"it is {was} again")
 

@@ -9,6 +9,7 @@ reprocessed), and attempts that ended unknown of what is not delivered (they for
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.config.bridge_toml import RetentionTable
 from app.ledger.engine import Ledger, look
@@ -170,7 +171,7 @@ def _apply(ledger: Ledger, rule: Rule, cutoff: int, pace: Pace, *, dry_run: bool
             if pace.is_stopping():
                 return count
             batch, began = ids[start : start + BATCH], time.monotonic()
-            count += ledger.transact(lambda tx, batch=batch: _change(tx, rule, batch))  # type: ignore[misc]
+            count += ledger.transact(partial(_change, rule=rule, ids=batch))
             pace.rest(time.monotonic() - began)
         after = last
     return count
@@ -229,7 +230,7 @@ def _marks(ledger: Ledger, cutoff: int, pace: Pace, dry_run: bool) -> int:
             break
         began = time.monotonic()
         if not dry_run:
-            ledger.transact(lambda tx, rows=rows: tx.run_many(_REMOVE_MARK, rows))  # type: ignore[misc]
+            ledger.transact(partial(Tx.run_many, statement=_REMOVE_MARK, rows=rows))
             pace.rest(time.monotonic() - began)
         count, after = count + len(rows), rows[-1]
     return count

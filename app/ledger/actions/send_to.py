@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.ledger import tables
 from app.ledger.actions.replay import ActionResult, replay
@@ -41,16 +42,18 @@ def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor
     done: list[ActionResult] = []
     after = 0
     while True:
-
-        def batch(tx: Tx, after: int = after) -> tuple[list[ActionResult], int]:
-            ids = _matching(tx, selection, after)
-            return send_conversions(tx, ids, target, actor=actor), ids[-1] if ids else 0
-
-        made, last = ledger.transact(batch)
+        made, after = ledger.transact(
+            partial(_send_batch, selection=selection, target=target, after=after, actor=actor)
+        )
         done += made
-        if not last:
+        if not after:
             return done
-        after = last
+
+
+def _send_batch(tx: Tx, selection: Selection, target: Target, after: int, actor: str) -> tuple[list[ActionResult], int]:
+    """The next batch, and the last conversion in it; 0 once none is left."""
+    ids = _matching(tx, selection, after)
+    return send_conversions(tx, ids, target, actor=actor), ids[-1] if ids else 0
 
 
 def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:

@@ -219,6 +219,8 @@ def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_prin
 
 def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
     """How often each of these deliveries was refused before, and when the last of these attempts began and ended (ms)."""
+    if not ids:
+        return {}
     condition, value = tx.among("delivery_id", sorted(ids))
     rows = tx.run(
         f"SELECT delivery_id, COUNT(*), MAX(started_at), MAX(started_at + duration_ms) FROM attempts WHERE {condition}"

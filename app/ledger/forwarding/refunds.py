@@ -50,16 +50,16 @@ def attend(tx: Tx, claimed: Sequence[Claimed], destination: str) -> list[Claimed
         f" LEFT JOIN remembered m ON m.sale_id = r.sale_id AND m.destination = ? WHERE {condition}",
         *(destination, value),
     ).all()
-    now, sends = tx.now(), dict[int, Claimed]()
+    sends: dict[int, Claimed] = {}
     for identity, sale, status, remembered in rows:
         if status == "delivered" or status is None:  # retention removes a delivery only where it is closed
             sends[identity] = replace(refunds[identity], remembered=remembered or None)
         else:
-            _wait(tx, refunds[identity], sale, status, now)
+            _wait(tx, refunds[identity], sale, status)
     return [sends.get(one.id, one) for one in claimed if one.kind != "refund" or one.id in sends]
 
 
-def _wait(tx: Tx, refund: Claimed, sale: int, status: str, now: int) -> None:
+def _wait(tx: Tx, refund: Claimed, sale: int, status: str) -> None:
     """Ends the claim of a refund whose Sale was not delivered, by what became of that."""
     to, due_at, reason = "pending", None, f"{BEHIND} {sale}, is {status}"
     if status == "unattributed":
@@ -68,7 +68,7 @@ def _wait(tx: Tx, refund: Claimed, sale: int, status: str, now: int) -> None:
         to = "discarded"
         note(tx, "bridge", "discard", f"delivery {refund.id}", f"was {'retrying' if refund.attempts else 'pending'}")
     else:
-        to, due_at = "retrying" if refund.attempts else "pending", now + DEAD_SALE_WAIT_MS
+        to, due_at = "retrying" if refund.attempts else "pending", tx.now() + DEAD_SALE_WAIT_MS
     tx.run(
         "UPDATE deliveries SET status = ?, due_at = ?, claim = NULL, claimed_until = NULL, held = 0, last_error = ?"
         " WHERE id = ? AND claim = ?",

@@ -14,12 +14,16 @@ def screen(tx: Tx, claimed: Sequence[Claimed], wire: Format) -> list[Claimed]:
     """Those of `claimed` that may be sent; closes the others. Within the claim's transaction."""
     if not claimed or not (wire.holds_back or wire.max_age):
         return list(claimed)
-    age, now = wire.max_age, tx.now()
+    age = wire.max_age
+    verdicts = {one.id: wire.not_sent(one.kind, one.payload) for one in claimed}
+    if not age and not any(verdicts.values()):
+        return list(claimed)
+    now = tx.now()
     old = _too_old(tx, claimed, now - age.seconds * 1000) if age else frozenset()
     kept: list[Claimed] = []
     closed: list[tuple[object, ...]] = []
     for one in claimed:
-        verdict = wire.not_sent(one.kind, one.payload)
+        verdict = verdicts[one.id]
         if age and one.id in old:
             closed.append(("discarded", f"older than {age.text}", None, one.id, one.claim))
         elif verdict is not None:

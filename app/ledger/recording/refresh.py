@@ -88,10 +88,11 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
     back, since what it needs may be configured otherwise by now."""
     untried = [one for one in claimed if not one.attempts]
     held = [one.id for one in untried if route.format.holds_back and route.format.not_sent(one.kind, one.payload)]
-    rows = _rows_of(tx, held)
+    marked: dict[int, tuple[int, int]] = {}
     if untried and tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is not None:
-        marked = " JOIN stale_payloads s ON s.person_id = d.person_id"
-        rows |= _rows_of(tx, [one.id for one in untried], marked)
+        joined = " JOIN stale_payloads s ON s.person_id = d.person_id"
+        marked = _rows_of(tx, [one.id for one in untried], joined)
+    rows = _rows_of(tx, held) | marked
     if not rows:
         return list(claimed)
     snapshot = Snapshot(tx, [route])
@@ -103,7 +104,7 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
         fresh[identity] = (*snapshot.render(conversion, route), conversion.dedupe_key)
     statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ? WHERE id = ?"
     tx.run_many(statement, [(*found, identity) for identity, found in fresh.items()])
-    for person_id in sorted({person_id for _, person_id in rows.values()}):
+    for person_id in sorted({person_id for _, person_id in marked.values()}):
         tx.run(
             "DELETE FROM stale_payloads WHERE person_id = ? AND NOT EXISTS ("
             f"SELECT 1 FROM deliveries d WHERE d.person_id = ? AND {_WAITING})",

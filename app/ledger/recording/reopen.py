@@ -10,7 +10,6 @@ from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import click_ids_of
 from app.ledger.transaction import Tx
-from app.model import Kind
 from app.persons import Person
 
 # Not by hand, which an attempt at the beginning of its schedule would be taken for.
@@ -99,7 +98,7 @@ def _payload_of(
 
     may_swap: where the click of the destination's touch is the one that it does not know, the other one goes.
     """
-    kind: Kind = "lead" if one.conversion.kind == "lead" else "sale"
+    kind = one.conversion.kind
     rendered = snapshot.render(one.conversion, one.route)
     if one.route.format.not_sent(kind, one.sent) is not None:
         return rendered if one.route.format.not_sent(kind, rendered[0]) is None else None

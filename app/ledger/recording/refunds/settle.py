@@ -87,11 +87,11 @@ class _Settlement:
 
     def _write_facts(self) -> None:
         """What is left after each refund, in their order, and by how much an unsent Sale is to be lowered."""
-        left = self.minor
+        left, lowered = self.minor, self._lowered()
         for entry in self.entries.live:
             left -= entry.minor
             refund = {**entry.conversion.facts["refund"], "left": left, "currency": self.currency, "of": self.minor}
-            if lowered := self._lowered(entry):
+            if lowered:
                 refund["lowered"] = lowered
             if refund != entry.conversion.facts["refund"]:
                 entry.conversion.facts["refund"] = refund
@@ -102,7 +102,7 @@ class _Settlement:
                 self.sale.facts["refunded"] = refunded
                 self.tx.update(tables.conversions, [conversion_row(self.sale)])
 
-    def _lowered(self, entry: Entry) -> dict[str, int]:
+    def _lowered(self) -> dict[str, int]:
         """By how much the Sale was lowered where it went with less, by destination."""
         found = {}
         for name in self.routes:
@@ -146,10 +146,8 @@ class _Settlement:
         row = delivery_row(self.snapshot, replace(entry.conversion, deliver_at=due_at), route)
         row["held"] = 0
         if self._is_covered(entry, route.name):
-            row |= {"status": "discarded", "due_at": None}
+            row |= {"status": "discarded", "due_at": None, "last_error": LOWERED}
         self.tx.insert_all([Rows(tables.deliveries, [row])])
-        if row["status"] == "discarded":
-            self.tx.run("UPDATE deliveries SET last_error = ? WHERE id = ?", LOWERED, row["id"])
 
     def _was_sent(self, reference: str, destination: str) -> bool:
         refunds = [e.conversion.id for e in self.entries.live if e.reference == reference and e.minor > 0]
