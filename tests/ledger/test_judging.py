@@ -138,6 +138,24 @@ def test_what_was_in_flight_when_refusals_began_is_no_evidence_against_a_refused
     assert court.state().paused_at is not None
 
 
+@pytest.mark.parametrize("status", [401, 403, 302])
+def test_a_success_in_a_future_that_the_clock_has_left_is_no_evidence(court: Court, status: int) -> None:
+    court.now += 60 * MINUTE
+    court.prove()
+    court.now = NOW
+    refused = [court.add(n) for n in range(1, 6)]
+    while court.state().paused_at is None:
+        court.now += MINUTE
+        assert court.now < NOW + 40 * MINUTE
+        court.send(poison=set(refused), status=status)
+    assert {court.statuses()[one] for one in refused} == {"pending"}
+    taken = court.add(6)
+    court.now += 5 * MINUTE
+    assert court.send(poison=set(refused), status=status) == [taken]
+    assert court.state().paused_at is None
+    assert court.state().taken_at == court.now
+
+
 def test_one_refused_with_nothing_else_to_send_pauses_nothing_and_spends_no_attempt(court: Court) -> None:
     court.prove()
     bad = court.add(1)
@@ -322,7 +340,7 @@ def test_two_workers_of_which_one_has_the_old_token_do_not_kill_what_the_old_one
 
 def test_payloads_that_always_fail_do_not_hold_up_the_good_ones_that_wait_behind_them(court: Court) -> None:
     bad = {court.add(n) for n in range(1, 501)}
-    good = [court.add(n) for n in range(501, 741)]
+    good = [court.add(n) for n in range(501, 1501)]  # probes are drawn: eight bad ones in a row take two minutes
     began = court.now
     while not all(court.statuses()[one] == "delivered" for one in good):
         assert court.now - began < 2 * MINUTE

@@ -60,7 +60,7 @@ def settle(
     refused = [o for o in outcomes if o.result in REFUSED]
     if not refused:
         return list(outcomes)
-    taken_at = _taken_at(state, outcomes, token_print)
+    taken_at = _taken_at(state, outcomes, token_print, now)
     earlier = _refused_before(tx, [o.claimed.id for o in refused])
     known = {
         o.claimed.id
@@ -106,15 +106,15 @@ def judge(
     token_print: str,
 ) -> None:
     """What a batch of settled outcomes says of the destination: it takes, it refuses our configuration, or it is ill."""
-    taken_at = _taken_at(state, outcomes, token_print)
+    taken_at = _taken_at(state, outcomes, token_print, now)
     refusals = state.refusals
     if any(o.result in TAKEN for o in outcomes):
         assert taken_at is not None
-        if refusals.ids and taken_at > refusals.since:
+        if refusals.ids and (taken_at > refusals.since or _is_ahead(refusals.since, now)):
             refusals = Refusals()
             if state.paused_token is not None:
                 end_pause(tx, destination, now=now)
-        if refusals != state.refusals or state.taken_print != token_print or taken_at > (state.taken_at or 0):
+        if refusals != state.refusals or state.taken_print != token_print or taken_at != state.taken_at:
             tx.run(
                 "UPDATE destinations SET taken_at = ?, taken_print = ?, refused = ? WHERE name = ?",
                 *(taken_at, token_print, refusals.text() if refusals.ids else None, destination),
@@ -168,7 +168,8 @@ def _judge_failures(
 ) -> None:
     """The breaker. A delivery that failed before says nothing new of a destination that took others lately."""
     ill = [o for o in outcomes if o.result in ("transient", "unknown") and not _is_about_one(o) and o.status != 429]
-    if state.taken_at is not None and now - state.taken_at < FRESH_MS and not state.is_open:
+    taken_at = state.taken_at
+    if taken_at is not None and now - taken_at < FRESH_MS and not _is_ahead(taken_at, now) and not state.is_open:
         ill = [o for o in ill if o.claimed.attempts == o.claimed.schedule_start]
     well = any(o.result in (*TAKEN, "permanent") or _is_about_one(o) for o in outcomes)
     failures, probe_at, mixed = state.failures, state.probe_at, state.mixed
@@ -209,12 +210,17 @@ def _next_probe(failures: int, now: int) -> int | None:
     return now + PROBE_SECONDS[min(failures - BREAKER_FAILURES, len(PROBE_SECONDS) - 1)] * 1000
 
 
-def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str) -> int | None:
-    """When the newest attempt began that the destination took under this configuration; None where it took none."""
+def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str, now: int) -> int | None:
+    """When the newest attempt began that the destination took under this configuration; None where it took none, 0 where nobody
+    knows: it is dated in a future that the ledger's clock has left, and would outdo every refusal until then."""
     times = [o.started_at for o in outcomes if o.result in TAKEN]
     if state.taken_at is not None and state.taken_print == token_print:
-        times.append(state.taken_at)
+        times.append(0 if _is_ahead(state.taken_at, now) else state.taken_at)
     return max(times, default=None)
+
+
+def _is_ahead(at: int, now: int) -> bool:
+    return at > now + CLOCK_TOLERANCE_MS
 
 
 def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
