@@ -16,7 +16,7 @@ from app.destinations.formats.base import Format, HttpRequest, Options, Sent
 from app.destinations.formats.registry import format_of
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
-from app.model import Facts, Lead, Product, Sale
+from app.model import Facts, Lead, Product, Refund, Sale
 from app.money import Money
 
 NOW = datetime(2026, 4, 10, 13, tzinfo=UTC)
@@ -253,6 +253,20 @@ ANSWERS = {
 def test_what_an_answer_means(status: int, body: str, result: str) -> None:
     made = template(sale={"path": "/x"}, **ANSWERS)
     assert made.verdict(Answer(status, body), Sent("sale", "{}")).result == result
+
+
+def test_nothing_that_is_left_of_a_sale_is_known_and_not_missing() -> None:
+    kind = {"path": "/x", "needs": "refund.left", "headers": {"X-Left": "refund.left"}, "body": {"left": "refund.left"}}
+    made = template(refund=kind)
+    whole = Refund("re_1", Money(19900, "USD"), left=Money(0, "USD"), sale_amount=Money(19900, "USD"))
+    fields = made.body(replace(SALE, kind="refund", refund=whole)).fields
+    assert fields == {"left": 0, "$request": {"headers": {"X-Left": "0"}}}
+    assert made.not_sent("refund", json.dumps(fields)) is None
+
+
+def test_an_answer_that_accepted_none_is_a_refusal() -> None:
+    made = template(sale={"path": "/x"}, accepts="received")
+    assert made.verdict(Answer(200, '{"received": 0}'), Sent("sale", "{}")).result == "permanent"
 
 
 def test_an_edit_keeps_what_a_conversion_is_counted_by_and_the_fields_of_the_template() -> None:

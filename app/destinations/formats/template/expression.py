@@ -10,7 +10,7 @@ import jmespath
 from jmespath import exceptions
 
 from app.destinations.formats.template.document import Shape
-from app.destinations.formats.template.functions import MOST_ARGUMENTS, Context, TemplateFunctions
+from app.destinations.formats.template.functions import MOST_ARGUMENTS, Context, TemplateFunctions, is_nothing
 
 LONGEST = 4000
 FAILURES = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError, re.error)
@@ -61,8 +61,15 @@ class Expression:
         options = jmespath.Options(custom_functions=TemplateFunctions(context))
         return self.parsed.search(document, options=options)
 
+    def is_known(self, document: Any, context: Context) -> bool:
+        """Whether it has a value, which may be 0."""
+        try:
+            return not is_nothing(self.search(document, context))
+        except FAILURES:
+            return False
+
     def is_true(self, document: Any, context: Context) -> bool:
-        """Whether it is neither false nor empty; also not where it cannot be computed."""
+        """Whether it is neither false, 0 nor empty; also not where it cannot be computed."""
         try:
             return self.search(document, context) not in (None, False, "", [], {})
         except FAILURES:

@@ -24,7 +24,7 @@ from app.destinations.formats.base import (
 from app.destinations.formats.template.definition import ALL_FACTS, Definition, KindTemplate
 from app.destinations.formats.template.document import document_of
 from app.destinations.formats.template.expression import FAILURES, Expression
-from app.destinations.formats.template.functions import MASK, Context, text_of
+from app.destinations.formats.template.functions import MASK, Context, is_nothing, text_of
 from app.destinations.formats.template.nodes import IDENTIFYING, SECRET, Fields, at, known, leaves_of, stray
 from app.model import DeliveryKind, Facts
 
@@ -103,7 +103,7 @@ class Template(Format):
         }
         if headers:
             found["headers"] = headers
-        if unmet := [need.text for need in template.needs if not need.is_true(document, context)]:
+        if unmet := [need.text for need in template.needs if not need.is_known(document, context)]:
             found["unmet"] = unmet
         return found
 
@@ -234,7 +234,7 @@ def _text(expression: Expression, document: Any, context: Context) -> str | None
         value = expression.search(document, context)
     except FAILURES:
         return None
-    return None if value in (None, "", False, [], {}) or isinstance(value, dict | list) else text_of(value)
+    return None if is_nothing(value) or isinstance(value, dict | list) else text_of(value)
 
 
 def _set(headers: dict[str, str], name: str, value: str | None) -> None:

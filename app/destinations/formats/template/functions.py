@@ -32,6 +32,11 @@ TEXT: dict[str, Any] = {"types": ["string"]}
 NUMBER: dict[str, Any] = {"types": ["number"]}
 
 
+def is_nothing(value: Any) -> bool:
+    """Whether it is null, false or empty. 0 is a number: what is left of a Sale that was refunded in full."""
+    return value is None or value is False or value in ("", [], {})
+
+
 @dataclass(slots=True)
 class Context:
     """What functions know beside their arguments. secrets and parameters: by name; status: of an answer."""
@@ -157,7 +162,7 @@ class TemplateFunctions(Functions):  # type: ignore[misc] # jmespath has no type
     def _func_omit(self, *values: Any) -> Any:
         """Null where the value is false or empty, or equal to the second one."""
         value = values[0] if values else None
-        is_left_out = value is False or value in (None, "", [], {}) or (len(values) > 1 and value == values[1])
+        is_left_out = is_nothing(value) or (len(values) > 1 and value == values[1])
         return None if is_left_out else value
 
     @takes()
