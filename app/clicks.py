@@ -59,6 +59,15 @@ def chosen(bag: Bag, *, first_touch: bool) -> dict[str, Seen]:
     return {name: span.first if first_touch else span.last for name, span in bag.items()}
 
 
+def with_fbc(clicks: Mapping[str, Seen]) -> dict[str, Seen]:
+    """Where nobody sent Meta's fbc, it is made of fbclid and the time at which that was seen.
+    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
+    found = dict(clicks)
+    if (clicked := found.get("fbclid")) and "fbc" not in found:
+        found["fbc"] = Seen(f"fb.1.{clicked.at}.{clicked.value}", clicked.at)
+    return found
+
+
 def values_of(bag: Bag) -> set[tuple[str, str]]:
     """All (name, id) in it."""
     return {(name, seen.value) for name, span in bag.items() for seen in (span.first, span.last)}

@@ -4,7 +4,7 @@ Every mistake is named with its line and column, since these tables are code mor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.destinations.formats.base import CLICKS, Options
 from app.destinations.formats.template.definition import OF_ALL, define
 from app.destinations.formats.template.nodes import Mistake, Where
 from app.destinations.formats.template.places import line_and_column
-from app.destinations.formats.template.shipped import Parameter, Preset, preset, preset_names
+from app.destinations.formats.template.shipped import Parameter, Preset, define_preset, preset, preset_names
 from app.errors import ConfigurationError
 
 TEMPLATE = "template"
@@ -39,9 +39,7 @@ class TemplateOptions:
     def options(self, options: Options, *, has_token: bool) -> Options:
         """`options` of the format, completed."""
         secrets = (*self.variables, TOKEN) if has_token or self.oauth else tuple(self.variables)
-        return Options(
-            options.amount_unit, options.event_names, self.tables, self.parameters, secrets, clicks=options.clicks
-        )
+        return replace(options, template=self.tables, parameters=self.parameters, secrets=secrets)
 
 
 NONE = TemplateOptions()
@@ -84,9 +82,7 @@ def take(
     else:
         chosen = preset(format_name)
         found = _of_preset(chosen, table, tables, mistakes, has_token=has_token)
-        whole, more = chosen.with_tables(tables), {p.name: p.value for p in chosen.parameters.values()}
-        given = more | dict(found.parameters)
-        mistakes += define(whole, parameters=given, secrets=chosen.secrets, clicks=(*clicks, *chosen.clicks))[1]
+        mistakes += define_preset(chosen, tables, found.parameters, clicks)[1]
     if mistakes:
         raise ConfigurationError("; ".join(said(mistake, path, name) for mistake in mistakes))
     return found

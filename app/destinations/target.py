@@ -1,7 +1,7 @@
 """The destinations that the settings name, and sending conversions to one of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -162,13 +162,15 @@ def destinations_of(settings: Settings) -> list[Destination]:
         if settings.secret_key is None:
             raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` generates one)")
         token = sandbox_token(settings.secret_key.get_secret_value())
-        found.append(_of_variables(settings, SANDBOX, f"{settings.own_url}/sandbox", token, allow_private=True))
+        found.append(
+            _of_variables(settings, SANDBOX, formats, f"{settings.own_url}/sandbox", token, allow_private=True)
+        )
     elif settings.destination_url is not None:
         assert settings.destination_token is not None
         allow = settings.destination_allow_private
         _check_public(settings.destination_url, allow, "DESTINATION_URL", LEAVE)
         token = settings.destination_token.get_secret_value()
-        found.append(_of_variables(settings, MAIN, settings.destination_url, token, allow_private=allow))
+        found.append(_of_variables(settings, MAIN, formats, settings.destination_url, token, allow_private=allow))
     for name, table in settings.destination_tables.items():
         credentials = credentials_of(settings, name, table)
         url = credentials.url if credentials.url and not table.template.has_url else table.url
@@ -235,13 +237,15 @@ def stop_seconds_of(settings: Settings) -> float:
     return default_stop_seconds(destinations_of(settings)) if given is None else given
 
 
-def _of_variables(settings: Settings, name: str, url: str, token: str, *, allow_private: bool) -> Destination:
+def _of_variables(
+    settings: Settings, name: str, formats: Mapping[str, Format], url: str, token: str, *, allow_private: bool
+) -> Destination:
     """The one destination that the variables DESTINATION_… describe."""
     return Destination(
         name,
         url,
         token,
-        formats_of(settings)[name],
+        formats[name],
         settings.destination_timeout,
         settings.destination_concurrency,
         settings.destination_rate,

@@ -1,9 +1,10 @@
 """What an event becomes: a Sale, a Lead, or neither. Sources say so through these, with what they read as a Submission."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from app.model import Adjustment, Lead, Mapped, Product, Rules, Sale, Who
+from app.model import Adjustment, Hold, Lead, Mapped, Product, Rules, Sale, Who
 from app.money import Money, Payment
 from app.sources.parse import body_hash, text_of
 from app.sources.submission import Submission, who_of
@@ -95,6 +96,12 @@ def signed_up(
         return parked(source, view, rules, missing, event_name="signed_up")
     reason = "an account was created"
     return lead(source, view, rules, event_name="signed_up", reason=reason, verifies_email=is_verified)
+
+
+def trial_started(source: str, view: Submission, rules: Rules, trial_id: str | None, *, hold: Hold = "none") -> Mapped:
+    """The Lead of a trial of a subscription, counted once by `trial_id`."""
+    trial = replace(view, submission_id=trial_id)
+    return lead(source, trial, rules, event_name="trial_started", reason="a trial started", hold=hold)
 
 
 def user_event(

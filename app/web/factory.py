@@ -69,7 +69,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
     answers = Answers(keeper.measures, refusals.count)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
-    probes = Probes(ledger, nudges, live_names(destinations_of(settings)), settings.hold_seconds)
+    destinations = destinations_of(settings)
+    probes = Probes(ledger, nudges, live_names(destinations), settings.hold_seconds)
     app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
     parts = Parts(
         ledger,
@@ -77,7 +78,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         intake,
         make_policy(settings),
         all_sources(settings.config, settings.config_path),
-        destinations_of(settings),
+        destinations,
         nudge,
         make_health(settings),
     )

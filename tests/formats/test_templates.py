@@ -1,7 +1,7 @@
 """Templates: requests that bridge.toml describes with expressions over the facts of a conversion."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,30 +14,15 @@ from app.clicks import Seen
 from app.config.settings import Settings
 from app.destinations.formats.base import Format, HttpRequest, Options, Sent
 from app.destinations.formats.registry import format_of
+from app.destinations.http import Answer
 from app.destinations.target import destinations_of
 from app.errors import ConfigurationError
-from app.model import Facts, Lead, Product, Refund, Sale
+from app.model import Facts, Lead, Refund, Sale
 from app.money import Money
+from tests.support.formats import SALE as PLAIN
 
 NOW = datetime(2026, 4, 10, 13, tzinfo=UTC)
-SALE = Facts(
-    kind="sale",
-    occurred_at=datetime(2026, 4, 10, 12, 45, 10, 250_000, tzinfo=UTC),
-    customer_id="user_1",
-    click_id="clk_1",
-    email=" Ada@Example.com ",
-    name="Ada Lovelace",
-    phone="+49 170 1234567",
-    sale=Sale(
-        "in_1",
-        Money(19900, "USD"),
-        order_id="cs_1",
-        event_name="order_paid",
-        products=(Product("prod_1"), Product("prod_2")),
-    ),
-    source="stripe",
-    key="sale:stripe:in_1",
-)
+SALE = replace(PLAIN, email=" Ada@Example.com ", phone="+49 170 1234567", clicks={})
 BARE = replace(SALE, click_id=None, email=None, name=None, phone=None, sale=Sale("in_1", Money(500, "JPY")))
 LEAD = replace(SALE, kind="lead", sale=None, lead=Lead("tok_1", metadata={"form": "Demo"}), key="lead:typeform:tok_1")
 
@@ -219,12 +204,6 @@ def test_needs_that_are_not_met_are_not_sent() -> None:
     assert lead.result == "permanent"
 
 
-class Answer:
-    def __init__(self, status: int, body: str) -> None:
-        self.status, self.body = status, body.encode()
-        self.headers: Mapping[str, str] = {}
-
-
 ANSWERS = {
     "accepts": "received >= `1`",
     "unattributed": "error.code == 'no_click'",
@@ -252,7 +231,7 @@ ANSWERS = {
 )
 def test_what_an_answer_means(status: int, body: str, result: str) -> None:
     made = template(sale={"path": "/x"}, **ANSWERS)
-    assert made.verdict(Answer(status, body), Sent("sale", "{}")).result == result
+    assert made.verdict(Answer(status, {}, body.encode()), Sent("sale", "{}")).result == result
 
 
 def test_nothing_that_is_left_of_a_sale_is_known_and_not_missing() -> None:
@@ -266,7 +245,7 @@ def test_nothing_that_is_left_of_a_sale_is_known_and_not_missing() -> None:
 
 def test_an_answer_that_accepted_none_is_a_refusal() -> None:
     made = template(sale={"path": "/x"}, accepts="received")
-    assert made.verdict(Answer(200, '{"received": 0}'), Sent("sale", "{}")).result == "permanent"
+    assert made.verdict(Answer(200, {}, b'{"received": 0}'), Sent("sale", "{}")).result == "permanent"
 
 
 def test_an_edit_keeps_what_a_conversion_is_counted_by_and_the_fields_of_the_template() -> None:

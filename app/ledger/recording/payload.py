@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from app.clicks import Seen, chosen, values_of
+from app.clicks import Seen, chosen, values_of, with_fbc
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Product, Refund, Rules, Sale, Who
@@ -91,13 +91,9 @@ def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
 
 
 def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
-    """Further click IDs, by name. Meta's fbc is built from fbclid if nobody sent it.
-    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
+    """Further click IDs, by name."""
     assert conversion.person is not None
-    found = chosen(conversion.person.survivor().clicks, first_touch=first_touch)
-    if (clicked := found.get("fbclid")) and "fbc" not in found:
-        found["fbc"] = Seen(f"fb.1.{clicked.at}.{clicked.value}", clicked.at)
-    return found
+    return with_fbc(chosen(conversion.person.survivor().clicks, first_touch=first_touch))
 
 
 def shown_of(person: Person) -> tuple[object, ...]:

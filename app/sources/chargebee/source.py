@@ -4,14 +4,13 @@ Signing: https://www.chargebee.com/docs/billing/2.0/site-configuration/webhook_s
 Payload: https://apidocs.chargebee.com/docs/api/events. Money comes with payment_succeeded.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -84,8 +83,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             kind="dispute" if kind == "payment_reversal" else "refund",
         )
     if event in TRIALS and text_of(subscription.get("status")) == "in_trial":
-        trial = replace(view, submission_id=identifier_of(subscription.get("id")))
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+        return trial_started(NAME, view, rules, identifier_of(subscription.get("id")))
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 

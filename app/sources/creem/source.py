@@ -14,7 +14,7 @@ from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_unix_or_iso, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -123,8 +123,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         )
         return refunded(view, money, reference=reference, keys=keys, status="created", kind="dispute")
     if event == "subscription.trialing":
-        trial = replace(view, submission_id=identifier_of(thing.get("id")))
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+        return trial_started(NAME, view, rules, identifier_of(thing.get("id")))
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 

@@ -12,7 +12,7 @@ from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -88,8 +88,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             status=status or "refunded",
         )
     if event == "subscription_created" and status == "on_trial" and keys:
-        trial = replace(view, submission_id=keys[0])
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+        return trial_started(NAME, view, rules, keys[0])
     return remembered(view, f"{event or 'an event without a name'} is not a collected payment", rules)
 
 

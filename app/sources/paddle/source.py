@@ -11,7 +11,7 @@ from typing import Any, Literal
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -64,8 +64,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if is_customer:
         return remembered(view, "a customer: no money, and kept for their transactions", rules, completes_identity=True)
     if event == "subscription.created" and text_of(data.get("status")) == "trialing":
-        trial = replace(view, submission_id=identifier_of(data.get("id")))
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started", hold="person")
+        return trial_started(NAME, view, rules, identifier_of(data.get("id")), hold="person")
     return remembered(view, f"{event or 'an event without event_type'} is not a collected payment", rules)
 
 

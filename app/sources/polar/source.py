@@ -4,13 +4,11 @@ Signing: https://polar.sh/docs/integrate/webhooks/delivery (Standard Webhooks; t
 ones base64 after whsec_). Payload: https://polar.sh/docs/integrate/webhooks/events. Money comes with order.paid.
 """
 
-from dataclasses import replace
-
 from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_iso, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -75,8 +73,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             kind="dispute" if data.get("dispute") else "refund",
         )
     if event == "subscription.created" and text_of(data.get("status")) == "trialing":
-        trial = replace(view, submission_id=identifier_of(data.get("id")))
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+        return trial_started(NAME, view, rules, identifier_of(data.get("id")))
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 

@@ -11,7 +11,7 @@ from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
-from app.sources.outcomes import lead, refunded, sale
+from app.sources.outcomes import refunded, sale, trial_started
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import (
     aliases_of,
@@ -71,8 +71,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return remembered(view, "no money was collected: it was shared or given away", rules)
     keys = keys_of(event.get("transaction_id"))
     if text_of(event.get("period_type")) == "TRIAL":
-        trial = replace(view, submission_id=f"trial:{keys[0]}" if keys else None)
-        return lead(NAME, trial, rules, event_name="trial_started", reason="a trial started")
+        return trial_started(NAME, view, rules, f"trial:{keys[0]}" if keys else None)
     return sale(
         NAME,
         view,

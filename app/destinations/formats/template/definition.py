@@ -3,12 +3,23 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from app.destinations.formats.base import CLICKS, Age
 from app.destinations.formats.template.document import BY_KIND, example_of, shape_of
 from app.destinations.formats.template.expression import UNKNOWN, Expression, Names, compiled
-from app.destinations.formats.template.nodes import Compile, Fields, Leaf, Mistake, Node, Where, expression_of, node_of
+from app.destinations.formats.template.nodes import (
+    Compile,
+    Fields,
+    Leaf,
+    Mistake,
+    Node,
+    Where,
+    expression_of,
+    leaves_of,
+    node_of,
+)
 
 OF_KIND = ("method", "path", "headers", "body", "encoding", "needs", "checks")
 OF_ANSWERS = ("accepts", "unattributed", "pauses", "retries")
@@ -33,7 +44,7 @@ class Check:
     says: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KindTemplate:
     """One kind's request. path: an expression, or a text that begins with a slash."""
 
@@ -44,6 +55,13 @@ class KindTemplate:
     encoding: Encoding = "json"
     needs: tuple[Expression, ...] = ()
     checks: tuple[Check, ...] = ()
+
+    @cached_property
+    def places_token(self) -> bool:
+        """Whether it says itself where the token goes."""
+        paths = [self.path] if isinstance(self.path, Expression) else []
+        places = [*paths, *self.headers.values(), *(leaf for _, leaf in leaves_of(self.body))]
+        return any(one.is_secret for one in places) or any(name.lower() == "authorization" for name in self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ docs/formats.md lists them. A name that stands here is a promise to every templa
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from app.clicks import Seen
+from app.clicks import with_fbc
 from app.destinations.formats.base import CLICKS
 from app.destinations.formats.draft import event_name
 from app.model import Facts, Lead, Sale
@@ -52,7 +52,7 @@ def document_of(facts: Facts, names: Mapping[str, str]) -> dict[str, Any]:
         "email": facts.email,
         "phone": facts.phone,
         "name": facts.name,
-        "click": known({"id": facts.click_id, **_clicks(facts.clicks)}),
+        "click": known({"id": facts.click_id, **{name: seen.value for name, seen in with_fbc(facts.clicks).items()}}),
     }
     if facts.sale is not None:
         document["sale"] = _sale(facts.sale) | {"event": event_name(facts, names)}
@@ -62,15 +62,6 @@ def document_of(facts: Facts, names: Mapping[str, str]) -> dict[str, Any]:
         amount, left = (json_number(money.major) for money in (facts.refund.amount, facts.refund.left))
         document["refund"] = {"id": facts.refund.refund_id, "amount": amount, "left": left}
     return known(document)
-
-
-def _clicks(clicks: Mapping[str, Seen]) -> dict[str, str]:
-    """By name. Where Meta's fbc is not known, it is made of fbclid and the time at which that was seen:
-    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
-    found = {name: seen.value for name, seen in clicks.items()}
-    if "fbc" not in found and "fbclid" in clicks:
-        found["fbc"] = f"fb.1.{clicks['fbclid'].at}.{clicks['fbclid'].value}"
-    return found
 
 
 def _sale(sale: Sale) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from app.destinations.formats.base import (
 )
 from app.destinations.formats.template.definition import ALL_FACTS, Definition, KindTemplate
 from app.destinations.formats.template.document import document_of
-from app.destinations.formats.template.expression import FAILURES, Expression
+from app.destinations.formats.template.expression import FAILURES, SINGLE_QUOTED, Expression
 from app.destinations.formats.template.functions import MASK, Context, is_nothing, text_of
 from app.destinations.formats.template.nodes import IDENTIFYING, SECRET, Fields, at, known, leaves_of, stray
 from app.model import DeliveryKind, Facts
@@ -34,7 +34,6 @@ of what it needs."""
 EMPTY = Definition()
 NO_REQUEST = KindTemplate("POST", "", {}, Fields({}))
 FACT = re.compile(r"[A-Za-z_][\w.]*\b(?!\s*\()")
-QUOTED = re.compile(r"'[^']*'|`[^`]*`")
 PATH_CHARACTERS = "/%:@!$&'()*+,;=~?[]"
 
 
@@ -152,7 +151,7 @@ class Template(Format):
         beside = (kept or {}).pop(REQUEST, {})
         fields = None if kept is None else self._filled(kept, context, template)
         headers = {"Accept": "application/json", "Idempotency-Key": header_text(key)}
-        if token and not self._places_token(template):
+        if token and not template.places_token:
             headers["Authorization"] = f"Bearer {token}"
         content = b""
         if template.encoding == "form":
@@ -183,12 +182,6 @@ class Template(Format):
             return [fill(inner) for inner in one] if isinstance(one, list) else one
 
         return fill(value)
-
-    def _places_token(self, template: KindTemplate) -> bool:
-        """Whether the template says itself where the token goes."""
-        paths = [template.path] if isinstance(template.path, Expression) else []
-        places = [*paths, *template.headers.values(), *(leaf for _, leaf in leaves_of(template.body))]
-        return any(one.is_secret for one in places) or any(name.lower() == "authorization" for name in template.headers)
 
     # -- the answer
 
@@ -224,7 +217,7 @@ def _identifying(template: KindTemplate) -> Iterator[tuple[str | int, ...]]:
     for where, expression in leaves_of(template.body):
         if expression.text.strip() == ALL_FACTS:
             yield from ((*where, *name.split(".")) for name in ("kind", *IDENTIFYING))
-        names = set(FACT.findall(QUOTED.sub("", expression.text)))
+        names = set(FACT.findall(SINGLE_QUOTED.sub("", expression.text)))
         if names & set(IDENTIFYING) and names <= {*IDENTIFYING, "source"}:
             yield where
 

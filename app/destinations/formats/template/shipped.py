@@ -24,11 +24,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.destinations.formats.base import Format, Options, is_host_of
-from app.destinations.formats.template.definition import OF_ALL, define
+from app.destinations.formats.template.definition import OF_ALL, Definition, define
 from app.destinations.formats.template.document import BY_KIND
 from app.destinations.formats.template.expression import UNKNOWN, Names, compiled
 from app.destinations.formats.template.format import Template
 from app.destinations.formats.template.functions import Context
+from app.destinations.formats.template.nodes import Mistake
 from app.model import DeliveryKind
 
 FOLDER = Path(__file__).parent / "presets"
@@ -167,18 +168,25 @@ def _parameter(name: str, table: Mapping[str, Any]) -> Parameter:
     )
 
 
-def make_preset(name: str, options: Options) -> Format:
-    """Raises ValueError where the destination's own tables have a mistake. Parameters that are not given are examples."""
-    found = preset(name)
+def define_preset(
+    found: Preset, tables: Mapping[str, Any], parameters: Mapping[str, str], clicks: Collection[str]
+) -> tuple[Definition, list[Mistake]]:
+    """The template with what a destination's table says of it. Parameters that are not given are examples."""
     values = {p.name: p.value for p in found.parameters.values() if not p.secret}
-    definition, mistakes = define(
-        found.with_tables(options.template),
-        name=name,
-        parameters=values | dict(options.parameters),
+    return define(
+        found.with_tables(tables),
+        name=found.name,
+        parameters=values | dict(parameters),
         secrets=found.secrets,
-        clicks=(*options.clicks, *found.clicks),
+        clicks=(*clicks, *found.clicks),
         event_names=found.event_names,
     )
+
+
+def make_preset(name: str, options: Options) -> Format:
+    """Raises ValueError where the destination's own tables have a mistake."""
+    found = preset(name)
+    definition, mistakes = define_preset(found, options.template, options.parameters, options.clicks)
     if mistakes:
         raise ValueError(mistakes[0].text)
     return Shipped(definition, options.event_names, answer=found.answer)
