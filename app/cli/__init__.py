@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli import act, alert, backup, look, run, status, stripe_endpoint, stripe_reports
+from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports
 from app.cli.doctor import doctor
 from app.cli.output import say
 from app.cli.reconcile import reconcile
@@ -75,6 +75,7 @@ for command in (
     look.map_files,
     look.deliveries,
     look.events,
+    inbound.refusals,
     send,
     replay,
     status.status,

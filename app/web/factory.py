@@ -22,6 +22,7 @@ from app.web import auth, dashboard, errors
 from app.web.api import blueprint
 from app.web.filters import finish
 from app.web.pages import persons, sources
+from app.web.pages.inbound import refused
 from app.web.public import health, sandbox, webhooks
 from app.web.public.head import HeadAsGet
 from app.web.public.probes import Probes
@@ -87,6 +88,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         dashboard.create_blueprint(parts, password, viewer),
         persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
+        refused.create_blueprint(parts),
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)

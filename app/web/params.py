@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import CoreSchema, core_schema
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
+from app.ledger.inbound.refused import REASONS, RefusalFilter
 from app.ledger.reading import filters
 from app.ledger.reading.filters import EventFilter, Filter
 from app.model import OUTCOMES, STATUSES
@@ -210,9 +211,21 @@ class EventsFilter(Window):
         )
 
 
+class RefusalsQuery(Request):
+    source: Name | None = None
+    reason: Annotated[str, OneOf(REASONS)] | None = None
+    since: Annotated[
+        Moment | None, Field(description="Refused since; the last 7 days by default. Counts are of whole hours.")
+    ] = None
+
+    def as_filter(self) -> RefusalFilter:
+        return RefusalFilter(self.source, self.reason, self.since)
+
+
 Asked = TypeVar("Asked", bound=Request)
 FILTER = tuple(DeliveryFilter.model_fields)
 EVENTS_FILTER = tuple(EventsFilter.model_fields)
+REFUSALS_FILTER = tuple(RefusalsQuery.model_fields)
 
 
 def read(model: type[Asked], values: Mapping[str, Any], context: str | None = None) -> Asked:
@@ -252,6 +265,12 @@ def events_asked(fields: Mapping[str, Any]) -> EventFilter:
     """The same for events. Raises UnprocessableEntity."""
     asked = {name: value for name, value in fields.items() if name in EVENTS_FILTER}
     return read(EventsFilter, asked, QUERY).as_filter()
+
+
+def refusals_asked(fields: Mapping[str, Any]) -> RefusalFilter:
+    """The same for refused requests. Raises UnprocessableEntity."""
+    asked = {name: value for name, value in fields.items() if name in REFUSALS_FILTER}
+    return read(RefusalsQuery, asked, QUERY).as_filter()
 
 
 def filled(names: Iterable[str]) -> dict[str, str]:

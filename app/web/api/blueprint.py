@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
+from app.web.api.inbound import refusals
 from app.web.api.routes import Routes
 from app.web.auth import check_bearer
 from app.web.services import Parts
@@ -25,6 +26,7 @@ RESOURCES = (
     bulk.ROUTES,
     persons.ROUTES,
     sources.ROUTES,
+    refusals.ROUTES,
     destinations.ROUTES,
     summary.ROUTES,
     ROUTES,

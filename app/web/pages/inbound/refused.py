@@ -1,0 +1,53 @@
+"""The page of refused requests: which source, why, since when, and what to do."""
+
+from typing import Any
+
+from flask import Blueprint, render_template
+
+from app.ledger.engine import look
+from app.setup.refused import Refused, refused_requests
+from app.web.auth import login_required
+from app.web.params import REFUSALS_FILTER, filled, refusals_asked
+from app.web.services import Parts
+
+BAR, GAP, HEIGHT = 6, 2, 28
+"""Of the bars, in units of the drawing."""
+
+
+def create_blueprint(parts: Parts) -> Blueprint:
+    blueprint = Blueprint("inbound", __name__)
+
+    @blueprint.get("/inbound")
+    @login_required
+    def index() -> str:
+        fields = filled(REFUSALS_FILTER)
+        wanted = refusals_asked(fields)
+        with look(parts.ledger) as tx:
+            found = refused_requests(tx, parts.settings, parts.sources, wanted)
+        return render_template(
+            "inbound/index.html",
+            refused=[(one, drawing(one)) for one in found],
+            fields=fields,
+            spans=SPANS,
+        )
+
+    return blueprint
+
+
+SPANS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
+
+
+def drawing(refused: Refused) -> dict[str, Any]:
+    """The bars of one row as SVG needs them: width, height, and for each bar its start (ms), count, x and height."""
+    bars = refused.group.bars
+    highest = max(1, *bars.counts)
+    drawn = [
+        {
+            "at": bars.start + index * bars.step_ms,
+            "count": count,
+            "x": index * (BAR + GAP),
+            "height": round(max(count / highest * HEIGHT, 2 if count else 0), 1),
+        }
+        for index, count in enumerate(bars.counts)
+    ]
+    return {"bars": drawn, "width": len(drawn) * (BAR + GAP), "height": HEIGHT, "bar": BAR}
