@@ -9,6 +9,7 @@ import pytest
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES, LONGEST_RECHECK_MS, destination_state, ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim, has_due
+from app.ledger.forwarding.judging import PAUSE_REPEATS, REFUSED_RETRY_SECONDS
 from app.ledger.forwarding.outcomes import Outcome, finish
 from tests.ledger.test_forwarding import HOLD, NOW, Bench, ids
 
@@ -102,6 +103,26 @@ def test_a_token_that_expires_right_after_a_success_kills_no_delivery(court: Cou
         court.now += 2 * SECOND
         court.send(poison={waiting}, status=status)
     assert court.statuses()[waiting] == "pending"
+
+
+@pytest.mark.parametrize("status", [401, 302])
+def test_a_quiet_site_whose_only_delivery_is_refused_for_minutes_pauses_and_resumes_with_the_next_one_taken(
+    court: Court, status: int
+) -> None:
+    court.prove()
+    waiting = court.add(1)
+    for wait in REFUSED_RETRY_SECONDS[:PAUSE_REPEATS]:
+        assert court.send(poison={waiting}, status=status) == [waiting]
+        assert court.state().paused_at is None
+        court.now += wait * SECOND
+    court.send(poison={waiting}, status=status)
+    assert court.state().paused_at is not None
+    assert court.statuses()[waiting] == "pending"
+    following = court.add(2)
+    court.now += LONGEST_RECHECK_MS
+    court.send(poison={waiting}, status=status)
+    assert court.statuses()[following] == "delivered"
+    assert court.state().paused_at is None
 
 
 @pytest.mark.parametrize("status", [401, 302])

@@ -137,14 +137,17 @@ def _judge_refusals(
     token: str,
 ) -> None:
     """Pauses where the answer is plain (401, a redirect) and nothing was ever taken under this configuration, or several different
-    deliveries get it; where several are forbidden, only when further ones, tried singly, are as well, or the same ones for some
-    minutes."""
+    deliveries get it, or the same one for some minutes; where several are forbidden, only when further ones, tried singly, are as
+    well, or the same ones for some minutes."""
     doubted_at = refusals.doubted_at
     probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
     fresh = [o for o in probes if o.claimed.id not in refusals.ids]
     again = [o for o in probes if o.claimed.id in refusals.ids]  # nothing is left that was not refused yet
-    enough = max((count for count, _, _ in _refused_before(tx, [o.claimed.id for o in again]).values()), default=0)
-    lasts = bool(again) and (not is_proven or enough > PAUSE_REPEATS)
+    repeated = [
+        o.claimed.id for o in refused if o in again or o.status != FORBIDDEN
+    ]  # a quiet site has only one to send
+    enough = max((count for count, _, _ in _refused_before(tx, repeated).values()), default=0)
+    lasts = (bool(again) and not is_proven) or enough > PAUSE_REPEATS
     plain = next((o for o in refused if o.status != FORBIDDEN), None)
     ids = list(dict.fromkeys([*refusals.ids, *(o.claimed.id for o in refused)]))
     is_plain = all(o.status != FORBIDDEN for o in refused) and len(ids) >= SEVERAL
