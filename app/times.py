@@ -13,7 +13,7 @@ def read_since(text: object, now: float | None = None) -> int:
     Raises ValueError that says what is taken.
     """
     if isinstance(text, str):
-        match = re.fullmatch(r"(\d{1,5})([mhd])", text.strip())
+        match = re.fullmatch(r"([0-9]{1,5})([mhd])", text.strip())
         if match:
             seconds = int(match.group(1)) * UNITS[match.group(2)]
             return int(((time.time() if now is None else now) - seconds) * 1000)
@@ -24,7 +24,7 @@ def read_since(text: object, now: float | None = None) -> int:
         if moment is not None:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
-            return int(moment.timestamp() * 1000)
+            return max(0, int(moment.timestamp() * 1000))  # nothing is older
     raise ValueError("must be a date (2026-04-10), a time (2026-04-10T12:00:00Z) or an age (90m, 24h, 7d)")
 
 

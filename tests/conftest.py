@@ -1,4 +1,4 @@
-"""Real parts for tests: both databases, a Valkey, and a destination that answers as it is reported."""
+"""Real parts for tests: both databases, a Valkey, and a destination that answers as scripted."""
 
 import os
 import shutil

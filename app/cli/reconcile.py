@@ -17,7 +17,7 @@ from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
 from app.intake.remap import remap_parked
 from app.ledger.actions.replay import ActionResult, replay
-from app.ledger.actions.send_to import Target
+from app.ledger.actions.send_to import Target, send_conversions
 from app.ledger.engine import Ledger
 from app.money import amount_text, json_number
 from app.sources.catalog import all_sources, source_called
@@ -58,7 +58,7 @@ def reconcile(
             "there are no books to compare: set STRIPE_API_KEY, or configure a destination that has an API to ask (dub)"
         )
     comparison, ends = _compare(settings, ledger, asked, since_s, account, destination, with_stripe=with_stripe)
-    done = _send(settings, ledger, comparison, ends, since_s, account) if send else []
+    done = _send(settings, ledger, comparison, ends, since_s, account, destination) if send else []
     if as_json:
         found = comparison.as_json() if comparison else {}
         sent = [{"delivery_id": one.delivery_id or None, "done": one.done, "message": one.message} for one in done]
@@ -111,8 +111,9 @@ def _send(
     ends: Sequence[End],
     since: int,
     account: str | None,
+    only: str | None,
 ) -> list[ActionResult]:
-    """Sends what is missing, by the same use cases as backfill and replay."""
+    """Sends what is missing, by the same use cases as backfill and replay. only: the destination to send to; None for all."""
     done: list[ActionResult] = []
     policy, sources = make_policy(settings), all_sources(settings.config, settings.config_path)
     states = {missing.state for missing in comparison.missing} if comparison else set()
@@ -132,7 +133,12 @@ def _send(
         done.append(ActionResult(0, not left, f"parked events: {len(outcomes) - left} reprocessed, {left} stay parked"))
     targets = {route.name: Target(route) for route in make_routes(settings)}
     for end in ends:
-        done += send_missing(ledger, end, targets[end.name], actor="cli")
+        done += send_missing(ledger, end, targets.pop(end.name), actor="cli")
+    elsewhere = [one.conversion_id for one in comparison.missing if one.conversion_id] if comparison else []
+    for name, target in targets.items():  # they have no API to ask: our own deliveries say what they lack
+        if only in (None, name):
+            send = partial(send_conversions, conversion_ids=sorted(elsewhere), target=target, actor="cli")
+            done += ledger.transact(send)
     shown = {one.delivery_id for one in done}
     for missing in comparison.missing if comparison else ():
         if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:

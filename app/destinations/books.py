@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from app.destinations.formats.base import Books, HttpRequest
 from app.destinations.http import MOST_RECEIVED, Answer, Client
@@ -48,10 +49,10 @@ class _Asking:
 
     async def ask(self, asked: HttpRequest) -> Answer:
         """A 2xx. Waits where there are too many requests."""
-        for _ in range(WAITS + 1):
+        for waits in count():
             headers = {"User-Agent": USER_AGENT, **asked.headers}
             answer = await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
-            if answer.status != 429:
+            if answer.status != 429 or waits == WAITS:
                 break
             given = answer.headers.get("retry-after", "")
             await asyncio.sleep(min(float(given) if given.isdigit() else 5.0, LONGEST_WAIT_SECONDS))

@@ -47,7 +47,7 @@ class AccessTokens:
         port = parts.port or (443 if is_tls else 80)
         tls = tls_context() if is_tls else None
         endpoint = Endpoint(parts.hostname or "", port, tls, oauth.allow_private, "check token_url", oauth.proxy)
-        self._path = parts.path or "/"
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._client = Client(endpoint, timeout_seconds, resolver)
         self._token = ""
         self._good_until = 0.0

@@ -43,6 +43,7 @@ class Missing:
     reason: str
     dedupe_key: str | None = None
     delivery_id: int | None = None
+    conversion_id: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -191,7 +192,7 @@ def _judge(
     if not here:
         elsewhere = ", ".join(sorted({name for _, _, name, _ in state.deliveries}))
         reason = f"it went to {elsewhere} alone" if elsewhere else "it was counted and has no delivery"
-        return Missing(paid, "elsewhere", reason, dedupe_key=key)
+        return Missing(paid, "elsewhere", reason, dedupe_key=key, conversion_id=state.conversion_id)
     delivery_id, status, name, error = here[0]
     return Missing(paid, status, error or _WORDS.get(status, f"not sent to {name} yet"), key, delivery_id)
 

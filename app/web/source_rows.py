@@ -4,10 +4,11 @@ secret's value, and a URL's token only where it is asked for."""
 from collections.abc import Mapping
 from typing import Any
 
-from app.config.settings import Settings, variable_of
+from app.config.settings import Settings
 from app.ledger.alerting.refusals import refusals
 from app.ledger.reading.summary.overview import LATELY_DAYS, activity
 from app.ledger.transaction import Tx
+from app.setup.source_state import configured_by
 from app.sources.base import Source
 from app.sources.catalog import has_example
 
@@ -28,7 +29,7 @@ def source_rows(
 
 
 def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, Any]:
-    name, variable = source.name, variable_of(source.name)
+    name = source.name
     tokens, is_signed, has_secret = settings.path_tokens_of(name), source.signed, bool(settings.secrets_of(name))
     url = f"{settings.public_url or settings.own_url}/webhooks/{name}"
     has_token = bool(tokens) or not is_signed
@@ -45,5 +46,5 @@ def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, 
         "is_shown": shows_token,
         "url": plain,
         "urls": [f"{url}/{token}" for token in tokens] if shows_token else [plain],
-        "variable": f"{variable}_WEBHOOK_SECRET" if is_signed else f"{variable}_PATH_TOKEN",
+        "variable": configured_by(settings, source),
     }

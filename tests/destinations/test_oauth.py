@@ -21,7 +21,7 @@ TABLE = """
 [destinations.ads]
 format = "google"
 url = "{url}"
-token_url = "{url}/token"
+token_url = "{url}/token?tenant=1"
 account_id = "123-456"
 conversion_action_id = "9"
 client_id = "the-client"
@@ -61,7 +61,7 @@ def serve(destination: FakeDestination, *, seconds: int = 3600, accepted: Callab
     given = iter(range(1, 100))
 
     def answer(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        if request["path"] == "/token":
+        if request["path"] == "/token?tenant=1":
             return 200, {}, json.dumps({"access_token": f"token-{next(given)}", "expires_in": seconds}).encode()
         token = request["headers"]["authorization"].removeprefix("Bearer ")
         return (200, {}, f'{{"requestId":"r of {token}"}}'.encode()) if accepted(token) else (401, {}, b"{}")
@@ -70,7 +70,7 @@ def serve(destination: FakeDestination, *, seconds: int = 3600, accepted: Callab
 
 
 def paths(destination: FakeDestination) -> list[str]:
-    return [request["path"] for request in destination.requests]
+    return [request["path"].partition("?")[0] for request in destination.requests]
 
 
 def test_one_token_serves_all_requests_until_it_ends(ads: Destination, destination: FakeDestination) -> None:

@@ -177,3 +177,22 @@ def test_one_destination_that_has_no_api_to_ask_is_compared_with_stripe_by_its_d
     assert found["destinations"] == []
     keyless = bridge("reconcile", "--since", "7d", "--destination", "crm", **crm, STRIPE_API_KEY="")
     assert "crm has no API that says what it holds (format events)" in keyless.output
+
+
+@sqlite_alone
+def test_what_a_destination_without_an_api_to_ask_never_got_is_sent_to_it(
+    bridge: Bridge, ledger: Ledger, stripe: FakeStripe, dub: FakeDub, tmp_path: Path
+) -> None:
+    sold(bridge, ledger, stripe, dub, 1, 2)
+    config = tmp_path / "bridge.toml"
+    config.write_text('[destinations.crm]\nurl = "https://crm.example"\ntoken_env = "CRM_TOKEN"\n')
+    crm = {"BRIDGE_CONFIG": str(config), "CRM_TOKEN": "a-token-of-the-crm"}
+    options = ("reconcile", "--since", "7d", "--destination", "crm")
+    sent = bridge(*options, "--send", "--json", **crm)
+    assert [each["message"] for each in json.loads(sent.stdout)["sent"]] == ["it was made for crm and is due now"] * 2
+    assert sent.exit_code == 0, sent.output
+    made = rows(ledger, "SELECT id, dedupe_key FROM deliveries WHERE destination = 'crm' AND status = 'pending'")
+    assert sorted(key for _, key in made) == ["sale:stripe:pi_1", "sale:stripe:pi_2"]
+    assert [each["state"] for each in json.loads(bridge(*options, "--json", **crm).stdout)["missing"]] == [
+        "pending"
+    ] * 2

@@ -48,7 +48,7 @@ class Clock:
 
 
 class Bench:
-    """A ledger, its policy, and look-ups at a Stripe that answers as it is reported."""
+    """A ledger, its policy, and look-ups at a Stripe that answers as scripted."""
 
     def __init__(self, ledger: Ledger, policy: Policy, stripe: ScriptedStripe) -> None:
         self.ledger, self.policy, self.stripe, self.clock = ledger, policy, stripe, Clock()

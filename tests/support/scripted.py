@@ -1,4 +1,4 @@
-"""A destination that misbehaves as it is reported, and remembers every request with what it did about it."""
+"""A destination that misbehaves as scripted, and remembers every request with what it did about it."""
 
 import asyncio
 import json

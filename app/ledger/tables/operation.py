@@ -113,7 +113,7 @@ Table(
     Column("value", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
-"""What is counted for /metrics (app/measures.py). process: "" for what all of them counted together, else whose present state it
+"""What is counted for /metrics (app/telemetry). process: "" for what all of them counted together, else whose present state it
 is; series: the values of the labels, a JSON array."""
 
 sandbox_requests = Table(

@@ -113,7 +113,7 @@ class Metrics:
 
 
 def _counted(tx: Tx) -> Iterator[Metric]:
-    """The counters and histograms of app/measures.py."""
+    """The counters and histograms of app/telemetry/measures.py."""
     for metric, many in read_series(tx).items():
         if metric.buckets:
             histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)

@@ -30,7 +30,7 @@ ALL_FACTS = "@"
 """The body of a kind that has none of its own."""
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 PLAIN_PATH = re.compile(r"[\w-]+(?:/[\w.-]*)+")
-AGE = re.compile(r"(\d{1,6}) ?(s|seconds?|m|minutes?|h|hours?|d|days?)")
+AGE = re.compile(r"([0-9]{1,6}) ?(s|seconds?|m|minutes?|h|hours?|d|days?)")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 Encoding = Literal["json", "form"]
