@@ -45,13 +45,13 @@ def learned(bag: Bag, said: Mapping[str, str], at: int) -> Bag:
     return {**bag, **news} if news else bag
 
 
-def merged(one: Bag, other: Bag) -> Bag:
+def merged(bag: Bag, other: Bag) -> Bag:
     """What two persons kept who turn out to be one."""
-    found = dict(one)
+    both = dict(bag)
     for name, span in other.items():
-        known = found.get(name)
-        found[name] = span if known is None else known.with_seen(span.first).with_seen(span.last)
-    return found
+        known = both.get(name)
+        both[name] = span if known is None else known.with_seen(span.first).with_seen(span.last)
+    return both
 
 
 def chosen(bag: Bag, *, first_touch: bool) -> dict[str, Seen]:
@@ -62,10 +62,10 @@ def chosen(bag: Bag, *, first_touch: bool) -> dict[str, Seen]:
 def with_fbc(clicks: Mapping[str, Seen]) -> dict[str, Seen]:
     """Where nobody sent Meta's fbc, it is made of fbclid and the time at which that was seen.
     https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
-    found = dict(clicks)
-    if (clicked := found.get("fbclid")) and "fbc" not in found:
-        found["fbc"] = Seen(f"fb.1.{clicked.at}.{clicked.value}", clicked.at)
-    return found
+    completed = dict(clicks)
+    if (clicked := completed.get("fbclid")) and "fbc" not in completed:
+        completed["fbc"] = Seen(f"fb.1.{clicked.at}.{clicked.value}", clicked.at)
+    return completed
 
 
 def values_of(bag: Bag) -> set[tuple[str, str]]:

@@ -147,7 +147,7 @@ class Sale:
     @property
     def product_ids(self) -> tuple[str, ...]:
         """Each once."""
-        return tuple(dict.fromkeys(one.id for one in self.products if one.id))
+        return tuple(dict.fromkeys(product.id for product in self.products if product.id))
 
     @property
     def net(self) -> "Sale":

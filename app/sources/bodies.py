@@ -47,8 +47,8 @@ def read_body(inbound: Inbound) -> dict[str, Any]:
         return nested(multipart_pairs(inbound.body, inbound.content_type))
     if kind == "application/x-www-form-urlencoded" and inbound.body.lstrip()[:1] != b"{":
         return nested(form_pairs(inbound.body))
-    found = json_dict(inbound.body)
-    return nested(list(found.items())) if any(BRACKET_KEY.fullmatch(key) for key in found) else found
+    body = json_dict(inbound.body)
+    return nested(list(body.items())) if any(BRACKET_KEY.fullmatch(key) for key in body) else body
 
 
 def json_dict(body: bytes) -> dict[str, Any]:
@@ -116,23 +116,23 @@ def multipart_pairs(body: bytes, content_type: str) -> Pairs:
 def nested(pairs: Pairs) -> dict[str, Any]:
     """Pairs as one object: `a[b][c]=1` is {"a": {"b": {"c": "1"}}}, and a key that comes again (or `a[]`) is a list.
     A key that would be both a value and an object keeps its literal spelling."""
-    found: dict[str, Any] = {}
+    nest: dict[str, Any] = {}
     for key, value in pairs:
         if len(key) > LONGEST_KEY:
             continue
         path = _path_of(key)
-        target = found
+        target = nest
         for step in path[:-1]:
             below = target.setdefault(step, {})
             if not isinstance(below, dict):
-                target, path = found, [key]
+                target, path = nest, [key]
                 break
             target = below
         last = path[-1]
         present = target.get(last)
         if isinstance(present, dict):
-            target, last = found, key
-            present = found.get(key)
+            target, last = nest, key
+            present = nest.get(key)
         if present is None:
             target[last] = value
         elif isinstance(present, list):
@@ -141,16 +141,16 @@ def nested(pairs: Pairs) -> dict[str, Any]:
             continue
         else:
             target[last] = [present, value]
-    return found
+    return nest
 
 
 def nested_once(pairs: Pairs) -> dict[str, Any]:
     """Like `nested`, where each field comes once: no other pairs, in their order, give the same object. Only `a[]` may repeat.
     Raises MalformedEvent."""
-    found: dict[str, Any] = {}
+    nest: dict[str, Any] = {}
     for key, value in pairs:
         path = _path_of(key)
-        target, last, is_list = found, path[-1], key.endswith("[]") and path != [key]
+        target, last, is_list = nest, path[-1], key.endswith("[]") and path != [key]
         for step in path[:-1]:
             target = target.setdefault(step, {})
             if not isinstance(target, dict):
@@ -162,7 +162,7 @@ def nested_once(pairs: Pairs) -> dict[str, Any]:
             raise MalformedEvent(TWICE)
         else:
             target[last] = value
-    return found
+    return nest
 
 
 def _path_of(key: str) -> list[str]:

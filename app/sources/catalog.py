@@ -57,13 +57,13 @@ SOURCES: Mapping[str, Source] = {name: source for name, (source, _) in BUILT_IN.
 @cache
 def installed() -> Mapping[str, tuple[Source, str]]:
     """The sources of this package and of others, by name. Raises ConfigurationError where another package's cannot be loaded."""
-    found = dict(BUILT_IN)
+    catalog = dict(BUILT_IN)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         source, package = _load(point)
-        if source.name in found:
+        if source.name in catalog:
             raise ConfigurationError(f"{_named(point)}: there is a source called {source.name} already")
-        found[source.name] = (source, package)
-    return found
+        catalog[source.name] = (source, package)
+    return catalog
 
 
 def _load(point: EntryPoint) -> tuple[Source, str]:

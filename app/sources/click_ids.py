@@ -22,24 +22,24 @@ Named = Iterable[tuple[str, Any]]
 def clicks_in(named: Named, rules: Rules) -> dict[str, str]:
     """By name, the click ids among (name, value) pairs: the first configured field that holds one, and of several values of a
     field the first."""
-    wanted = _wanted(rules.clicks)
+    fields = _wanted(rules.clicks)
     best: dict[str, tuple[int, str]] = {}
     for field, value in named:
         if not field or len(field) > LONGEST_NAME:
             continue
-        for click, rank, configured in wanted.get(fold(field)) or wanted.get(f"={plain_name(field)}") or ():
-            if (click not in best or rank < best[click][0]) and (found := _id_of(click, configured, value)):
-                best[click] = rank, found
-    return {click: found for click, (_, found) in best.items()}
+        for click, rank, configured in fields.get(fold(field)) or fields.get(f"={plain_name(field)}") or ():
+            if (click not in best or rank < best[click][0]) and (identity := _id_of(click, configured, value)):
+                best[click] = rank, identity
+    return {click: identity for click, (_, identity) in best.items()}
 
 
 def clicks_in_urls(values: Iterable[Any], rules: Rules) -> dict[str, str]:
     """By name, the click ids among the query parameters of those of `values` that are URLs."""
-    found: dict[str, str] = {}
+    clicks: dict[str, str] = {}
     for value in values:
         if isinstance(value, str) and "?" in value and value.startswith(("https://", "http://")):
-            found = {**clicks_in(page_parameters(value).items(), rules), **found}
-    return found
+            clicks = {**clicks_in(page_parameters(value).items(), rules), **clicks}
+    return clicks
 
 
 def _id_of(click: str, field: str, value: Any) -> str | None:
@@ -62,10 +62,10 @@ def _client_id(text: str, field: str) -> str | None:
 @lru_cache(maxsize=16)
 def _wanted(clicks: ClickFields) -> Mapping[str, list[tuple[str, int, str]]]:
     """(click, rank, field) by each form of a field's name."""
-    found: dict[str, list[tuple[str, int, str]]] = {}
+    fields: dict[str, list[tuple[str, int, str]]] = {}
     for form, entry in _forms(clicks):
-        found.setdefault(form, []).append(entry)
-    return found
+        fields.setdefault(form, []).append(entry)
+    return fields
 
 
 def _forms(clicks: ClickFields) -> Iterator[tuple[str, tuple[str, int, str]]]:

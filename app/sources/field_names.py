@@ -60,11 +60,11 @@ def plain_name(name: str) -> str:
 def first_named(values: Mapping[str, T], names: Iterable[str]) -> T | None:
     """The value under the first of `names` that is there. `values` holds each value under fold(name) and "=" + plain_name(name),
     so that a name as it was configured goes before a decorated one."""
-    wanted = tuple(names)
-    for name in wanted:
+    candidates = tuple(names)
+    for name in candidates:
         if (value := values.get(fold(name))) is not None:
             return value
-    for name in wanted:
+    for name in candidates:
         if (value := values.get(f"={plain_name(name)}")) is not None:
             return value
     return None

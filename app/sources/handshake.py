@@ -31,10 +31,10 @@ class Handshake:
         if self.hmac and self.hmac.header.lower() in inbound.headers:
             self.hmac.verify(inbound, secrets, now)
             return
-        given = self._keys(inbound, secrets)
-        if not given:
+        candidates = self._keys(inbound, secrets)
+        if not candidates:
             raise SignatureError(f"the field {self.field} is missing", reason="missing")
-        for key in given:
+        for key in candidates:
             if any(hmac.compare_digest(key, secret.encode()) for secret in secrets if secret):
                 return
         raise SignatureError("the handshake key is none of the configured secrets")
@@ -45,17 +45,17 @@ class Handshake:
         body, name = inbound.body, self.field.encode()
         kind = inbound.content_type.partition(";")[0].strip().casefold()
         if kind == FORM and body.lstrip()[:1] != b"{":
-            found = re.finditer(rb"(?:^|&)\s*" + re.escape(name) + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
-            return [unquote_to_bytes(match[1].strip().replace(b"+", b" ")) for match in islice(found, MOST_KEYS)]
+            matches = re.finditer(rb"(?:^|&)\s*" + re.escape(name) + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
+            return [unquote_to_bytes(match[1].strip().replace(b"+", b" ")) for match in islice(matches, MOST_KEYS)]
         if name not in body:
             return []
         if not any(spelling in body for secret in secrets for spelling in spellings(secret)):
             return [b""]
         try:
-            given = read_body(inbound).get(self.field)
+            candidate = read_body(inbound).get(self.field)
         except MalformedEvent:
             raise SignatureError("the body cannot be read, so its handshake key cannot be checked") from None
-        return [given.encode("utf-8", "backslashreplace")] if isinstance(given, str) and given else []
+        return [candidate.encode("utf-8", "backslashreplace")] if isinstance(candidate, str) and candidate else []
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
         """The key travels in the body, see `stamp`: there are headers only where there is a signature."""

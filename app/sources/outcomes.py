@@ -49,8 +49,8 @@ def sale(
             reason="no money was collected: the amount is zero or negative",
             **{**common, "carries_identity": carries_identity},
         )
-    lines = tuple(one for one in products if one.id or one.name)[:MOST_PRODUCTS]
-    codes = tuple(dict.fromkeys(code for one in promotion_codes if (code := text_of(one))))[:MOST_PRODUCTS]
+    lines = tuple(entry for entry in products if entry.id or entry.name)[:MOST_PRODUCTS]
+    codes = tuple(dict.fromkeys(code for entry in promotion_codes if (code := text_of(entry))))[:MOST_PRODUCTS]
     made = Sale(
         invoice_id or keys[0],
         Money(money.minor, money.currency),
@@ -67,9 +67,9 @@ def sale(
 def described(products: Iterable[Product], codes: Sequence[str]) -> dict[str, Any]:
     """What is bought, and with which promotion codes, as the metadata of a Sale."""
     named: list[dict[str, Any]] = [
-        {"name": one.name} | ({} if one.quantity is None else {"quantity": one.quantity})
-        for one in products
-        if one.name
+        {"name": product.name} | ({} if product.quantity is None else {"quantity": product.quantity})
+        for product in products
+        if product.name
     ]
     return ({"products": named} if named else {}) | ({"discount_codes": list(codes)} if codes else {})
 

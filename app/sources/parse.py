@@ -105,8 +105,8 @@ def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """The id under the first of `names` that has one in `values`. Names are compared as in forms (app/sources/field_names.py)."""
     named: dict[str, str] = {}
     for key, value in values.items():
-        if isinstance(key, str) and (found := identifier_of(value)):
-            keep_named(named, key, found)
+        if isinstance(key, str) and (identity := identifier_of(value)):
+            keep_named(named, key, identity)
     return first_named(named, names)
 
 

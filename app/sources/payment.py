@@ -53,14 +53,14 @@ def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit) -> Money | str:
 
 def products_in(lines: Any, *, id: str, name: str, quantity: str = "quantity") -> tuple[Product, ...]:
     """The lines of an order; `id`, `name` and `quantity` are keys, with a point before what lies deeper (price.product_id)."""
-    found = []
+    bought = []
     for line in map(dict_of, list_of(lines)[:MOST_PRODUCTS]):
         title = text_of(_below(line, name))
         product = Product(
             identifier_of(_below(line, id)), title and title[:LONGEST_TITLE], whole(_below(line, quantity))
         )
-        found.append(product)
-    return tuple(found)
+        bought.append(product)
+    return tuple(bought)
 
 
 def _below(line: Any, path: str) -> Any:
@@ -91,8 +91,8 @@ def total_of(parts: list[Money | str], currency: Any) -> Money | str:
 def aliases_of(source: str, *ids: Any, account: str | None = None) -> tuple[str, ...]:
     """Ids by which the provider knows a person, as Who.aliases has them."""
     scope = f"{source}:{account}" if account else source
-    known = (identifier_of(one) for one in ids)
-    return tuple(dict.fromkeys(f"{scope}:{one}" for one in known if one))
+    known = (identifier_of(identity) for identity in ids)
+    return tuple(dict.fromkeys(f"{scope}:{identity}" for identity in known if identity))
 
 
 def kind_of_id(kind: str, value: Any) -> str | None:
@@ -114,11 +114,11 @@ def keys_of(*ids: Any) -> Keys:
 
 def named(pairs: Any, name: str = "name") -> dict[str, Any]:
     """[{name, value}] as an object: note attributes, meta data. The first of each name counts."""
-    found: dict[str, Any] = {}
-    for one in pairs if isinstance(pairs, list) else []:
-        if isinstance(one, dict) and (key := text_of(one.get(name))):
-            found.setdefault(key, one.get("value"))
-    return found
+    values: dict[str, Any] = {}
+    for pair in pairs if isinstance(pairs, list) else []:
+        if isinstance(pair, dict) and (key := text_of(pair.get(name))):
+            values.setdefault(key, pair.get("value"))
+    return values
 
 
 def remembered(view: Submission, reason: str, rules: Rules, *, keys: Keys = (), **flags: Any) -> Mapped:

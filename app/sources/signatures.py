@@ -65,14 +65,14 @@ class HmacScheme:
         """Returns if one of `secrets` made the signature. Raises SignatureError otherwise."""
         header = header_of(inbound.headers, self.header)
         if self.pairs:
-            timestamp, given = _read_pairs(header, *self.pairs, self.separator)
+            timestamp, candidates = _read_pairs(header, *self.pairs, self.separator)
         elif self.versions:
-            timestamp, given = None, VERSION_1.findall(header)
+            timestamp, candidates = None, VERSION_1.findall(header)
         else:
             if not header.startswith(self.prefix):
                 raise SignatureError(f"the signature does not begin with {self.prefix}")
-            timestamp, given = None, [header[len(self.prefix) :].strip()]
-        if not given:
+            timestamp, candidates = None, [header[len(self.prefix) :].strip()]
+        if not candidates:
             raise SignatureError("the header holds no signature of a version we know")
         if self.timestamp_header:
             timestamp = header_of(inbound.headers, self.timestamp_header)
@@ -89,7 +89,7 @@ class HmacScheme:
                 continue  # said at start; another secret may be right
             for key in keys:
                 expected = self._signature(key, content).encode()
-                for candidate in given:
+                for candidate in candidates:
                     text = candidate.lower() if self.encoding == "hex" else candidate
                     if hmac.compare_digest(expected, text.encode("utf-8", "backslashreplace")):
                         return
@@ -152,8 +152,8 @@ class StaticSecret:
     signs_body: ClassVar[bool] = False
 
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
-        given = header_of(inbound.headers, self.header).encode("utf-8", "backslashreplace")
-        if not any(hmac.compare_digest(given, self._value(secret).encode()) for secret in secrets if secret):
+        presented = header_of(inbound.headers, self.header).encode("utf-8", "backslashreplace")
+        if not any(hmac.compare_digest(presented, self._value(secret).encode()) for secret in secrets if secret):
             raise SignatureError(f"the header {self.header} holds none of the configured secrets")
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:

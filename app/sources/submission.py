@@ -110,11 +110,11 @@ def who_of(view: Submission, rules: Rules) -> Who:
 def _by_name(fields: Iterable[Field]) -> dict[str, str]:
     """Every value that could be an id by the names it goes by; of several the first."""
     named: dict[str, str] = {}
-    for one in fields:
-        value = identifier_of(single(one.value))
+    for entry in fields:
+        value = identifier_of(single(entry.value))
         if value is None:
             continue
-        for name in (one.id, one.key, one.label):
+        for name in (entry.id, entry.key, entry.label):
             keep_named(named, name, value)
     return named
 
@@ -122,14 +122,14 @@ def _by_name(fields: Iterable[Field]) -> dict[str, str]:
 def _clicks_of(view: Submission, rules: Rules) -> dict[str, str]:
     """Of hidden fields first, then of answers, of the page's parameters, and of URLs in hidden fields."""
     named = (
-        (name, single(one.value))
-        for one in _with_hidden(view, hidden_first=True)
-        for name in dict.fromkeys((one.id, one.key, one.label))
+        (name, single(entry.value))
+        for entry in _with_hidden(view, hidden_first=True)
+        for name in dict.fromkeys((entry.id, entry.key, entry.label))
     )
-    found = clicks_in(named, rules)
+    clicks = clicks_in(named, rules)
     if view.page:
-        found = {**clicks_in(view.page.items(), rules), **found}
-    return {**clicks_in_urls(view.hidden.values(), rules), **found}
+        clicks = {**clicks_in(view.page.items(), rules), **clicks}
+    return {**clicks_in_urls(view.hidden.values(), rules), **clicks}
 
 
 def _with_hidden(view: Submission, *, hidden_first: bool) -> Iterator[Field]:
@@ -153,29 +153,29 @@ def _read_fields(view: Submission) -> tuple[str | None, str | None, dict[Part, s
     emails: dict[int, str] = {}
     phones: dict[int, str] = {}
     parts: dict[tuple[Part, int], str] = {}
-    for one in _with_hidden(view, hidden_first=False):
-        if one.type == "other" or one.value in (None, "", []):
+    for entry in _with_hidden(view, hidden_first=False):
+        if entry.type == "other" or entry.value in (None, "", []):
             continue
-        about = meaning_of(one.label, one.key or one.id)
-        labelled = 2 if one.type == "hidden" else 1
+        about = meaning_of(entry.label, entry.key or entry.id)
+        labelled = 2 if entry.type == "hidden" else 1
         if about.whose < 2:
-            _offer_email(emails, one, about, labelled)
-            if one.type == "phone" or (about.phone and one.type in ("text", "hidden")):
-                phone = phone_of(one.value)
-                if phone and (one.type == "phone" or sum(c.isdigit() for c in phone) >= 6):
-                    phones.setdefault(about.whose * 10 + (0 if one.type == "phone" else labelled), phone)
-        declared = DECLARED_PARTS.get(one.type)
-        if declared and (about.whose or says_no_person(one.label)):
+            _offer_email(emails, entry, about, labelled)
+            if entry.type == "phone" or (about.phone and entry.type in ("text", "hidden")):
+                phone = phone_of(entry.value)
+                if phone and (entry.type == "phone" or sum(c.isdigit() for c in phone) >= 6):
+                    phones.setdefault(about.whose * 10 + (0 if entry.type == "phone" else labelled), phone)
+        declared = DECLARED_PARTS.get(entry.type)
+        if declared and (about.whose or says_no_person(entry.label)):
             continue
-        part = declared or (about.part if one.type in ("text", "hidden") else None)
+        part = declared or (about.part if entry.type in ("text", "hidden") else None)
         if (
             part is None
-            and one.type == "text"
-            and isinstance(one.value, Mapping)
-            and says_only_who(one.label or one.key)
+            and entry.type == "text"
+            and isinstance(entry.value, Mapping)
+            and says_only_who(entry.label or entry.key)
         ):
             part = "full"  # {first, last} under "Applicant"
-        if part and (name := name_of(one.value)):
+        if part and (name := name_of(entry.value)):
             parts.setdefault((part, 0 if declared else labelled), name)
     best: dict[Part, str] = {}
     for (part, _), name in sorted(parts.items(), key=lambda item: item[0][1]):
@@ -183,17 +183,17 @@ def _read_fields(view: Submission) -> tuple[str | None, str | None, dict[Part, s
     return _surest(emails), _surest(phones), best
 
 
-def _offer_email(emails: dict[int, str], one: Field, about: Meaning, labelled: int) -> None:
-    if one.type == "phone":
+def _offer_email(emails: dict[int, str], entry: Field, about: Meaning, labelled: int) -> None:
+    if entry.type == "phone":
         return
-    email = email_of(single(one.value))
+    email = email_of(single(entry.value))
     if not email:
         return
-    if one.type == "email":
+    if entry.type == "email":
         rank = 0
     elif about.email:
         rank = labelled
-    elif one.type == "hidden":
+    elif entry.type == "hidden":
         return
     else:
         rank = 5

@@ -37,7 +37,7 @@ class Arrived:
         return not self.seen
 
 
-def arrived(tx: Tx, wanted: Iterable[str]) -> Arrived:
+def arrived(tx: Tx, events: Iterable[str]) -> Arrived:
     """What came of `wanted` among Stripe's newest events."""
     rows = tx.run(
         "SELECT event_type, COUNT(*) FROM (SELECT event_type FROM events WHERE source = 'stripe' ORDER BY id DESC LIMIT ?) n"
@@ -46,11 +46,11 @@ def arrived(tx: Tx, wanted: Iterable[str]) -> Arrived:
     )
     counts: dict[str, int] = dict(list(rows.all()))
     seen, missing, unseen = [], [], []
-    for event in wanted:
+    for event in events:
         if event in counts or TWINS.get(event) in counts:
             seen.append(event)
             continue
-        shown_by = next((one for one in COMES_WITH.get(event, ()) if counts.get(one, 0) >= FEWEST), None)
+        shown_by = next((related for related in COMES_WITH.get(event, ()) if counts.get(related, 0) >= FEWEST), None)
         if shown_by:
             missing.append((event, shown_by))
         else:

@@ -146,17 +146,17 @@ class Backfill:
     def _fetch(self, start: int, end: int | None, *, bounded: bool) -> list[Listed] | None:
         """The events of a window, the oldest first; None where they are too many."""
         created = {"gte": start} | ({} if end is None else {"lte": end})
-        found: list[Listed] = []
+        listed_events: list[Listed] = []
         for first in range(0, len(self._types), MOST_TYPES):
             types = list(self._types[first : first + MOST_TYPES])
             part: list[Listed] = []
             for event in self._api.each("/v1/events", self._account, types=types, created=created):
                 part.append(_listed(event, self._account))
-                if bounded and len(found) + len(part) > self._most_events:
+                if bounded and len(listed_events) + len(part) > self._most_events:
                     return None
-            found += part[::-1]
-        found.sort(key=lambda listed: listed.created)  # stable: Stripe's own order stands within a second
-        return found
+            listed_events += part[::-1]
+        listed_events.sort(key=lambda listed: listed.created)  # stable: Stripe's own order stands within a second
+        return listed_events
 
     def _record_all(self, listed: Sequence[Listed]) -> None:
         for first in range(0, len(listed), GROUP):

@@ -74,12 +74,12 @@ class Books:
         if paid.kind != "intent":
             return False
         session = self._ask("/v1/checkout/sessions", payment_intent=paid.id)
-        owners = [id_of(one) for one in session if id_of(one.get("payment_intent")) == paid.id]
+        owners = [id_of(entry) for entry in session if id_of(entry.get("payment_intent")) == paid.id]
         links = self._ask("/v1/invoice_payments", payment={"type": "payment_intent", "payment_intent": paid.id})
         owners += [
-            id_of(one.get("invoice"))
-            for one in links
-            if id_of(object_of(one.get("payment")).get("payment_intent")) == paid.id
+            id_of(entry.get("invoice"))
+            for entry in links
+            if id_of(object_of(entry.get("payment")).get("payment_intent")) == paid.id
         ]
         return any(owner in self._listed for owner in owners)
 

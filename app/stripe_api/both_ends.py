@@ -68,7 +68,7 @@ class End:
             "sales": self.sales,
             "held": self.held,
             "unattributed": self.unattributed,
-            "missing": [one.as_json() for one in self.missing],
+            "missing": [lost.as_json() for lost in self.missing],
             "problem": self.problem,
         }
 
@@ -84,25 +84,25 @@ def compare_ends(
     both sides. Raises LedgerUnavailable."""
     sales = list(_sales(ledger, since, conversion_ids))
     by_name = {route.name: route for route in routes}
-    found = []
+    ends = []
     for destination in destinations:
         books, route = destination.format.books, by_name.get(destination.name)
         if books is None or route is None or route.is_shadow:
             continue
         end = End(destination.name, books.title)
-        found.append(end)
-        wanted = [sale for sale in sales if route.takes("sale", sale.source) and not _is_withdrawn(sale, route.name)]
-        end.sales = len(wanted)
+        ends.append(end)
+        expected = [sale for sale in sales if route.takes("sale", sale.source) and not _is_withdrawn(sale, route.name)]
+        end.sales = len(expected)
         at = datetime.fromtimestamp(since, UTC) - CLOCKS
         try:
-            held = held_of(destination, [sale.invoice_id for sale in wanted], at)
+            held = held_of(destination, [sale.invoice_id for sale in expected], at)
         except (BooksRefused, TransientDeliveryError) as error:
             end.problem = str(error)
             continue
         assert held is not None
-        for sale in wanted:
+        for sale in expected:
             _judge(end, sale, is_held=sale.invoice_id in held.invoice_ids)
-    return found
+    return ends
 
 
 def _sales(ledger: Ledger, since: int, conversion_ids: Sequence[int] | None) -> Iterator[Sold]:

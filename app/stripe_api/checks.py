@@ -46,16 +46,16 @@ def check_endpoint(settings: Settings, api: StripeApi) -> Iterator[Finding]:
         yield from _check_endpoint(settings, endpoints, url, connect=True)
 
 
-def check_arrived(found: Arrived) -> Iterator[Finding]:
+def check_arrived(arrived: Arrived) -> Iterator[Finding]:
     """The same as far as the ledger alone can tell, for those who give the bridge no key to Stripe."""
-    if found.is_empty:
+    if arrived.is_empty:
         return
-    for event, shown_by in found.missing:
+    for event, shown_by in arrived.missing:
         yield "warn", f"Stripe: {why_missing(event, shown_by)}"
-    if found.unseen:
+    if arrived.unseen:
         yield (
             "warn",
-            f"Stripe: these wanted events have not come yet: {', '.join(found.unseen)}. Some are rare; compare with the events of"
+            f"Stripe: these wanted events have not come yet: {', '.join(arrived.unseen)}. Some are rare; compare with the events of"
             " the webhook endpoint in Stripe's Dashboard, or set STRIPE_API_KEY, and this is checked",
         )
 

@@ -98,9 +98,9 @@ class StripeApi:
         after: dict[str, str] = {}
         while True:
             page = self.get(path, account, limit=PAGE, **after, **params)
-            found = [item for item in page.get("data") or () if isinstance(item, dict)]
-            yield from found
-            last = found[-1].get("id") if found else None
+            items = [item for item in page.get("data") or () if isinstance(item, dict)]
+            yield from items
+            last = items[-1].get("id") if items else None
             if not page.get("has_more") or not isinstance(last, str) or last == after.get("starting_after"):
                 return
             after = {"starting_after": last}
@@ -155,11 +155,11 @@ class StripeApi:
                 " restricted one from the Dashboard, under Developers, API keys"
             )
         if status == 403:
-            wanted = _permission(path, "Write" if method == "post" else "Read")
+            needed = _permission(path, "Write" if method == "post" else "Read")
             named = re.search(r"rak_\w+", message)
             also = f" (Stripe calls it {named.group()})" if named else f" ({message})" if message else ""
             return StripeRefused(
-                f"STRIPE_API_KEY lacks a permission (403): give the restricted key {wanted}{also} in the Dashboard, under"
+                f"STRIPE_API_KEY lacks a permission (403): give the restricted key {needed}{also} in the Dashboard, under"
                 " Developers, API keys"
             )
         if status == 404:
@@ -199,8 +199,8 @@ def _key_of(settings: Settings) -> str:
 
 
 def _permission(path: str, access: str) -> str:
-    found = next((name for start, name in PERMISSIONS.items() if f"{path}/".startswith(f"{start}/")), None)
-    return f"the permission {found}: {access}" if found else f"{access} access to {path}"
+    permission = next((name for start, name in PERMISSIONS.items() if f"{path}/".startswith(f"{start}/")), None)
+    return f"the permission {permission}: {access}" if permission else f"{access} access to {path}"
 
 
 def _checked(key: str) -> str:

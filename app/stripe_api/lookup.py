@@ -69,8 +69,8 @@ class Found:
 def target_of(who: Who, account: str | None) -> Target | None:
     """Whom the aliases of an event name; None where they name nobody that can be asked for."""
     bare = [alias.rsplit(":", 1)[-1] for alias in who.aliases]
-    customer = next((one for one in bare if one.startswith("cus_")), None)
-    subscription = next((one for one in bare if one.startswith("sub_")), None)
+    customer = next((identity for identity in bare if identity.startswith("cus_")), None)
+    subscription = next((identity for identity in bare if identity.startswith("sub_")), None)
     return Target(account, customer, subscription) if customer or subscription else None
 
 
@@ -155,15 +155,15 @@ class Lookups:
         with self._ledger.read() as tx:
             if known_events(tx, [target.event_key]):
                 return False
-        found = look_up(self._api, target, self._policy.rules)
-        arrival = self._arrival(target, found)
+        answer = look_up(self._api, target, self._policy.rules)
+        arrival = self._arrival(target, answer)
         receipts: list[Receipt] = self._ledger.transact(lambda tx: record(tx, [arrival], self._policy))
         log.info(
             "person.looked_up",
             delivery=unidentified.delivery_id,
             event_id=receipts[0].event_id,
-            click_id=found.who.click_id is not None,
-            customer_id=found.who.customer_id is not None,
+            click_id=answer.who.click_id is not None,
+            customer_id=answer.who.customer_id is not None,
         )
         self._told.clear()
         return True
@@ -175,10 +175,10 @@ class Lookups:
             return None
         return target_of(mapped.who, mapped.account)
 
-    def _arrival(self, target: Target, found: Found) -> Arrival:
+    def _arrival(self, target: Target, answer: Found) -> Arrival:
         """As an event that carries_identity. The delivery goes at once only where nothing is left to learn of its person; else the
         session that names the rest may still come, and the hold, which is short, runs on."""
-        who, now = found.who, datetime.now(UTC)
+        who, now = answer.who, datetime.now(UTC)
         gained = [name for name, value in (("click id", who.click_id), ("customer id", who.customer_id)) if value]
         mapped = Mapped(
             outcome="ignored",
@@ -190,7 +190,7 @@ class Lookups:
             carries_identity=True,
             completes_identity=_is_complete(who),
         )
-        body = json.dumps({"object": "lookup", "id": target.event_id, "type": EVENT_TYPE, **found.objects})
+        body = json.dumps({"object": "lookup", "id": target.event_id, "type": EVENT_TYPE, **answer.objects})
         inbound = Inbound(body.encode(), {"content-type": "application/json"})
         return Arrival(self._source.name, mapped, inbound, {"x-bridge-origin": "lookup"}, now)
 
@@ -230,20 +230,20 @@ def _as_event(target: Target, thing: JsonObject, rules: Rules) -> StripeEvent:
 def _combine(whos: list[Who], target: Target) -> Who:
     """The first word on each point."""
     scope = f"stripe:{target.account}:" if target.account else "stripe:"
-    asked = tuple(scope + one for one in (target.customer, target.subscription) if one)
-    found = Who(aliases=asked)
+    asked = tuple(scope + bare_id for bare_id in (target.customer, target.subscription) if bare_id)
+    combined = Who(aliases=asked)
     for who in whos:
-        found = replace(
-            found,
-            customer_id=found.customer_id or who.customer_id,
-            click_id=found.click_id or who.click_id,
-            email=found.email or who.email,
-            name=found.name or who.name,
-            phone=found.phone or who.phone,
-            clicks={**who.clicks, **found.clicks},
-            aliases=found.aliases + tuple(alias for alias in who.aliases if alias not in found.aliases),
+        combined = replace(
+            combined,
+            customer_id=combined.customer_id or who.customer_id,
+            click_id=combined.click_id or who.click_id,
+            email=combined.email or who.email,
+            name=combined.name or who.name,
+            phone=combined.phone or who.phone,
+            clicks={**who.clicks, **combined.clicks},
+            aliases=combined.aliases + tuple(alias for alias in who.aliases if alias not in combined.aliases),
         )
-    return found
+    return combined
 
 
 def _is_complete(who: Who) -> bool:

@@ -125,10 +125,10 @@ class Reconciliation:
         while batch := list(islice(purchases, BATCH)):
             keys = [self._scope + key for paid in batch for key in paid.keys]
             with self._ledger.read() as tx:
-                found = standings(tx, keys)
+                by_key = standings(tx, keys)
             for paid in batch:
-                known = [found[self._scope + key] for key in paid.keys if self._scope + key in found]
-                state = min(known, key=lambda one: _STATES.index(one.state), default=None)
+                known = [by_key[self._scope + key] for key in paid.keys if self._scope + key in by_key]
+                state = min(known, key=lambda standing: _STATES.index(standing.state), default=None)
                 if state is None or state.state == "linked":
                     if not books.belongs_to_listed(paid):
                         comparison.paid[paid.kind] += 1
@@ -153,11 +153,11 @@ class Reconciliation:
     def _explain(self, unsold: Sequence[Paid], since: int) -> Iterator[Missing]:
         """Why these made no Sale: their event was ignored or parked, or never came."""
         reasons: dict[str, tuple[str, str]] = {}
-        wanted = {paid.id for paid in unsold}
-        for outcome in ("ignored", "parked") if wanted else ():
+        unsold_ids = {paid.id for paid in unsold}
+        for outcome in ("ignored", "parked") if unsold_ids else ():
             for event in unclaimed_events(self._ledger, self._source.name, PAID_EVENTS, outcome, since * 1000):
                 identity = _object_in(event.body)
-                if identity in wanted:
+                if identity in unsold_ids:
                     reasons[identity] = (outcome, f"{event.event_id} was {outcome}: {event.reason}")
         kept_since = time.time() - KEPT_SECONDS
         for paid in unsold:

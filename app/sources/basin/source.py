@@ -32,7 +32,7 @@ def see(raw: dict[str, Any], inbound: Inbound) -> Submission | str:
     return Submission(
         event="submission",
         submission_id=next(
-            (found for values in (answers, raw) if (found := identifier_of(get(values, "id", "submission_id")))),
+            (identity for values in (answers, raw) if (identity := identifier_of(get(values, "id", "submission_id")))),
             body_hash(inbound.body),
         ),
         body=inbound.body,

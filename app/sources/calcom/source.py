@@ -130,9 +130,9 @@ def _routing_form(inbound: Inbound, rules: Rules, raw: dict[str, Any], payload: 
         event=event,
         submission_id=next(
             (
-                found
+                identity
                 for key in ("responseId", "formResponseId", "uuid", "id")
-                if (found := identifier_of(body.get(key)))
+                if (identity := identifier_of(body.get(key)))
             ),
             body_hash(inbound.body),  # most versions send no id of the response; repeats have the same bytes
         ),
@@ -148,7 +148,7 @@ def _answer(answer: Any) -> Any:
     """An answer is {value, response}, of which "value" is on its way out, or the bare value."""
     if not isinstance(answer, dict):
         return answer
-    return next((found for key in ("value", "response") if (found := answer.get(key)) not in (None, "", [])), None)
+    return next((value for key in ("value", "response") if (value := answer.get(key)) not in (None, "", [])), None)
 
 
 VECTORS = (

@@ -101,7 +101,7 @@ def _paid(transaction: dict[str, Any], invoice: dict[str, Any], currency: Any) -
 
 def _invoice(transaction: dict[str, Any], content: dict[str, Any]) -> str | None:
     """The invoice that this payment paid by itself. Where several did, each is a Sale of its own under its transaction's id."""
-    linked = [dict_of(one) for one in list_of(transaction.get("linked_invoices"))]
+    linked = [dict_of(entry) for entry in list_of(transaction.get("linked_invoices"))]
     invoice = dict_of(content.get("invoice"))
     if len(linked) > 1 or len(list_of(invoice.get("linked_payments"))) > 1:
         return None

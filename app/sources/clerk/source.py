@@ -61,8 +61,8 @@ def _is_verified(user: dict[str, Any]) -> bool:
 def _primary(user: dict[str, Any], entries: str, primary_id: str) -> dict[str, Any]:
     """The entry that the account names as primary; the first where it names none."""
     known = [entry for entry in map(dict_of, list_of(user.get(entries))) if entry]
-    wanted = user.get(primary_id)
-    return next((entry for entry in known if wanted and entry.get("id") == wanted), known[0] if known else {})
+    identity = user.get(primary_id)
+    return next((entry for entry in known if identity and entry.get("id") == identity), known[0] if known else {})
 
 
 VECTORS = (published_vector("svix"),)

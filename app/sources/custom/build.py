@@ -33,7 +33,7 @@ def build(name: str, table: Mapping[str, Any]) -> Source:
 def build_shipped(name: str, text: str) -> Source:
     """The source of a folder that holds a source.toml: the table of bridge.toml, its vectors, and its [set_up]."""
     content = tomllib.loads(text)
-    vectors = [Vector(**{**one, "body": one["body"].encode()}) for one in content.pop("vectors", [])]
+    vectors = [Vector(**{**vector, "body": vector["body"].encode()}) for vector in content.pop("vectors", [])]
     known = SetUp(**content.pop("set_up", {"is_secret_chosen": True}))
     table = checked(SourceTable, content, "source.toml")
     plan = replace(read_plan(name, table, "source.toml"), is_shipped=True)

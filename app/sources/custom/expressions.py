@@ -48,9 +48,9 @@ def _wrong_call(node: Mapping[str, Any]) -> str | None:
         known = Functions.FUNCTION_TABLE.get(node["value"])
         if known is None:
             return f"there is no function {node['value']}()"
-        takes, given = known["signature"], len(node["children"])
-        is_variadic = any(one.get("variadic") for one in takes)
-        if given < len(takes) or (given > len(takes) and not is_variadic):
-            return f"{node['value']}() takes {len(takes)}{' or more' if is_variadic else ''} arguments, not {given}"
+        takes, count = known["signature"], len(node["children"])
+        is_variadic = any(argument.get("variadic") for argument in takes)
+        if count < len(takes) or (count > len(takes) and not is_variadic):
+            return f"{node['value']}() takes {len(takes)}{' or more' if is_variadic else ''} arguments, not {count}"
     below = (_wrong_call(child) for child in node["children"] if isinstance(child, Mapping))
-    return next((found for found in below if found), None)
+    return next((mistake for mistake in below if mistake), None)

@@ -183,7 +183,7 @@ def _opened(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields_of_the_buyer(body: Body) -> tuple[Field, ...]:
-    return tuple(one for one in body.fields if not (plain_name(one.id) == STAFF and _is_of_the_order(one)))
+    return tuple(field for field in body.fields if not (plain_name(field.id) == STAFF and _is_of_the_order(field)))
 
 
 def _is_of_the_order(field: Field) -> bool:

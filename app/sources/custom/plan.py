@@ -38,10 +38,10 @@ class Body:
 
     def by_alias(self, alias: str) -> Any:
         if not self.named:
-            for one in self.fields:
-                if one.value not in (None, "", []):
-                    for name in (one.key, one.id, one.label):
-                        keep_named(self.named, name, one.value)
+            for field in self.fields:
+                if field.value not in (None, "", []):
+                    for name in (field.key, field.id, field.label):
+                        keep_named(self.named, name, field.value)
             self.named.setdefault("", None)
         return first_named(self.named, (alias,))
 
@@ -72,15 +72,15 @@ def read_plan(name: str, table: SourceTable, at: str) -> Plan:
     sells = table.kind == "sale" or bool({"sale", "refund"} & set(kinds.values()))
     if table.currency is not None and not sells:
         raise ConfigurationError(f'{at}.currency: a lead has none; leave it out, or set kind = "sale"')
-    given = dict(table.fields)
+    entries = dict(table.fields)
     if "test" in table.model_fields_set:
-        if "test" in given:
+        if "test" in entries:
             raise ConfigurationError(f"{at}.fields.test: is there twice; leave this one out")
-        given["test"] = table.test
+        entries["test"] = table.test
     for option, of in OPTIONS_OF_FIELDS.items():
-        if option in given and of not in given:
+        if option in entries and of not in entries:
             raise ConfigurationError(f"{at}.fields.{option}: has no effect without {of}")
-    fields = checked(SaleFields if sells else LeadFields, given, f"{at}.fields")
+    fields = checked(SaleFields if sells else LeadFields, entries, f"{at}.fields")
     picks = {
         key: (_pick_all if key in SEVERAL else _pick)(getattr(fields, key), f"{at}.fields.{key}")
         for key in fields.model_fields_set - OPTIONS_OF_FIELDS.keys()
@@ -140,7 +140,7 @@ def _pick(texts: list[str], at: str) -> Pick:
     picks = [_one_pick(text, at) for text in texts]
 
     def pick(body: Body) -> Any:
-        return next((found for one in picks if (found := single(one(body))) not in (None, "", {})), None)
+        return next((value for choose in picks if (value := single(choose(body))) not in (None, "", {})), None)
 
     return pick
 
@@ -150,8 +150,8 @@ def _pick_all(texts: list[str], at: str) -> Pick:
     picks = [_one_pick(text, at) for text in texts]
 
     def pick(body: Body) -> list[Any]:
-        found = [one(body) for one in picks]
-        return [item for values in found for item in (values if isinstance(values, list) else [values])]
+        picked = [choose(body) for choose in picks]
+        return [item for values in picked for item in (values if isinstance(values, list) else [values])]
 
     return pick
 

@@ -182,8 +182,8 @@ def scheme_in(options: object, at: str) -> HmacScheme | StaticSecret | None:
     if len(ways) > 1:
         raise ConfigurationError(f"{at}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
     _check_template(table, at)
-    given = table.model_dump(exclude_unset=True, exclude={"pairs"})
-    return HmacScheme(**given, pairs=(table.pairs[0], table.pairs[1]) if table.pairs else None)
+    chosen = table.model_dump(exclude_unset=True, exclude={"pairs"})
+    return HmacScheme(**chosen, pairs=(table.pairs[0], table.pairs[1]) if table.pairs else None)
 
 
 def _check_template(table: SignatureTable, at: str) -> None:

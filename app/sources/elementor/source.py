@@ -40,13 +40,13 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _advanced(fields: dict[str, Any]) -> Iterator[Field]:
-    for name, one in fields.items():
-        if isinstance(one, dict):
-            value = one.get("value", one.get("raw_value"))
-            label = text_of(one.get("title")) or ""
-            yield Field(id=name, key=name, label=label, type=declared(one.get("type")), value=value)
+    for name, field in fields.items():
+        if isinstance(field, dict):
+            value = field.get("value", field.get("raw_value"))
+            label = text_of(field.get("title")) or ""
+            yield Field(id=name, key=name, label=label, type=declared(field.get("type")), value=value)
         else:
-            yield Field(id=name, key=name, value=one)
+            yield Field(id=name, key=name, value=field)
 
 
 SOURCE = Webhook(NAME, "Elementor", None, read)

@@ -18,15 +18,17 @@ def see(raw: dict[str, Any], inbound: Inbound) -> Submission | str:
     if "progress" in (text_of(submission.get("status")) or "").casefold():
         return "a partial submission: it is still in progress"
     parameters = map(dict_of, list_of(submission.get("urlParameters")))
-    bookings = (dict_of(dict_of(one).get("value")) for one in list_of(submission.get("scheduling")))
-    booked = next((one for one in bookings if one), {})
+    bookings = (dict_of(dict_of(entry).get("value")) for entry in list_of(submission.get("scheduling")))
+    booked = next((entry for entry in bookings if entry), {})
     return Submission(
         event="submission",
         submission_id=identifier_of(submission.get("submissionId")),
         body=inbound.body,
         occurred_at=from_iso(submission.get("submissionTime")),
         fields=fields_from({"questions": submission.get("questions")}),
-        hidden={name: one.get("value") for one in parameters if (name := text_of(one.get("name") or one.get("id")))},
+        hidden={
+            name: entry.get("value") for entry in parameters if (name := text_of(entry.get("name") or entry.get("id")))
+        },
         fallback=Contact(
             email=dict_of(submission.get("login")).get("email") or booked.get("email"), name=booked.get("fullName")
         ),

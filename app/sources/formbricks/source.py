@@ -37,13 +37,13 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     contact = dict_of(response.get("contact")) or dict_of(response.get("person"))  # "person" up to version 2
     attributes = next(
         (
-            found
+            group
             for value in (
                 response.get("contactAttributes"),
                 response.get("personAttributes"),
                 contact.get("attributes"),
             )
-            if (found := dict_of(value))
+            if (group := dict_of(value))
         ),
         {},
     )

@@ -42,12 +42,12 @@ def declared(kind: object) -> FieldType:
 def fields_from(values: Mapping[str, Any], *, skip: frozenset[str] = frozenset()) -> tuple[Field, ...]:
     """Every field of an object: scalars by their dotted path; {id, type, title, value} and {label, answer} as what they
     as_field; {first, last} whole. Names in `skip` (folded) are left out at the top."""
-    found: list[Field] = []
-    for one in _walk(values, "", 0, skip):
-        found.append(one)
-        if len(found) >= MOST_FIELDS:
+    fields: list[Field] = []
+    for field in _walk(values, "", 0, skip):
+        fields.append(field)
+        if len(fields) >= MOST_FIELDS:
             break
-    return tuple(found)
+    return tuple(fields)
 
 
 def _walk(values: Mapping[str, Any], path: str, depth: int, skip: frozenset[str]) -> Iterator[Field]:
@@ -80,20 +80,20 @@ def _listed(values: list[Any], key: str, here: str, depth: int) -> Iterator[Fiel
                 yield from _walk(value, f"{here}.{number}", depth + 1, frozenset())
 
 
-def as_field(one: Mapping[str, Any], key: str) -> Field | None:
+def as_field(entry: Mapping[str, Any], key: str) -> Field | None:
     """The field that an object like {"id": …, "type": "email", "title": …, "value": …} describes; None where it is none."""
-    holder = next((name for name in ("value", "answer", "values") if name in one), None)
-    label = next((found for name in ("title", "label", "question", "name") if (found := text_of(one.get(name)))), None)
-    own_id = text_of(one.get("id"))
-    kind = one.get("type") or one.get("field_type")
+    holder = next((name for name in ("value", "answer", "values") if name in entry), None)
+    label = next((text for name in ("title", "label", "question", "name") if (text := text_of(entry.get(name)))), None)
+    own_id = text_of(entry.get("id"))
+    kind = entry.get("type") or entry.get("field_type")
     if holder is None or not (label or own_id or kind):
         return None
     return Field(
         id=own_id or key,
-        key=text_of(one.get("custom_key")) or text_of(one.get("key")) or key or text_of(one.get("name")) or "",
+        key=text_of(entry.get("custom_key")) or text_of(entry.get("key")) or key or text_of(entry.get("name")) or "",
         label=label or "",
         type=declared(kind),
-        value=one[holder],
+        value=entry[holder],
     )
 
 
@@ -104,7 +104,7 @@ def _is_composite(value: Mapping[str, Any]) -> bool:
 
 def below(values: Mapping[str, Any]) -> tuple[Field, ...]:
     """What lies deeper in metadata ({"attribution": {"clickId": …}}), as hidden fields."""
-    return tuple(replace(one, type="hidden") for one in fields_from(values) if one.key != one.id)
+    return tuple(replace(field, type="hidden") for field in fields_from(values) if field.key != field.id)
 
 
 def get(values: Mapping[str, Any], *names: str) -> Any:

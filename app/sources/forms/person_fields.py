@@ -26,7 +26,7 @@ def name_of(value: Any) -> str | None:
     if isinstance(value, Mapping):
         folded = {fold(key).replace("_", ""): item for key, item in value.items() if isinstance(key, str)}
         first, last = (
-            next((found for found in (name_of(folded.get(key)) for key in keys) if found), None)
+            next((name for name in (name_of(folded.get(key)) for key in keys) if name), None)
             for keys in (("first", "firstname", "given", "givenname"), ("last", "lastname", "surname", "familyname"))
         )
         joined = " ".join(part for part in (first, last) if part)
@@ -56,7 +56,7 @@ def phone_of(value: Any) -> str | None:
     if isinstance(value, Mapping):
         folded = {fold(key): item for key, item in value.items() if isinstance(key, str)}
         whole = next(
-            (found for key in ("full", "e164", "number", "value") if (found := phone_of(folded.get(key)))), None
+            (phone for key in ("full", "e164", "number", "value") if (phone := phone_of(folded.get(key)))), None
         )
         country, *rest = (text_of(folded.get(key)) for key in ("country", "area", "phone"))
         dialled = f"+{country}" if country and country.isdigit() else None

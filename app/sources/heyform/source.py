@@ -36,10 +36,12 @@ def see(raw: dict[str, Any], inbound: Inbound) -> Submission:
 
 
 def _answers(raw: dict[str, Any]) -> Iterator[Field]:
-    for one in map(dict_of, list_of(raw.get("answers"))):
-        kind = text_of(one.get("kind")) or ""
-        label = text_of(one.get("title")) or ""
-        yield Field(id=text_of(one.get("id")) or "", label=label, type=TYPES.get(kind, "other"), value=one.get("value"))
+    for answer in map(dict_of, list_of(raw.get("answers"))):
+        kind = text_of(answer.get("kind")) or ""
+        label = text_of(answer.get("title")) or ""
+        yield Field(
+            id=text_of(answer.get("id")) or "", label=label, type=TYPES.get(kind, "other"), value=answer.get("value")
+        )
 
 
 SOURCE = form_tool("heyform", "HeyForm", None, see)

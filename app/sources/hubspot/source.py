@@ -53,7 +53,7 @@ class Scheme:
         if inbound.headers.get(V3.header.lower()):
             V3.verify(replace(inbound, url=_decoded(inbound.url)), secrets, now)
             return
-        given = header_of(inbound.headers, "X-HubSpot-Signature").casefold().encode("utf-8", "backslashreplace")
+        signature = header_of(inbound.headers, "X-HubSpot-Signature").casefold().encode("utf-8", "backslashreplace")
         version = inbound.headers.get("x-hubspot-signature-version", "v1").strip().casefold()
         if version == "v2":
             if not inbound.url:
@@ -63,7 +63,7 @@ class Scheme:
             content = inbound.body
         else:
             raise SignatureError("the signature's version is not known")
-        if not any(hmac.compare_digest(_hash(secret, content), given) for secret in secrets):
+        if not any(hmac.compare_digest(_hash(secret, content), signature) for secret in secrets):
             raise SignatureError("the signature is not of this body and any configured secret")
 
     def sign(self, body: bytes, secret: str, now: datetime, *, url: str = "") -> dict[str, str]:
@@ -101,8 +101,8 @@ def _contact(inbound: Inbound, rules: Rules, raw: dict[str, Any]) -> Mapped:
     raw = _without_owner(raw)
     properties = {name: _value(value) for name, value in _without_owner(dict_of(raw.get("properties"))).items()}
     known = properties or raw
-    submissions = [one for one in map(dict_of, list_of(raw.get("form-submissions"))) if one]
-    newest = max(submissions, key=lambda one: _time(one.get("timestamp")) or 0.0, default={})
+    submissions = [submission for submission in map(dict_of, list_of(raw.get("form-submissions"))) if submission]
+    newest = max(submissions, key=lambda submission: _time(submission.get("timestamp")) or 0.0, default={})
     moment = from_unix(newest.get("timestamp")) or from_unix_or_iso(get(known, "recent_conversion_date"))
     contact_id = identifier_of(get(raw, "vid", "canonical_vid", "hs_object_id", "objectid", "contact_id", "id")) or (
         identifier_of(get(known, "hs_object_id"))

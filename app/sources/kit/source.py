@@ -33,19 +33,19 @@ def split(inbound: Inbound) -> Sequence[Inbound]:
         raw = parse_json(inbound.body)
     except MalformedEvent:
         return (inbound,)
-    events = [one for one in list_of(dict_of(raw).get("events"))[:MOST_EVENTS] if isinstance(one, dict)]
+    events = [event for event in list_of(dict_of(raw).get("events"))[:MOST_EVENTS] if isinstance(event, dict)]
     if len(events) < 2:
         return (inbound,)
-    return [replace(inbound, body=json.dumps({"events": [one]}, separators=(",", ":")).encode()) for one in events]
+    return [replace(inbound, body=json.dumps({"events": [event]}, separators=(",", ":")).encode()) for event in events]
 
 
 def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = json_object(inbound.body)
     events = list_of(raw.get("events"))
-    one = dict_of(events[0]) if events else raw
-    data = dict_of(one.get("data")) or one
-    subscriber = dict_of(data.get("subscriber")) or dict_of(one.get("subscriber"))
-    event = event_name_of(one.get("type") or one.get("name") or one.get("event"))
+    entry = dict_of(events[0]) if events else raw
+    data = dict_of(entry.get("data")) or entry
+    subscriber = dict_of(data.get("subscriber")) or dict_of(entry.get("subscriber"))
+    event = event_name_of(entry.get("type") or entry.get("name") or entry.get("event"))
     purchase = dict_of(data.get("purchase")) or (data if "transaction_id" in data else {})
     form = dict_of(data.get("form"))
     own_id, form_id = identifier_of(subscriber.get("id")), identifier_of(form.get("id"))
@@ -53,8 +53,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         event=event or "subscriber",
         submission_id=f"{own_id}:{form_id}" if own_id and form_id else own_id,
         body=inbound.body,
-        event_id=identifier_of(one.get("id")) if events else None,
-        occurred_at=from_iso(one.get("created_at") if events else purchase.get("transaction_time")),
+        event_id=identifier_of(entry.get("id")) if events else None,
+        occurred_at=from_iso(entry.get("created_at") if events else purchase.get("transaction_time")),
         hidden=dict_of(subscriber.get("fields")),
         contact=Contact(
             email=subscriber.get("email_address") or purchase.get("email_address"), name=subscriber.get("first_name")

@@ -62,9 +62,9 @@ def _native(inbound: Inbound, raw: dict[str, Any], rules: Rules) -> Mapped:
 
 
 def _fields(raw: dict[str, Any]) -> Iterator[Field]:
-    for one in map(dict_of, list_of(raw.get("field_data"))):
-        name = text_of(one.get("name")) or ""
-        yield Field(id=name, key=name, type=declared(name), value=one.get("values", one.get("value")))
+    for entry in map(dict_of, list_of(raw.get("field_data"))):
+        name = text_of(entry.get("name")) or ""
+        yield Field(id=name, key=name, type=declared(name), value=entry.get("values", entry.get("value")))
 
 
 def _moment(value: Any) -> Any:

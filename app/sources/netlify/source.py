@@ -99,12 +99,12 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 def _fields(submission: dict[str, Any], data: dict[str, Any]) -> Iterator[Field]:
     titles = {
-        name: text_of(one.get("title")) or ""
-        for one in map(dict_of, list_of(submission.get("ordered_human_fields")))
-        if (name := text_of(one.get("name")))
+        name: text_of(field.get("title")) or ""
+        for field in map(dict_of, list_of(submission.get("ordered_human_fields")))
+        if (name := text_of(field.get("name")))
     }
-    for one in fields_from(data, skip=frozenset(EMPTY_FORM)):
-        yield Field(id=one.id, key=one.key, label=titles.get(one.id, ""), type=one.type, value=one.value)
+    for field in fields_from(data, skip=frozenset(EMPTY_FORM)):
+        yield Field(id=field.id, key=field.key, label=titles.get(field.id, ""), type=field.type, value=field.value)
 
 
 VECTORS = (

@@ -41,7 +41,9 @@ NOT_SOLD = ("PROMOTIONAL", "TEST_STORE")
 def read(inbound: Inbound, rules: Rules) -> Mapped:
     event = dict_of(object_in(inbound).get("event"))
     kind = event_name_of(event.get("type"))
-    attributes = {name: dict_of(one).get("value") for name, one in dict_of(event.get("subscriber_attributes")).items()}
+    attributes = {
+        name: dict_of(entry).get("value") for name, entry in dict_of(event.get("subscriber_attributes")).items()
+    }
     users = (event.get("app_user_id"), event.get("original_app_user_id"), *list_of(event.get("aliases")))
     subscription = identifier_of(event.get("original_transaction_id"))
     view = Submission(
@@ -55,7 +57,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             email=attributes.get("$email"),
             name=attributes.get("$displayName"),
             phone=attributes.get("$phoneNumber"),
-            customer_id=next((one for one in users if identifier_of(one)), None),  # $RCAnonymousID:… is nobody's
+            customer_id=next((entry for entry in users if identifier_of(entry)), None),  # $RCAnonymousID:… is nobody's
         ),
         aliases=aliases_of(NAME, *users[:20], f"transaction:{subscription}" if subscription else None),
     )

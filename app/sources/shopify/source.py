@@ -96,16 +96,16 @@ def _order(view: Submission, raw: dict[str, Any], rules: Rules) -> Mapped:
         order_id=text_of(raw.get("name")),
         reason="a paid order",
         products=products_in(raw.get("line_items"), id="product_id", name="title"),
-        promotion_codes=(one.get("code") for one in map(dict_of, list_of(raw.get("discount_codes")))),
+        promotion_codes=(discount.get("code") for discount in map(dict_of, list_of(raw.get("discount_codes")))),
     )
 
 
 def _refund(view: Submission, raw: dict[str, Any]) -> Mapped:
     parts, currency = [], None
-    for one in map(dict_of, list_of(raw.get("transactions"))):
-        if text_of(one.get("kind")) == "refund" and text_of(one.get("status")) == "success":
-            currency = one.get("currency")
-            parts.append(money_of(one.get("amount"), currency, "major"))
+    for transaction in map(dict_of, list_of(raw.get("transactions"))):
+        if text_of(transaction.get("kind")) == "refund" and text_of(transaction.get("status")) == "success":
+            currency = transaction.get("currency")
+            parts.append(money_of(transaction.get("amount"), currency, "major"))
     return refunded(
         view,
         total_of(parts, currency),

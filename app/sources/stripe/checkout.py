@@ -161,10 +161,10 @@ def _asked(session: JsonObject) -> dict[str, object]:
     """Custom fields by their key: {"key": "clickid", "type": "text", "text": {"value": …}}.
     https://docs.stripe.com/payments/checkout/custom-fields"""
     asked: dict[str, object] = {}
-    for one in objects_of(session.get("custom_fields")):
-        kind, key = word_of(one.get("type")), word_of(one.get("key"))
+    for field in objects_of(session.get("custom_fields")):
+        kind, key = word_of(field.get("type")), word_of(field.get("key"))
         if kind and key:
-            asked[key] = object_of(one.get(kind)).get("value")
+            asked[key] = object_of(field.get(kind)).get("value")
     return asked
 
 

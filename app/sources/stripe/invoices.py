@@ -68,15 +68,15 @@ def map_payment_link(event: StripeEvent) -> Mapped:
 def subscription_of(invoice: JsonObject) -> str | None:
     """The id of the invoice's subscription, wherever its rendering holds it."""
     parent = object_of(object_of(invoice.get("parent")).get("subscription_details"))
-    found = id_of(parent.get("subscription")) or id_of(invoice.get("subscription"))
-    if found:
-        return found
+    subscription = id_of(parent.get("subscription")) or id_of(invoice.get("subscription"))
+    if subscription:
+        return subscription
     for line in objects_of(invoice.get("lines")):
         details = object_of(line.get("parent"))
         item = object_of(details.get("subscription_item_details")) or object_of(details.get("invoice_item_details"))
-        found = id_of(item.get("subscription")) or id_of(line.get("subscription"))
-        if found:
-            return found
+        subscription = id_of(item.get("subscription")) or id_of(line.get("subscription"))
+        if subscription:
+            return subscription
     return None
 
 

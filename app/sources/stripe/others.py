@@ -67,16 +67,16 @@ def _who_of_anything(event: StripeEvent) -> Who:
         emails=(
             *(thing.get(name) for name in ("email", "customer_email", "receipt_email")),
             evidence.get("customer_email_address"),
-            *(one.get("email") for one in billing),
+            *(details.get("email") for details in billing),
             charge.get("receipt_email"),
         ),
         names=(
             *((thing.get("name"),) if is_customer else ()),
             thing.get("customer_name"),
             evidence.get("customer_name"),
-            *(one.get("name") for one in billing),
+            *(details.get("name") for details in billing),
         ),
-        phones=(*((thing.get("phone"),) if is_customer else ()), *(one.get("phone") for one in billing)),
+        phones=(*((thing.get("phone"),) if is_customer else ()), *(details.get("phone") for details in billing)),
     )
 
 

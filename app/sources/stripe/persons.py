@@ -33,7 +33,7 @@ def name_person(
     click_id, customer_id = find_ids(metadata, event.rules)
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
-    email = next((found for value in (*emails, expanded.get("email")) if (found := email_of(value))), None)
+    email = next((text for value in (*emails, expanded.get("email")) if (text := email_of(value))), None)
     is_reference = customer_id is None and reference_customer is not None
     customer_id, click_id = customer_id or reference_customer, click_id or reference_click
     is_guest = id_of(customer) is None and bool(customer_id or click_id or email)
@@ -45,7 +45,7 @@ def name_person(
         click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),
-        phone=next((found for value in (*phones, expanded.get("phone")) if (found := text_of(value))), None),
+        phone=next((text for value in (*phones, expanded.get("phone")) if (text := text_of(value))), None),
         aliases=tuple(event.alias(identifier) for identifier in aliases if identifier),
         clicks=find_clicks(metadata, event.rules),
     )
@@ -59,12 +59,12 @@ def _own_id(customer: object) -> str | None:
 
 def find_clicks(places: Iterable[JsonObject], rules: Rules) -> dict[str, str]:
     """Click ids beside the main one, each from the first place that has it; those in URLs after all others."""
-    found: dict[str, str] = {}
+    clicks: dict[str, str] = {}
     in_urls: dict[str, str] = {}
     for place in places:
-        found = {**clicks_in(place.items(), rules), **found}
+        clicks = {**clicks_in(place.items(), rules), **clicks}
         in_urls = {**clicks_in_urls(place.values(), rules), **in_urls}
-    return {**in_urls, **found}
+    return {**in_urls, **clicks}
 
 
 def find_ids(places: Iterable[JsonObject], rules: Rules) -> tuple[str | None, str | None]:
@@ -79,13 +79,13 @@ def find_ids(places: Iterable[JsonObject], rules: Rules) -> tuple[str | None, st
 def split_reference(reference: object, rules: Rules) -> tuple[str | None, str | None]:
     """client_reference_id as (click id, customer id): at most one of them is there. A bare prefix is neither, nor is a placeholder,
     with or without a prefix."""
-    if not isinstance(reference, str) or (found := identifier_of(reference)) is None:
+    if not isinstance(reference, str) or (identity := identifier_of(reference)) is None:
         return None, None
     for prefix, keep in rules.reference_click_prefixes:
-        if found.startswith(prefix):
-            rest = identifier_of(found[len(prefix) :])
-            return (found if keep and rest else rest), None
-    return None, found if rules.reference_names_customer else None
+        if identity.startswith(prefix):
+            rest = identifier_of(identity[len(prefix) :])
+            return (identity if keep and rest else rest), None
+    return None, identity if rules.reference_names_customer else None
 
 
 def first_name(names: Iterable[object], email: str | None) -> str | None:

@@ -123,7 +123,7 @@ def _untaxed(invoice: JsonObject, total: int) -> int:
 
 def products_of(lines: object) -> tuple[Product, ...]:
     """What invoice lines or line items say of products (prod_…)."""
-    found = (
+    bought = (
         Product(
             _product_id(line),
             next((text[:LONGEST_PRODUCT_NAME] for value in _names(line) if (text := text_of(value))), None),
@@ -131,25 +131,25 @@ def products_of(lines: object) -> tuple[Product, ...]:
         )
         for line in objects_of(lines)[:MOST_PRODUCTS]
     )
-    return tuple(one for one in found if one.id or one.name)
+    return tuple(product for product in bought if product.id or product.name)
 
 
 def promotion_codes_of(discounts: Iterable[object]) -> tuple[str, ...]:
     """The codes of discounts, which a session names itself, and an invoice where they are expanded. Webhooks expand no promotion
     code, so it is its id (promo_…) that they name.
     https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-discounts"""
-    found: list[str | None] = []
-    for one in discounts:
-        code = object_of(one).get("promotion_code")
-        found.append(text_of(object_of(code).get("code")) or id_of(code))
-    return tuple(dict.fromkeys(code for code in found if code))
+    codes: list[str | None] = []
+    for discount in discounts:
+        code = object_of(discount).get("promotion_code")
+        codes.append(text_of(object_of(code).get("code")) or id_of(code))
+    return tuple(dict.fromkeys(code for code in codes if code))
 
 
 def _product_id(line: JsonObject) -> str | None:
     """Basil has pricing, what was before it price, and older versions plan."""
     details = object_of(object_of(line.get("pricing")).get("price_details"))
     holders = (details, object_of(line.get("price")), object_of(line.get("plan")))
-    return next((found for holder in holders if (found := id_of(holder.get("product")))), None)
+    return next((product for holder in holders if (product := id_of(holder.get("product")))), None)
 
 
 def _names(line: JsonObject) -> Iterable[object]:

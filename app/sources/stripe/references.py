@@ -19,7 +19,9 @@ def notice_order_numbers(bodies: Sequence[bytes], rules: Rules) -> str | None:
     if not rules.reference_names_customer:
         return None
     references, buyers = [], defaultdict(set)
-    for session in {id_of(one): one for one in (_session(body, rules) for body in bodies)}.values():
+    for session in {
+        id_of(body_session): body_session for body_session in (_session(body, rules) for body in bodies)
+    }.values():
         _, reference = split_reference(session.get("client_reference_id"), rules)
         if reference is None:
             continue

@@ -47,8 +47,8 @@ class Scheme:
         return {"authorization": f"Bearer {first}"}
 
     def _verify_bearer(self, header: str, known: Sequence[str]) -> None:
-        given = header.removeprefix("Bearer ").strip().encode("utf-8", "backslashreplace")
-        if not any(hmac.compare_digest(given, secret.encode()) for secret in known):
+        presented = header.removeprefix("Bearer ").strip().encode("utf-8", "backslashreplace")
+        if not any(hmac.compare_digest(presented, secret.encode()) for secret in known):
             raise SignatureError("the Authorization header holds none of the configured secrets")
 
 

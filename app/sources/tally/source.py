@@ -62,12 +62,12 @@ def _field(answer: dict[str, Any]) -> Field:
 
 
 def _hidden(answers: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    hidden: dict[str, Any] = {}
     for answer in answers:
         label = text_of(answer.get("label"))
         if answer.get("type") == "HIDDEN_FIELDS" and label:
-            found.setdefault(label, answer.get("value"))
-    return found
+            hidden.setdefault(label, answer.get("value"))
+    return hidden
 
 
 def _payer(answers: list[dict[str, Any]]) -> Contact:

@@ -68,7 +68,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     status, currency = text_of(raw.get("status")), raw.get("currency")
     if "status" not in raw or "billing" not in raw:
         return remembered(view, f"{view.event} is not about an order", rules)
-    refunds = [money_of(dict_of(one).get("total"), currency, "major") for one in list_of(raw.get("refunds"))]
+    refunds = [money_of(dict_of(entry).get("total"), currency, "major") for entry in list_of(raw.get("refunds"))]
     if refunds or status == "refunded":
         back = total_of(refunds, currency) if refunds else money_of(raw.get("total"), currency, "major")
         dated = replace(view, occurred_at=_utc(raw.get("date_modified_gmt")))
@@ -85,7 +85,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         order_id=identifier_of(raw.get("number")),
         reason="a paid order",
         products=products_in(raw.get("line_items"), id="product_id", name="name"),
-        promotion_codes=(one.get("code") for one in map(dict_of, list_of(raw.get("coupon_lines")))),
+        promotion_codes=(entry.get("code") for entry in map(dict_of, list_of(raw.get("coupon_lines")))),
         gateway_keys=tuple(f"stripe:{key}" for key in keys_of(raw.get("transaction_id")) if key[:3] in ("pi_", "ch_")),
     )
 

@@ -36,10 +36,10 @@ def see(raw: dict[str, Any], inbound: Inbound) -> Submission:
 
 def _wufoo_fields(raw: dict[str, Any]) -> Iterator[Field]:
     asked: dict[str, Field] = {}
-    for one in map(dict_of, list_of(dict_of(json_in(raw.get("FieldStructure"))).get("Fields"))):
-        title, kind = text_of(one.get("Title")) or "", text_of(one.get("Type"))
+    for field in map(dict_of, list_of(dict_of(json_in(raw.get("FieldStructure"))).get("Fields"))):
+        title, kind = text_of(field.get("Title")) or "", text_of(field.get("Type"))
         is_name = declared(kind) == "name"
-        parts = [dict_of(part) for part in list_of(one.get("SubFields"))] or [one]
+        parts = [dict_of(part) for part in list_of(field.get("SubFields"))] or [field]
         for part in parts:
             name, label = text_of(part.get("ID")) or "", text_of(part.get("Label")) or title
             own = declared(f"{label} name") if is_name and len(parts) > 1 else declared(kind)
