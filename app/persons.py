@@ -70,14 +70,14 @@ Find = Callable[[Identifier], Sequence[Person]]
 
 def identifiers_of(who: Who, phone_region: str | None) -> list[Identifier]:
     """All that can find this person again, strongest first: (kind, value) with kind id, alias, email or phone."""
-    found: list[Identifier] = [("id", who.customer_id)] if who.customer_id else []
-    found += [("alias", alias) for alias in who.aliases]
+    identifiers: list[Identifier] = [("id", who.customer_id)] if who.customer_id else []
+    identifiers += [("alias", alias) for alias in who.aliases]
     if who.email:
-        found.append(("email", normal_email(who.email)))
+        identifiers.append(("email", normal_email(who.email)))
     phone = normal_phone(who.phone, phone_region) if who.phone else None
     if phone:
-        found.append(("phone", phone))
-    return found
+        identifiers.append(("phone", phone))
+    return identifiers
 
 
 def completed(who: Who, others: Iterable[Who]) -> Who:
@@ -117,7 +117,8 @@ def resolve(
     attempted(person): whether anything was ever tried to be sent for them; asked only where it matters. at: of the event (ms).
     """
     if who.is_reference and _is_outranked(who, identifiers, find, attempted):
-        who, identifiers = replace(who, customer_id=None), [one for one in identifiers if one[0] != "id"]
+        who = replace(who, customer_id=None)
+        identifiers = [(kind, value) for kind, value in identifiers if kind != "id"]
     resolution: Resolution | None = None
     for identifier, candidate in _candidates(who, identifiers, find):
         if resolution is None:
@@ -141,7 +142,7 @@ def _is_outranked(who: Who, identifiers: Sequence[Identifier], find: Find, attem
     return any(
         person.explicit_id is not None or attempted(person)
         for persons in known
-        for person in (one.survivor() for one in persons[:1])
+        for person in (newest.survivor() for newest in persons[:1])
     )
 
 

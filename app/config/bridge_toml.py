@@ -146,29 +146,29 @@ def read_config(path: Path, *, is_named: bool) -> Mapping[str, Any]:
             raise ConfigurationError(f"BRIDGE_CONFIG names {path}, which does not exist")
         return {}
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    unknown = next((name for name in found if name not in TABLES), None)
+    unknown = next((name for name in config if name not in TABLES), None)
     if unknown is not None:
         raise ConfigurationError(f"{path}: {unknown}: is not known; known are the tables {', '.join(TABLES)}")
-    sources = found.get("sources", {})
+    sources = config.get("sources", {})
     if not isinstance(sources, dict) or not all(isinstance(table, dict) for table in sources.values()):
         raise ConfigurationError(f"{path}: sources: must be tables, each [sources.<name>]")
-    return found
+    return config
 
 
 def deferred_leads(config: Mapping[str, Any], path: object) -> Mapping[str, frozenset[str]]:
     """Sources with lead_mode = "deferred", each with those that verify it. Raises ConfigurationError that names file and key."""
-    found = {}
+    by_source = {}
     for name, table in config.get("sources", {}).items():
         said = {key: value for key, value in table.items() if key in LEAD_KEYS}
         checked = _checked(LeadTable, said, path, ("sources", name))
         if "verified_by" in said and checked.lead_mode != "deferred":
             raise ConfigurationError(f'{path}: sources.{name}.verified_by: says nothing without lead_mode = "deferred"')
         if checked.lead_mode == "deferred":
-            found[name] = frozenset(checked.verified_by)
-    return found
+            by_source[name] = frozenset(checked.verified_by)
+    return by_source
 
 
 def read_test_events(environment: Mapping[str, str], *, stripe: bool | None) -> dict[str, bool]:

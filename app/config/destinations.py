@@ -109,7 +109,7 @@ def read_tables(
     tables = config.get("destinations", {})
     if not isinstance(tables, dict):
         raise ConfigurationError(f"{path}: destinations: must be tables, each [destinations.<name>]")
-    found = {}
+    checked_tables = {}
     for name, table in tables.items():
         if not NAME.fullmatch(name):
             raise ConfigurationError(
@@ -119,8 +119,8 @@ def read_tables(
             continue
         if name == SANDBOX:
             raise ConfigurationError(f"{path}: destinations.{name}: that name is the bridge's own; choose another")
-        found[name] = _checked(DestinationTable, table, path, name, _format_of(table), clicks)
-    return found
+        checked_tables[name] = _checked(DestinationTable, table, path, name, _format_of(table), clicks)
+    return checked_tables
 
 
 def _format_of(table: object) -> str:
@@ -155,12 +155,12 @@ def _checked(
             if templates.url_of(format_name):
                 table = {"url": templates.url_of(format_name), **table}
     try:
-        found = model.model_validate(table)
+        instance = model.model_validate(table)
     except ValidationError as error:
         wrong = what_is_wrong(error, model, ("destinations", name))
         raise ConfigurationError(f"{path}: {wrong}") from None
-    found._template = options
-    return found
+    instance._template = options
+    return instance
 
 
 def _refuse_unknown(

@@ -45,7 +45,7 @@ def load_env_file(environment: MutableMapping[str, str] = os.environ) -> Path | 
 
 def read_lines(text: str, path: object = ENV_FILE) -> Iterator[tuple[str, str]]:
     """The names and values of `text`. Of a name that is set twice the last value counts, as in a shell."""
-    found = {}
+    values = {}
     for number, line in enumerate(text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n"), 1):
         where = f"{path}, line {number}"
         statement = line.strip().removeprefix("export ").lstrip()
@@ -56,10 +56,10 @@ def read_lines(text: str, path: object = ENV_FILE) -> Iterator[tuple[str, str]]:
             hint = ", without spaces around =" if name.rstrip() != name else ""
             raise ConfigurationError(f"{where}: write NAME=value{hint}")
         try:
-            found[name] = read_value(rest)
+            values[name] = read_value(rest)
         except ValueError as error:
             raise ConfigurationError(f"{where}: {name}: {error}") from None
-    yield from found.items()
+    yield from values.items()
 
 
 def read_value(text: str) -> str:

@@ -46,9 +46,9 @@ def make_up_secrets(home: Path) -> dict[str, str]:
     """
     make_home(home)
     kept = read_made_up_secrets(home)
-    wanted = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
-    wanted |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
-    merged = wanted | kept
+    fresh = {name: secrets.token_urlsafe(12 if name == "DASHBOARD_PASSWORD" else 32) for name in GENERATED}
+    fresh |= {f"{source}_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}" for source in SANDBOX_SOURCES}
+    merged = fresh | kept
     if merged != kept:
         _write(home / SECRETS_FILE, merged)
     return merged

@@ -34,7 +34,7 @@ def read_secret(environment: Mapping[str, str], name: str) -> str:
 
 def read_secrets(environment: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Those of `names` that are set, and what is wrong with others."""
-    found, problems = {}, []
+    values, problems = {}, []
     for name in names:
         try:
             value = read_secret(environment, name)
@@ -42,8 +42,8 @@ def read_secrets(environment: Mapping[str, str], names: Iterable[str]) -> tuple[
             problems.append(str(error))
         else:
             if value:
-                found[name] = value
-    return found, problems
+                values[name] = value
+    return values, problems
 
 
 def source_secret_names(environment: Mapping[str, str]) -> list[str]:

@@ -45,7 +45,7 @@ def base_url(value: str) -> str:
 def destination_url(value: str) -> str:
     """`value`, a web_url. Raises ValueError where it ends in a path that is appended to every destination's URL."""
     path = urlsplit(value).path.rstrip("/").lower()
-    ending = next((one for one in APPENDED if path.endswith(one)), None)
+    ending = next((suffix for suffix in APPENDED if path.endswith(suffix)), None)
     if ending is not None:
         raise ValueError(f"must be the base URL: remove {ending} from its end, which is appended by itself")
     return value
@@ -54,7 +54,7 @@ def destination_url(value: str) -> str:
 def format_name(name: str) -> str:
     """`name`, of a destination's format. Raises PydanticCustomError, as pydantic does for a Literal."""
     if name not in FORMATS:
-        *first, last = [repr(one) for one in FORMATS]
+        *first, last = [repr(known_name) for known_name in FORMATS]
         raise PydanticCustomError("literal_error", "must be {expected}", {"expected": f"{', '.join(first)} or {last}"})
     return name
 

@@ -35,8 +35,8 @@ class Unknown:
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The one of `known` that `name` probably stands for."""
-    found = difflib.get_close_matches(name, list(known), 1, cutoff)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, list(known), 1, cutoff)
+    return matches[0] if matches else None
 
 
 def unknown_source(name: str, known: Iterable[str]) -> str:

@@ -92,7 +92,7 @@ def _variables(raw: object, mistakes: list[Mistake]) -> dict[str, str]:
     if not isinstance(raw, Mapping):
         mistakes.append(Mistake((SECRETS,), 'must be a table, such as {api_key = "CRM_API_KEY"}'))
         return {}
-    found = {}
+    variables = {}
     for name, value in raw.items():
         if (problem := _variable_problem(value)) is not None:
             mistakes.append(Mistake((SECRETS, name), problem))
@@ -101,8 +101,8 @@ def _variables(raw: object, mistakes: list[Mistake]) -> dict[str, str]:
         elif name == "url":
             mistakes.append(Mistake((SECRETS, name), "is a name of the bridge's own: choose another"))
         else:
-            found[name] = value
-    return found
+            variables[name] = value
+    return variables
 
 
 def _oauth(raw: object, variables: dict[str, str], mistakes: list[Mistake]) -> dict[str, str]:

@@ -35,10 +35,10 @@ def held_of(destination: Destination, invoice_ids: Iterable[str], since: datetim
     Its list is read first, and each Sale that this does not have is asked for by itself. Raises BooksRefused, and
     TransientDeliveryError where it does not answer.
     """
-    books, wanted = destination.format.books, frozenset(invoice_ids)
+    books, asked_for = destination.format.books, frozenset(invoice_ids)
     if books is None:
         return None
-    return Held(books.title, asyncio.run(_ask(_Asking(destination, books), wanted, since)))
+    return Held(books.title, asyncio.run(_ask(_Asking(destination, books), asked_for, since)))
 
 
 class _Asking:
@@ -54,8 +54,8 @@ class _Asking:
             answer = await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
             if answer.status != 429 or waits == WAITS:
                 break
-            given = answer.headers.get("retry-after", "")
-            await asyncio.sleep(min(float(given) if given.isdigit() else 5.0, LONGEST_WAIT_SECONDS))
+            pause = answer.headers.get("retry-after", "")
+            await asyncio.sleep(min(float(pause) if pause.isdigit() else 5.0, LONGEST_WAIT_SECONDS))
         if not 200 <= answer.status <= 299:
             scope = ": the token may not read events or commissions" if answer.status in (401, 403) else ""
             raise BooksRefused(f"answered {answer.status} to {asked.path.partition('?')[0]}{scope}")
@@ -67,7 +67,7 @@ class _Asking:
         self._client.close()
 
 
-async def _ask(asking: _Asking, wanted: frozenset[str], since: datetime) -> frozenset[str]:
+async def _ask(asking: _Asking, asked_for: frozenset[str], since: datetime) -> frozenset[str]:
     books, seen = asking.books, set[str]()
     try:
         for page in range(1, MOST_PAGES):
@@ -78,9 +78,9 @@ async def _ask(asking: _Asking, wanted: frozenset[str], since: datetime) -> froz
             seen.update(listed)
             if len(listed) < books.page_size or len(seen) == before:
                 break
-        for invoice_id in sorted(wanted - seen):
+        for invoice_id in sorted(asked_for - seen):
             if books.holds(await asking.ask(books.sale_request(invoice_id, asking.token)), invoice_id):
                 seen.add(invoice_id)
     finally:
         asking.close()
-    return frozenset(seen & wanted)
+    return frozenset(seen & asked_for)

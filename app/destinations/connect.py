@@ -48,24 +48,24 @@ class Resolver:
         return await asyncio.shield(running)
 
     def _run(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
-        found: list[Address] | Exception
+        answer: list[Address] | Exception
         try:
-            found = self._ask(host, port)
+            answer = self._ask(host, port)
         except Exception as error:  # noqa: BLE001 - raised again, in every request that waits
-            found = error
+            answer = error
         with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(self._settle, host, port, found)
+            loop.call_soon_threadsafe(self._settle, host, port, answer)
 
-    def _settle(self, host: str, port: int, found: list[Address] | Exception) -> None:
+    def _settle(self, host: str, port: int, answer: list[Address] | Exception) -> None:
         running = self._running.pop((host, port))
-        if isinstance(found, Exception):
-            running.set_exception(found)
+        if isinstance(answer, Exception):
+            running.set_exception(answer)
         else:
-            running.set_result(found)
+            running.set_result(answer)
 
     def _ask(self, host: str, port: int, flags: int = 0) -> list[Address]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-        return [(family, address) for family, _, _, _, address in found]
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return [(family, address) for family, _, _, _, address in entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +191,19 @@ def tls_context() -> ssl.SSLContext:
 
 def public(host: str, addresses: list[Address]) -> list[Address]:
     """Those of `addresses` that are on the public internet. Raises PrivateAddress where none is."""
-    found = [(family, address) for family, address in addresses if not is_private(address[0])]
-    if not found:
+    allowed = [(family, address) for family, address in addresses if not is_private(address[0])]
+    if not allowed:
         raise PrivateAddress(f"{host} is at {addresses[0][1][0]}, a private address")
-    return found
+    return allowed
 
 
 def is_private(address: str) -> bool:
     """Whether `address` is an IP address that is not on the public internet; False for names."""
-    found = _ip_address(address)
-    if found is None:
+    parsed = _ip_address(address)
+    if parsed is None:
         return False
-    inner = _embedded(found)
-    return not found.is_global or found.is_multicast or (inner is not None and not inner.is_global)
+    inner = _embedded(parsed)
+    return not parsed.is_global or parsed.is_multicast or (inner is not None and not inner.is_global)
 
 
 def bracketed(host: str) -> str:

@@ -51,24 +51,26 @@ def credentials_of(settings: Settings, name: str, table: RouteTable, sandbox_tok
     if name == SANDBOX:
         named = settings.destination_format
         secrets = preset(named).secrets if named in preset_names() else ()
-        return Credentials({one: f"/{sandbox_token}" if one == URL else sandbox_token for one in secrets})
+        return Credentials({name: f"/{sandbox_token}" if name == URL else sandbox_token for name in secrets})
     variables = table.template.variables
     access: OAuth | None = None
-    found = {key: settings.named_secret(value, f"{name}.{key}_env") for key, value in variables.items()}
+    values = {key: settings.named_secret(value, f"{name}.{key}_env") for key, value in variables.items()}
     base = None
     if table.template.oauth is not None:
-        access = _access(settings, table, found)
-        del found["client_secret"], found["refresh_token"]
-    if URL in found:
-        base, found[URL] = _parts(found[URL], f"{settings.config_path}: destinations.{name}.url_env: {variables[URL]}")
+        access = _access(settings, table, values)
+        del values["client_secret"], values["refresh_token"]
+    if URL in values:
+        base, values[URL] = _parts(
+            values[URL], f"{settings.config_path}: destinations.{name}.url_env: {variables[URL]}"
+        )
     signing: tuple[bytes, ...] = ()
     if table.signature is not None:
         variable = table.signature.secret_env
         where = f"{name}.signature.secret_env"
         text = settings.named_secret(variable, where)
         at = f"{settings.config_path}: destinations.{where}: the variable {variable}"
-        signing = tuple(_key(one, at) for one in split_secrets(text))
-    return Credentials(found, signing, base, access)
+        signing = tuple(_key(key, at) for key in split_secrets(text))
+    return Credentials(values, signing, base, access)
 
 
 def _access(settings: Settings, table: RouteTable, secrets: Mapping[str, str]) -> OAuth:
@@ -118,10 +120,10 @@ def signed(asked: HttpRequest, key: str, keys: Sequence[bytes], now: datetime) -
         return asked
     identity, timestamp = header_text(key), str(int(now.timestamp()))
     content = f"{identity}.{timestamp}.".encode() + asked.body
-    signatures = (base64.b64encode(hmac.new(one, content, hashlib.sha256).digest()).decode() for one in keys)
+    signatures = (base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys)
     headers = {
         "webhook-id": identity,
         "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(f"v1,{one}" for one in signatures),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
     return replace(asked, headers={**asked.headers, **headers})

@@ -78,8 +78,8 @@ class AccessTokens:
         if answer.status in (400, 401, 403):
             raise Refused(Answer(401, answer.headers, answer.body))
         try:
-            found = from_json(answer.body)
-            token, seconds = found["access_token"], float(found.get("expires_in", USUAL_SECONDS))
+            content = from_json(answer.body)
+            token, seconds = content["access_token"], float(content.get("expires_in", USUAL_SECONDS))
         except (ValueError, KeyError, TypeError):
             token = ""
         if (

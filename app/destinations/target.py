@@ -157,12 +157,12 @@ class DestinationClient:
 def destinations_of(settings: Settings) -> list[Destination]:
     """Who receives conversions: the one of DESTINATION_URL and those of bridge.toml; with none of either, the bridge's own
     sandbox. Raises ConfigurationError."""
-    found, formats = [], formats_of(settings)
+    destinations, formats = [], formats_of(settings)
     if settings.is_sandbox:
         if settings.secret_key is None:
             raise ConfigurationError("set DESTINATION_URL, or SECRET_KEY for the sandbox (`bridge up` generates one)")
         token = sandbox_token(settings.secret_key.get_secret_value())
-        found.append(
+        destinations.append(
             _of_variables(settings, SANDBOX, formats, f"{settings.own_url}/sandbox", token, allow_private=True)
         )
     elif settings.destination_url is not None:
@@ -170,14 +170,16 @@ def destinations_of(settings: Settings) -> list[Destination]:
         allow = settings.destination_allow_private
         _check_public(settings.destination_url, allow, "DESTINATION_URL", LEAVE)
         token = settings.destination_token.get_secret_value()
-        found.append(_of_variables(settings, MAIN, formats, settings.destination_url, token, allow_private=allow))
+        destinations.append(
+            _of_variables(settings, MAIN, formats, settings.destination_url, token, allow_private=allow)
+        )
     for name, table in settings.destination_tables.items():
         credentials = credentials_of(settings, name, table)
         url = credentials.url if credentials.url and not table.template.has_url else table.url
         where = f"{settings.config_path}: destinations.{name}"
         leave = f"set destinations.{name}.allow_private = true if that is meant"
         _check_public(url, table.allow_private, f"{where}.url", leave)
-        found.append(
+        destinations.append(
             Destination(
                 name,
                 url,
@@ -194,21 +196,21 @@ def destinations_of(settings: Settings) -> list[Destination]:
                 is_shadow=table.mode == "shadow",
             )
         )
-    return found
+    return destinations
 
 
 def formats_of(settings: Settings) -> dict[str, Format]:
     """The format of each destination, by its name; needs no token. Raises ConfigurationError."""
-    found, clicks = {}, settings.attribution.click_names
+    by_name, clicks = {}, settings.attribution.click_names
     if settings.is_sandbox or settings.destination_url is not None:
         name = SANDBOX if settings.is_sandbox else MAIN
         options = Options(settings.destination_amount_unit, settings.main_route.event_names, clicks=clicks)
-        found[name] = _format(settings.destination_format, options, settings.main_route, has_token=True)
+        by_name[name] = _format(settings.destination_format, options, settings.main_route, has_token=True)
     for name, table in settings.destination_tables.items():
         options = Options(table.amount_unit, table.event_names, clicks=clicks)
         has_token = table.token_env is not None
-        found[name] = _format(table.format, options, table, has_token=has_token)
-    return found
+        by_name[name] = _format(table.format, options, table, has_token=has_token)
+    return by_name
 
 
 def _format(named: str, options: Options, table: RouteTable, *, has_token: bool) -> Format:
@@ -233,8 +235,8 @@ def default_stop_seconds(destinations: Sequence[Destination]) -> float:
 
 def stop_seconds_of(settings: Settings) -> float:
     """STOP_SECONDS or its default. Raises ConfigurationError."""
-    given = settings.stop_seconds
-    return default_stop_seconds(destinations_of(settings)) if given is None else given
+    configured = settings.stop_seconds
+    return default_stop_seconds(destinations_of(settings)) if configured is None else configured
 
 
 def _of_variables(

@@ -21,8 +21,10 @@ def mark_of(body: bytes, secret: str) -> dict[str, str]:
 
 def is_marked(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> bool:
     """Whether a request carries the mark, made with one of `secrets`."""
-    given = headers.get(HEADER, "").encode("utf-8", "backslashreplace")
-    return bool(given) and any(hmac.compare_digest(given, mark_of(body, secret)[HEADER].encode()) for secret in secrets)
+    presented = headers.get(HEADER, "").encode("utf-8", "backslashreplace")
+    return bool(presented) and any(
+        hmac.compare_digest(presented, mark_of(body, secret)[HEADER].encode()) for secret in secrets
+    )
 
 
 def accepting(rules: Rules, source: str) -> Rules:

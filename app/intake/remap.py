@@ -47,8 +47,8 @@ def reprocess_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Poli
     until = time.monotonic() + REQUEST_SECONDS
     outcomes: Counter[str] = Counter()
     is_complete = True
-    for one in remap_parked(ledger, sources, policy):
-        outcomes[one.receipt.outcome if one.receipt else "unreadable"] += 1
+    for remapped in remap_parked(ledger, sources, policy):
+        outcomes[remapped.receipt.outcome if remapped.receipt else "unreadable"] += 1
         if time.monotonic() > until:
             is_complete = False
             break
@@ -73,22 +73,22 @@ def _batch(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, after:
             after,
             BATCH,
         ).all()
-        found, arrivals = [], []
+        results, arrivals = [], []
         for event_id, name, headers, body, received_at in rows:
             source = sources.get(name)
             if source is None:
-                found.append(Remapped(event_id, None, f"there is no source called {name} now"))
+                results.append(Remapped(event_id, None, f"there is no source called {name} now"))
                 continue
             inbound = Inbound(bytes(body), json.loads(headers))
             try:
                 mapped = source.map(inbound, policy.rules)
             except MalformedEvent as error:
-                found.append(Remapped(event_id, None, str(error)))
+                results.append(Remapped(event_id, None, str(error)))
                 continue
             moment = datetime.fromtimestamp(received_at / 1000, UTC)
             arrivals.append(Arrival(name, mapped, inbound, {}, moment, recorded_as=event_id))
         receipts = record(tx, arrivals, policy) if arrivals else []
-        found += [Remapped(receipt.id, receipt) for receipt in receipts]
-        return sorted(found, key=lambda one: one.event_id)
+        results += [Remapped(receipt.id, receipt) for receipt in receipts]
+        return sorted(results, key=lambda result: result.event_id)
 
     return work

@@ -26,15 +26,15 @@ Configured = tuple[Source, tuple[str, ...], tuple[str, ...]]
 
 def configured_sources(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Configured]:
     """The sources with a secret or token. Raises ConfigurationError if one is unusable."""
-    found = {}
+    configured = {}
     for name, source in sources.items():
         problem = next(source_problems(settings, source), None)
         if problem is not None:
             raise ConfigurationError(problem)
         secrets, tokens = settings.secrets_of(name), settings.path_tokens_of(name)
         if secrets or tokens:
-            found[name] = (source, secrets, tokens)
-    return found
+            configured[name] = (source, secrets, tokens)
+    return configured
 
 
 def source_problems(settings: Settings, source: Source) -> Iterator[str]:
@@ -95,8 +95,8 @@ class Intake:
             raise UnknownSource(f"no source called {name} is configured here", source=name)
         source, secrets, tokens = configured
         if tokens:
-            given = (token or "").encode("utf-8", "backslashreplace")
-            if not any(hmac.compare_digest(given, known.encode()) for known in tokens):
+            presented = (token or "").encode("utf-8", "backslashreplace")
+            if not any(hmac.compare_digest(presented, known.encode()) for known in tokens):
                 raise SignatureError(
                     "the URL's token is missing or wrong", source=name, reason="wrong" if token else "missing"
                 )
@@ -145,8 +145,8 @@ class Intake:
             return self._record(self.read(name, inbound, token, now))
         except SeveralEvents:
             source = self._sources[name][0]
-        receipts = [self._record(self._arrival(name, one, token, now)) for one in source.split(inbound)]
-        return next((one for one in receipts if one.outcome in ("sale", "lead")), receipts[0])
+        receipts = [self._record(self._arrival(name, part, token, now)) for part in source.split(inbound)]
+        return next((part for part in receipts if part.outcome in ("sale", "lead")), receipts[0])
 
     def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
         """Verifies and maps one event, ready to be recorded. Raises SourceError, or SeveralEvents if there are more."""

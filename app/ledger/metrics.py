@@ -98,13 +98,13 @@ class Series:
 def read_series(tx: Tx) -> dict[Metric, list[Series]]:
     """What all processes counted since the ledger was made."""
     rows = tx.run("SELECT name, series, part, value FROM metric_values WHERE process = '' ORDER BY name, series").all()
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    by_series: dict[tuple[str, str], dict[str, int]] = {}
     for name, series, part, value in rows:
-        found.setdefault((name, series), {})[part] = int(value)
+        by_series.setdefault((name, series), {})[part] = int(value)
     return {
         metric: [
             _series(metric, tuple(json.loads(series)), parts)
-            for (name, series), parts in found.items()
+            for (name, series), parts in by_series.items()
             if name == metric.name
         ]
         for metric in METRICS
@@ -115,7 +115,7 @@ def _series(metric: Metric, labels: tuple[str, ...], parts: Mapping[str, int]) -
     if not metric.buckets:
         return Series(labels, parts.get("", 0))
     buckets, total = [], 0
-    for bound in (*(str(float(one)) for one in metric.buckets), INFINITY):
+    for bound in (*(str(float(edge)) for edge in metric.buckets), INFINITY):
         total += parts.get(bound, 0)
         buckets.append((bound, total))
     return Series(labels, buckets=tuple(buckets), seconds=parts.get(SUM, 0) / 1_000_000)

@@ -138,8 +138,8 @@ class Server:
         if self.is_pooled:
             session.prepare_threshold = None
         session.server_pid, session.terminate = pid, self._terminate
-        wanted = _search_path(self._options)
-        if wanted is not None and _plain(search_path) != _plain(wanted):
+        configured = _search_path(self._options)
+        if configured is not None and _plain(search_path) != _plain(configured):
             session.close()
             raise ConfigurationError(_NOT_PASSED_ON)
         return session
@@ -217,8 +217,8 @@ def _shown(name: str) -> str:
 
 def _search_path(options: str) -> str | None:
     """The search_path that `options` ask for."""
-    found = re.findall(r"(?:-c\s*|--)search[_-]path\s*=\s*((?:\\.|\S)+)", options)
-    return re.sub(r"\\(.)", r"\1", found[-1]) if found else None
+    settings = re.findall(r"(?:-c\s*|--)search[_-]path\s*=\s*((?:\\.|\S)+)", options)
+    return re.sub(r"\\(.)", r"\1", settings[-1]) if settings else None
 
 
 def _plain(search_path: str) -> str:

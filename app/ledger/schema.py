@@ -69,10 +69,12 @@ def check_schema(ledger: Ledger) -> None:
                 raise SchemaOutdated(
                     f"the ledger is at {revision}, and this version ({HEAD}) is too old for it: run the newer version again"
                 )
-        found = differences(tx)
-    if not found:
+        problems = differences(tx)
+    if not problems:
         return
-    named = "; ".join(found[:MOST_NAMED]) + (f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else "")
+    named = "; ".join(problems[:MOST_NAMED]) + (
+        f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+    )
     if newer:
         raise SchemaOutdated(
             f"the ledger is at {revision}, newer than this version ({HEAD}), which cannot use it: {named}."

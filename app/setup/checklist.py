@@ -31,13 +31,13 @@ def checklist(
 ) -> tuple[Step, ...]:
     """The steps, in the order in which to take them."""
     known = sorted(
-        sources, key=lambda one: not settings.opens(one.name)
+        sources, key=lambda item: not settings.opens(item.name)
     )  # so that those asked first have most likely sent
-    connected = [one.title for one in known if settings.opens(one.name) and not settings.is_generated(one.name)]
+    connected = [item.title for item in known if settings.opens(item.name) and not settings.is_generated(item.name)]
     return (
-        _destination(settings, [one.url for one in destinations]),
+        _destination(settings, [item.url for item in destinations]),
         _source(connected),
-        _first_event(has_real_event(tx, (one.name for one in known)), connected),
+        _first_event(has_real_event(tx, (item.name for item in known)), connected),
         _public_url(settings.public_url),
         _alerts(settings.alert_url),
         _retention(settings),

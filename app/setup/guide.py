@@ -24,7 +24,7 @@ def steps_for(source: Source, base_url: str) -> str | None:
 
 def sections_of(text: str) -> dict[str, str]:
     """Each section of a page by its heading, without it: up to the next heading that is not below it."""
-    found: dict[str, list[str]] = {}
+    sections: dict[str, list[str]] = {}
     level: dict[str, int] = {}
     is_code = False
     for line in text.splitlines():
@@ -33,23 +33,23 @@ def sections_of(text: str) -> dict[str, str]:
         if heading:
             depth, title = len(heading[1]), heading[2].strip()
             level = {name: known for name, known in level.items() if known < depth}
-            level[title], found[title] = depth, []
+            level[title], sections[title] = depth, []
         for name in level:
             if not (heading and name == heading[2].strip()):
-                found[name].append(line)
-    return {title: "\n".join(lines).strip() for title, lines in found.items()}
+                sections[name].append(line)
+    return {title: "\n".join(lines).strip() for title, lines in sections.items()}
 
 
 def rows_of(text: str) -> dict[str, str]:
     """The table of the presets: each source's row as a list."""
-    found = {}
+    rows = {}
     for line in text.splitlines():
         cells = [cell.strip().replace("\\|", "|") for cell in CELLS.split(line)[1:-1]]
         name = re.fullmatch(r"`([a-z0-9_]+)`", cells[0]) if len(cells) == len(COLUMNS) else None
         if name:
             said = [f"- {column.capitalize()}: {cell}" for column, cell in zip(COLUMNS, cells, strict=True) if cell]
-            found[name[1]] = "\n".join(said[1:])
-    return found
+            rows[name[1]] = "\n".join(said[1:])
+    return rows
 
 
 @cache

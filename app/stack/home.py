@@ -59,8 +59,8 @@ def write_run_file(home: Path, running: Mapping[str, object]) -> None:
 def read_running(home: Path) -> Running | None:
     """The `bridge up` running on this BRIDGE_HOME, or None."""
     try:
-        found = Running(**json.loads((home / RUN_FILE).read_text(encoding="utf-8")))
-        return found if is_alive(int(found.pid), str(found.started)) else None
+        running = Running(**json.loads((home / RUN_FILE).read_text(encoding="utf-8")))
+        return running if is_alive(int(running.pid), str(running.started)) else None
     except (OSError, ValueError, TypeError):
         return None
 

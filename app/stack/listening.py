@@ -11,9 +11,9 @@ def address_of(host: str, port: int) -> str:
 
 
 def _find(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    found.sort(key=lambda one: one[0] != socket.AF_INET)
-    family, _, _, _, address = found[0]
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    entries.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, _, _, _, address = entries[0]
     return family, address
 
 

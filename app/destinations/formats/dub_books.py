@@ -23,14 +23,14 @@ class DubBooks:
     page_size: int = PAGE_SIZE
 
     def list_request(self, since: datetime, page: int, token: str) -> HttpRequest:
-        wanted = {
+        query = {
             "event": "sales",
             "start": iso_milliseconds(since),
             "sortOrder": "asc",
             "page": page,
             "limit": PAGE_SIZE,
         }
-        return _get(f"/events?{urlencode(wanted)}", token)
+        return _get(f"/events?{urlencode(query)}", token)
 
     def listed(self, answer: Answered) -> Sequence[str] | None:
         events = _list(answer)
@@ -40,7 +40,7 @@ class DubBooks:
         return _get(f"/commissions?invoiceId={quote(invoice_id, safe='')}", token)
 
     def holds(self, answer: Answered, invoice_id: str) -> bool:
-        return any(one.get("invoiceId") == invoice_id for one in _list(answer) or ())
+        return any(event.get("invoiceId") == invoice_id for event in _list(answer) or ())
 
 
 def _get(path: str, token: str) -> HttpRequest:
@@ -49,10 +49,10 @@ def _get(path: str, token: str) -> HttpRequest:
 
 def _list(answer: Answered) -> list[dict[str, Any]] | None:
     try:
-        found = from_json(answer.body)
+        content = from_json(answer.body)
     except ValueError:
         return None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else None
+    return [item for item in content if isinstance(item, dict)] if isinstance(content, list) else None
 
 
 def _invoice_of(event: dict[str, Any]) -> str:

@@ -140,11 +140,11 @@ def _refused(answer: Answered, sent: Sent) -> Verdict:
         return Verdict(
             "transient", "answered 404: Dub has this commission no longer", remember="", at_last="unattributed"
         )
-    found = by_status(answer, sent)
+    verdict = by_status(answer, sent)
     return (
-        replace(found, error=f"answered {answer.status}: {message}")
-        if found.result == "permanent" and message
-        else found
+        replace(verdict, error=f"answered {answer.status}: {message}")
+        if verdict.result == "permanent" and message
+        else verdict
     )
 
 
@@ -154,10 +154,10 @@ def _found(answer: bytes, invoice_id: object) -> dict[str, Any] | None:
         listed = from_json(answer)
     except ValueError:
         return None
-    for one in listed if isinstance(listed, list) else ():
-        is_of_sale = isinstance(one, dict) and one.get("id") and one.get("type", "sale") == "sale"
-        if is_of_sale and one.get("invoiceId", invoice_id) == invoice_id:
-            return dict(one)
+    for commission in listed if isinstance(listed, list) else ():
+        is_of_sale = isinstance(commission, dict) and commission.get("id") and commission.get("type", "sale") == "sale"
+        if is_of_sale and commission.get("invoiceId", invoice_id) == invoice_id:
+            return dict(commission)
     return None
 
 

@@ -15,7 +15,7 @@ DEFAULT = "events"
 
 def find() -> Mapping[str, Callable[[Options], Format]]:
     """How each format is made, by its name; the default first."""
-    found: dict[str, Callable[[Options], Format]] = {name: partial(make_preset, name) for name in preset_names()}
+    makers: dict[str, Callable[[Options], Format]] = {name: partial(make_preset, name) for name in preset_names()}
     for module in pkgutil.iter_modules(formats.__path__):
         make = (
             getattr(import_module(f"{formats.__name__}.{module.name}"), "make", None)
@@ -23,8 +23,8 @@ def find() -> Mapping[str, Callable[[Options], Format]]:
             else None
         )
         if make is not None:
-            found[make(Options()).name] = make
-    return MappingProxyType(dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0]))))
+            makers[make(Options()).name] = make
+    return MappingProxyType(dict(sorted(makers.items(), key=lambda item: (item[0] != DEFAULT, item[0]))))
 
 
 FORMATS = find()

@@ -88,9 +88,9 @@ def _copy_table(reading: Tx, writing: Tx, table: Table, progress: Progress) -> i
         _write(writing, table, rows)
         done += len(rows)
         progress(table.name, done, total)
-    found = _count(writing, table)
-    if not found == done == total:
-        raise CopyFailed(f"the table {table.name} has {total} rows, and {found} of them arrived: nothing was copied")
+    arrived = _count(writing, table)
+    if not arrived == done == total:
+        raise CopyFailed(f"the table {table.name} has {total} rows, and {arrived} of them arrived: nothing was copied")
     return total
 
 

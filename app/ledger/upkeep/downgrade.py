@@ -84,11 +84,11 @@ def _take_back(ledger: Ledger, head: str, before: str, added: Shape) -> None:
 
 def _kept(tx: Tx, added: Shape) -> list[str]:
     """Which of the added tables and columns hold something."""
-    found = [table for table in sorted(added.tables) if tx.run(f"SELECT 1 FROM {table} LIMIT 1").first()]
+    kept = [table for table in sorted(added.tables) if tx.run(f"SELECT 1 FROM {table} LIMIT 1").first()]
     for table, column in sorted(added.columns):
         if tx.run(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1").first():
-            found.append(f"{table}.{column}")
-    return found
+            kept.append(f"{table}.{column}")
+    return kept
 
 
 def _added(migrations: Path, head: str) -> tuple[str, Shape]:

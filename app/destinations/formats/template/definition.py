@@ -61,7 +61,7 @@ class KindTemplate:
         """Whether it says itself where the token goes."""
         paths = [self.path] if isinstance(self.path, Expression) else []
         places = [*paths, *self.headers.values(), *(leaf for _, leaf in leaves_of(self.body))]
-        return any(one.is_secret for one in places) or any(name.lower() == "authorization" for name in self.headers)
+        return any(place.is_secret for place in places) or any(name.lower() == "authorization" for name in self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class _Reader:
             self._wrong((), "has no request: write a table [destinations.NAME.sale] or [destinations.NAME.lead]")
         answers = {key: self._answer(raw[key], key) for key in OF_ANSWERS if key in raw}
         age = self._age(raw["max_age"]) if "max_age" in raw else None
-        found = Definition(name, kinds, max_age=age, parameters=parameters, event_names=event_names, **answers)
-        return found, self.mistakes
+        definition = Definition(name, kinds, max_age=age, parameters=parameters, event_names=event_names, **answers)
+        return definition, self.mistakes
 
     def _wrong(self, where: Where, text: str) -> None:
         self.mistakes.append(Mistake(where, text))
@@ -164,17 +164,17 @@ class _Reader:
         if isinstance(raw, str) and PLAIN_PATH.fullmatch(raw):
             self._wrong(where, f"begins with a slash: /{raw}")
             return ""
-        found = expression_of(raw, where, compile_, self.mistakes)
-        if found is None:
+        expression = expression_of(raw, where, compile_, self.mistakes)
+        if expression is None:
             return ""
-        self._check_secret(found, where)
-        return found
+        self._check_secret(expression, where)
+        return expression
 
     def _headers(self, raw: Any, kind: str, compile_: Compile) -> dict[str, Expression]:
         if not isinstance(raw, Mapping):
             self._wrong((kind, "headers"), 'must be a table, such as {X-Source = "source"}')
             return {}
-        found = {}
+        headers = {}
         for name, text in raw.items():
             where: Where = (kind, "headers", name)
             if not HEADER_NAME.fullmatch(name):
@@ -182,37 +182,37 @@ class _Reader:
             made = expression_of(text, where, compile_, self.mistakes)
             if made is not None:
                 self._check_secret(made, where)
-                found[name] = made
-        return found
+                headers[name] = made
+        return headers
 
-    def _check_secret(self, found: Expression, where: Where) -> None:
-        if found.is_secret and not found.is_constant:
+    def _check_secret(self, expression: Expression, where: Where) -> None:
+        if expression.is_secret and not expression.is_constant:
             self._wrong(where, "uses a secret together with facts: put the secret into a header or field of its own")
 
     def _needs(self, raw: Any, where: Where, compile_: Compile) -> list[Expression]:
         """One expression, or a list of them."""
         texts = raw if isinstance(raw, list) else [raw]
-        found = []
+        needs = []
         for index, text in enumerate(texts):
             place = (*where, index) if isinstance(raw, list) else where
             mistakes: list[Mistake] = []
             made = expression_of(text, place, compile_, mistakes)
             if made is not None:
-                found.append(made)
-            self.mistakes += [one for one in mistakes if one not in self.mistakes]
-        return found
+                needs.append(made)
+            self.mistakes += [mistake for mistake in mistakes if mistake not in self.mistakes]
+        return needs
 
     def _checks(self, raw: Any, kind: str) -> tuple[Check, ...]:
         """{"what to say" = "expression over the body"}"""
         if not isinstance(raw, Mapping):
             self._wrong((kind, "checks"), "must be a table")
             return ()
-        found = []
+        checks = []
         for says, text in raw.items():
             made = expression_of(text, (kind, "checks", says), self._over_anything, self.mistakes)
             if made is not None:
-                found.append(Check(made, says))
-        return tuple(found)
+                checks.append(Check(made, says))
+        return tuple(checks)
 
     def _over_anything(self, text: str) -> Expression:
         return compiled(text, UNKNOWN, self.names)
@@ -223,7 +223,7 @@ class _Reader:
     def _age(self, raw: Any) -> Age | None:
         match = AGE.fullmatch(raw.strip().lower()) if isinstance(raw, str) else None
         if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0:
-            unit = next(one for one in ("d", "h", "m", "s") if raw % SECONDS[one] == 0)
+            unit = next(letter for letter in ("d", "h", "m", "s") if raw % SECONDS[letter] == 0)
             number = raw // SECONDS[unit]
         elif match and int(match[1]) > 0:
             number, unit = int(match[1]), match[2][0]

@@ -72,7 +72,10 @@ def _sale(sale: Sale) -> dict[str, Any]:
             "amount": json_number(sale.money.major),
             "currency": sale.money.currency,
             "tax": json_number(Money(sale.tax, sale.money.currency).major) if sale.tax else None,
-            "products": [known({"id": one.id, "name": one.name, "quantity": one.quantity}) for one in sale.products],
+            "products": [
+                known({"id": product.id, "name": product.name, "quantity": product.quantity})
+                for product in sale.products
+            ],
             "promotion_codes": list(sale.promotion_codes),
         }
     )

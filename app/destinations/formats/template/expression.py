@@ -96,10 +96,10 @@ def compiled(text: str, shape: Shape, names: Names, example: Any = None) -> Expr
     nodes = list(_nodes(parsed.parsed))
     calls = {node["value"] for node in nodes if node["type"] == "function_expression"}
     reads = any(node["type"] in ("field", "current", "identity") for node in nodes)
-    found = Expression(text, parsed, not reads, bool(calls & SECRETS))
+    expression = Expression(text, parsed, not reads, bool(calls & SECRETS))
     if example is not None:
-        _try(found, example, names)
-    return found
+        _try(expression, example, names)
+    return expression
 
 
 def _unreadable(text: str) -> str:
@@ -143,8 +143,8 @@ def _check(node: Any, shape: Shape, text: str, names: Names) -> Shape:
     if kind == "index":
         return shape[0] if isinstance(shape, list) else UNKNOWN
     if kind in ("projection", "filter_projection"):
-        found = _check(children[0], shape, text, names)
-        element = found[0] if isinstance(found, list) else UNKNOWN
+        items = _check(children[0], shape, text, names)
+        element = items[0] if isinstance(items, list) else UNKNOWN
         for child in children[1:]:
             _check(child, element, text, names)
         return UNKNOWN
@@ -177,7 +177,7 @@ def _below(shape: Shape, name: str, text: str) -> Shape:
 
 
 def _check_call(node: Mapping[str, Any], text: str, names: Names) -> None:
-    name, given = node["value"], len(node["children"])
+    name, count = node["value"], len(node["children"])
     offset = _place(text, name)
     table = TemplateFunctions.FUNCTION_TABLE
     if name not in table:
@@ -189,9 +189,9 @@ def _check_call(node: Mapping[str, Any], text: str, names: Names) -> None:
     most = MOST_ARGUMENTS.get(name) or (None if takes and takes[-1].get("variadic") else least)
     if name == "omit":
         least = 0
-    if given < least or (most is not None and given > most):
-        wanted = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
-        raise Wrong(f"{name}() takes {wanted} argument{'s' if wanted != '1' else ''}, not {given}", offset)
+    if count < least or (most is not None and count > most):
+        expected = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+        raise Wrong(f"{name}() takes {expected} argument{'s' if expected != '1' else ''}, not {count}", offset)
     known = {"secret": names.secrets, "param": names.parameters}.get(name)
     if known is not None:
         child = node["children"][0]
@@ -207,16 +207,16 @@ def _place(text: str, name: str) -> int | None:
     return match.start() if match else None
 
 
-def _try(found: Expression, example: Any, names: Names) -> None:
+def _try(expression: Expression, example: Any, names: Names) -> None:
     """Raises Wrong where it fails for a conversion of which everything is known."""
     secrets = {"token": "-", **dict.fromkeys(names.secrets, "-")}
     context = Context(dict.fromkeys(names.parameters, "-"), secrets, currency="USD")
     try:
-        found.search(example, context)
+        expression.search(example, context)
     except exceptions.JMESPathTypeError as error:
-        wanted = " or ".join(EXPECTED.get(one.partition("-")[0], one) for one in error.expected_types)
-        given = EXPECTED.get(error.actual_type, error.actual_type)
-        offset = _place(found.text, error.function_name)
-        raise Wrong(f"{error.function_name}() takes {wanted}, not {given}", offset) from None
+        expected = " or ".join(EXPECTED.get(kind.partition("-")[0], kind) for kind in error.expected_types)
+        actual = EXPECTED.get(error.actual_type, error.actual_type)
+        offset = _place(expression.text, error.function_name)
+        raise Wrong(f"{error.function_name}() takes {expected}, not {actual}", offset) from None
     except FAILURES as error:
         raise Wrong(f"cannot be computed: {error}") from None

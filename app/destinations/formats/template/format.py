@@ -89,22 +89,22 @@ class Template(Format):
         return Body(fields, tuple(context.omitted))
 
     def _beside(self, template: KindTemplate, document: Any, context: Context) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        beside: dict[str, Any] = {}
         if isinstance(template.path, Expression) and not template.path.is_constant:
             path = _text(template.path, document, context)
             if path is None:
-                found["broken"] = "its path could not be computed"
-            found["path"] = path or ""
+                beside["broken"] = "its path could not be computed"
+            beside["path"] = path or ""
         headers = {
             name: _text(expression, document, context)
             for name, expression in template.headers.items()
             if not expression.is_constant
         }
         if headers:
-            found["headers"] = headers
+            beside["headers"] = headers
         if unmet := [need.text for need in template.needs if not need.is_known(document, context)]:
-            found["unmet"] = unmet
-        return found
+            beside["unmet"] = unmet
+        return beside
 
     @property
     def holds_back(self) -> bool:
@@ -174,12 +174,12 @@ class Template(Format):
         """`value` with the secrets in their places."""
         expressions = {leaf.text: leaf for _, leaf in leaves_of(template.body) if leaf.is_secret}
 
-        def fill(one: Any) -> Any:
-            if isinstance(one, dict):
-                if list(one) == [SECRET] and one[SECRET] in expressions:
-                    return expressions[one[SECRET]].search({}, context)
-                return {name: fill(inner) for name, inner in one.items()}
-            return [fill(inner) for inner in one] if isinstance(one, list) else one
+        def fill(part: Any) -> Any:
+            if isinstance(part, dict):
+                if list(part) == [SECRET] and part[SECRET] in expressions:
+                    return expressions[part[SECRET]].search({}, context)
+                return {name: fill(inner) for name, inner in part.items()}
+            return [fill(inner) for inner in part] if isinstance(part, list) else part
 
         return fill(value)
 
@@ -232,10 +232,10 @@ def _text(expression: Expression, document: Any, context: Context) -> str | None
 
 def _set(headers: dict[str, str], name: str, value: str | None) -> None:
     """Sets a header, or removes it where there is no value; whatever the case of its name."""
-    for there in [one for one in headers if one.lower() == name.lower()]:
+    for there in [part for part in headers if part.lower() == name.lower()]:
         del headers[there]
     if value is not None:
-        headers[name] = "".join(one if one.isascii() and one.isprintable() else quote(one) for one in value)
+        headers[name] = "".join(part if part.isascii() and part.isprintable() else quote(part) for part in value)
 
 
 def _said(body: bytes) -> Any:

@@ -192,5 +192,5 @@ def text_of(value: Any) -> str:
 
 def _one_of(value: Any, *known: str) -> str:
     if value not in known:
-        raise ValueError(f"takes {' or '.join(repr(one) for one in known)}, not {value!r}")
+        raise ValueError(f"takes {' or '.join(repr(choice) for choice in known)}, not {value!r}")
     return str(value)

@@ -54,11 +54,11 @@ class Fields:
     nodes: Mapping[str, "Node"]
 
     def value(self, document: Any, context: Context, where: str) -> Any:
-        found = {
+        fields = {
             name: known(node.value(document, context, f"{where}.{name}" if where else name))
             for name, node in self.nodes.items()
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class Items:
     nodes: tuple["Node", ...]
 
     def value(self, document: Any, context: Context, where: str) -> Any:
-        found = [known(node.value(document, context, f"{where}[{index}]")) for index, node in enumerate(self.nodes)]
-        return [value for value in found if value is not None]
+        items = [known(node.value(document, context, f"{where}[{index}]")) for index, node in enumerate(self.nodes)]
+        return [value for value in items if value is not None]
 
 
 Node = Leaf | Plain | Fields | Items
@@ -78,9 +78,9 @@ Node = Leaf | Plain | Fields | Items
 def known(value: Any) -> Any:
     """None for what is empty, at any depth: what is not known is absent, never null or ""."""
     if isinstance(value, dict):
-        value = {name: inner for name, one in value.items() if (inner := known(one)) is not None}
+        value = {name: inner for name, part in value.items() if (inner := known(part)) is not None}
     elif isinstance(value, list):
-        value = [inner for one in value if (inner := known(one)) is not None]
+        value = [inner for part in value if (inner := known(part)) is not None]
     return None if value is None or value in ("", [], {}) else value
 
 
@@ -91,12 +91,12 @@ def node_of(raw: Any, where: Where, compile_: Compile, mistakes: list[Mistake]) 
     if isinstance(raw, list):
         return Items(tuple(node_of(value, (*where, i), compile_, mistakes) for i, value in enumerate(raw)))
     if isinstance(raw, str):
-        found = expression_of(raw, where, compile_, mistakes)
-        if found is None:
+        expression = expression_of(raw, where, compile_, mistakes)
+        if expression is None:
             return Plain(None)
-        if found.is_secret and not found.is_constant:
+        if expression.is_secret and not expression.is_constant:
             mistakes.append(Mistake(where, "uses a secret together with facts: give the secret a field of its own"))
-        return Leaf(found)
+        return Leaf(expression)
     if not isinstance(raw, bool | int | float):
         mistakes.append(Mistake(where, "must be an expression in quotes, a number, true or false, a table or a list"))
     return Plain(raw)
@@ -147,14 +147,14 @@ def stray(value: Any, node: Node, where: str = "") -> str | None:
             below = f"{where}.{name}" if where else name
             if name not in node.nodes:
                 return f"{below} is not a field of this template; its fields are {', '.join(node.nodes)}"
-            if found := stray(inner, node.nodes[name], below):
-                return found
+            if place := stray(inner, node.nodes[name], below):
+                return place
     elif isinstance(node, Items):
         if not isinstance(value, list):
             return f"{where} must be a list"
         if node.nodes:
             strays = (
-                stray(one, node.nodes[min(i, len(node.nodes) - 1)], f"{where}[{i}]") for i, one in enumerate(value)
+                stray(part, node.nodes[min(i, len(node.nodes) - 1)], f"{where}[{i}]") for i, part in enumerate(value)
             )
-            return next((one for one in strays if one), None)
+            return next((part for part in strays if part), None)
     return None

@@ -65,15 +65,15 @@ class _Reader:
 
     def _within(self, keys: Key, *, is_list: bool) -> Key:
         """The keys of a table's heading, with the number of each list that it is in."""
-        found: Key = ()
+        path: Key = ()
         for position, key in enumerate(keys):
-            found = (*found, key)
+            path = (*path, key)
             is_last = position == len(keys) - 1
             if is_list and is_last:
-                self.counts[found] = self.counts.get(found, -1) + 1
-            if found in self.counts:
-                found = (*found, self.counts[found])
-        return found
+                self.counts[path] = self.counts.get(path, -1) + 1
+            if path in self.counts:
+                path = (*path, self.counts[path])
+        return path
 
     def _pair(self, table: Key) -> Iterator[tuple[Key, Place]]:
         start = self.at

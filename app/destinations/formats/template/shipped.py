@@ -102,16 +102,16 @@ class Shipped(Template):
     def advice(
         self, host: str, *, rate: float | None, sources: Collection[str], net_of_tax: bool | None = None
     ) -> Iterator[str]:
-        found = preset(self.name)
-        if not is_host_of(host, urlsplit(found.url).hostname or ""):
+        shipped = preset(self.name)
+        if not is_host_of(host, urlsplit(shipped.url).hostname or ""):
             return
-        if rate is None and found.rate:
-            yield f"{found.title} limits requests: set rate = {found.rate:g}, requests a second"
-        if found.is_net and net_of_tax is False:
-            yield f"{found.title} counts amounts without tax: set net_of_tax = true"
-        for parameter in found.parameters.values():
+        if rate is None and shipped.rate:
+            yield f"{shipped.title} limits requests: set rate = {shipped.rate:g}, requests a second"
+        if shipped.is_net and net_of_tax is False:
+            yield f"{shipped.title} counts amounts without tax: set net_of_tax = true"
+        for parameter in shipped.parameters.values():
             if parameter.is_wanted and not self.definition.parameters.get(parameter.name):
-                yield f"{found.title} wants {parameter.name}: set it in the destination's table"
+                yield f"{shipped.title} wants {parameter.name}: set it in the destination's table"
 
     def age_problem(self, fields: Mapping[str, Any], now: datetime) -> str | None:
         moment = preset(self.name).moment
@@ -169,24 +169,24 @@ def _parameter(name: str, table: Mapping[str, Any]) -> Parameter:
 
 
 def define_preset(
-    found: Preset, tables: Mapping[str, Any], parameters: Mapping[str, str], clicks: Collection[str]
+    chosen: Preset, tables: Mapping[str, Any], parameters: Mapping[str, str], clicks: Collection[str]
 ) -> tuple[Definition, list[Mistake]]:
     """The template with what a destination's table says of it. Parameters that are not given are examples."""
-    values = {p.name: p.value for p in found.parameters.values() if not p.secret}
+    values = {p.name: p.value for p in chosen.parameters.values() if not p.secret}
     return define(
-        found.with_tables(tables),
-        name=found.name,
+        chosen.with_tables(tables),
+        name=chosen.name,
         parameters=values | dict(parameters),
-        secrets=found.secrets,
-        clicks=(*clicks, *found.clicks),
-        event_names=found.event_names,
+        secrets=chosen.secrets,
+        clicks=(*clicks, *chosen.clicks),
+        event_names=chosen.event_names,
     )
 
 
 def make_preset(name: str, options: Options) -> Format:
     """Raises ValueError where the destination's own tables have a mistake."""
-    found = preset(name)
-    definition, mistakes = define_preset(found, options.template, options.parameters, options.clicks)
+    chosen = preset(name)
+    definition, mistakes = define_preset(chosen, options.template, options.parameters, options.clicks)
     if mistakes:
         raise ValueError(mistakes[0].text)
-    return Shipped(definition, options.event_names, answer=found.answer)
+    return Shipped(definition, options.event_names, answer=chosen.answer)

@@ -72,19 +72,19 @@ def adjustments(tx: Tx, conversion_ids: Sequence[int]) -> list[Adjustment]:
     latest: dict[tuple[int, str], Adjustment] = {}
     keys = defaultdict(set)
     for *fields, key, own in rows:
-        one = Adjustment(*fields)
+        mark = Adjustment(*fields)
         if source_of(key) != source_of(own):  # which may give the same ids to refunds of its own
             continue
-        place = (one.conversion_id, one.reference)
+        place = (mark.conversion_id, mark.reference)
         keys[place].add(key)
         known = latest.get(place)
-        if known is None or one.at > known.at:
-            latest[place] = one
-    found: dict[int, list[Adjustment]] = defaultdict(list)
-    for place, one in latest.items():
-        found[one.conversion_id].append(replace(one, keys=keys[place]))
-    shown = [one for each in found.values() for one in _without_sums(each)]
-    return sorted(shown, key=lambda one: (one.at, one.reference))
+        if known is None or mark.at > known.at:
+            latest[place] = mark
+    by_sale: dict[int, list[Adjustment]] = defaultdict(list)
+    for place, mark in latest.items():
+        by_sale[mark.conversion_id].append(replace(mark, keys=keys[place]))
+    shown = [mark for each in by_sale.values() for mark in _without_sums(each)]
+    return sorted(shown, key=lambda mark: (mark.at, mark.reference))
 
 
 def source_of(key: str) -> str:
@@ -92,24 +92,24 @@ def source_of(key: str) -> str:
     return key.split(":", 2)[1]
 
 
-def _without_sums(found: Sequence[Adjustment]) -> list[Adjustment]:
+def _without_sums(marks: Sequence[Adjustment]) -> list[Adjustment]:
     shown = []
-    for one in found:
-        if one.summed is None:
-            shown.append(one)
+    for mark in marks:
+        if mark.summed is None:
+            shown.append(mark)
             continue
-        left = one.minor - sum(part.minor for part in found if part.is_part_of(one))
+        left = mark.minor - sum(part.minor for part in marks if part.is_part_of(mark))
         if left > 0:
-            shown.append(replace(one, minor=left, total=one.minor))
+            shown.append(replace(mark, minor=left, total=mark.minor))
     return shown
 
 
-def money_back(found: Sequence[Adjustment]) -> list[Adjustment]:
+def money_back(marks: Sequence[Adjustment]) -> list[Adjustment]:
     """Those of one Sale of which the buyer has the money. A reversal that is reported as a dispute of its own undoes the one of the
     same amount."""
-    back = [one for one in found if one.is_back]
-    for reversal in (one for one in found if one.kind == "dispute" and one.status in REVERSED):
-        undone = next((one for one in back if one.kind == "dispute" and one.minor == reversal.minor), None)
+    back = [mark for mark in marks if mark.is_back]
+    for reversal in (mark for mark in marks if mark.kind == "dispute" and mark.status in REVERSED):
+        undone = next((mark for mark in back if mark.kind == "dispute" and mark.minor == reversal.minor), None)
         if undone is not None and undone.at <= reversal.at:
             back.remove(undone)
     return back
@@ -118,6 +118,6 @@ def money_back(found: Sequence[Adjustment]) -> list[Adjustment]:
 def of_one_source(back: Sequence[Adjustment]) -> list[Adjustment]:
     """A shop and its gateway report the same money: what the one says that knows of most."""
     by_source: dict[str, list[Adjustment]] = {}
-    for one in back:
-        by_source.setdefault(one.source, []).append(one)
-    return max(by_source.values(), key=lambda found: sum(one.minor for one in found), default=[])
+    for mark in back:
+        by_source.setdefault(mark.source, []).append(mark)
+    return max(by_source.values(), key=lambda marks: sum(mark.minor for mark in marks), default=[])

@@ -10,26 +10,26 @@ from app.money import Money, json_number, tax_in
 from app.times import iso
 
 
-def marks(found: Sequence[Adjustment]) -> list[dict[str, Any]]:
+def marks(adjustments_of_sale: Sequence[Adjustment]) -> list[dict[str, Any]]:
     """Refunds and disputes of a conversion, oldest first, each once; amounts in minor units."""
     return [
         {
-            "reference": one.reference,
-            "kind": one.kind,
-            "status": one.status,
-            "amount_minor": one.minor,
-            "currency": one.currency,
-            "at": iso(one.at),
+            "reference": mark.reference,
+            "kind": mark.kind,
+            "status": mark.status,
+            "amount_minor": mark.minor,
+            "currency": mark.currency,
+            "at": iso(mark.at),
         }
-        for one in found
+        for mark in adjustments_of_sale
     ]
 
 
-def left_of(found: Sequence[Adjustment], sale: Mapping[str, Any]) -> Money:
+def left_of(adjustments_of_sale: Sequence[Adjustment], sale: Mapping[str, Any]) -> Money:
     """What is left of a Sale, of its facts, as its amount is shown: without its share of the tax where that is without tax."""
     currency, tax = sale["currency"], sale.get("tax", 0) if sale.get("is_net") else 0
-    back = of_one_source(money_back([one for one in found if one.currency == currency]))
-    left = max(0, sale["minor"] - sum(one.minor for one in back))
+    back = of_one_source(money_back([mark for mark in adjustments_of_sale if mark.currency == currency]))
+    left = max(0, sale["minor"] - sum(mark.minor for mark in back))
     return Money(left - tax_in(left, tax, sale["minor"]), currency)
 
 
@@ -41,11 +41,11 @@ def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) 
     """
     statement = "SELECT sale_id FROM refunds WHERE conversion_id = ?"
     of = tx.run(statement, delivery["conversion_id"]).scalar()
-    found = adjustments(tx, [of or delivery["conversion_id"]])
-    delivery["marks"] = marks(found)
+    adjustments_of_sale = adjustments(tx, [of or delivery["conversion_id"]])
+    delivery["marks"] = marks(adjustments_of_sale)
     delivery["net"] = None
-    if found and sale:
-        delivery["net"] = json_number(left_of(found, sale).major)
+    if adjustments_of_sale and sale:
+        delivery["net"] = json_number(left_of(adjustments_of_sale, sale).major)
     statement = "SELECT id FROM deliveries WHERE conversion_id = ? AND destination = ?"
     delivery["sale"] = tx.run(statement, of, delivery["destination"]).scalar() if of else None
     rows = tx.run(
@@ -60,14 +60,14 @@ def waits_for(tx: Tx, delivery: Mapping[str, Any]) -> int | None:
     none."""
     if delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
-    found: int | None = tx.run(
+    delivery_id: int | None = tx.run(
         "SELECT e.id FROM refunds r JOIN refunds o ON o.sale_id = r.sale_id JOIN deliveries e ON e.destination = ?"
         " AND ((e.conversion_id = r.sale_id AND e.status <> 'delivered')"
         " OR (e.conversion_id = o.conversion_id AND e.due_at IS NOT NULL AND e.id < ?))"
         " WHERE r.conversion_id = ? ORDER BY e.id LIMIT 1",
         *(delivery["destination"], delivery["id"], delivery["conversion_id"]),
     ).scalar()
-    return found
+    return delivery_id
 
 
 def by_reference(tx: Tx, sale_ids: Sequence[int]) -> dict[tuple[int, str], list[dict[str, Any]]]:
@@ -78,8 +78,8 @@ def by_reference(tx: Tx, sale_ids: Sequence[int]) -> dict[tuple[int, str], list[
         f" JOIN deliveries d ON d.conversion_id = r.conversion_id WHERE {condition} ORDER BY d.id",
         value,
     ).all()
-    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    deliveries: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for sale, reference, identity, status, held, destination in rows:
         delivery = {"id": identity, "status": status, "held": bool(held), "destination": destination}
-        found.setdefault((sale, reference), []).append(delivery)
-    return found
+        deliveries.setdefault((sale, reference), []).append(delivery)
+    return deliveries

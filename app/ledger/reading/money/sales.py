@@ -29,18 +29,18 @@ def sales_since(tx: Tx, since: int) -> list[Sold]:
 
 def sales_by_id(tx: Tx, conversion_ids: Sequence[int]) -> list[Sold]:
     condition, value = tx.among("c.id", conversion_ids)
-    found: dict[int, Sold] = {}
+    sales: dict[int, Sold] = {}
     for identity, source, key, at, facts, delivery, name, status, error in tx.run(
         "SELECT c.id, c.source, c.dedupe_key, c.occurred_at, c.facts, d.id, d.destination, d.status, d.last_error"
         f" FROM conversions c LEFT JOIN deliveries d ON d.conversion_id = c.id WHERE {condition} ORDER BY c.id, d.id",
         value,
     ).all():
-        if identity not in found:
+        if identity not in sales:
             sale = json.loads(facts).get("sale")
             if not sale:
                 continue
             money = Money(sale["minor"], sale["currency"])
-            found[identity] = Sold(identity, source, key, sale["invoice_id"], money, at)
+            sales[identity] = Sold(identity, source, key, sale["invoice_id"], money, at)
         if delivery is not None:
-            found[identity].deliveries[name] = (delivery, status, error)
-    return list(found.values())
+            sales[identity].deliveries[name] = (delivery, status, error)
+    return list(sales.values())
