@@ -37,6 +37,7 @@ class PgBouncer:
             "auth_type = any",
             f"pool_mode = {mode}",
             "default_pool_size = 5",
+            "max_client_conn = 1000",  # a proxy that fell silent keeps its connections here for ever; 100 are soon used up
             *[f"{name} = {value}" for name, value in settings.items()],
         ]
         config = self.folder / "pgbouncer.ini"
