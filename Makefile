@@ -7,6 +7,8 @@ TEST_STAMP := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV ?= uv
 LOCK = $(UV) pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
+# The optional parts that requirements.txt has, and with it `make run` and the image.
+EXTRAS := --extra embedded
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
@@ -52,8 +54,8 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 # After a change of dependencies in pyproject.toml; make lock UPGRADE=--upgrade takes newer versions of everything.
 lock:
-	$(LOCK) -o requirements.txt
-	$(LOCK) --extra test -o constraints.txt
+	$(LOCK) $(EXTRAS) -o requirements.txt
+	$(LOCK) $(EXTRAS) --extra test -o constraints.txt
 
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up

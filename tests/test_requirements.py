@@ -11,8 +11,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 BUILD = PROJECT["build-system"]["requires"]
-RUN = PROJECT["project"]["dependencies"] + BUILD
-TEST = RUN + PROJECT["project"]["optional-dependencies"]["test"]
+EXTRAS = dict(PROJECT["project"]["optional-dependencies"])
+TEST = EXTRAS.pop("test")
+RUN = PROJECT["project"]["dependencies"] + BUILD + [one for extra in EXTRAS.values() for one in extra]
+TEST += RUN
 
 
 def pinned(name: str) -> dict[str, tuple[str, list[str]]]:

