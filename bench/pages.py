@@ -61,7 +61,7 @@ def paths(rows: int) -> list[str]:
         f"/persons/{ids['person']}/forget", "/sources", "/destination", "/audit", f"/audit?before={rows // 100}",
         f"/search?q={email}",
         f"/search?q=pi_{tail}", f"/search?q=cus_{tail}", f"/search?q=clk_{tail}", "/search?q=clk_0", "/search?q=p1", "/search?q=u",
-        "/search?q=nobody", f"/search?q={ids['delivery']}", "/healthz", "/readyz", "/metrics", "/api/v1/events",
+        "/pulse", "/search?q=nobody", f"/search?q={ids['delivery']}", "/healthz", "/readyz", "/metrics", "/api/v1/events",
         "/api/v1/events?outcome=parked&limit=500", f"/api/v1/events/{ids['event']}", "/api/v1/deliveries?limit=500",
         "/api/v1/deliveries?status=dead", f"/api/v1/deliveries?status=delivered&before={ids['delivery']}",
         f"/api/v1/deliveries/{ids['delivery']}", "/api/v1/stats", "/api/v1/openapi.json", "/api/v1/persons?limit=500",

@@ -28,7 +28,8 @@ def text_of(changed: Sequence[Incident], public_url: str | None, now: int) -> st
 
 def _condition(alert: Incident, public_url: str | None, now: int) -> str:
     past = f" It ended at {_time(alert.over_at, now)}." if alert.over_at is not None else ""
-    return f"\N{LARGE RED CIRCLE} {_sentence(alert, now)}{past} {_link(alert, public_url)}"
+    stake = f" At stake: {alert.detail['stake']}." if alert.detail.get("stake") else ""
+    return f"\N{LARGE RED CIRCLE} {_sentence(alert, now)}{stake}{past} {_link(alert, public_url)}"
 
 
 def _queued(count: int) -> str:

@@ -37,7 +37,8 @@ def check_sources(
 def of_problem(problem: Problem) -> Finding:
     """A problem of the dashboard's verdict, as a line."""
     since = f"{datetime.fromtimestamp(problem.since // 1000, UTC):%Y-%m-%d %H:%M} UTC" if problem.since else ""
-    parts = [problem.text, f"Since {since}." if since else "", problem.remedy]
+    stake = f"At stake: {problem.stake.text}." if problem.stake else ""
+    parts = [problem.text, stake, f"Since {since}." if since else "", problem.remedy]
     parts.append(f"On the command line: {problem.command}." if problem.command else "")
     return "wrong" if problem.level == "bad" else "warn", " ".join(part for part in parts if part)
 

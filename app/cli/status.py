@@ -1,7 +1,7 @@
 """status and tail: how the bridge is doing, and conversions as they happen."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -42,13 +42,14 @@ def status(as_json: bool) -> None:
     say("")
     for name, text in _lines(found):
         say(f"{name:<13} {text}".rstrip())
-    problems = [one for one in found["problems"] if one["text"] != found["headline"] or one["remedy"]]
+    problems = [one for one in found["problems"] if one["text"] != found["headline"] or one["remedy"] or one["money"]]
     if problems:
         say("")
     for one in problems:
         since = f" Since {_short(one['since'])}." if one["since"] else ""
         command = f" On the command line: {one['command']}." if one["command"] else ""
-        say(f"{_MARKS[one['level']]:<13} {one['text']}{since} {one['remedy']}{command}".rstrip())
+        stake = f" At stake: {_money(one['money'], is_capped=one['money_is_capped'])}." if one["money"] else ""
+        say(f"{_MARKS[one['level']]:<13} {one['text']}{stake}{since} {one['remedy']}{command}".rstrip())
 
 
 @click.command()
@@ -114,6 +115,11 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         label = ""
     if not found["sources"]:
         yield label, "no event has arrived"
+
+
+def _money(amounts: Sequence[Mapping[str, Any]], *, is_capped: bool) -> str:
+    text = ", ".join(amount_text(one["amount"], one["currency"]) for one in amounts)
+    return f"at least {text}" if is_capped else text
 
 
 def _state(one: Mapping[str, Any]) -> str:

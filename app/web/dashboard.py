@@ -45,6 +45,7 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
             "is_sandbox": parts.settings.is_sandbox,
             "source_names": sorted(parts.intake.configured),
             "destination_names": [one.name for one in parts.destinations],
+            "pulse": parts.pulse.get() if session.get("name") else None,
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
         }
 
@@ -83,6 +84,12 @@ def create_blueprint(parts: Parts, password: str, viewer_password: str | None) -
         log_out_everybody(parts.ledger, actor())
         session.clear()
         return redirect(url_for(".login"))
+
+    @blueprint.get("/pulse")
+    @login_required
+    def pulse() -> str:
+        """What pages that do not change otherwise ask for."""
+        return render_template("fragment.html")
 
     for page in PAGES:
         page.register(blueprint, parts)

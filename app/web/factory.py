@@ -28,6 +28,7 @@ from app.web.public.head import HeadAsGet
 from app.web.public.probes import Probes
 from app.web.public.refusal_counter import RefusalCounter
 from app.web.public.webhooks import LARGEST_BODY, Answers
+from app.web.pulse import PulseKeeper
 from app.web.server.gateway import Gateway
 from app.web.server.peers import SilentConnections
 from app.web.services import Parts
@@ -73,6 +74,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     destinations = destinations_of(settings)
     probes = Probes(ledger, nudges, live_names(destinations), settings.hold_seconds)
     app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
+    judge = make_health(settings)
     parts = Parts(
         ledger,
         settings,
@@ -81,7 +83,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         all_sources(settings.config, settings.config_path),
         destinations,
         nudge,
-        make_health(settings),
+        judge,
+        PulseKeeper(ledger, judge),
     )
     app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (

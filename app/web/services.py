@@ -18,6 +18,7 @@ from app.ledger.reading.summary.stats import CountCache
 from app.ledger.recording.arrival import Policy
 from app.ledger.transaction import Tx
 from app.sources.base import Source
+from app.web.pulse import PulseKeeper
 
 ROWS = 50
 
@@ -34,6 +35,7 @@ class Parts:
     destinations: Sequence[Destination]
     nudge: Callable[[], None]
     health: Health
+    pulse: PulseKeeper
     counts: CountCache = field(default_factory=CountCache)
 
     def format(self, destination: str) -> Format | None:

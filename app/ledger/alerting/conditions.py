@@ -8,6 +8,7 @@ from app.config.bridge_toml import AlertKind, AlertTable
 from app.ledger.alerting.refusals import HOUR_MS, hour_of
 from app.ledger.forwarding.breaker import BREAKER_FAILURES
 from app.ledger.forwarding.claims import due_since
+from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary.overview import MOST, waiting
 from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.transaction import Tx
@@ -69,6 +70,7 @@ class Detector:
     sources: Sequence[str]
     hold_seconds: float
     """HOLD_SECONDS: a delivery that waits for a Lead is not late."""
+    stakes: Stakes = field(default_factory=Stakes)
     _learned: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
     def conditions(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Condition]:
@@ -102,7 +104,8 @@ class Detector:
         if count < self.rules.dead:
             return []
         codes = {str(code or "no answer"): n for code, n, *_ in rows}
-        detail = {"count": count, "codes": codes, "last_at": max(row[3] for row in rows)}
+        stake = self.stakes.of_dead(tx, destination, since, count).text
+        detail = {"count": count, "codes": codes, "last_at": max(row[3] for row in rows), "stake": stake}
         return [Condition("dead", destination, min(row[2] for row in rows), detail)]
 
     def _stopped(self, tx: Tx, now: int) -> list[Condition]:
@@ -112,7 +115,7 @@ class Detector:
         statement = f"SELECT {columns} FROM destinations WHERE {condition} ORDER BY name"
         found = []
         for name, paused_at, token, reason, failures in tx.run(statement, value).all():
-            detail = {"waiting": waiting(tx, name)} if paused_at or failures >= BREAKER_FAILURES else {}
+            detail = self._waiting(tx, name) if paused_at or failures >= BREAKER_FAILURES else {}
             if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
                 why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
                 found.append(Condition("paused", name, paused_at, detail | why))
@@ -127,8 +130,11 @@ class Detector:
         if since is None:
             return []
         workers = len(workers_alive(tx, now))
-        detail = {"waiting": waiting(tx, destination), "workers": workers}
-        return [Condition("late", destination, since, detail)]
+        return [Condition("late", destination, since, {**self._waiting(tx, destination), "workers": workers})]
+
+    def _waiting(self, tx: Tx, destination: str) -> dict[str, Any]:
+        count = waiting(tx, destination)
+        return {"waiting": count, "stake": self.stakes.of_waiting(tx, destination, count).text}
 
     def _refused(self, tx: Tx, source: str, now: int, began_at: int) -> list[Condition]:
         """Sources with more refusals in this hour and the last than in two usual hours of the week before."""

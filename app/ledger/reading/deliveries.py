@@ -13,7 +13,7 @@ from app.ledger.engine import Ledger
 from app.ledger.reading import events
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
-from app.ledger.reading.money import refunds
+from app.ledger.reading.money import refunds, stake
 from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
@@ -167,9 +167,20 @@ def count(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[int, bool]:
     return int(counted), floor is None
 
 
+def at_stake(tx: Tx, wanted: Filter, sources: Iterable[str]) -> stake.Stake:
+    """The money of what `count` counts, of the newest stake.ADDED of each status."""
+    parts = [
+        _rows("d.conversion_id", tx, replace(wanted, statuses=(one,)), sources, None, stake.ADDED)
+        for one in wanted.statuses
+    ]
+    values = [value for _, values, _ in parts for value in values]
+    is_capped = any(floor is not None for *_, floor in parts)
+    return stake.stake(tx, " UNION ALL ".join(rows for rows, *_ in parts), *values, is_capped=is_capped)
+
+
 def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
-    """Groups deliveries by status and message, the most recent failure first: {status, code, reason, count, oldest, newest,
-    answer}. answer: the body of the destination's last one."""
+    """Groups deliveries by status and message, the most recent failure first: {status, code, reason, count, stake, oldest,
+    newest, answer}. answer: the body of the destination's last one."""
     columns = "d.status, d.last_status, d.last_error, d.id, d.created_at"
     rows, values, _ = _rows(columns, tx, wanted, sources, None)
     found = tx.run(
@@ -179,12 +190,14 @@ def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> l
         limit,
     ).all()
     answer = "SELECT answer_body FROM attempts WHERE delivery_id = ? ORDER BY id DESC LIMIT 1"
+    money = {one: _stakes(tx, replace(wanted, statuses=(one,)), sources) for one in wanted.statuses}
     return [
         {
             "status": status,
             "code": code,
             "reason": why,
             "count": n,
+            "stake": money[status].get((code, why), stake.NOTHING),
             "oldest": times.iso(low),
             "newest": times.iso(high),
             "answer": tx.run(answer, last).scalar(),
@@ -193,17 +206,23 @@ def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> l
     ]
 
 
+def _stakes(tx: Tx, wanted: Filter, sources: Iterable[str]) -> dict[tuple[Any, ...], stake.Stake]:
+    """The money by answer and reason."""
+    rows, values, floor = _rows("d.last_status, d.last_error, d.conversion_id", tx, wanted, sources, None, stake.ADDED)
+    return stake.stakes(tx, ("last_status", "last_error"), rows, *values, is_capped=floor is not None)
+
+
 def _rows(
-    columns: str, tx: Tx, wanted: Filter, sources: Iterable[str], before: int | None
+    columns: str, tx: Tx, wanted: Filter, sources: Iterable[str], before: int | None, scan: int = SCAN
 ) -> tuple[str, list[Any], int | None]:
-    """A SELECT of all matches among the newest SCAN of each status below `before`, its values, and the lowest ID it covers;
+    """A SELECT of all matches among the newest `scan` of each status below `before`, its values, and the lowest ID it covers;
     None if it covers all."""
     below = LARGEST_ID if before is None else before
     floor, ids = None, None
     if wanted.text:
         ids = tx.among("d.id", resolve(tx, wanted, sources).delivery_ids or ())
     else:
-        floor = _floor(tx, wanted.statuses, below)
+        floor = _floor(tx, wanted.statuses, below, scan)
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
         where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or 0)
@@ -224,8 +243,8 @@ def _rows(
     return " UNION ALL ".join(parts), values, floor
 
 
-def _floor(tx: Tx, statuses: Sequence[str], below: int) -> int | None:
-    statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {SCAN - 1}"
+def _floor(tx: Tx, statuses: Sequence[str], below: int, scan: int) -> int | None:
+    statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {scan - 1}"
     floors = [tx.run(statement.format(_of(one)), one, below).scalar() for one in statuses]
     return max((floor for floor in floors if floor is not None), default=None)
 

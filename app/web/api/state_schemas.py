@@ -139,6 +139,14 @@ class Stats(Answer):
     oldest_due_seconds: float | None
     workers_alive: Count
     destinations: list[Pauses]
+    level: Annotated[Level | None, Field(description="Of the worst problem; null where nothing is wrong.")]
+    headline: str
+    problems: "list[Problem]"
+
+
+class Amount(Answer):
+    amount: float
+    currency: str
 
 
 class Problem(Answer):
@@ -151,6 +159,8 @@ class Problem(Answer):
     path: Annotated[str, Field(description="The dashboard's page about it.")]
     since: Time | None
     count: Count | None
+    money: Annotated[list[Amount], Field(description="The Sales of its deliveries, by currency.")]
+    money_is_capped: Annotated[bool, Field(description="There are more Sales than `money` adds up.")]
 
 
 class LastDay(Answer):
@@ -178,6 +188,9 @@ class BridgeStatus(Answer):
     workers_alive: Count
     last_day: LastDay
     deliveries: Annotated[dict[str, Count], Field(description="By status, each up to 10,000.")]
+    money: Annotated[
+        dict[str, list[Amount]], Field(description="The Sales of dead, retrying and pending ones, by currency.")
+    ]
     parked_events: Annotated[Count, Field(description="Up to 10,000.")]
     oldest_waiting_id: int | None
     oldest_waiting_seconds: float | None

@@ -23,9 +23,9 @@ def status(parts: Parts) -> BridgeStatus:
 
 @ROUTES.get("/stats")
 def stats(parts: Parts) -> Stats:
-    """Count deliveries and events, with workers and destinations."""
+    """Count deliveries and events, with workers, destinations and what is wrong."""
     with look(parts.ledger) as tx:
-        return Stats.model_validate(stats_of(tx, parts.counts))
+        return Stats.model_validate({**stats_of(tx, parts.counts), **parts.health.verdict(tx).as_json()})
 
 
 @ROUTES.get("/audit")

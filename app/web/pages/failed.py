@@ -15,6 +15,7 @@ from app.ledger.actions import bulk, replay
 from app.ledger.actions.bulk import Job
 from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
+from app.ledger.reading.money.stake import of_ids
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
@@ -38,8 +39,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             page = deliveries.failed(tx, wanted, parts.sources, before=before, limit=ROWS)
             groups = deliveries.groups(tx, wanted, parts.sources)
             matching, is_all = deliveries.count(tx, wanted, parts.sources)
+            stake = deliveries.at_stake(tx, wanted, parts.sources)
         return render_template(
             "failed.html",
+            stake=stake,
             page=page,
             groups=groups,
             fields=fields,
@@ -54,14 +57,18 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def confirm_bulk() -> Any:
         job = job_of(request.form)
         matching, is_all = len(job["ids"]), True
-        if job["all"]:
-            with look(ledger) as tx:
-                matching, is_all = deliveries.count(tx, filter_of(job["fields"]), parts.sources)
+        with look(ledger) as tx:
+            if job["all"]:
+                wanted = deliveries.resolve(tx, filter_of(job["fields"]), parts.sources)
+                matching, is_all = deliveries.count(tx, wanted, parts.sources)
+                stake = deliveries.at_stake(tx, wanted, parts.sources)
+            else:
+                stake = of_ids(tx, job["ids"])
         if not matching:
             text = "nothing was selected: select deliveries, or all matching ones"
             return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)
         job["total"] = matching if is_all else 0
-        return render_template("bulk.html", job=job, count=matching, is_all=is_all, step="confirm")
+        return render_template("bulk.html", job=job, count=matching, is_all=is_all, stake=stake, step="confirm")
 
     @blueprint.post("/failed/run")
     @login_required

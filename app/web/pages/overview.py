@@ -13,6 +13,7 @@ from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters
 from app.ledger.reading.summary import overview as lately
+from app.ledger.reading.summary.pulse import pulse_of
 from app.ledger.reading.summary.status import status
 from app.ledger.transaction import Tx
 from app.web.auth import login_required
@@ -58,6 +59,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
             steps = steps_to_show(tx, parts)
+        parts.pulse.keep(pulse_of(found.verdict, found.counts))
         return render_template(
             "overview.html",
             steps=steps,

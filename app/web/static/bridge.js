@@ -18,6 +18,9 @@ function localTimes(root) {
 
 // Live: the page asks for itself again and takes over the parts marked data-live, if anything changed. It holds no connection.
 const EVERY_MS = 2500, SLOWEST_MS = 30000, PATIENCE_MS = 15000;
+// A page with nothing live of its own asks only how the whole bridge is: for its title, its icon and the counts in the navigation.
+const isLive = document.querySelector("main [data-live]") !== null, PULSE_MS = 10000;
+const asked = isLive ? location.href : document.querySelector("meta[name=pulse]")?.content;
 let etag = null, wait = EVERY_MS, freshAt = new Date();
 const shown = new Map();
 
@@ -35,8 +38,16 @@ function connected() {
   document.querySelector("[data-lost]")?.remove();
 }
 
+function pulse(fresh) {
+  const problems = fresh.querySelector("meta[name=problems]")?.content ?? "0";
+  document.title = (problems === "0" ? "" : `(${problems}) `) + document.title.replace(/^\(\d+\) /, "");
+  const icon = document.querySelector("link[rel=icon]"), next = fresh.querySelector("link[rel=icon]")?.getAttribute("href");
+  if (next && icon.getAttribute("href") !== next) icon.setAttribute("href", next);
+}
+
 function lost(why) {
   wait = Math.min(wait * 2, SLOWEST_MS);
+  if (!isLive) return;
   document.body.classList.add("stale");
   if (document.querySelector("[data-lost]")) return;
   const notice = document.createElement("p");
@@ -52,11 +63,12 @@ async function refresh() {
   if (!document.hidden) {
     try {
       const headers = { "X-Live": "1", ...(etag ? { "If-None-Match": etag } : {}) };
-      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE_MS) });
-      if (answer.type === "opaqueredirect") { location.reload(); return; }
+      const answer = await fetch(asked, { headers, cache: "no-store", redirect: "manual", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE_MS) });
+      if (answer.type === "opaqueredirect") { if (isLive) location.reload(); return; }
       if (answer.status === 200) {
         connected();
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        pulse(fresh);
         let isWhole = true;
         for (const part of document.querySelectorAll("[data-live]")) {
           const name = part.dataset.live, next = fresh.querySelector(`[data-live="${CSS.escape(name)}"]`);
@@ -82,7 +94,7 @@ async function refresh() {
       lost("Connection lost.");
     }
   }
-  setTimeout(refresh, wait);
+  setTimeout(refresh, isLive ? wait : Math.max(wait, PULSE_MS));
 }
 
 // Where the page is not on https, the browser gives no clipboard: what is selected is copied then.
@@ -153,4 +165,4 @@ ready(document);
 // Work in batches goes on by itself; a moment's rest, so that it can be stopped.
 const further = document.querySelector("form[data-go-on]");
 if (further) setTimeout(() => further.requestSubmit(), 250);
-if (document.querySelector("[data-live]")) setTimeout(refresh, EVERY_MS);
+if (asked) setTimeout(refresh, isLive ? EVERY_MS : PULSE_MS);

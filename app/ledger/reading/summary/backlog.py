@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app.ledger.alerting.incidents import Incident
+from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary import overview, stats
 from app.ledger.reading.summary.overview import MOST
 from app.ledger.reading.summary.problem import Problem, counted
@@ -12,7 +13,7 @@ RECENT_MS = 7 * 86_400_000
 """How long a conflict between people is listed."""
 
 
-def stranded(tx: Tx, names: Sequence[str]) -> list[Problem]:
+def stranded(tx: Tx, names: Sequence[str], stakes: Stakes) -> list[Problem]:
     found = []
     for name in (row["name"] for row in stats.destinations(tx)):
         count = 0 if name in names else overview.waiting(tx, name)
@@ -20,7 +21,8 @@ def stranded(tx: Tx, names: Sequence[str]) -> list[Problem]:
             text = f"{counted(count, 'delivery waits', 'deliveries wait')} for {name}, which is no longer configured."
             remedy = "Configure it again, or discard them."
             path = f"/deliveries?destination={name}"
-            found.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count))
+            found.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count,
+                                 stake=stakes.of_waiting(tx, name, count)))  # fmt: skip
     return found
 
 
@@ -34,22 +36,24 @@ def unsent(open_alerts: Sequence[Incident]) -> list[Problem]:
     return [Problem("unsent alerts", "", "bad", text, remedy, "/", "Overview", began, len(unsent))]
 
 
-def dead(tx: Tx, count: int) -> list[Problem]:
+def dead(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
     if not count:
         return []
     text = f"{counted(count, 'delivery', 'deliveries')} failed permanently."
     since = tx.run("SELECT MIN(dead_at) FROM deliveries WHERE status = 'dead'").scalar()
     return [Problem("dead", "", "bad", text, "Review and replay.", "/failed?status=dead", "Failed deliveries", since, count,
-                    "`bridge deliveries --status dead` says why, `bridge replay --status dead` sends them again")]  # fmt: skip
+                    "`bridge deliveries --status dead` says why, `bridge replay --status dead` sends them again",
+                    stakes.of_status(tx, "dead", count))]  # fmt: skip
 
 
-def retrying(tx: Tx, count: int) -> list[Problem]:
+def retrying(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
     if not count:
         return []
     text = f"{counted(count, 'delivery', 'deliveries')} failed and will be retried automatically."
     oldest = "SELECT created_at FROM deliveries WHERE status = 'retrying' ORDER BY id LIMIT 1"
     since = tx.run(oldest).scalar()
-    return [Problem("retrying", "", "warn", text, "", "/failed?status=retrying", "See why", since, count)]
+    return [Problem("retrying", "", "warn", text, "", "/failed?status=retrying", "See why", since, count,
+                    stake=stakes.of_status(tx, "retrying", count))]  # fmt: skip
 
 
 def parked(tx: Tx, count: int) -> list[Problem]:

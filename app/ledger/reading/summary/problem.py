@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from app.ledger.reading.money.stake import NOTHING, Stake
 from app.ledger.reading.summary.overview import MOST
+from app.times import iso
 
 Level = Literal["bad", "warn", "note"]
 """bad: conversions are not accepted, not forwarded, or lost until somebody acts. warn: something needs attention. note: good to
@@ -27,6 +29,24 @@ class Problem:
     since: int | None = None
     count: int | None = None
     command: str = ""
+    stake: Stake = NOTHING
+    """The money of the deliveries that it is about."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API answers it."""
+        return {
+            "kind": self.kind,
+            "subject": self.subject,
+            "level": self.level,
+            "text": self.text,
+            "remedy": self.remedy,
+            "command": self.command,
+            "path": self.path,
+            "since": iso(self.since),
+            "count": self.count,
+            "money": self.stake.as_json(),
+            "money_is_capped": self.stake.is_capped,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,11 @@ class Verdict:
     level: Level | None
     headline: str
     problems: Sequence[Problem]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API answers it."""
+        problems = [problem.as_json() for problem in self.problems]
+        return {"level": self.level, "headline": self.headline, "problems": problems}
 
 
 def counted(number: int, one: str, many: str) -> str:

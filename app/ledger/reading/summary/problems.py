@@ -22,6 +22,7 @@ from app.ledger.alerting.refusals import (
 )
 from app.ledger.forwarding.breaker import destination_state
 from app.ledger.probe import late, overdue
+from app.ledger.reading.money.stake import Stakes, together
 from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.summary import backlog, overview, stats
 from app.ledger.reading.summary.problem import LEVELS, Level, Problem, Verdict, counted, lasting
@@ -52,7 +53,8 @@ class Health:
     ) -> None:
         """shadows: destinations that are sent nothing."""
         watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
-        self._watch = Detector(watched, destinations, list(sources), hold_seconds)
+        self.stakes = Stakes()
+        self._watch = Detector(watched, destinations, list(sources), hold_seconds, self.stakes)
         self._destinations = destinations
         self.shadows = shadows
         self._sources = sources
@@ -86,13 +88,13 @@ class Health:
         listed = {(problem.kind, problem.subject) for problem in found}
         found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
         found += self._live_in_sandbox(tx)
-        found += backlog.stranded(tx, (*self._destinations, *self.shadows))
+        found += backlog.stranded(tx, (*self._destinations, *self.shadows), self.stakes)
         found += backlog.unsent(open_alerts)
-        found += backlog.dead(tx, counts["deliveries"]["dead"])
+        found += backlog.dead(tx, counts["deliveries"]["dead"], self.stakes)
         found += backlog.counted_twice(tx, now)
         found += backlog.parked(tx, counts["events"]["parked"])
         found += backlog.conflicts(tx, now)
-        found += backlog.retrying(tx, counts["deliveries"]["retrying"])
+        found += backlog.retrying(tx, counts["deliveries"]["retrying"], self.stakes)
         found += self._unattributed(tx)
         return sorted(found, key=lambda problem: LEVELS.index(problem.level))  # stable: as they stand above
 
@@ -107,15 +109,14 @@ class Health:
         if stats.workers_alive(tx, now):
             return []
         last = tx.run("SELECT MAX(heartbeat_at) FROM workers").scalar()
-        waiting = sum(overview.waiting(tx, name) for name in self._destinations)
+        counts = {name: overview.waiting(tx, name) for name in self._destinations}
+        waiting = sum(counts.values())
         queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
         text = f"No worker is alive, so nothing is forwarded.{queued}"
         remedy = "Start `bridge worker` (or `bridge up`)."
-        return [
-            Problem(
-                "no worker", "", "bad", text, remedy, "/deliveries?status=pending", "Queued deliveries", last, waiting
-            )
-        ]
+        stake = together([self.stakes.of_waiting(tx, name, count) for name, count in counts.items()])
+        path = "/deliveries?status=pending"
+        return [Problem("no worker", "", "bad", text, remedy, path, "Queued deliveries", last, waiting, stake=stake)]
 
     def _of_trouble(self, tx: Tx, condition: Condition, began: int | None) -> Problem:
         name, detail = condition.subject, condition.detail
@@ -130,14 +131,15 @@ class Health:
             return Problem("silent", name, "warn", text, remedy, f"/sources/{name}", source.title, condition.began_at)
         waiting = detail["waiting"]
         queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
-        link = ("/destination", "Destination")
+        link, stake = ("/destination", "Destination"), self.stakes.of_waiting(tx, name, waiting)
         if condition.kind == "paused":
-            return Problem("paused", name, "bad", *_paused(name, detail, queued), *link, condition.began_at, waiting)
+            since, said = condition.began_at, _paused(name, detail, queued)
+            return Problem("paused", name, "bad", *said, *link, since, waiting, stake=stake)
         text = f"{name} is not responding.{queued}"
         remedy = "Deliveries are tried one at a time; all of them go out once it recovers."
         began = began or destination_state(tx, name).taken_at
         is_long = began is not None and condition.began_at - began >= self._rules.down_minutes * 60_000
-        return Problem("down", name, "bad" if is_long else "warn", text, remedy, *link, began, waiting)
+        return Problem("down", name, "bad" if is_long else "warn", text, remedy, *link, began, waiting, stake=stake)
 
     def _late(self, tx: Tx, now: int) -> list[Problem]:
         found = []
@@ -147,7 +149,10 @@ class Health:
             text = f"Deliveries to {name} are {late(seconds)} late, although a worker is alive. {queued} queued."
             remedy = "Check the worker's log and Redis, or start more workers."
             path, since = f"/deliveries?status=pending&destination={name}", now - seconds * 1000
-            found.append(Problem("late", name, "bad", text, remedy, path, "Queued deliveries", since, waiting))
+            stake = self.stakes.of_waiting(tx, name, waiting)
+            found.append(
+                Problem("late", name, "bad", text, remedy, path, "Queued deliveries", since, waiting, stake=stake)
+            )
         return found
 
     def _doubted(self, tx: Tx) -> list[Problem]:
@@ -170,8 +175,10 @@ class Health:
         named = [f"{refusal_name(reason, is_signed=source.is_signed)} ×{n:,}" for reason, n in streak.reasons.items()]
         text = f"{source.title}: {counted(streak.count, 'request was', 'requests were')} refused ({', '.join(named)})."
         remedy = refusal_remedy(next(iter(streak.reasons)), source)
-        path = f"/sources/{streak.source}"
-        return Problem("refused", streak.source, level, text, remedy, path, source.title, streak.since, streak.count)
+        path = f"/inbound?source={streak.source}"
+        return Problem(
+            "refused", streak.source, level, text, remedy, path, "Refused requests", streak.since, streak.count
+        )
 
     def _live_in_sandbox(self, tx: Tx) -> list[Problem]:
         """Real conversions that went to the bridge's own sandbox because no destination was set. This reads bodies, so the

@@ -7,25 +7,28 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.ledger.reading.money.stake import Stake
 from app.ledger.reading.summary import overview, stats
 from app.ledger.reading.summary.problem import Verdict
 from app.ledger.reading.summary.problems import Health
 from app.ledger.transaction import Tx
-from app.times import iso
 
 DAY_MS = 86_400_000
+AT_STAKE = ("dead", "retrying", "pending")
 UNUSED = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": None, "is_open": False}
 """A destination that no worker has served yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """counts: deliveries by status and parked events, each up to overview.MOST. oldest: the open delivery that waits longest.
-    last_day: events received, and deliveries recorded, within the last 24 hours. destinations: the configured ones, with their
-    pauses and open deliveries. sources: the last event of each that sent something."""
+    """counts: deliveries by status and parked events, each up to overview.MOST. stakes: the money of those that are dead,
+    retrying or pending. oldest: the open delivery that waits longest. last_day: events received and deliveries recorded within the
+    last 24 hours. destinations: the configured ones, with their pauses and open deliveries. sources: the last event of each that
+    sent something."""
 
     verdict: Verdict
     counts: dict[str, dict[str, int]]
+    stakes: dict[str, Stake]
     oldest_id: int | None
     oldest: str | None
     oldest_seconds: float | None
@@ -38,25 +41,11 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """As the API answers it."""
         return {
-            "level": self.verdict.level,
-            "headline": self.verdict.headline,
-            "problems": [
-                {
-                    "kind": one.kind,
-                    "subject": one.subject,
-                    "level": one.level,
-                    "text": one.text,
-                    "remedy": one.remedy,
-                    "command": one.command,
-                    "path": one.path,
-                    "since": iso(one.since),
-                    "count": one.count,
-                }
-                for one in self.verdict.problems
-            ],
+            **self.verdict.as_json(),
             "workers_alive": self.workers_alive,
             "last_day": self.last_day,
             "deliveries": self.counts["deliveries"],
+            "money": {name: stake.as_json() for name, stake in self.stakes.items()},
             "parked_events": self.counts["events"]["parked"],
             "oldest_waiting_id": self.oldest_id,
             "oldest_waiting_seconds": self.oldest_seconds,
@@ -74,6 +63,7 @@ def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterabl
     return Status(
         verdict=health.verdict(tx, counts),
         counts=counts,
+        stakes={name: health.stakes.of_status(tx, name, counts["deliveries"][name]) for name in AT_STAKE},
         oldest_id=oldest_id,
         oldest=oldest,
         oldest_seconds=overview.seconds_since(oldest, now),

@@ -1,0 +1,133 @@
+"""Money at stake: what the Sales of some deliveries come to, by currency. Read only and bounded."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cachetools import TTLCache
+
+from app.ledger.transaction import Tx
+from app.money import Money, amount_text, json_number
+
+ADDED = 2000
+"""The most deliveries whose money is added up, newest first: each takes two reads from anywhere in the ledger."""
+LARGE, KEPT_SECONDS = 500, 15.0
+"""Sums over so many deliveries are cached for that long."""
+_SHOWN = 4
+"""Currencies that a text names; more are counted."""
+_SQLITE = """
+  SELECT json_extract(c.facts, '$.sale.currency'),
+    SUM(json_extract(c.facts, '$.sale.minor') - CASE WHEN json_extract(c.facts, '$.sale.is_net')
+      THEN COALESCE(json_extract(c.facts, '$.sale.tax'), 0) ELSE 0 END), COUNT(*)
+  FROM ({}) d CROSS JOIN conversions c ON c.id = d.conversion_id
+  WHERE c.kind = 'sale' AND json_extract(c.facts, '$.sale.currency') IS NOT NULL GROUP BY 1"""
+_POSTGRESQL = """
+  SELECT s.sale->>'currency', SUM((s.sale->>'minor')::bigint - CASE WHEN (s.sale->>'is_net')::boolean
+      THEN COALESCE((s.sale->>'tax')::bigint, 0) ELSE 0 END), COUNT(*)
+  FROM ({}) d JOIN conversions c ON c.id = d.conversion_id
+  CROSS JOIN LATERAL (SELECT c.facts::json->'sale' AS sale OFFSET 0) s
+  WHERE c.kind = 'sale' AND s.sale->>'currency' IS NOT NULL GROUP BY 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """amounts: what the Sales come to, the currency of most Sales first. is_capped: there are more than were added up."""
+
+    amounts: Sequence[Money] = ()
+    is_capped: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.amounts)
+
+    @property
+    def text(self) -> str:
+        """ "594.00 USD, 157.00 GBP"; "" where there is no Sale."""
+        shown = [amount_text(float(one.major), one.currency) for one in self.amounts[:_SHOWN]]
+        more = len(self.amounts) - len(shown)
+        if more:
+            shown.append(f"{more} more {'currency' if more == 1 else 'currencies'}")
+        return f"{'at least ' if self.is_capped and shown else ''}{', '.join(shown)}"
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [{"amount": json_number(one.major), "currency": one.currency} for one in self.amounts]
+
+
+NOTHING = Stake()
+
+
+def stake(tx: Tx, rows: str, *values: Any, is_capped: bool = False) -> Stake:
+    """rows: a bounded SELECT of conversion_id, of deliveries. A conversion counts once, whatever number of them it has."""
+    return stakes(tx, (), rows, *values, is_capped=is_capped).get((), NOTHING)
+
+
+def stakes(
+    tx: Tx, columns: Sequence[str], rows: str, *values: Any, is_capped: bool = False
+) -> dict[tuple[Any, ...], Stake]:
+    """The same by the values of these columns of `rows`."""
+    named = "".join(f", {name}" for name in columns)
+    once = f"SELECT DISTINCT conversion_id{named} FROM ({rows}) r"
+    statement = (_SQLITE if tx.is_sqlite else _POSTGRESQL).format(once)
+    statement = statement.replace("COUNT(*)", f"COUNT(*){named}").replace("GROUP BY 1", f"GROUP BY 1{named}")
+    found: dict[tuple[Any, ...], list[tuple[int, Money]]] = {}
+    for currency, minor, count, *key in tx.run(statement, *values).all():
+        found.setdefault(tuple(key), []).append((int(count), Money(int(minor), str(currency))))
+    return {
+        key: Stake([money for _, money in sorted(amounts, key=lambda one: (-one[0], one[1].currency))], is_capped)
+        for key, amounts in found.items()
+    }
+
+
+def together(many: Sequence[Stake]) -> Stake:
+    """The sum of these."""
+    sums: dict[str, int] = {}
+    for money in (money for one in many for money in one.amounts):
+        sums[money.currency] = sums.get(money.currency, 0) + money.minor
+    return Stake([Money(minor, name) for name, minor in sums.items()], any(one.is_capped for one in many))
+
+
+class Stakes:
+    """Money at stake for a caller that asks often. Safe to share between threads.
+
+    count: how many deliveries there are.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sums: TTLCache[Any, Stake] = TTLCache(256, KEPT_SECONDS, clock)
+        self._lock = threading.Lock()
+
+    def of_status(self, tx: Tx, status: str, count: int) -> Stake:
+        """The newest ADDED deliveries of that status."""
+        rows = f"SELECT conversion_id FROM deliveries WHERE status = ? ORDER BY id DESC LIMIT {ADDED}"
+        return self._sum(tx, rows, (status,), count)
+
+    def of_waiting(self, tx: Tx, destination: str, count: int) -> Stake:
+        """ADDED open deliveries to that destination."""
+        rows = f"SELECT conversion_id FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT {ADDED}"
+        return self._sum(tx, rows, (destination,), count)
+
+    def of_dead(self, tx: Tx, destination: str, since: int, count: int) -> Stake:
+        """The newest ADDED deliveries to that destination that died since then (ms)."""
+        rows = (
+            "SELECT conversion_id FROM deliveries WHERE status = 'dead' AND destination = ? AND dead_at >= ?"
+            f" ORDER BY dead_at DESC LIMIT {ADDED}"
+        )
+        return self._sum(tx, rows, (destination, since), count)
+
+    def _sum(self, tx: Tx, rows: str, values: tuple[Any, ...], count: int) -> Stake:
+        if count < LARGE:
+            return stake(tx, rows, *values) if count else NOTHING
+        key = (rows, values[0])
+        with self._lock:
+            found = self._sums.get(key)
+        if found is None:
+            found = stake(tx, rows, *values, is_capped=count > ADDED)
+            with self._lock:
+                self._sums[key] = found
+        return found
+
+
+def of_ids(tx: Tx, delivery_ids: Iterable[int]) -> Stake:
+    condition, value = tx.among("id", list(delivery_ids))
+    return stake(tx, f"SELECT conversion_id FROM deliveries WHERE {condition}", value)
