@@ -106,3 +106,23 @@ class DestinationNotFound(LedgerError):
             f"there is no destination called {name}" + (f"; there are {', '.join(known)}" if known else "")
         )
         self.name = name
+
+
+class AccessError(LedgerError):
+    """A change of users or API tokens was refused; the text says why and what to do."""
+
+
+class UserNotFound(AccessError):
+    """No user of that name or ID."""
+
+    def __init__(self, user: str | int) -> None:
+        super().__init__(f"there is no user {user}")
+        self.user = user
+
+
+class TokenNotFound(AccessError):
+    """No API token of that ID, or it belongs to somebody else."""
+
+    def __init__(self, token_id: int) -> None:
+        super().__init__(f"there is no API token {token_id}")
+        self.token_id = token_id

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports
+from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports, users
 from app.cli.doctor import doctor
 from app.cli.output import say
 from app.cli.reconcile import reconcile
@@ -91,6 +91,8 @@ for command in (
     stripe_reports.backfill,
     reconcile,
     alert.alert_test,
+    users.user,
+    users.token,
     doctor,
 ):
     main.add_command(command)

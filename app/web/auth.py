@@ -5,18 +5,22 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from flask import Flask, Request, current_app, redirect, request, session, url_for
+from flask import Flask, Request, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 
 from app.ledger import sessions
+from app.ledger.access.roles import Role, may
+from app.ledger.access.tokens import Bearer, bearer_of, is_token
+from app.ledger.access.users import User, has_users, user_of_session
 from app.ledger.engine import Ledger
 
 View = TypeVar("View", bound=Callable[..., Any])
-Role = Literal["operator", "viewer"]
 SESSION_SECONDS = 12 * 3600
+LONGEST_NAME = 40
+SHARED = "shared password"
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
@@ -29,26 +33,53 @@ def same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-def log_in(name: str, role: Role) -> None:
-    """Starts a session for somebody with that name. A viewer sees everything and changes nothing."""
+def log_in(name: str, shared: Role) -> None:
+    """Starts a session for somebody who typed that name and a password of the environment. A viewer changes nothing.
+
+    Where there are named users, the name is marked, so that the audit log takes nobody who typed it for one of them.
+    """
+    typed = "".join(c for c in name if c.isprintable())[:LONGEST_NAME] or shared
+    with _ledger().read() as tx:
+        is_marked = has_users(tx)
+    _begin(f"{typed} ({SHARED})" if is_marked else typed, shared)
+    session["password"] = current_app.extensions["password_prints"][shared]
+
+
+def log_in_user(user: User) -> None:
+    """Starts a session for a named user, which ends with `user.session_key`."""
+    _begin(user.name, user.role)
+    session["user"] = user.id
+    session["key"] = user.session_key
+
+
+def _begin(name: str, its_role: Role) -> None:
     session.clear()
     session["id"] = secrets.token_urlsafe(12)
-    session["name"] = "".join(c for c in name if c.isprintable())[:40] or role  # it goes into the audit log
-    session["role"] = role
+    session["name"] = name  # it goes into the audit log
+    session["role"] = its_role
     session["csrf"] = secrets.token_urlsafe(24)
     session["until"] = time.time() + SESSION_SECONDS
     session["epoch"] = sessions.epoch(_ledger())
-    session["password"] = current_app.extensions["password_prints"][role]
 
 
 def logged_in() -> bool:
-    """Whether there is a valid session: not expired, not logged out, and its password unchanged."""
+    """Whether there is a valid session: not expired, not logged out, and its user or password unchanged."""
     if not session.get("name") or float(session.get("until", 0)) <= time.time():
         return False
-    prints: Mapping[str, str] = current_app.extensions["password_prints"]
-    if session.get("password", "") != prints.get(str(session.get("role"))):
-        return False
+    if "user" in session:
+        with _ledger().read() as tx:
+            if user_of_session(tx, int(session["user"]), str(session.get("key"))) is None:
+                return False
+    else:
+        prints: Mapping[str, str] = current_app.extensions["password_prints"]
+        if session.get("password", "") != prints.get(str(session.get("role"))):
+            return False
     return sessions.is_open(_ledger(), str(session.get("id")), int(session.get("epoch", -1)))
+
+
+def user_id() -> int | None:
+    """The named user whose session it is; None for a password of the environment."""
+    return int(session["user"]) if "user" in session else None
 
 
 def log_out() -> None:
@@ -67,12 +98,57 @@ def _ledger() -> Ledger:
     return ledger
 
 
+def role() -> str | None:
+    """What the sender of this request may do: by their session, or by their token in the API."""
+    return g.role if "role" in g else session.get("role")
+
+
 def is_operator() -> bool:
-    return session.get("role") == "operator"
+    return may(role(), "operator")
+
+
+def is_viewer() -> bool:
+    """Whether email addresses are masked."""
+    return role() == "viewer"
+
+
+def is_admin() -> bool:
+    """Whether they may manage users: an admin may, and those who know DASHBOARD_PASSWORD."""
+    return may(role(), "admin") or (is_operator() and user_id() is None)
+
+
+def own_account(view: View) -> View:
+    """Decorates pages, below login_required, that change nothing but the account of the user who is logged in."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if user_id() is None:
+            raise Forbidden("a shared password has no account: sign in as a named user")
+        return view(*args, **kwargs)
+
+    vars(guarded)[OWN_ACCOUNT] = True
+    return guarded  # type: ignore[return-value]
+
+
+OWN_ACCOUNT = "is_of_own_account"
+
+
+def admin_required(view: View) -> View:
+    """Decorates pages, below login_required, that only an admin may see."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if not is_admin():
+            raise Forbidden("only an admin manages users")
+        return view(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
 
 
 def login_required(view: View) -> View:
-    """Decorates pages: redirects to the login without a session. Changes need an operator and the session's CSRF token."""
+    """Decorates pages: redirects to the login without a session. Changes need the session's CSRF token, and an operator unless
+    they are of one's own account."""
+    is_own = vars(view).get(OWN_ACCOUNT, False)
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -83,7 +159,7 @@ def login_required(view: View) -> View:
             return redirect(url_for("dashboard.login", next=request.full_path.removesuffix("?")))
         if request.method not in ("GET", "HEAD"):
             check_csrf()
-            if not is_operator() and request.endpoint != "dashboard.logout":
+            if not is_operator() and not is_own and request.endpoint != "dashboard.logout":
                 raise Forbidden("this login is read-only")
         return view(*args, **kwargs)
 
@@ -115,12 +191,34 @@ def check_csrf() -> None:
 
 
 def check_bearer(token: str | None) -> None:
-    """Raises Forbidden if no API token is configured, Unauthorized if the request has another one."""
-    if token is None:
-        raise Forbidden("set API_TOKEN to open the API")
+    """Raises Unauthorized unless the request has API_TOKEN (`token`) or the token of a user; Forbidden if it has no token of a
+    user and there is no API_TOKEN."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not same(given.strip(), token):
-        raise Unauthorized("send Authorization: Bearer API_TOKEN")
+    given = given.strip() if scheme.lower() == "bearer" else ""
+    if token is not None and same(given, token):
+        g.role = "admin"
+        return
+    if is_token(given):
+        g.bearer = bearer_of(_ledger(), given)
+        if g.bearer is None:
+            raise Unauthorized("this token is wrong, revoked or expired, or its user is disabled")
+        g.role = g.bearer.role
+        return
+    if token is None:
+        raise Forbidden("set API_TOKEN to open the API, or send the API token of a user")
+    raise Unauthorized("send Authorization: Bearer API_TOKEN, or the API token of a user")
+
+
+def bearer() -> Bearer | None:
+    """The token of a user that this request to the API was sent with; None for API_TOKEN."""
+    found: Bearer | None = g.get("bearer")
+    return found
+
+
+def check_bearer_may(wanted: Role) -> None:
+    """Raises Forbidden unless the sender of this request to the API may do what that role may."""
+    if not may(role(), wanted):
+        raise Forbidden(f"this token has the role {role()}, and this needs the role {wanted}")
 
 
 class PagesOnlySessions(SecureCookieSessionInterface):

@@ -7,13 +7,16 @@ from flask import Flask, Response, jsonify, make_response, render_template, requ
 from werkzeug.exceptions import HTTPException
 
 from app.errors import (
+    AccessError,
     BridgeError,
     DeliveryNotFound,
     DestinationNotFound,
     LedgerUnavailable,
     MalformedEvent,
     SignatureError,
+    TokenNotFound,
     UnknownSource,
+    UserNotFound,
 )
 
 STATUS: dict[type[BridgeError], int] = {
@@ -22,6 +25,9 @@ STATUS: dict[type[BridgeError], int] = {
     UnknownSource: 404,
     DeliveryNotFound: 404,
     DestinationNotFound: 404,
+    UserNotFound: 404,
+    TokenNotFound: 404,
+    AccessError: 422,
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"

@@ -11,6 +11,7 @@ from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
+from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
 from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
@@ -23,6 +24,8 @@ from app.web.api import blueprint
 from app.web.filters import finish
 from app.web.pages import persons, sources
 from app.web.pages.inbound import refused
+from app.web.pages.users import blueprint as users
+from app.web.pages.users.guard import Guard
 from app.web.public import health, sandbox, webhooks
 from app.web.public.head import HeadAsGet
 from app.web.public.probes import Probes
@@ -34,8 +37,8 @@ from app.web.server.peers import SilentConnections
 from app.web.services import Parts
 
 
-def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
-    """Raises ConfigurationError or SchemaOutdated if it cannot serve.
+def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Passwords | None = None) -> Flask:
+    """passwords: hashes those of named users. Raises ConfigurationError or SchemaOutdated if it cannot serve.
 
     An unavailable ledger is not a reason: it answers 503 until the ledger is back. (`bridge web` waited for it before.)
     """
@@ -85,10 +88,13 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         nudge,
         judge,
         PulseKeeper(ledger, judge),
+        passwords or Passwords(),
     )
+    guard = Guard(settings.proxy_networks)
     app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (
-        dashboard.create_blueprint(parts, password, viewer),
+        dashboard.create_blueprint(parts, guard, password, viewer),
+        users.create_blueprint(parts, guard),
         persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
         refused.create_blueprint(parts),

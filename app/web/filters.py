@@ -5,11 +5,12 @@ import json
 import re
 from typing import Any
 
-from flask import Blueprint, Response, request, session
+from flask import Blueprint, Response, request
 
 from app.errors import BridgeError
 from app.money import Money, amount_text
 from app.times import iso
+from app.web.auth import is_viewer
 from app.web.masking import masked
 
 TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -37,7 +38,7 @@ def install(blueprint: Blueprint) -> None:
 
 def finish(response: Response) -> Response:
     """Runs after every request behind the login."""
-    return with_etag(masked(response, is_viewer=session.get("role") == "viewer"))
+    return with_etag(masked(response, is_viewer=is_viewer()))
 
 
 def pretty(value: Any) -> str:

@@ -20,6 +20,7 @@ from app.ledger.reading.filters import EventFilter, Filter
 from app.model import OUTCOMES, STATUSES
 from app.text import storable
 from app.times import read_since
+from app.web.auth import is_viewer
 
 LARGEST_PAGE = 500
 LARGEST_NUMBER = 2**62 - 1
@@ -194,6 +195,7 @@ class DeliveryFilter(Window):
             since=self.since,
             until=self.until,
             text=self.q or "",
+            whole_addresses=is_viewer(),
         )
 
 
@@ -208,6 +210,7 @@ class EventsFilter(Window):
             since=self.since,
             until=self.until,
             text=self.q or "",
+            whole_addresses=is_viewer(),
         )
 
 

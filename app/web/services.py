@@ -11,6 +11,7 @@ from app.config.settings import Settings
 from app.destinations.formats.base import Format
 from app.destinations.target import Destination
 from app.intake.verify_and_map import Intake
+from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
 from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
@@ -36,6 +37,7 @@ class Parts:
     nudge: Callable[[], None]
     health: Health
     pulse: PulseKeeper
+    passwords: Passwords
     counts: CountCache = field(default_factory=CountCache)
 
     def format(self, destination: str) -> Format | None:

@@ -79,7 +79,7 @@ def visit(chromium: Chromium, site: Site) -> Iterator[Callable[..., Page]]:
     """Opens a page, logged in; takes what a browser context takes. Errors on the console fail the test."""
     contexts, problems = [], []
 
-    def open_page(path: str = "/", password: str = PASSWORD, **options: Any) -> Page:
+    def open_page(path: str = "/", password: str = PASSWORD, name: str = "Grace", **options: Any) -> Page:
         context = chromium.new_context(base_url=site.url, **options)
         contexts.append(context)
         page = context.new_page()
@@ -91,7 +91,7 @@ def visit(chromium: Chromium, site: Site) -> Iterator[Callable[..., Page]]:
                 problems.append(line.text) if line.type == "error" and not ANSWERED.search(line.text) else None
             ),
         )
-        log_in(page, password)
+        log_in(page, password, name)
         if path != "/":
             page.goto(path)
         return page

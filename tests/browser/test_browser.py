@@ -25,6 +25,8 @@ PAGES = (
     "/setup",
     "/destination",
     "/audit",
+    "/account",
+    "/users",
     "/search?q=p1",
     "/sandbox",
 )

@@ -270,6 +270,7 @@ def test_every_table_that_grows_has_a_rule_and_keeps_what_is_young(ledger: Ledge
     ruled = {rule.table for rule in RULES} | {"marks", "refusals", "event_facts"}
     assert grown - ruled == {
         "alerts", "counters", "destinations", "metric_values", "schema_revisions", "stale_payloads",  # do not grow
+        "api_tokens", "users",  # are bounded, and removed by hand
         "conversions", "dedupe_keys", "identifiers", "persons",  # stay, so that nothing is counted twice
         "refunds", "remembered",  # stay with their conversions
     }  # fmt: skip

@@ -10,11 +10,14 @@ from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 from app.config.settings import Settings
+from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
 from app.web.factory import create_app
 from tests.support.makers import signed
 
 API = {"Authorization": "Bearer api token of the tests"}
+FAST = Passwords(time_cost=1, memory_kib=8)
+"""Hashes in less than a millisecond."""
 
 
 class Compiled(BytecodeCache):
@@ -37,9 +40,9 @@ COMPILED = Compiled()
 class Browser:
     """A client with a session."""
 
-    def __init__(self, client: FlaskClient, password: str) -> None:
+    def __init__(self, client: FlaskClient, password: str, name: str = "Grace") -> None:
         self.client = client
-        self.login = client.post("/login", data={"password": password, "name": "Grace"})
+        self.login = client.post("/login", data={"password": password, "name": name})
 
     @property
     def csrf(self) -> str:
@@ -58,7 +61,7 @@ def make_app(make_settings: Callable[..., Settings], ledger: Ledger) -> Iterator
     made: list[Flask] = []
 
     def make(**variables: str) -> Flask:
-        made.append(create_app(make_settings(**variables), ledger))
+        made.append(create_app(make_settings(**variables), ledger, FAST))
         made[-1].jinja_env.bytecode_cache = COMPILED
         return made[-1]
 

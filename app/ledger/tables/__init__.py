@@ -4,6 +4,7 @@ A delivery is open while `due_at` is set and closed when it is NULL; the partial
 of a million closed deliveries is searched as fast as an empty one.
 """
 
+from app.ledger.tables.access import api_tokens, users
 from app.ledger.tables.base import LARGEST_ID, metadata
 from app.ledger.tables.conversions import (
     KEY_KINDS,
@@ -29,6 +30,7 @@ __all__ = [
     "LARGEST_ID",
     "PERSON_FACTS",
     "alerts",
+    "api_tokens",
     "attempts",
     "audit",
     "conflicts",
@@ -48,5 +50,6 @@ __all__ = [
     "remembered",
     "sandbox_requests",
     "stale_payloads",
+    "users",
     "workers",
 ]

@@ -1,4 +1,4 @@
-"""/api/v1: the same verbs as the pages, for programs. Every change is in the audit log, by "api"."""
+"""/api/v1: the same verbs as the pages, for programs. Every change is in the audit log, by "api" or the user whose token it was."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,8 @@ from flask import Blueprint, Response, jsonify
 from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
 from app.web.api.inbound import refusals
 from app.web.api.routes import Routes
-from app.web.auth import check_bearer
+from app.web.auth import check_bearer, is_viewer
+from app.web.masking import masked
 from app.web.services import Parts
 
 ROUTES = Routes()
@@ -45,6 +46,10 @@ def create_blueprint(parts: Parts, token: str | None) -> Blueprint:
     @blueprint.before_request
     def authorize() -> None:
         check_bearer(token)
+
+    @blueprint.after_request
+    def mask(response: Response) -> Response:
+        return masked(response, is_viewer=is_viewer())
 
     for resource in RESOURCES:
         resource.register(blueprint, parts)

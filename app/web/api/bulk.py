@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.ledger.actions import bulk, replay
 from app.ledger.actions.bulk import Job
-from app.web.api.actor import ACTOR
+from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.schemas import Discarded, Replayed, Undone
 from app.web.params import DeliveryFilter, Number, OneOf, Pattern, Request
@@ -64,7 +64,7 @@ def undo_deliveries(parts: Parts, body: UndoneDiscard) -> Undone:
 
 
 def _run(parts: Parts, job: Job) -> Job:
-    job = bulk.run(parts.ledger, job, parts.sources, actor=ACTOR, seconds=PATIENCE_SECONDS)
+    job = bulk.run(parts.ledger, job, parts.sources, actor=actor(), seconds=PATIENCE_SECONDS)
     if job.verb != "discard":
         parts.nudge()
     return job

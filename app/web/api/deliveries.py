@@ -12,10 +12,11 @@ from app.ledger.actions.edit import submit_edit
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading.deliveries import deliveries_that_match
-from app.web.api.actor import ACTOR
+from app.web.api.actor import actor
 from app.web.api.answers import ActionResult
 from app.web.api.routes import Routes
 from app.web.api.schemas import DeliveryPage, WholeDelivery
+from app.web.auth import is_viewer
 from app.web.csv_export import export_deliveries
 from app.web.params import DeliveryFilter, OneOf, Paging, Request
 from app.web.services import Parts
@@ -60,7 +61,7 @@ def deliveries(parts: Parts, query: DeliveriesQuery) -> DeliveryPage:
 @ROUTES.get("/deliveries.csv", media="text/csv")
 def deliveries_csv(parts: Parts, query: DeliveryFilter) -> Response:
     """Download all deliveries that match, as CSV."""
-    return export_deliveries(parts.ledger, query.as_filter(), parts.sources, is_masked=False)
+    return export_deliveries(parts.ledger, query.as_filter(), parts.sources, is_masked=is_viewer())
 
 
 @ROUTES.get("/deliveries/<int:delivery_id>")
@@ -74,7 +75,7 @@ def delivery(parts: Parts, delivery_id: int) -> WholeDelivery:
 def replay_delivery(parts: Parts, delivery_id: int, query: ReplayQuery) -> ActionResult:
     """Make a delivery due now; a delivered one only with force."""
     force = query.force in ("1", "true")
-    result = parts.ledger.transact(lambda tx: actions.replay(tx, delivery_id, actor=ACTOR, force=force))
+    result = parts.ledger.transact(lambda tx: actions.replay(tx, delivery_id, actor=actor(), force=force))
     parts.nudge()
     return _answer(result)
 
@@ -82,13 +83,13 @@ def replay_delivery(parts: Parts, delivery_id: int, query: ReplayQuery) -> Actio
 @ROUTES.post("/deliveries/<int:delivery_id>/discard")
 def discard_delivery(parts: Parts, delivery_id: int) -> ActionResult:
     """Close a delivery unsent."""
-    return _answer(parts.ledger.transact(lambda tx: actions.discard(tx, delivery_id, actor=ACTOR)))
+    return _answer(parts.ledger.transact(lambda tx: actions.discard(tx, delivery_id, actor=actor())))
 
 
 @ROUTES.post("/deliveries/<int:delivery_id>/undo")
 def undo_delivery(parts: Parts, delivery_id: int) -> ActionResult:
     """Take a discard back."""
-    result = parts.ledger.transact(lambda tx: actions.undo_discard(tx, delivery_id, actor=ACTOR))
+    result = parts.ledger.transact(lambda tx: actions.undo_discard(tx, delivery_id, actor=actor()))
     parts.nudge()
     return _answer(result)
 
@@ -102,7 +103,7 @@ def edit_delivery(parts: Parts, delivery_id: int, body: Edit) -> ActionResult:
     with look(parts.ledger) as tx:
         found = reading_deliveries.delivery(tx, delivery_id)
     wire = parts.format(found["destination"])
-    edited = submit_edit(parts.ledger, found, json.dumps(body.payload), wire, actor=ACTOR)
+    edited = submit_edit(parts.ledger, found, json.dumps(body.payload), wire, actor=actor())
     if edited.problem:
         raise UnprocessableEntity(edited.problem)
     parts.nudge()

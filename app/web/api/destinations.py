@@ -5,7 +5,7 @@ from dataclasses import asdict
 from app.ledger.actions.pausing import pause_destination, resume_destination
 from app.ledger.engine import look
 from app.ledger.reading.summary.status import destination_states
-from app.web.api.actor import ACTOR
+from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.state_schemas import Destinations, PauseResult
 from app.web.params import Request, Text
@@ -32,14 +32,14 @@ def destinations(parts: Parts) -> Destinations:
 def pause(parts: Parts, name: str, body: Pause | None) -> PauseResult:
     """Stop forwarding to a destination: what is due waits."""
     reason = body.reason if body else None
-    result = pause_destination(parts.ledger, name, _names(parts), reason or "", actor=ACTOR)
+    result = pause_destination(parts.ledger, name, _names(parts), reason or "", actor=actor())
     return PauseResult.model_validate(asdict(result))
 
 
 @ROUTES.post("/destinations/<name>/resume")
 def resume(parts: Parts, name: str) -> PauseResult:
     """Resume forwarding to a destination."""
-    result = resume_destination(parts.ledger, name, _names(parts), actor=ACTOR)
+    result = resume_destination(parts.ledger, name, _names(parts), actor=actor())
     parts.nudge()
     return PauseResult.model_validate(asdict(result))
 

@@ -7,9 +7,10 @@ from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading.events import events_that_match
-from app.web.api.actor import ACTOR
+from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.schemas import EventPage, Message, WholeEvent
+from app.web.auth import is_viewer
 from app.web.csv_export import export_events
 from app.web.params import EventsFilter, Paging
 from app.web.services import Parts
@@ -32,7 +33,7 @@ def events(parts: Parts, query: EventsQuery) -> EventPage:
 @ROUTES.get("/events.csv", media="text/csv")
 def events_csv(parts: Parts, query: EventsFilter) -> Response:
     """Download all events that match, as CSV."""
-    return export_events(parts.ledger, query.as_filter(), parts.sources, is_masked=False)
+    return export_events(parts.ledger, query.as_filter(), parts.sources, is_masked=is_viewer())
 
 
 @ROUTES.get("/events/<path:event_id>")
@@ -48,6 +49,6 @@ def event(parts: Parts, event_id: str) -> WholeEvent:
 @ROUTES.post("/events/remap")
 def remap_events(parts: Parts) -> Message:
     """Reprocess parked events after a change of configuration."""
-    message = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=ACTOR)
+    message = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=actor())
     parts.nudge()
     return Message(message=message)

@@ -11,9 +11,10 @@ from app.ledger.engine import look
 from app.ledger.reading import persons as reading_persons
 from app.ledger.reading.export import export_person as export_of
 from app.ledger.transaction import Tx
-from app.web.api.actor import ACTOR
+from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.schemas import Forgotten, PersonPage, WholePerson
+from app.web.auth import is_viewer
 from app.web.params import Paging, Text
 from app.web.services import Parts
 
@@ -29,7 +30,7 @@ def persons(parts: Parts, query: PersonsQuery) -> PersonPage:
     """List people, newest first."""
     with look(parts.ledger) as tx:
         page, _ = reading_persons.search(
-            tx, query.q or "", parts.sources, whole_addresses=False, before=query.before, limit=query.size
+            tx, query.q or "", parts.sources, whole_addresses=is_viewer(), before=query.before, limit=query.size
         )
     following = page[-1]["id"] if len(page) == query.size else None
     return PersonPage.model_validate({"persons": page, "next_before": following})
@@ -47,10 +48,10 @@ def person(parts: Parts, person_id: int) -> WholePerson:
     return WholePerson.model_validate(found)
 
 
-@ROUTES.get("/persons/<int:person_id>/export")
+@ROUTES.get("/persons/<int:person_id>/export", role="operator")
 def export_person(parts: Parts, person_id: int) -> Response:
     """Get everything kept about a person."""
-    data = export_of(parts.ledger, person_id, actor=ACTOR)
+    data = export_of(parts.ledger, person_id, actor=actor())
     if data is None:
         raise NotFound(f"there is no person {person_id}")
     return jsonify(data)
@@ -62,7 +63,7 @@ def forget(parts: Parts, person_id: int) -> Forgotten:
     with look(parts.ledger) as tx:
         _known(tx, person_id)
     try:
-        done = forget_person(parts.ledger, person_id, actor=ACTOR)
+        done = forget_person(parts.ledger, person_id, actor=actor())
     except BeingSent:
         raise Conflict("one of their deliveries is being sent: try again in a minute") from None
     return Forgotten(id=person_id, events=done.events, deliveries=done.deliveries, discarded=done.discarded)

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from app.ledger.access.roles import Role
 from app.web.api.answers import Answer, Error
+from app.web.auth import check_bearer_may
 from app.web.params import NoQuery, Request, body_of, query_of
 from app.web.services import Parts
 
@@ -22,7 +24,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 REF = "#/components/schemas/{model}"
 MEANINGS = {
     401: "The token is missing or wrong.",
-    403: "API_TOKEN is not set, so the API is closed.",
+    403: "The token's role may not do this, or the API is closed because API_TOKEN is not set.",
     404: "Nothing has that ID or name.",
     409: "It was skipped; the message says why.",
     413: "The body is larger than 1 MiB.",
@@ -52,6 +54,7 @@ class Route:
     answer: type[Answer] | None
     media: str
     refusals: tuple[int, ...]
+    role: Role
 
     @property
     def path(self) -> str:
@@ -60,6 +63,7 @@ class Route:
 
     def handle(self, parts: Parts, values: dict[str, Any]) -> Response:
         """Reads the request, calls the view and writes its answer."""
+        check_bearer_may(self.role)
         query = query_of(self.query or NoQuery)
         if self.query is not None:
             values["query"] = query
@@ -116,18 +120,23 @@ class Route:
 
 
 class Routes:
-    """The routes of one resource. `get` and `post` declare one; refusals: statuses beyond those that every route may answer."""
+    """The routes of one resource. `get` and `post` declare one; refusals: statuses beyond those that every route may answer; role:
+    whose tokens may call it."""
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
 
-    def get(self, rule: str, *refusals: int, media: str = "application/json") -> Callable[[View], View]:
-        return self._declare("get", rule, refusals, media)
+    def get(
+        self, rule: str, *refusals: int, media: str = "application/json", role: Role = "viewer"
+    ) -> Callable[[View], View]:
+        return self._declare("get", rule, refusals, media, role)
 
-    def post(self, rule: str, *refusals: int) -> Callable[[View], View]:
-        return self._declare("post", rule, refusals, "application/json")
+    def post(self, rule: str, *refusals: int, role: Role = "operator") -> Callable[[View], View]:
+        return self._declare("post", rule, refusals, "application/json", role)
 
-    def _declare(self, method: str, rule: str, refusals: tuple[int, ...], media: str) -> Callable[[View], View]:
+    def _declare(
+        self, method: str, rule: str, refusals: tuple[int, ...], media: str, role: Role
+    ) -> Callable[[View], View]:
         def declare(view: View) -> View:
             hints = get_type_hints(view)
             body, answer = hints.get("body"), hints["return"]
@@ -144,6 +153,7 @@ class Routes:
                     answer=answer if is_model else None,
                     media=media,
                     refusals=refusals,
+                    role=role,
                 )
             )
             return view

@@ -1,0 +1,1 @@
+"""Who may use the dashboard and the API: named users, their passwords and their API tokens."""

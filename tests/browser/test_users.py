@@ -1,0 +1,76 @@
+"""A named user signs in, gives a program a token and takes it away again, in a real browser."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from app.ledger.access.passwords import Passwords
+from app.ledger.access.tokens import make_token
+from app.ledger.access.users import add_user
+from tests.browser.conftest import Site
+
+pytestmark = pytest.mark.stack
+PASSWORD = "correct horse battery"
+
+
+def test_an_admin_adds_a_user_who_signs_in_and_makes_and_revokes_a_token(
+    site: Site, visit: Callable[..., Page]
+) -> None:
+    admin = visit("/users")
+    admin.get_by_label("Name", exact=True).fill("Ada Lovelace")
+    admin.get_by_label("Role").select_option("operator")
+    admin.get_by_role("button", name="Add user").click()
+    password = admin.locator("pre").inner_text()
+    page = visit("/account", password, name="ada lovelace")
+    page.get_by_label("Name", exact=True).fill("CRM sync")
+    page.get_by_role("button", name="Create token").click()
+    token = page.locator("pre").inner_text()
+
+    def status() -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{site.url}/api/v1/stats", headers=headers, timeout=60).status_code
+
+    assert status() == 200
+    page.get_by_role("link", name="Done").click()
+    assert page.get_by_text(token).count() == 0
+    page.get_by_role("button", name="Revoke CRM sync").click()
+    page.get_by_text("Revoked the token CRM sync").wait_for()
+    assert status() == 401
+    admin.goto("/users")
+    admin.get_by_role("link", name="Ada Lovelace").click()
+    admin.get_by_role("button", name="Disable").click()
+    admin.get_by_text("Disabled Ada Lovelace").wait_for()
+    page.goto("/events")
+    page.get_by_role("heading", name="Log in").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_of_users_are_accessible_and_fit_a_phone(site: Site, visit: Callable[..., Page], scheme: str) -> None:
+    name = "W" * 33 + "' @._-"
+    user = add_user(site.ledger, Passwords(), name, "admin", PASSWORD, actor="cli")
+    make_token(site.ledger, user.id, "W" * 40, role=None, days=30, actor="cli")
+    other = add_user(site.ledger, Passwords(), "יעל", "viewer", PASSWORD, actor="cli")
+    page = visit("/", PASSWORD, name=name, color_scheme=scheme, bypass_csp=True, viewport={"width": 390, "height": 800})
+    found = {}
+
+    def look(where: str) -> None:
+        serious = [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+        if serious:
+            found[where] = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in serious]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, where
+
+    for path in ("/account", "/users", f"/users/{user.id}", f"/users/{other.id}"):
+        page.goto(path)
+        look(path)
+    page.get_by_role("button", name="Remove…").click()
+    page.get_by_role("heading", name=re.compile("^Remove")).wait_for()
+    look("remove")
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("button", name="Reset password").click()
+    page.get_by_text("Copy it now").wait_for()
+    look("secret")
+    assert found == {}
