@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import requests
 
+from app.ledger.traffic.spans import SPANS
 from bench import year
 from bench.parts import Database, Parts
 from bench.table import Row, number
@@ -23,7 +24,7 @@ def measure(
     """Every page is asked `rounds` times in turn, and once before that."""
     for database in databases:
         url = parts.database(database)
-        year.fill(url, rows, lambda line: print(f"         {line}", file=sys.stderr, flush=True))
+        year.fill(url, rows, lambda line: print(f"         {line}", file=sys.stderr, flush=True), counts_hours=True)
         web, port = parts.web(url, DESTINATION_TOKEN="token-of-the-benchmark", **SECRETS)
         took = ask(f"http://127.0.0.1:{port}", paths(rows), rounds)
         web.stop()
@@ -47,7 +48,8 @@ def paths(rows: int) -> list[str]:
     new = year.ids_of(rows - 1)
     email = f"p{tail}@example.com"
     return [
-        "/", "/?span=hour", "/?span=week", "/failed", "/failed?status=dead", "/failed?status=retrying", "/failed?source=clerk",
+        "/", *(f"/?span={name}" for name in SPANS), "/api/v1/traffic?span=90d",
+        "/failed", "/failed?status=dead", "/failed?status=retrying", "/failed?source=clerk",
         "/failed?kind=lead&code=404", "/failed?reason=answered+503", f"/failed?before={ids['delivery']}", f"/failed?q={email}",
         "/failed?q=p0", "/failed?since=1h", "/failed?since=50d&until=40d", "/failed?code=500", f"/failed?q=clk_{tail}",
         "/deliveries", "/deliveries?status=delivered", "/deliveries?status=dead", "/deliveries?status=discarded",

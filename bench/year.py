@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Index
 
 from app.ledger import tables
 from app.ledger.engine import Ledger
+from app.ledger.traffic.hours import count_next
 from app.ledger.transaction import Tx
 
 DAYS = 60
@@ -23,11 +24,16 @@ BUYER = 2
 
 
 def fill(
-    database_url: str, rows: int = 1_000_000, report: Callable[[str], None] = lambda line: None, *, due_each: int = 0
+    database_url: str,
+    rows: int = 1_000_000,
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    due_each: int = 0,
+    counts_hours: bool = False,
 ) -> None:
     """Fills an empty ledger with `rows` deliveries. report(line) says how far it is.
 
-    due_each: of so many deliveries one waits and is due; 0: none is, for a day.
+    due_each: of so many deliveries one waits and is due; 0: none is, for a day. counts_hours: also what a worker counts for charts.
     """
     ledger = Ledger(database_url)
     with ledger.engine.connect() as connection:
@@ -56,6 +62,8 @@ def fill(
             connection.exec_driver_sql("COMMIT")
             connection.connection.driver_connection.autocommit = True  # type: ignore[union-attr]
             connection.exec_driver_sql("VACUUM ANALYZE")
+    while counts_hours and count_next(ledger):
+        pass
     ledger.close()
 
 

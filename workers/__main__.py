@@ -39,6 +39,7 @@ from app.stack.processes import (
 )
 from app.telemetry.measures import Measures
 from app.text import printable
+from workers.counting import Counting
 from workers.direct import DirectRuns
 from workers.forward import Forwarder, claim_seconds, install
 from workers.lookups import make_lookups
@@ -113,7 +114,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     direct = DirectRuns(lambda: forwarder.run(lambda: None))
     names = live_names(destinations)
     made = (make_lookups(settings, ledger), make_alert_thread(settings, ledger), make_pruning(settings, ledger))
-    helpers = [helper for helper in made if helper]
+    helpers = [helper for helper in (*made, Counting(ledger)) if helper]
 
     def ask() -> None:
         for helper in helpers:

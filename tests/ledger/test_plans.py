@@ -38,6 +38,9 @@ from app.ledger.reading.summary import stats
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade
+from app.ledger.traffic.hours import next_due
+from app.ledger.traffic.series import series
+from app.ledger.traffic.spans import SPANS, edges
 from app.ledger.transaction import Tx
 from app.model import AttemptResult, Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
@@ -272,11 +275,12 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         reading_overview.oldest_waiting(tx),
         reading_overview.timing(tx),
         reading_overview.last_events(tx, NAMES),
-        [
-            reading_overview.bar(tx, start, start + 60_000)
-            for start in reading_overview.bar_starts(tx.now(), *reading_overview.SPANS["hour"])
-        ],
+        reading_overview.bar(tx, tx.now() - 3_600_000, tx.now()),
     ],
+    "charts": lambda tx: [
+        series(tx, edges(tx.now(), span), span.size, tx.now()) for span in (SPANS["hour"], SPANS["90d"])
+    ],
+    "hours that are due": lambda tx: next_due(tx, tx.now()),
     "sources": lambda tx: reading_overview.activity(tx, NAMES),
     "a week of shadow mode": lambda tx: shadow.week(tx, "main", {"sale", "lead"}, None),
     "the set-up of a source": lambda tx: [

@@ -104,6 +104,20 @@ refusals = Table(
 """Requests to configured sources that were refused, by the hour (its beginning) in which they came."""
 
 Table(
+    "hourly_counts",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("destination", String, primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("times", Text, nullable=False),
+    Column("counted_at", BigInteger, nullable=False),
+)
+"""What was received within an hour (its beginning), for charts (traffic/hours.py). destination "": events by outcome; else
+deliveries to it by status, and in `times` those delivered by how long it took (traffic/histogram.py). counts and times are JSON
+objects; total is the sum of counts. counted_at: when the hour was last counted."""
+
+Table(
     "metric_values",
     metadata,
     Column("name", String, primary_key=True),

@@ -7,6 +7,24 @@ from pydantic import Field, WithJsonSchema
 from app.web.api.answers import Answer, Count, Level, Outcome, Time
 
 
+class Sent(Answer):
+    by_status: dict[str, Count]
+    p50: Annotated[float | None, Field(description="Seconds from recorded to delivered, within an eighth.")]
+    p95: float | None
+
+
+class Bar(Answer):
+    since: Time
+    until: Time
+    received: Annotated[dict[str, Count], Field(description="Events by outcome.")]
+    sent: Annotated[dict[str, Sent], Field(description="Deliveries recorded then, by destination.")]
+    is_whole: Annotated[bool, Field(description="False where not all of it is counted yet.")]
+
+
+class Traffic(Answer):
+    bars: Annotated[list[Bar], Field(description="Oldest first; the last one is not over.")]
+
+
 class LastEvent(Answer):
     id: int
     at: Time

@@ -16,6 +16,19 @@ function localTimes(root) {
   }
 }
 
+// The server draws charts in the reader's time zone, which only the browser knows.
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+function keepCookie(name, value) {
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `${name}=${encodeURIComponent(value)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+}
+function cookie(name) {
+  const found = document.cookie.split("; ").find((one) => one.startsWith(`${name}=`));
+  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+}
+const zoneIsNew = cookie("zone") !== ZONE;
+if (zoneIsNew) keepCookie("zone", ZONE);
+
 // Live: the page asks for itself again and takes over the parts marked data-live, if anything changed. It holds no connection.
 const EVERY_MS = 2500, SLOWEST_MS = 30000, PATIENCE_MS = 15000;
 // A page with nothing live of its own asks only how the whole bridge is: for its title, its icon and the counts in the navigation.
@@ -143,6 +156,13 @@ function tickAll(root) {
   }
 }
 
+// A chart says what the bar under the pointer stands for, in the line below it.
+document.addEventListener("pointerover", (event) => {
+  const title = event.target.closest(".plot a")?.querySelector("title");
+  const line = event.target.closest(".plot")?.nextElementSibling;
+  if (title && line?.matches("[data-readout]")) line.textContent = title.textContent;
+});
+
 function ready(root) {
   localTimes(root);
   copyButtons(root);
@@ -165,4 +185,4 @@ ready(document);
 // Work in batches goes on by itself; a moment's rest, so that it can be stopped.
 const further = document.querySelector("form[data-go-on]");
 if (further) setTimeout(() => further.requestSubmit(), 250);
-if (asked) setTimeout(refresh, isLive ? EVERY_MS : PULSE_MS);
+if (asked) setTimeout(refresh, !isLive ? PULSE_MS : zoneIsNew ? 0 : EVERY_MS);

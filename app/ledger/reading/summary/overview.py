@@ -26,8 +26,6 @@ MOST = 10_000
 """Where a count stops."""
 SAMPLE = 1000
 """How many of the newest deliveries give the delivery times."""
-SPANS = {"hour": (3600, 30), "day": (86_400, 24), "week": (604_800, 28)}
-"""Seconds, and the number of bars in the chart."""
 
 
 def counts(tx: Tx) -> dict[str, dict[str, int]]:
@@ -81,12 +79,6 @@ def timing(tx: Tx) -> dict[str, Any]:
         "rate": len(rows) / (len(rows) + dead),
         "sample": len(rows),
     }
-
-
-def bar_starts(now: int, seconds: int, bars: int) -> list[int]:
-    """Start times (ms) of equal parts of the last `seconds`, oldest first, on round times. The last part is not over yet."""
-    size = seconds * 1000 // bars
-    return [(now // size - bars + 1 + index) * size for index in range(bars)]
 
 
 def bar(tx: Tx, start: int, end: int) -> dict[str, Any]:
