@@ -8,6 +8,7 @@ import click
 
 from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports, users
 from app.cli.doctor import doctor
+from app.cli.map import map_files
 from app.cli.output import say
 from app.cli.reconcile import reconcile
 from app.cli.replay import replay
@@ -72,7 +73,7 @@ for command in (
     run.web,
     run.worker,
     run.db,
-    look.map_files,
+    map_files,
     look.deliveries,
     look.events,
     inbound.refusals,

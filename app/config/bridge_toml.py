@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from app.config.setting_types import VariableName
 from app.config.wording import what_is_wrong
 from app.errors import ConfigurationError
-from app.model import CLICK_FIELDS, CLICK_ID_NAMES, CUSTOMER_ID_NAMES, ClickFields
+from app.model import CLICK_FIELDS, CLICK_ID_NAMES, CUSTOMER_ID_NAMES, ClickFields, Rules
 
 Table = TypeVar("Table", bound=BaseModel)
 AlertKind = Literal["dead", "paused", "down", "late", "silent", "refused"]
@@ -43,6 +44,18 @@ class AttributionTable(BaseModel):
     def click_names(self) -> tuple[str, ...]:
         """What expressions of a template may name below `click`."""
         return tuple(name for name, _ in self.click_fields)
+
+    def applied_to(self, rules: Rules) -> Rules:
+        """`rules` with these names."""
+        prefixes = [(prefix, True) for prefix in self.reference_prefixes]
+        prefixes += [(prefix, False) for prefix in self.reference_prefixes_cut]
+        return replace(
+            rules,
+            click_id_names=self.click_id,
+            customer_id_names=self.customer_id,
+            clicks=self.click_fields,
+            reference_click_prefixes=tuple(prefixes),
+        )
 
 
 class AlertTable(BaseModel):

@@ -234,14 +234,7 @@ class Settings(BaseSettings):
     @cached_property
     def rules(self) -> Rules:
         """How bodies are read."""
-        found = self.attribution
-        prefixes = [(prefix, True) for prefix in found.reference_prefixes]
-        prefixes += [(prefix, False) for prefix in found.reference_prefixes_cut]
-        return Rules(
-            click_id_names=found.click_id,
-            customer_id_names=found.customer_id,
-            clicks=found.click_fields,
-            reference_click_prefixes=tuple(prefixes),
+        others = Rules(
             reference_names_customer=self.stripe_reference == "customer",
             sale_events=frozenset(names(self.stripe_sale_events)),
             net_of_tax=self.net_of_tax,
@@ -250,6 +243,7 @@ class Settings(BaseSettings):
             looks_up_persons=self.stripe_api_key is not None,
             phone_region=self.phone_region,
         )
+        return self.attribution.applied_to(others)
 
     @property
     def deferred(self) -> Mapping[str, frozenset[str]]:

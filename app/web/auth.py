@@ -21,6 +21,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 SESSION_SECONDS = 12 * 3600
 LONGEST_NAME = 40
 SHARED = "shared password"
+CHANGES_NOTHING = ("dashboard.logout", "playground.try_body")
+"""Forms that a read-only login may send."""
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
@@ -159,7 +161,7 @@ def login_required(view: View) -> View:
             return redirect(url_for("dashboard.login", next=request.full_path.removesuffix("?")))
         if request.method not in ("GET", "HEAD"):
             check_csrf()
-            if not is_operator() and not is_own and request.endpoint != "dashboard.logout":
+            if not is_operator() and not is_own and request.endpoint not in CHANGES_NOTHING:
                 raise Forbidden("this login is read-only")
         return view(*args, **kwargs)
 

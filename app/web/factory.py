@@ -24,6 +24,7 @@ from app.web.api import blueprint
 from app.web.filters import finish
 from app.web.pages import persons, sources
 from app.web.pages.inbound import refused
+from app.web.pages.playground.view import create_blueprint as playground_pages
 from app.web.pages.users import blueprint as users
 from app.web.pages.users.guard import Guard
 from app.web.public import health, sandbox, webhooks
@@ -56,6 +57,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
     app = Flask("app.web", template_folder="templates", static_folder="static")
     app.secret_key = settings.secret_key.get_secret_value()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY + 1  # so that a chunked body that is cut there can be distinguished
+    app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY + 1  # a body that is pasted into the playground
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
     app.extensions["ledger"] = ledger
@@ -97,6 +99,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
         users.create_blueprint(parts, guard),
         persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
+        playground_pages(parts),
         refused.create_blueprint(parts),
     ):
         pages.after_request(finish)

@@ -24,6 +24,7 @@ PAGES = (
     "/sources/stripe",
     "/setup",
     "/destination",
+    "/playground",
     "/audit",
     "/account",
     "/users",

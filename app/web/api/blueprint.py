@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify
 
 from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
 from app.web.api.inbound import refusals
+from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
 from app.web.auth import check_bearer, is_viewer
 from app.web.masking import masked
@@ -30,6 +31,7 @@ RESOURCES = (
     refusals.ROUTES,
     destinations.ROUTES,
     summary.ROUTES,
+    playground.ROUTES,
     ROUTES,
 )
 
