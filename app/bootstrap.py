@@ -9,6 +9,7 @@ import structlog
 
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
+from app.config.oidc import read_oidc
 from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of, is_net, live_names
@@ -51,6 +52,7 @@ def configuration_problems(settings: Settings) -> Iterator[str]:
         lambda: settings.retention,
         lambda: settings.alert_url,
         lambda: settings.proxies,
+        lambda: read_oidc(settings, settings.public_url),
     ]
     for check in checks:
         try:

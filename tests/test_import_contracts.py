@@ -24,6 +24,7 @@ BREAKS = {
     "Flask stays in app.web": ("app/intake/dry_run.py", "import flask"),
     "SQL stays in app.ledger": ("app/cli/look.py", "import sqlalchemy"),
     "Password hashing stays in app.ledger.access": ("app/cli/look.py", "import argon2"),
+    "Authlib stays in app.web.sso": ("app/web/auth.py", "import authlib"),
     "RQ and Redis stay in app.queue and workers": ("app/cli/look.py", "import redis"),
     "Stripe's library stays in app.stripe_api and the Stripe source": ("app/intake/dry_run.py", "import stripe"),
     "HTTP clients stay with what sends": ("app/intake/dry_run.py", "import requests"),

@@ -14,6 +14,7 @@ import click
 from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger
 from app.cli.doctor_setup import Finding, check_running, check_settings, problems_of_running, sandbox_url
 from app.cli.doctor_sources import KINDS, check_sources, of_problem
+from app.cli.doctor_sso import check_sso
 from app.cli.output import say
 from app.config.destinations import SANDBOX
 from app.config.settings import Settings, load_settings
@@ -74,6 +75,7 @@ def examine() -> Iterator[Finding]:
         _check_destination,
         _check_alerts,
         _check_stripe,
+        check_sso,
     ):
         try:
             yield from check(settings)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from app.config.bridge_toml import (
     AlertTable,
@@ -25,6 +25,7 @@ from app.config.bridge_toml import (
 from app.config.destinations import DestinationTable, RouteTable, read_main, read_tables
 from app.config.env_file import load_env_file
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
+from app.config.oidc import OidcVariables
 from app.config.proxies import Proxies
 from app.config.secret_files import read_secret, read_secrets, source_secret_names
 from app.config.setting_types import (
@@ -55,7 +56,7 @@ from app.errors import ConfigurationError
 from app.model import Rules
 
 
-class Settings(BaseSettings):
+class Settings(OidcVariables):
     """The environment variables of docs/settings.md; a test compares the two."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore", env_ignore_empty=True)

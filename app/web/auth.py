@@ -51,7 +51,13 @@ def log_in_user(user: User) -> None:
     """Starts a session for a named user, which ends with `user.session_key`."""
     _begin(user.name, user.role)
     session["user"] = user.id
+    session["sso"] = user.issuer is not None
     session["key"] = user.session_key
+
+
+def came_through_provider() -> bool:
+    """Whether the session was opened by single sign-on."""
+    return session.get("sso") is True
 
 
 def _begin(name: str, its_role: Role) -> None:

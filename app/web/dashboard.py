@@ -3,7 +3,7 @@
 This module has the template context; each page has its own module in app/web/pages.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request, session
 
@@ -14,11 +14,16 @@ from app.web.pages.users import sign_in
 from app.web.pages.users.guard import Guard
 from app.web.services import Parts
 
+if TYPE_CHECKING:
+    from app.web.sso.provider import Provider
+
 PAGES = (overview, failed, deliveries, events, sources, destination, search, setup, audit, exports)
 
 
-def create_blueprint(parts: Parts, guard: Guard, password: str, viewer_password: str | None) -> Blueprint:
-    """password: the operator's. viewer_password: for a read-only login."""
+def create_blueprint(
+    parts: Parts, guard: Guard, password: str, viewer_password: str | None, provider: "Provider | None"
+) -> Blueprint:
+    """password: the operator's. viewer_password: for a read-only login. provider: for single sign-on."""
     blueprint = Blueprint("dashboard", __name__)
 
     @blueprint.app_context_processor
@@ -36,7 +41,7 @@ def create_blueprint(parts: Parts, guard: Guard, password: str, viewer_password:
         }
 
     filters.install(blueprint)
-    sign_in.register(blueprint, parts, guard, password, viewer_password)
+    sign_in.register(blueprint, parts, guard, password, viewer_password, provider)
 
     @blueprint.get("/pulse")
     @login_required

@@ -2,12 +2,14 @@
 
 import signal
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from app.alerts.thread import make_alert_thread
 from app.bootstrap import check_has_destination, make_health, make_intake, make_ledger, make_nudges, make_policy
 from app.config.destinations import SANDBOX
+from app.config.oidc import read_oidc
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
@@ -36,6 +38,9 @@ from app.web.pulse import PulseKeeper
 from app.web.server.gateway import Gateway
 from app.web.server.peers import SilentConnections
 from app.web.services import Parts
+
+if TYPE_CHECKING:
+    from app.web.sso.provider import Provider
 
 
 def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Passwords | None = None) -> Flask:
@@ -92,10 +97,10 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
         PulseKeeper(ledger, judge),
         passwords or Passwords(),
     )
-    guard = Guard(settings.proxy_networks)
+    guard, provider = Guard(settings.proxy_networks), make_provider(settings)
     app.register_blueprint(blueprint.create_blueprint(parts, api_token))
     for pages in (
-        dashboard.create_blueprint(parts, guard, password, viewer),
+        dashboard.create_blueprint(parts, guard, password, viewer, provider),
         users.create_blueprint(parts, guard),
         persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
@@ -104,6 +109,10 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
+    if provider is not None:
+        from app.web.sso.pages import create_blueprint as create_sso  # needs the extra
+
+        app.register_blueprint(create_sso(parts, guard, provider))
     for destination in parts.destinations:
         if destination.name == SANDBOX:
             app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), destination))
@@ -112,6 +121,16 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
         app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks
     )
     return app
+
+
+def make_provider(settings: Settings) -> "Provider | None":
+    """The OpenID provider for single sign-on; None where none is configured. Raises ConfigurationError."""
+    oidc = read_oidc(settings, settings.public_url)
+    if oidc is None:
+        return None
+    from app.web.sso.provider import Provider  # needs the extra
+
+    return Provider(oidc, settings.proxies)
 
 
 def gateway() -> Gateway:

@@ -26,10 +26,10 @@ PATIENCE_MS = 100_000
 class Site(Web):
     """A web process on a SQLite ledger of its own; the test itself is the worker."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **variables: str) -> None:
         self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
         upgrade(self.ledger)
-        super().__init__(home)
+        super().__init__(home, **variables)
 
     def post(self, body: bytes) -> None:
         answer = requests.post(

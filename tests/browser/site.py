@@ -19,7 +19,8 @@ ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 class Web:
-    """`bridge web` on the ledger in `home`, on a port of its own, with no Redis. `url` is where it answers."""
+    """`bridge web` on the ledger in `home`, on a port of its own, with no Redis. `url` is where it answers, and what
+    {url} stands for in `variables`."""
 
     def __init__(self, home: Path, **variables: str) -> None:
         self._reserved = Port()
@@ -35,7 +36,7 @@ class Web:
             "DASHBOARD_PASSWORD": PASSWORD,
             "DASHBOARD_VIEWER_PASSWORD": VIEWER_PASSWORD,
             "SECRET_KEY": "secret key of the tests",
-            **variables,
+            **{name: value.replace("{url}", self.url) for name, value in variables.items()},
         }
         self._log = home / "log.txt"
         with self._log.open("wb") as log:

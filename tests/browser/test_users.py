@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page
 
 from app.ledger.access.passwords import Passwords
 from app.ledger.access.tokens import make_token
 from app.ledger.access.users import add_user
 from tests.browser.conftest import Site
+from tests.support.oidc import OidcProvider
 
 pytestmark = pytest.mark.stack
 PASSWORD = "correct horse battery"
@@ -46,6 +49,31 @@ def test_an_admin_adds_a_user_who_signs_in_and_makes_and_revokes_a_token(
     admin.get_by_text("Disabled Ada Lovelace").wait_for()
     page.goto("/events")
     page.get_by_role("heading", name="Log in").wait_for()
+
+
+def test_single_sign_on_in_a_browser_and_a_clear_page_for_those_without_a_group(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    provider = OidcProvider()
+    site = Site(tmp_path, **(provider.variables | {"PUBLIC_URL": "{url}"}))
+    try:
+        context = chromium.new_context(base_url=site.url, bypass_csp=True)
+        page = context.new_page()
+        page.goto("/events")
+        page.get_by_role("link", name="Sign in with 127.0.0.1").click()
+        page.get_by_role("heading", name="Events").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_role("link", name="Sign out at 127.0.0.1 too").wait_for()
+        provider.user["groups"] = ["staff"]
+        page.get_by_role("link", name="Sign in with 127.0.0.1").click()
+        page.get_by_text("alice is in no group that may use this dashboard").wait_for()
+        assert [v["id"] for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")] == []
+        page.get_by_role("link", name="Use a password").click()
+        page.get_by_label("Password").wait_for()
+        context.close()
+    finally:
+        site.stop()
+        provider.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

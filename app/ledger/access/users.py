@@ -220,7 +220,7 @@ def end_sessions(ledger: Ledger, user_id: int, *, actor: str) -> User:
     """Ends all sessions of a user. Raises UserNotFound."""
 
     def change(tx: Tx, user: User) -> str:
-        tx.run("UPDATE users SET session_key = ? WHERE id = ?", _fresh_key(), user.id)
+        replace_session_key(tx, user.id)
         return ""
 
     return _change(ledger, user_id, "end sessions", change, actor)
@@ -250,6 +250,11 @@ def _change(ledger: Ledger, user_id: int, action: str, change: Callable[[Tx, Use
         return user_of(tx, user_id)
 
     return ledger.transact(work)
+
+
+def replace_session_key(tx: Tx, user_id: int) -> None:
+    """Ends the sessions of a user."""
+    tx.run("UPDATE users SET session_key = ? WHERE id = ?", _fresh_key(), user_id)
 
 
 def _fresh_key() -> str:

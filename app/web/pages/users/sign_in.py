@@ -1,6 +1,6 @@
 """Logging in with a password, of the environment or of a named user, and logging out."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from flask import Blueprint, redirect, render_template, request, session, url_for
@@ -11,6 +11,7 @@ from app.ledger.access.users import has_users, sign_in
 from app.ledger.engine import Ledger
 from app.logs import Sampler
 from app.web.auth import (
+    came_through_provider,
     check_site,
     log_in,
     log_in_user,
@@ -23,18 +24,28 @@ from app.web.auth import (
 from app.web.pages.users.guard import Guard
 from app.web.services import Parts, actor
 
+if TYPE_CHECKING:
+    from app.web.sso.provider import Provider
+
 log = structlog.get_logger(__name__)
 
 
-def register(blueprint: Blueprint, parts: Parts, guard: Guard, password: str, viewer_password: str | None) -> None:
-    """password: the operator's of the environment; viewer_password: the read-only one."""
+def register(
+    blueprint: Blueprint,
+    parts: Parts,
+    guard: Guard,
+    password: str,
+    viewer_password: str | None,
+    provider: "Provider | None",
+) -> None:
+    """password: the operator's of the environment; viewer_password: the read-only one; provider: for single sign-on."""
     ledger = parts.ledger
     sampler = Sampler()
 
     @blueprint.route("/login", methods=["GET", "POST"])
     def login() -> Any:
         if request.method == "GET":
-            return redirect(url_for(".overview")) if logged_in() else _form(ledger)
+            return redirect(url_for(".overview")) if logged_in() else form()
         check_site()
         guard.begin()
         name, given = request.form.get("name", "").strip(), request.form.get("password", "")
@@ -47,7 +58,7 @@ def register(blueprint: Blueprint, parts: Parts, guard: Guard, password: str, vi
         if user is None:
             if (more := sampler.admit("login")) is not None:
                 log.warning("login.refused", address=guard.address, **more)
-            return _form(ledger, is_wrong=True, name=name), 401
+            return form(is_wrong=True, name=name), 401
         guard.succeeded()
         log_in_user(user)
         log.info("login.accepted", address=guard.address, role=user.role, user_id=user.id)
@@ -56,8 +67,9 @@ def register(blueprint: Blueprint, parts: Parts, guard: Guard, password: str, vi
     @blueprint.post("/logout")
     @login_required
     def logout() -> Response:
+        is_of_provider = came_through_provider()
         log_out()
-        return redirect(url_for(".login"))
+        return redirect(url_for(".login", left="provider" if is_of_provider else None))
 
     @blueprint.post("/logout-everywhere")
     @login_required
@@ -65,6 +77,18 @@ def register(blueprint: Blueprint, parts: Parts, guard: Guard, password: str, vi
         log_out_everybody(ledger, actor())
         session.clear()
         return redirect(url_for(".login"))
+
+    def form(*, is_wrong: bool = False, name: str = "") -> str:
+        left = provider is not None and request.args.get("left") == "provider"
+        return render_template(
+            "login.html",
+            wrong=is_wrong,
+            name=name,
+            has_users=_has_users(ledger),
+            sso_host=provider.oidc.host if provider else None,
+            sso_url=url_for("sso.begin", next=local(request.args.get("next"))) if provider else None,
+            end_url=provider.end_url() if provider and left else None,
+        )
 
 
 def local(path: str | None) -> str:
@@ -84,7 +108,3 @@ def _shared_role(given: str, password: str, viewer_password: str | None) -> Role
 def _has_users(ledger: Ledger) -> bool:
     with ledger.read() as tx:
         return has_users(tx)
-
-
-def _form(ledger: Ledger, *, is_wrong: bool = False, name: str = "") -> str:
-    return render_template("login.html", wrong=is_wrong, name=name, has_users=_has_users(ledger))

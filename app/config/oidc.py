@@ -1,0 +1,109 @@
+"""Single sign-on with OpenID Connect: its variables, and what they say together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from app.config.setting_types import names, web_url
+from app.errors import ConfigurationError
+
+CALLBACK = "/login/sso/callback"
+EXTRA = "pip install 'conversion-bridge[oidc]'"
+
+
+def _issuer(value: str) -> str:
+    """`value` as it is: whether it ends in a slash is part of an issuer's name."""
+    value = value.strip()
+    web_url(value)
+    parts = urlsplit(value)
+    if parts.query or parts.fragment:
+        raise ValueError("must hold no ? and no #")
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class OidcVariables(BaseSettings):
+    """OIDC_…, of docs/settings.md."""
+
+    oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_groups_claim: str = Field("groups", min_length=1)
+    oidc_viewers: str | None = None
+    oidc_operators: str | None = None
+    oidc_admins: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """groups: by role, what the claim has to hold one of."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    scopes: str
+    groups_claim: str
+    groups: Mapping[str, frozenset[str]]
+    public_url: str
+
+    @property
+    def redirect_uri(self) -> str:
+        return self.public_url + CALLBACK
+
+    @property
+    def host(self) -> str:
+        """The provider, for people."""
+        return urlsplit(self.issuer).hostname or self.issuer
+
+
+def read_oidc(variables: OidcVariables, public_url: str | None) -> Oidc | None:
+    """None where nobody asked for single sign-on. Raises ConfigurationError that names what is missing."""
+    secret = variables.oidc_client_secret.get_secret_value() if variables.oidc_client_secret else ""
+    groups = {
+        "viewer": variables.oidc_viewers,
+        "operator": variables.oidc_operators,
+        "admin": variables.oidc_admins,
+    }
+    given = {
+        "OIDC_ISSUER": variables.oidc_issuer,
+        "OIDC_CLIENT_ID": variables.oidc_client_id,
+        "OIDC_CLIENT_SECRET": secret,
+        "PUBLIC_URL": public_url,
+        "OIDC_OPERATORS or OIDC_VIEWERS": "".join(filter(None, groups.values())),
+    }
+    asked = [name for name, value in given.items() if value and name != "PUBLIC_URL"]
+    if not asked:
+        return None
+    if missing := [name for name, value in given.items() if not value]:
+        raise ConfigurationError(f"{asked[0]} is set: set {', '.join(missing)} too, for single sign-on")
+    if find_spec("authlib") is None:
+        raise ConfigurationError(f"OIDC_ISSUER is set, and Authlib is not installed: {EXTRA}")
+    if "openid" not in variables.oidc_scopes.split():
+        raise ConfigurationError("OIDC_SCOPES must contain openid")
+    assert variables.oidc_issuer
+    assert variables.oidc_client_id
+    assert public_url
+    return Oidc(
+        variables.oidc_issuer,
+        variables.oidc_client_id,
+        secret,
+        " ".join(variables.oidc_scopes.split()),
+        variables.oidc_groups_claim,
+        {role: frozenset(names(text or "")) for role, text in groups.items()},
+        public_url,
+    )
