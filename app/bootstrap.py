@@ -14,9 +14,11 @@ from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of, is_net, live_names
 from app.errors import ConfigurationError, LedgerUnavailable
-from app.intake.verify_and_map import Intake, source_problems
+from app.intake.quarantine import Sealer
+from app.intake.verify_and_map import Intake, configured_sources, source_problems
 from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
+from app.ledger.inbound.bounds import Bounds
 from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
@@ -199,6 +201,18 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
     writers = 1 if ledger.is_sqlite else WRITERS_POSTGRESQL
     writer = GroupWriter(ledger, make_policy(settings), after_commit, writers)
     return Intake(settings, all_sources(settings.config, settings.config_path), writer.record), writer
+
+
+def make_sealer(settings: Settings) -> Sealer:
+    """What makes refused requests fit for the quarantine, and whole again. Raises ConfigurationError."""
+    known = configured_sources(settings, all_sources(settings.config, settings.config_path))
+    key = settings.secret_key.get_secret_value() if settings.secret_key else None
+    return Sealer(known, key, settings.public_url)
+
+
+def make_bounds(settings: Settings) -> Bounds:
+    """How much the quarantine may hold. Raises ConfigurationError."""
+    return Bounds(settings.quarantine_rows, settings.quarantine_mb * 1024 * 1024, settings.retention.quarantine_days)
 
 
 def free_bytes(folder: Path) -> int:

@@ -33,11 +33,25 @@ RefusalReason = Literal["missing", "wrong", "too old", "in the future"]
 
 
 class SignatureError(SourceError):
-    """The signature is missing, garbled or wrong, too old or in the future; `reason` says which, for counting."""
+    """The signature is missing, garbled or wrong, too old or in the future; `reason` says which, for counting.
 
-    def __init__(self, message: str, *, source: str = "", reason: RefusalReason = "wrong") -> None:
+    heals: the request would be authentic with another secret here. skew_seconds: how old the signature is, where that is wrong;
+    negative for the future.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str = "",
+        reason: RefusalReason = "wrong",
+        heals: bool = True,
+        skew_seconds: int | None = None,
+    ) -> None:
         super().__init__(message, source=source)
         self.reason = reason
+        self.heals = heals and reason == "wrong"
+        self.skew_seconds = skew_seconds
 
 
 class MalformedEvent(SourceError):

@@ -77,6 +77,7 @@ for command in (
     look.deliveries,
     look.events,
     inbound.refusals,
+    inbound.quarantine,
     send,
     replay,
     status.status,

@@ -40,6 +40,8 @@ def forget(person: str, yes: bool) -> None:
         f"Forgot {who}: {done.events} events and {done.deliveries} deliveries blanked,"
         f" {done.discarded} discarded unsent."
     )
+    if done.held:
+        say(f"{done.held} {'request' if done.held == 1 else 'requests'} dropped from the quarantine.")
     if not done.is_overwritten:
         say(LOG_KEPT, err=True)
 

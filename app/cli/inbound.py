@@ -1,17 +1,25 @@
-"""refusals: requests that were refused."""
+"""refusals and quarantine: requests that were refused."""
+
+import sys
+from collections.abc import Iterable
 
 import click
 
-from app.bootstrap import open_ledger
+from app.bootstrap import make_intake, make_sealer, open_ledger
 from app.cli.options import TIME, check_source, moment
-from app.cli.output import say, say_json
+from app.cli.output import is_asking, say, say_json
 from app.cli.table import print_table
 from app.config.settings import load_settings
-from app.ledger.engine import look
+from app.intake.verify_again import drop_held, verify_again
+from app.ledger.engine import Ledger, look
+from app.ledger.inbound import quarantine as reading
+from app.ledger.inbound.quarantine import Held, Selection
 from app.ledger.inbound.refused import REASONS, RefusalFilter
 from app.setup.refused import refused_requests
 from app.sources.catalog import all_sources
 from app.times import iso
+
+PAGE = 500
 
 
 @click.command()
@@ -32,7 +40,7 @@ def refusals(source: str | None, reason: str | None, since: str | None, as_json:
         for one in found:
             say_json(one.as_json())
         return
-    columns = ("source", "reason", "requests", "first", "last", "what to do")
+    columns = ("source", "reason", "requests", "first", "last", "quarantined", "what to do")
     shown = (
         (
             one.group.source,
@@ -40,9 +48,103 @@ def refusals(source: str | None, reason: str | None, since: str | None, as_json:
             f"{one.group.count:,}",
             iso(one.group.first_at) or "",
             iso(one.group.last_at) or "",
-            one.remedy,
+            f"{one.held:,}" if one.held else "",
+            f"{one.remedy} Redeliver: {one.redeliver}" if one.redeliver else one.remedy,
         )
         for one in found
     )
     if not print_table(columns, shown):
         say("No refused request matches." if wanted != RefusalFilter() else "Nothing was refused in the last 7 days.")
+
+
+@click.group()
+def quarantine() -> None:
+    """Requests that were refused for their signature: list them, verify them again, or drop them."""
+
+
+@quarantine.command("list")
+@click.option("--source", metavar="NAME", help="Only those of this source.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def list_held(source: str | None, as_json: bool) -> None:
+    """List them, newest first, without their bodies."""
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    if source is not None:
+        check_source(settings, ledger, source)
+    rows = _all_held(ledger, source)
+    if as_json:
+        for one in rows:
+            say_json(one.as_json())
+        return
+    columns = ("id", "source", "received", "times", "bytes", "from", "why")
+    shown = (
+        (
+            str(one.id),
+            one.source,
+            iso(one.received_at) or "",
+            f"{one.count}×",
+            f"{one.size:,}",
+            one.client,
+            one.problem or one.reason,
+        )
+        for one in rows
+    )
+    if not print_table(columns, shown):
+        say("The quarantine is empty.")
+
+
+def _all_held(ledger: Ledger, source: str | None) -> Iterable[Held]:
+    before: int | None = None
+    while True:
+        with look(ledger) as tx:
+            rows = reading.held(tx, source=source, before=before, limit=PAGE)
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        before = rows[-1].id
+
+
+@quarantine.command()
+@click.option("--id", "ids", type=click.IntRange(1), multiple=True, metavar="ID", help="Verify this request.")
+@click.option("--source", metavar="NAME", help="Verify every request of this source.")
+@click.option("--all", "is_all", is_flag=True, help="Verify every request.")
+def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
+    """Verify requests against the present secrets, and take in those that are authentic.
+
+    Exit status 1 if any is refused again.
+    """
+    wanted = _selected(ids, source, is_all)
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    intake, writer = make_intake(settings, ledger)
+    try:
+        done = verify_again(ledger, intake, make_sealer(settings), wanted, actor="cli")
+    finally:
+        writer.stop()
+    for identity, problem in done.problems.items():
+        say(f"request {identity}: {problem}")
+    say(f"{done.sentence}.")
+    sys.exit(1 if done.problems else 0)
+
+
+@quarantine.command()
+@click.option("--id", "ids", type=click.IntRange(1), multiple=True, metavar="ID", help="Drop this request.")
+@click.option("--source", metavar="NAME", help="Drop every request of this source.")
+@click.option("--all", "is_all", is_flag=True, help="Drop every request.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(ids: tuple[int, ...], source: str | None, is_all: bool, yes: bool) -> None:
+    """Remove requests from the quarantine for good."""
+    wanted = _selected(ids, source, is_all)
+    ledger = open_ledger(load_settings())
+    if not ids and not yes:
+        if not is_asking():
+            raise click.UsageError("this cannot be undone: add --yes")
+        click.confirm(f"Drop every request{f' of {source}' if source else ''}? This cannot be undone.", abort=True)
+    count = drop_held(ledger, wanted, actor="cli")
+    say(f"{count:,} dropped." if count else "Nothing matches.")
+
+
+def _selected(ids: tuple[int, ...], source: str | None, is_all: bool) -> Selection:
+    if bool(ids) + (source is not None) + is_all != 1:
+        raise click.UsageError("choose requests with --id, --source or --all")
+    return Selection(ids or None, source)

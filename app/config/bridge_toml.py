@@ -114,6 +114,8 @@ class RetentionTable(BaseModel):
     """Refunds and disputes of purchases that have no delivery any more."""
     audit_days: Days = None
     refusals_days: Days = None
+    quarantine_days: Days = None
+    """Requests that were refused for their signature."""
     sandbox_days: Days = None
     workers_days: Days = None
     """Workers that stopped."""
@@ -129,6 +131,7 @@ DEFAULT_DAYS: Mapping[str, float] = {
     "marks_days": 1095,
     "audit_days": 1095,
     "refusals_days": 180,
+    "quarantine_days": 14,
     "sandbox_days": 30,
     "workers_days": 30,
 }

@@ -94,6 +94,8 @@ class Settings(OidcVariables):
     sandbox: bool = False
     retry_schedule: Schedule = "5,30,120,600,3600,10800,21600,43200,86400"
     hold_seconds: float = Field(900, ge=0, le=2_592_000)
+    quarantine_rows: int = Field(1000, ge=0, le=100_000)
+    quarantine_mb: int = Field(64, ge=0, le=100_000)
     dashboard_password: SecretStr | None = Field(None, min_length=8)
     dashboard_viewer_password: SecretStr | None = Field(None, min_length=8)
     api_token: ApiToken | None = None

@@ -16,6 +16,7 @@ from app.sources.signatures import spellings
 
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 LONGEST_HEADER = 2000
+TOKEN_PROBLEM = "the URL's token is missing or wrong"  # noqa: S105 - a sentence
 SHORTEST_MASKED = 8
 """A shorter secret could be a word of the body."""
 
@@ -98,7 +99,10 @@ class Intake:
             presented = (token or "").encode("utf-8", "backslashreplace")
             if not any(hmac.compare_digest(presented, known.encode()) for known in tokens):
                 raise SignatureError(
-                    "the URL's token is missing or wrong", source=name, reason="wrong" if token else "missing"
+                    TOKEN_PROBLEM,
+                    source=name,
+                    reason="wrong" if token else "missing",
+                    heals=False,  # nothing in the request proves who sent it, and the token that was given is not kept
                 )
         elif token is not None:
             raise UnknownSource(f"{name} signs: its URL has no token", source=name)

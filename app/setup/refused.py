@@ -2,25 +2,37 @@
 the API and the command line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.config.settings import Settings, variable_of
 from app.ledger.alerting.refusals import SourceFacts, refusal_name, refusal_remedy
+from app.ledger.inbound import quarantine
+from app.ledger.inbound.details import Detail, details, topic_of
 from app.ledger.inbound.refused import Group, RefusalFilter, groups
 from app.ledger.transaction import Tx
 from app.sources.base import Source
+from app.sources.set_up import set_up_of
 from app.times import iso
+
+ASK_PROVIDER = "Send them again from the webhook's log there, if it has one."
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One source and reason. name: the reason in words. is_open: the source is configured now."""
+    """Requests of one source that were refused for one reason.
+
+    name: the reason in words. redeliver: where the provider sends them again. held: how many of the source are in the quarantine.
+    detail: what was wrong with the last one. is_open: the source is configured now.
+    """
 
     group: Group
     title: str
     name: str
     remedy: str
+    redeliver: str
+    held: int
+    detail: Detail | None
     is_open: bool
 
     def as_json(self) -> dict[str, Any]:
@@ -34,6 +46,9 @@ class Refused:
             "first": iso(group.first_at),
             "last": iso(group.last_at),
             "remedy": self.remedy,
+            "redeliver": self.redeliver,
+            "quarantined": self.held,
+            "detail": asdict(self.detail) if self.detail else None,
             "bars": {
                 "start": iso(group.bars.start),
                 "seconds": group.bars.step_ms // 1000,
@@ -54,14 +69,26 @@ def refused_requests(
     tx: Tx, settings: Settings, sources: Mapping[str, Source], wanted: RefusalFilter
 ) -> Sequence[Refused]:
     """The newest first."""
-    return [_described(settings, sources.get(group.source), group) for group in groups(tx, wanted)]
+    found = groups(tx, wanted)
+    known = details(tx, [topic_of(group.source, group.reason) for group in found])
+    held = quarantine.counts(tx)
+    return [
+        _described(settings, sources.get(one.source), one, held, known.get(topic_of(one.source, one.reason)))
+        for one in found
+    ]
 
 
-def _described(settings: Settings, source: Source | None, group: Group) -> Refused:
+def _described(
+    settings: Settings, source: Source | None, group: Group, held: Mapping[str, int], detail: Detail | None
+) -> Refused:
+    count = held.get(group.source, 0)
     if source is None:
         remedy = f"The source {group.source} is no longer known: delete its webhook at the provider."
         name = refusal_name(group.reason, is_signed=True)
-        return Refused(group, group.source, name, remedy, is_open=False)
+        return Refused(group, group.source, name, remedy, "", count, detail, is_open=False)
     facts = facts_of(settings, source)
     name = refusal_name(group.reason, is_signed=facts.is_signed)
-    return Refused(group, source.title, name, refusal_remedy(group.reason, facts), settings.opens(source.name))
+    remedy = refusal_remedy(group.reason, facts)
+    redeliver = set_up_of(source).redeliver or ASK_PROVIDER
+    is_open = settings.opens(source.name)
+    return Refused(group, source.title, name, remedy, redeliver, count, detail, is_open)

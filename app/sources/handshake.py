@@ -37,7 +37,17 @@ class Handshake:
         for key in candidates:
             if any(hmac.compare_digest(key, secret.encode()) for secret in secrets if secret):
                 return
-        raise SignatureError("the handshake key is none of the configured secrets")
+        heals = bool(self.secret_spans(inbound))
+        raise SignatureError("the handshake key is none of the configured secrets", heals=heals)
+
+    def secret_spans(self, inbound: Inbound) -> list[tuple[int, int]]:
+        """Where the keys stand in the body of a form, which is searched and not read; none in a body of another kind."""
+        kind, body = inbound.content_type.partition(";")[0].strip().casefold(), inbound.body
+        if kind != FORM or body.lstrip()[:1] == b"{":
+            return []
+        name = re.escape(self.field.encode())
+        found = re.finditer(rb"(?:^|&)\s*" + name + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
+        return [match.span(1) for match in islice(found, MOST_KEYS)]
 
     def _keys(self, inbound: Inbound, secrets: Sequence[str]) -> list[bytes]:
         """The keys that the body gives. A form is searched and not read; JSON and multipart bodies are read only where they hold
@@ -45,8 +55,7 @@ class Handshake:
         body, name = inbound.body, self.field.encode()
         kind = inbound.content_type.partition(";")[0].strip().casefold()
         if kind == FORM and body.lstrip()[:1] != b"{":
-            matches = re.finditer(rb"(?:^|&)\s*" + re.escape(name) + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
-            return [unquote_to_bytes(match[1].strip().replace(b"+", b" ")) for match in islice(matches, MOST_KEYS)]
+            return [form_key(body[start:end]) for start, end in self.secret_spans(inbound)]
         if name not in body:
             return []
         if not any(spelling in body for secret in secrets for spelling in spellings(secret)):
@@ -68,6 +77,11 @@ class Handshake:
         except MalformedEvent:
             return body
         return urlencode([*pairs, (self.field, secret)]).encode()
+
+
+def form_key(raw: bytes) -> bytes:
+    """A key as it stands in a form, decoded."""
+    return unquote_to_bytes(raw.strip().replace(b"+", b" "))
 
 
 def woocommerce_ping(inbound: Inbound) -> str | None:

@@ -10,13 +10,15 @@ class SetUp:
     secret_form: how a generated one is written, of {secret} (URL-safe letters) or {base64}.
     usual_prefixes: how secrets of the provider begin, as far as known; another one is pointed out and accepted.
     wrong_prefixes: how other credentials of the provider begin, and what they are: none of them signs webhooks.
-    marks_tests: its events say whether they are tests, so <SOURCE>_ALLOW_TEST_EVENTS decides over them."""
+    marks_tests: its events say whether they are tests, so <SOURCE>_ALLOW_TEST_EVENTS decides over them.
+    redeliver: where the provider sends webhooks again, or that it does not, as a sentence with `backticks`; "" where not known."""
 
     is_secret_chosen: bool = False
     secret_form: str = "{secret}"  # noqa: S105 (a template)
     usual_prefixes: tuple[str, ...] = ()
     wrong_prefixes: Mapping[str, str] = field(default_factory=dict)
     marks_tests: bool = False
+    redeliver: str = ""
 
 
 NOTHING_KNOWN = SetUp()

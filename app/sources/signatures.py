@@ -70,10 +70,10 @@ class HmacScheme:
             timestamp, candidates = None, VERSION_1.findall(header)
         else:
             if not header.startswith(self.prefix):
-                raise SignatureError(f"the signature does not begin with {self.prefix}")
+                raise SignatureError(f"the signature does not begin with {self.prefix}", heals=False)
             timestamp, candidates = None, [header[len(self.prefix) :].strip()]
         if not candidates:
-            raise SignatureError("the header holds no signature of a version we know")
+            raise SignatureError("the header holds no signature of a version we know", heals=False)
         if self.timestamp_header:
             timestamp = header_of(inbound.headers, self.timestamp_header)
         if timestamp is not None:
@@ -116,16 +116,20 @@ class HmacScheme:
 
     def _check_age(self, timestamp: str, now: datetime) -> None:
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
-            raise SignatureError("the signature's timestamp is not a number")
+            raise SignatureError("the signature's timestamp is not a number", heals=False)
         sent = int(timestamp) / (1000 if self.timestamp_unit == "ms" else 1)
         age = now.timestamp() - sent
         if age > self.tolerance_seconds:
             raise SignatureError(
-                f"the signature is too old: {int(age)} s, allowed are {self.tolerance_seconds}", reason="too old"
+                f"the signature is too old: {int(age)} s, allowed are {self.tolerance_seconds}",
+                reason="too old",
+                skew_seconds=int(age),
             )
         if age < -self.tolerance_seconds:
             raise SignatureError(
-                f"the signature is {int(-age)} s in the future: check this machine's clock", reason="in the future"
+                f"the signature is {int(-age)} s in the future: check this machine's clock",
+                reason="in the future",
+                skew_seconds=int(age),
             )
 
     def _content(self, body: bytes, timestamp: str, message_id: str, url: str) -> bytes:
@@ -136,7 +140,7 @@ class HmacScheme:
         try:
             return before.format(**fill).encode() + body + after.format(**fill).encode()
         except UnicodeEncodeError:
-            raise SignatureError("a signed header is not text") from None
+            raise SignatureError("a signed header is not text", heals=False) from None
 
     def _signature(self, key: bytes, content: bytes) -> str:
         mac = hmac.digest(key, content, self.digest)
@@ -227,7 +231,7 @@ def header_of(headers: Mapping[str, str], name: str) -> str:
     if not value:
         raise SignatureError(f"the header {name} is missing", reason="missing")
     if len(value) > LONGEST_HEADER:
-        raise SignatureError(f"the header {name} is too long to be a signature")
+        raise SignatureError(f"the header {name} is too long to be a signature", heals=False)
     return value
 
 
@@ -249,5 +253,5 @@ def _read_pairs(header: str, time_name: str, signature_name: str, separator: str
         elif name == signature_name:
             signatures.append(value.strip())
     if not timestamp:
-        raise SignatureError("the signature header carries no timestamp")
+        raise SignatureError("the signature header carries no timestamp", heals=False)
     return timestamp, signatures

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from app.alerts.thread import make_alert_thread
-from app.bootstrap import check_has_destination, make_health, make_intake, make_ledger, make_nudges, make_policy
+from app.bootstrap import (
+    check_has_destination,
+    make_bounds,
+    make_health,
+    make_intake,
+    make_ledger,
+    make_nudges,
+    make_policy,
+    make_sealer,
+)
 from app.config.destinations import SANDBOX
 from app.config.oidc import read_oidc
 from app.config.settings import Settings, load_settings
@@ -33,6 +42,7 @@ from app.web.public import health, sandbox, webhooks
 from app.web.public.head import HeadAsGet
 from app.web.public.probes import Probes
 from app.web.public.refusal_counter import RefusalCounter
+from app.web.public.refused import RefusedRequests
 from app.web.public.webhooks import LARGEST_BODY, Answers
 from app.web.pulse import PulseKeeper
 from app.web.server.gateway import Gateway
@@ -75,12 +85,13 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
     keeper = MeasureKeeper(ledger, Measures(), "web")
     app.extensions["measures"] = keeper
     metrics = health.Metrics(ledger, keeper)
-    refusals = RefusalCounter(ledger)
+    refusals = RefusalCounter(ledger, make_bounds(settings))
     app.extensions["refusals"] = refusals
+    sealer = make_sealer(settings)
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    answers = Answers(keeper.measures, refusals.count)
-    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers))
+    answers = Answers(keeper.measures, RefusedRequests(refusals, sealer).note)
+    app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers, settings.proxy_networks))
     destinations = destinations_of(settings)
     probes = Probes(ledger, nudges, live_names(destinations), settings.hold_seconds)
     app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
@@ -95,6 +106,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
         nudge,
         judge,
         PulseKeeper(ledger, judge),
+        sealer,
         passwords or Passwords(),
     )
     guard, provider = Guard(settings.proxy_networks), make_provider(settings)

@@ -276,6 +276,12 @@ def refusals_asked(fields: Mapping[str, Any]) -> RefusalFilter:
     return read(RefusalsQuery, asked, QUERY).as_filter()
 
 
+def source_asked(fields: Mapping[str, Any]) -> str | None:
+    """The source in the fields of a form or query; None where none is chosen. Raises UnprocessableEntity."""
+    asked = {"source": fields["source"]} if fields.get("source") else {}
+    return read(RefusalsQuery, asked, QUERY).source
+
+
 def filled(names: Iterable[str]) -> dict[str, str]:
     """The query parameters of these names that were filled in: a form sends all its fields."""
     return {name: value for name in names if (value := storable(request.args.get(name, "").strip()))}

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from app.config.settings import Settings
 from app.destinations.formats.base import Format
 from app.destinations.target import Destination
+from app.intake.quarantine import Sealer
 from app.intake.verify_and_map import Intake
 from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
@@ -37,6 +38,7 @@ class Parts:
     nudge: Callable[[], None]
     health: Health
     pulse: PulseKeeper
+    sealer: Sealer
     passwords: Passwords
     counts: CountCache = field(default_factory=CountCache)
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from werkzeug.exceptions import TooManyRequests
 
@@ -73,6 +73,17 @@ def group_of(address: str) -> str:
             return str(IPv6Network((int(found), 64), strict=False))
         found = found.ipv4_mapped
     return str(found)
+
+
+def network_of(address: str) -> str:
+    """The network that an address lies in, where a whole address is nobody's business: the /24, or the /48 in IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return str(ip_network((int(found), 24 if found.version == 4 else 48), strict=False))
 
 
 def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:

@@ -21,7 +21,7 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.api.blueprint import document
 from app.web.factory import create_app
-from tests.support.makers import begin, checkout, settle, signed
+from tests.support.makers import begin, checkout, settle, signed, stripe_headers
 from tests.web.conftest import API
 
 CASES = int(os.environ.get("BRIDGE_SCHEMATHESIS", "15"))
@@ -88,13 +88,15 @@ def fill(app: Flask, ledger: Ledger) -> None:
     ):
         client.post("/webhooks/stripe", **signed(body))
     client.post("/webhooks/stripe", data=b"{}")
+    client.post("/webhooks/stripe", data=b"{}", headers=stripe_headers(b"{}", secret="whsec_another_secret"))
+    app.extensions["refusals"].flush()
 
 
 def known_in(ledger: Ledger) -> dict[str, list[Any]]:
     with ledger.read() as tx:
         found: dict[str, list[Any]] = {
             table: list(tx.run(f"SELECT id FROM {table} ORDER BY id").scalars())
-            for table in ("deliveries", "events", "persons")
+            for table in ("deliveries", "events", "persons", "quarantine")
         }
     found["events"] = [str(one) for one in found["events"]] + ["stripe:evt_1"]
     return found | {"destinations": ["sandbox"], "sources": ["stripe", "typeform", "jotform"]}

@@ -3,6 +3,7 @@
 The dedupe keys stay: they are ids of purchases and submissions, and without them a repeated webhook would be sent again.
 A later event of the same human being starts a new person. Every event that names them goes as well, whatever became of it:
 those tied to their purchases, those that are found by what was read from them, and those that only a search of all bodies finds.
+Requests in the quarantine that name them are dropped.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from app.ledger.actions.traces import (
     Traces,
     events_naming,
     forms_of,
+    held_naming,
     is_telling,
     literal,
     recent_events_naming,
@@ -21,6 +23,7 @@ from app.ledger.actions.traces import (
 )
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
+from app.ledger.inbound.quarantine import Selection, drop
 from app.ledger.tables import KEY_KINDS, PERSON_FACTS
 from app.ledger.transaction import Tx
 
@@ -45,6 +48,8 @@ class Forgotten:
     deliveries: int
     discarded: int
     is_overwritten: bool = True
+    held: int = 0
+    """Requests dropped from the quarantine."""
 
 
 class BeingSent(Exception):
@@ -83,7 +88,7 @@ def forget_name(ledger: Ledger, name: str, *, actor: str) -> Forgotten:
 def is_named(ledger: Ledger, name: str) -> bool:
     """Whether an event names somebody who is called that."""
     with look(ledger) as tx:
-        if _events_tied_to(tx, None, sorted(_spelled(name))):
+        if _events_tied_to(tx, None, sorted(_spelled(name))) or held_naming(tx, Traces(_spelled(name))):
             return True
     return next(events_naming(ledger, Traces(_spelled(name))), None) is not None
 
@@ -95,6 +100,13 @@ def events_about(ledger: Ledger, person_id: int | None, names: Sequence[str]) ->
         known = [*_names_of(tx, person_id), *(spelled for name in names for spelled in sorted(_spelled(name)))]
         tied = _events_tied_to(tx, person_id, known)
     return sorted({*tied, *events_naming(ledger, Traces(known))})
+
+
+def held_about(ledger: Ledger, person_id: int | None, names: Sequence[str]) -> list[int]:
+    """Ids of the requests in the quarantine that name a person, or somebody who is called `names`."""
+    with look(ledger) as tx:
+        known = [*_names_of(tx, person_id), *(spelled for name in names for spelled in sorted(_spelled(name)))]
+        return held_naming(tx, Traces(known))
 
 
 def _spelled(name: str) -> set[str]:
@@ -158,13 +170,17 @@ def _erase(tx: Tx, person_id: int | None, traces: Traces, events: Sequence[int],
     if any(claim is not None for _, claim, _ in rows):
         raise BeingSent
     blanked = _blank_events(tx, person_id, traces, events)
+    held = held_naming(tx, traces)
+    drop(tx, Selection(ids=tuple(held)))
     redact_texts(tx, traces)
     if person_id is not None:
         _blank_person(tx, person_id)
         note(tx, actor, "forget", f"person {person_id}")
-    elif blanked:
-        note(tx, actor, "forget", "events", f"{blanked} that named somebody who is not a person here")
-    return Forgotten(person_id, blanked, len(rows), sum(1 for _, _, due_at in rows if due_at is not None))
+    elif blanked or held:
+        what = f", and {len(held)} in the quarantine" if held else ""
+        note(tx, actor, "forget", "events", f"{blanked} that named somebody who is not a person here{what}")
+    discarded = sum(1 for _, _, due_at in rows if due_at is not None)
+    return Forgotten(person_id, blanked, len(rows), discarded, held=len(held))
 
 
 def _blank_events(tx: Tx, person_id: int | None, traces: Traces, ids: Sequence[int]) -> int:

@@ -94,6 +94,14 @@ RULES = (
         "DELETE FROM workers",
     ),
     Rule(
+        "quarantine_days",
+        "requests removed from the quarantine",
+        "quarantine",
+        "received_at",
+        "TRUE",
+        "DELETE FROM quarantine",
+    ),
+    Rule(
         "bodies_days",
         "bodies of events blanked",
         "events",
@@ -240,4 +248,9 @@ def _refusals(ledger: Ledger, cutoff: int, dry_run: bool) -> int:
     if dry_run:
         with ledger.read() as tx:
             return int(tx.run("SELECT COUNT(*) FROM refusals WHERE hour < ?", cutoff).scalar_one())
-    return ledger.transact(lambda tx: int(tx.run("DELETE FROM refusals WHERE hour < ?", cutoff).rowcount))
+
+    def work(tx: Tx) -> int:
+        tx.run("DELETE FROM last_refusals WHERE at < ?", cutoff)
+        return int(tx.run("DELETE FROM refusals WHERE hour < ?", cutoff).rowcount)
+
+    return ledger.transact(work)

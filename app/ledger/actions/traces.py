@@ -21,6 +21,7 @@ TEXTS = (
     ("audit", "id", ("subject", "detail")),
     ("alerts", "topic", ("detail", "problem")),
     ("destinations", "name", ("paused_reason",)),
+    ("last_refusals", "topic", ("detail",)),
     ("sandbox_requests", "id", ("idempotency_key", "problem", "body")),
 )
 """Small tables that may quote what came in or what a destination answered: name, key, columns."""
@@ -94,6 +95,22 @@ def _window(tx: Tx, traces: Traces, after: int) -> tuple[list[int], int | None]:
     condition, values = traces.condition(tx, "body")
     rows = tx.run(f"SELECT id, body FROM events WHERE id > ? AND id <= ? AND ({condition})", after, last, *values).all()
     return [row[0] for row in rows if traces.names_them(bytes(row[1]).decode("utf-8", "replace"))], last
+
+
+def held_naming(tx: Tx, traces: Traces) -> list[int]:
+    """IDs of the requests in the quarantine that mention them: in the body or a header."""
+    if not traces:
+        return []
+    in_body, bodies = traces.condition(tx, "body")
+    headers = " OR ".join(["lower(headers) LIKE ? ESCAPE '!'"] * len(traces.spellings))
+    wanted = [f"%{literal(json.dumps(spelling)[1:-1].lower())}%" for spelling in traces.spellings]
+    statement = f"SELECT id, headers, body FROM quarantine WHERE {in_body} OR {headers}"
+    found = []
+    for identity, kept, body in tx.run(statement, *bodies, *wanted).all():
+        text = f"{json.dumps(json.loads(kept), ensure_ascii=False)}\n{bytes(body).decode('utf-8', 'replace')}"
+        if traces.names_them(text):
+            found.append(int(identity))
+    return found
 
 
 def redact_texts(tx: Tx, traces: Traces) -> None:

@@ -10,6 +10,8 @@ from app.ledger.transaction import Tx
 from app.times import iso
 
 HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+MINUTES_KEPT_MS = 3 * HOUR_MS
 
 
 def hour_of(at: int) -> int:
@@ -23,7 +25,7 @@ def add_refusals(
     now: int,
     ages: Mapping[tuple[str, str], tuple[int, int]] | None = None,
 ) -> None:
-    """Adds {(source, reason): how many} to the hour that `now` (ms) lies in. Not idempotent.
+    """Adds {(source, reason): how many} to the hour and the minute that `now` (ms) lies in. Not idempotent.
 
     ages: how long before `now` (ms) the first and the last of them came; just now, unless given.
     """
@@ -39,6 +41,13 @@ def add_refusals(
         " last_at = excluded.last_at",
         rows,
     )
+    minute = now // MINUTE_MS * MINUTE_MS
+    tx.run_many(
+        "INSERT INTO refused_minutes (minute, source, reason, count) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (minute, source, reason) DO UPDATE SET count = refused_minutes.count + excluded.count",
+        [(minute, source, reason, count) for source, reason, _, count, _, _ in rows],
+    )
+    tx.run("DELETE FROM refused_minutes WHERE minute < ?", now - MINUTES_KEPT_MS - MINUTE_MS)
 
 
 def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[str, int]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from app.ledger.alerting.refusals import HOUR_MS, hour_of
+from app.ledger.alerting.refusals import HOUR_MS, MINUTE_MS, MINUTES_KEPT_MS
 from app.ledger.transaction import Tx
 
 Reason = Literal["wrong", "missing", "too old", "in the future", "unreadable"]
@@ -13,8 +13,8 @@ MOST_BARS = 60
 LONGEST_DAYS = 180
 DAY_MS = 24 * HOUR_MS
 DEFAULT_MS = 7 * DAY_MS
-_STEPS_HOURS = (1, 2, 4, 6, 12, 24, 48, 72)
-"""How many hours a bar may cover; the smallest with which a row has at most MOST_BARS is taken."""
+_STEPS = (1, 2, 3, 4, 6, 12, 24, 48, 72)
+"""How many hours (or minutes) a bar may cover; the smallest with which a row has at most MOST_BARS is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +48,31 @@ class Group:
 
 
 def groups(tx: Tx, wanted: RefusalFilter) -> list[Group]:
-    """What was refused, the newest first. Counts are those of whole hours, from the hour of `since` on."""
+    """What was refused, the newest first. Counts are those of whole hours, from the hour of `since` on; for the last three hours,
+    of whole minutes."""
     now = tx.now()
-    since = hour_of(max(wanted.since or now - DEFAULT_MS, now - LONGEST_DAYS * DAY_MS))
-    hours = (hour_of(now) - since) // HOUR_MS + 1
-    step = next((one for one in _STEPS_HOURS if hours <= one * MOST_BARS), _STEPS_HOURS[-1]) * HOUR_MS
+    since = max(now - DEFAULT_MS if wanted.since is None else wanted.since, now - LONGEST_DAYS * DAY_MS)
+    is_short = since >= now - MINUTES_KEPT_MS
+    unit = MINUTE_MS if is_short else HOUR_MS
+    since = min(since, now) // unit * unit
+    bars = (now - since) // unit + 1
+    step = next((one for one in _STEPS if bars <= one * MOST_BARS), _STEPS[-1]) * unit
     chosen = {"source": wanted.source, "reason": wanted.reason}
     asked = {name: value for name, value in chosen.items() if value is not None}
-    condition = " AND ".join(["hour >= ?", *(f"{name} = ?" for name in asked)])
-    rows = tx.run(
-        "SELECT source, reason, (hour - ?) / ? AS bar, SUM(count), MIN(COALESCE(first_at, hour)),"
-        f" MAX(COALESCE(last_at, hour)) FROM refusals WHERE {condition} GROUP BY source, reason, bar",
-        since,
-        step,
-        since,
-        *asked.values(),
-    ).all()
-    return _grouped(rows, Bars(since, step, [0] * ((hour_of(now) - since) // step + 1)))
+    condition = "".join(f" AND {name} = ?" for name in asked)
+    statement = _OF_MINUTES if is_short else _OF_HOURS
+    rows = tx.run(statement.replace("CONDITION", condition), since, step, since, *asked.values()).all()
+    return _grouped(rows, Bars(since, step, [0] * ((now - since) // step + 1)))
+
+
+_OF_HOURS = (
+    "SELECT source, reason, (hour - ?) / ? AS bar, SUM(count), MIN(COALESCE(first_at, hour)), MAX(COALESCE(last_at, hour))"
+    " FROM refusals WHERE hour >= ?CONDITION GROUP BY source, reason, bar"
+)
+_OF_MINUTES = (
+    "SELECT source, reason, (minute - ?) / ? AS bar, SUM(count), MIN(minute), MAX(minute)"
+    " FROM refused_minutes WHERE minute >= ?CONDITION GROUP BY source, reason, bar"
+)
 
 
 def _grouped(rows: Sequence[Any], empty: Bars) -> list[Group]:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from app import times
-from app.ledger.actions.forget import events_about
+from app.ledger.actions.forget import events_about, held_about
 from app.ledger.audit import audit, note
 from app.ledger.engine import Ledger, look
+from app.ledger.inbound.quarantine import one_held
 from app.ledger.reading.deliveries import delivery
 from app.ledger.reading.events import event
 from app.ledger.reading.money.marks import adjustments
@@ -27,24 +28,31 @@ def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, An
     with look(ledger) as tx:
         if person(tx, person_id) is None:
             return None
-    named = events_about(ledger, person_id, ())
+    named, held = events_about(ledger, person_id, ()), held_about(ledger, person_id, ())
     with look(ledger) as tx:
         found = {"person": person(tx, person_id), **_rows_of(tx, person_id), **_events(tx, named, person_id)}
+        found["quarantined"] = _quarantined(tx, held)
     ledger.transact(lambda tx: note(tx, actor, "export", f"person {person_id}"))
     return found
 
 
 def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | None:
     """The same for somebody whom only parked or ignored events name; None where no event does."""
-    named = events_about(ledger, None, (name,))
-    if not named:
+    named, held = events_about(ledger, None, (name,)), held_about(ledger, None, (name,))
+    if not named and not held:
         return None
     with look(ledger) as tx:
-        found = {"person": None, **_events(tx, named, None)}
+        found = {"person": None, **_events(tx, named, None), "quarantined": _quarantined(tx, held)}
     ledger.transact(
         lambda tx: note(tx, actor, "export", "events", f"{len(named)} that name somebody who is not a person here")
     )
     return found
+
+
+def _quarantined(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Requests that nobody has verified: what they say of this person may be anybody's invention."""
+    rows = [row for identity in ids if (row := one_held(tx, identity)) is not None]
+    return [{**held.as_json(), "body": content.body.decode("utf-8", "replace")} for held, content in rows]
 
 
 def _rows_of(tx: Tx, person_id: int) -> dict[str, Any]:

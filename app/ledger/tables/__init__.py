@@ -23,6 +23,7 @@ from app.ledger.tables.conversions import (
     remembered,
     stale_payloads,
 )
+from app.ledger.tables.inbound import last_refusals, quarantine, refused_minutes
 from app.ledger.tables.operation import alerts, audit, counters, destinations, refusals, sandbox_requests, workers
 
 __all__ = [
@@ -42,11 +43,14 @@ __all__ = [
     "event_facts",
     "events",
     "identifiers",
+    "last_refusals",
     "marks",
     "metadata",
     "persons",
+    "quarantine",
     "refunds",
     "refusals",
+    "refused_minutes",
     "remembered",
     "sandbox_requests",
     "stale_payloads",

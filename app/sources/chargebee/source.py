@@ -28,6 +28,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "chargebee"
+REDELIVER = "Logs > Webhooks (or Events) > the event > Resend webhook, one at a time."
 SCHEME = StaticSecret(form="basic")
 TRIALS = ("subscription_created", "subscription_started")
 
@@ -124,5 +125,5 @@ SOURCE = Webhook(
     SCHEME,
     read,
     vectors=VECTORS,
-    set_up=SetUp(is_secret_chosen=True, secret_form="bridge:{secret}"),  # noqa: S106 (a template)
+    set_up=SetUp(redeliver=REDELIVER, is_secret_chosen=True, secret_form="bridge:{secret}"),  # noqa: S106 (a template)
 )

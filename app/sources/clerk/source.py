@@ -17,6 +17,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "clerk"
+REDELIVER = "Webhooks > the endpoint > Replay > Recover all failed messages."
 SCHEME = standard_webhooks("svix")
 
 
@@ -74,6 +75,8 @@ SOURCE = Webhook(
     read,
     vectors=VECTORS,
     set_up=SetUp(
-        usual_prefixes=("whsec_",), wrong_prefixes={"sk_live_": "an API key (sk_…)", "sk_test_": "an API key (sk_…)"}
+        redeliver=REDELIVER,
+        usual_prefixes=("whsec_",),
+        wrong_prefixes={"sk_live_": "an API key (sk_…)", "sk_test_": "an API key (sk_…)"},
     ),
 )

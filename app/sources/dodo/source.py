@@ -28,6 +28,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "dodo"
+REDELIVER = "Developer > Webhooks > the endpoint > Replay; single messages under Logs."
 CUSTOMER_PREFIX = "cus_"
 SCHEME = standard_webhooks()
 DISPUTES = {
@@ -119,5 +120,5 @@ SOURCE = Webhook(
     read,
     customer_prefix=CUSTOMER_PREFIX,
     vectors=VECTORS,
-    set_up=SetUp(usual_prefixes=("whsec_",)),
+    set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",)),
 )

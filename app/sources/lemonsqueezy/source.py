@@ -32,6 +32,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "lemonsqueezy"
+REDELIVER = "Settings > Webhooks > recent events > Resend."
 SCHEME = HmacScheme(header="X-Signature")
 
 
@@ -119,5 +120,7 @@ SOURCE = Webhook(
     SCHEME,
     read,
     vectors=VECTORS,
-    set_up=SetUp(is_secret_chosen=True, marks_tests=True, wrong_prefixes={"eyJ": "an API key (eyJ…)"}),
+    set_up=SetUp(
+        redeliver=REDELIVER, is_secret_chosen=True, marks_tests=True, wrong_prefixes={"eyJ": "an API key (eyJ…)"}
+    ),
 )

@@ -29,6 +29,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "paddle"
+REDELIVER = "Paddle's API resends a notification: `POST /notifications/<id>/replay`."
 CUSTOMER_PREFIX = "ctm_"
 SCHEME = HmacScheme(header="Paddle-Signature", pairs=("ts", "h1"), separator=";", template="{t}:{body}")
 """Paddle's libraries take 5 s of age; a queue on its side would cost events."""
@@ -124,6 +125,7 @@ SOURCE = Webhook(
     customer_prefix=CUSTOMER_PREFIX,
     vectors=VECTORS,
     set_up=SetUp(
+        redeliver=REDELIVER,
         usual_prefixes=("pdl_ntfset_", "pdl_ntf_"),
         wrong_prefixes={
             "pdl_live_apikey_": "an API key (pdl_…_apikey_…)",

@@ -26,6 +26,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "polar"
+REDELIVER = "Settings > Webhooks > the delivery > Redeliver, or Polar's API: `POST /v1/webhooks/events/<id>/redeliver`."
 SCHEME = standard_webhooks(key="either")
 
 
@@ -98,6 +99,7 @@ SOURCE = Webhook(
     read,
     vectors=VECTORS,
     set_up=SetUp(
+        redeliver=REDELIVER,
         usual_prefixes=("polar_whs_", "whsec_"),
         wrong_prefixes={"polar_oat_": "an access token (polar_oat_…)", "polar_pat_": "an access token (polar_pat_…)"},
     ),

@@ -20,6 +20,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "razorpay"
+REDELIVER = "Developers > Webhooks > Replay events, for the last seven days."
 CUSTOMER_PREFIX = "cust_"
 SCHEME = HmacScheme(header="X-Razorpay-Signature")
 MONEY = ("payment.captured", "order.paid", "invoice.paid", "payment_link.paid", "subscription.charged")
@@ -151,6 +152,7 @@ SOURCE = Webhook(
     customer_prefix=CUSTOMER_PREFIX,
     vectors=VECTORS,
     set_up=SetUp(
+        redeliver=REDELIVER,
         is_secret_chosen=True,
         wrong_prefixes={"rzp_live_": "an API key ID (rzp_…)", "rzp_test_": "an API key ID (rzp_…)"},
     ),

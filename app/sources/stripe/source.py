@@ -14,6 +14,10 @@ from app.sources.stripe.references import notice_order_numbers
 from app.sources.webhook import Webhook
 
 NAME = "stripe"
+REDELIVER = (
+    "Workbench > Webhooks > the endpoint > Event deliveries > Resend. `bridge backfill stripe --since 7d` fetches all that are"
+    " missing."
+)
 
 SCHEME = HmacScheme(header="Stripe-Signature", template="{t}.{body}", pairs=("t", "v1"), tolerance_seconds=300)
 """Only v1 counts; the key is the whole secret, whsec_ included. https://docs.stripe.com/webhooks#verify-manually"""
@@ -87,5 +91,5 @@ SOURCE = Webhook(
     telling_event="checkout.session.completed",
     notices=notice_order_numbers,
     vectors=VECTORS,
-    set_up=SetUp(usual_prefixes=("whsec_",), marks_tests=True),
+    set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",), marks_tests=True),
 )

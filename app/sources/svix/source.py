@@ -19,6 +19,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "svix"
+REDELIVER = "The endpoint in the provider's Svix portal > Replay > Recover all failed messages."
 
 
 class Scheme:
@@ -76,5 +77,5 @@ SOURCE = Webhook(
     Scheme(),
     read,
     vectors=VECTORS,
-    set_up=SetUp(usual_prefixes=("whsec_",)),
+    set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",)),
 )

@@ -16,6 +16,9 @@ from app.sources.submission import Contact, Field, FieldType, Submission, event_
 from app.sources.webhook import Webhook
 
 NAME = "tally"
+REDELIVER = (
+    "Tally retries five times within two days. Its API resends one event: `POST /webhooks/<webhook>/events/<event>`."
+)
 SCHEME = HmacScheme(header="Tally-Signature", encoding="base64")
 
 TYPES: dict[str, FieldType] = {
@@ -96,5 +99,5 @@ SOURCE = Webhook(
     SCHEME,
     read,
     vectors=VECTORS,
-    set_up=SetUp(is_secret_chosen=True),
+    set_up=SetUp(redeliver=REDELIVER, is_secret_chosen=True),
 )

@@ -18,6 +18,7 @@ from app.sources.submission import Contact, Field, FieldType, Submission, event_
 from app.sources.webhook import Webhook
 
 NAME = "typeform"
+REDELIVER = "Typeform has no manual resend. It retries a refused request seven times within half a day."
 SCHEME = HmacScheme(header="Typeform-Signature", prefix="sha256=", encoding="base64")
 
 DEEPEST = 3
@@ -108,5 +109,5 @@ SOURCE = Webhook(
     SCHEME,
     read,
     vectors=VECTORS,
-    set_up=SetUp(is_secret_chosen=True),
+    set_up=SetUp(redeliver=REDELIVER, is_secret_chosen=True),
 )

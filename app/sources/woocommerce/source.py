@@ -34,6 +34,7 @@ from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
 
 NAME = "woocommerce"
+REDELIVER = "WooCommerce neither retries nor resends a request."
 SCHEME = HmacScheme(
     header="X-WC-Webhook-Signature",
     encoding="base64",
@@ -127,5 +128,5 @@ SOURCE = Webhook(
     read,
     pings=woocommerce_ping,
     vectors=VECTORS,
-    set_up=SetUp(is_secret_chosen=True),
+    set_up=SetUp(redeliver=REDELIVER, is_secret_chosen=True),
 )

@@ -18,11 +18,13 @@ from app.sources.bodies import form_pairs, nested_once, read_body
 from app.sources.forms.generic_form import fields_from, get
 from app.sources.outcomes import lead, parked
 from app.sources.parse import body_hash, from_iso, identifier_of, json_object, page_parameters
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Submission, title_of
 from app.sources.webhook import Webhook
 
 NAME = "wpforms"
+REDELIVER = "WPForms neither retries nor resends a request."
 
 
 LARGEST_FORM = 256 * 1024
@@ -124,4 +126,4 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "WPForms", Scheme(), read, vectors=VECTORS)
+SOURCE = Webhook(NAME, "WPForms", Scheme(), read, vectors=VECTORS, set_up=SetUp(redeliver=REDELIVER))

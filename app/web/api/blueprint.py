@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
-from app.web.api.inbound import refusals
+from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
 from app.web.auth import check_bearer, is_viewer
@@ -29,6 +29,7 @@ RESOURCES = (
     persons.ROUTES,
     sources.ROUTES,
     refusals.ROUTES,
+    quarantine.ROUTES,
     destinations.ROUTES,
     summary.ROUTES,
     playground.ROUTES,

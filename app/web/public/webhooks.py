@@ -1,7 +1,8 @@
 """The webhook routes. The raw body is read before anything parses it, and 200 means that the event is on disk."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -10,11 +11,13 @@ from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.errors import LedgerUnavailable, MalformedEvent, SetupRequest, SignatureError, SourceError
+from app.intake.quarantine import Request
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
 from app.logs import Sampler, correlation_id
 from app.model import Inbound
 from app.telemetry.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
+from app.web.throttle import Network, client_of, network_of
 
 LARGEST_BODY = 1024 * 1024
 
@@ -24,10 +27,10 @@ log = structlog.get_logger(__name__)
 class Answers:
     """Answers to webhooks, and what is counted and logged about them, for this view and the gateway.
 
-    refused(source, reason) is called for each refused request, for pages and alerts.
+    refused(source, reason, error, size, request) is called for each refused request, for pages and alerts.
     """
 
-    def __init__(self, measures: Measures, refused: Callable[[str, str], None]) -> None:
+    def __init__(self, measures: Measures, refused: Callable[[str, str, SourceError, int, Request], None]) -> None:
         self._measures = measures
         self._refused = refused
         self._sampler = Sampler()
@@ -59,26 +62,30 @@ class Answers:
         log.info("event.ping", source=source, reason=str(ping))
         return to_json({"outcome": "ignored", "event_id": None, "reason": str(ping)})
 
-    def refuse(self, source: str, error: SourceError, size: int) -> None:
+    def refuse(self, source: str, error: SourceError, size: int, request: Request) -> None:
         """Records that a request was refused. size: of its body."""
         if isinstance(error, SignatureError):
-            self._refuse(source, "refused", error.reason)
+            self._count(source, "refused", error.reason)
+            self._refused(source, error.reason, error, size, request)
             if (more := self._sampler.admit(f"{source} {error.reason}")) is not None:
                 log.warning("event.refused", source=source, reason=str(error), bytes=size, **more)
         elif isinstance(error, MalformedEvent):
-            self._refuse(source, "unreadable", "unreadable")
+            self._count(source, "unreadable", "unreadable")
+            self._refused(source, "unreadable", error, size, request)
             if (more := self._sampler.admit(f"{source} unreadable")) is not None:
                 log.warning("event.unreadable", source=source, reason=str(error), bytes=size, **more)
         else:
             self._measures.count(WEBHOOKS, "unknown", "unknown")
 
-    def _refuse(self, source: str, result: str, reason: str) -> None:
+    def _count(self, source: str, result: str, reason: str) -> None:
         self._measures.count(WEBHOOKS, source, result)
         self._measures.count(REFUSED, source, reason)
-        self._refused(source, reason)
 
 
-def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -> Blueprint:
+def create_blueprint(
+    intake: Intake, public_url: str | None, answers: Answers, proxies: Sequence[Network] = ()
+) -> Blueprint:
+    """proxies: whose X-Forwarded-For is believed."""
     blueprint = Blueprint("webhooks", __name__)
     base = public_url or ""
 
@@ -86,17 +93,18 @@ def create_blueprint(intake: Intake, public_url: str | None, answers: Answers) -
     @blueprint.post("/webhooks/<source>/<token>")
     def receive(source: str, token: str | None = None) -> Response:
         size, began = request.content_length or 0, time.perf_counter()
-        path = request.full_path.removesuffix("?")
+        path, now = request.full_path.removesuffix("?"), datetime.now(UTC)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        inbound = Inbound(b"", headers, base + path if base else "")
         try:
             intake.admit_body(source, token)
-            body = whole_body()
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            inbound = Inbound(body, headers, base + path if base else "")
-            receipt = intake.take(source, inbound, token, datetime.now(UTC))
+            inbound, now = replace(inbound, body=whole_body()), datetime.now(UTC)
+            receipt = intake.take(source, inbound, token, now)
         except SetupRequest as ping:
             return Response(answers.pinged(source, ping), 200, content_type="application/json")
         except SourceError as error:
-            answers.refuse(source, error, size)
+            client = client_of(request.remote_addr or "", headers.get("x-forwarded-for", ""), proxies)
+            answers.refuse(source, error, size, Request(inbound, token, network_of(client), now))
             raise
         except LedgerUnavailable:
             answers.unavailable(source)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from app.errors import BridgeError, LedgerUnavailable, SetupRequest, SourceError
+from app.intake.quarantine import Request
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.writer import GroupWriter, Submitted
@@ -32,7 +33,7 @@ from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies, BodyRefused, HeldBody, is_whole
 from app.web.server.line_thread import LineThread
 from app.web.server.wsgi import Threads
-from app.web.throttle import Network, client_of, group_of
+from app.web.throttle import Network, client_of, group_of, network_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -103,7 +104,8 @@ class Gateway:
             try:
                 self._intake.admit_body(*webhook)
             except SourceError as error:
-                proto.response_bytes(*await self._refuse(webhook[0], error, 0))
+                request = self._request(scope, headers, webhook[1], Inbound(b"", headers), datetime.now(UTC))
+                proto.response_bytes(*await self._refuse(webhook[0], error, 0, request))
                 return
         try:
             body = await self._bodies.read(proto, headers, self._client(scope, headers))
@@ -112,7 +114,7 @@ class Gateway:
             return
         try:
             if webhook is not None and is_whole(headers, body.data):
-                answer = await self._take(*webhook, scope.path, headers, body)
+                answer = await self._take(*webhook, scope, headers, body)
                 if answer is not None:
                     proto.response_bytes(*answer)
                     return
@@ -121,12 +123,13 @@ class Gateway:
             self._bodies.release(body)
 
     async def _take(
-        self, source: str, token: str | None, path: str, headers: dict[str, str], body: HeldBody
+        self, source: str, token: str | None, scope: Any, headers: dict[str, str], body: HeldBody
     ) -> Answer | None:
         """Answers a webhook. None after an unexpected error: then the Flask view answers."""
-        inbound, began = Inbound(body.data, headers, f"{self._base}{path}" if self._base else ""), time.perf_counter()
+        began, now = time.perf_counter(), datetime.now(UTC)
+        inbound = Inbound(body.data, headers, f"{self._base}{scope.path}" if self._base else "")
         try:
-            arrival = await self._read(source, token, inbound)
+            arrival = await self._read(source, token, inbound, now)
             assert self._loop is not None
             future: asyncio.Future[Submitted] = self._loop.create_future()
             self._writer.submit(arrival, self._tell, future)
@@ -139,7 +142,7 @@ class Gateway:
         except SourceError as error:
             size = len(body.data)
             self._bodies.release(body)
-            return await self._refuse(source, error, size)
+            return await self._refuse(source, error, size, self._request(scope, headers, token, inbound, now))
         except (LedgerUnavailable, TimeoutError) as error:
             self._answers.unavailable(source)
             if isinstance(error, LedgerUnavailable):
@@ -155,24 +158,30 @@ class Gateway:
         self.lines.put(lambda: self._answers.log_received(source, receipt, seconds, size))
         return 200, [JSON], self._answers.accepted(source, receipt, seconds)
 
-    async def _read(self, source: str, token: str | None, inbound: Inbound) -> Arrival:
-        now = datetime.now(UTC)
+    async def _read(self, source: str, token: str | None, inbound: Inbound, now: datetime) -> Arrival:
         if len(inbound.body) <= SMALL and not inbound.content_type.casefold().startswith(FORMS):
             return self._intake.read(source, inbound, token, now)
         assert self._loop is not None
         return await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
 
-    async def _refuse(self, source: str, error: SourceError, size: int) -> Answer:
+    async def _refuse(self, source: str, error: SourceError, size: int, request: Request) -> Answer:
         """Records the refusal on a thread: writing a log line may block."""
         assert self._loop is not None
-        await self._loop.run_in_executor(self._pages, self._answers.refuse, source, error, size)
+        await self._loop.run_in_executor(self._pages, self._answers.refuse, source, error, size, request)
         return error_answer(status_of(error), error.public)
 
+    def _request(
+        self, scope: Any, headers: dict[str, str], token: str | None, inbound: Inbound, now: datetime
+    ) -> Request:
+        """A request that is refused."""
+        return Request(inbound, token, network_of(self._client_address(scope, headers)), now)
+
     def _client(self, scope: Any, headers: dict[str, str]) -> str:
+        return _group(self._client_address(scope, headers))
+
+    def _client_address(self, scope: Any, headers: dict[str, str]) -> str:
         address = _address(scope.client)
-        if self._proxies:
-            address = client_of(address, headers.get("x-forwarded-for", ""), self._proxies)
-        return _group(address)
+        return client_of(address, headers.get("x-forwarded-for", ""), self._proxies) if self._proxies else address
 
     def _tell(self, done: Sequence[Submitted]) -> None:
         """Called on the writer's thread with everything that one commit settled: one wake-up of the loop for many requests."""

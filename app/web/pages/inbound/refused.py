@@ -5,8 +5,11 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from app.ledger.engine import look
+from app.ledger.inbound import quarantine as reading
+from app.ledger.inbound.refused import REASONS
 from app.setup.refused import Refused, refused_requests
 from app.web.auth import login_required
+from app.web.pages.inbound import quarantine
 from app.web.params import REFUSALS_FILTER, filled, refusals_asked
 from app.web.services import Parts
 
@@ -16,6 +19,7 @@ BAR, GAP, HEIGHT = 6, 2, 28
 
 def create_blueprint(parts: Parts) -> Blueprint:
     blueprint = Blueprint("inbound", __name__)
+    quarantine.register(blueprint, parts)
 
     @blueprint.get("/inbound")
     @login_required
@@ -24,17 +28,21 @@ def create_blueprint(parts: Parts) -> Blueprint:
         wanted = refusals_asked(fields)
         with look(parts.ledger) as tx:
             found = refused_requests(tx, parts.settings, parts.sources, wanted)
+            held = {name: n for name, n in reading.counts(tx).items() if wanted.source in (None, name)}
         return render_template(
             "inbound/index.html",
             refused=[(one, drawing(one)) for one in found],
             fields=fields,
             spans=SPANS,
+            reasons=REASONS,
+            held=held,
+            titles=quarantine.titles(parts),
         )
 
     return blueprint
 
 
-SPANS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
+SPANS = (("1h", "hour"), ("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
 
 
 def drawing(refused: Refused) -> dict[str, Any]:
