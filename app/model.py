@@ -190,6 +190,24 @@ class Refund:
     """The refund failed, or the dispute was won: `amount` counts again, and `left` includes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A conversion that lacks something, for an operator who fills it in by hand.
+
+    lacks: which of "amount", "currency", "id" and "person" are missing; nothing else may be. sale: a Sale as far as it could be
+    read; its money is not. amount, tax, unit and currency: the money as the body gives it (unit: as payment.money_of reads it).
+    """
+
+    lacks: tuple[str, ...]
+    sale: Sale | None = None
+    amount: Any = None
+    tax: Any = None
+    unit: str = "major"
+    currency: str | None = None
+    reason: str = ""
+    """Of the event once nothing is missing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
     """What one authentic event says, before anything is remembered.
@@ -243,6 +261,8 @@ class Mapped:
     """What `keys` name where that does not follow from `lead`: an ignored event of a booking is about a Lead."""
     carries_identity: bool = False
     """`who` is worth remembering although this event is not a conversion (customer.created names an e-mail)."""
+    draft: Draft | None = None
+    """Of a parked event, what must be filled in before it counts; None where no value that is filled in can make it count."""
 
     @property
     def kind(self) -> Kind:

@@ -10,6 +10,7 @@ from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpo
 from app.cli.doctor import doctor
 from app.cli.map import map_files
 from app.cli.output import say
+from app.cli.parked import parked
 from app.cli.reconcile import reconcile
 from app.cli.replay import replay
 from app.cli.send import send
@@ -80,6 +81,7 @@ for command in (
     inbound.quarantine,
     send,
     replay,
+    parked,
     status.status,
     status.tail,
     act.pause,

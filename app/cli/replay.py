@@ -18,6 +18,7 @@ from app.ledger.actions.replay import REPLAYABLE, ActionResult
 from app.ledger.actions.replay import replay as replay_one
 from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
 from app.ledger.engine import Ledger
+from app.ledger.parked.reading import ParkedSelection
 from app.ledger.reading.filters import Filter
 from app.model import DELIVERY_KINDS
 from app.sources.catalog import all_sources
@@ -50,7 +51,7 @@ class _Chosen:
 @click.option("--since", help=f"With --status or --to: recorded since {TIME}.")
 @click.option("--until", help="With --status or --to: recorded before.")
 @click.option("--kind", type=click.Choice(DELIVERY_KINDS), help="With --status or --to: only this kind.")
-@click.option("--source", help="With --status or --to: only from this source.")
+@click.option("--source", help="With --status, --to or --parked: only from this source.")
 @click.option("--force", is_flag=True, help="With --id or --to: send delivered ones again.")
 @click.option("--parked", is_flag=True, help="Reprocess parked events after a configuration change.")
 def replay(
@@ -73,7 +74,9 @@ def replay(
     settings = load_settings()
     ledger = open_ledger(settings)
     if parked:
-        _remap(settings, ledger)
+        if chosen.source is not None:
+            check_source(settings, ledger, chosen.source)
+        _remap(settings, ledger, chosen.source)
         return
     if chosen.source is not None:
         check_source(settings, ledger, chosen.source)
@@ -104,9 +107,8 @@ def _check(chosen: _Chosen, *, named: bool) -> None:
             "choose deliveries with --id or --status, reprocess events with --parked, or send a destination what it did not"
             " get with --to"
         )
-    if not chosen.status and any(
-        value is not None for value in (chosen.since, chosen.until, chosen.kind, chosen.source)
-    ):
+    of_parked = chosen.source if not chosen.parked else None  # which --source narrows as well
+    if not chosen.status and any(value is not None for value in (chosen.since, chosen.until, chosen.kind, of_parked)):
         raise click.UsageError("--since, --until, --kind and --source go with --status or --to")
     if chosen.force and not chosen.ids:
         raise click.UsageError("--force goes with --id or --to")
@@ -165,13 +167,12 @@ def _show(done: list[ActionResult], *, all_skipped: bool) -> None:
     say(f"{made} due now, {len(skipped)} skipped." if done else "Nothing matches.")
 
 
-def _remap(settings: Settings, ledger: Ledger) -> None:
+def _remap(settings: Settings, ledger: Ledger, source: str | None) -> None:
     counts: dict[str, int] = {}
-    for one in remap_parked(ledger, all_sources(settings.config, settings.config_path), make_policy(settings)):
-        outcome = one.receipt.outcome if one.receipt else "unreadable"
-        reason = one.receipt.reason if one.receipt else one.problem
-        counts[outcome] = counts.get(outcome, 0) + 1
-        say(f"event {one.event_id}: {outcome}: {reason}")
+    sources = all_sources(settings.config, settings.config_path)
+    for one in remap_parked(ledger, sources, make_policy(settings), ParkedSelection(source=source)):
+        counts[one.outcome] = counts.get(one.outcome, 0) + 1
+        say(f"event {one.event_id}: {one.outcome}: {one.reason}")
     say(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
     if counts:
         nudge(settings)

@@ -1,24 +1,31 @@
-"""Reprocesses parked events after the mapping or the configuration changed. Their bodies are in the ledger as received."""
+"""Reprocesses parked events after the mapping or the configuration changed, or after values were filled in by hand. Their bodies
+are in the ledger as received."""
 
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from app.errors import MalformedEvent
+from app.intake.parked.fill import filled
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
+from app.ledger.parked.acts import LOCK
+from app.ledger.parked.reading import EVERY, ParkedRow, ParkedSelection, parked_rows
 from app.ledger.recording.arrival import Arrival, Policy, Receipt
 from app.ledger.recording.record import record
 from app.ledger.transaction import Tx
-from app.model import Inbound
 from app.sources.base import Source
 
 BATCH = 100
 REQUEST_SECONDS = 15.0
 """How long one request may reprocess. The command has no limit."""
+PREVIEW_SECONDS = 5.0
+MOST_REASONS = 20
+LONGEST_BODY = 2**40
+"""Reprocessing reads bodies of any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,66 +36,164 @@ class Remapped:
     receipt: Receipt | None
     problem: str = ""
 
+    @property
+    def outcome(self) -> str:
+        return self.receipt.outcome if self.receipt else "unreadable"
 
-def remap_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy) -> Iterator[Remapped]:
-    """Maps every parked event again, oldest first, one transaction per batch. Events that stay parked can be retried."""
-    after = 0
+    @property
+    def reason(self) -> str:
+        return self.receipt.reason if self.receipt else self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class Reprocessed:
+    """What became of the chosen events, or would. staying: those that stay parked or cannot be read, by reason, the most first.
+    next: the ID after which to continue; None where all are done."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    staying: Sequence[tuple[str, int]] = ()
+    next: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.outcomes
+
+    def counts(self) -> str:
+        """ "4 parked, 6 sale"."""
+        return ", ".join(f"{count:,} {name}" for name, count in sorted(self.outcomes.items()))
+
+
+class _RolledBack(Exception):
+    """Ends the transaction of a preview."""
+
+
+def remap_parked(
+    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection = EVERY, after: int = 0
+) -> Iterator[Remapped]:
+    """Maps the parked events of `wanted` again, oldest first, one transaction per batch. Events that stay parked can be retried.
+
+    after: only events with IDs above this one.
+    """
     while True:
-        batch: list[Remapped] = ledger.transact(_batch(ledger, sources, policy, after))
+        batch: list[Remapped] = ledger.transact(_batch(sources, policy, wanted, after))
         if not batch:
             return
         yield from batch
         after = batch[-1].event_id
 
 
-def reprocess_parked(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, *, actor: str) -> str:
-    """Reprocesses parked events, oldest first, for as long as a request may take. Returns a sentence about the results, which
-    the audit log keeps too. Safe to repeat."""
-    until = time.monotonic() + REQUEST_SECONDS
-    outcomes: Counter[str] = Counter()
-    is_complete = True
-    for remapped in remap_parked(ledger, sources, policy):
-        outcomes[remapped.receipt.outcome if remapped.receipt else "unreadable"] += 1
-        if time.monotonic() > until:
-            is_complete = False
-            break
-    message = _sentence(outcomes, is_complete)
-    ledger.transact(lambda tx: note(tx, actor, "remap", "parked events", message))
-    return message
+def reprocess_parked(
+    ledger: Ledger,
+    sources: Mapping[str, Source],
+    policy: Policy,
+    wanted: ParkedSelection = EVERY,
+    *,
+    actor: str,
+    after: int = 0,
+    seconds: float = REQUEST_SECONDS,
+) -> Reprocessed:
+    """Reprocesses the parked events of `wanted`, oldest first, for as long as a request may take; the audit log keeps the counts.
+    Safe to repeat."""
+    found = _counted(remap_parked(ledger, sources, policy, wanted, after), seconds)
+    of = f"source {wanted.source}" if wanted.source else "parked events"
+    if len(wanted.ids) == 1:
+        of = f"event {wanted.ids[0]}"
+    ledger.transact(lambda tx: note(tx, actor, "remap", of, sentence(found)))
+    return found
 
 
-def _sentence(outcomes: Counter[str], is_complete: bool) -> str:
-    if not outcomes:
+def preview_parked(
+    ledger: Ledger,
+    sources: Mapping[str, Source],
+    policy: Policy,
+    wanted: ParkedSelection = EVERY,
+    *,
+    seconds: float = PREVIEW_SECONDS,
+) -> Reprocessed:
+    """What `reprocess_parked` would do. Records as it does, and takes every transaction back: nothing is written.
+
+    Each batch is taken back by itself, so two events of one purchase in different batches both look new.
+    """
+    return _counted(_previewed(ledger, sources, policy, wanted), seconds)
+
+
+def sentence(found: Reprocessed) -> str:
+    """The result for people."""
+    if found.is_empty:
         return "No event is parked."
-    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))
-    return f"Reprocessed: {counts}." + (
-        "" if is_complete else " Time ran out: run `bridge replay --parked` for the rest."
+    return f"Reprocessed: {found.counts()}." + (
+        "" if found.next is None else " Time ran out: reprocess again for the rest."
     )
 
 
-def _batch(ledger: Ledger, sources: Mapping[str, Source], policy: Policy, after: int) -> Callable[[Tx], list[Remapped]]:
+def _previewed(
+    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection
+) -> Iterator[Remapped]:
+    after = 0
+    while True:
+        batch: list[Remapped] = []
+
+        def work(tx: Tx, after: int = after, batch: list[Remapped] = batch) -> None:
+            batch[:] = _batch(sources, policy, wanted, after)(tx)
+            raise _RolledBack
+
+        with suppress(_RolledBack):
+            ledger.transact(work)
+        if not batch:
+            return
+        yield from batch
+        after = batch[-1].event_id
+
+
+def _counted(results: Iterator[Remapped], seconds: float) -> Reprocessed:
+    until = time.monotonic() + seconds
+    outcomes: Counter[str] = Counter()
+    staying: Counter[str] = Counter()
+    last: int | None = None
+    for number, one in enumerate(results, 1):
+        outcomes[one.outcome] += 1
+        if one.outcome in ("parked", "unreadable"):
+            staying[one.reason] += 1
+        if number % BATCH == 0 and time.monotonic() > until:  # all of a batch are done, or none
+            last = one.event_id
+            break
+    return Reprocessed(outcomes, staying.most_common(MOST_REASONS), last)
+
+
+def remap_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int) -> Remapped | None:
+    """Maps one parked event again, within the caller's transaction; None where it is not parked."""
+    return next(iter(_batch(sources, policy, ParkedSelection((event_id,)), 0)(tx)), None)
+
+
+def _batch(
+    sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection, after: int
+) -> Callable[[Tx], list[Remapped]]:
     def work(tx: Tx) -> list[Remapped]:
-        rows = tx.run(
-            "SELECT id, source, headers, body, received_at FROM events WHERE outcome = 'parked' AND id > ? ORDER BY id LIMIT ?",
-            after,
-            BATCH,
-        ).all()
-        results, arrivals = [], []
-        for event_id, name, headers, body, received_at in rows:
-            source = sources.get(name)
-            if source is None:
-                results.append(Remapped(event_id, None, f"there is no source called {name} now"))
-                continue
-            inbound = Inbound(bytes(body), json.loads(headers))
-            try:
-                mapped = source.map(inbound, policy.rules)
-            except MalformedEvent as error:
-                results.append(Remapped(event_id, None, str(error)))
-                continue
-            moment = datetime.fromtimestamp(received_at / 1000, UTC)
-            arrivals.append(Arrival(name, mapped, inbound, {}, moment, recorded_as=event_id))
+        tx.lock([LOCK])
+        found, arrivals = [], []
+        for row in parked_rows(tx, wanted, after=after, limit=BATCH, longest=LONGEST_BODY):
+            arrival = _arrival(row, sources, policy)
+            if isinstance(arrival, str):
+                found.append(Remapped(row.id, None, arrival))
+            else:
+                arrivals.append(arrival)
         receipts = record(tx, arrivals, policy) if arrivals else []
-        results += [Remapped(receipt.id, receipt) for receipt in receipts]
-        return sorted(results, key=lambda result: result.event_id)
+        found += [Remapped(receipt.id, receipt) for receipt in receipts]
+        return sorted(found, key=lambda one: one.event_id)
 
     return work
+
+
+def _arrival(row: ParkedRow, sources: Mapping[str, Source], policy: Policy) -> Arrival | str:
+    """The event as it is mapped now, or why it cannot be."""
+    source = sources.get(row.source)
+    if source is None:
+        return f"there is no source called {row.source} now"
+    assert row.inbound is not None
+    try:
+        mapped = source.map(row.inbound, policy.rules)
+    except MalformedEvent as error:
+        return str(error)
+    mapped = filled(mapped, row.filled_in, policy.rules.phone_region)
+    moment = datetime.fromtimestamp(row.received_at / 1000, UTC)
+    return Arrival(row.source, mapped, row.inbound, {}, moment, recorded_as=row.id)

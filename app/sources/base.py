@@ -68,6 +68,11 @@ class Source(Protocol):
     def setup_notice(self, bodies: Sequence[bytes], rules: Rules) -> str | None:
         """What the newest bodies show to be set up wrongly, there or here, as a sentence with its remedy; None for nothing."""
 
+    @property
+    def looked_for(self) -> Mapping[str, Sequence[str]]:
+        """The fields of a body that hold each value (amount, currency, id, email, …), for people who miss one. {} where
+        that is not known."""
+
     def verify(self, inbound: Inbound, secrets: Sequence[str], now: datetime) -> None:
         """Returns if one of `secrets` signed exactly these bytes, lately. Raises SignatureError for everything else,
         whatever the headers and the body hold."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from app.model import Adjustment, Hold, Lead, Mapped, Product, Rules, Sale, Who
+from app.model import Adjustment, Draft, Hold, Lead, Mapped, Product, Rules, Sale, Who
 from app.money import Money, Payment
 from app.sources.parse import body_hash, text_of
 from app.sources.submission import Submission, who_of
@@ -12,6 +12,30 @@ from app.sources.submission import Submission, who_of
 Keys = tuple[str, ...]
 MOST_PRODUCTS = 20
 """Lines of one purchase that are kept."""
+NOTHING = Money(0, "")
+NOT_COLLECTED = "no money was collected: the amount is zero or negative"
+
+
+class Missing(str):
+    """Why there is not a Money, for people, with what there is of it (see Draft)."""
+
+    lacks: tuple[str, ...] = ("amount", "currency")
+    amount: Any = None
+    tax: Any = None
+    unit: str = "major"
+    currency: str | None = None
+
+    @classmethod
+    def money(cls, reason: str, *lacks: str, amount: Any, unit: str, currency: str | None) -> "Missing":
+        found = cls(reason)
+        found.lacks, found.amount, found.unit, found.currency = lacks, amount, unit, currency
+        return found
+
+    def called(self, reason: str) -> "Missing":
+        """The same for another reason."""
+        found = self.money(reason, *self.lacks, amount=self.amount, unit=self.unit, currency=self.currency)
+        found.tax = self.tax
+        return found
 
 
 def sale(
@@ -29,31 +53,22 @@ def sale(
     products: Iterable[Product] = (),
     promotion_codes: Iterable[Any] = (),
     who: Who | None = None,
+    no_id: str = "it has no id of the payment, so it could not be counted once",
     **flags: Any,
 ) -> Mapped:
     """The Sale of `money`. A text instead of Money says what is missing, and parks it; nothing or less was not collected.
 
     keys: ids that name this payment, the one to send (where invoice_id is not given) first. who: instead of what `view` says.
-    flags: of Mapped (hold, releases, …).
+    no_id: the reason where there are none. flags: of Mapped (hold, releases, …).
     """
     person = who_of(view, rules) if who is None else who
     common = {**_envelope(view), "keys": keys, "who": person, **flags}
-    if not keys and not isinstance(money, str):
-        money = "it has no id of the payment, so it could not be counted once"
-    if isinstance(money, str):
-        return Mapped(outcome="parked", reason=money, **common)
-    if money.minor <= 0:
-        carries_identity = bool(person.aliases)
-        return Mapped(
-            outcome="ignored",
-            reason="no money was collected: the amount is zero or negative",
-            **{**common, "carries_identity": carries_identity},
-        )
     lines = tuple(entry for entry in products if entry.id or entry.name)[:MOST_PRODUCTS]
     codes = tuple(dict.fromkeys(code for entry in promotion_codes if (code := text_of(entry))))[:MOST_PRODUCTS]
+    paid = money if isinstance(money, Money) else NOTHING
     made = Sale(
-        invoice_id or keys[0],
-        Money(money.minor, money.currency),
+        invoice_id or (keys[0] if keys else ""),
+        Money(paid.minor, paid.currency),
         order_id,
         event_name,
         {**described(lines, codes), **(metadata or {})},
@@ -61,7 +76,26 @@ def sale(
         codes,
         money.tax if isinstance(money, Payment) else 0,
     )
+    if not keys or isinstance(money, str):
+        missing = money if isinstance(money, str) else no_id
+        return Mapped(outcome="parked", reason=missing, draft=_draft(made, money, keys, reason), **common)
+    if money.minor <= 0:
+        carries_identity = bool(person.aliases)
+        return Mapped(
+            outcome="ignored",
+            reason=NOT_COLLECTED,
+            **{**common, "carries_identity": carries_identity},
+        )
     return Mapped(outcome="sale", reason=reason, sale=made, **common)
+
+
+def _draft(made: Sale, money: Money | str, keys: Keys, reason: str) -> Draft:
+    if isinstance(money, Money):
+        tax = money.tax if isinstance(money, Payment) else None
+        return Draft(("id",), made, money.minor, tax, "stripe", money.currency, reason)
+    known = money if isinstance(money, Missing) else Missing(money)
+    lacks = known.lacks if keys else ("id", *known.lacks)
+    return Draft(lacks, made, known.amount, known.tax, known.unit, known.currency, reason)
 
 
 def described(products: Iterable[Product], codes: Sequence[str]) -> dict[str, Any]:
@@ -93,7 +127,7 @@ def signed_up(
     """The Lead of a new account. is_verified: its address is verified already. id_name: the field of the account's ID."""
     if not view.submission_id:
         missing = f"it has no {id_name}, so it could not be counted once"
-        return parked(source, view, rules, missing, event_name="signed_up")
+        return parked(source, view, rules, missing, event_name="signed_up", lacks=("id",))
     reason = "an account was created"
     return lead(source, view, rules, event_name="signed_up", reason=reason, verifies_email=is_verified)
 
@@ -121,9 +155,19 @@ def user_event(
 
 
 def parked(
-    source: str, view: Submission, rules: Rules, missing: str, *, event_name: str = "form_submitted", **flags: Any
+    source: str,
+    view: Submission,
+    rules: Rules,
+    missing: str,
+    *,
+    event_name: str = "form_submitted",
+    lacks: Sequence[str] = (),
+    **flags: Any,
 ) -> Mapped:
-    """A conversion that cannot be sent as it stands; `missing` is for people."""
+    """A conversion that cannot be sent as it stands; `missing` is for people. lacks: what it lacks ("id", "person"), where it
+    counts once an operator fills that in."""
+    if lacks:
+        flags["draft"] = Draft(tuple(lacks), reason="a form was submitted")
     return _of_a_lead(source, view, "parked", missing, who_of(view, rules), event_name, flags)
 
 

@@ -6,11 +6,12 @@ from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Product, Rules
 from app.money import LARGEST_MINOR, Money, Payment, currency_code, from_iso_minor, from_major
 from app.sources.bodies import dict_of, list_of
-from app.sources.outcomes import MOST_PRODUCTS, Keys, ignored
+from app.sources.outcomes import MOST_PRODUCTS, Keys, Missing, ignored
 from app.sources.parse import identifier_of, parse_json, text_of
 from app.sources.submission import Submission, who_of
 
 LONGEST_TITLE = 200
+NO_CURRENCY = "the currency is missing or no ISO 4217 code"
 Unit = Literal["major", "stripe", "iso", "cents"]
 """major: decimal text or number. stripe: its minor unit. iso: ISO 4217's minor unit. cents: hundredths, whatever the currency."""
 
@@ -24,23 +25,38 @@ def object_in(inbound: Inbound) -> dict[str, Any]:
 
 
 def money_of(amount: Any, currency: Any, unit: Unit) -> Money | str:
-    """The money, or what is wrong with it, for people."""
+    """The money, or what is wrong with it, for people (a Missing)."""
     code = currency_code(currency)
     if code is None:
-        return "the currency is missing or no ISO 4217 code"
-    if amount is None or amount == "":
-        return "it has no amount"
+        lacks = ["currency"] if _is_amount(amount, unit) else ["amount", "currency"]
+        return Missing.money(NO_CURRENCY, *lacks, amount=amount, unit=unit, currency=None)
     try:
-        if unit == "major":
-            return from_major(amount.strip() if isinstance(amount, str) else amount, code)
-        minor = whole(amount)
-        if minor is None:
-            return "the amount is not a whole number of a sensible size"
-        if unit == "iso":
-            return from_iso_minor(minor, code)
-        return from_major(f"{minor}e-2", code) if unit == "cents" else Money(minor, code)
+        return _read(amount, code, unit)
     except ValueError as error:
-        return str(error)
+        return Missing.money(str(error), "amount", amount=amount, unit=unit, currency=code)
+
+
+def _read(amount: Any, code: str, unit: Unit) -> Money:
+    """Raises ValueError with what is wrong, for people."""
+    if amount is None or amount == "":
+        raise ValueError("it has no amount")
+    if unit == "major":
+        return from_major(amount.strip() if isinstance(amount, str) else amount, code)
+    minor = whole(amount)
+    if minor is None:
+        raise ValueError("the amount is not a whole number of a sensible size")
+    if unit == "iso":
+        return from_iso_minor(minor, code)
+    return from_major(f"{minor}e-2", code) if unit == "cents" else Money(minor, code)
+
+
+def _is_amount(amount: Any, unit: Unit) -> bool:
+    """Whether it can be read in a currency with as many decimals as there are."""
+    try:
+        _read(amount, "KWD", unit)
+    except ValueError:
+        return False
+    return True
 
 
 def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit) -> Money | str:
@@ -48,6 +64,8 @@ def total_paid(amount: Any, tax: Any, currency: Any, unit: Unit) -> Money | str:
     money, part = money_of(amount, currency, unit), money_of(tax or 0, currency, unit)
     if isinstance(money, Money) and isinstance(part, Money):
         return Payment(money.minor, money.currency, part.minor)
+    if isinstance(money, Missing):
+        money.tax = tax
     return money
 
 

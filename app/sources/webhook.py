@@ -1,7 +1,7 @@
 """A source put together from its parts: how it signs, and the function that reads its bodies."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -39,6 +39,7 @@ class Webhook:
     """See Source.setup_notice."""
     set_up: SetUp = NOTHING_KNOWN
     splits: Callable[[Inbound], Sequence[Inbound]] | None = None
+    looked_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def signed(self) -> bool:

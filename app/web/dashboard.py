@@ -10,6 +10,7 @@ from flask import Blueprint, render_template, request, session
 from app.web import filters
 from app.web.auth import is_admin, is_operator, login_required
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, setup, sources
+from app.web.pages.parked import work as parked
 from app.web.pages.users import sign_in
 from app.web.pages.users.guard import Guard
 from app.web.services import Parts
@@ -17,7 +18,7 @@ from app.web.services import Parts
 if TYPE_CHECKING:
     from app.web.sso.provider import Provider
 
-PAGES = (overview, failed, deliveries, events, sources, destination, search, setup, audit, exports)
+PAGES = (overview, failed, deliveries, events, sources, destination, search, setup, audit, exports, parked)
 
 
 def create_blueprint(

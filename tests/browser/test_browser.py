@@ -43,7 +43,7 @@ def every_page(site: Site) -> list[str]:
     (parked,) = one(site.ledger, "SELECT id FROM events WHERE outcome = 'parked'")
     return [
         *PAGES, f"/deliveries/{delivery}", f"/deliveries/{delivery}/edit", f"/persons/{person}", f"/persons/{person}/forget",
-        f"/events/{parked}", "/events?outcome=parked", "/failed?q=nobody",
+        f"/events/{parked}", "/events?outcome=parked", "/parked", "/failed?q=nobody",
     ]  # fmt: skip
 
 

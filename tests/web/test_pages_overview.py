@@ -398,9 +398,9 @@ def test_the_sentence_names_parked_events_and_where_they_are(
     assert post(checkout(1, metadata={}, customer_details={}))["outcome"] == "parked"
     page = browser.get("/").text
     assert "1 event is parked: conversions that lack required data." in page
-    assert '<a href="/events?outcome=parked">Parked events</a>' in page
+    assert '<a href="/parked">Parked events</a>' in page
     (event,) = one(ledger, "SELECT id FROM events")
-    assert "Reprocess parked events" in browser.get(f"/events/{event}").text
+    assert "Preview reprocessing" in browser.get(f"/events/{event}").text
 
 
 def test_counts_of_the_api_and_of_metrics_are_exact(

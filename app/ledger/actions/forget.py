@@ -24,7 +24,7 @@ from app.ledger.actions.traces import (
 from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
 from app.ledger.inbound.quarantine import Selection, drop
-from app.ledger.tables import KEY_KINDS, PERSON_FACTS
+from app.ledger.tables import KEY_KINDS, PERSON_FACTS, TABLES_OF_EVENTS
 from app.ledger.transaction import Tx
 
 BLANK_BODY = b'{"forgotten":true}'
@@ -197,7 +197,8 @@ def _blank_events(tx: Tx, person_id: int | None, traces: Traces, ids: Sequence[i
         "UPDATE events SET body = ?, headers = '{}', reason = ? WHERE id = ?",
         [(BLANK_BODY, traces.redacted(reason), event_id) for event_id, _, reason, _, _ in own],
     )
-    tx.run_many("DELETE FROM event_facts WHERE event_id = ?", [(row[0],) for row in own])
+    for table in TABLES_OF_EVENTS:
+        tx.run_many(f"DELETE FROM {table} WHERE event_id = ?", [(row[0],) for row in own])
     tx.run_many(
         "UPDATE conversions SET facts = ? WHERE id = ? AND person_id IS NULL",
         [(BLANK_FACTS, row[4]) for row in own if row[4] is not None],

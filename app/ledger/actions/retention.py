@@ -13,6 +13,7 @@ from functools import partial
 
 from app.config.bridge_toml import RetentionTable
 from app.ledger.engine import Ledger, look
+from app.ledger.tables import TABLES_OF_EVENTS
 from app.ledger.transaction import Tx
 
 WINDOW = 2000
@@ -204,7 +205,8 @@ def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
         return _remove_deliveries(tx, f"{statement} WHERE {condition} AND {rule.where}", value)
     if rule.table == "events":  # what was read from a body goes with it
         rows = tx.run(f"{statement} WHERE {condition} AND {rule.where} RETURNING id", *rule.values, value).all()
-        tx.run_many("DELETE FROM event_facts WHERE event_id = ?", [tuple(row) for row in rows])
+        for table in TABLES_OF_EVENTS:
+            tx.run_many(f"DELETE FROM {table} WHERE event_id = ?", [tuple(row) for row in rows])
         return len(rows)
     return int(tx.run(f"{statement} WHERE {condition} AND {rule.where}", *rule.values, value).rowcount)
 

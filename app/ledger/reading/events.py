@@ -115,14 +115,19 @@ def all_events(
     return every_row(ledger, page_of, limit)
 
 
+def event_number(tx: Tx, event_id: str) -> int | None:
+    """The ledger's ID of an event, by it or by source and its own ID ("stripe:evt_1"); None if it does not exist."""
+    condition, value = _called(event_id)
+    found: int | None = tx.run(f"SELECT id FROM events WHERE {condition}", value).scalar()
+    return found
+
+
 def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     """One event with its headers, body (text) and the deliveries of its conversion; None if it does not exist.
 
     event_id: the ledger's ID, or source and its own ID ("stripe:evt_1").
     """
-    name = str(event_id).replace("\x00", "\ufffd")
-    is_own = name.isascii() and name.isdigit() and len(name) < 19
-    condition, value = ("id = ?", int(name)) if is_own else ("event_key = ?", name)
+    condition, value = _called(str(event_id))
     row = tx.run(f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None
@@ -138,6 +143,13 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]
     return found
+
+
+def _called(name: str) -> tuple[str, int | str]:
+    """A condition on events, and its value."""
+    name = name.replace("\x00", "\ufffd")
+    is_own = name.isascii() and name.isdigit() and len(name) < 19
+    return ("id = ?", int(name)) if is_own else ("event_key = ?", name)
 
 
 def newest_bodies(tx: Tx, source: str, event_type: str) -> list[bytes]:

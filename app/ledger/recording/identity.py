@@ -9,6 +9,7 @@ from app.ledger.recording.known.purchase_facts import (
     complete_who,
     facts_under,
     index_clicks,
+    index_ids,
     index_name,
     store_event_facts,
     store_with_conversion,
@@ -94,6 +95,7 @@ class Identity:
         mapped = self.mapped
         if outcome not in ("ignored", "parked", "pending"):
             index_name(self.snapshot, event_id, person)
+            index_ids(self.snapshot, event_id, mapped)
             return
         if conversion is not None and conversion.state != "counted":
             parked = event_id if outcome == "parked" and mapped.kind == conversion.kind else None

@@ -164,6 +164,8 @@ class _Recording:
     def _already_counted(self, conversion: Conversion, freed: bool) -> tuple[Outcome, str, bool]:
         """Handles a further event of a counted purchase. If the conversion is a held opt-in event, a better event replaces its
         facts."""
+        if self.arrival.recorded_as == conversion.event_id:  # it was counted while somebody asked to reprocess it
+            return self.mapped.kind, self.mapped.reason, freed
         better = conversion.hold == "purchase" and self.mapped.hold != "purchase"
         if better and self.snapshot.unattempted(conversion):
             self._take_facts(conversion)
@@ -224,6 +226,8 @@ class _Recording:
         """Counts the conversion of a parked event, now that this event identifies its person."""
         conversion, person = self.conversion, self.person
         if conversion is None or person is None or self.mapped.cancels or not unnamed.is_unnamed(conversion):
+            return False
+        if unnamed.is_dismissed(self.snapshot, conversion):
             return False
         if person.customer_id is None:
             person.customer_id = person.best_id()

@@ -33,6 +33,12 @@ def is_unnamed(conversion: Conversion) -> bool:
     return conversion.state != "counted" and UNNAMED in conversion.facts
 
 
+def is_dismissed(snapshot: Snapshot, conversion: Conversion) -> bool:
+    """Whether an operator closed its parked event. One of the same group is not in the ledger yet, and so is not."""
+    statement = "SELECT 1 FROM dismissals WHERE event_id = ?"
+    return snapshot.tx.run(statement, conversion.facts[UNNAMED]["event_id"]).first() is not None
+
+
 def kind_of(conversion: Conversion) -> str:
     """What the parked event wanted to count: a sale or a lead."""
     return str(conversion.facts[UNNAMED]["kind"])

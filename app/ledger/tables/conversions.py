@@ -61,6 +61,31 @@ click ids that a person learned from it."""
 KEY_KINDS = ("key", "sale", "lead")
 """Kinds of event_facts whose value is an id of a purchase or submission: of an ignored event, a parked Sale, a parked Lead."""
 
+fill_ins = Table(
+    "fill_ins",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("field", String, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""Values that an operator filled in by hand for a parked event, whose body stays as received. field: one of FILLABLE
+(app/intake/parked/fill.py)."""
+
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""Parked events that an operator closed: they are ignored now. reason: why they were parked, for the undo."""
+
+TABLES_OF_EVENTS = ("event_facts", "fill_ins", "dismissals")
+"""Tables that say more of an event, by its event_id: their rows go with its body."""
+
 conversions = Table(
     "conversions",
     metadata,

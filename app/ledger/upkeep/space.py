@@ -17,6 +17,8 @@ PAGES = 500
 GROWING = (
     "events",
     "event_facts",
+    "fill_ins",
+    "dismissals",
     "deliveries",
     "attempts",
     "conflicts",

@@ -64,7 +64,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return ignored(view, reason, rules, same_as=(replaced,) if replaced else ())
     if not view.submission_id:
         missing = "it has no payload.uri, so it could not be counted once"
-        return parked(NAME, view, rules, missing, event_name="demo_booked")
+        return parked(NAME, view, rules, missing, event_name="demo_booked", lacks=("id",))
     return lead(NAME, view, rules, event_name="demo_booked", reason="a meeting was booked")
 
 

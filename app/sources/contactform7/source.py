@@ -32,7 +32,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(get(raw, "form_title", "title", "_title")),
     )
     if not view.fields:
-        return parked(NAME, view, rules, "it holds no fields")
+        return parked(NAME, view, rules, "it holds no fields", lacks=("person",))
     return lead(NAME, view, rules)
 
 

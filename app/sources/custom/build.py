@@ -52,6 +52,7 @@ def _put_together(plan: Plan, table: SourceTable, at: str) -> Webhook:
             secret_form=_secret_form(signature),
             marks_tests="test" in table.model_fields_set or "test" in table.fields,
         ),
+        looked_for=plan.looked_for,
         pings=woocommerce_ping if signature is None or signature.header.casefold() == WOOCOMMERCE else None,
     )
 

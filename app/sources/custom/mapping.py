@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from app.model import Inbound, Lead, Mapped, Rules, Who
+from app.model import Draft, Inbound, Lead, Mapped, Rules, Who
 from app.money import Money, Payment, currency_code
 from app.sources.bodies import json_in, read_body
 from app.sources.custom.plan import EVENT_NAMES, Body, Plan
@@ -12,7 +12,7 @@ from app.sources.field_names import plain_name
 from app.sources.forms.generic_form import fields_from
 from app.sources.forms.labels import words
 from app.sources.forms.person_fields import name_of, phone_of
-from app.sources.outcomes import event_id_of, ignored, refunded, sale
+from app.sources.outcomes import Missing, event_id_of, ignored, refunded, sale
 from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, page_parameters, text_of
 from app.sources.payment import aliases_of, money_of
 from app.sources.submission import Field, Submission, event_name_of, title_of, who_of
@@ -21,6 +21,7 @@ STAFF = "userid"
 """At the top of an order, user_id is somebody who works at the shop: at Shopify, the member of staff at the till."""
 ORDERS = words("order checkout")
 """Names of the object that holds the order where the body wraps it."""
+NO_ID = "it has no order_id or invoice_id, so it could not be counted once"
 LIVE = words("false 0 no off none live prod production")
 """What says, where a test event would be marked, that this is not one."""
 MOST_JSON_FIELDS = 20
@@ -45,7 +46,7 @@ def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
     if kind == "sale":
         return event.sale()
     if "submission_id" in plan.picks and not plan.by_its_bytes and not identifier_of(event.find("submission_id")):
-        return event.parked("it has no submission_id, so it could not be counted once")
+        return event.parked("it has no submission_id, so it could not be counted once", lacks=("id",))
     return event.lead()
 
 
@@ -77,12 +78,13 @@ class Event:
         return self.plan.picks[field](self.body) if field in self.plan.picks else None
 
     def sale(self) -> Mapped:
-        money: Money | str = "it has no order_id or invoice_id, so it could not be counted once"
-        if self.keys:
-            money = self._money("amount")
-            tax = self._money("tax") if "tax" in self.plan.picks else None
-            if isinstance(money, Money) and isinstance(tax, Money):
-                money = Payment(money.minor, money.currency, tax.minor)
+        money = self._money("amount")
+        tax = self._money("tax") if "tax" in self.plan.picks else None
+        if isinstance(money, Money) and isinstance(tax, Money):
+            money = Payment(money.minor, money.currency, tax.minor)
+        if isinstance(money, Missing):
+            money.tax = self.find("tax")
+            money = money if self.keys else money.called(NO_ID)
         return sale(
             self.plan.name,
             replace(self.view, submission_id=self.keys[0] if self.keys else None),
@@ -92,6 +94,7 @@ class Event:
             who=self.who,
             order_id=identifier_of(self.find("order_id")),
             event_name=self._event_name(),
+            no_id=NO_ID,
         )
 
     def refunded(self) -> Mapped:
@@ -113,8 +116,9 @@ class Event:
         own = replace(self.view, event_id=event_id_of(self.view))
         return ignored(own, reason, keys=self.keys, who=self.who, about=self.about, carries_identity=carries_identity)
 
-    def parked(self, reason: str) -> Mapped:
-        return self._of_a_lead("parked", reason)
+    def parked(self, reason: str, *, lacks: tuple[str, ...] = ()) -> Mapped:
+        mapped = self._of_a_lead("parked", reason)
+        return replace(mapped, draft=Draft(lacks, reason="a form was submitted")) if lacks else mapped
 
     def lead(self) -> Mapped:
         return self._of_a_lead("lead", "a form was submitted")
@@ -122,7 +126,7 @@ class Event:
     def _of_a_lead(self, outcome: Literal["lead", "parked"], reason: str) -> Mapped:
         view, has_event = self.view, self.plan.event is not None or self.plan.is_shipped
         metadata = {"source": self.plan.name, "form": view.form, "event": view.event if has_event else None}
-        has_lead = self.about == "lead" and view.submission_id is not None
+        has_lead = self.about == "lead" and (view.submission_id is not None or outcome == "parked")
         made = Lead(view.submission_id or "", self._event_name(), metadata={k: v for k, v in metadata.items() if v})
         return Mapped(
             outcome=outcome,
@@ -149,10 +153,9 @@ class Event:
 
     def _money(self, field: str) -> Money | str:
         currency = currency_code(self.find("currency")) or self.plan.currency
-        if currency is None:
-            return "it has no currency"
         unit = self.plan.amount_unit
-        return money_of(self.find(field), currency, "stripe" if unit == "minor" else unit)
+        money = money_of(self.find(field), currency, "stripe" if unit == "minor" else unit)
+        return money.called("it has no currency") if currency is None and isinstance(money, Missing) else money
 
     def _who(self) -> Who:
         """What the configured fields say; what is not configured is read by the rules for every form."""

@@ -1,6 +1,6 @@
 """The table of a source of your own, checked once into a Plan: what is wrong is a ConfigurationError that names the key."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Literal
@@ -62,6 +62,8 @@ class Plan:
     currency: str | None
     by_its_bytes: bool
     """A Lead without its configured submission_id is known by its bytes, and not parked."""
+    looked_for: Mapping[str, Sequence[str]] = dataclass_field(default_factory=dict)
+    """What the table says of where each value is; `id` are those by which it counts once."""
     is_shipped: bool = False
     """Its Leads name their event, as those of every built-in source do."""
 
@@ -97,10 +99,17 @@ def read_plan(name: str, table: SourceTable, at: str) -> Plan:
         amount_unit=fields.amount_unit if isinstance(fields, SaleFields) else "major",
         currency=table.currency,
         by_its_bytes=table.without_id == "bytes",
+        looked_for=_looked_for({key: getattr(fields, key) for key in picks}),
     )
     if sells:
         _check_sale(plan, at)
     return plan
+
+
+def _looked_for(texts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    ids = [text for key in ("invoice_id", "order_id", "submission_id") for text in texts.get(key, ())]
+    found = {key: tuple(text.removeprefix("=").strip() for text in values) for key, values in texts.items()}
+    return found | ({"id": tuple(text.removeprefix("=").strip() for text in ids)} if ids else {})
 
 
 def _events(table: SourceTable, at: str) -> tuple[Pick | None, dict[str, Kind]]:

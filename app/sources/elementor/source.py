@@ -35,7 +35,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         account=identifier_of(form.get("id")) or identifier_of(get(raw, "form_id")),
     )
     if not view.fields:
-        return parked(NAME, view, rules, "it holds no fields")
+        return parked(NAME, view, rules, "it holds no fields", lacks=("person",))
     return lead(NAME, view, rules)
 
 

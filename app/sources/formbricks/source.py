@@ -77,7 +77,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if response.get("finished") is False:
         return ignored(view, "a partial response: it was not finished", rules)
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no data.id, so it could not be counted once", lacks=("id",))
     return lead(NAME, view, rules)
 
 

@@ -30,9 +30,11 @@ def form_tool(
         if isinstance(seen, str):
             return ignored(Submission(event="submission", submission_id=None, body=inbound.body), seen, rules)
         if not seen.fields:
-            return parked(name, seen, rules, "it holds no answers where this tool puts them")
+            return parked(name, seen, rules, "it holds no answers where this tool puts them", lacks=("person",))
         if not seen.submission_id:
-            return parked(name, seen, rules, "it has no id of the submission, so it could not be counted once")
+            return parked(
+                name, seen, rules, "it has no id of the submission, so it could not be counted once", lacks=("id",)
+            )
         return lead(name, seen, rules)
 
     stamps = signature.stamp if isinstance(signature, Handshake) and signature.hmac is None else None

@@ -38,7 +38,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         reason = f"the entry is marked as {raw['status']}" if "status" in raw else "the entry is spam"
         return ignored(view, reason, rules)
     if not raw:
-        return parked(NAME, view, rules, "it holds no fields")
+        return parked(NAME, view, rules, "it holds no fields", lacks=("person",))
     return lead(NAME, view, rules)
 
 

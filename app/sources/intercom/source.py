@@ -61,7 +61,12 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return parked(NAME, view, rules, "it has no topic", event_name="signed_up")
     if not view.submission_id:
         return parked(
-            NAME, view, rules, "it has no data.item.id, so it could not be counted once", event_name="signed_up"
+            NAME,
+            view,
+            rules,
+            "it has no data.item.id, so it could not be counted once",
+            event_name="signed_up",
+            lacks=("id",),
         )
     return lead(NAME, view, rules, event_name="signed_up", reason=LEADS[event])
 

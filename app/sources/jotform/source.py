@@ -30,9 +30,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(raw.get("formTitle"), raw.get("formID")),
     )
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no submissionID, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no submissionID, so it could not be counted once", lacks=("id",))
     if not isinstance(answers, dict):
-        return parked(NAME, view, rules, "it has no readable rawRequest, which holds the answers")
+        return parked(NAME, view, rules, "it has no readable rawRequest, which holds the answers", lacks=("person",))
     return lead(NAME, view, rules)
 
 

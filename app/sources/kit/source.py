@@ -70,7 +70,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event not in LEADS:
         return ignored(view, f"{event} is not a subscription", rules)
     if not subscriber:
-        return parked(NAME, view, rules, "it has no subscriber")
+        return parked(NAME, view, rules, "it has no subscriber", lacks=("person",))
     return lead(NAME, view, rules, event_name="subscribed", reason="somebody subscribed")
 
 

@@ -37,7 +37,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not event:
         return parked(NAME, view, rules, "it has no type")
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no data[id], so it could not be counted once")
+        return parked(NAME, view, rules, "it has no data[id], so it could not be counted once", lacks=("id",))
     return lead(NAME, view, rules, event_name="subscribed", reason="somebody subscribed")
 
 

@@ -38,9 +38,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(raw.get("form_name"), raw.get("form_id")),
     )
     if not lead_id:
-        return parked(NAME, view, rules, "it has no id of the lead, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no id of the lead, so it could not be counted once", lacks=("id",))
     if not view.fields:
-        return parked(NAME, view, rules, "it has no field_data, which holds the answers")
+        return parked(NAME, view, rules, "it has no field_data, which holds the answers", lacks=("person",))
     return lead(NAME, view, rules)
 
 
@@ -58,7 +58,7 @@ def _native(inbound: Inbound, raw: dict[str, Any], rules: Rules) -> Mapped:
     )
     if value is None:
         return ignored(view, "the event is not about a lead", rules)
-    return parked(NAME, view, rules, "it names only the lead: its fields are in Meta's Graph API")
+    return parked(NAME, view, rules, "it names only the lead: its fields are in Meta's Graph API", lacks=("person",))
 
 
 def _fields(raw: dict[str, Any]) -> Iterator[Field]:

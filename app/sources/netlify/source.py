@@ -91,9 +91,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(submission.get("form_name"), submission.get("form_id")),
     )
     if not data:
-        return parked(NAME, view, rules, "it has no data, which holds the answers")
+        return parked(NAME, view, rules, "it has no data, which holds the answers", lacks=("person",))
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no id, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no id, so it could not be counted once", lacks=("id",))
     return lead(NAME, view, rules)
 
 

@@ -1,13 +1,13 @@
 """A purchase: the ids that name it, its money, and the one way in which it becomes a Sale."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from app.model import Hold, Mapped, Product, Sale, Who
+from app.model import Draft, Hold, Mapped, Product, Sale, Who
 from app.money import Money, currency_code
-from app.sources.outcomes import described
+from app.sources.outcomes import NOTHING, described
 from app.sources.parse import text_of
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, object_of, objects_of
@@ -55,19 +55,28 @@ def make_sale(
     elif not keys:
         problem = "the object has no id"
     if amount is None or code is None or problem:
-        return event.answer(outcome="parked", reason=f"it cannot be a Sale: {problem}", who=who, **common)
+        lacks = (*(("id",) * (not keys)), *(("amount",) * (amount is None)), *(("currency",) * (code is None)))
+        sale = _sale_of(NOTHING, keys, event_name, lines, discounts, tax)
+        draft = Draft(lacks, sale, minor, tax, "stripe", code, reason)
+        return event.answer(outcome="parked", reason=f"it cannot be a Sale: {problem}", who=who, draft=draft, **common)
+    sale = _sale_of(Money(amount, code), keys, event_name, lines, discounts, tax)
+    when = occurred_at or event.created
+    return event.answer(outcome="sale", reason=reason, who=who, sale=sale, occurred_at=when, hold=hold, **common)
+
+
+def _sale_of(
+    money: Money, keys: Sequence[str], event_name: str, lines: object, discounts: Iterable[object], tax: int
+) -> Sale:
     products, codes = products_of(lines), promotion_codes_of(discounts)
-    sale = Sale(
-        keys[0],
-        Money(amount, code),
+    return Sale(
+        keys[0] if keys else "",
+        money,
         event_name=event_name,
         metadata=described(products, codes),
         products=products,
         promotion_codes=codes,
         tax=tax,
     )
-    when = occurred_at or event.created
-    return event.answer(outcome="sale", reason=reason, who=who, sale=sale, occurred_at=when, hold=hold, **common)
 
 
 def session_money(session: JsonObject) -> tuple[object, object, int]:

@@ -91,5 +91,12 @@ SOURCE = Webhook(
     telling_event="checkout.session.completed",
     notices=notice_order_numbers,
     vectors=VECTORS,
+    looked_for={
+        "amount": ("amount_total", "amount_paid", "amount_received", "amount_captured"),
+        "currency": ("currency",),
+        "email": ("customer_details.email", "customer_email", "billing_details.email", "receipt_email"),
+        "customer_id": ("metadata", "client_reference_id"),
+        "click_id": ("metadata", "client_reference_id"),
+    },
     set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",), marks_tests=True),
 )

@@ -31,7 +31,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     if event != "response_completed":
         return ignored(view, f"{event or 'an event without event_type'} is not a completed response", rules)
-    return parked(NAME, view, rules, "it names only the response: the answers are in SurveyMonkey's API")
+    return parked(
+        NAME, view, rules, "it names only the response: the answers are in SurveyMonkey's API", lacks=("person",)
+    )
 
 
 VECTORS = (

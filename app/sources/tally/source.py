@@ -51,7 +51,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not event:
         return parked(NAME, view, rules, "it has no eventType")
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no data.submissionId, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no data.submissionId, so it could not be counted once", lacks=("id",))
     return lead(NAME, view, rules)
 
 

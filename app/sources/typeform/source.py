@@ -55,7 +55,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not event:
         return parked(NAME, view, rules, "it has no event_type")
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no form_response.token, so it could not be counted once")
+        return parked(
+            NAME, view, rules, "it has no form_response.token, so it could not be counted once", lacks=("id",)
+        )
     return lead(NAME, view, rules)
 
 

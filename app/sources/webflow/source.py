@@ -40,9 +40,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if not event:
         return parked(NAME, view, rules, "it has no triggerType")
     if not isinstance(data, dict):
-        return parked(NAME, view, rules, "it has no payload.data, which holds the answers")
+        return parked(NAME, view, rules, "it has no payload.data, which holds the answers", lacks=("person",))
     if not view.submission_id:
-        return parked(NAME, view, rules, "it has no payload.id, so it could not be counted once")
+        return parked(NAME, view, rules, "it has no payload.id, so it could not be counted once", lacks=("id",))
     return lead(NAME, view, rules)
 
 

@@ -97,7 +97,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         form=title_of(get(raw, "form_name", "form_title"), get(raw, "form_id")),
     )
     if not raw:
-        return parked(NAME, view, rules, "it holds no fields: choose some under Request Body")
+        return parked(NAME, view, rules, "it holds no fields: choose some under Request Body", lacks=("person",))
     return lead(NAME, view, rules)
 
 

@@ -9,6 +9,7 @@ from app.web.api import bulk, deliveries, destinations, events, persons, routes,
 from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
+from app.web.api.support import parked
 from app.web.auth import check_bearer, is_viewer
 from app.web.masking import masked
 from app.web.services import Parts
@@ -33,6 +34,7 @@ RESOURCES = (
     destinations.ROUTES,
     summary.ROUTES,
     playground.ROUTES,
+    parked.ROUTES,
     ROUTES,
 )
 

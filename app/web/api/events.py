@@ -3,7 +3,7 @@
 from flask import Response
 from werkzeug.exceptions import NotFound
 
-from app.intake.remap import reprocess_parked
+from app.intake.remap import reprocess_parked, sentence
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading.events import events_that_match
@@ -48,7 +48,7 @@ def event(parts: Parts, event_id: str) -> WholeEvent:
 
 @ROUTES.post("/events/remap")
 def remap_events(parts: Parts) -> Message:
-    """Reprocess parked events after a change of configuration."""
-    message = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=actor())
+    """Reprocess all parked events after a change of configuration. `parked/reprocess` takes a choice of them."""
+    found = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=actor())
     parts.nudge()
-    return Message(message=message)
+    return Message(message=sentence(found))

@@ -2,19 +2,18 @@
 
 from dataclasses import replace
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, render_template
 from werkzeug.exceptions import NotFound
-from werkzeug.wrappers import Response
 
-from app.intake.remap import reprocess_parked
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading import sandbox as reading_sandbox
 from app.ledger.reading.events import events_that_match
 from app.model import OUTCOMES
 from app.web.auth import is_operator, login_required
+from app.web.pages.parked.context import needs_of
 from app.web.params import EVENTS_FILTER, before_asked, events_asked, filled
-from app.web.services import ROWS, Parts, actor, redirect_with
+from app.web.services import ROWS, Parts
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -34,16 +33,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def event(event_id: int) -> str:
         with look(ledger) as tx:
             found = reading_events.event(tx, event_id)
-        if found is None:
-            raise NotFound(f"there is no event {event_id}")
-        return render_template("event.html", event=found)
-
-    @blueprint.post("/events/remap")
-    @login_required
-    def remap() -> Response:
-        message = reprocess_parked(ledger, parts.sources, parts.policy, actor=actor())
-        parts.nudge()
-        return redirect_with(message, url_for(".events", outcome="parked"))
+            if found is None:
+                raise NotFound(f"there is no event {event_id}")
+            needs = needs_of(tx, parts, found)
+        return render_template("event.html", event=found, **needs)
 
     @blueprint.get("/sandbox")
     @login_required

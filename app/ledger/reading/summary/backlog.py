@@ -62,8 +62,8 @@ def parked(tx: Tx, count: int) -> list[Problem]:
     text = f"{counted(count, 'event is', 'events are')} parked: conversions that lack required data."
     oldest = "SELECT received_at FROM events WHERE outcome = 'parked' ORDER BY id LIMIT 1"
     since = tx.run(oldest).scalar()
-    remedy = "See what is missing, fix the mapping or the form, then reprocess them."
-    return [Problem("parked", "", "warn", text, remedy, "/events?outcome=parked", "Parked events", since, count,
+    remedy = "See what is missing; fix the mapping or fill it in, then reprocess them."
+    return [Problem("parked", "", "warn", text, remedy, "/parked", "Parked events", since, count,
                     "`bridge replay --parked` reprocesses them")]  # fmt: skip
 
 

@@ -75,6 +75,17 @@ def index_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -
     snapshot.new_facts += [(event_id, row) for row in click_rows(clicks.items())]
 
 
+def index_ids(snapshot: Snapshot, event_id: int, mapped: Mapped) -> None:
+    """Makes a counted event findable by IDs that neither its keys nor its person have: an order number that is not a key, and
+    IDs of a connected account, whose keys begin with that account."""
+    found = [*mapped.mentions]
+    if mapped.sale is not None and mapped.sale.order_id and mapped.sale.order_id not in mapped.keys:
+        found.append(mapped.sale.order_id)
+    if mapped.account is not None:
+        found += (*mapped.keys, *(alias.rpartition(":")[2] for alias in mapped.who.aliases))
+    snapshot.new_facts += [(event_id, (storable(text), "text", None)) for text in dict.fromkeys(found)]
+
+
 def index_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:
     """Makes a new person findable by name."""
     if person is not None and person.is_new:

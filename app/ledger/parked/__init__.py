@@ -1,0 +1,1 @@
+"""Parked events as work: what is parked, values filled in by hand, and events that were dismissed."""

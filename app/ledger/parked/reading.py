@@ -1,0 +1,148 @@
+"""Reads parked events. Read only, by index and bounded."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app import times
+from app.ledger.reading.where import Where
+from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
+from app.model import Inbound
+
+SCANNED = 10_000
+"""The most parked events that are grouped, newest first."""
+MOST_GROUPS = 50
+LONGEST_BODY = 64 * 1024
+"""A list reads no larger body; the page of an event does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedSelection:
+    """Which parked events: `ids`, else all of a source, of a reason, or of both; all of them where nothing is given."""
+
+    ids: Sequence[int] = ()
+    source: str | None = None
+    reason: str | None = None
+
+    def where(self, tx: Tx) -> Where:
+        # By the index on outcome, of which parked is the rarest: nothing else may look like a column with an index of its own.
+        found = Where("outcome = 'parked'")
+        if self.ids:
+            found.add(*tx.among("id", list(self.ids)))
+        return found.when(self.source, "source || '' = ?").when(self.reason, "reason = ?")
+
+
+EVERY = ParkedSelection()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parked events of one source with one reason. oldest, newest: ISO."""
+
+    source: str
+    reason: str
+    count: int
+    oldest: str
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """One parked event as the ledger has it. inbound: None where its body is larger than a list reads."""
+
+    id: int
+    source: str
+    event_id: str
+    event_type: str
+    reason: str
+    person_id: int | None
+    received_at: int
+    inbound: Inbound | None
+    filled_in: dict[str, str] = field(default_factory=dict)
+
+
+def groups(tx: Tx) -> tuple[list[Group], bool]:
+    """Parked events by source and reason, the most first, and whether these are all: only the newest SCANNED are counted."""
+    rows = tx.run(
+        "SELECT source, reason, COUNT(*), MIN(received_at), MAX(received_at) FROM (SELECT source, reason, received_at"
+        f" FROM events WHERE outcome = 'parked' ORDER BY id DESC LIMIT {SCANNED}) n GROUP BY source, reason"
+        " ORDER BY 3 DESC, source, reason"
+    ).all()
+    found = [
+        Group(source, reason, count, times.iso(low) or "", times.iso(high) or "")
+        for source, reason, count, low, high in rows[:MOST_GROUPS]
+    ]
+    return found, sum(row[2] for row in rows) < SCANNED and len(rows) <= MOST_GROUPS
+
+
+def parked_ids(tx: Tx, wanted: ParkedSelection, limit: int) -> list[int]:
+    """The IDs of parked events, oldest first."""
+    where = wanted.where(tx)
+    return list(tx.run(f"SELECT id FROM events WHERE {where} ORDER BY id LIMIT ?", *where.values, limit).scalars())
+
+
+def parked_rows(
+    tx: Tx,
+    wanted: ParkedSelection = EVERY,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+    longest: int = LONGEST_BODY,
+) -> list[ParkedRow]:
+    """Parked events with IDs below `before`, newest first; with `after`, those above it, oldest first."""
+    where = wanted.where(tx)
+    if after is None:
+        where.add("id < ?", LARGEST_ID if before is None else before)
+    else:
+        where.add("id > ?", after)
+    rows = tx.run(
+        "SELECT id, source, event_id, event_type, reason, person_id, received_at, headers,"
+        f" CASE WHEN length(body) <= {longest:d} THEN body END FROM events WHERE {where}"
+        f" ORDER BY id {'DESC' if after is None else 'ASC'} LIMIT ?",
+        *where.values,
+        limit,
+    ).all()
+    by_hand = fill_ins(tx, [row[0] for row in rows])
+    found = []
+    for event_id, source, own_id, kind, reason, person_id, at, headers, body in rows:
+        inbound = None if body is None else Inbound(bytes(body), json.loads(headers))
+        found.append(
+            ParkedRow(event_id, source, own_id, kind, reason, person_id, at, inbound, by_hand.get(event_id, {}))
+        )
+    return found
+
+
+def fill_ins(tx: Tx, event_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """What was filled in by hand, by event and field."""
+    condition, value = tx.among("event_id", list(event_ids))
+    found: dict[int, dict[str, str]] = {}
+    for event_id, name, text in tx.run(f"SELECT event_id, field, value FROM fill_ins WHERE {condition}", value).all():
+        found.setdefault(event_id, {})[name] = text
+    return found
+
+
+def fill_ins_of(tx: Tx, event_id: int) -> list[dict[str, Any]]:
+    """What was filled in for one event: {field, value, actor, at}."""
+    rows = tx.run("SELECT field, value, actor, at FROM fill_ins WHERE event_id = ? ORDER BY field", event_id).all()
+    return [{"field": name, "value": text, "actor": actor, "at": times.iso(at)} for name, text, actor, at in rows]
+
+
+def dismissal_of(tx: Tx, event_id: int) -> dict[str, Any] | None:
+    """Who dismissed an event and when; None where nobody did."""
+    row = tx.run("SELECT actor, at, reason FROM dismissals WHERE event_id = ?", event_id).first()
+    return row and {"actor": row[0], "at": times.iso(row[1]), "was": row[2]}
+
+
+def dismissed(tx: Tx, limit: int) -> list[dict[str, Any]]:
+    """The events that were dismissed last."""
+    rows = tx.run(
+        "SELECT e.id, e.source, e.event_type, e.reason, d.actor, d.at, d.reason FROM"
+        " (SELECT event_id, actor, at, reason FROM dismissals ORDER BY at DESC, event_id DESC LIMIT ?) d"
+        " JOIN events e ON e.id = d.event_id WHERE e.outcome = 'ignored' ORDER BY d.at DESC, e.id DESC",
+        limit,
+    ).all()
+    names = ("id", "source", "event_type", "reason", "actor", "at", "was")
+    return [dict(zip(names, row, strict=True)) | {"at": times.iso(row[5])} for row in rows]

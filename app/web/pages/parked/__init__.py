@@ -1,0 +1,1 @@
+"""Parked events as a work list."""
