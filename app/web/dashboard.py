@@ -3,12 +3,14 @@
 This module has the template context; each page has its own module in app/web/pages.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request, session
 
-from app.web import filters
+from app.web import filters, preferences
 from app.web.auth import is_admin, is_operator, login_required
+from app.web.lists.links import link_at
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, setup, sources
 from app.web.pages.parked import work as parked
 from app.web.pages.users import sign_in
@@ -38,10 +40,12 @@ def create_blueprint(
             "source_names": sorted(parts.intake.configured),
             "destination_names": [one.name for one in parts.destinations],
             "pulse": parts.pulse.get() if session.get("name") else None,
+            "link_at": partial(link_at, parts.sources),
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
         }
 
     filters.install(blueprint)
+    preferences.register(blueprint, sign_in.local)
     sign_in.register(blueprint, parts, guard, password, viewer_password, provider)
 
     @blueprint.get("/pulse")

@@ -21,6 +21,7 @@ from app.model import OUTCOMES, STATUSES
 from app.text import storable
 from app.times import read_since
 from app.web.auth import is_viewer
+from app.web.preferences import midnights
 
 LARGEST_PAGE = 500
 LARGEST_NUMBER = 2**62 - 1
@@ -260,13 +261,13 @@ def body_of(model: type[Asked]) -> Asked:
 
 def filter_of(fields: Mapping[str, Any], statuses: tuple[str, ...] = STATUSES) -> Filter:
     """The filter in the fields of a form; other fields are ignored. Raises UnprocessableEntity."""
-    asked = {name: value for name, value in fields.items() if name in FILTER}
+    asked = {name: value for name, value in midnights(fields).items() if name in FILTER}
     return read(DeliveryFilter, asked, QUERY).as_filter(statuses)
 
 
 def events_asked(fields: Mapping[str, Any]) -> EventFilter:
     """The same for events. Raises UnprocessableEntity."""
-    asked = {name: value for name, value in fields.items() if name in EVENTS_FILTER}
+    asked = {name: value for name, value in midnights(fields).items() if name in EVENTS_FILTER}
     return read(EventsFilter, asked, QUERY).as_filter()
 
 

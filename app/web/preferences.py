@@ -1,19 +1,75 @@
 """How this browser wants to see the pages: its time zone, and the colours."""
 
-from datetime import UTC, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flask import request
+from flask import Blueprint, current_app, redirect, request
+from werkzeug.wrappers import Response
+
+from app.web.auth import check_site
 
 ZONE = "zone"
 """The cookie in which the script of the pages leaves the browser's time zone."""
 
 
+THEMES = ("light", "dark")
+KEPT_SECONDS = 365 * 86_400
+
+
+def register(blueprint: Blueprint, local: Callable[[str | None], str]) -> None:
+    """local: makes a path of this site of what a form gives."""
+
+    @blueprint.app_context_processor
+    def preferences() -> dict[str, str]:
+        return {"theme": theme(), "times": times(), "zone_name": str(zone())}
+
+    @blueprint.post("/preferences")
+    def prefer() -> Response:
+        """Keeps a choice in a cookie. It needs no login: it concerns this browser and nothing else."""
+        check_site()
+        answer = redirect(local(request.form.get("next")))
+        for name, values in (("theme", ("", *THEMES)), ("times", ("local", "utc"))):
+            if (chosen := request.form.get(name)) in values:
+                secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+                answer.set_cookie(name, chosen or "", max_age=KEPT_SECONDS, secure=secure, samesite="Lax")
+        return answer
+
+
+def theme() -> str:
+    """light, dark, or "" for that of the system."""
+    chosen = request.cookies.get("theme", "")
+    return chosen if chosen in THEMES else ""
+
+
+def times() -> str:
+    """local or utc."""
+    return "utc" if request.cookies.get("times") == "utc" else "local"
+
+
 def zone() -> tzinfo:
-    """The reader's time zone; UTC where it is not known, as without script."""
+    """The time zone to show times in: the reader's, or UTC where that was chosen or no other is known, as without script."""
+    if times() == "utc":
+        return UTC
     name = unquote(request.cookies.get(ZONE, ""))
     try:
         return ZoneInfo(name) if name and name != "UTC" else UTC
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return UTC
+
+
+DAYS = {"today": 0, "yesterday": 1}
+"""Times that mean the reader's midnight, so many days ago."""
+
+
+def midnights(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields of a filter with "today" and "yesterday" as times."""
+    now = datetime.now(zone())
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        name: (today - timedelta(days=DAYS[value])).isoformat()
+        if name in ("since", "until") and value in DAYS
+        else value
+        for name, value in fields.items()
+    }

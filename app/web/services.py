@@ -14,6 +14,7 @@ from app.intake.quarantine import Sealer
 from app.intake.verify_and_map import Intake
 from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
+from app.ledger.reading.first_events import names_of_sources
 from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
 from app.ledger.reading.summary.stats import CountCache
@@ -52,6 +53,11 @@ def weeks_of(tx: Tx, parts: Parts) -> dict[str, dict[str, Any]]:
     return {
         route.name: week(tx, route.name, route.kinds, route.sources) for route in parts.policy.routes if route.is_shadow
     }
+
+
+def source_choices(tx: Tx, parts: Parts) -> list[str]:
+    """The sources that a list can be filtered by: configured ones, and all that the ledger has events of."""
+    return sorted({*parts.intake.configured, *names_of_sources(tx)})
 
 
 def actor() -> str:

@@ -206,11 +206,11 @@ LISTS = {
     "/deliveries": {
         "": 4, "status=dead": 2, "status=delivered": 2, "source=stripe": 4, "source=typeform": 0, "kind=lead": 0, "code=422": 2,
         "since=1h": 4, "until=1h": 0, "q=p1@": 1, "q=user_2": 1, "q=pi_3": 1, "q=cs_3": 1, "q=clk_4": 1, "q=evt_1": 1,
-        "destination=sandbox": 4, "destination=other": 0, "q=p1@&status=delivered": 0, "status=&source=&since=": 4,
+        "destination=sandbox": 4, "destination=other": 0, "q=p1@&status=delivered": 0, "since=today": 4,
     },
     "/events": {
         "": 5, "outcome=sale": 4, "outcome=parked": 1, "source=stripe": 5, "source=typeform": 0, "since=1h": 5, "until=1h": 0,
-        "q=p1@": 1, "q=pi_3": 1, "q=evt_": 5, "q=evt_&outcome=parked": 1, "outcome=&q=": 5,
+        "q=p1@": 1, "q=pi_3": 1, "q=evt_": 5, "q=evt_&outcome=parked": 1, "since=today&until=yesterday": 0,
     },
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
     [
         ("/nowhere", 404, "This page does not exist."),
         ("/deliveries/12345", 404, "There is no delivery 12345."),
-        ("/deliveries?status=lost", 422, "Status must be one of"),
+        ("/deliveries?before=x", 422, "Before must be a whole number"),
         ("/sources/stripe/url", 405, "This page does not support that method."),
         ("/persons/1/forget", 404, "There is no person 1."),
     ],

@@ -256,18 +256,20 @@ def _of(status: str) -> str:
 def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     """A delivery as queries.delivery gives it, and besides:
 
-    text (its payload to the byte), origin (its event with headers and body), person (id and name), lines (of the audit
-    log), not_editable (why it cannot be edited, None where it can), may_undo (it was discarded by hand), tries (attempts of the
-    present schedule), pauses (its destination's, None where no worker served it yet), and elsewhere (the deliveries of the same
-    conversion to other destinations). Raises DeliveryNotFound.
+    text (its payload to the byte), origin (its event with headers and body), person (id, name and provider_id), keys (the dedupe
+    keys of its conversion), lines (of the audit log), not_editable (why it cannot be edited, None where it can), may_undo (it was
+    discarded by hand), tries (attempts of the present schedule), pauses (its destination's, None where no worker served it yet),
+    and elsewhere (the deliveries of the same conversion to other destinations). Raises DeliveryNotFound.
     """
     found = delivery(tx, delivery_id)
     statement = "SELECT payload, attempts - schedule_start FROM deliveries WHERE id = ?"
     found["text"], found["tries"] = tx.run(statement, delivery_id).one()
     found["origin"] = events.event(tx, found["event"])
-    statement = "SELECT id, name, email FROM persons WHERE id = ?"
+    statement = "SELECT id, name, email, provider_id FROM persons WHERE id = ?"
     row = tx.run(statement, found["person_id"]).first()
-    found["person"] = {"id": row[0], "name": row[1] or row[2]} if row else None
+    found["person"] = {"id": row[0], "name": row[1] or row[2], "provider_id": row[3]} if row else None
+    statement = "SELECT key FROM dedupe_keys WHERE conversion_id = ? ORDER BY key LIMIT 20"
+    found["keys"] = list(tx.run(statement, found["conversion_id"]).scalars())
     found["lines"] = audit(tx, subject=f"delivery {delivery_id}", limit=50)
     pauses = {one["name"]: one for one in stats.destinations(tx)}
     found["pauses"] = pauses.get(found["destination"])

@@ -48,6 +48,17 @@ def has_real_event(tx: Tx, sources: Iterable[str]) -> bool:
     return any(first_event(tx, name) is not None for name in sources)
 
 
+def names_of_sources(tx: Tx) -> list[str]:
+    """Every source with an event in the ledger, also one that is configured no more. It skips from name to name in the index."""
+    return list(
+        tx.run(
+            "WITH RECURSIVE names(name) AS (SELECT MIN(source) FROM events WHERE source > '' UNION ALL"
+            " SELECT (SELECT MIN(source) FROM events WHERE source > names.name) FROM names WHERE names.name IS NOT NULL)"
+            " SELECT name FROM names WHERE name IS NOT NULL"
+        ).scalars()
+    )
+
+
 def _heard(row: Any) -> Heard | None:
     if row is None:
         return None

@@ -11,7 +11,7 @@ from app.ledger.actions.forget import persons_called
 from app.ledger.reading.by_key import was_attempted
 from app.ledger.reading.money.marks import Adjustment, adjustments
 from app.ledger.reading.money.refunds import by_reference, left_of
-from app.ledger.reading.rows import paid
+from app.ledger.reading.rows import EVENT, event_rows, paid
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID, PERSON_FACTS
@@ -142,12 +142,8 @@ def events_of(tx: Tx, person_id: int, limit: int = 100) -> list[dict[str, Any]]:
         limit,
     )
     condition, value = tx.among("id", list(ids.scalars()))
-    names = (
-        "id, source, event_id, event_type, outcome, reason, received_at, received_count"  # those that event_table shows
-    )
-    rows = tx.run(f"SELECT {names} FROM events WHERE {condition} ORDER BY id DESC", value).all()
-    found = [dict(zip(names.split(", "), row, strict=True)) for row in rows]
-    return [event | {"received_at": times.iso(event["received_at"])} for event in found]
+    rows = tx.run(f"SELECT {EVENT} FROM events WHERE {condition} ORDER BY id DESC", value).all()
+    return event_rows(tx, rows)
 
 
 def _conversions(tx: Tx, person_id: int) -> dict[int, dict[str, Any]]:

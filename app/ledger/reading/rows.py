@@ -109,13 +109,53 @@ def _major(minor: int, money: Mapping[str, Any]) -> int | float:
 
 
 def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows of EVENT as dictionaries, each with the destinations of its conversion's deliveries."""
-    condition, value = tx.among("conversion_id", [row[6] for row in rows if row[6] is not None])
-    destinations: dict[int, list[str]] = {}
-    statement = f"SELECT conversion_id, destination FROM deliveries WHERE {condition} ORDER BY id"
-    for conversion_id, name in tx.run(statement, value).all():
-        destinations.setdefault(conversion_id, []).append(name)
-    return [_event_row(row) | {"destinations": destinations.get(row[6], [])} for row in rows]
+    """Rows of EVENT as dictionaries, each with what it is about: amount, customer and email address as far as known, and the
+    deliveries of its conversion (`sent`) with their `destinations`."""
+    condition, value = tx.among("c.id", list({row[6] for row in rows if row[6] is not None}))
+    statement = (
+        "SELECT c.id, c.facts, p.customer_id, p.email FROM conversions c LEFT JOIN persons p ON p.id = c.person_id"
+        f" WHERE {condition}"
+    )
+    conversions = {
+        identity: about(json.loads(facts), customer, email)
+        for identity, facts, customer, email in tx.run(statement, value).all()
+    }
+    sent: dict[int, list[dict[str, Any]]] = {}
+    condition, value = tx.among("conversion_id", list(conversions))
+    statement = f"SELECT conversion_id, id, destination, status, held FROM deliveries WHERE {condition} ORDER BY id"
+    for identity, delivery, name, status, held in tx.run(statement, value).all():
+        one = {"id": delivery, "destination": name, "status": status, "held": bool(held)}
+        sent.setdefault(identity, []).append(one)
+    found = []
+    loose = _loose_contacts(tx, [row for row in rows if row[6] not in conversions])
+    for row in rows:
+        known = conversions.get(row[6], NOBODY)
+        email = known["email"] or loose.get(row[0], (None, None))[1]
+        customer = known["customer_id"] or loose.get(row[0], (None, None))[0]
+        deliveries = sent.get(row[6], [])
+        found.append(
+            _event_row(row)
+            | {"amount": known["amount"], "currency": known["currency"], "customer_id": customer, "email": email}
+            | {"sent": deliveries, "destinations": [one["destination"] for one in deliveries]}
+        )
+    return found
+
+
+NOBODY: dict[str, Any] = {"amount": None, "currency": None, "customer_id": None, "email": None}
+
+
+def _loose_contacts(tx: Tx, rows: Sequence[Any]) -> dict[int, tuple[str | None, str | None]]:
+    """Customer ID and email address of events without a conversion: of their person, or as far as they could be read."""
+    condition, value = tx.among("id", list({row[7] for row in rows if row[7] is not None}))
+    statement = f"SELECT id, customer_id, email FROM persons WHERE {condition}"
+    persons = {identity: (customer, email) for identity, customer, email in tx.run(statement, value).all()}
+    condition, value = tx.among("event_id", [row[0] for row in rows])
+    statement = f"SELECT event_id, COALESCE(given, value) FROM event_facts WHERE {condition} AND kind = 'email'"
+    emails: dict[int, str] = {int(event): str(email) for event, email in tx.run(statement, value).all()}
+    nobody = (None, None)
+    return {
+        row[0]: (persons.get(row[7], nobody)[0], emails.get(row[0]) or persons.get(row[7], nobody)[1]) for row in rows
+    }
 
 
 def _event_row(row: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from app.sources.payment import (
     remembered,
     total_paid,
 )
-from app.sources.set_up import SetUp
+from app.sources.set_up import Link, SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -126,6 +126,7 @@ SOURCE = Webhook(
     vectors=VECTORS,
     set_up=SetUp(
         redeliver=REDELIVER,
+        links=(Link("txn_", "transaction", "https://vendors.paddle.com/transactions-v2/{id}"),),
         usual_prefixes=("pdl_ntfset_", "pdl_ntf_"),
         wrong_prefixes={
             "pdl_live_apikey_": "an API key (pdl_…_apikey_…)",

@@ -14,7 +14,7 @@ from app.sources.bodies import dict_of
 from app.sources.outcomes import refunded, sale
 from app.sources.parse import from_unix, identifier_of, text_of
 from app.sources.payment import aliases_of, keys_of, money_of, object_in, own_id, remembered
-from app.sources.set_up import SetUp
+from app.sources.set_up import Link, SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of
 from app.sources.webhook import Webhook
@@ -153,6 +153,10 @@ SOURCE = Webhook(
     vectors=VECTORS,
     set_up=SetUp(
         redeliver=REDELIVER,
+        links=(
+            Link("pay_", "payment", "https://dashboard.razorpay.com/app/payments/{id}"),
+            Link("order_", "order", "https://dashboard.razorpay.com/app/orders/{id}"),
+        ),
         is_secret_chosen=True,
         wrong_prefixes={"rzp_live_": "an API key ID (rzp_…)", "rzp_test_": "an API key ID (rzp_…)"},
     ),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
-from app.sources.set_up import SetUp
+from app.sources.set_up import Link, SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.stripe import checkout, customers, invoices, payments, refunds
 from app.sources.stripe.event import StripeEvent, read_event
@@ -81,6 +81,25 @@ VECTORS = (
     ),
 )
 
+PAGES = {
+    "pi_": ("payment", "payments"),
+    "ch_": ("payment", "payments"),
+    "py_": ("payment", "payments"),
+    "in_": ("invoice", "invoices"),
+    "cus_": ("customer", "customers"),
+    "sub_": ("subscription", "subscriptions"),
+    "cs_": ("checkout session", "checkout/sessions"),
+    "evt_": ("event", "events"),
+}
+DASHBOARD = "https://dashboard.stripe.com"
+LINKS = (
+    Link("cs_test_", "checkout session", f"{DASHBOARD}/test/checkout/sessions/{{id}}"),
+    *(
+        Link(prefix, what, f"{DASHBOARD}/{path}/{{id}}", test=f"{DASHBOARD}/test/{path}/{{id}}")
+        for prefix, (what, path) in PAGES.items()
+    ),
+)
+
 SOURCE = Webhook(
     NAME,
     "Stripe",
@@ -98,5 +117,5 @@ SOURCE = Webhook(
         "customer_id": ("metadata", "client_reference_id"),
         "click_id": ("metadata", "client_reference_id"),
     },
-    set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",), marks_tests=True),
+    set_up=SetUp(redeliver=REDELIVER, usual_prefixes=("whsec_",), marks_tests=True, links=LINKS),
 )

@@ -11,6 +11,13 @@ from pydantic import Field, WithJsonSchema
 from app.web.api.answers import Answer, AnyObject, Count, Kind, Mark, Outcome, Page, Result, Status, Time, Tone
 
 
+class Sent(Answer):
+    id: int
+    destination: str
+    status: Status
+    held: bool
+
+
 class Event(Answer):
     id: int
     source: str
@@ -23,6 +30,11 @@ class Event(Answer):
     received_at: Time
     received_count: Count
     last_received_at: Time
+    amount: Annotated[int | float | None, Field(description="Of its conversion, in major units.")]
+    currency: str | None
+    customer_id: str | None
+    email: str | None
+    sent: Annotated[list[Sent], Field(description="The deliveries of its conversion.")]
     destinations: Annotated[list[str], Field(description="Where its conversion's deliveries go.")]
 
 
@@ -121,17 +133,6 @@ class Identifier(Answer):
     seen_at: Time
 
 
-class PersonEvent(Answer):
-    id: int
-    source: str
-    event_id: str
-    event_type: str
-    outcome: Outcome
-    reason: str
-    received_at: Time
-    received_count: Count
-
-
 class StepDelivery(Answer):
     id: int
     status: Status
@@ -160,7 +161,7 @@ class WholePerson(Person):
     identifiers: list[Identifier]
     attempted: bool
     forgotten_at: Time | None
-    events: list[PersonEvent]
+    events: list[Event]
     journey: list[Step]
     why: Annotated[str, Field(description="Which customer ID is sent, and why.")]
 

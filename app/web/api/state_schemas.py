@@ -7,7 +7,7 @@ from pydantic import Field, WithJsonSchema
 from app.web.api.answers import Answer, Count, Level, Outcome, Time
 
 
-class Sent(Answer):
+class SentInBar(Answer):
     by_status: dict[str, Count]
     p50: Annotated[float | None, Field(description="Seconds from recorded to delivered, within an eighth.")]
     p95: float | None
@@ -17,7 +17,7 @@ class Bar(Answer):
     since: Time
     until: Time
     received: Annotated[dict[str, Count], Field(description="Events by outcome.")]
-    sent: Annotated[dict[str, Sent], Field(description="Deliveries recorded then, by destination.")]
+    sent: Annotated[dict[str, SentInBar], Field(description="Deliveries recorded then, by destination.")]
     is_whole: Annotated[bool, Field(description="False where not all of it is counted yet.")]
 
 

@@ -15,10 +15,13 @@ from app.ledger.actions.replay import ActionResult, discard, replay, undo_discar
 from app.ledger.engine import look
 from app.ledger.reading.deliveries import deliveries_that_match, story
 from app.ledger.reading.events import events_called
+from app.ledger.reading.filters import Page
+from app.ledger.reading.money.refunds import refunded
 from app.model import STATUSES
 from app.web.auth import is_operator, login_required, operator_required
-from app.web.params import FILTER, before_asked, filled, filter_of
-from app.web.services import ROWS, Parts, actor, redirect_with
+from app.web.lists.asked import asked, canonical
+from app.web.params import FILTER, DeliveryFilter, before_asked
+from app.web.services import ROWS, Parts, actor, redirect_with, source_choices
 
 EVENTS_SHOWN = 20
 VARIABLE = "DESTINATION_TOKEN"
@@ -32,16 +35,31 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     @blueprint.get("/deliveries")
     @login_required
-    def deliveries() -> str:
-        fields, before = filled(FILTER), before_asked()
-        wanted = replace(filter_of(fields), whole_addresses=not is_operator())
+    def deliveries() -> Any:
+        found, before = asked(DeliveryFilter, FILTER), before_asked()
+        if moved := canonical(found):
+            return moved
+        query, page, is_viewer = found.read(DeliveryFilter), Page(), not is_operator()
         with look(ledger) as tx:
-            page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
-            text = fields["q"] if not page.rows and set(fields) == {"q"} else ""
-            events = events_called(tx, text, parts.sources, whole_addresses=wanted.whole_addresses, limit=EVENTS_SHOWN)
-        return render_template(
-            "deliveries.html", page=page, events=events, fields=fields, before=before, statuses=STATUSES
+            if query is not None:
+                wanted = replace(query.as_filter(), whole_addresses=is_viewer)
+                page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
+            text = found.fields["q"] if not page.rows and set(found.fields) == {"q"} and query else ""
+            events = events_called(tx, text, parts.sources, whole_addresses=is_viewer, limit=EVENTS_SHOWN)
+            back = refunded(tx, [one["conversion_id"] for one in page.rows if one["kind"] == "sale"])
+            choices = source_choices(tx, parts)
+        shown = render_template(
+            "deliveries.html",
+            page=page,
+            refunded=back,
+            events=events,
+            asked=found.shown(),
+            fields=found.fields,
+            source_choices=choices,
+            before=before,
+            statuses=STATUSES,
         )
+        return shown, found.status_code
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required

@@ -1,6 +1,7 @@
 """Events: everything that was received, and what became of it."""
 
 from dataclasses import replace
+from typing import Any
 
 from flask import Blueprint, render_template
 from werkzeug.exceptions import NotFound
@@ -9,11 +10,13 @@ from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading import sandbox as reading_sandbox
 from app.ledger.reading.events import events_that_match
+from app.ledger.reading.filters import Page
 from app.model import OUTCOMES
 from app.web.auth import is_operator, login_required
+from app.web.lists.asked import asked, canonical
 from app.web.pages.parked.context import needs_of
-from app.web.params import EVENTS_FILTER, before_asked, events_asked, filled
-from app.web.services import ROWS, Parts
+from app.web.params import EVENTS_FILTER, EventsFilter, before_asked
+from app.web.services import ROWS, Parts, source_choices
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -21,12 +24,26 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     @blueprint.get("/events")
     @login_required
-    def events() -> str:
-        fields, before = filled(EVENTS_FILTER), before_asked()
-        wanted = replace(events_asked(fields), whole_addresses=not is_operator())
+    def events() -> Any:
+        found, before = asked(EventsFilter, EVENTS_FILTER), before_asked()
+        if moved := canonical(found):
+            return moved
+        query, page = found.read(EventsFilter), Page()
         with look(ledger) as tx:
-            page = events_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
-        return render_template("events.html", page=page, fields=fields, before=before, outcomes=OUTCOMES)
+            if query is not None:
+                wanted = replace(query.as_filter(), whole_addresses=not is_operator())
+                page = events_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
+            choices = source_choices(tx, parts)
+        shown = render_template(
+            "events.html",
+            page=page,
+            asked=found.shown(),
+            fields=found.fields,
+            source_choices=choices,
+            before=before,
+            outcomes=OUTCOMES,
+        )
+        return shown, found.status_code
 
     @blueprint.get("/events/<int:event_id>")
     @login_required

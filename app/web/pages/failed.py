@@ -19,8 +19,9 @@ from app.ledger.reading.money.stake import of_ids
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
-from app.web.params import before_asked
-from app.web.services import ROWS, Parts, actor, redirect_with
+from app.web.lists.asked import asked, canonical
+from app.web.params import DeliveryFilter, before_asked
+from app.web.services import ROWS, Parts, actor, redirect_with, source_choices
 
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
@@ -31,26 +32,23 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
 
     @blueprint.get("/failed")
     @login_required
-    def failed() -> str:
-        fields, before = given(request.args), before_asked()
-        wanted = filter_of(fields)
+    def failed() -> Any:
+        found, before = asked(DeliveryFilter, FIELDS, checks={"status": filters.FAILED}), before_asked()
+        if moved := canonical(found):
+            return moved
+        shown: dict[str, Any] = {"page": filters.Page(), "groups": [], "count": 0, "is_all": True, "stake": None}
         with look(ledger) as tx:
-            wanted = deliveries.resolve(tx, wanted, parts.sources)
-            page = deliveries.failed(tx, wanted, parts.sources, before=before, limit=ROWS)
-            groups = deliveries.groups(tx, wanted, parts.sources)
-            matching, is_all = deliveries.count(tx, wanted, parts.sources)
-            stake = deliveries.at_stake(tx, wanted, parts.sources)
-        return render_template(
-            "failed.html",
-            stake=stake,
-            page=page,
-            groups=groups,
-            fields=fields,
-            count=matching,
-            is_all=is_all,
-            scan=filters.SCAN,
-            before=before,
+            if not found.errors:
+                wanted = deliveries.resolve(tx, filter_of(found.fields), parts.sources)
+                shown["page"] = deliveries.failed(tx, wanted, parts.sources, before=before, limit=ROWS)
+                shown["groups"] = deliveries.groups(tx, wanted, parts.sources)
+                shown["count"], shown["is_all"] = deliveries.count(tx, wanted, parts.sources)
+                shown["stake"] = deliveries.at_stake(tx, wanted, parts.sources)
+            shown["source_choices"] = source_choices(tx, parts)
+        page = render_template(
+            "failed.html", asked=found.shown(), fields=found.fields, scan=filters.SCAN, before=before, **shown
         )
+        return page, found.status_code
 
     @blueprint.post("/failed/confirm")
     @login_required

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_person
 from app.ledger.engine import Ledger, look
+from app.ledger.reading import events as reading_events
 from app.ledger.reading import persons as reading_persons
 from app.ledger.reading.events import events_called
 from app.ledger.reading.export import export_person
@@ -50,9 +51,18 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
                 return redirect(url_for(".person", person_id=found["merged_into"]))
             steps = reading_persons.journey(tx, found)
             events = reading_persons.events_of(tx, person_id)
+            newest = reading_events.event(tx, events[0]["id"]) if events else None
         conflicts = [step for step in steps if step["what"] == "conflict"]
         why = reading_persons.why_this_id(found)
-        return render_template("person.html", person=found, steps=steps, events=events, conflicts=conflicts, why=why)
+        return render_template(
+            "person.html",
+            person=found,
+            steps=steps,
+            events=events,
+            conflicts=conflicts,
+            why=why,
+            newest=newest["body"] if newest else None,
+        )
 
     @blueprint.get("/persons/<int:person_id>/forget")
     @login_required

@@ -1,22 +1,9 @@
 // What the pages do besides, where script is on: times in the reader's zone, live parts, keys, copying. They work without it.
 "use strict";
 
-function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    const today = moment.toDateString() === new Date().toDateString();
-    const near = Math.abs(Date.now() - moment.getTime()) < 300 * 86400000;
-    time.textContent = today
-      ? moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
-      : moment.toLocaleString(undefined, {
-          day: "numeric", month: "short", ...(near ? {} : { year: "numeric" }), hour: "2-digit", minute: "2-digit",
-        });
-    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-  }
-}
+document.documentElement.classList.add("scripted");
 
-// The server draws charts in the reader's time zone, which only the browser knows.
+// The server draws charts and reads dates in the reader's time zone, which only the browser knows.
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 function keepCookie(name, value) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
@@ -28,6 +15,37 @@ function cookie(name) {
 }
 const zoneIsNew = cookie("zone") !== ZONE;
 if (zoneIsNew) keepCookie("zone", ZONE);
+
+// Times in that zone, or in UTC where that was chosen. In lists they say how long ago; the whole time is in the title.
+const SHOWN = cookie("times") === "utc" ? "UTC" : ZONE;
+const DAY = new Intl.DateTimeFormat(undefined, { timeZone: SHOWN, dateStyle: "short" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeZone: SHOWN, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DATE = new Intl.DateTimeFormat(undefined, { timeZone: SHOWN, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const DATE_OF_YEAR = new Intl.DateTimeFormat(undefined, { timeZone: SHOWN, day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+const WHOLE = new Intl.DateTimeFormat(undefined, { timeZone: SHOWN, dateStyle: "medium", timeStyle: "long" });
+const AGO = "td time, .remedy time";
+
+function ago(moment) {
+  const seconds = Math.round((Date.now() - moment.getTime()) / 1000), size = Math.abs(seconds);
+  if (size >= 86400) return null;
+  if (size < 45) return seconds < 0 ? "in a moment" : "just now";
+  const text = size < 3570 ? `${Math.round(size / 60)} min` : `${Math.round(size / 3600)} h`;
+  return seconds < 0 ? `in ${text}` : `${text} ago`;
+}
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    const today = DAY.format(moment) === DAY.format(new Date());
+    const near = Math.abs(Date.now() - moment.getTime()) < 300 * 86400000;
+    const text = (time.matches(AGO) && ago(moment)) || (today ? CLOCK : near ? DATE : DATE_OF_YEAR).format(moment);
+    if (time.textContent !== text) time.textContent = text;
+    time.title = `${WHOLE.format(moment)} (${time.dateTime.slice(0, 19).replace("T", " ")} UTC)`;
+  }
+}
+setInterval(() => localTimes(document), 20000);
+for (const name of document.querySelectorAll("[data-zone]")) name.textContent = SHOWN;
 
 // Live: the page asks for itself again and takes over the parts marked data-live, if anything changed. It holds no connection.
 const EVERY_MS = 2500, SLOWEST_MS = 30000, PATIENCE_MS = 15000;
@@ -67,8 +85,7 @@ function lost(why) {
   notice.className = "notice bad";
   notice.dataset.lost = "";
   notice.setAttribute("role", "alert");
-  const at = freshAt.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-  notice.textContent = `${why} This page shows data of ${at}.`;
+  notice.textContent = `${why} Showing data from ${freshAt.toLocaleTimeString(undefined, { timeZone: SHOWN, hour: "2-digit", minute: "2-digit" })}.`;
   document.querySelector("main").prepend(notice);
 }
 
@@ -169,44 +186,79 @@ function ready(root) {
   tickAll(root);
 }
 
-// Keys: / goes to the search, r replays on a delivery's page.
+// A row of a list opens what it is about, wherever it is clicked; its text can still be selected.
+document.addEventListener("click", (event) => {
+  const row = event.target.closest(".list tbody tr");
+  if (!row || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || String(getSelection())) return;
+  if (event.target.closest("a, button, input, label, select, summary, textarea")) return;
+  const tick = event.target.closest("td.tick")?.querySelector("input");
+  if (tick) tick.checked = !tick.checked;
+  else row.querySelector(".c-id a, .groups .c-why a")?.click();
+});
+
+// Filters take no room on a phone until they are asked for.
+for (const fold of document.querySelectorAll("details[data-fold]")) fold.open = !matchMedia("(max-width: 46rem)").matches;
+
+for (const button of document.querySelectorAll("[data-copy-link]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const line = document.createElement("span");
+    line.textContent = location.href;
+    document.body.append(line);
+    try {
+      await copy(line);
+      button.textContent = "Link copied";
+    } catch {
+      button.textContent = "Copy the address of this page";
+    }
+    line.remove();
+  });
+}
+
+// Keys, which the dialog of ? lists. None of them changes anything without a question.
+const keys = document.querySelector("dialog[data-keys]");
+for (const button of document.querySelectorAll("[data-show-keys]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => keys.showModal());
+}
+
+function moveRow(step) {
+  const links = [...document.querySelectorAll("main .list tbody tr")].map((row) => row.querySelector(".c-id a, .c-why a, a")).filter(Boolean);
+  const here = links.findIndex((link) => link.closest("tr").contains(document.activeElement));
+  links[here < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(here + step, 0), links.length - 1)]?.focus();
+}
+
+function askReplay(form) {
+  const verb = form.querySelector("button").firstChild.textContent.trim(), what = document.querySelector("h1").firstChild.textContent.trim();
+  const dialog = document.createElement("dialog");
+  dialog.setAttribute("aria-labelledby", "ask");
+  dialog.innerHTML = '<h2 id="ask"></h2><form method="dialog" class="actions"><button value="" autofocus>Cancel</button><button class="primary" value="yes"></button></form>';
+  dialog.querySelector("h2").textContent = `${verb}: ${what.toLowerCase()}?`;
+  dialog.querySelector(".primary").textContent = verb;
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue === "yes") form.requestSubmit();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+  const replay = document.querySelector("form[data-replay]");
   if (event.key === "/") {
     const field = document.querySelector("[data-search]") || document.querySelector("[data-search-all]");
     if (field) { event.preventDefault(); field.focus(); field.select(); }
-  } else if (event.key === "r") {
-    const form = document.querySelector("form[data-replay]");
-    if (form) { event.preventDefault(); form.requestSubmit(); }
+  } else if (event.key === "r" && replay) {
+    event.preventDefault();
+    askReplay(replay);
+  } else if (event.key === "j" || event.key === "k") {
+    moveRow(event.key === "j" ? 1 : -1);
+  } else if (event.key === "?" && keys) {
+    event.preventDefault();
+    keys.showModal();
   }
 });
-
-// The playground shows the result while somebody types. Its button does the same without script.
-const PREVIEW_MS = 700;
-function preview(form) {
-  const result = document.querySelector("[data-result]");
-  let timer = null, asking = null;
-  form.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
-      asking?.abort();
-      asking = new AbortController();
-      const fields = new FormData(form);
-      fields.set("do", "map");
-      try {
-        const answer = await fetch(form.action, { method: "POST", body: fields, headers: { "X-Live": "1" }, credentials: "same-origin", redirect: "manual", signal: asking.signal });
-        if (!answer.ok) return;
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-result]");
-        if (!fresh) return;
-        result.replaceChildren(...fresh.childNodes);
-        ready(result);
-      } catch (error) {
-        if (error.name !== "AbortError") throw error;
-      }
-    }, PREVIEW_MS);
-  });
-}
-for (const form of document.querySelectorAll("form[data-preview]")) preview(form);
 
 ready(document);
 // Work in batches goes on by itself; a moment's rest, so that it can be stopped.

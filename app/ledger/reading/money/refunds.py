@@ -33,6 +33,20 @@ def left_of(adjustments_of_sale: Sequence[Adjustment], sale: Mapping[str, Any]) 
     return Money(left - tax_in(left, tax, sale["minor"]), currency)
 
 
+def refunded(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, Money]:
+    """What of these Sales the buyers have back, by conversion; those of which nothing went back are left out."""
+    by_sale: dict[int, list[Adjustment]] = {}
+    for one in adjustments(tx, conversion_ids):
+        by_sale.setdefault(one.conversion_id, []).append(one)
+    found = {}
+    for sale, each in by_sale.items():
+        back = of_one_source(money_back(each))
+        total = sum(one.minor for one in back if one.currency == back[0].currency)
+        if total > 0:
+            found[sale] = Money(total, back[0].currency)
+    return found
+
+
 def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) -> None:
     """What a delivery's page shows of refunds: `marks`, `net` (what is left of its Sale in major units, None where nothing went
     back), `refunds` (the deliveries of a Sale's refunds), and `sale` (of a refund, the id of its Sale's delivery).

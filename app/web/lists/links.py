@@ -1,0 +1,35 @@
+"""Links to the providers' own pages of what an ID names."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.sources.base import Source
+from app.sources.set_up import link_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """words: as in "payment at Stripe"."""
+
+    url: str
+    words: str
+
+
+def link_at(sources: Mapping[str, Source], source: str, identity: str | None, body: str | None = None) -> Place | None:
+    """Where `source` shows the thing with that ID (without its scope); None where no page of it is known. body: of an event of the
+    same purchase or person, which says whether it is test data."""
+    known = sources.get(source)
+    if known is None or not identity:
+        return None
+    link = link_of(known, identity, is_test=is_test(body))
+    return Place(link.url, f"{link.what} at {known.title}") if link else None
+
+
+def is_test(body: str | None) -> bool:
+    """Whether a body says so of itself, in Stripe's way."""
+    try:
+        content = json.loads(body or "")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("livemode") is False
