@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from app.alerts.channels import channels_of
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.oidc import read_oidc
@@ -187,7 +188,8 @@ def make_health(settings: Settings) -> Health:
             sources[name] = SourceFacts(source.title, variable, is_signed)
     known = destinations_of(settings)
     live, shadows = live_names(known), [destination.name for destination in known if destination.is_shadow]
-    return Health(live, sources, settings.alerts, settings.hold_seconds, shadows=shadows)
+    channels = [channel.name for channel in channels_of(settings)]
+    return Health(live, sources, settings.alerts, settings.hold_seconds, shadows=shadows, channels=channels)
 
 
 def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter]:

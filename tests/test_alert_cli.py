@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from app.alerts.post import AlertUnsent, post
-from app.alerts.thread import make_alert_thread
+from app.alerts.channel import AlertUnsent
+from app.alerts.webhook import post
 from app.cli import main
 from app.config.proxies import Proxies
 from app.config.settings import Settings
@@ -18,8 +18,8 @@ from tests.conftest import FakeDestination
 from tests.support.makers import change
 
 ROW = (
-    "INSERT INTO alerts (topic, kind, subject, incident, began_at, bad_at, say, detail, tries, problem)"
-    " VALUES ('dead:main', 'dead', 'main', 'dead:main', 1, 1, 'alert', '{}', 3, 'the alert webhook answered 404')"
+    "INSERT INTO notifications (incident_id, what, channel, created_at, tries, next_try_at, problem)"
+    " VALUES (1, 'alert', 'webhook', 1, 3, 9999999999999, 'the alert webhook answered 404')"
 )
 
 
@@ -84,7 +84,7 @@ def test_the_url_may_be_in_another_variable(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/T0/secret", "http://no host/T0/secret", "http://[::1/secret"])
 def test_what_fails_never_shows_the_url(url: str) -> None:
     with pytest.raises(AlertUnsent) as caught:
-        post(url, "x", Proxies(None, {}))
+        post(url, {}, Proxies(None, {}), "the alert webhook")
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -114,14 +114,6 @@ def test_a_table_that_means_nothing_is_named_with_its_key(
         _ = settings.alerts
 
 
-@sqlite_alone
-def test_a_worker_looks_out_only_where_there_is_somebody_to_tell(
-    make_settings: Callable[..., Settings], ledger: Ledger
-) -> None:
-    assert make_alert_thread(make_settings(), ledger) is None
-    assert make_alert_thread(make_settings(ALERT_WEBHOOK_URL="https://hooks.example/x"), ledger) is not None
-
-
 def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(
     bridge: Callable[..., Result], ledger: Ledger, make_settings: Callable[..., Settings]
 ) -> None:
@@ -135,12 +127,12 @@ def test_doctor_and_overview_tell_of_alerts_that_could_not_be_sent(
     bad = bridge("doctor", ALERT_WEBHOOK_URL="https://discord.com/api/webhooks/1/secret")
     assert "append /slack" in bad.output
     assert "could not be sent: the alert webhook answered 404" in bad.output
-    app = create_app(make_settings(), ledger)
+    app = create_app(make_settings(ALERT_WEBHOOK_URL="https://hooks.example/secret"), ledger)
     client = app.test_client()
     client.post("/login", data={"password": "password of the tests", "name": "Grace"})
     page = client.get("/").text
     assert "1 alert could not be sent: the alert webhook answered 404" in page
-    change(ledger, "DELETE FROM alerts")
+    change(ledger, "DELETE FROM notifications")
     assert "could not be sent" not in client.get("/").text
     app.extensions["writer"].stop()
 

@@ -2,18 +2,21 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from app.alerts.channel import Channel
 from app.alerts.thread import AlertThread
+from app.alerts.webhook import WebhookChannel
 from app.config.bridge_toml import AlertTable
 from app.config.proxies import Proxies
 from app.ledger import tables
 from app.ledger.alerting.conditions import Detector, usual_gap
-from app.ledger.alerting.incidents import claim_pending, open_incidents
+from app.ledger.alerting.incidents import open_incidents
+from app.ledger.alerting.notifications import claim_unsent, unsent
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import breaker as forwarding_breaker
@@ -36,16 +39,15 @@ EVENT = ("id", "event_key", "source", "event_id", "event_type", "outcome", "reas
 class Fleet:
     """Several workers' alert threads on one ledger, each with connections of its own, and one clock."""
 
-    def __init__(self, url: str, webhook: str, size: int = 3, **rules: Any) -> None:
+    def __init__(self, url: str, webhook: str, size: int = 3, channels: Sequence[Channel] = (), **rules: Any) -> None:
         self.now = START
         self.ledgers = [Ledger(url) for _ in range(size)]
         self.threads = [
             AlertThread(
                 ledger,
                 Detector(AlertTable(**rules), ["main"], ["stripe", "tally"], HOLD_SECONDS),
-                webhook,
+                channels or [WebhookChannel(webhook, Proxies(None, {}))],
                 "https://bridge.example",
-                Proxies(None, {}),
                 lambda _connection: self.now,
             )
             for ledger in self.ledgers
@@ -350,14 +352,14 @@ def test_a_webhook_that_is_down_gets_it_later_and_once_and_meanwhile_it_is_known
     tries = len(webhook.requests)
     assert 3 <= tries <= 12  # and less and less often
     with ledger.read() as tx:
-        (alert,) = open_incidents(tx)
-    assert alert.problem == "the alert webhook answered 500"
+        (waiting,) = unsent(tx, ["webhook"])
+    assert (waiting.problem, waiting.count) == ("the alert webhook answered 500", 1)
     webhook.answer = lambda _request: (200, {}, b"ok")
     fleet.go(30)
     assert len(webhook.requests) == tries + 1
     with ledger.read() as tx:
-        (alert,) = open_incidents(tx)
-    assert (alert.problem, alert.say) == (None, None)
+        assert unsent(tx, ["webhook"]) == []
+        assert len(open_incidents(tx)) == 1
 
 
 def test_what_was_over_before_it_could_be_told_is_one_message(
@@ -385,7 +387,7 @@ def test_a_message_whose_worker_was_killed_is_sent_by_another(
         fleet.now += 30_000
         fleet.threads[0].look()
     with ledger.write() as tx:
-        assert len(claim_pending(tx, "killed", fleet.now)) == 1
+        assert len(claim_unsent(tx, "webhook", "killed", fleet.now)) == 1
     fleet.go(0.5)
     assert texts(webhook) == []
     fleet.go(3)
@@ -472,7 +474,10 @@ def test_a_webhook_that_hangs_delays_nobody_who_asks(ledger: Ledger, webhook: Fa
 
     webhook.answer = answer_late
     thread = AlertThread(
-        ledger, Detector(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS), webhook.url, None, Proxies(None, {})
+        ledger,
+        Detector(AlertTable(gather_seconds=0), ["main"], [], HOLD_SECONDS),
+        [WebhookChannel(webhook.url, Proxies(None, {}))],
+        None,
     )
     with ledger.read() as tx:
         die(ledger, range(1, 4), tx.now())

@@ -60,6 +60,12 @@ WRONG = [
     ("API_TOKEN", "hunter2"),
     ("SECRET_KEY", "hunter2"),
     ("LOG_LEVEL", SECRET),
+    ("ALERT_SMTP_URL", f"https://user:{SECRET}@mail.example"),
+    ("ALERT_SMTP_URL", f"smtp://user:{SECRET}/x@mail.example"),
+    ("ALERT_EMAIL_TO", f"ops@example.com,{SECRET}"),
+    ("ALERT_EMAIL_FROM", f"Bridge <{SECRET}@example.com>"),
+    ("ALERT_PAGERDUTY_KEY", SECRET),
+    ("ALERT_PAGERDUTY_URL", f"ftp://{SECRET}.example"),
 ]
 
 

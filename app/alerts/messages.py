@@ -1,42 +1,78 @@
-"""Alerts as people read them, and posting them to a webhook that takes Slack's JSON (Slack, Mattermost, Discord's /slack).
+"""Alerts as people read them.
 
-They carry counts, reasons, names of sources and destinations, and links: nothing of a person, and nothing that a destination or
-a source said.
+They carry counts, sums, reasons, names of sources and destinations, and links: nothing of a person, and nothing that a destination
+or a source said.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.ledger.alerting.incidents import Incident
+from app.ledger.alerting.notifications import Notification, Reported, What
 from app.ledger.reading.summary.overview import MOST
 from app.ledger.reading.summary.problem import counted
 
-CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 TEST = "This is a test alert from Conversion Bridge. Alerts arrive in this channel."
 PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
+BAD, GOOD = "\N{LARGE RED CIRCLE} ", "\N{LARGE GREEN CIRCLE} "
+SEVERE = ("dead", "paused", "down", "late")
+"""Kinds where conversions do not reach their destination."""
 
 
-def text_of(changed: Sequence[Incident], public_url: str | None, now: int) -> str:
-    """One message of all that is to be said, conditions first, each on a line of its own."""
-    lines = [_condition(one, public_url, now) for one in changed if one.say == "alert"]
-    over = [one for one in changed if one.say == "over"]
-    for incident in dict.fromkeys(one.incident for one in over):
-        lines.append(_all_clear([one for one in over if one.incident == incident], public_url))
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notification in words. key: the same for an alert and its all-clear. url: of the page about it, if PUBLIC_URL is set."""
+
+    id: int
+    what: What
+    key: str
+    kind: str
+    subject: str
+    title: str
+    text: str
+    url: str | None
+    began_at: int
+    is_over: bool
+
+    @property
+    def line(self) -> str:
+        return f"{BAD if self.what == 'alert' else GOOD}{self.text}"
 
 
-def _condition(alert: Incident, public_url: str | None, now: int) -> str:
-    past = f" It ended at {_time(alert.over_at, now)}." if alert.over_at is not None else ""
-    stake = f" At stake: {alert.detail['stake']}." if alert.detail.get("stake") else ""
-    return f"\N{LARGE RED CIRCLE} {_sentence(alert, now)}{stake}{past} {_link(alert, public_url)}"
+def message_of(notification: Notification, public_url: str | None, now: int) -> Message:
+    incident = notification.incident
+    path = PAGES.get(incident.kind, "/sources")
+    if notification.what == "alert":
+        title = sentence(incident, now)
+        stake = f" At stake: {incident.detail['stake']}." if incident.detail.get("stake") else ""
+        past = f" It ended at {_time(incident.over_at, now)}." if incident.over_at is not None else ""
+        text = f"{title}{stake}{past}"
+    else:
+        dead = next((one for one in (incident, *incident.parts) if one.kind == "dead"), None)
+        path = PAGES["dead"] if dead else path
+        text = title = _all_clear(incident)
+    link = f"{public_url}{path}" if public_url else f"(dashboard: {path})"
+    return Message(
+        id=notification.id,
+        what=notification.what,
+        key=f"conversion-bridge:{incident.id}:{incident.topic}",
+        kind=incident.kind,
+        subject=incident.subject,
+        title=title,
+        text=f"{text} {link}",
+        url=f"{public_url}{path}" if public_url else None,
+        began_at=incident.began_at,
+        is_over=incident.over_at is not None,
+    )
 
 
 def _queued(count: int) -> str:
     return f"{counted(count, 'delivery is', 'deliveries are')} queued"
 
 
-def _sentence(alert: Incident, now: int) -> str:
+def sentence(alert: Reported, now: int) -> str:
+    """What is wrong, or was."""
     name, detail, since = alert.subject, alert.detail, _time(alert.began_at, now)
     if alert.kind == "dead":
         count = detail["count"]
@@ -59,14 +95,14 @@ def _sentence(alert: Incident, now: int) -> str:
         )
         return f"Deliveries to {name} are late since {since}: {_queued(detail['waiting'])} ({why})."
     if alert.kind == "silent":
-        usual, silent = detail["usual_seconds"], (now - alert.began_at) / 1000
+        usual, silent = detail["usual_seconds"], ((alert.over_at or now) - alert.began_at) / 1000
         return f"Source {name} was last seen {_span(silent)} ago ({since}); its longest usual pause is {_span(usual)}."
     reasons = _counts(detail["reasons"])
     return f"{_number(detail['count'])} requests from source {name} were refused in the last two hours ({reasons})."
 
 
-def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
-    first = next((one for one in parts if one.topic == one.incident), parts[0])
+def _all_clear(first: Reported) -> str:
+    parts = (first, *first.parts)
     ended = max(one.over_at or 0 for one in parts)
     kinds = {one.kind for one in parts}
     if kinds & {"paused", "down"}:
@@ -85,15 +121,12 @@ def _all_clear(parts: Sequence[Incident], public_url: str | None) -> str:
         if dead and len(parts) > 1
         else ""
     )
-    return (
-        f"\N{LARGE GREEN CIRCLE} All clear: {what}, after {_span((ended - first.began_at) / 1000)}.{meanwhile}"
-        f" {_link(dead or first, public_url)}"
-    )
+    return f"All clear: {what}, after {_span((ended - first.began_at) / 1000)}.{meanwhile}"
 
 
-def _link(alert: Incident, public_url: str | None) -> str:
-    path = PAGES.get(alert.kind, "/sources")
-    return f"{public_url}{path}" if public_url else f"(dashboard: {path})"
+def lines_of(messages: Sequence[Message]) -> str:
+    """One text of several, alerts first, each on a line of its own."""
+    return "\n".join(one.line for one in sorted(messages, key=lambda one: one.what != "alert"))
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

@@ -6,17 +6,17 @@ Of all of them one looks each quarter of a minute, and one sends each message: w
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from app.alerts.messages import text_of
-from app.alerts.post import AlertUnsent, post
-from app.config.proxies import Proxies
+from app.alerts.channel import AlertUnsent, Channel
+from app.alerts.channels import channels_of
+from app.alerts.messages import Message, message_of
 from app.config.settings import Settings
 from app.destinations.target import destinations_of, live_names
 from app.errors import LedgerUnavailable
-from app.ledger.alerting import incidents
+from app.ledger.alerting import incidents, notifications
 from app.ledger.alerting.conditions import Detector
 from app.ledger.cursors import round_is_due, take_round
 from app.ledger.engine import Ledger, look
@@ -40,16 +40,14 @@ class AlertThread:
         self,
         ledger: Ledger,
         detector: Detector,
-        url: str,
+        channels: Sequence[Channel],
         public_url: str | None,
-        proxies: Proxies,
         clock: Callable[[Tx], int] | None = None,
     ) -> None:
         self._ledger = ledger
         self._detector = detector
-        self._url = url
+        self._channels = channels
         self._public_url = public_url
-        self._proxies = proxies
         self._clock = clock or Tx.now
         self._asked = threading.Event()
         self._stopping = False
@@ -78,30 +76,53 @@ class AlertThread:
                 began = {one.topic: one.began_at for one in incidents.open_incidents(tx)}
                 conditions = self._detector.conditions(tx, now, began)
             if conditions or began:
-                ledger.transact(lambda tx: incidents.reconcile(tx, conditions, self._detector.rules, now, now))
+                names, rules = [channel.name for channel in self._channels], self._detector.rules
+                ledger.transact(lambda tx: incidents.reconcile(tx, conditions, rules, now, now, names))
         self._tell()
 
     def _tell(self) -> None:
+        """Over each channel in turn: what one does not take is tried again later, and holds up no other."""
+        for channel in self._channels:
+            with self._ledger.read() as tx:
+                if not notifications.has_unsent(tx, channel.name, self._clock(tx)):
+                    continue
+            try:
+                self._tell_over(channel)
+            except LedgerUnavailable:
+                raise
+            except Exception as error:  # a bug in one channel must not silence the others
+                log.error("alert.broken", channel=channel.name, exc_info=error)
+
+    def _tell_over(self, channel: Channel) -> None:
         ledger, token = self._ledger, secrets.token_hex(8)
-        with ledger.read() as tx:
-            if not incidents.has_unsaid(tx, self._clock(tx)):
-                return
         began = time.monotonic()
-        claimed = ledger.transact(lambda tx: incidents.claim_pending(tx, token, self._clock(tx)))
+        claimed = ledger.transact(lambda tx: notifications.claim_unsent(tx, channel.name, token, self._clock(tx)))
         if not claimed or time.monotonic() - began > PATIENCE_SECONDS:
             return
-        topics = [one.topic for one in claimed]
-        try:
-            with ledger.read() as tx:
-                text = text_of(claimed, self._public_url, self._clock(tx))
-            post(self._url, text, self._proxies)
-        except AlertUnsent as error:
-            tries, problem = max(one.tries for one in claimed) + 1, str(error)
-            ledger.transact(lambda tx: incidents.mark_pending(tx, token, tries, problem, self._clock(tx)))
-            log.error("alert.unsent", topics=topics, tries=tries, error=problem)
-            return
-        ledger.transact(lambda tx: incidents.mark_sent(tx, claimed, token, self._clock(tx)))
-        log.info("alert.sent", topics=topics)
+        with ledger.read() as tx:
+            now = self._clock(tx)
+        messages = [message_of(one, self._public_url, now) for one in claimed]
+        if channel.is_pager and (late := [one.id for one in messages if one.what == "alert" and one.is_over]):
+            ledger.transact(lambda tx: notifications.drop(tx, token, late))
+            messages = [one for one in messages if one.id not in late]
+        for part in [[one] for one in messages] if channel.is_pager else [messages]:
+            try:
+                if part:
+                    channel.send(part)
+            except AlertUnsent as error:
+                tries, problem = max(one.tries for one in claimed) + 1, str(error)
+                self._record_failure(token, tries, problem)
+                log.error("alert.unsent", channel=channel.name, tries=tries, error=problem)
+                return
+            self._record(part, token)
+            log.info("alert.sent", channel=channel.name, notifications=[one.id for one in part])
+
+    def _record(self, sent: Sequence[Message], token: str) -> None:
+        texts = [(one.id, one.line) for one in sent]
+        self._ledger.transact(lambda tx: notifications.mark_sent(tx, token, texts, self._clock(tx)))
+
+    def _record_failure(self, token: str, tries: int, problem: str) -> None:
+        self._ledger.transact(lambda tx: notifications.mark_failed(tx, token, tries, problem, self._clock(tx)))
 
     def _run(self) -> None:
         while True:
@@ -117,11 +138,9 @@ class AlertThread:
                 log.error("alert.broken", exc_info=error)
 
 
-def make_alert_thread(settings: Settings, ledger: Ledger) -> AlertThread | None:
-    """The caller starts it; None where no webhook for alerts is set. Raises ConfigurationError."""
-    if settings.alert_url is None:
-        return None
+def make_alert_thread(settings: Settings, ledger: Ledger) -> AlertThread:
+    """The caller starts it. Without a channel it keeps the record of incidents and sends nothing. Raises ConfigurationError."""
     sources = [name for name in all_sources(settings.config, settings.config_path) if settings.opens(name)]
     live = live_names(destinations_of(settings))
     detector = Detector(settings.alerts, live, sources, settings.hold_seconds)
-    return AlertThread(ledger, detector, settings.alert_url, settings.public_url, settings.proxies)
+    return AlertThread(ledger, detector, channels_of(settings), settings.public_url)

@@ -97,6 +97,7 @@ for command in (
     alert.alert_test,
     users.user,
     users.token,
+    alert.alerts,
     doctor,
 ):
     main.add_command(command)

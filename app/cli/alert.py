@@ -1,25 +1,54 @@
-"""alert-test: does an alert reach somebody?"""
+"""alert-test: does an alert reach somebody? And alerts: what was reported, and what became of it."""
 
 import click
 
-from app.alerts.messages import TEST
-from app.alerts.post import AlertUnsent, post
-from app.cli.output import say
+from app.alerts.channels import how_to_turn_on, try_channels
+from app.alerts.report import report
+from app.bootstrap import open_ledger
+from app.cli.output import say, say_json
+from app.config.bridge_toml import ALERT_KINDS, AlertKind
 from app.config.settings import load_settings
+from app.ledger.alerting.history import STATES, HistoryFilter, State
+from app.ledger.engine import look
 
 
 @click.command("alert-test")
 def alert_test() -> None:
-    """Send a test alert to ALERT_WEBHOOK_URL. Exit status 1 if it is not accepted."""
+    """Send a test alert over each configured channel. Exit status 1 if one of them does not accept it."""
     settings = load_settings()
-    url = settings.alert_url
-    if url is None:
-        raise click.ClickException(
-            f"set {settings.alerts.url_env} to the webhook of a Slack, Mattermost or Discord channel"
-        )
-    link = f" {settings.public_url}/" if settings.public_url else ""
-    try:
-        post(url, TEST + link, settings.proxies)
-    except AlertUnsent as error:
-        raise click.ClickException(str(error)) from None
-    say("The webhook accepted the test alert. Check that it appears in the channel.")
+    trials = try_channels(settings)
+    if not trials:
+        text = how_to_turn_on(settings)
+        raise click.ClickException(f"alerts are off: {text[:1].lower()}{text[1:]}")
+    for trial in trials:
+        say(f"{trial.channel:<10} {trial.message}", colour="green" if trial.done else "red")
+    if not all(trial.done for trial in trials):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option("--state", type=click.Choice(STATES), help="Only open or past ones.")
+@click.option("--kind", type=click.Choice(ALERT_KINDS), help="Only incidents of this kind.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def alerts(state: State | None, kind: AlertKind | None, limit: int, as_json: bool) -> None:
+    """List the incidents that alerts reported, newest first, with what was sent of them."""
+    settings = load_settings()
+    with look(open_ledger(settings)) as tx:
+        found = report(tx, settings, HistoryFilter(state, kind), limit=limit)
+    for incident in found.incidents:
+        if as_json:
+            say_json(incident)
+            continue
+        ended = f"over {_short(incident['over_at'])}" if incident["over_at"] else "open"
+        stake = f" At stake: {incident['stake']}." if incident["stake"] else ""
+        say(f"{_short(incident['began_at'])}  {incident['kind']:<8} {ended:<22} {incident['text']}{stake}")
+        for one in incident["notifications"]:
+            sent = f"sent {_short(one['sent_at'])}" if one["sent_at"] else one["problem"] or one["state"]
+            say(f"{'':<18}{'all-clear' if one['what'] == 'over' else 'alert'} to {one['channel']}: {sent}")
+    if not as_json and not found.channels:
+        say(f"Alerts are off. {how_to_turn_on(settings)}.", colour="yellow")
+
+
+def _short(at: str) -> str:
+    return at[:16].replace("T", " ")

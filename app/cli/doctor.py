@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from app.alerts.channels import channels_of, how_to_turn_on
 from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger
 from app.cli.doctor_setup import Finding, check_running, check_settings, problems_of_running, sandbox_url
 from app.cli.doctor_sources import KINDS, check_sources, of_problem
@@ -183,23 +184,23 @@ def _paused(settings: Settings) -> set[str]:
 
 
 def _check_alerts(settings: Settings) -> Iterator[Finding]:
-    url, variable = settings.alert_url, settings.alerts.url_env
-    if url is None:
-        yield (
-            "warn",
-            f"alerts are off: set {variable} (a webhook of Slack, Mattermost or Discord), then try it with `bridge alert-test`",
-        )
+    channels = channels_of(settings)
+    if not channels:
+        text = how_to_turn_on(settings)
+        yield "warn", f"alerts are off: {text[:1].lower()}{text[1:]}. Then try it with `bridge alert-test`"
         return
     unknown = sorted(set(settings.alerts.not_sources) - set(all_sources(settings.config, settings.config_path)))
     if unknown:
         known = all_sources(settings.config, settings.config_path)
         yield "wrong", f"{settings.config_path}: alerts.not_sources: {unknown_source(unknown[0], known)}"
-    host = urlsplit(url).hostname or ""
-    if host.endswith(("discord.com", "discordapp.com")) and not url.endswith("/slack"):
+    url = settings.alert_url or ""
+    if (urlsplit(url).hostname or "").endswith(("discord.com", "discordapp.com")) and not url.endswith("/slack"):
+        variable = settings.alerts.url_env
         yield "wrong", f"{variable} is a Discord webhook: append /slack, so that it accepts alerts"
     if settings.public_url is None:
         yield "warn", "alerts carry no links: set PUBLIC_URL"
-    yield "ok", f"alerts go to {host}"
+    for channel in channels:
+        yield "ok", f"alerts go to {channel.target}{'' if channel.name == 'webhook' else f' ({channel.name})'}"
 
 
 def _check_stripe(settings: Settings) -> Iterator[Finding]:

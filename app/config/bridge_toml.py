@@ -113,6 +113,8 @@ class RetentionTable(BaseModel):
     marks_days: Days = None
     """Refunds and disputes of purchases that have no delivery any more."""
     audit_days: Days = None
+    alerts_days: Days = None
+    """Incidents that are over, and what was sent of them."""
     refusals_days: Days = None
     quarantine_days: Days = None
     """Requests that were refused for their signature."""
@@ -130,6 +132,7 @@ DEFAULT_DAYS: Mapping[str, float] = {
     "conflicts_days": 730,
     "marks_days": 1095,
     "audit_days": 1095,
+    "alerts_days": 730,
     "refusals_days": 180,
     "quarantine_days": 14,
     "sandbox_days": 30,

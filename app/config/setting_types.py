@@ -142,7 +142,7 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def _secret(check: Callable[[str], str]) -> AfterValidator:
+def secret_type(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
@@ -150,13 +150,13 @@ WebUrl = Annotated[str, AfterValidator(web_url)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 FormatName = Annotated[str, AfterValidator(format_name)]
 DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url)]
-SecretUrl = Annotated[SecretStr, _secret(web_url)]
-DatabaseUrl = Annotated[SecretStr, _secret(_database_url)]
-RedisUrl = Annotated[SecretStr, _secret(_redis_url)]
-BearerToken = Annotated[SecretStr, _secret(bearer_token)]
-OwnToken = Annotated[SecretStr, _secret(own_token)]
-ApiToken = Annotated[SecretStr, Field(min_length=16), _secret(own_token)]
-StripeApiKey = Annotated[SecretStr, _secret(stripe_api_key)]
+SecretUrl = Annotated[SecretStr, secret_type(web_url)]
+DatabaseUrl = Annotated[SecretStr, secret_type(_database_url)]
+RedisUrl = Annotated[SecretStr, secret_type(_redis_url)]
+BearerToken = Annotated[SecretStr, secret_type(bearer_token)]
+OwnToken = Annotated[SecretStr, secret_type(own_token)]
+ApiToken = Annotated[SecretStr, Field(min_length=16), secret_type(own_token)]
+StripeApiKey = Annotated[SecretStr, secret_type(stripe_api_key)]
 Networks = Annotated[str, AfterValidator(_networks)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 SaleEvents = Annotated[str, AfterValidator(_sale_events)]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from app.config.alert_settings import AlertSettings
 from app.config.bridge_toml import (
     AlertTable,
     AttributionTable,
@@ -43,7 +44,6 @@ from app.config.setting_types import (
     RedisUrl,
     SaleEvents,
     Schedule,
-    SecretUrl,
     StripeApiKey,
     WebUrl,
     names,
@@ -56,7 +56,7 @@ from app.errors import ConfigurationError
 from app.model import Rules
 
 
-class Settings(OidcVariables):
+class Settings(OidcVariables, AlertSettings):
     """The environment variables of docs/settings.md; a test compares the two."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore", env_ignore_empty=True)
@@ -101,7 +101,6 @@ class Settings(OidcVariables):
     api_token: ApiToken | None = None
     secret_key: SecretStr | None = Field(None, min_length=16)
     metrics_token: OwnToken | None = None
-    alert_webhook_url: SecretUrl | None = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], InAnyCase] = "info"
     log_format: Annotated[Literal["text", "json"] | None, InAnyCase] = None
 

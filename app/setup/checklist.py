@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from app.alerts.channels import channels_of, how_to_turn_on
 from app.config.settings import Settings
 from app.destinations.target import Destination
 from app.ledger.reading.first_events import has_real_event
@@ -39,7 +40,7 @@ def checklist(
         _source(connected),
         _first_event(has_real_event(tx, (item.name for item in known)), connected),
         _public_url(settings.public_url),
-        _alerts(settings.alert_url),
+        _alerts(settings),
         _retention(settings),
     )
 
@@ -96,12 +97,13 @@ def _public_url(url: str | None) -> Step:
     return Step("public_url", title, True, f"Providers reach this bridge at {url}.")
 
 
-def _alerts(url: str | None) -> Step:
-    title = "Turn on alerts"
-    if url is None:
-        text = "Set `ALERT_WEBHOOK_URL` to a webhook of Slack, Mattermost or Discord, then run `bridge alert-test`."
-        return Step("alerts", title, False, text)
-    return Step("alerts", title, True, f"Alerts go to {urlsplit(url).hostname}.")
+def _alerts(settings: Settings) -> Step:
+    title, path = "Turn on alerts", "/alerts"
+    targets = [channel.target for channel in channels_of(settings)]
+    if not targets:
+        text = f"{how_to_turn_on(settings, code='`')}. Then restart the bridge and send a test alert."
+        return Step("alerts", title, False, text, path, "Alerts")
+    return Step("alerts", title, True, f"Alerts go to {', '.join(targets)}.", path, "Send a test alert")
 
 
 def _retention(settings: Settings) -> Step:

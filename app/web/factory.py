@@ -34,6 +34,7 @@ from app.web import auth, dashboard, errors
 from app.web.api import blueprint
 from app.web.filters import finish
 from app.web.pages import persons, sources
+from app.web.pages.alerts import index as alerts
 from app.web.pages.inbound import refused
 from app.web.pages.playground.view import create_blueprint as playground_pages
 from app.web.pages.users import blueprint as users
@@ -118,6 +119,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
         sources.create_blueprint(ledger, settings, parts.sources),
         playground_pages(parts),
         refused.create_blueprint(parts),
+        alerts.create_blueprint(parts),
     ):
         pages.after_request(finish)
         app.register_blueprint(pages)
@@ -175,7 +177,5 @@ def wsgi() -> Flask:
     check_has_destination(settings)
     application = create_app(settings)
     application.extensions["measures"].start()
-    alert = make_alert_thread(settings, application.extensions["ledger"])
-    if alert is not None:
-        alert.start()
+    make_alert_thread(settings, application.extensions["ledger"]).start()
     return application

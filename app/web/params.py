@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import CoreSchema, core_schema
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
+from app.config.bridge_toml import ALERT_KINDS
+from app.ledger.alerting.history import STATES, HistoryFilter
 from app.ledger.inbound.refused import REASONS, RefusalFilter
 from app.ledger.reading import filters
 from app.ledger.reading.filters import EventFilter, Filter
@@ -226,10 +228,22 @@ class RefusalsQuery(Request):
         return RefusalFilter(self.source, self.reason, self.since)
 
 
+class AlertsQuery(Paging):
+    state: Annotated[str, OneOf(STATES)] | None = None
+    kind: Annotated[str, OneOf(ALERT_KINDS)] | None = None
+    subject: Annotated[Name | None, Field(description="The name of a destination or source.")] = None
+    since: Annotated[Moment | None, Field(description="Began since; as in other lists.")] = None
+    until: Annotated[Moment | None, Field(description="Began before; as since.")] = None
+
+    def as_filter(self) -> HistoryFilter:
+        return HistoryFilter(self.state, self.kind, self.subject, self.since, self.until)
+
+
 Asked = TypeVar("Asked", bound=Request)
 FILTER = tuple(DeliveryFilter.model_fields)
 EVENTS_FILTER = tuple(EventsFilter.model_fields)
 REFUSALS_FILTER = tuple(RefusalsQuery.model_fields)
+ALERTS_FILTER = ("state", "kind", "subject", "since", "until")
 
 
 def read(model: type[Asked], values: Mapping[str, Any], context: str | None = None) -> Asked:
@@ -275,6 +289,12 @@ def refusals_asked(fields: Mapping[str, Any]) -> RefusalFilter:
     """The same for refused requests. Raises UnprocessableEntity."""
     asked = {name: value for name, value in fields.items() if name in REFUSALS_FILTER}
     return read(RefusalsQuery, asked, QUERY).as_filter()
+
+
+def alerts_asked(fields: Mapping[str, Any]) -> HistoryFilter:
+    """The same for incidents. Raises UnprocessableEntity."""
+    asked = {name: value for name, value in fields.items() if name in ALERTS_FILTER}
+    return read(AlertsQuery, asked, QUERY).as_filter()
 
 
 def source_asked(fields: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.alerts.post import AlertUnsent, post
+from app.alerts.channel import AlertUnsent
+from app.alerts.webhook import post
 from app.config.proxies import Proxies
 from app.config.settings import Settings
 from app.destinations.formats.registry import format_of
@@ -47,7 +48,7 @@ def test_a_delivery_a_probe_and_an_alert_ignore_the_proxies_of_the_environment(
     assert target.proxy is None
     assert send(target) == 200
     assert not probe(target).answers or "HEAD" in probe(target).text
-    post(destination.url, "x", settings.proxies)
+    post(destination.url, {}, settings.proxies, "it")
     assert proxy.heads == []
 
 
@@ -69,7 +70,7 @@ def test_the_setting_sends_deliveries_probes_and_alerts_through_the_proxy(
     (target,) = destinations_of(settings)
     assert send(target) == 200
     probe(target)
-    post("http://hooks.example/x", "x", settings.proxies)
+    post("http://hooks.example/x", {}, settings.proxies, "it")
     lines = [head.split("\r\n", 1)[0] for head in proxy.heads]
     assert lines == [
         "POST http://crm.example/track/sale HTTP/1.1",
@@ -178,5 +179,5 @@ def test_a_probe_refuses_a_private_address_as_a_delivery_does(destination: FakeD
 
 def test_an_alert_that_fails_says_nothing_of_the_proxy(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(AlertUnsent) as caught:
-        post("http://hooks.example/x", "x", Proxies("http://me:secret@127.0.0.1:1", {}))
+        post("http://hooks.example/x", {}, Proxies("http://me:secret@127.0.0.1:1", {}), "it")
     assert "secret" not in str(caught.value)

@@ -79,6 +79,15 @@ RULES = (
     Rule("conflicts_days", "conflicts removed", "conflicts", "at", "TRUE", "DELETE FROM conflicts"),
     Rule("audit_days", "lines of the audit log removed", "audit", "at", "t.action <> 'forget'", "DELETE FROM audit"),
     Rule(
+        "alerts_days",
+        "past incidents removed",
+        "incidents",
+        "began_at",
+        "t.over_at IS NOT NULL",
+        "DELETE FROM incidents",
+    ),
+    Rule("alerts_days", "notifications removed", "notifications", "created_at", "TRUE", "DELETE FROM notifications"),
+    Rule(
         "sandbox_days",
         "sandbox requests removed",
         "sandbox_requests",

@@ -22,6 +22,7 @@ UNATTRIBUTED = text("status = 'unattributed'")
 REPEATED = text("received_count > 1")
 FAILED = text("status IN ('dead', 'retrying')")
 KIND = text("kind IS NOT NULL")
+WAITS = text("next_try_at IS NOT NULL")
 CLICKED = text("click_first IS NOT NULL")
 CLICKED_AGAIN = text("click_last <> click_first")
 LARGEST_ID = 2**63 - 1

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
-from app.ledger.tables.base import ID, metadata
+from app.ledger.tables.base import ID, WAITS, metadata
 
 counters = Table(
     "counters",
@@ -87,9 +87,50 @@ alerts = Table(
     Column("problem", Text),
     Column("claim", String),
     Column("claimed_until", BigInteger),
+    Column("incident_id", BigInteger),
 )
-"""Troubles that last, one row each ("dead:main") until its all-clear was sent. say: what is still to be sent of it ("alert",
-"over"). incident: the topic whose alert speaks for it too. bad_at: when it was last seen; problem: why sending failed."""
+"""Conditions that last, one row each ("dead:main"). told_at: when it was reported. incident: the topic whose alert speaks for it
+too. bad_at: when it was last seen. incident_id: its row of incidents, once it was reported. say, tries, next_try_at, claim,
+claimed_until, problem: versions before 0017 send by them; see notifications."""
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("topic", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("part_of", BigInteger),
+    Column("began_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("reported_at", BigInteger, nullable=False),
+    Column("over_at", BigInteger),
+    Column("detail", Text, nullable=False),
+    Index("ix_incidents_part_of", "part_of"),
+)
+"""Conditions that were reported, also after they are over. part_of: the incident whose alert speaks for it too. detail: counts, as
+they were last seen (JSON)."""
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("incident_id", BigInteger, nullable=False),
+    Column("what", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", BigInteger),
+    Column("claim", String),
+    Column("claimed_until", BigInteger),
+    Column("sent_at", BigInteger),
+    Column("problem", Text),
+    Column("text", Text),
+    Index("ix_notifications_incident", "incident_id"),
+    Index("ix_notifications_waiting", "channel", "next_try_at", postgresql_where=WAITS, sqlite_where=WAITS),
+)
+"""What is to be sent of an incident over one channel, and what became of it. what: "alert" or "over". next_try_at: NULL once
+nothing is to be sent any more. problem: why the last try failed."""
 
 refusals = Table(
     "refusals",

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
+from app.web.api.alerts import alerts
 from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
@@ -35,6 +36,7 @@ RESOURCES = (
     summary.ROUTES,
     playground.ROUTES,
     parked.ROUTES,
+    alerts.ROUTES,
     ROUTES,
 )
 

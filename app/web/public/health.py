@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import Unauthorized
 
 from app.ledger.alerting.incidents import open_incidents
+from app.ledger.alerting.notifications import count_unsent
 from app.ledger.alerting.refusals import refusals
 from app.ledger.engine import Ledger, look
 from app.ledger.metrics import MeasureKeeper, read_pools, read_series
@@ -33,6 +34,7 @@ class LedgerCollector(Collector):
             found = stats(tx, self._counts)
             refused = refusals(tx, None, tx.now() - DAY_MS)
             alerts = open_incidents(tx)
+            unsent = count_unsent(tx)
             counted, pools, now = list(_counted(tx)), read_pools(tx, tx.now()), tx.now()
             backlog = self._counts.get("backlog", lambda: backlogs(tx, now))
             claimed = claims(tx)
@@ -94,7 +96,6 @@ class LedgerCollector(Collector):
                 refusal.add_metric([source, reason], count)
         yield refusal
         yield GaugeMetricFamily("bridge_alerts_open", "Troubles that last.", value=len(alerts))
-        unsent = sum(1 for one in alerts if one.problem)
         yield GaugeMetricFamily("bridge_alerts_unsent", "Alerts that could not be sent yet.", value=unsent)
 
 

@@ -1,7 +1,8 @@
 """Problems visible as rows in the ledger: deliveries and events that nobody handles, alerts, conflicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from app.ledger.alerting import notifications
 from app.ledger.alerting.incidents import Incident
 from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary import overview, stats
@@ -9,6 +10,14 @@ from app.ledger.reading.summary.overview import MOST
 from app.ledger.reading.summary.problem import Problem, counted
 from app.ledger.transaction import Tx
 
+RECOVERING: Mapping[str, str] = {
+    "dead": "No delivery to {} is failed any more",
+    "paused": "Forwarding to {} is resumed",
+    "down": "{} accepts deliveries again",
+    "late": "Deliveries to {} are on time again",
+    "silent": "Source {} is active again",
+    "refused": "Fewer requests from source {} are refused",
+}
 RECENT_MS = 7 * 86_400_000
 """How long a conflict between people is listed."""
 
@@ -26,14 +35,30 @@ def stranded(tx: Tx, names: Sequence[str], stakes: Stakes) -> list[Problem]:
     return found
 
 
-def unsent(open_alerts: Sequence[Incident]) -> list[Problem]:
-    unsent = [alert for alert in open_alerts if alert.problem]
-    if not unsent:
-        return []
-    text = f"{counted(len(unsent), 'alert', 'alerts')} could not be sent: {unsent[0].problem}."
-    remedy = "It is tried again; `bridge alert-test` tries it now."
-    began = min(alert.began_at for alert in unsent)
-    return [Problem("unsent alerts", "", "bad", text, remedy, "/", "Overview", began, len(unsent))]
+def unsent(tx: Tx, channels: Sequence[str]) -> list[Problem]:
+    found = []
+    for one in notifications.unsent(tx, channels):
+        text = f"{counted(one.count, 'alert', 'alerts')} could not be sent: {one.problem}."
+        remedy = "It is tried again; `bridge alert-test` tries it now."
+        found.append(
+            Problem("unsent alerts", one.channel, "bad", text, remedy, "/alerts", "Alerts", one.since, one.count)
+        )
+    return found
+
+
+def still_open(open_ones: Sequence[Incident], found: Sequence[Problem]) -> list[Problem]:
+    """Incidents whose all-clear is still to come, although what they reported is not to be seen any more."""
+    listed = {(problem.kind, problem.subject) for problem in found}
+    kinds = {problem.kind for problem in found}
+    problems = []
+    for one in open_ones:
+        stands_for = {"dead": "dead" in kinds, "late": "no worker" in kinds}.get(one.kind, False)
+        if stands_for or (one.kind, one.subject) in listed or not one.is_open:
+            continue
+        text = f"{RECOVERING[one.kind].format(one.subject)}; the alert about it is still open."
+        remedy = "Nothing to do: the all-clear follows once that has lasted for a few minutes."
+        problems.append(Problem(one.kind, one.subject, "warn", text, remedy, "/alerts", "Alerts", one.began_at))
+    return problems
 
 
 def dead(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:

@@ -50,13 +50,15 @@ class Health:
         hold_seconds: float,
         *,
         shadows: Sequence[str] = (),
+        channels: Sequence[str] = (),
     ) -> None:
-        """shadows: destinations that are sent nothing."""
+        """shadows: destinations that are sent nothing. channels: where alerts go."""
         watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
         self.stakes = Stakes()
         self._watch = Detector(watched, destinations, list(sources), hold_seconds, self.stakes)
         self._destinations = destinations
         self.shadows = shadows
+        self._channels = channels
         self._sources = sources
         self._rules = rules
         self._hold_seconds = hold_seconds
@@ -89,13 +91,14 @@ class Health:
         found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
         found += self._live_in_sandbox(tx)
         found += backlog.stranded(tx, (*self._destinations, *self.shadows), self.stakes)
-        found += backlog.unsent(open_alerts)
+        found += backlog.unsent(tx, self._channels)
         found += backlog.dead(tx, counts["deliveries"]["dead"], self.stakes)
         found += backlog.counted_twice(tx, now)
         found += backlog.parked(tx, counts["events"]["parked"])
         found += backlog.conflicts(tx, now)
         found += backlog.retrying(tx, counts["deliveries"]["retrying"], self.stakes)
         found += self._unattributed(tx)
+        found += backlog.still_open(open_alerts, found)
         return sorted(found, key=lambda problem: LEVELS.index(problem.level))  # stable: as they stand above
 
     def _nothing_configured(self) -> list[Problem]:

@@ -1,0 +1,1 @@
+"""Incidents that alerts reported."""
