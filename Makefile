@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
+TOOLS := .venv-security
+TOOLS_STAMP := $(TOOLS)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV ?= uv
-LOCK = $(UV) pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
+LOCK = $(UV) pip compile pyproject.toml --group build $(LOCK_OPTIONS)
+LOCK_OPTIONS = --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 # The optional parts that requirements.txt has, and with it `make run` and the image.
 EXTRAS := --extra embedded --extra oidc
 
@@ -16,7 +19,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots nightly faults bench clean help
+.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots nightly faults bench audit secrets sbom fuzz clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -25,6 +28,10 @@ help:
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
+	@echo "make audit   known vulnerabilities of the pinned dependencies"
+	@echo "make secrets secrets in the files of the repository"
+	@echo "make sbom    a CycloneDX bill of materials, build/sbom.cdx.json"
+	@echo "make fuzz    thousands of examples for every parser of what strangers send"
 	@echo "make lock    pin dependencies again, after a change in pyproject.toml"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
 
@@ -56,6 +63,7 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 lock:
 	$(LOCK) $(EXTRAS) -o requirements.txt
 	$(LOCK) $(EXTRAS) --extra test -o constraints.txt
+	$(UV) pip compile --group security $(LOCK_OPTIONS) -o requirements-security.txt
 
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
@@ -116,5 +124,32 @@ nightly: $(TEST_STAMP)
 	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 BRIDGE_SCHEMATHESIS=500 $(BIN)/python -m pytest -s --timeout 3600 \
 		tests/test_purchases.py tests/test_payment_sources.py tests/test_intake_fuzz.py tests/web/test_openapi.py
 
+# The security tools have an environment of their own: what they depend on must not decide on the versions of the bridge.
+$(TOOLS_STAMP): requirements-security.txt
+	@$(PYTHON) -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-security.txt
+	@touch $@
+
+audit: $(TOOLS_STAMP)
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes -r constraints.txt
+
+# Known formats of keys and tokens, in all files. Entropy says nothing here: fixtures and lock files are full of signatures and hashes.
+# The words after --exclude-secrets are the passwords in URLs of tests.
+secrets: $(TOOLS_STAMP)
+	@git ls-files -z | xargs -0 $(TOOLS)/bin/detect-secrets-hook --disable-plugin Base64HighEntropyString \
+		--disable-plugin HexHighEntropyString --disable-plugin KeywordDetector \
+		--exclude-secrets '^(secret|hidden|pw|p%40ss)$$' --exclude-files '^tests/certificate/localhost\.key$$'
+	@! git grep -nIE '\bcb_[0-9A-Za-z]{46}\b' || { echo "This is an API token of the bridge: revoke it." >&2; exit 1; }
+	@echo "no secrets found"
+
+sbom: $(TOOLS_STAMP)
+	@mkdir -p build
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--output-file build/sbom.cdx.json requirements.txt
+
+fuzz: $(TEST_STAMP)
+	BRIDGE_STRANGERS=3000 BRIDGE_FUZZ=20000 $(BIN)/python -m pytest -s --timeout 3600 tests/fuzz tests/test_intake_fuzz.py
+
 clean:
-	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,7 @@ EXTRAS = dict(PROJECT["project"]["optional-dependencies"])
 TEST = EXTRAS.pop("test")
 RUN = PROJECT["project"]["dependencies"] + BUILD + [one for extra in EXTRAS.values() for one in extra]
 TEST += RUN
+SECURITY = PROJECT["dependency-groups"]["security"]
 
 
 def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
@@ -29,7 +30,9 @@ def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "asked"), [("requirements.txt", RUN), ("constraints.txt", TEST)])
+@pytest.mark.parametrize(
+    ("name", "asked"), [("requirements.txt", RUN), ("constraints.txt", TEST), ("requirements-security.txt", SECURITY)]
+)
 def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allows(name: str, asked: list[str]) -> None:
     found = pinned(name)
     for requirement in map(Requirement, asked):

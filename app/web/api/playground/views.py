@@ -20,7 +20,7 @@ from app.web.services import Parts
 ROUTES = Routes()
 
 
-@ROUTES.post("/map", 404)
+@ROUTES.post("/map", 404, role="viewer")
 def map_body(parts: Parts, body: Body) -> MappedBody:
     """Show what a body or an event would become, and which field gives each value."""
     bench = _bench(parts)
