@@ -1,6 +1,6 @@
 """What the pages share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,10 @@ from app.intake.quarantine import Sealer
 from app.intake.verify_and_map import Intake
 from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
+from app.ledger.reading import deliveries
+from app.ledger.reading.filters import Filter
 from app.ledger.reading.first_events import names_of_sources
+from app.ledger.reading.money.stake import Stake
 from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
 from app.ledger.reading.summary.stats import CountCache
@@ -24,6 +27,7 @@ from app.sources.base import Source
 from app.web.pulse import PulseKeeper
 
 ROWS = 50
+FIRST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,13 @@ def weeks_of(tx: Tx, parts: Parts) -> dict[str, dict[str, Any]]:
 def source_choices(tx: Tx, parts: Parts) -> list[str]:
     """The sources that a list can be filtered by: configured ones, and all that the ledger has events of."""
     return sorted({*parts.intake.configured, *names_of_sources(tx)})
+
+
+def summary_of(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[dict[str, Any], Stake]:
+    """What a confirmation is about: how many of each kind and destination, the newest few, and the money."""
+    first = deliveries.failed(tx, wanted, sources, limit=FIRST).rows
+    summed = {**deliveries.breakdown(tx, wanted, sources), "first": first}
+    return summed, deliveries.at_stake(tx, wanted, sources)
 
 
 def actor() -> str:

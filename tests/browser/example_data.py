@@ -16,7 +16,7 @@ from app.destinations.formats.registry import format_of
 from app.destinations.http import Answer
 from app.intake.verify_and_map import kept_headers
 from app.ledger import tables
-from app.ledger.actions import replay as actions_replay
+from app.ledger.actions import bulk
 from app.ledger.actions.edit import edit
 from app.ledger.actions.replay import replay
 from app.ledger.alerting.refusals import add_refusals
@@ -188,8 +188,7 @@ class Shop:
             found = delivery(tx, dead[-2])
             payload: dict[str, Any] = found["payload"] | {"clickId": "clk_8sKq2"}
             edit(tx, found, json.dumps(payload), actor="linus")
-            mark = actions_replay.new_mark(tx)
-            actions_replay.apply_to(tx, dead[:3], "discard", actor="linus", mark=mark)
+            bulk.step(tx, bulk.Job("discard", ids=dead[:3]), (), actor="linus")
 
 
 def receive_in_sandbox(ledger_url: str) -> None:

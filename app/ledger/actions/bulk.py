@@ -12,12 +12,14 @@ from functools import partial
 from typing import Literal
 
 from app.ledger.actions.replay import apply_to, marked, new_mark, undo_discard
+from app.ledger.audit import begin_group, close_batch, group_of, is_group, last_group
 from app.ledger.engine import Ledger
 from app.ledger.reading import deliveries
 from app.ledger.reading.filters import Filter
 from app.ledger.transaction import Tx
 
-Verb = Literal["replay", "discard", "undo"]
+Verb = Literal["replay", "discard", "undo", "resend"]
+UNDO = "undo discard"
 BULK = 500
 """Deliveries per batch."""
 
@@ -26,7 +28,8 @@ BULK = 500
 class Job:
     """Which deliveries, what to do with them, and the progress.
 
-    wanted: all that match, newest first; otherwise `ids`, at most BULK of them. An undo reverts the discard named `mark`.
+    wanted: all that match, newest first; otherwise `ids`, at most BULK of them. mark: names the job from its first batch on;
+    an undo reverts the discard of that name. A resend is of what was delivered.
     after: where the next batch continues, in the order of the job; None before the first batch and, with is_over, at the end.
     """
 
@@ -43,17 +46,37 @@ class Job:
 
 def step(tx: Tx, job: Job, sources: Iterable[str], *, actor: str) -> Job:
     """Runs one batch and returns the job with its progress."""
-    if job.verb == "undo":
+    verb = job.verb
+    if verb == "undo":
+        group = _undo_group(tx, job, actor)
         lines = marked(tx, job.mark, after=job.after or 0, limit=BULK)
-        done = sum(undo_discard(tx, delivery, actor=actor).done for _, delivery in lines)
+        done = sum(undo_discard(tx, delivery, actor=actor, group=group).done for _, delivery in lines)
+        close_batch(tx, group, done)
         return _moved(job, done, len(lines), lines[-1][0] if len(lines) == BULK else None)
-    mark = job.mark or (new_mark(tx) if job.verb == "discard" else "")
+    job = _named(tx, job, actor)
+    group = group_of(job.mark)
     ids, after = list(job.ids), None
     if job.wanted is not None:
         tx.plan_by_value()
         ids, after = deliveries.ids(tx, job.wanted, sources, before=job.after, limit=BULK)
-    done = len(apply_to(tx, ids, job.verb, actor=actor, mark=mark))
-    return _moved(replace(job, mark=mark), done, len(ids), after)
+    mark = job.mark if verb == "discard" else ""
+    done = len(apply_to(tx, ids, verb, actor=actor, mark=mark, group=group))
+    close_batch(tx, group, done)
+    return _moved(job, done, len(ids), after)
+
+
+def _named(tx: Tx, job: Job, actor: str) -> Job:
+    """The job with the mark of its group in the audit log, which begins with its first batch."""
+    action = "discard" if job.verb == "discard" else "replay"
+    if job.mark and is_group(tx, group_of(job.mark), actor, action):
+        return job
+    asked = job.wanted.in_words() if job.wanted is not None else "selected"
+    return replace(job, mark=new_mark(begin_group(tx, actor, action, asked)))
+
+
+def _undo_group(tx: Tx, job: Job, actor: str) -> int:
+    begun = None if job.after is None else last_group(tx, actor, UNDO)
+    return begun or begin_group(tx, actor, UNDO)
 
 
 def run(ledger: Ledger, job: Job, sources: Iterable[str], *, actor: str, seconds: float = math.inf) -> Job:

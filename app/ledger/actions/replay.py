@@ -13,15 +13,17 @@ from app.ledger.forwarding.claims import unblock_sales
 from app.ledger.forwarding.refunds import reopen_refunds
 from app.ledger.transaction import Tx
 
-Verb = Literal["replay", "discard"]
+Verb = Literal["replay", "discard", "resend"]
+"""resend: replay what was delivered."""
 
-_NOTE = ("at", "actor", "action", "subject", "detail")
+_NOTE = ("at", "actor", "action", "subject", "detail", "part_of")
 
 MARK = re.compile(r"[0-9]{1,18}-[0-9a-f]{8}")
 """The form of `new_mark`. A mark names a bulk discard, so that all of it can be undone."""
 REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
 """Statuses that can be replayed. A delivered one needs force."""
 DISCARDABLE = ("dead", "retrying", "pending", "unattributed")
+ALLOWED = {"replay": REPLAYABLE, "discard": DISCARDABLE, "resend": ("delivered",)}
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 """The payload after its person was forgotten: nothing is left to send."""
 
@@ -35,7 +37,7 @@ class ActionResult:
     message: str
 
 
-def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> ActionResult:
+def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: int | None = None) -> ActionResult:
     """Makes a delivery due now.
 
     Dead, discarded and unattributed ones become pending with a fresh schedule; a delivered one needs force. One that is being
@@ -62,7 +64,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False) -> Acti
             delivery_id,
         )
         reopen_refunds(tx, [delivery_id], now=now)
-    note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}")
+    note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}", part_of=group)
     return ActionResult(delivery_id, True, f"it was {status} and is due now")
 
 
@@ -115,14 +117,16 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
         tx.run(statement, reason, conversion_id)
 
 
-def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "") -> list[int]:
-    """Replays or discards the deliveries that allow it, and returns their IDs. Those being sent, delivered or forgotten are
-    skipped.
+def apply_to(
+    tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "", group: int | None = None
+) -> list[int]:
+    """Replays, resends or discards the deliveries that allow it, and returns their IDs. Those being sent or forgotten, and those of
+    another status, are skipped.
 
-    mark: names the bulk discard in the audit log. Safe to repeat.
+    mark: names the bulk discard in the audit log; group: the line there that its lines belong to. Safe to repeat.
     """
     condition, value = tx.among("id", sorted(ids))
-    states = ", ".join(f"'{status}'" for status in (REPLAYABLE if verb == "replay" else DISCARDABLE))
+    states = ", ".join(f"'{status}'" for status in ALLOWED[verb])
     lock = tx.for_update
     rows = tx.run(
         f"SELECT id, status FROM deliveries WHERE {condition} AND claim IS NULL AND status IN ({states})"
@@ -131,9 +135,9 @@ def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = 
         BLANK_PAYLOAD,
     ).all()
     now = tx.now()
-    if verb == "replay":
+    if verb != "discard":
         open_ones = [(now, identity) for identity, status in rows if status in ("pending", "retrying")]
-        closed = [(now, identity) for identity, status in rows if status in ("dead", "discarded", "unattributed")]
+        closed = [(now, identity) for identity, status in rows if status not in ("pending", "retrying")]
         tx.run_many("UPDATE deliveries SET due_at = ?, held = 0 WHERE id = ?", open_ones)
         tx.run_many(
             "UPDATE deliveries SET status = 'pending', due_at = ?, held = 0, schedule_start = attempts, delivered_at = NULL"
@@ -146,12 +150,13 @@ def apply_to(tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = 
         tx.run_many(statement, [(identity,) for identity, _ in rows])
         unblock_sales(tx, [identity for identity, _ in rows], now=now)
     tail = f"; {mark}" if mark else ""
-    notes = [(now, actor, verb, f"delivery {identity}", f"was {status}{tail}") for identity, status in rows]
+    action = "discard" if verb == "discard" else "replay"
+    notes = [(now, actor, action, f"delivery {identity}", f"was {status}{tail}", group) for identity, status in rows]
     tx.insert(tables.audit, _NOTE, notes)
     return [identity for identity, _ in rows]
 
 
-def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
+def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = None) -> ActionResult:
     """Undoes a discard: the delivery is dead again, or open and due now. Skipped if it is no longer discarded.
 
     Raises DeliveryNotFound.
@@ -167,20 +172,20 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
     reopen_refunds(tx, [delivery_id], now=now)
-    note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again")
+    note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again", part_of=group)
     return ActionResult(delivery_id, True, f"it is {was} again")
 
 
-def new_mark(tx: Tx) -> str:
-    """A name for a bulk discard that begins now: the newest audit line, which its lines follow, and a random part."""
-    line = tx.run("SELECT COALESCE(MAX(id), 0) FROM audit").scalar_one()
-    return f"{line}-{secrets.token_hex(4)}"
+def new_mark(group: int) -> str:
+    """A name for bulk work that begins now: its line in the audit log, and a random part."""
+    return f"{group}-{secrets.token_hex(4)}"
 
 
 def marked(tx: Tx, mark: str, *, after: int, limit: int) -> list[tuple[int, int]]:
     """The deliveries discarded under `mark`, as (audit line, delivery), in order, from line `after` on."""
     rows = tx.run(
-        "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? ORDER BY id LIMIT ?",
+        "SELECT id, subject FROM audit WHERE id > ? AND action = 'discard' AND detail LIKE ? AND subject LIKE 'delivery %'"
+        " ORDER BY id LIMIT ?",
         max(after, int(mark.split("-", 1)[0])),
         f"%; {mark}",
         limit,

@@ -6,14 +6,15 @@ from functools import partial
 
 from app.ledger import tables
 from app.ledger.actions.replay import ActionResult, replay
-from app.ledger.audit import note
+from app.ledger.audit import begin_group, close_batch, is_group, note
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
-from app.ledger.reading.where import Where
+from app.ledger.reading.where import Where, id_before
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.transaction import Tx
+from app.times import iso
 
 BATCH = 200
 
@@ -37,23 +38,39 @@ class Target:
     force: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Work in batches. after: the last conversion of the batch before, None before the first. group: its line in the audit log."""
+
+    after: int | None = None
+    group: int | None = None
+    results: Sequence[ActionResult] = ()
+    """Of the last batch."""
+    is_over: bool = False
+
+
 def send_selected(ledger: Ledger, selection: Selection, target: Target, *, actor: str) -> list[ActionResult]:
     """Sends all that match, one batch per transaction. What was done stays done if it is interrupted. Idempotent."""
     done: list[ActionResult] = []
-    after = 0
-    while True:
-        made, after = ledger.transact(
-            partial(_send_batch, selection=selection, target=target, after=after, actor=actor)
-        )
-        done += made
-        if not after:
-            return done
+    sending = Sending()
+    while not sending.is_over:
+        sending = ledger.transact(partial(send_batch, selection=selection, target=target, sending=sending, actor=actor))
+        done += sending.results
+    return done
 
 
-def _send_batch(tx: Tx, selection: Selection, target: Target, after: int, actor: str) -> tuple[list[ActionResult], int]:
-    """The next batch, and the last conversion in it; 0 once none is left."""
+def send_batch(tx: Tx, selection: Selection, target: Target, sending: Sending, *, actor: str) -> Sending:
+    """Sends the next batch."""
+    after = id_before(tx, selection.since) if sending.after is None else sending.after
     ids = _matching(tx, selection, after)
-    return send_conversions(tx, ids, target, actor=actor), ids[-1] if ids else 0
+    if not ids:
+        return replace(sending, after=None, results=(), is_over=True)
+    group = sending.group
+    if group is None or not is_group(tx, group, actor, "replay"):
+        group = begin_group(tx, actor, "replay", f"to {target.route.name}, recorded since {iso(selection.since)}")
+    results = send_conversions(tx, ids, target, actor=actor, group=group)
+    close_batch(tx, group, sum(one.done for one in results))
+    return Sending(ids[-1], group, results, is_over=len(ids) < BATCH)
 
 
 def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:
@@ -71,12 +88,16 @@ def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str)
 
 def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
     """The next BATCH of matching conversions, in the order they were recorded."""
+    where = _where(selection, after)
+    statement = f"SELECT id FROM conversions WHERE {where} ORDER BY id LIMIT {BATCH}"
+    return list(tx.run(statement, *where.values).scalars())
+
+
+def _where(selection: Selection, after: int) -> Where:
     where = Where("state = 'counted' AND id > ? AND created_at >= ?", after, selection.since)
     where.when(selection.until, "created_at < ?")
     where.when(selection.kind, "kind = ?")
-    where.when(selection.source, "source = ?")
-    statement = f"SELECT id FROM conversions WHERE {where} ORDER BY id LIMIT {BATCH}"
-    return list(tx.run(statement, *where.values).scalars())
+    return where.when(selection.source, "source = ?")
 
 
 def send_conversions(
@@ -86,6 +107,7 @@ def send_conversions(
     *,
     actor: str,
     asked_for: bool = False,
+    group: int | None = None,
 ) -> list[ActionResult]:
     if not conversion_ids:
         return []
@@ -118,17 +140,17 @@ def send_conversions(
         elif there:
             delivery, status = there[0]
             if status == "shadow":
-                found.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor))
+                found.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor, group=group))
                 reached.add(identity)
                 continue
-            found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for))
+            found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for, group=group))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
             found.append(ActionResult(others[0][0] if others else 0, False, problem))
         else:
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
             made.append(row)
             reached.add(identity)
-            note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}")
+            note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}", part_of=group)
             found.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
     tx.insert_all([Rows(tables.deliveries, made)])
     return found
@@ -149,7 +171,9 @@ def _reached(tx: Tx, target: Target, sale_ids: Iterable[int]) -> tuple[str, str,
     return statement, target.route.name, value
 
 
-def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool) -> ActionResult:
+def _again(
+    tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool, group: int | None
+) -> ActionResult:
     """Handles a conversion that the destination already has a delivery of."""
     if status in ("pending", "retrying"):
         return ActionResult(delivery, False, f"{target.route.name} gets it already: skipped")
@@ -157,11 +181,11 @@ def _again(tx: Tx, delivery: int, status: str, target: Target, *, actor: str, as
         return ActionResult(delivery, False, f"{target.route.name} got it already: use --force to send it again")
     if status == "discarded" and not asked_for:
         return ActionResult(delivery, False, "it is discarded: skipped")
-    return replay(tx, delivery, actor=actor, force=target.force)
+    return replay(tx, delivery, actor=actor, force=target.force, group=group)
 
 
 def _send_shadow(
-    snapshot: Snapshot, delivery: int, conversion: Conversion, target: Target, *, actor: str
+    snapshot: Snapshot, delivery: int, conversion: Conversion, target: Target, *, actor: str, group: int | None
 ) -> ActionResult:
     """It was recorded while the destination was in shadow mode, and goes as things are known now."""
     if problem := _lacks(conversion):
@@ -172,7 +196,7 @@ def _send_shadow(
         " last_error = NULL, note = NULL WHERE id = ? AND status = 'shadow'",
         *(snapshot.now, payload, omitted, conversion.dedupe_key, delivery),
     )
-    note(snapshot.tx, actor, "replay", f"delivery {delivery}", "was shadow")
+    note(snapshot.tx, actor, "replay", f"delivery {delivery}", "was shadow", part_of=group)
     return ActionResult(delivery, True, "it was shadow and is due now")
 
 

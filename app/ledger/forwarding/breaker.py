@@ -12,6 +12,8 @@ from app.ledger.audit import note
 from app.ledger.transaction import Tx
 
 LONGEST_REASON = 200
+BRIDGE = "bridge"
+"""The actor of what nobody asked for."""
 
 
 BREAKER_FAILURES = 8
@@ -102,8 +104,8 @@ class DestinationState:
 def ensure_destination(tx: Tx, name: str, token: str) -> None:
     """Creates the destination's row. A pause for refusals ends if the configuration changed. Idempotent."""
     tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
-    if is_refused_for_another(tx, name, token):
-        end_pause(tx, name, now=tx.now())
+    if is_refused_for_another(tx, name, token) and end_pause(tx, name, now=tx.now()):
+        note(tx, BRIDGE, "resume", f"destination {name}", "its configuration changed")
 
 
 def is_refused_for_another(tx: Tx, name: str, token: str) -> bool:
@@ -143,11 +145,13 @@ def may_probe(tx: Tx, destination: str, state: DestinationState, now: int) -> bo
 
 def pause_refused(tx: Tx, name: str, reason: str, token: str, *, now: int) -> None:
     """Pauses a destination that refuses everything under this configuration. An existing pause stays as it is."""
-    tx.run(
+    changed = tx.run(
         "UPDATE destinations SET paused_at = ?, paused_reason = ?, paused_token = ?, recheck_at = ?"
         " WHERE name = ? AND paused_at IS NULL",
         *(now, reason, token, now + FIRST_RECHECK_MS, name),
-    )
+    ).rowcount
+    if changed:
+        note(tx, BRIDGE, "pause", f"destination {name}", reason)
 
 
 def note_recheck(tx: Tx, name: str, state: DestinationState, now: int) -> None:

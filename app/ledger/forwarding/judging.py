@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from app.ledger.audit import note
 from app.ledger.forwarding.breaker import (
     BREAKER_FAILURES,
+    BRIDGE,
     PROBE_SECONDS,
     SEVERAL,
     DestinationState,
@@ -112,8 +114,8 @@ def judge(
         assert taken_at is not None
         if refusals.ids and (taken_at > refusals.since or _is_ahead(refusals.since, now)):
             refusals = Refusals()
-            if state.paused_token is not None:
-                end_pause(tx, destination, now=now)
+            if state.paused_token is not None and end_pause(tx, destination, now=now):
+                note(tx, BRIDGE, "resume", f"destination {destination}", "it accepts deliveries again")
         if refusals != state.refusals or state.taken_print != token_print or taken_at != state.taken_at:
             tx.run(
                 "UPDATE destinations SET taken_at = ?, taken_print = ?, refused = ? WHERE name = ?",
@@ -192,11 +194,21 @@ def _judge_failures(
     ):  # else it was in flight when it opened
         failures = state.failures + 1
         probe_at = _next_probe(failures, now)
+    if (failures >= BREAKER_FAILURES) != state.is_open:
+        _note_breaker(tx, destination, ill, is_open=not state.is_open)
     if (failures, probe_at, mixed) != (state.failures, state.probe_at, state.mixed):
         tx.run(
             "UPDATE destinations SET failures = ?, probe_at = ?, mixed = ? WHERE name = ?",
             *(failures, probe_at, mixed.text() if mixed.until else None, destination),
         )
+
+
+def _note_breaker(tx: Tx, destination: str, ill: "Sequence[Outcome]", *, is_open: bool) -> None:
+    if is_open:
+        error = next((o.error for o in reversed(ill) if o.error), "no answer")
+        note(tx, BRIDGE, "open breaker", f"destination {destination}", f"{BREAKER_FAILURES} failures in a row: {error}")
+    else:
+        note(tx, BRIDGE, "close breaker", f"destination {destination}", "it answers again")
 
 
 def _is_about_one(outcome: "Outcome") -> bool:

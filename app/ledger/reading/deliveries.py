@@ -17,7 +17,7 @@ from app.ledger.reading.money import refunds, stake
 from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
-from app.ledger.reading.where import Where
+from app.ledger.reading.where import Where, bounds
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.model import STATUSES
@@ -178,6 +178,18 @@ def at_stake(tx: Tx, wanted: Filter, sources: Iterable[str]) -> stake.Stake:
     return stake.stake(tx, " UNION ALL ".join(rows for rows, *_ in parts), *values, is_capped=is_capped)
 
 
+def breakdown(tx: Tx, wanted: Filter, sources: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How many of what `count` counts are of each kind, and go to each destination."""
+    rows, values, _ = _rows("d.kind, d.destination", tx, wanted, sources, None)
+    statement = f"SELECT kind, destination, COUNT(*) FROM ({rows}) d GROUP BY kind, destination ORDER BY 3 DESC"
+    kinds: dict[str, int] = {}
+    destinations: dict[str, int] = {}
+    for kind, destination, number in tx.run(statement, *values).all():
+        kinds[kind] = kinds.get(kind, 0) + int(number)
+        destinations[destination] = destinations.get(destination, 0) + int(number)
+    return {"kinds": kinds, "destinations": destinations}
+
+
 def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
     """Groups deliveries by status and message, the most recent failure first: {status, code, reason, count, stake, oldest,
     newest, answer}. answer: the body of the destination's last one."""
@@ -217,15 +229,16 @@ def _rows(
 ) -> tuple[str, list[Any], int | None]:
     """A SELECT of all matches among the newest `scan` of each status below `before`, its values, and the lowest ID it covers;
     None if it covers all."""
-    below = LARGEST_ID if before is None else before
+    below, lowest = bounds(tx, wanted, LARGEST_ID if before is None else before)
     floor, ids = None, None
-    if wanted.text:
+    if wanted.text or wanted.delivery_ids is not None:
         ids = tx.among("d.id", resolve(tx, wanted, sources).delivery_ids or ())
     else:
         floor = _floor(tx, wanted.statuses, below, scan)
+        floor = floor if floor is not None and floor > lowest else None
     parts, values = [], []
     for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
-        where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or 0)
+        where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or lowest)
         if ids is not None:
             where.add(*ids)
         for condition, value in (
@@ -236,6 +249,8 @@ def _rows(
             ("COALESCE(d.last_error, '') = ?", wanted.reason),
             ("d.created_at >= ?", wanted.since),
             ("d.created_at < ?", wanted.until),
+            ("d.delivered_at >= ?", wanted.delivered_since),
+            ("d.delivered_at < ?", wanted.delivered_until),
         ):
             where.when(value, condition)
         parts.append(f"SELECT {columns} FROM deliveries d WHERE {where}")

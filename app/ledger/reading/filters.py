@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.model import DELIVERY_KINDS
+from app.model import DELIVERY_KINDS, STATUSES
+from app.times import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ _FAILED = "d.status IN ('dead', 'retrying') AND d.status = ?"
 """Written like the index ix_deliveries_failed, so that SQLite uses it."""
 
 SCAN = 10_000
+DELIVERED_WITHIN_MS = 7 * 86_400_000
 
 MOST = 500
 """The most people, conversions or events that one search finds."""
@@ -37,7 +39,8 @@ KINDS = DELIVERY_KINDS
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which deliveries. since and until: ms. reason: the exact error, "" for none. text: the search text (see search.find for
-    whole_addresses). delivery_ids: what the text matches, if known already (`resolve`)."""
+    whole_addresses). delivery_ids: what the text matches, if known already (`resolve`). delivered_since, delivered_until: ms, of
+    what was delivered at most DELIVERED_WITHIN_MS after it was recorded."""
 
     statuses: Sequence[str] = FAILED
     source: str | None = None
@@ -50,6 +53,23 @@ class Filter:
     text: str = ""
     whole_addresses: bool = False
     delivery_ids: Sequence[int] | None = None
+    delivered_since: int | None = None
+    delivered_until: int | None = None
+
+    def in_words(self) -> str:
+        """What was asked for, for the audit log: without the text of a search, which may be personal data."""
+        asked = [("/".join(self.statuses))] if len(self.statuses) < len(STATUSES) else []
+        named = {"source": self.source, "kind": self.kind, "destination": self.destination, "answer": self.code}
+        asked += [f"{name} {value}" for name, value in named.items() if value is not None]
+        asked += ["a reason"] if self.reason is not None else []
+        times = {
+            "since": self.since,
+            "until": self.until,
+            "delivered since": self.delivered_since,
+            "delivered until": self.delivered_until,
+        }
+        asked += [f"{name} {iso(at)}" for name, at in times.items() if at is not None]
+        return ", ".join([*asked, *(["a search"] if self.text else [])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,16 @@
-"""WHERE clauses, put together condition by condition."""
+"""WHERE clauses, put together condition by condition, and the IDs between two times.
+
+IDs ascend with time, and one counter serves events, conversions and deliveries: so a time is found among the events, by index.
+"""
 
 from typing import Any, Self
+
+from app.ledger.reading.filters import DELIVERED_WITHIN_MS, Filter
+from app.ledger.tables import LARGEST_ID
+from app.ledger.transaction import Tx
+
+MARGIN_MS = 60_000
+"""IDs that are given out at the same time may be stored in another order."""
 
 
 class Where:
@@ -25,3 +35,22 @@ class Where:
 
     def __str__(self) -> str:
         return " AND ".join(self._conditions) or "1 = 1"
+
+
+def id_before(tx: Tx, at: int) -> int:
+    """An ID below those of all that was recorded from `at` (ms) on."""
+    statement = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
+    found: int | None = tx.run(statement, at - MARGIN_MS).scalar()
+    return found or 0
+
+
+def bounds(tx: Tx, wanted: Filter, below: int) -> tuple[int, int]:
+    """Below which ID, at most `below`, and from which ID on all deliveries are that were delivered in the window of a filter."""
+    lowest = 0
+    if wanted.delivered_until is not None:
+        statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
+        first: int | None = tx.run(statement, wanted.delivered_until + MARGIN_MS).scalar()
+        below = min(below, LARGEST_ID if first is None else first)
+    if wanted.delivered_since is not None:
+        lowest = id_before(tx, wanted.delivered_since - DELIVERED_WITHIN_MS)
+    return below, lowest

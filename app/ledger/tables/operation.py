@@ -1,8 +1,10 @@
 """Destinations and workers, what people did, alerts and refusals, the sandbox."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
 
 from app.ledger.tables.base import ID, WAITS, metadata
+
+PART, WHOLE = text("part_of IS NOT NULL"), text("part_of IS NULL")
 
 counters = Table(
     "counters",
@@ -66,8 +68,12 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("subject", String, nullable=False),
     Column("detail", Text, nullable=False, server_default=""),
+    Column("part_of", BigInteger),
     Index("ix_audit_subject", "subject", "id"),
+    Index("ix_audit_part_of", "part_of", "id", postgresql_where=PART, sqlite_where=PART),
+    Index("ix_audit_lines", "id", postgresql_where=WHOLE, sqlite_where=WHOLE),
 )
+"""part_of: the line of the group that a change belongs to; NULL for groups and single changes."""
 
 alerts = Table(
     "alerts",

@@ -180,6 +180,7 @@ class Line(Answer):
     action: str
     subject: str
     detail: str
+    group: Annotated[bool, Field(description="Many changes at once: `part_of` with this ID lists them.")]
 
 
 class EventPage(Page):

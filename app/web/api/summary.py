@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from app.ledger.audit import audit as lines_of
+from app.ledger.audit import audit_page
 from app.ledger.engine import look
 from app.ledger.reading.summary.stats import stats as stats_of
 from app.ledger.reading.summary.status import status as status_of
@@ -13,10 +13,14 @@ from app.times import iso
 from app.web.api.routes import Routes
 from app.web.api.schemas import AuditPage
 from app.web.api.state_schemas import BridgeStatus, Stats, Traffic
-from app.web.params import OneOf, Paging, Request
+from app.web.params import AuditLines, OneOf, Paging, Request
 from app.web.services import Parts
 
 ROUTES = Routes()
+
+
+class AuditQuery(AuditLines, Paging):
+    """A filter and a page."""
 
 
 @ROUTES.get("/status")
@@ -69,9 +73,8 @@ def bar_of(bar: Bar) -> dict[str, Any]:
 
 
 @ROUTES.get("/audit")
-def audit(parts: Parts, query: Paging) -> AuditPage:
-    """List changes and who made them, newest first."""
+def audit(parts: Parts, query: AuditQuery) -> AuditPage:
+    """List changes and who made them, newest first. Many changes at once are one line."""
     with look(parts.ledger) as tx:
-        lines = list(lines_of(tx, before=query.before, limit=query.size))
-    following = lines[-1]["id"] if len(lines) == query.size else None
-    return AuditPage.model_validate({"audit": lines, "next_before": following})
+        page = audit_page(tx, query.as_filter(), before=query.before, limit=query.size)
+    return AuditPage.model_validate({"audit": page.lines, "next_before": page.next_before})

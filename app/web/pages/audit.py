@@ -1,11 +1,11 @@
-"""The audit log: manual changes, with actor, action and time."""
+"""The audit log: changes, with actor, action and time. Many changes at once are one line, with a link to its items."""
 
 from flask import Blueprint, render_template
 
-from app.ledger.audit import audit as lines_of
+from app.ledger.audit import audit_page
 from app.ledger.engine import look
 from app.web.auth import login_required
-from app.web.params import before_asked
+from app.web.params import AUDIT_FILTER, QUERY, AuditLines, before_asked, filled, read
 from app.web.services import ROWS, Parts
 
 
@@ -15,7 +15,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/audit")
     @login_required
     def audit() -> str:
-        before = before_asked()
+        fields, before = filled(AUDIT_FILTER), before_asked()
+        wanted = read(AuditLines, fields, QUERY).as_filter()
         with look(ledger) as tx:
-            lines = lines_of(tx, before=before, limit=ROWS)
-        return render_template("audit.html", lines=lines, before=before, more=len(lines) == ROWS)
+            page = audit_page(tx, wanted, before=before, limit=ROWS)
+        return render_template("audit.html", page=page, fields=fields, before=before)

@@ -15,13 +15,14 @@ from app.ledger.actions import bulk, replay
 from app.ledger.actions.bulk import Job
 from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
-from app.ledger.reading.money.stake import of_ids
+from app.ledger.reading.filters import Filter
+from app.model import STATUSES
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
 from app.web.lists.asked import asked, canonical
 from app.web.params import DeliveryFilter, before_asked
-from app.web.services import ROWS, Parts, actor, redirect_with, source_choices
+from app.web.services import ROWS, Parts, actor, redirect_with, source_choices, summary_of
 
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
@@ -59,14 +60,16 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             if job["all"]:
                 wanted = deliveries.resolve(tx, filter_of(job["fields"]), parts.sources)
                 matching, is_all = deliveries.count(tx, wanted, parts.sources)
-                stake = deliveries.at_stake(tx, wanted, parts.sources)
             else:
-                stake = of_ids(tx, job["ids"])
+                wanted = Filter(STATUSES, delivery_ids=job["ids"])
+            summed, stake = summary_of(tx, wanted, parts.sources)
         if not matching:
             text = "nothing was selected: select deliveries, or all matching ones"
             return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)
         job["total"] = matching if is_all else 0
-        return render_template("bulk.html", job=job, count=matching, is_all=is_all, stake=stake, step="confirm")
+        return render_template(
+            "bulk.html", job=job, count=matching, is_all=is_all, summed=summed, stake=stake, step="confirm"
+        )
 
     @blueprint.post("/failed/run")
     @login_required

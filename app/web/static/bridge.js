@@ -260,6 +260,33 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The playground shows the result while somebody types. Its button does the same without script.
+const PREVIEW_MS = 700;
+function preview(form) {
+  const result = document.querySelector("[data-result]");
+  let timer = null, asking = null;
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      asking?.abort();
+      asking = new AbortController();
+      const fields = new FormData(form);
+      fields.set("do", "map");
+      try {
+        const answer = await fetch(form.action, { method: "POST", body: fields, headers: { "X-Live": "1" }, credentials: "same-origin", redirect: "manual", signal: asking.signal });
+        if (!answer.ok) return;
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-result]");
+        if (!fresh) return;
+        result.replaceChildren(...fresh.childNodes);
+        ready(result);
+      } catch (error) {
+        if (error.name !== "AbortError") throw error;
+      }
+    }, PREVIEW_MS);
+  });
+}
+for (const form of document.querySelectorAll("form[data-preview]")) preview(form);
+
 ready(document);
 // Work in batches goes on by itself; a moment's rest, so that it can be stopped.
 const further = document.querySelector("form[data-go-on]");

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,8 +126,3 @@ class Stakes:
             with self._lock:
                 self._sums[key] = found
         return found
-
-
-def of_ids(tx: Tx, delivery_ids: Iterable[int]) -> Stake:
-    condition, value = tx.among("id", list(delivery_ids))
-    return stake(tx, f"SELECT conversion_id FROM deliveries WHERE {condition}", value)
