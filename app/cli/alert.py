@@ -32,7 +32,7 @@ def alert_test() -> None:
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def alerts(state: State | None, kind: AlertKind | None, limit: int, as_json: bool) -> None:
-    """List the incidents that alerts reported, newest first, with what was sent of them."""
+    """List incidents and their notifications, newest first."""
     settings = load_settings()
     with look(open_ledger(settings)) as tx:
         found = report(tx, settings, HistoryFilter(state, kind), limit=limit)

@@ -28,7 +28,7 @@ PAGE = 500
 @click.option("--since", help=f"Only those refused since {TIME}. Default: 7d.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def refusals(source: str | None, reason: str | None, since: str | None, as_json: bool) -> None:
-    """List refused requests by source and reason, the newest first, and what to do about them."""
+    """List refused requests by source and reason, newest first."""
     wanted = RefusalFilter(source, reason, moment(since, "--since"))
     settings = load_settings()
     ledger = open_ledger(settings)
@@ -59,7 +59,7 @@ def refusals(source: str | None, reason: str | None, since: str | None, as_json:
 
 @click.group()
 def quarantine() -> None:
-    """Requests that were refused for their signature: list them, verify them again, or drop them."""
+    """Verify refused requests again, or drop them."""
 
 
 @quarantine.command("list")

@@ -29,7 +29,7 @@ PAGE = 100
 
 @click.group()
 def parked() -> None:
-    """See what parked events lack, fill it in, reprocess or dismiss them."""
+    """Complete, reprocess or dismiss parked events."""
 
 
 @parked.command("list")
