@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -23,10 +24,11 @@ from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs, log_start
 from app.queue import QUEUE_NAME, connect, worker_serializer
+from app.reloading.settings import Reloaded
+from app.reloading.thread import Reloader
 from app.stack.heart import beat
 from app.stack.processes import (
     STOP_MARGIN_SECONDS,
-    STOP_SIGNALS,
     Machine,
     StopFlag,
     end_if_orphaned,
@@ -51,6 +53,8 @@ WORKER_TTL_SECONDS = 60
 DEQUEUE_SECONDS, REDIS_SECONDS = 4, 8
 """Timeout for the next job and for any answer from Redis. RQ would wait 45 and 55 s for a server that vanished."""
 LONGEST_PAUSE_SECONDS = 2.0
+WAKE_SIGNAL = signal.SIGUSR1
+"""Interrupts whatever the main thread waits for, so that a reload begins at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,18 +89,73 @@ class BridgeWorker(SimpleWorker):
 
 
 def run(settings: Settings, concurrency: int | None) -> None:
-    """Runs until SIGTERM, SIGINT or SIGHUP. Raises BridgeError if it cannot start."""
+    """Runs until SIGTERM or SIGINT, or SIGHUP of a terminal. Raises BridgeError if it cannot start.
+
+    A reload ends the work cleanly, as a stop does, and begins it again with the new settings, in the same process.
+    """
     check_configuration(settings)
     check_has_destination(settings)
     ledger = start_ledger(settings)
     check_schema(ledger)
     log_start("worker")
+    turns = Turns(settings)
+    reloader = Reloader(ledger, settings, "worker", turns.take_over)
+    on_stop_signals(turns.end, reload=reloader.ask)
+    signal.signal(WAKE_SIGNAL, lambda _number, _frame: turns.wake())
+    keeper = MeasureKeeper(ledger, Measures(), "worker")
+    try:
+        keeper.start()
+        reloader.start()
+        while (following := turns.begin()) is not None:
+            configure_logs(following.log_level, following.log_format)
+            _run_turn(following, ledger, concurrency, turns, keeper.measures)
+    finally:
+        reloader.stop()
+        keeper.stop()
+        ledger.close()
+
+
+class Turns:
+    """The worker's work with one configuration after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._following: Settings | None = settings
+        self._is_over = False
+        self.stop = StopFlag()
+        """Of the present turn."""
+        self.interrupt: Callable[[], None] = lambda: None
+        """Ends what the present turn waits for. Called after its flag is set; on the main thread it may raise StopRequested."""
+
+    def begin(self) -> Settings | None:
+        """What the next turn runs with; None after the last one."""
+        following, self._following = self._following, None
+        self.stop, self.interrupt = StopFlag(), lambda: None
+        return None if self._is_over else following
+
+    def end(self) -> None:
+        """Ends the present turn, and no other follows. For a signal handler, on the main thread."""
+        self._is_over = True
+        self.stop.set()
+        self.interrupt()
+
+    def wake(self) -> None:
+        """Ends what a turn that is over waits for. For a signal handler, on the main thread."""
+        if self.stop.is_set():
+            self.interrupt()
+
+    def take_over(self, reloaded: Reloaded) -> None:
+        """Ends the present turn, and another one follows. On any thread."""
+        self._following = reloaded.settings
+        self.stop.set()
+        os.kill(os.getpid(), WAKE_SIGNAL)
+
+
+def _run_turn(settings: Settings, ledger: Ledger, concurrency: int | None, turns: Turns, measures: Measures) -> None:
+    stop = turns.stop
     destinations = destinations_of(settings)
     nudges = make_nudges(settings)
     machine = this_machine()
     worker_id = _register(ledger, machine)
-    stop = StopFlag()
-    keeper = MeasureKeeper(ledger, Measures(), "worker")
     forwarder = Forwarder(
         ledger,
         destinations,
@@ -106,7 +165,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
         concurrency,
         stop_seconds_of(settings),
         routes=make_routes(settings),
-        measures=keeper.measures,
+        measures=measures,
     )
     forwarder.worker_id = worker_id
     forwarder.begin()
@@ -134,37 +193,34 @@ def run(settings: Settings, concurrency: int | None) -> None:
         beat,
     )
     current: list[BridgeWorker] = []
+    is_working = True
 
-    def on_signal() -> None:
-        stop.set()
+    def interrupt() -> None:
         for worker in current:
             worker.ask_to_stop()
-        if direct.is_running or not forwarder.is_running:  # no job is under way here, which would end by the stop flag
+        # Where no job is under way here, which would end by the stop flag, the wait for one ends at once.
+        if is_working and (direct.is_running or not forwarder.is_running):
             raise StopRequested
 
-    on_stop_signals(on_signal)
+    turns.interrupt = interrupt
     log.info("worker.started", worker=worker_id, destinations=names)
     if not machine.is_certain:
         log.info("worker.machine_unknown", effect="claims of a killed worker end by time, not at once")
     try:
         for helper in helpers:
             helper.start()
-        keeper.start()
         sweeper.start()
         _work(settings, stop, current)
     except StopRequested:
         pass
     finally:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        is_working = False
         sweeper.stop()
         for helper in helpers:
             helper.stop()
         direct.stop(stop_seconds_of(settings) + STOP_MARGIN_SECONDS / 2)
         forwarder.close()
-        keeper.stop()
         _unregister(ledger, worker_id)
-        ledger.close()
         log.info("worker.stopped", worker=worker_id)
 
 

@@ -12,6 +12,7 @@ from app.cli.map import map_files
 from app.cli.output import say
 from app.cli.parked import parked
 from app.cli.reconcile import reconcile
+from app.cli.reload import reload_command
 from app.cli.replay import replay
 from app.cli.send import send
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
@@ -73,6 +74,7 @@ for command in (
     run.up,
     run.web,
     run.worker,
+    reload_command,
     run.db,
     map_files,
     look.deliveries,

@@ -11,6 +11,7 @@ import click
 from app.bootstrap import check_configuration, check_has_destination, make_ledger, start_ledger
 from app.cli.output import say
 from app.config.comparison import compared_values
+from app.config.env_file import override
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
 from app.config.settings import Settings, load_settings, variable_of
 from app.config.spelling import unknown_variables
@@ -39,9 +40,9 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     Runs in the foreground until Ctrl-C. If REDIS_URL is set, that Redis is used instead of the embedded Valkey.
     """
     if host:
-        os.environ["HOST"] = host
+        override(os.environ, "HOST", host)
     if port:
-        os.environ["PORT"] = str(port)
+        override(os.environ, "PORT", str(port))
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     home = settings.bridge_home
@@ -66,7 +67,7 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
     replaced = end_leftovers(home, stop_seconds + STOP_MARGIN_SECONDS)
     check_configuration(settings)
     if settings.is_sandbox:
-        os.environ["SANDBOX"] = "1"  # for the web and the workers, which refuse without it
+        override(os.environ, "SANDBOX", "1")  # for the web and the workers, which refuse without it
     if problem := why_not_listen(settings.host, settings.port):
         raise ConfigurationError(problem)
     ledger = start_ledger(settings)
@@ -88,6 +89,7 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
                 version("conversion-bridge"),
                 compared_values(settings),
                 is_sandbox=settings.is_sandbox,
+                stop_seconds=stop_seconds,
             )
         ),
         lock=lock,

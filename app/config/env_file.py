@@ -10,6 +10,8 @@ from app.errors import ConfigurationError
 ENV_FILE = "bridge.env"
 ENV_FILE_VARIABLE = "BRIDGE_ENV_FILE"
 """Names another file. `bridge --env-file` sets it, so that the processes that a command starts read the same one."""
+NAMES_VARIABLE = "BRIDGE_ENV_NAMES"
+"""The names in the environment that came out of the file, for this process and those that it starts: they are read again."""
 LARGEST_FILE = 1024 * 1024
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ESCAPED_IN_QUOTES = '"\\$`'
@@ -24,8 +26,12 @@ def env_file(environment: MutableMapping[str, str] = os.environ) -> tuple[Path, 
 def load_env_file(environment: MutableMapping[str, str] = os.environ) -> Path | None:
     """Adds to `environment` what the file sets and the environment does not; returns the file, None where there is none.
 
-    Idempotent. Raises ConfigurationError that names file and line, and never shows a value.
+    What an earlier call added, here or in the process that started this one, is read again. Idempotent. Raises
+    ConfigurationError that names file and line, and never shows a value.
     """
+    for name in _names_of_file(environment):
+        environment.pop(name, None)
+    environment.pop(NAMES_VARIABLE, None)
     path, is_named = env_file(environment)
     try:
         text = read_small_text(path)
@@ -36,11 +42,25 @@ def load_env_file(environment: MutableMapping[str, str] = os.environ) -> Path | 
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read: {reason_of(error)}") from None
     present = {name.upper() for name in environment}
+    added = []
     for name, value in read_lines(text, path):
         other = name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
         if name.upper() not in present and other.upper() not in present:
             environment[name] = value
+            added.append(name)
+    environment[NAMES_VARIABLE] = ",".join(added)
     return path
+
+
+def override(environment: MutableMapping[str, str], name: str, value: str) -> None:
+    """Sets a variable over what the file says, as an option of a command does."""
+    environment[name] = value
+    if NAMES_VARIABLE in environment:
+        environment[NAMES_VARIABLE] = ",".join(one for one in _names_of_file(environment) if one != name)
+
+
+def _names_of_file(environment: MutableMapping[str, str]) -> list[str]:
+    return [name for name in environment.get(NAMES_VARIABLE, "").split(",") if name]
 
 
 def read_lines(text: str, path: object = ENV_FILE) -> Iterator[tuple[str, str]]:

@@ -2,17 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from app.config.alert_settings import AlertSettings
 from app.config.bridge_toml import (
     AlertTable,
     AttributionTable,
@@ -26,94 +25,23 @@ from app.config.bridge_toml import (
 from app.config.destinations import DestinationTable, RouteTable, read_main, read_tables
 from app.config.env_file import load_env_file
 from app.config.generated_secrets import GENERATED, read_made_up_secrets
-from app.config.oidc import OidcVariables
 from app.config.proxies import Proxies
 from app.config.secret_files import read_secret, read_secrets, source_secret_names
-from app.config.setting_types import (
-    ApiToken,
-    BaseUrl,
-    BearerToken,
-    DatabaseUrl,
-    DestinationUrl,
-    FormatName,
-    Host,
-    InAnyCase,
-    Networks,
-    OwnToken,
-    PhoneRegion,
-    RedisUrl,
-    SaleEvents,
-    Schedule,
-    StripeApiKey,
-    WebUrl,
-    names,
-    networks,
-    web_url,
-)
+from app.config.setting_types import names, networks, web_url
 from app.config.shapes import bearer_token
+from app.config.variables import Variables
 from app.config.wording import variable_problems
 from app.errors import ConfigurationError
 from app.model import Rules
 
 
-class Settings(OidcVariables, AlertSettings):
-    """The environment variables of docs/settings.md; a test compares the two."""
-
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore", env_ignore_empty=True)
-
-    bridge_home: Path = Path("var")
-    bridge_config: Path | None = None
-    database_url: DatabaseUrl | None = None
-    redis_url: RedisUrl | None = None
-    host: Host = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    public_url: BaseUrl | None = None
-    trusted_proxies: Networks | None = None
-    web_processes: int = Field(1, ge=1, le=64)
-    web_threads: int = Field(32, ge=1, le=256)
-    stripe_api_key: StripeApiKey | None = None
-    stripe_api_base: WebUrl | None = None
-    stripe_sale_events: SaleEvents = "checkout,invoice"
-    stripe_allow_test_events: bool | None = None
-    stripe_reference: Literal["customer", "ignore"] = "customer"
-    stripe_hold: float = Field(20, ge=0, le=3600)
-    stripe_lead_once: bool = False
-    net_of_tax: bool = False
-    phone_region: PhoneRegion | None = None
-    require_click_id: bool = False
-    destination_url: DestinationUrl | None = None
-    destination_token: BearerToken | None = None
-    destination_format: FormatName = "events"
-    destination_amount_unit: Literal["major", "minor"] = "major"
-    destination_concurrency: int = Field(32, ge=1, le=1000)
-    destination_rate: float | None = Field(None, gt=0, le=1_000_000)
-    destination_timeout: float = Field(10, gt=0, le=120)
-    destination_allow_private: bool = False
-    stop_seconds: float | None = Field(None, ge=0, le=60)
-    outbound_proxy: SecretStr | None = None
-    sandbox: bool = False
-    retry_schedule: Schedule = "5,30,120,600,3600,10800,21600,43200,86400"
-    hold_seconds: float = Field(900, ge=0, le=2_592_000)
-    quarantine_rows: int = Field(1000, ge=0, le=100_000)
-    quarantine_mb: int = Field(64, ge=0, le=100_000)
-    dashboard_password: SecretStr | None = Field(None, min_length=8)
-    dashboard_viewer_password: SecretStr | None = Field(None, min_length=8)
-    api_token: ApiToken | None = None
-    secret_key: SecretStr | None = Field(None, min_length=16)
-    metrics_token: OwnToken | None = None
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], InAnyCase] = "info"
-    log_format: Annotated[Literal["text", "json"] | None, InAnyCase] = None
+class Settings(Variables):
+    """The variables, and what follows from them and from bridge.toml."""
 
     _source_secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _generated: frozenset[str] = PrivateAttr(default_factory=frozenset)
     """Variables of sources whose value `bridge up` generated for sandbox mode."""
-
-    @model_validator(mode="after")
-    def _has_token(self) -> "Settings":
-        if self.destination_url and self.destination_token is None:
-            raise ValueError("DESTINATION_URL is set: set DESTINATION_TOKEN too")
-        return self
 
     @property
     def is_sandbox(self) -> bool:
@@ -284,23 +212,42 @@ class Settings(OidcVariables, AlertSettings):
         return tokens
 
 
-def load_settings() -> Settings:
+class _Given(Settings):
+    """Settings of exactly the values that it is called with."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def load_settings(environment: MutableMapping[str, str] | None = None) -> Settings:
     """Reads bridge.env, the environment, the files of secrets, and for those that are not set what `bridge up` generated.
 
-    Raises ConfigurationError that names each wrong variable, never its value.
+    environment: instead of that of this process. Raises ConfigurationError that names each wrong variable, never its value.
     """
-    load_env_file()
-    generated = read_made_up_secrets(Path(os.environ.get("BRIDGE_HOME") or "var"))
-    secrets, problems = read_secrets(os.environ, SECRET_VARIABLES)
-    given = {name: value for name, value in generated.items() if name in GENERATED} | secrets
+    variables = os.environ if environment is None else environment
+    load_env_file(variables)
+    named = {name.lower(): value for name, value in variables.items() if value}
+    given: dict[str, Any] = {name: named[name] for name in Settings.model_fields if name in named}
+    generated = read_made_up_secrets(Path(variables.get("BRIDGE_HOME") or "var"))
+    given = {name.lower(): value for name, value in generated.items() if name in GENERATED} | given
+    secrets, problems = read_secrets(variables, SECRET_VARIABLES)
+    given |= {name.lower(): value for name, value in secrets.items()}
     try:
-        settings = Settings(**{name.lower(): value for name, value in given.items()})  # type: ignore[arg-type]
+        settings = _Given(**given)
     except ValidationError as error:
         raise ConfigurationError("; ".join(problems + variable_problems(error))) from None
-    source_secrets, more = read_secrets(os.environ, source_secret_names(os.environ))
+    source_secrets, more = read_secrets(variables, source_secret_names(variables))
     if problems or more:
         raise ConfigurationError("; ".join(problems + more))
-    settings._environment = dict(os.environ)
+    settings._environment = dict(variables)
     if settings.is_sandbox:
         settings._source_secrets |= {name: generated[name] for name in source_secret_names(generated)}
     settings._generated = frozenset(settings._source_secrets) - frozenset(source_secrets)

@@ -8,7 +8,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.errors import ConfigurationError
@@ -30,6 +30,7 @@ class Running:
     salt: str
     settings: Mapping[str, str]
     is_sandbox: bool
+    stop_seconds: float = 0.0
 
     def differences(self, settings: Mapping[str, str]) -> list[str]:
         """Names of settings that differ from those of the running bridge."""
@@ -45,10 +46,24 @@ def fingerprints(settings: Mapping[str, str], salt: str) -> dict[str, str]:
     }
 
 
-def describe_run(url: str, version: str, settings: Mapping[str, str], *, is_sandbox: bool) -> Running:
+def describe_run(
+    url: str, version: str, settings: Mapping[str, str], *, is_sandbox: bool, stop_seconds: float = 0.0
+) -> Running:
     """Describes this process for the run file."""
     salt, pid = secrets.token_hex(16), os.getpid()
-    return Running(url, pid, pid_started(pid), version, salt, fingerprints(settings, salt), is_sandbox)
+    return Running(url, pid, pid_started(pid), version, salt, fingerprints(settings, salt), is_sandbox, stop_seconds)
+
+
+def update_run_file(home: Path, settings: Mapping[str, str], stop_seconds: float, is_sandbox: bool) -> None:
+    """After a reload: what the running `bridge up` runs with now. Does nothing where none runs, or the folder is full."""
+    running = read_running(home)
+    if running is None:
+        return
+    printed = fingerprints(settings, running.salt)
+    with suppress(OSError):
+        write_run_file(
+            home, as_json(replace(running, settings=printed, stop_seconds=stop_seconds, is_sandbox=is_sandbox))
+        )
 
 
 def write_run_file(home: Path, running: Mapping[str, object]) -> None:

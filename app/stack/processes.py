@@ -16,7 +16,6 @@ from typing import NamedTuple, NoReturn
 
 PROC = Path("/proc")
 PARENT_VARIABLE = "BRIDGE_PARENT"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_MARGIN_SECONDS = 10.0
 """Extra seconds beyond STOP_SECONDS for a worker to record outcomes and sign off."""
 OPEN_FILES = 8192
@@ -118,11 +117,28 @@ class StopFlag:
         return self._is_set
 
 
-def on_stop_signals(stop: Callable[[], object]) -> None:
-    """Makes SIGTERM, SIGINT and SIGHUP request a clean stop. An ignored SIGHUP (nohup) stays ignored."""
-    for number in STOP_SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda _number, _frame: stop())
+def on_stop_signals(stop: Callable[[], object], reload: Callable[[], object] | None = None) -> None:
+    """Makes SIGTERM and SIGINT request a clean stop, and SIGHUP too where there is a terminal whose end it tells. Without one
+    SIGHUP asks to reload. An ignored SIGHUP (nohup) stays ignored."""
+    on_hangup = stop if reload is None or has_terminal() else reload
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop())
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: on_hangup())
+
+
+def hold_hangups() -> None:
+    """Keeps SIGHUP until a thread awaits it. Call before any other thread is started: they all must hold it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, which sends SIGHUP when it is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def raise_file_limit() -> None:

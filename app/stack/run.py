@@ -64,7 +64,7 @@ def run(plan: Plan) -> None:
         )  # a part that outlives this process must not keep the next `bridge up` from starting
     keep_files_private()
     supervisor = Supervisor(home, (plan.log_level, plan.log_format), {**plan.running, "pid": os.getpid()})
-    on_stop_signals(supervisor.ask_to_stop)
+    on_stop_signals(supervisor.ask_to_stop, reload=supervisor.reload)
 
     def answers() -> bool:
         return is_answering(plan.host, plan.port)
@@ -74,7 +74,7 @@ def run(plan: Plan) -> None:
         if plan.valkey is not None:
             valkey = EmbeddedValkey(home, plan.valkey)
             environment["REDIS_URL"] = valkey.url
-            supervisor.add("valkey", valkey.start)
+            supervisor.add("valkey", valkey.start, reloads=False)
         patience = plan.stop_seconds + STOP_MARGIN_SECONDS
         supervisor.add("web", lambda: child("app", ["web"], environment))
         for number in range(1, plan.workers + 1):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from typing import Any, Literal
 
 from app.stack.heart import VARIABLE as HEART_VARIABLE
 from app.stack.heart import Heart
-from app.stack.home import PIDS_FILE, RUN_FILE, replace_file, write_run_file
-from app.stack.processes import StopFlag, command, isolated, pid_started
+from app.stack.home import PIDS_FILE, RUN_FILE, read_running, replace_file, write_run_file
+from app.stack.processes import STOP_MARGIN_SECONDS, StopFlag, command, isolated, pid_started
 
 LogFormat = Literal["text", "json"]
 Logs = tuple[str, LogFormat | None]
@@ -46,6 +47,8 @@ class Part:
     patience_seconds: float = STOP_PATIENCE_SECONDS
     """How long it may take to stop."""
     heart: Heart | None = None
+    reloads: bool = False
+    """Whether SIGHUP makes it reload its configuration."""
     ended_at: float | None = None
     """When it was asked to end, because it was stuck."""
 
@@ -69,9 +72,11 @@ class Supervisor:
         start: Callable[[], "subprocess.Popen[bytes]"],
         patience_seconds: float = STOP_PATIENCE_SECONDS,
         heart: Heart | None = None,
+        *,
+        reloads: bool = True,
     ) -> None:
-        """heart: what the part writes to, and is ended for where it does not any more."""
-        part = Part(name, start, patience_seconds=patience_seconds, heart=heart)
+        """heart: what the part writes to, and is ended for where it does not any more. reloads: whether SIGHUP is for it too."""
+        part = Part(name, start, patience_seconds=patience_seconds, heart=heart, reloads=reloads)
         self._parts.append(part)
         self._launch(part)
 
@@ -109,7 +114,7 @@ class Supervisor:
                 part.process.terminate()
             asked = time.monotonic()
             for part in running:
-                self._await(part, max(0.0, asked + part.patience_seconds - time.monotonic()))
+                self._await(part, max(0.0, asked + self._patience(part) - time.monotonic()))
         for name in (RUN_FILE, PIDS_FILE):
             with suppress(OSError):
                 (self._home / name).unlink(missing_ok=True)
@@ -146,7 +151,7 @@ class Supervisor:
         pids.append((os.getpid(), pid_started(os.getpid())))
         try:
             replace_file(self._home / PIDS_FILE, json.dumps(pids))
-            if self._running is not None:
+            if self._running is not None and not self._is_in_run_file():
                 write_run_file(self._home, self._running)
         except OSError as error:
             if not self._unwritten or self._write_again_at == 0.0:
@@ -155,6 +160,22 @@ class Supervisor:
         else:
             self._unwritten = False
 
+    def _is_in_run_file(self) -> bool:
+        """Whether the run file is this process's already. A reload may have changed what it says."""
+        running = read_running(self._home)
+        return running is not None and running.pid == os.getpid()
+
+    def reload(self) -> None:
+        """Asks web and workers to reload their configuration. Safe in a signal handler."""
+        for part in self._parts:
+            if part.reloads and part.process is not None and part.process.poll() is None:
+                part.process.send_signal(signal.SIGHUP)
+
+    def _patience(self, part: Part) -> float:
+        """How long a part may take to stop. A reload may have given the workers more time."""
+        running = read_running(self._home) if part.heart is not None else None
+        return max(part.patience_seconds, running.stop_seconds + STOP_MARGIN_SECONDS if running else 0.0)
+
     def _end_if_stuck(self, part: Part, process: "subprocess.Popen[bytes]", heart: Heart) -> None:
         silent = heart.silent_seconds()
         if part.ended_at is None:
@@ -162,7 +183,7 @@ class Supervisor:
                 self._warn("part.stuck", part=part.name, silent_seconds=round(silent))
                 part.ended_at = time.monotonic()
                 process.terminate()
-        elif time.monotonic() - part.ended_at > part.patience_seconds:
+        elif time.monotonic() - part.ended_at > self._patience(part):
             process.kill()
 
     def _bury(self, part: Part) -> None:

@@ -12,6 +12,7 @@ from app.web import filters, preferences
 from app.web.auth import is_admin, is_operator, login_required
 from app.web.lists.links import link_at
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, setup, sources
+from app.web.pages.configuration import page as configuration
 from app.web.pages.parked import work as parked
 from app.web.pages.users import sign_in
 from app.web.pages.users.guard import Guard
@@ -20,7 +21,20 @@ from app.web.services import Parts
 if TYPE_CHECKING:
     from app.web.sso.provider import Provider
 
-PAGES = (overview, failed, deliveries, events, sources, destination, search, setup, audit, exports, parked)
+PAGES = (
+    overview,
+    failed,
+    deliveries,
+    events,
+    sources,
+    destination,
+    search,
+    setup,
+    audit,
+    exports,
+    parked,
+    configuration,
+)
 
 
 def create_blueprint(

@@ -1,6 +1,5 @@
 """create_app: the Flask application and everything it needs."""
 
-import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,11 @@ from app.bootstrap import (
     make_policy,
     make_sealer,
 )
+from app.config.comparison import compared_values
 from app.config.destinations import SANDBOX
 from app.config.oidc import read_oidc
 from app.config.settings import Settings, load_settings
-from app.destinations.target import destinations_of, live_names
+from app.destinations.target import destinations_of, live_names, stop_seconds_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
@@ -28,7 +28,10 @@ from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs, log_start
 from app.queue import Nudger
+from app.reloading.settings import Reloaded
+from app.reloading.thread import Reloader
 from app.sources.catalog import all_sources
+from app.stack.home import update_run_file
 from app.telemetry.measures import Measures
 from app.web import auth, dashboard, errors
 from app.web.api import blueprint
@@ -46,6 +49,7 @@ from app.web.public.refusal_counter import RefusalCounter
 from app.web.public.refused import RefusedRequests
 from app.web.public.webhooks import LARGEST_BODY, Answers
 from app.web.pulse import PulseKeeper
+from app.web.server.front import Front
 from app.web.server.gateway import Gateway
 from app.web.server.peers import SilentConnections
 from app.web.services import Parts
@@ -54,8 +58,11 @@ if TYPE_CHECKING:
     from app.web.sso.provider import Provider
 
 
-def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Passwords | None = None) -> Flask:
-    """passwords: hashes those of named users. Raises ConfigurationError or SchemaOutdated if it cannot serve.
+def create_app(
+    settings: Settings, ledger: Ledger | None = None, passwords: Passwords | None = None, before: Flask | None = None
+) -> Flask:
+    """passwords: hashes those of named users; before: the application whose place it takes, which goes on counting in the same
+    measures. Raises ConfigurationError or SchemaOutdated if it cannot serve.
 
     An unavailable ledger is not a reason: it answers 503 until the ledger is back. (`bridge web` waited for it before.)
     """
@@ -78,12 +85,13 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
     app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
     app.extensions["ledger"] = ledger
     app.extensions["writer"] = writer
+    app.extensions["alert"] = None
     password = settings.dashboard_password.get_secret_value()
     viewer = settings.dashboard_viewer_password.get_secret_value() if settings.dashboard_viewer_password else None
     is_https = (settings.public_url or "").startswith("https://")
     auth.protect(app, secure_cookies=is_https, passwords={"operator": password, "viewer": viewer})
     errors.install(app)
-    keeper = MeasureKeeper(ledger, Measures(), "web")
+    keeper = MeasureKeeper(ledger, Measures(), "web") if before is None else before.extensions["measures"]
     app.extensions["measures"] = keeper
     metrics = health.Metrics(ledger, keeper)
     refusals = RefusalCounter(ledger, make_bounds(settings))
@@ -132,7 +140,14 @@ def create_app(settings: Settings, ledger: Ledger | None = None, passwords: Pass
             app.register_blueprint(sandbox.create_blueprint(ledger, str(app.secret_key), destination))
     app.wsgi_app = HeadAsGet(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["gateway"] = Gateway(
-        app, intake, writer, settings.public_url, answers, settings.web_threads, settings.proxy_networks
+        app,
+        intake,
+        writer,
+        settings.public_url,
+        answers,
+        settings.web_threads,
+        settings.proxy_networks,
+        busy=None if before is None else before.extensions["gateway"].busy,
     )
     return app
 
@@ -147,35 +162,72 @@ def make_provider(settings: Settings) -> "Provider | None":
     return Provider(oidc, settings.proxies)
 
 
-def gateway() -> Gateway:
-    """For granian (app/web/server/serve.py)."""
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(
-            signal.SIGHUP, signal.SIG_IGN
-        )  # a closed terminal sends it to us too; our parent stops us cleanly
-    application = wsgi()
-    made: Gateway = application.extensions["gateway"]
-    made.at_end = lambda: close(application)
+def gateway(hangups: bool = False) -> Front:
+    """For granian (app/web/server/serve.py). hangups: SIGHUP, which the process holds, reloads."""
     settings = load_settings()
-    SilentConnections(settings.port, made.busy, settings.proxy_networks).start()
-    return made
+    application = wsgi(settings)
+    front = Front(application.extensions["gateway"])
+    serving = Serving(application, front)
+    reloader = Reloader(application.extensions["ledger"], settings, "web", serving.take_over)
+    if hangups:
+        reloader.await_hangups()
+    front.gateway.at_end = serving.close
+    front.at_end = reloader.stop
+    reloader.start()
+    SilentConnections(settings.port, front.gateway.busy, settings.proxy_networks).start()
+    return front
+
+
+class Serving:
+    """The application that serves, until a reload puts another one in its place."""
+
+    def __init__(self, application: Flask, front: Front) -> None:
+        self._application = application
+        self._front = front
+
+    def take_over(self, reloaded: Reloaded) -> None:
+        """Puts an application with these settings in its place. Raises BridgeError, and then nothing has changed."""
+        before, settings = self._application, reloaded.settings
+        ledger: Ledger = before.extensions["ledger"]
+        application = create_app(settings, ledger, before=before)
+        alert = make_alert_thread(settings, ledger)
+        application.extensions["alert"] = alert
+        gateway: Gateway = application.extensions["gateway"]
+        gateway.at_end = self.close
+        self._front.gateway.at_end = lambda: retire(before)
+        configure_logs(settings.log_level, settings.log_format)
+        self._application = application
+        self._front.replace(gateway)
+        alert.start()
+        update_run_file(settings.bridge_home, compared_values(settings), stop_seconds_of(settings), settings.is_sandbox)
+
+    def close(self) -> None:
+        close(self._application)
+
+
+def retire(application: Flask) -> None:
+    """After its last request: records what was accepted. The ledger and the measures go on."""
+    application.extensions["writer"].stop()
+    application.extensions["refusals"].stop()
+    if application.extensions["alert"] is not None:
+        application.extensions["alert"].stop()
 
 
 def close(application: Flask) -> None:
     """At a clean stop: records what was accepted, and closes the ledger, so that a copy of its file is complete."""
-    application.extensions["writer"].stop()
-    application.extensions["refusals"].stop()
+    retire(application)
     application.extensions["measures"].stop()
     application.extensions["ledger"].close()
 
 
-def wsgi() -> Flask:
+def wsgi(settings: Settings | None = None) -> Flask:
     """For any WSGI server behind a proxy that sends whole requests: gunicorn "app.web.factory:wsgi()"."""
-    settings = load_settings()
+    settings = settings or load_settings()
     configure_logs(settings.log_level, settings.log_format)
     log_start("web")
     check_has_destination(settings)
     application = create_app(settings)
     application.extensions["measures"].start()
-    make_alert_thread(settings, application.extensions["ledger"]).start()
+    alert = application.extensions["alert"] = make_alert_thread(settings, application.extensions["ledger"])
+    alert.start()
     return application

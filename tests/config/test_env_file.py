@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.config.env_file import load_env_file, read_lines, read_value
+from app.config.env_file import load_env_file, override, read_lines, read_value
 from app.config.settings import SECRET_VARIABLES, Settings, load_settings
 from app.errors import ConfigurationError
 from tests.conftest import PYTHON
@@ -101,7 +101,24 @@ def test_what_the_environment_has_wins_even_where_it_is_empty(tmp_path: Path) ->
     environment = {"BRIDGE_ENV_FILE": str(path), "PORT": "2", "HOST": "", "API_TOKEN": "mine", "SECRET_KEY_FILE": "/c"}
     before = dict(environment)
     assert load_env_file(environment) == path
-    assert environment == {**before, "LOG_LEVEL": "debug"}
+    assert environment == {**before, "LOG_LEVEL": "debug", "BRIDGE_ENV_NAMES": "LOG_LEVEL"}
+
+
+def test_a_process_that_another_one_started_reads_the_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.env"
+    path.write_text("LOG_LEVEL=debug\nPHONE_REGION=DE\nHOST=::1\n")
+    environment = {"BRIDGE_ENV_FILE": str(path), "STRIPE_HOLD": "1"}
+    load_env_file(environment)
+    override(environment, "HOST", "127.0.0.1")  # as `bridge up --host` does
+    path.write_text("LOG_LEVEL=error\nSTRIPE_HOLD=9\nHOST=::1\n")
+    inherited = dict(environment)
+    load_env_file(inherited)
+    assert {name: inherited.get(name) for name in ("LOG_LEVEL", "PHONE_REGION", "STRIPE_HOLD", "HOST")} == {
+        "LOG_LEVEL": "error",
+        "PHONE_REGION": None,
+        "STRIPE_HOLD": "1",
+        "HOST": "127.0.0.1",
+    }
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"A=1\n" * 300_000])

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import Signals
 from typing import Any
 
 import pytest
@@ -23,6 +22,13 @@ from tests.support.stack_parts import Stack
 from tests.support.up import Up
 
 stack_alone = pytest.mark.stack
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
+"""
+"""Runs a module of ours as the leader of a session whose terminal is its standard input."""
 
 
 @pytest.fixture
@@ -40,17 +46,15 @@ def stack(ledger_url: str, valkey: Valkey, place: ScriptedDestination, tmp_path:
 
 
 @stack_alone
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sent_twice(
-    stack: Stack, place: ScriptedDestination, make_purchase: Callable[..., bytes], number: Signals
+    stack: Stack, place: ScriptedDestination, make_purchase: Callable[..., bytes]
 ) -> None:
-    """SIGHUP killed it outright, with its claims left open."""
     place.delay_seconds = 1.5
     stack.start("web")
     worker = stack.start("worker")
     assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
     wait_for(lambda: place.open_requests)
-    worker.send_signal(number)
+    worker.terminate()
     assert worker.wait(PATIENCE_SECONDS) == 0
     with stack.ledger.read() as tx:
         assert tx.run("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL").scalar_one() == 0
@@ -63,20 +67,29 @@ def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sen
 
 
 @stack_alone
-def test_sighup_ends_the_web_in_good_order(stack: Stack, ledger_url: str) -> None:
+def test_a_terminal_that_is_closed_ends_web_and_worker_in_good_order(stack: Stack, ledger_url: str) -> None:
     if not ledger_url.startswith("sqlite"):
         pytest.skip("the database makes no difference")
-    web = stack.start("web")
-    os.killpg(web.pid, signal.SIGHUP)  # as a terminal that is closed does
-    assert web.wait(PATIENCE_SECONDS) == 0
+    terminals = []
+    for module in (["app", "web"], ["workers"]):
+        ours, theirs = os.openpty()
+        command = [sys.executable, "-c", IN_TERMINAL, *module]
+        process = subprocess.Popen(command, env=stack.environment, stdin=theirs, stdout=stack.log, stderr=stack.log)
+        stack.processes.append(process)
+        os.close(theirs)
+        terminals.append(ours)
+    stack.wait_until_up()
+    wait_for(lambda: "worker.started" in stack.log_path.read_text("utf-8"))
+    for terminal in terminals:
+        os.close(terminal)
+    assert [process.wait(PATIENCE_SECONDS) for process in stack.processes] == [0, 0]
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{stack.url}/healthz", timeout=5)
 
 
 @stack_alone
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(
-    tmp_path: Path, place: ScriptedDestination, number: Signals
+    tmp_path: Path, place: ScriptedDestination
 ) -> None:
     """Its worker gave up after 9 s, and it killed the worker after 12 s, whatever DESTINATION_TIMEOUT was."""
     place.delay_seconds = 12.5
@@ -94,7 +107,7 @@ def test_up_waits_for_an_answer_that_takes_almost_as_long_as_a_request_may(
         up.bridge("send", "stripe", "--yes")
         wait_for(lambda: place.open_requests)
         assert up.process is not None
-        up.process.send_signal(number)
+        up.process.terminate()
         assert up.process.wait(PATIENCE_SECONDS) == 0
         assert "part.killed" not in up.said()
         assert len(place.asked) == 1

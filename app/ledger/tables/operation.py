@@ -59,6 +59,24 @@ workers = Table(
 """host, boot_id and pid_namespace say on which machine `pid` and `pid_started` identify a process. NULL: a worker of a version
 before 0002, of which nothing is concluded from its pid."""
 
+Table(
+    "processes",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("loaded_at", BigInteger, nullable=False),
+    Column("answered", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("problem", Text),
+    Column("changed", Text, nullable=False),
+    Column("kept", Text, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+"""Web and worker processes and the configuration of each. answered: the newest request to reload (counters, `reload`) that it
+knows; problem: why it kept its configuration then; changed, kept: settings that it took over, and those that need a restart."""
+
 audit = Table(
     "audit",
     metadata,

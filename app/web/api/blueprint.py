@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from app.web.api import bulk, deliveries, destinations, events, persons, routes, sources, summary
+from app.web.api import bulk, deliveries, destinations, events, persons, reload, routes, sources, summary
 from app.web.api.alerts import alerts
 from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
@@ -37,6 +37,7 @@ RESOURCES = (
     playground.ROUTES,
     parked.ROUTES,
     alerts.ROUTES,
+    reload.ROUTES,
     ROUTES,
 )
 

@@ -150,6 +150,22 @@ class PauseResult(Answer):
     message: str
 
 
+class ReloadAnswer(Answer):
+    role: str
+    host: str
+    pid: Count
+    answered: Annotated[bool, Field(description="False where it did not answer within ten seconds.")]
+    problem: Annotated[str | None, Field(description="Why it kept its configuration.")]
+    changed: Annotated[list[str], Field(description="Names of settings, never their values.")]
+    needs_restart: Annotated[list[str], Field(description="Settings whose new value waits for a restart.")]
+
+
+class ReloadResult(Answer):
+    done: Annotated[bool, Field(description="Every process took the configuration over.")]
+    message: str
+    processes: list[ReloadAnswer]
+
+
 class Stats(Answer):
     deliveries: dict[str, Count]
     events: dict[str, Count]

@@ -65,6 +65,7 @@ class Gateway:
         threads: int,
         proxies: Sequence[Network] = (),
         bodies: Bodies | None = None,
+        busy: set[str] | None = None,
     ) -> None:
         self._intake = intake
         self._writer = writer
@@ -77,13 +78,21 @@ class Gateway:
         self._bodies = bodies or Bodies()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lines = LineThread()
-        self.busy: set[str] = set()
-        """Clients ("address:port") whose requests are not answered yet."""
+        self.busy: set[str] = set() if busy is None else busy
+        """Clients ("address:port") whose requests are not answered yet. Shared with the gateway that this one follows."""
+        self.open = 0
+        """How many requests of this gateway are not answered yet."""
         self.at_end: Callable[[], None] = lambda: None
-        """Called when the server stops, after the last request."""
+        """Called when the server stops, or another gateway has taken over, after the last request."""
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """After the last request. Idempotent."""
         self.lines.stop()
+        self._pages.shutdown(wait=False)
+        self._slow.shutdown(wait=False)
         self.at_end()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,9 +101,11 @@ class Gateway:
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         """One request."""
         self.busy.add(scope.client)
+        self.open += 1
         try:
             await self._serve(scope, proto)
         finally:
+            self.open -= 1
             self.busy.discard(scope.client)
 
     async def _serve(self, scope: Any, proto: Any) -> None:

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from app.stack.processes import PARENT_VARIABLE, end_with_parent, keep_files_private
+from app.stack.processes import PARENT_VARIABLE, end_with_parent, has_terminal, hold_hangups, keep_files_private
 
 MOST_OPEN = 4096
 """Connections at once, those included that are silent."""
@@ -30,14 +31,20 @@ OTHER_FILES = 512
 
 
 class StoppableServer(Server):
-    """Stops cleanly on SIGHUP too, on which granian would replace its processes. An ignored SIGHUP (nohup) stays ignored."""
+    """On SIGHUP, granian would replace its processes. This one hands it to them, so that they reload their configuration; where
+    a terminal sends it, which is being closed, the server stops cleanly. An ignored SIGHUP (nohup) stays ignored."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self.reloads = not self._ignores_hangup and not has_terminal()
 
     def signal_handler_reload(self, *args: Any, **options: Any) -> None:
-        if not self._ignores_hangup:
+        if self.reloads:
+            for worker in list(self.wrks):
+                with suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, signal.SIGHUP)
+        elif not self._ignores_hangup:
             self.signal_handler_interrupt(*args, **options)
 
 
@@ -66,7 +73,7 @@ def log_config(log_format: str) -> dict[str, object]:
 
 
 def serve(address: str, port: int, processes: int, log_format: str) -> None:
-    """Serves until SIGTERM, SIGINT or SIGHUP."""
+    """Serves until SIGTERM or SIGINT, or SIGHUP of a terminal."""
     server = StoppableServer(
         "app.web.factory:gateway",
         address=address,
@@ -85,11 +92,15 @@ def serve(address: str, port: int, processes: int, log_format: str) -> None:
         log_dictconfig=log_config(log_format),
         process_name=None,
     )
-    server.serve(target_loader=partial(load, log_format), wrap_loader=False)
+    server.serve(target_loader=partial(load, log_format, server.reloads), wrap_loader=False)
 
 
-def load(log_format: str) -> object:
+def load(log_format: str, hangups: bool) -> object:
     """The application, in the child that serves. The server's own loader would import from the current folder first."""
+    if hangups:
+        hold_hangups()
+    else:  # a terminal that is closed sends it to us too, and our parent stops us cleanly
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with_parent()
     import structlog
 
@@ -99,7 +110,7 @@ def load(log_format: str) -> object:
 
     configure_logs(log_format="text" if log_format == "text" else "json")
     try:
-        return gateway()
+        return gateway(hangups)
     except BridgeError as error:
         structlog.get_logger(__name__).error("web.refused", error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is said as a line of the log

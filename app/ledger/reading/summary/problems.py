@@ -25,6 +25,7 @@ from app.ledger.probe import late, overdue
 from app.ledger.reading.money.stake import Stakes, together
 from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.summary import backlog, overview, stats
+from app.ledger.reading.summary.configuration import configuration
 from app.ledger.reading.summary.problem import LEVELS, Level, Problem, Verdict, counted, lasting
 from app.ledger.transaction import Tx
 
@@ -84,6 +85,7 @@ class Health:
         found = [*self._nothing_configured(), *self._no_worker(tx, now)]
         for condition in self._watch.conditions(tx, now, began):
             found.append(self._of_trouble(tx, condition, began.get(condition.topic)))
+        found += configuration(tx)
         found += self._doubted(tx)
         if not any(problem.kind == "no worker" for problem in found):
             found += self._late(tx, now)

@@ -1,0 +1,1 @@
+"""Reloading the configuration of running processes: whole, or not at all."""

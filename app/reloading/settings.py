@@ -1,0 +1,54 @@
+"""The settings as the files say now, checked whole, before a running process takes them over."""
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from app.bootstrap import check_configuration, check_has_destination
+from app.config.comparison import compared_values
+from app.config.settings import Settings, load_settings
+
+NEEDS_RESTART = frozenset(
+    {
+        "bridge_home",
+        "database_url",
+        "redis_url",
+        "host",
+        "port",
+        "web_processes",
+        "web_threads",
+        "log_format",
+    }
+)
+"""Settings that a process reads once. A new value waits for its restart, and the rest is taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """changed: the names of what differs from before; kept: those of NEEDS_RESTART whose new value waits."""
+
+    settings: Settings
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def reload_settings(current: Settings, environment: MutableMapping[str, str] | None = None) -> Reloaded:
+    """Reads bridge.env, bridge.toml and the files of secrets again. Raises ConfigurationError where any of it is wrong.
+
+    Variables of the environment itself stay as they were when the process started. Nothing of the process is changed.
+    """
+    variables = dict(os.environ if environment is None else environment)
+    fresh = load_settings(variables)
+    kept = [name for name in sorted(NEEDS_RESTART) if getattr(fresh, name) != getattr(current, name)]
+    if kept:
+        fresh = fresh.model_copy(update={name: getattr(current, name) for name in kept})
+    check_configuration(fresh)
+    check_has_destination(fresh)
+    before, after = _values(current), _values(fresh)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return Reloaded(fresh, tuple(changed), tuple(name.upper() for name in kept))
+
+
+def _values(settings: Settings) -> dict[str, str]:
+    values = compared_values(settings)
+    return values | {"LOG_LEVEL": settings.log_level, "SANDBOX": str(settings.sandbox)}

@@ -1,0 +1,57 @@
+"""What the server holds for as long as it runs: it hands each request to the gateway of the present configuration.
+
+A reload makes a whole new application beside the one that serves, and only then lets new requests go to it. Requests that began
+earlier end where they began. So a configuration that cannot be taken over changes nothing, and no connection is dropped.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.web.server.gateway import Gateway
+
+DRAIN_SECONDS = 60.0
+"""How long the requests of the gateway before may take."""
+
+
+class Front:
+    """An RSGI application that can be given another gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.at_end: Callable[[], None] = lambda: None
+        """Called when the server stops, before the gateway's own end."""
+
+    @property
+    def gateway(self) -> Gateway:
+        return self._gateway
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._gateway.__rsgi_init__(loop)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.at_end()
+        self._gateway.__rsgi_del__(loop)
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        await self._gateway.__rsgi__(scope, proto)
+
+    def replace(self, gateway: Gateway) -> None:
+        """Gives new requests to `gateway`, and ends the one before when its last request is answered. Returns at once."""
+        if self._loop is not None:
+            gateway.__rsgi_init__(self._loop)
+        before, self._gateway = self._gateway, gateway
+        threading.Thread(target=_end_when_idle, args=(before,), name="front", daemon=True).start()
+
+
+def _end_when_idle(gateway: Gateway) -> None:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while True:
+        time.sleep(0.1)
+        if gateway.open == 0 or time.monotonic() > deadline:
+            gateway.end()
+            return
