@@ -20,6 +20,7 @@ from app.intake.verify_and_map import Intake, configured_sources, source_problem
 from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
 from app.ledger.inbound.bounds import Bounds
+from app.ledger.postgres import Pool
 from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
@@ -80,7 +81,14 @@ def make_ledger(settings: Settings) -> Ledger:
     """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:
         make_home(settings.bridge_home)
-    return Ledger(settings.ledger_url)
+    return Ledger(settings.ledger_url, pool=pool_of(settings))
+
+
+def pool_of(settings: Settings) -> Pool:
+    """How many connections each process may have. SQLite's are not shared with anybody: each thread may have one."""
+    kept = settings.database_pool_size
+    most = settings.database_pool_max if settings.ledger_url.startswith("postgresql") else 32
+    return Pool(kept, max(kept, most))
 
 
 def start_ledger(settings: Settings, wait_seconds: float = LEDGER_WAIT_SECONDS) -> Ledger:
@@ -112,7 +120,7 @@ def open_ledger(settings: Settings) -> Ledger:
         raise ConfigurationError(
             f"there is no ledger at {path.absolute()}: call this from the folder of `bridge up`, or with its BRIDGE_HOME"
         )
-    ledger = Ledger(settings.ledger_url)
+    ledger = Ledger(settings.ledger_url, pool=pool_of(settings))
     check_schema(ledger)
     return ledger
 

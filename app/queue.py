@@ -22,8 +22,11 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 from rq import Queue
 from rq.serializers import JSONSerializer
+
+from app.config.addresses.redis import SENTINEL, read_sentinels
 
 QUEUE_NAME = "bridge"
 FLAG = "bridge:nudge"
@@ -40,15 +43,24 @@ log = structlog.get_logger(__name__)
 
 
 def connect(url: str, *, timeout_seconds: float = 1.0) -> "Redis":
-    """A client that never retries by itself (redis-py would sleep for seconds) and reads a dead server's silence as failure."""
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
+    """A client that never retries by itself (redis-py would sleep for seconds) and reads a dead server's silence as failure.
+
+    Where the URL names Sentinels, each new connection asks them for the master of that moment.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": timeout_seconds,
+        "socket_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    if not url.startswith(SENTINEL):
+        return Redis.from_url(url, **options)
+    named = read_sentinels(url)
+    sentinel = Sentinel(list(named.hosts), sentinel_kwargs={**options, **named.own}, **options, **named.options)
+    master: Redis = sentinel.master_for(named.service, redis_class=Redis)
+    return master
 
 
 class Nudges:

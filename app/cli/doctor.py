@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from app.alerts.channels import channels_of, how_to_turn_on
-from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger
+from app.bootstrap import configuration_problems, free_bytes, make_health, make_nudges, open_ledger, pool_of
 from app.cli.doctor_setup import Finding, check_running, check_settings, problems_of_running, sandbox_url
 from app.cli.doctor_sources import KINDS, check_sources, of_problem
 from app.cli.doctor_sso import check_sso
@@ -26,6 +26,7 @@ from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.probe import try_write
 from app.ledger.reading.summary.stats import stats
+from app.ledger.upkeep.connections import connection_problem
 from app.queue import redis_problem
 from app.sources.catalog import all_sources
 from app.stripe_api.arrived import arrived
@@ -99,6 +100,11 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
             "wrong",
             f"the disk of {folder} is nearly full: free up space, or the ledger will stop accepting events",
         )
+    if not ledger.is_sqlite and not ledger.is_pooled:
+        with ledger.read() as tx:
+            problem = connection_problem(tx, pool_of(settings).most)
+        if problem is not None:
+            yield "warn", problem
     with ledger.read() as tx:
         skew = abs(tx.now() / 1000 - time.time())
         found = stats(tx)

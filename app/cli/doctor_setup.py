@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import requests
 
 from app.bootstrap import configuration_problems
-from app.config.comparison import compared_values
 from app.config.env_file import env_file, read_lines, read_small_text
 from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_variables
 from app.errors import BridgeError
+from app.reloading.comparison import compared_values
 from app.sources.base import Source
 from app.stack.home import Running, read_running
 from app.stack.listening import why_not_listen

@@ -10,7 +10,6 @@ import click
 
 from app.bootstrap import check_configuration, check_has_destination, make_ledger, start_ledger
 from app.cli.output import say
-from app.config.comparison import compared_values
 from app.config.env_file import override
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
 from app.config.settings import Settings, load_settings, variable_of
@@ -20,6 +19,7 @@ from app.errors import ConfigurationError
 from app.ledger.schema import HEAD, check_schema, current_revision, is_newer, upgrade
 from app.ledger.upkeep.downgrade import downgrade
 from app.logs import configure_logs, log_start
+from app.reloading.comparison import compared_values
 from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.stack.home import as_json, describe_run, end_leftovers, keep_private, lock_home

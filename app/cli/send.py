@@ -10,12 +10,12 @@ import click
 import requests
 
 from app.cli.output import is_asking, say
-from app.config.comparison import compared_values
 from app.config.setting_types import web_url
 from app.config.settings import Settings, load_settings, variable_of
 from app.errors import ConfigurationError
 from app.intake.marked_test import mark_of
 from app.intake.verify_and_map import source_problems
+from app.reloading.comparison import compared_values
 from app.sources.base import Source
 from app.sources.catalog import content_type_of, example, source_called
 from app.stack.home import Running, read_running

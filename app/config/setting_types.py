@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from app.config.addresses.redis import check_redis_url
 from app.config.shapes import bearer_token, own_token, stripe_api_key
 from app.destinations.formats.registry import FORMATS
 
@@ -82,16 +83,6 @@ def _database_url(value: str) -> str:
     return text
 
 
-def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    try:
-        _ = urlsplit(value).port
-    except ValueError:
-        raise ValueError("its host or port cannot be read") from None
-    return value
-
-
 def _networks(value: str) -> str:
     try:
         networks(value)
@@ -152,7 +143,7 @@ FormatName = Annotated[str, AfterValidator(format_name)]
 DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url)]
 SecretUrl = Annotated[SecretStr, secret_type(web_url)]
 DatabaseUrl = Annotated[SecretStr, secret_type(_database_url)]
-RedisUrl = Annotated[SecretStr, secret_type(_redis_url)]
+RedisUrl = Annotated[SecretStr, secret_type(check_redis_url)]
 BearerToken = Annotated[SecretStr, secret_type(bearer_token)]
 OwnToken = Annotated[SecretStr, secret_type(own_token)]
 ApiToken = Annotated[SecretStr, Field(min_length=16), secret_type(own_token)]

@@ -36,6 +36,8 @@ class Variables(OidcVariables, AlertSettings):
     bridge_home: Path = Path("var")
     bridge_config: Path | None = None
     database_url: DatabaseUrl | None = None
+    database_pool_size: int = Field(4, ge=1, le=200)
+    database_pool_max: int = Field(20, ge=1, le=1000)
     redis_url: RedisUrl | None = None
     host: Host = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

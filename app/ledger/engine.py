@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
-from app.ledger.postgres import Server, limit
+from app.ledger.postgres import Pool, Server, limit
 from app.ledger.sqlite import begin_immediate, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
@@ -30,18 +30,18 @@ class Ledger:
     Everything that the database refuses is a LedgerUnavailable.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, pool: Pool = Pool()) -> None:  # noqa: B008 - frozen
         self._clock = clock
         self.is_sqlite = url.startswith("sqlite")
         self._server: Server | None = None
         if self.is_sqlite:
             try:
-                self.engine = make_engine(make_url(url))
+                self.engine = make_engine(make_url(url), pool)
             except (ArgumentError, ValueError):
                 raise ConfigurationError("DATABASE_URL cannot be read") from None
         else:
             self._server = Server(url)
-            self.engine = self._server.engine()
+            self.engine = self._server.engine(pool)
         weakref.finalize(self, _close, self.engine)  # also when the process ends
 
     @property

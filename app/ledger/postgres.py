@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import psycopg
@@ -61,6 +61,17 @@ _NOT_PASSED_ON = (
 )
 
 
+class Pool(NamedTuple):
+    """Connections of one process: how many stay open, and how many there may be at once."""
+
+    kept: int = 4
+    most: int = 20
+
+    @property
+    def overflow(self) -> int:
+        return max(0, self.most - self.kept)
+
+
 class Session(psycopg.Connection[Any]):
     """A connection on which no answer is waited for longer than `deadline_seconds` (None: as long as it takes)."""
 
@@ -108,14 +119,14 @@ class Server:
         self.is_pooled = own.get("pgbouncer", False)
         """Whether a pooler is known to be between: no startup options of ours, and no prepared statements."""
 
-    def engine(self) -> Engine:
+    def engine(self, pool: Pool) -> Engine:
         """A pool of connections."""
         engine = create_engine(
             "postgresql+psycopg://",
             creator=self.connect,
             use_native_hstore=False,
-            pool_size=4,
-            max_overflow=16,
+            pool_size=pool.kept,
+            max_overflow=pool.overflow,
             pool_timeout=5,
             hide_parameters=True,
         )

@@ -11,18 +11,19 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.inserts import PREPARED
+from app.ledger.postgres import Pool
 
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
 
 
-def make_engine(url: URL) -> Engine:
+def make_engine(url: URL, pool: Pool) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
-        pool_size=4,
-        max_overflow=28,
+        pool_size=pool.kept,
+        max_overflow=pool.overflow,
         pool_timeout=5,
         hide_parameters=True,  # an error's text goes to the log, and the parameters are bodies and e-mail addresses
     )

@@ -5,13 +5,15 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from app.bootstrap import check_configuration, check_has_destination
-from app.config.comparison import compared_values
 from app.config.settings import Settings, load_settings
+from app.reloading.comparison import compared_values
 
 NEEDS_RESTART = frozenset(
     {
         "bridge_home",
         "database_url",
+        "database_pool_max",
+        "database_pool_size",
         "redis_url",
         "host",
         "port",

@@ -16,7 +16,6 @@ from app.bootstrap import (
     make_policy,
     make_sealer,
 )
-from app.config.comparison import compared_values
 from app.config.destinations import SANDBOX
 from app.config.oidc import read_oidc
 from app.config.settings import Settings, load_settings
@@ -28,6 +27,7 @@ from app.ledger.metrics import MeasureKeeper
 from app.ledger.schema import check_schema
 from app.logs import configure_logs, log_start
 from app.queue import Nudger
+from app.reloading.comparison import compared_values
 from app.reloading.settings import Reloaded
 from app.reloading.thread import Reloader
 from app.sources.catalog import all_sources

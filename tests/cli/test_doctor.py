@@ -13,11 +13,11 @@ from click.testing import Result
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from app.cli import main
-from app.config.comparison import compared_values
 from app.config.settings import Settings
 from app.ledger.alerting.refusals import add_refusals
 from app.ledger.engine import Ledger
 from app.queue import connect
+from app.reloading.comparison import compared_values
 from app.stack.home import as_json, describe_run, write_run_file
 from app.web.factory import create_app
 from tests.conftest import FakeDestination, Valkey

@@ -13,10 +13,10 @@ import pytest
 from click.testing import Result
 from werkzeug.serving import make_server
 
-from app.config.comparison import compared_values
 from app.config.settings import Settings
 from app.intake.marked_test import HEADER, mark_of
 from app.ledger.engine import Ledger
+from app.reloading.comparison import compared_values
 from app.sources.catalog import SOURCES, example
 from app.stack.home import as_json, describe_run, write_run_file
 from app.web.factory import create_app

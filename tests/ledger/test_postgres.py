@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: DATABASE_URL, sessions that a failover left read-only, servers that fall silent, and PgBouncer."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,12 @@ from app.destinations.formats.registry import format_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger import postgres
 from app.ledger.engine import Ledger
+from app.ledger.postgres import Pool
 from app.ledger.recording.arrival import Policy, Route
 from app.ledger.recording.writer import GroupWriter
 from app.ledger.schema import check_schema, upgrade
+from app.ledger.upkeep.connections import connection_problem
+from app.ledger.upkeep.processes import Process, report
 from app.model import Rules
 from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.makers import arrival_of, change, count, execute_beside, one
@@ -26,6 +30,28 @@ pytestmark = pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True
 
 def with_query(url: str, query: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+# -- how many connections
+
+
+def test_no_more_connections_than_the_pool_may_have_and_doctor_adds_up_those_of_all(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url, pool=Pool(1, 2))
+    with ledger.read(), ledger.read() as tx:
+        assert connection_problem(tx, 20) is None
+        with pytest.raises(LedgerUnavailable), ledger.read():
+            pass
+    for number in range(12):
+        ledger.transact(lambda tx, number=number: report(tx, Process(f"web-{number}", "web", "host", number, 0)))  # type: ignore[misc]
+    with ledger.read() as tx:
+        room = int(tx.run("SELECT current_setting('max_connections')::int").scalar_one())
+        problem = connection_problem(tx, 20)
+        assert problem is not None
+        assert "12 processes may open 240 connections" in problem
+        fits = int(re.findall(r"DATABASE_POOL_MAX to (\d+)", problem)[0])
+        assert 12 * fits <= room < 240
+        assert connection_problem(tx, fits) is None
+    ledger.close()
 
 
 # -- DATABASE_URL

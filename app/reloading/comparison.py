@@ -2,7 +2,9 @@
 
 from app.config.settings import Settings
 
-ITS_OWN = frozenset({"bridge_home", "host", "port", "log_level", "log_format", "sandbox"})
+ITS_OWN = frozenset(
+    {"bridge_home", "host", "port", "log_level", "log_format", "sandbox", "database_pool_size", "database_pool_max"}
+)
 """Settings in which a command in another terminal may differ and still look at the same bridge."""
 
 

@@ -1,0 +1,1 @@
+"""What the addresses of other servers mean."""
