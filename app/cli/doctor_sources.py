@@ -10,7 +10,7 @@ from app.ledger.transaction import Tx
 from app.setup.source_state import SourceState, settings_findings, source_state
 from app.sources.base import Source
 
-KINDS = ("refused", "silent")
+KINDS = ("refused", "silent", "quarantined")
 """Problems of one source, which stand beside it."""
 
 

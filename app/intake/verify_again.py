@@ -114,7 +114,8 @@ def _verify(ledger: Ledger, intake: Intake, sealer: Sealer, held: Held, done: Ve
         if not sealer.knows(held.source):
             raise UnknownSource(NOT_CONFIGURED, source=held.source)
         inbound, token = sealer.reopen(held, content)
-        receipt = intake.take(held.source, inbound, token, datetime.fromtimestamp(held.received_at / 1000, UTC))
+        came_at = datetime.fromtimestamp(held.received_at / 1000, UTC)
+        receipt = intake.take(held.source, inbound, token, datetime.now(UTC), came_at=came_at)
     except SourceError as error:
         done.problems[held.id] = storable(str(error))
         return

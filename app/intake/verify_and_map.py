@@ -142,24 +142,33 @@ class Intake:
             body = body.replace(spelling, b"***")  # the same object where there is none
         return inbound if body is inbound.body else replace(inbound, body=body)
 
-    def take(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Receipt:
+    def take(
+        self, name: str, inbound: Inbound, token: str | None, now: datetime, *, came_at: datetime | None = None
+    ) -> Receipt:
         """Verifies, maps and records a request. Of several events, returns the receipt of the first conversion. Raises
-        SourceError or LedgerUnavailable. Repeating it records a duplicate."""
+        SourceError or LedgerUnavailable. Repeating it records a duplicate.
+
+        came_at: when it came, where that was earlier: its signature's age is judged then, and what has no date gets this one.
+        """
         try:
-            return self._record(self.read(name, inbound, token, now))
+            return self._record(self.read(name, inbound, token, now, came_at))
         except SeveralEvents:
             source = self._sources[name][0]
-        receipts = [self._record(self._arrival(name, part, token, now)) for part in source.split(inbound)]
+        receipts = [self._record(self._arrival(name, part, token, now, came_at)) for part in source.split(inbound)]
         return next((part for part in receipts if part.outcome in ("sale", "lead")), receipts[0])
 
-    def read(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
+    def read(
+        self, name: str, inbound: Inbound, token: str | None, now: datetime, came_at: datetime | None = None
+    ) -> Arrival:
         """Verifies and maps one event, ready to be recorded. Raises SourceError, or SeveralEvents if there are more."""
-        source = self.check(name, inbound, token, now)
+        source = self.check(name, inbound, token, came_at or now)
         if len(source.split(inbound)) > 1:
             raise SeveralEvents("the request holds several events", source=name)
-        return self._arrival(name, inbound, token, now)
+        return self._arrival(name, inbound, token, now, came_at)
 
-    def _arrival(self, name: str, inbound: Inbound, token: str | None, now: datetime) -> Arrival:
+    def _arrival(
+        self, name: str, inbound: Inbound, token: str | None, now: datetime, came_at: datetime | None = None
+    ) -> Arrival:
         """Maps one verified event."""
         source, secrets, tokens = self._sources[name]
         is_test = HEADER in inbound.headers and is_marked(inbound.headers, inbound.body, (*secrets, *tokens))
@@ -167,6 +176,8 @@ class Intake:
         mapped = source.map(inbound, accepting(self._rules, name) if is_test else self._rules)
         if is_test:
             mapped = as_test(mapped)
+        if came_at is not None and mapped.occurred_at is None:
+            mapped = replace(mapped, occurred_at=came_at)
         return Arrival(name, mapped, inbound, kept_headers(inbound.headers, token), now)
 
 

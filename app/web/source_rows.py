@@ -2,10 +2,13 @@
 secret's value, and a URL's token only where it is asked for."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from app.config.settings import Settings
-from app.ledger.alerting.refusals import refusals
+from app.ledger.alerting.refusals import last_refusals, refusals
+from app.ledger.alerting.rhythm import silence
+from app.ledger.inbound import quarantine
 from app.ledger.reading.summary.overview import LATELY_DAYS, activity
 from app.ledger.transaction import Tx
 from app.setup.source_state import configured_by
@@ -20,11 +23,17 @@ def source_rows(
 ) -> list[dict[str, Any]]:
     """One row for each source, those that are configured first."""
     known = activity(tx, sources)
-    refused = refusals(tx, sources, tx.now() - LATELY_DAYS * DAY_MS)
-    rows = [
-        _row(settings, source, shows_token=name == shows_token_of) | known[name] | {"refused": refused[name]}
-        for name, source in sources.items()
-    ]
+    now = tx.now()
+    since = now - LATELY_DAYS * DAY_MS
+    refused, last = refusals(tx, sources, since), last_refusals(tx, sources, since)
+    held = quarantine.counts(tx)
+    rows = []
+    for name, source in sources.items():
+        row = _row(settings, source, shows_token=name == shows_token_of) | known[name]
+        refusal, quiet = last.get(name), silence(tx, name, settings.alerts, now) if row["is_configured"] else None
+        row |= {"refused": refused[name], "quarantined": held.get(name, 0), "silence": quiet and asdict(quiet)}
+        row["last_refusal"] = refusal and {"reason": refusal.reason, "at": refusal.at, "count": refusal.count}
+        rows.append(row)
     return sorted(rows, key=lambda row: not row["is_configured"])
 
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from app.ledger.alerting.refusals import HOUR_MS, add_refusals
 from app.ledger.engine import Ledger
 from app.ledger.inbound.refused import MOST_BARS, RefusalFilter, groups
-from tests.support.makers import checkout, stripe_headers
+from tests.support.makers import checkout, signed, stripe_headers
 from tests.web.conftest import API, Browser
 
 
@@ -66,3 +66,45 @@ def test_the_command_lists_them(bridge: Callable[..., Result], ledger: Ledger, l
     lines = bridge("refusals", "--source", "typeform", "--json", DATABASE_URL=ledger_url).output.splitlines()
     assert [(json.loads(line)["source"], json.loads(line)["count"]) for line in lines] == [("typeform", 2)]
     assert bridge("refusals", "--source", "typefrom", DATABASE_URL=ledger_url).exit_code == 2
+
+
+def test_sources_show_the_last_refusal_and_how_long_they_are_silent(
+    app: Flask, web: FlaskClient, browser: Browser, ledger: Ledger
+) -> None:
+    for number in range(25):
+        assert web.post("/webhooks/stripe", **signed(checkout(number))).status_code == 200
+    step = 20 * 60_000
+    with ledger.write() as tx:
+        now = tx.now()
+        oldest = int(tx.run("SELECT MIN(id) FROM events").scalar_one())
+        for number, identity in enumerate(tx.run("SELECT id FROM events ORDER BY id").scalars().all()):
+            tx.run("UPDATE events SET received_at = ? WHERE id = ?", now - (33 - number) * step, identity)
+        tx.run("UPDATE events SET received_at = received_at - ? WHERE id = ?", 10 * 86_400_000, oldest)
+    body = checkout(99)
+    assert web.post("/webhooks/stripe", data=body, headers=stripe_headers(body, secret="whsec_old")).status_code == 401
+    app.extensions["refusals"].flush()
+    page = browser.get("/sources").text
+    assert "3 h ago, usually every 20 min" in page
+    assert "/inbound?source=stripe&amp;reason=wrong" in page
+    assert "/events?source=stripe&amp;outcome=sale&amp;since=7d" in page
+    assert "1 in quarantine" in page
+    found = web.get("/api/v1/sources", headers=API).json
+    assert found is not None
+    stripe = next(one for one in found["sources"] if one["name"] == "stripe")
+    assert (stripe["last_refusal"]["reason"], stripe["quarantined"]) == ("wrong", 1)
+    assert stripe["silence"]["usual_seconds"] == 1200
+    assert not stripe["silence"]["is_unusual"]  # it once paused for days
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_doctor_and_the_verdict_name_what_is_in_quarantine(
+    app: Flask, web: FlaskClient, browser: Browser, bridge: Callable[..., Result], ledger_url: str
+) -> None:
+    body = checkout(1)
+    web.post("/webhooks/stripe", data=body, headers=stripe_headers(body, secret="whsec_old"))
+    app.extensions["refusals"].flush()
+    said = bridge("doctor", DATABASE_URL=ledger_url).output
+    assert "Stripe: 1 request was refused" in said
+    assert "Stripe: 1 refused request is in quarantine." in said
+    assert "`bridge quarantine verify --source stripe`" in said
+    assert "/inbound/quarantine?source=stripe" in browser.get("/").text

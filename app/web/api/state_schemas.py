@@ -30,6 +30,18 @@ class LastEvent(Answer):
     at: Time
 
 
+class RefusedRequest(Answer):
+    reason: str
+    at: Time
+    count: Annotated[Count, Field(description="Refused for this reason within the last days.")]
+
+
+class Silence(Answer):
+    seconds: Annotated[float, Field(description="Since its last event.")]
+    usual_seconds: Annotated[float | None, Field(description="Between two events; null where too little is known.")]
+    is_unusual: Annotated[bool, Field(description="Much longer than its longest usual pause.")]
+
+
 class Source(Answer):
     name: str
     title: str
@@ -40,6 +52,9 @@ class Source(Answer):
     last: LastEvent | None
     outcomes: dict[str, Count]
     refused: dict[str, Count]
+    last_refusal: RefusedRequest | None
+    quarantined: Annotated[Count, Field(description="Refused requests that can be verified again.")]
+    silence: Annotated[Silence | None, Field(description="Of a configured source that has sent something.")]
 
 
 class Sources(Answer):
@@ -53,12 +68,6 @@ class SeenEvent(Answer):
     outcome: Outcome
     reason: str
     event_type: str
-
-
-class RefusedRequest(Answer):
-    reason: str
-    at: Time
-    count: Annotated[Count, Field(description="Refused for this reason within the last days.")]
 
 
 class SourceFinding(Answer):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from app.ledger.alerting import notifications
 from app.ledger.alerting.incidents import Incident
+from app.ledger.alerting.refusals import SourceFacts
+from app.ledger.inbound import quarantine
 from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary import overview, stats
 from app.ledger.reading.summary.overview import MOST
@@ -90,6 +92,25 @@ def parked(tx: Tx, count: int) -> list[Problem]:
     remedy = "See what is missing; fix the mapping or fill it in, then reprocess them."
     return [Problem("parked", "", "warn", text, remedy, "/parked", "Parked events", since, count,
                     "`bridge replay --parked` reprocesses them")]  # fmt: skip
+
+
+def quarantined(tx: Tx, sources: Mapping[str, SourceFacts]) -> list[Problem]:
+    """Refused requests that wait for the right secret. Those of sources that are not configured now wait until they expire."""
+    first = "SELECT received_at FROM quarantine WHERE id = (SELECT MIN(id) FROM quarantine WHERE source = ?)"
+    problems = []
+    for name, number in quarantine.counts(tx).items():
+        source = sources.get(name)
+        if source is None:
+            continue
+        since = tx.run(first, name).scalar()
+        text = f"{source.title}: {counted(number, 'refused request is', 'refused requests are')} in quarantine."
+        remedy = (
+            f"Once {source.variable} is right, verify them again: those that are authentic are taken in. Drop the rest."
+        )
+        path = f"/inbound/quarantine?source={name}"
+        command = f"`bridge quarantine verify --source {name}`"
+        problems.append(Problem("quarantined", name, "warn", text, remedy, path, "Quarantine", since, number, command))
+    return problems
 
 
 def counted_twice(tx: Tx, now: int) -> list[Problem]:

@@ -91,6 +91,7 @@ class Health:
             found += self._late(tx, now)
         listed = {(problem.kind, problem.subject) for problem in found}
         found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
+        found += backlog.quarantined(tx, self._sources)
         found += self._live_in_sandbox(tx)
         found += backlog.stranded(tx, (*self._destinations, *self.shadows), self.stakes)
         found += backlog.unsent(tx, self._channels)
