@@ -1,17 +1,20 @@
 """Logs: one wide line per fact, for people on a terminal and as JSON elsewhere. Never bodies, secrets, names or e-mails."""
 
+import json
 import logging
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, TextIO, cast
 
 import structlog
+from pydantic_core import to_json
 
 from app.telemetry.build import build
 from app.text import printable
@@ -19,6 +22,8 @@ from app.text import printable
 LogFormat = Literal["text", "json"]
 DETAIL = re.compile(r"^DETAIL:.*?(?=^(?:\[SQL|\(Background|\s*$)|\Z)", re.MULTILINE | re.DOTALL)
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+MOST_AT_ONCE = 4096
+"""Bytes that are written together: POSIX's PIPE_BUF on Linux. A longer line goes alone."""
 LIBRARIES = "WARNING"
 """The least level of lines that libraries write."""
 
@@ -36,6 +41,23 @@ def without_escapes(_logger: object, _method: str, entry: structlog.typing.Event
         if isinstance(value, str):
             entry[name] = "\n".join(map(printable, value.split("\n"))) if name == "exception" else printable(value)
     return entry
+
+
+def with_timestamp(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the time, unless `timestamp` is given: in seconds since 1970, by a line that is written later than it happened."""
+    at = entry.get("timestamp")
+    moment = datetime.fromtimestamp(at, UTC) if isinstance(at, float) else datetime.now(UTC)
+    entry["timestamp"] = moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    return entry
+
+
+def as_json(_logger: object, _method: str, entry: structlog.typing.EventDict) -> str:
+    """The line as JSON, in ASCII. What JSON has no type for is written as Python shows it."""
+    try:
+        text = to_json(entry, fallback=repr).decode()
+    except ValueError:  # a lone surrogate
+        text = ""
+    return text if text and text.isascii() else json.dumps(entry, default=repr)
 
 
 class Sampler:
@@ -73,6 +95,16 @@ def log_start(role: str) -> None:
     structlog.get_logger(__name__).info("process.started", role=role, pid=os.getpid(), **build())
 
 
+class _Held(threading.local):
+    """The lines that a thread holds back, while it does, and where they belong."""
+
+    lines: list[str] | None = None
+    stream: TextIO | None = None
+
+
+_held = _Held()
+
+
 class Unfailing:
     """A stream whose writes never raise. A log on a full disk must not end the thread that wanted to say so."""
 
@@ -80,14 +112,53 @@ class Unfailing:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        if _held.lines is not None:
+            _held.lines.append(text)
+            _held.stream = self._stream
+            return len(text)
         try:
             return self._stream.write(text)
         except (OSError, ValueError):  # no room; closed
             return 0
 
     def flush(self) -> None:
+        if _held.lines is not None:
+            return
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+@contextmanager
+def lines_together() -> Iterator[None]:
+    """What this thread logs in the block is written at its end, in few calls: many lines cost little more than one.
+
+    No call is longer than what a pipe takes at once, so that no line of another process gets into the middle of one of ours.
+    """
+    if _held.lines is not None:
+        yield
+        return
+    lines = _held.lines = []
+    try:
+        yield
+    finally:
+        stream, _held.lines, _held.stream = _held.stream, None, None
+        if stream is not None:
+            whole = Unfailing(stream)
+            for start, end in _portions([len(line.encode("utf-8", "replace")) for line in lines]):
+                whole.write("".join(lines[start:end]))
+                whole.flush()
+
+
+def _portions(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """The beginning and end of each run of lines that go out together."""
+    start = total = 0
+    for number, size in enumerate(sizes):
+        if total and total + size > MOST_AT_ONCE:
+            yield start, number
+            start, total = number, 0
+        total += size
+    if total:
+        yield start, len(sizes)
 
 
 def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> None:
@@ -99,14 +170,14 @@ def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> 
     common: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        with_timestamp,
     ]
     last: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, without_details]
     if (log_format or ("text" if sys.stderr.isatty() else "json")) == "text":
         plain = structlog.dev.plain_traceback  # rich ones show locals: bodies
         last += [without_escapes, structlog.dev.ConsoleRenderer(exception_formatter=plain, colors=sys.stderr.isatty())]
     else:
-        last.append(structlog.processors.JSONRenderer())
+        last.append(as_json)
     structlog.configure(
         processors=[*common, *last],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

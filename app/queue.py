@@ -36,6 +36,8 @@ JOB = "workers.forward.forward"
 JOB_TIMEOUT_SECONDS = 900
 REST_SECONDS = 0.005
 """Between two nudges: under load many events share one, and the requests get the processor."""
+LONG_REST_SECONDS = 0.025
+"""After a nudge that found one waiting: the worker is at work, or busy with starting."""
 QUIET_SECONDS = 1.0
 """After Redis failed: how long the nudger leaves it alone. The sweepers nudge as well."""
 
@@ -145,9 +147,9 @@ class Nudger:
             self._asked.wait()
             self._asked.clear()
             try:
-                self._nudges.nudge()
+                queued = self._nudges.nudge()
                 reachable = True
-                time.sleep(REST_SECONDS)
+                time.sleep(REST_SECONDS if queued else LONG_REST_SECONDS)
             except (RedisError, OSError) as error:
                 if reachable:
                     log.warning("nudge.failed", error=type(error).__name__)

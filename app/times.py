@@ -30,8 +30,7 @@ def read_since(text: object, now: float | None = None) -> int:
 
 def iso_milliseconds(moment: datetime) -> str:
     """2026-04-10T12:34:56.000Z: UTC, milliseconds cut off and not rounded."""
-    utc = moment.astimezone(UTC)
-    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def iso(milliseconds: int | None) -> str | None:

@@ -133,3 +133,29 @@ def test_the_event_loop_does_not_wait_for_lines_and_a_flood_is_said(capsys: pyte
     assert len(written) >= MOST_WAITING
     assert written == list(range(len(written)))
     assert "log.dropped" in capsys.readouterr().out
+
+
+TOGETHER = """
+import os, sys, threading
+import structlog
+from app.logs import configure_logs, lines_together
+configure_logs("info", "json")
+log = structlog.get_logger()
+with lines_together():
+    for number in range(60):
+        log.info("event.received", number=number, timestamp=1700000000.25, text="\\u00e9\\ud800" * (4000 if number == 7 else 1))
+    print("nothing is out yet", file=sys.stdout, flush=True)
+    other = threading.Thread(target=log.info, args=("another.thread",)); other.start(); other.join()
+log.info("after")
+"""
+
+
+def test_lines_that_are_written_together_keep_order_time_and_text_and_hold_up_no_other_thread() -> None:
+    done = subprocess.run([PYTHON, "-c", TOGETHER], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [entry["event"] for entry in entries] == ["another.thread", *["event.received"] * 60, "after"]
+    assert [entry["number"] for entry in entries[1:61]] == list(range(60))
+    assert {entry["timestamp"] for entry in entries[1:61]} == {"2023-11-14T22:13:20.250000Z"}
+    assert entries[1]["text"] == "\u00e9\ud800"
+    assert done.stderr.isascii()

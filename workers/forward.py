@@ -23,7 +23,7 @@ from app.ledger.recording.arrival import Route
 from app.ledger.recording.refresh import refresh
 from app.ledger.recording.reopen import reopen_attempted
 from app.ledger.transaction import Tx
-from app.logs import correlation_id
+from app.logs import correlation_id, lines_together
 from app.stack.processes import StopFlag
 from app.telemetry.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
 from workers.senders import EventLoop, SenderPool
@@ -183,9 +183,13 @@ class Forwarder:
         if room and not any_claimed:  # all that is due must wait for something else: ask again, but not at once
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
-        for outcome in recorded:
-            self._report(outcome, pool.destination.name)
+        self._report_all(recorded, pool.destination.name)
         return len(outcomes), bool(any_claimed or pool.open_tasks or outcomes)
+
+    def _report_all(self, outcomes: Sequence[Outcome], destination: str) -> None:
+        with lines_together():
+            for outcome in outcomes:
+                self._report(outcome, destination)
 
     def _report(self, outcome: Outcome, destination: str) -> None:
         self._measures.count(ATTEMPTS, destination, status_class(outcome.status))
@@ -243,8 +247,7 @@ class Forwarder:
             self._unrecorded[pool.destination.name] = (outcomes, back)
             return 0
         self._doubtful.clear()
-        for outcome in recorded:
-            self._report(outcome, pool.destination.name)
+        self._report_all(recorded, pool.destination.name)
         return len(outcomes)
 
 

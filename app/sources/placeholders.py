@@ -68,8 +68,8 @@ WITH_NOTHING_INSIDE = re.compile(r".*[_:\-/.=|](?:undefined|null|nan|none)", re.
 """A prefix with a missing value behind it: user_undefined, clk_null."""
 BARE_PREFIX = re.compile(r"[a-z]{2,12}[0-9]?[_:|]")
 """clk_, user:, auth0|: nothing stands behind it."""
-SURELY_AN_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]*[0-9][A-Za-z0-9]*|[1-9][0-9]*")
-"""The usual shape, recognized by itself: clk_8f3a, user_42, 1001."""
+SURELY_AN_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]*[0-9][A-Za-z0-9]*|[A-Za-z0]*[1-9][A-Za-z0-9]*")
+"""The usual shape, recognized by itself: clk_8f3a, user_42, 1001, 8f3a."""
 
 
 def is_placeholder(text: str) -> bool:

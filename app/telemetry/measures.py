@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 Key = tuple[str, str, str]
 """Metric, label values (a JSON array), and part: "" for a counter; for a histogram "sum" (µs) or the bucket's upper bound."""
@@ -52,18 +53,21 @@ class Measures:
         """Set while there is something to take."""
 
     def count(self, metric: Metric, *labels: str) -> None:
-        series = json.dumps(labels)
+        key = _key(metric.name, labels, "")
         with self._lock:
-            self._counts[metric.name, series, ""] += 1
-        self.something.set()
+            self._counts[key] += 1
+        if not self.something.is_set():
+            self.something.set()
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
-        series, at = json.dumps(labels), bisect_left(metric.buckets, seconds)
-        bound = str(float(metric.buckets[at])) if at < len(metric.buckets) else INFINITY
+        at = bisect_left(metric.buckets, seconds)
+        bound = _key(metric.name, labels, str(float(metric.buckets[at])) if at < len(metric.buckets) else INFINITY)
+        total = _key(metric.name, labels, SUM)
         with self._lock:
-            self._counts[metric.name, series, bound] += 1
-            self._counts[metric.name, series, SUM] += max(int(seconds * 1_000_000), 0)
-        self.something.set()
+            self._counts[bound] += 1
+            self._counts[total] += max(int(seconds * 1_000_000), 0)
+        if not self.something.is_set():
+            self.something.set()
 
     def take(self) -> Mapping[Key, int]:
         """All that was counted; from here on it is the caller's."""
@@ -77,6 +81,11 @@ class Measures:
         with self._lock:
             self._counts.update(taken)
         self.something.set()
+
+
+@lru_cache(maxsize=2048)
+def _key(name: str, labels: tuple[str, ...], part: str) -> Key:
+    return name, json.dumps(labels), part
 
 
 def status_class(status: int | None) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.intake.dry_run import explain
 from app.model import Inbound, Rules
@@ -16,7 +18,7 @@ from app.sources.custom import build
 from app.sources.field_names import plain_name
 from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.parse import email_of, identifier_of
-from app.sources.placeholders import is_placeholder
+from app.sources.placeholders import _stands_for_nothing, is_placeholder
 
 RECEIVED_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 FORM = "application/x-www-form-urlencoded"
@@ -351,3 +353,9 @@ def test_client_reference_id_names_no_customer_where_it_is_to_be_ignored() -> No
     assert body_of("stripe", stripe(client_reference_id="order_1"), rules=ignore)["customerExternalId"] == MAIL
     payload = body_of("stripe", stripe(client_reference_id="clk_9", metadata={"user_id": "u_1"}), rules=ignore)
     assert (payload["clickId"], payload["customerExternalId"]) == ("clk_9", "u_1")
+
+
+@given(st.from_regex(r"[A-Za-z0]{0,12}[1-9][A-Za-z0-9]{0,12}", fullmatch=True))
+def test_what_the_quick_look_takes_for_an_id_is_one_by_every_rule(text: str) -> None:
+    assert not is_placeholder(text)
+    assert not _stands_for_nothing(text)

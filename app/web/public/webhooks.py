@@ -41,10 +41,11 @@ class Answers:
         self._measures.observe(WEBHOOK_SECONDS, seconds, source)
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
-    def log_received(self, source: str, receipt: Receipt, seconds: float, size: int) -> None:
-        """Logs a recorded webhook. The lines of its attempts have the same correlation_id."""
+    def log_received(self, source: str, receipt: Receipt, seconds: float, size: int, at: float) -> None:
+        """Logs a webhook recorded at `at` (seconds since 1970). The lines of its attempts have the same correlation_id."""
         log.info(
             "event.received",
+            timestamp=at,
             source=source,
             outcome=receipt.outcome,
             correlation_id=correlation_id(receipt.id),

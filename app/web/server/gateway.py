@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -165,8 +165,8 @@ class Gateway:
         except Exception as error:
             log.error("request.failed", path="/webhooks/…", exc_info=error)
             return None
-        seconds, size = time.perf_counter() - began, len(body.data)
-        self.lines.put(lambda: self._answers.log_received(source, receipt, seconds, size))
+        seconds, at = time.perf_counter() - began, time.time()
+        self.lines.put(partial(self._answers.log_received, source, receipt, seconds, len(body.data), at))
         return 200, [JSON], self._answers.accepted(source, receipt, seconds)
 
     async def _read(self, source: str, token: str | None, inbound: Inbound, now: datetime) -> Arrival:

@@ -7,7 +7,12 @@ from contextlib import suppress
 
 import structlog
 
+from app.logs import lines_together
+
 MOST_WAITING = 10_000
+MOST_TOGETHER = 256
+GATHER_SECONDS = 0.02
+"""How long lines gather before they are written together."""
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +23,7 @@ class LineThread:
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
         self._something = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._dropped = 0
         self._thread: threading.Thread | None = None
 
@@ -27,7 +32,7 @@ class LineThread:
             self._dropped += 1
             return
         self._waiting.append(write)
-        if self._thread is None and not self._stopping:
+        if self._thread is None and not self._stopping.is_set():
             self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
             self._thread.start()
         if not self._something.is_set():
@@ -35,23 +40,25 @@ class LineThread:
 
     def stop(self) -> None:
         """Writes waiting lines and ends the thread. Idempotent."""
-        self._stopping = True
+        self._stopping.set()
         self._something.set()
         if self._thread is not None:
             self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._something.wait()
+            self._stopping.wait(GATHER_SECONDS)
             self._something.clear()
             self._write_all()
         self._write_all()
 
     def _write_all(self) -> None:
         while self._waiting:
-            write = self._waiting.popleft()
-            with suppress(Exception):  # a line that cannot be written is lost, and no more than that
-                write()
+            with lines_together():
+                for _ in range(min(len(self._waiting), MOST_TOGETHER)):
+                    with suppress(Exception):  # a line that cannot be written is lost, and no more than that
+                        self._waiting.popleft()()
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             log.warning("log.dropped", lines=dropped)
