@@ -168,7 +168,6 @@ def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> 
     """
     stream = cast(TextIO, Unfailing(sys.stderr))
     common: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         with_timestamp,
     ]

@@ -49,6 +49,12 @@ class Money:
         places = decimals(self.currency)
         return Decimal(self.minor).scaleb(-places) if places else Decimal(self.minor)
 
+    @property
+    def number(self) -> int | float:
+        """The amount in major units as a JSON number: 500 and not 500.0, 199.99 with no float noise."""
+        unit: int = 10 ** decimals(self.currency)
+        return self.minor / unit if self.minor % unit else self.minor // unit
+
 
 @dataclass(frozen=True, slots=True)
 class Payment(Money):

@@ -210,16 +210,16 @@ def _learn(
     resolution: Resolution, who: Who, identifiers: Sequence[Identifier], attempted: Callable[[Person], bool]
 ) -> None:
     person = resolution.person
-    phone = next((value for kind, value in identifiers if kind == "phone"), None)
-    learned = {
-        "explicit_id": who.customer_id,
-        "provider_id": who.provider_id,
-        "email": who.email,
-        "name": who.name,
-        "phone": phone,
-        "click_first": who.click_id,
-    }
-    for name, value in learned.items():
+    phone = next((value for kind, value in identifiers if kind == "phone"), None) if who.phone else None
+    learned = (
+        ("explicit_id", who.customer_id),
+        ("provider_id", who.provider_id),
+        ("email", who.email),
+        ("name", who.name),
+        ("phone", phone),
+        ("click_first", who.click_id),
+    )
+    for name, value in learned:
         if value and getattr(person, name) is None:
             setattr(person, name, value)
             person.is_changed = True

@@ -31,6 +31,7 @@ from app.stack.processes import (
     STOP_MARGIN_SECONDS,
     Machine,
     StopFlag,
+    collect_garbage_rarely,
     end_if_orphaned,
     end_with_parent,
     keep_files_private,
@@ -210,6 +211,7 @@ def _run_turn(settings: Settings, ledger: Ledger, concurrency: int | None, turns
         for helper in helpers:
             helper.start()
         sweeper.start()
+        collect_garbage_rarely()
         _work(settings, stop, current)
     except StopRequested:
         pass

@@ -37,6 +37,7 @@ _ENTER = (
 """What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
 
 
+_RESERVE = "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING value"
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
 
 
@@ -68,9 +69,7 @@ class Tx:
     def reserve_ids(self, count: int) -> list[int]:
         """`count` fresh ids, ascending, in the order in which writers got here."""
         if self.is_sqlite:
-            last = self.connection.exec_driver_sql(
-                "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING value", (count,)
-            ).scalar_one()
+            last = self.connection.exec_driver_sql(_RESERVE, (count,)).scalar_one()
             return list(range(last - count + 1, last + 1))
         rows = self.connection.exec_driver_sql("SELECT nextval('bridge_ids') FROM generate_series(1, %s)", (count,))
         return sorted(rows.scalars())
@@ -87,7 +86,11 @@ class Tx:
         tables, for which it reads all of them instead, and keeps to that for as long as a statement stays prepared.
         """
         if self.is_sqlite:
-            return self.now(), self.reserve_ids(count), self.run(look, *values).all()
+            now = self.now()
+            with self._driver() as driver:
+                last = driver.execute(_RESERVE, (count,)).fetchone()[0]
+                rows = driver.execute(look, values).fetchall()
+            return now, list(range(last - count + 1, last + 1)), rows
         with self._driver() as driver:
             with (
                 driver.pipeline()
@@ -124,12 +127,13 @@ class Tx:
         if not self.is_sqlite:
             self._insert_json(batches, commits=commits)
             return
-        for batch in batches:
-            for start in range(0, len(batch.rows), MOST_ROWS):
-                chunk = batch.rows[start : start + MOST_ROWS]
-                statement = values_insert(batch.table, batch.columns, len(chunk), batch.unless_there)
-                values = tuple(chain.from_iterable(row.values() for row in chunk))
-                self.connection.exec_driver_sql(statement, values)
+        with self._driver() as driver:
+            for batch in batches:
+                columns = batch.columns
+                for start in range(0, len(batch.rows), MOST_ROWS):
+                    chunk = batch.rows[start : start + MOST_ROWS]
+                    statement = values_insert(batch.table, columns, len(chunk), batch.unless_there)
+                    driver.execute(statement, tuple(chain.from_iterable([row.values() for row in chunk])))
 
     def _insert_json(self, batches: Sequence[Rows], *, commits: bool) -> None:
         if not batches:
@@ -213,14 +217,15 @@ class Tx:
 
     @contextmanager
     def _driver(self) -> Iterator[Any]:
-        """psycopg's own connection beneath this one; its errors are those that SQLAlchemy would have raised."""
+        """The driver's own connection beneath this one, for what runs too often to go through SQLAlchemy; its errors are those that
+        SQLAlchemy would have raised."""
         driver, dialect = self.connection.connection.driver_connection, self.connection.dialect
         assert driver is not None
         assert dialect.loaded_dbapi is not None
         try:
             yield driver
         except dialect.loaded_dbapi.Error as error:
-            lost = bool(driver.closed)
+            lost = not self.is_sqlite and bool(driver.closed)
             if lost:  # and so will be the others, where a server went away
                 self.connection.invalidate(error)
                 self.connection.engine.dispose()

@@ -1,5 +1,6 @@
 """Processes of the operating system: which machine this is, which process runs, and how to end one."""
 
+import gc
 import os
 import resource
 import select
@@ -19,6 +20,9 @@ PARENT_VARIABLE = "BRIDGE_PARENT"
 STOP_MARGIN_SECONDS = 10.0
 """Extra seconds beyond STOP_SECONDS for a worker to record outcomes and sign off."""
 OPEN_FILES = 8192
+OBJECTS_A_COLLECTION = 2_000
+"""How many more containers than before make the garbage collector look (Python's default is 700). Almost everything goes by
+reference counting; a cycle that holds a large body must not wait for long."""
 
 
 class Machine(NamedTuple):
@@ -186,6 +190,17 @@ def become(module: str, *arguments: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command(module, *arguments), isolated(os.environ))  # noqa: S606 - our own interpreter
+
+
+def collect_garbage_rarely() -> None:
+    """Spares the garbage collector what is loaded by now: it would look at all of it again and again, and find nothing.
+
+    To be called when the process is about to begin its work, and again after a reload.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS_A_COLLECTION, *gc.get_threshold()[1:])
 
 
 def keep_files_private() -> None:

@@ -32,6 +32,7 @@ from app.reloading.settings import Reloaded
 from app.reloading.thread import Reloader
 from app.sources.catalog import all_sources
 from app.stack.home import update_run_file
+from app.stack.processes import collect_garbage_rarely
 from app.telemetry.measures import Measures
 from app.web import auth, dashboard, errors
 from app.web.api import blueprint
@@ -175,6 +176,7 @@ def gateway(hangups: bool = False) -> Front:
     front.at_end = reloader.stop
     reloader.start()
     SilentConnections(settings.port, front.gateway.busy, settings.proxy_networks).start()
+    collect_garbage_rarely()
     return front
 
 
@@ -200,6 +202,7 @@ class Serving:
         self._front.replace(gateway)
         alert.start()
         update_run_file(settings.bridge_home, compared_values(settings), stop_seconds_of(settings), settings.is_sandbox)
+        collect_garbage_rarely()
 
     def close(self) -> None:
         close(self._application)

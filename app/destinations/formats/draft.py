@@ -19,7 +19,7 @@ class Draft:
 
     def put(self, name: str, value: Any) -> None:
         """As it is, unless it is unknown."""
-        if value is not None and value != "" and value != {}:
+        if value or (value is not None and value != "" and value != {}):
             self.fields[name] = value
 
     def cut(self, name: str, text: str | None, most: int) -> None:
@@ -33,10 +33,12 @@ class Draft:
 
     def within(self, name: str, text: str | None, most: int) -> None:
         """Left out where it is longer than `most` characters: an id or an address that is cut is another one."""
-        if text is not None and length(text) > most:
+        if not text:
+            return
+        if length(text) > most:
             self.omitted.append(f"{name} was left out: it is longer than {most} characters")
         else:
-            self.put(name, text)
+            self.fields[name] = text
 
     def address(self, name: str, email: str | None, most: int, is_accepted: Callable[[str], bool]) -> None:
         """Left out where it is too long or where `is_accepted` (of the address) says no."""
@@ -47,6 +49,8 @@ class Draft:
 
     def metadata(self, values: Mapping[str, Any], most: int) -> None:
         """Without its largest entries where it would be longer than `most` characters as JSON."""
+        if not values:
+            return
         kept = dict(values)
         while kept and json_length(kept) > most:
             largest = max(kept, key=lambda key: json_length(kept[key]))

@@ -21,7 +21,6 @@ from app.destinations.formats.checks import (
 )
 from app.destinations.formats.draft import Draft
 from app.model import DeliveryKind, Facts
-from app.money import json_number
 from app.times import iso_milliseconds
 
 LONGEST = 255
@@ -67,7 +66,7 @@ class Events(Format):
         draft.within("phone", facts.phone, LONGEST)
         if facts.sale:
             draft.put("currency", facts.sale.money.currency)
-            draft.put("amount", json_number(facts.sale.money.major))
+            draft.put("amount", facts.sale.money.number)
             draft.put("invoiceId", facts.sale.invoice_id)
             draft.within("orderId", facts.sale.order_id, LONGEST)
             draft.metadata(facts.sale.metadata, LONGEST_METADATA)

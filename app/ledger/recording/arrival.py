@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.destinations.formats.base import Format
-from app.model import DeliveryKind, Inbound, Mapped, Outcome, Rules
+from app.model import DeliveryKind, Inbound, Mapped, Outcome, Rules, fact_key
 from app.persons import Person
 from app.text import storable
 
@@ -25,6 +25,8 @@ class Arrival:
     received_at: datetime
     recorded_as: int | None = None
     """The ledger's ID of this event if it is already there and is being reprocessed."""
+    event_key: str = field(init=False)
+    """Source, account and the source's own ID: unique to this event."""
 
     def __post_init__(self) -> None:
         texts = (self.mapped.event_id, self.mapped.event_type, self.mapped.reason)
@@ -32,11 +34,7 @@ class Arrival:
         if stored != texts:
             cleaned = replace(self.mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
             object.__setattr__(self, "mapped", cleaned)
-
-    @property
-    def event_key(self) -> str:
-        account = f"{self.mapped.account}:" if self.mapped.account else ""
-        return f"{self.source}:{account}{self.mapped.event_id}"
+        object.__setattr__(self, "event_key", fact_key(self.source, self.mapped, self.mapped.event_id))
 
 
 @dataclass(slots=True, eq=False)

@@ -38,7 +38,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
 def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> None:
     """Inserts all new rows. Keys and identifiers are inserted in sorted order, so concurrent processes cannot deadlock."""
     now = snapshot.now
-    persons = [person_row(p) | {"created_at": now} for p in snapshot.new_persons if p.merged_into is None]
+    persons = [{**person_row(p), "created_at": now} for p in snapshot.new_persons if p.merged_into is None]
     names = {(kind, value, person.survivor().id) for (kind, value, _), person in snapshot.new_identifiers.items()}
     identifiers = [{"kind": k, "value": v, "person_id": p, "seen_at": now} for k, v, p in sorted(names)]
     conversions = [c for c in snapshot.new_conversions if c.id not in snapshot.dropped]

@@ -33,7 +33,7 @@ class Identity:
 
     def other_facts(self) -> list[EventFacts]:
         """What uncounted events say about this purchase, latest first."""
-        return facts_under(self.snapshot, self.fact_keys)
+        return facts_under(self.snapshot, self.fact_keys) if self.snapshot.facts else []
 
     def learn_from_purchase(self, conversion: Conversion | None) -> None:
         """Completes what this event says about its person with the other events of the purchase."""

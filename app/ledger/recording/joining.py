@@ -26,6 +26,8 @@ def known_conversions(
     snapshot: Snapshot, keys: Sequence[str], loose: Sequence[str], prefixes: Sequence[str]
 ) -> list[Conversion]:
     """The conversions that own one of the keys."""
+    if not loose:
+        return snapshot.owners(keys, prefixes)
     known = snapshot.owners([key for key in keys if key not in loose], prefixes)
     for conversion in snapshot.owners(loose, ()):
         if conversion not in known and not conversion.contradicts(keys[0]):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from app.ledger.recording.arrival import Arrival
-from app.model import dedupe_key, fact_key
+from app.model import fact_key
 
 LENGTH_OF_A_BEGINNING = 25
 """How many characters of a truncated ID must match the full one."""
@@ -16,7 +16,10 @@ class Keys:
 
     def __init__(self, arrival: Arrival, *, is_sqlite: bool) -> None:
         mapped = arrival.mapped
-        self._arrival = arrival
+        self._mapped = mapped
+        scope = fact_key(arrival.source, mapped, "")
+        self._prefix = f"{mapped.kind}:{scope}"
+        """Of each dedupe key (app.model.dedupe_key)."""
         self.own = [*self._full(mapped.keys), *(f"{mapped.kind}:{key}" for key in mapped.gateway_keys)]
         self.loose = self._full(mapped.weak_keys)
         self.prefixes = self._full(mapped.key_prefixes)
@@ -26,17 +29,18 @@ class Keys:
         self.named_before = [BEGINS + key for key in self._full(dict.fromkeys(cut))]
         """Keys under which an earlier event with a truncated ID recorded this purchase."""
         self.known_by = [*self.own, *self.cut_off, *self.named_before]
-        self.facts = [fact_key(arrival.source, mapped, key) for key in mapped.keys if key not in mapped.weak_keys]
+        self.facts = [scope + key for key in mapped.keys if key not in mapped.weak_keys]
         self.facts += mapped.gateway_keys
         self.beginnings = [] if is_sqlite else self._beginnings()
         """Beginnings to lock: of keys that other events may have truncated, and of this event's own truncated ones. SQLite
         needs none: it has one writer."""
 
     def _full(self, keys: Iterable[str]) -> list[str]:
-        return [dedupe_key(self._arrival.source, self._arrival.mapped, key) for key in keys]
+        prefix = self._prefix
+        return [prefix + key for key in keys]
 
     def _beginnings(self) -> list[str]:
-        mapped = self._arrival.mapped
+        mapped = self._mapped
         if not mapped.links_keys and not mapped.key_prefixes and mapped.outcome != "sale":
             return []
         cut = [key[:LENGTH_OF_A_BEGINNING] for key in (*mapped.keys, *mapped.key_prefixes)]

@@ -47,6 +47,8 @@ def facts_of(mapped: Mapped, rules: Rules, who: Who) -> dict[str, Any]:
 
 def _details(sale: Sale, *, net_of_tax: bool) -> dict[str, Any]:
     """What few Sales have: kept only where it says something."""
+    if not (sale.products or sale.promotion_codes or sale.tax or net_of_tax):
+        return {}
     details = {
         "products": [[one.id, one.name, one.quantity] for one in sale.products],
         "promotion_codes": list(sale.promotion_codes),

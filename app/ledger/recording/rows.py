@@ -45,7 +45,18 @@ def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
 
 
 def person_row(person: Person) -> dict[str, Any]:
-    return {name: getattr(person, name) for name in PERSON} | {"clicks": to_text(person.clicks)}
+    return {
+        "id": person.id,
+        "customer_id": person.customer_id,
+        "explicit_id": person.explicit_id,
+        "provider_id": person.provider_id,
+        "email": person.email,
+        "name": person.name,
+        "phone": person.phone,
+        "click_first": person.click_first,
+        "click_last": person.click_last,
+        "clicks": to_text(person.clicks),
+    }
 
 
 def conversion_row(conversion: Conversion) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class Loaded:
         cannot see each other do not record both at once.
         """
         event_keys = [arrival.event_key for arrival in arrivals]
-        names = [*event_keys, *keys, *fact_keys, *beginnings, *(f"{kind}={value}" for kind, value in identifiers)]
+        owned = () if self.tx.is_sqlite else (f"{kind}={value}" for kind, value in identifiers)
+        names = [*event_keys, *keys, *fact_keys, *beginnings, *owned]
         look, values = self._look(event_keys, keys, fact_keys, [value for _, value in identifiers])
         self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
         self._ids, wanted = ids[::-1], set(identifiers)

@@ -16,8 +16,6 @@ MOST_OF_A_PARKED, MOST_OF_OTHERS = 40, 10
 
 def facts_under(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
     """What uncounted events say under these keys, latest first."""
-    if not snapshot.facts:
-        return []
     learned = {facts.event_id: facts for key in keys for facts in snapshot.facts.get(key, ())}
     return [learned[event_id] for event_id in sorted(learned, reverse=True)]
 

@@ -59,6 +59,8 @@ class Snapshot(Loaded):
         """The conversions that own these keys, or the one key that begins with one of `prefixes`; each once."""
         found = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
         found += [self.by_prefix(prefix) for prefix in prefixes]
+        if not any(found):
+            return []
         return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
 
     def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> list[str]:
