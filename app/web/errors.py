@@ -27,7 +27,7 @@ STATUS: dict[type[BridgeError], int] = {
     DestinationNotFound: 404,
     UserNotFound: 404,
     TokenNotFound: 404,
-    AccessError: 422,
+    AccessError: 409,
     LedgerUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = "5"
@@ -39,6 +39,7 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    409: "Not possible",
     413: "Too large",
     422: "Invalid request",
     429: "Too many attempts",

@@ -17,12 +17,14 @@ from schemathesis.checks import positive_data_acceptance
 from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
 
+from app.ledger.access.tokens import make_token
+from app.ledger.access.users import add_user
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.api.blueprint import document
 from app.web.factory import create_app
 from tests.support.makers import begin, checkout, settle, signed, stripe_headers
-from tests.web.conftest import API
+from tests.web.conftest import API, FAST
 
 CASES = int(os.environ.get("BRIDGE_SCHEMATHESIS", "15"))
 DATABASES = ["sqlite", "postgresql"] if CASES > 15 else ["sqlite"]
@@ -68,7 +70,7 @@ def make_app(patch: pytest.MonkeyPatch, ledger: Ledger, folder: Path) -> Flask:
         "STRIPE_HOLD": "0",
     }.items():
         patch.setenv(name, value)
-    return create_app(load_settings(), ledger)
+    return create_app(load_settings(), ledger, FAST)
 
 
 def fill(app: Flask, ledger: Ledger) -> None:
@@ -90,15 +92,19 @@ def fill(app: Flask, ledger: Ledger) -> None:
     client.post("/webhooks/stripe", data=b"{}")
     client.post("/webhooks/stripe", data=b"{}", headers=stripe_headers(b"{}", secret="whsec_another_secret"))
     app.extensions["refusals"].flush()
+    for number in range(8):
+        user = add_user(ledger, FAST, f"User {number}", "viewer", "correct horse battery", actor="cli")
+        make_token(ledger, user.id, "x", role=None, days=None, actor="cli")
 
 
 def known_in(ledger: Ledger) -> dict[str, list[Any]]:
     with ledger.read() as tx:
         found: dict[str, list[Any]] = {
             table: list(tx.run(f"SELECT id FROM {table} ORDER BY id").scalars())
-            for table in ("deliveries", "events", "persons", "quarantine")
+            for table in ("deliveries", "events", "persons", "quarantine", "users", "api_tokens")
         }
     found["events"] = [str(one) for one in found["events"]] + ["stripe:evt_1"]
+    found["tokens"] = found.pop("api_tokens")
     return found | {"destinations": ["sandbox"], "sources": ["stripe", "typeform", "jotform"]}
 
 

@@ -11,6 +11,7 @@ from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
 from app.web.api.support import parked
+from app.web.api.users import views as users
 from app.web.auth import check_bearer, is_viewer
 from app.web.masking import masked
 from app.web.services import Parts
@@ -38,6 +39,7 @@ RESOURCES = (
     parked.ROUTES,
     alerts.ROUTES,
     reload.ROUTES,
+    users.ROUTES,
     ROUTES,
 )
 

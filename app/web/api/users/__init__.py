@@ -1,0 +1,1 @@
+"""Named users in the API."""
