@@ -15,6 +15,7 @@ from app.cli.reconcile import reconcile
 from app.cli.reload import reload_command
 from app.cli.replay import replay
 from app.cli.send import send
+from app.cli.why import why
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
 from app.config.spelling import closest
 from app.errors import BridgeError, LedgerUnavailable
@@ -84,6 +85,7 @@ for command in (
     send,
     replay,
     parked,
+    why,
     status.status,
     status.tail,
     act.pause,

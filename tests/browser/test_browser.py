@@ -29,6 +29,7 @@ PAGES = (
     "/account",
     "/users",
     "/search?q=p1",
+    "/why?q=p1",
     "/sandbox",
 )
 

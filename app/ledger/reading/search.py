@@ -43,6 +43,37 @@ def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = F
     return Found(persons[:MOST], conversions, list(dict.fromkeys((*numbers, *events, *read))), numbers)
 
 
+def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
+    """What is called exactly `text`; of a number, the delivery and the event of the ledger with that ID as well."""
+    text, names = text.strip(), list(sources)
+    forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
+    own_scopes = [f"{name}:{text}" for name in names]
+    condition, value = tx.among("value", [*forms, *own_scopes])
+    persons = list(
+        tx.run(
+            f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?", value, MOST
+        ).scalars()
+    )
+    for column, there in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
+        clicks = f"SELECT id FROM persons WHERE {there} AND {column} = ? LIMIT ?"
+        persons += tx.run(clicks, text, MOST).scalars()
+    said = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
+    events = list(tx.run(said, value, MOST).scalars())
+    if text.startswith("person:") and text[7:].isascii() and text[7:].isdigit() and len(text) < 26:
+        persons.append(int(text[7:]))
+    own = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    condition, value = tx.among("event_key", own_scopes)
+    events += tx.run(f"SELECT id FROM events WHERE {condition}", value).scalars()
+    condition, value = tx.among("key", [text, *(f"{kind}:{name}:{text}" for name in names for kind in KINDS)])
+    conversions = list(tx.run(f"SELECT DISTINCT conversion_id FROM dedupe_keys WHERE {condition}", value).scalars())
+    numbers = []
+    if own is not None:
+        condition, value = tx.among("id", [own])
+        events += tx.run(f"SELECT id FROM events WHERE {condition}", value).scalars()
+        numbers = list(tx.run(f"SELECT id FROM deliveries WHERE {condition}", value).scalars())
+    return Found(list(dict.fromkeys(persons))[:MOST], conversions, list(dict.fromkeys(events))[:MOST], numbers)
+
+
 def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> list[int]:
     """People with an identifier that equals or begins with `text`, exact matches first."""
     forms, scopes = _forms(text), [f"{name}:" for name in sources]
