@@ -11,6 +11,7 @@ from app.alerts.channels import channels_of
 from app.config.destinations import MAIN, SANDBOX, RouteTable
 from app.config.generated_secrets import make_home
 from app.config.oidc import read_oidc
+from app.config.setting_types import encryption_keys
 from app.config.settings import Settings, variable_of
 from app.config.spelling import unknown_source
 from app.destinations.target import destinations_of, formats_of, is_net, live_names
@@ -25,6 +26,8 @@ from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema, current_revision
+from app.ledger.sealing.cipher import Cipher
+from app.ledger.sealing.keys import check_keys
 from app.queue import Nudger, Nudges, connect
 from app.sources.catalog import all_sources
 
@@ -54,6 +57,7 @@ def configuration_problems(settings: Settings) -> Iterator[str]:
         lambda: make_policy(settings),
         lambda: destinations_of(settings),
         lambda: settings.retention,
+        lambda: cipher_of(settings),
         lambda: settings.alert_url,
         lambda: settings.proxies,
         lambda: read_oidc(settings, settings.public_url),
@@ -81,7 +85,7 @@ def make_ledger(settings: Settings) -> Ledger:
     """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:
         make_home(settings.bridge_home)
-    return Ledger(settings.ledger_url, pool=pool_of(settings))
+    return Ledger(settings.ledger_url, pool=pool_of(settings), cipher=cipher_of(settings))
 
 
 def pool_of(settings: Settings) -> Pool:
@@ -89,6 +93,19 @@ def pool_of(settings: Settings) -> Pool:
     kept = settings.database_pool_size
     most = settings.database_pool_max if settings.ledger_url.startswith("postgresql") else 32
     return Pool(kept, max(kept, most))
+
+
+def cipher_of(settings: Settings) -> Cipher | None:
+    """What encrypts at rest; None without ENCRYPTION_KEY. Raises ConfigurationError."""
+    if settings.encryption_key is None:
+        return None
+    return Cipher(encryption_keys(settings.encryption_key.get_secret_value()))
+
+
+def check_ledger(ledger: Ledger) -> None:
+    """Raises ConfigurationError where this process could not use the ledger: SchemaOutdated, or a key is missing."""
+    check_schema(ledger)
+    check_keys(ledger)
 
 
 def start_ledger(settings: Settings, wait_seconds: float = LEDGER_WAIT_SECONDS) -> Ledger:
@@ -120,8 +137,8 @@ def open_ledger(settings: Settings) -> Ledger:
         raise ConfigurationError(
             f"there is no ledger at {path.absolute()}: call this from the folder of `bridge up`, or with its BRIDGE_HOME"
         )
-    ledger = Ledger(settings.ledger_url, pool=pool_of(settings))
-    check_schema(ledger)
+    ledger = Ledger(settings.ledger_url, pool=pool_of(settings), cipher=cipher_of(settings))
+    check_ledger(ledger)
     return ledger
 
 

@@ -14,14 +14,20 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker.base import StopRequested
 
 from app.alerts.thread import make_alert_thread
-from app.bootstrap import check_configuration, check_has_destination, make_nudges, make_routes, start_ledger
+from app.bootstrap import (
+    check_configuration,
+    check_has_destination,
+    check_ledger,
+    make_nudges,
+    make_routes,
+    start_ledger,
+)
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of, live_names, stop_seconds_of
 from app.errors import BridgeError
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.metrics import MeasureKeeper
-from app.ledger.schema import check_schema
 from app.logs import configure_logs, log_start
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.reloading.settings import Reloaded
@@ -97,7 +103,7 @@ def run(settings: Settings, concurrency: int | None) -> None:
     check_configuration(settings)
     check_has_destination(settings)
     ledger = start_ledger(settings)
-    check_schema(ledger)
+    check_ledger(ledger)
     log_start("worker")
     turns = Turns(settings)
     reloader = Reloader(ledger, settings, "worker", turns.take_over)

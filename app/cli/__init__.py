@@ -14,6 +14,7 @@ from app.cli.parked import parked
 from app.cli.reconcile import reconcile
 from app.cli.reload import reload_command
 from app.cli.replay import replay
+from app.cli.rotate import rotate_key
 from app.cli.send import send
 from app.cli.why import why
 from app.config.env_file import ENV_FILE, ENV_FILE_VARIABLE
@@ -106,3 +107,4 @@ for command in (
 ):
     main.add_command(command)
 run.db.add_command(backup.db_copy)
+run.db.add_command(rotate_key)

@@ -26,6 +26,7 @@ from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.probe import try_write
 from app.ledger.reading.summary.stats import stats
+from app.ledger.sealing.check import check_decrypts
 from app.ledger.upkeep.connections import connection_problem
 from app.queue import redis_problem
 from app.sources.catalog import all_sources
@@ -90,6 +91,9 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     ledger = open_ledger(settings)
     kind = "SQLite" if ledger.is_sqlite else "PostgreSQL"
     yield "ok", f"ledger: {kind}{' behind a pooler such as PgBouncer' if ledger.is_pooled else ''}, schema current"
+    if ledger.cipher is not None:
+        with ledger.raw() as raw:
+            yield check_decrypts(raw, ledger.cipher)
     try:
         try_write(ledger)
     except LedgerUnavailable as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from app.bootstrap import check_configuration, check_has_destination, make_ledger, start_ledger
+from app.bootstrap import check_configuration, check_has_destination, check_ledger, make_ledger, start_ledger
 from app.cli.output import say
 from app.config.env_file import override
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
@@ -72,6 +72,7 @@ def _prepare(home: Path, workers: int, lock: int | None, *, password_given: bool
         raise ConfigurationError(problem)
     ledger = start_ledger(settings)
     upgrade(ledger)
+    check_ledger(ledger)
     ledger.close()
     return Plan(
         home=str(home),
@@ -176,7 +177,7 @@ def web(share_port: bool) -> None:
     check_configuration(settings)
     check_has_destination(settings)
     ledger = start_ledger(settings)
-    check_schema(ledger)
+    check_ledger(ledger)
     ledger.close()
     # Under `bridge up`, children of the web that died may still be listening.
     shared = share_port or PARENT_VARIABLE in os.environ

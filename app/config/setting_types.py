@@ -1,5 +1,6 @@
 """The types of settings: each checks its value when it is read and says in plain words what it has to be."""
 
+import base64
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -15,6 +16,7 @@ from app.destinations.formats.registry import FORMATS
 
 APPENDED = ("/track/sale", "/track/lead")
 SALE_EVENTS = ("checkout", "invoice", "payment_intent", "charge")
+ENCRYPTION_KEY_BYTES = 32
 LONGEST_DELAY = 2_592_000
 REGION_HINTS = {"UK": "GB", "EN": "GB", "EL": "GR"}
 
@@ -83,6 +85,31 @@ def _database_url(value: str) -> str:
     return text
 
 
+def encryption_keys(text: str) -> tuple[bytes, ...]:
+    """The keys of ENCRYPTION_KEY, the one that encrypts first. Raises ValueError."""
+    keys = []
+    for part in names(text):
+        try:
+            key = base64.b64decode(part.replace("-", "+").replace("_", "/"), validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != ENCRYPTION_KEY_BYTES:
+            raise ValueError(
+                "must be 32 random bytes in base64, as `openssl rand -base64 32` prints; several separated by commas"
+            )
+        keys.append(key)
+    if len(set(keys)) != len(keys):
+        raise ValueError("names a key twice")
+    if not keys:
+        raise ValueError("holds no key")
+    return tuple(keys)
+
+
+def _encryption_keys(value: str) -> str:
+    encryption_keys(value)
+    return value
+
+
 def _networks(value: str) -> str:
     try:
         networks(value)
@@ -146,6 +173,7 @@ DatabaseUrl = Annotated[SecretStr, secret_type(_database_url)]
 RedisUrl = Annotated[SecretStr, secret_type(check_redis_url)]
 BearerToken = Annotated[SecretStr, secret_type(bearer_token)]
 OwnToken = Annotated[SecretStr, secret_type(own_token)]
+EncryptionKeys = Annotated[SecretStr, secret_type(_encryption_keys)]
 ApiToken = Annotated[SecretStr, Field(min_length=16), secret_type(own_token)]
 StripeApiKey = Annotated[SecretStr, secret_type(stripe_api_key)]
 Networks = Annotated[str, AfterValidator(_networks)]

@@ -14,6 +14,7 @@ from app.config.setting_types import (
     BearerToken,
     DatabaseUrl,
     DestinationUrl,
+    EncryptionKeys,
     FormatName,
     Host,
     InAnyCase,
@@ -72,6 +73,7 @@ class Variables(OidcVariables, AlertSettings):
     dashboard_viewer_password: SecretStr | None = Field(None, min_length=8)
     api_token: ApiToken | None = None
     secret_key: SecretStr | None = Field(None, min_length=16)
+    encryption_key: EncryptionKeys | None = None
     metrics_token: OwnToken | None = None
     quarantine_rows: int = Field(1000, ge=0, le=100_000)
     quarantine_mb: int = Field(64, ge=0, le=100_000)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
-from app.ledger.postgres import Pool, Server, limit
+from app.ledger.postgres import POOL, Pool, Server, limit
+from app.ledger.sealing.cipher import Cipher
 from app.ledger.sqlite import begin_immediate, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
@@ -27,22 +28,38 @@ class Ledger:
     """Transactions on one database. Safe to share between threads; fork after, not before, the first use.
 
     url: sqlite:///path or postgresql://…; clock: seconds since 1970, for SQLite only (PostgreSQL's own clock is asked).
-    Everything that the database refuses is a LedgerUnavailable.
+    cipher: what seals columns. Everything that the database refuses is a LedgerUnavailable.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, pool: Pool = Pool()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, pool: Pool = POOL, cipher: Cipher | None = None
+    ) -> None:
         self._clock = clock
+        self.cipher = cipher
+        self._url = url
         self.is_sqlite = url.startswith("sqlite")
         self._server: Server | None = None
         if self.is_sqlite:
             try:
-                self.engine = make_engine(make_url(url), pool)
+                self.engine = make_engine(make_url(url), pool, cipher)
             except (ArgumentError, ValueError):
                 raise ConfigurationError("DATABASE_URL cannot be read") from None
         else:
             self._server = Server(url)
-            self.engine = self._server.engine(pool)
+            self.engine = self._server.engine(pool, cipher)
         weakref.finalize(self, _close, self.engine)  # also when the process ends
+
+    @contextmanager
+    def raw(self) -> "Iterator[Ledger]":
+        """The same ledger, which shows what is sealed as it stands in the database."""
+        if self.cipher is None:
+            yield self
+            return
+        ledger = Ledger(self._url, clock=self._clock)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
 
     @property
     def is_pooled(self) -> bool:
@@ -110,7 +127,7 @@ class Ledger:
         raise AssertionError("unreachable")
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, is_sqlite=self.is_sqlite, clock=self._clock)
+        return Tx(connection, is_sqlite=self.is_sqlite, clock=self._clock, cipher=self.cipher)
 
     def pool_state(self) -> tuple[int, int]:
         """How many connections of this process are in use, and how many are idle."""

@@ -6,19 +6,22 @@ included. `pgbouncer` is a parameter of our own, as in Prisma.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import psycopg
+from psycopg.abc import Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
+from psycopg.types.string import ByteaLoader, TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.errors import ConfigurationError
+from app.ledger.sealing.cipher import Cipher
 
 LIMITS = {"statement_timeout": 20_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 20_000}
 """In milliseconds. The last one is for a client that the server does not hear of any more: it would hold its locks for hours."""
@@ -106,6 +109,25 @@ class Session(psycopg.Connection[Any]):
         return True
 
 
+POOL = Pool()
+"""Unless the settings say otherwise."""
+
+
+def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
+    """How a connection reads texts and bytes that may be sealed."""
+
+    class Text(TextLoader):
+        def load(self, data: Buffer) -> bytes | str:
+            text = super().load(data)
+            return str(cipher.unseal(text)) if text[:1] in ("\x01", b"\x01") else text
+
+    class Bytes(ByteaLoader):
+        def load(self, data: Buffer) -> bytes:
+            return bytes(cipher.unseal(super().load(bytes(data))))
+
+    return [("text", Text), ("varchar", Text), ("bytea", Bytes)]
+
+
 class Server:
     """Where DATABASE_URL leads. Raises ConfigurationError where that is unknown."""
 
@@ -115,12 +137,14 @@ class Server:
         self._parameters = {**DEFAULTS, **parameters}
         if "," in parameters.get("host", "") and "target_session_attrs" not in parameters:
             self._parameters["target_session_attrs"] = "read-write"
+        self._loaders: Sequence[tuple[str, type[Loader]]] = ()
         self._is_direct = own.get("pgbouncer") is False
         self.is_pooled = own.get("pgbouncer", False)
         """Whether a pooler is known to be between: no startup options of ours, and no prepared statements."""
 
-    def engine(self, pool: Pool) -> Engine:
-        """A pool of connections."""
+    def engine(self, pool: Pool, cipher: Cipher | None = None) -> Engine:
+        """A pool of connections. cipher: what unseals the values that they read."""
+        self._loaders = () if cipher is None else loaders(cipher)
         engine = create_engine(
             "postgresql+psycopg://",
             creator=self.connect,
@@ -149,6 +173,8 @@ class Server:
         if self.is_pooled:
             session.prepare_threshold = None
         session.server_pid, session.terminate = pid, self._terminate
+        for kind, loader in self._loaders:
+            session.adapters.register_loader(kind, loader)
         configured = _search_path(self._options)
         if configured is not None and _plain(search_path) != _plain(configured):
             session.close()

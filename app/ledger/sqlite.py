@@ -12,13 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.inserts import PREPARED
 from app.ledger.postgres import Pool
+from app.ledger.sealing.cipher import Cipher
 
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
 
 
-def make_engine(url: URL, pool: Pool) -> Engine:
+def make_engine(url: URL, pool: Pool, cipher: Cipher | None = None) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": 0, "check_same_thread": False, "cached_statements": PREPARED},
@@ -28,6 +29,12 @@ def make_engine(url: URL, pool: Pool) -> Engine:
         hide_parameters=True,  # an error's text goes to the log, and the parameters are bodies and e-mail addresses
     )
     event.listen(engine, "connect", _configure)
+    if cipher is not None:
+
+        def unseal(connection: sqlite3.Connection, _record: object) -> None:
+            connection.row_factory = lambda _cursor, row: cipher.unseal_row(row)
+
+        event.listen(engine, "connect", unseal)
     return engine
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +23,9 @@ from app.ledger.inserts import (
 )
 from app.ledger.placeholders import to_psycopg
 from app.ledger.postgres import Session
+
+if TYPE_CHECKING:
+    from app.ledger.sealing.cipher import Cipher
 
 _HOLD_PERSONS = "SELECT id FROM persons WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
 _HOLD_CONVERSIONS = "SELECT id FROM conversions WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
@@ -47,17 +50,25 @@ class Tx:
     connection: SQLAlchemy's own, for schema work; everything else goes through these methods.
     """
 
-    __slots__ = ("_clock", "connection", "is_sqlite")
+    __slots__ = ("_cipher", "_clock", "connection", "is_sqlite")
 
-    def __init__(self, connection: Connection, *, is_sqlite: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, connection: Connection, *, is_sqlite: bool, clock: Callable[[], float], cipher: "Cipher | None" = None
+    ) -> None:
         self.connection = connection
         self.is_sqlite = is_sqlite
         self._clock = clock
+        self._cipher = cipher
 
     @property
     def for_update(self) -> str:
         """The end of a SELECT whose rows nobody else may change until the transaction ends. SQLite has one writer anyway."""
         return "" if self.is_sqlite else " FOR UPDATE"
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether columns of app.ledger.sealing are encrypted, so that no statement can look into them."""
+        return self._cipher is not None
 
     def now(self) -> int:
         """Milliseconds since 1970, by the database's clock, so that all machines agree."""
@@ -124,6 +135,8 @@ class Tx:
         commits: this ends the transaction; PostgreSQL learns so in the same round trip.
         """
         batches = [batch for batch in batches if batch.rows]
+        if self._cipher is not None:
+            batches = [self._cipher.seal_rows(batch) for batch in batches]
         if not self.is_sqlite:
             self._insert_json(batches, commits=commits)
             return
@@ -156,11 +169,15 @@ class Tx:
 
     def run(self, statement: str, *values: Any) -> Any:
         """Executes `statement`, written with ? for each of `values`; a list or tuple value may only be given to `among`."""
+        if self._cipher is not None:
+            values = tuple(self._cipher.seal_values(statement, values))
         return self.connection.exec_driver_sql(self._translate(statement), values)
 
     def run_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """`run` for each of `rows`, in one call of the driver."""
         if rows:
+            if self._cipher is not None:
+                rows = [tuple(self._cipher.seal_values(statement, row)) for row in rows]
             self.connection.exec_driver_sql(self._translate(statement), list(rows))
 
     def run_given(

@@ -15,6 +15,7 @@ NEEDS_RESTART = frozenset(
         "database_pool_max",
         "database_pool_size",
         "redis_url",
+        "encryption_key",
         "host",
         "port",
         "web_processes",

@@ -14,6 +14,7 @@ import structlog
 from app.config.settings import Settings
 from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
+from app.ledger.sealing.keys import missing_keys
 from app.ledger.upkeep.processes import Process, forget_process, last_request, report
 from app.reloading.settings import Reloaded, reload_settings
 
@@ -84,6 +85,9 @@ class Reloader:
         except LedgerUnavailable:
             if not asked:
                 raise
+        if missing_keys(self._ledger):
+            log.error("encryption.key_missing", effect="this process ends: it cannot read what others write")
+            os.kill(os.getpid(), signal.SIGTERM)
         if asked or newest > self._process.answered:
             self._reload(newest)
         elif self._unreported or time.monotonic() - self._seen_at > SEEN_SECONDS:

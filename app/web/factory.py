@@ -8,6 +8,7 @@ from flask import Flask
 from app.alerts.thread import make_alert_thread
 from app.bootstrap import (
     check_has_destination,
+    check_ledger,
     make_bounds,
     make_health,
     make_intake,
@@ -24,7 +25,6 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.access.passwords import Passwords
 from app.ledger.engine import Ledger
 from app.ledger.metrics import MeasureKeeper
-from app.ledger.schema import check_schema
 from app.logs import configure_logs, log_start
 from app.queue import Nudger
 from app.reloading.comparison import compared_values
@@ -72,7 +72,7 @@ def create_app(
         raise ConfigurationError(f"set {' and '.join(missing)} (`bridge up` makes them up)")
     ledger = ledger or make_ledger(settings)
     with suppress(LedgerUnavailable):
-        check_schema(ledger)
+        check_ledger(ledger)
     intake, writer = make_intake(settings, ledger)
     nudges = make_nudges(settings) if settings.redis_url else None
     nudger = Nudger(nudges) if nudges else None

@@ -55,6 +55,8 @@ class Traces:
     def condition(self, tx: Tx, column: str) -> tuple[str, list[str]]:
         """A condition that `column` (bytes) contains one of the spellings, in any case. It may match more than `names_them`,
         never less."""
+        if tx.is_sealed:
+            return "1 = 1", []
         if tx.is_sqlite:
             one, wanted = f"instr(lower(CAST({column} AS TEXT)), ?) > 0", [text.lower() for text in self.spellings]
         else:  # as text that every byte has, so that no body is refused

@@ -45,7 +45,7 @@ def copy_ledger(
         raise LedgerError("the ledger was upgraded by a newer version: use that one, which knows all its tables")
     check_empty(target, ignored)
     upgrade(target)
-    with source.snapshot() as reading, target.write() as writing:
+    with source.raw() as sealed, sealed.snapshot() as reading, target.write() as writing:
         without_time_limit(reading)
         without_time_limit(writing)
         _empty(writing)

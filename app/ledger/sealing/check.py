@@ -1,0 +1,24 @@
+"""Whether what is stored can be decrypted, tried on the newest and the oldest rows."""
+
+from typing import Literal
+
+from app.ledger.engine import Ledger
+from app.ledger.sealing.cipher import PLAIN, Cipher
+
+SAMPLES = (("events", "body"), ("deliveries", "payload"))
+
+
+def check_decrypts(raw: Ledger, cipher: Cipher) -> tuple[Literal["ok", "warn"], str]:
+    """For doctor: raw is the ledger without a cipher. Raises LedgerUnavailable where something cannot be decrypted."""
+    stale = False
+    with raw.read() as tx:
+        for table, column in SAMPLES:
+            for order in ("DESC", "ASC"):
+                rows = tx.run(f"SELECT {column} FROM {table} ORDER BY id {order} LIMIT 20").scalars().all()
+                for value in (bytes(one) if isinstance(one, memoryview) else one for one in rows):
+                    cipher.unseal(value)
+                    stale = stale or not (cipher.is_current(value) or value in PLAIN)
+    if stale:
+        text = f"encryption: new data is encrypted with the key {cipher.current}; older data is not: run `bridge db rotate-key`"
+        return "warn", text
+    return "ok", f"encryption: bodies and payloads are encrypted with the key {cipher.current}, and decrypt"
