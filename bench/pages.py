@@ -62,6 +62,7 @@ def paths(rows: int) -> list[str]:
         f"/persons?q={email}", f"/persons?before={ids['person']}", f"/persons/{ids['person']}", f"/persons/{year.BUYER}",
         f"/persons/{ids['person']}/forget", "/sources", "/inbound", "/inbound?since=30d", "/inbound/quarantine",
         "/destination", "/playground",
+        "/resend", "/resend?since=24h", "/resend?since=41d&until=40d&destination=main", "/resend?since=41d&until=40d&to=main",
         f"/playground?event={ids['event']}", "/audit", f"/audit?before={rows // 100}", "/audit?actor=nobody",
         f"/audit?target={ids['delivery']}",
         f"/search?q={email}",

@@ -8,7 +8,7 @@ import click
 
 from app.bootstrap import make_policy, make_routes, open_ledger
 from app.cli.act import nudge
-from app.cli.options import TIME, check_source, moment, unknown_destination
+from app.cli.options import TIME, check_destination, check_source, moment, unknown_destination
 from app.cli.output import say
 from app.config.settings import Settings, load_settings
 from app.errors import DeliveryNotFound
@@ -16,14 +16,15 @@ from app.intake.remap import remap_parked
 from app.ledger.actions import bulk
 from app.ledger.actions.replay import REPLAYABLE, ActionResult
 from app.ledger.actions.replay import replay as replay_one
-from app.ledger.actions.send_to import Selection, Target, send_ids, send_selected
-from app.ledger.engine import Ledger
+from app.ledger.actions.resend import Window, preview, until_now
+from app.ledger.actions.resend import run as resend_window
+from app.ledger.actions.send_to import Selection, Target, known_since, send_ids, send_selected
+from app.ledger.engine import Ledger, look
 from app.ledger.parked.reading import ParkedSelection
 from app.ledger.reading.filters import Filter
 from app.model import DELIVERY_KINDS
 from app.sources.catalog import all_sources
 
-DAY_MS = 86_400_000
 MOST_LINES = 20
 """Of what was skipped, where many were chosen by a filter."""
 
@@ -38,6 +39,7 @@ class _Chosen:
     until: int | None
     kind: str | None
     source: str | None
+    destination: str | None
     force: bool
     parked: bool
     to: str | None
@@ -46,13 +48,20 @@ class _Chosen:
 @click.command()
 @click.option("--id", "ids", type=int, multiple=True, metavar="ID...", help="Replay these deliveries.")
 @click.argument("more", nargs=-1, type=int, metavar="")
-@click.option("--status", type=click.Choice(REPLAYABLE), help="Replay every delivery with this status.")
+@click.option(
+    "--status",
+    type=click.Choice((*REPLAYABLE, "delivered")),
+    help="Replay every delivery with this status. Delivered ones need --since and --force.",
+)
 @click.option("--to", metavar="DEST", help="Send this destination the conversions it did not get, by --id or --since.")
-@click.option("--since", help=f"With --status or --to: recorded since {TIME}.")
+@click.option(
+    "--since", help=f"With --status or --to: recorded since {TIME}; delivered since, with --status delivered."
+)
 @click.option("--until", help="With --status or --to: recorded before.")
 @click.option("--kind", type=click.Choice(DELIVERY_KINDS), help="With --status or --to: only this kind.")
 @click.option("--source", help="With --status, --to or --parked: only from this source.")
-@click.option("--force", is_flag=True, help="With --id or --to: send delivered ones again.")
+@click.option("--destination", metavar="NAME", help="With --status: only to this destination.")
+@click.option("--force", is_flag=True, help="With --id, --to or --status delivered: send delivered ones again.")
 @click.option("--parked", is_flag=True, help="Reprocess parked events after a configuration change.")
 def replay(
     ids: tuple[int, ...],
@@ -63,13 +72,13 @@ def replay(
     until: str | None,
     kind: str | None,
     source: str | None,
+    destination: str | None,
     force: bool,
     parked: bool,
 ) -> None:
     """Send deliveries again. Dead, discarded and unattributed ones start a fresh schedule; open ones are due now."""
-    chosen = _Chosen(
-        ids + more, status, moment(since, "--since"), moment(until, "--until"), kind, source, force, parked, to
-    )
+    times = moment(since, "--since"), moment(until, "--until")
+    chosen = _Chosen(ids + more, status, *times, kind, source, destination, force, parked, to)
     _check(chosen, named=bool(ids))
     settings = load_settings()
     ledger = open_ledger(settings)
@@ -80,6 +89,11 @@ def replay(
         return
     if chosen.source is not None:
         check_source(settings, ledger, chosen.source)
+    if chosen.destination is not None:
+        check_destination(settings, ledger, chosen.destination)
+    if chosen.status == "delivered":
+        _resend(settings, ledger, chosen)
+        return
     if chosen.status is not None:
         _replay_status(settings, ledger, chosen, chosen.status)
         return
@@ -110,12 +124,17 @@ def _check(chosen: _Chosen, *, named: bool) -> None:
     of_parked = chosen.source if not chosen.parked else None  # which --source narrows as well
     if not chosen.status and any(value is not None for value in (chosen.since, chosen.until, chosen.kind, of_parked)):
         raise click.UsageError("--since, --until, --kind and --source go with --status or --to")
-    if chosen.force and not chosen.ids:
-        raise click.UsageError("--force goes with --id or --to")
+    if chosen.destination and not chosen.status:
+        raise click.UsageError("--destination goes with --status; --to names where to send")
+    if chosen.status == "delivered":
+        if not chosen.force or chosen.since is None:
+            raise click.UsageError("--status delivered sends them a second time: it needs --since and --force")
+    elif chosen.force and not chosen.ids:
+        raise click.UsageError("--force goes with --id, --to or --status delivered")
 
 
 def _replay_status(settings: Settings, ledger: Ledger, chosen: _Chosen, status: str) -> None:
-    wanted = Filter((status,), chosen.source, chosen.kind, since=chosen.since, until=chosen.until)
+    wanted = Filter((status,), chosen.source, chosen.kind, chosen.destination, since=chosen.since, until=chosen.until)
     sources = all_sources(settings.config, settings.config_path)
     job = bulk.run(ledger, bulk.Job("replay", wanted), sources, actor="cli")
     if job.done:
@@ -126,6 +145,24 @@ def _replay_status(settings: Settings, ledger: Ledger, chosen: _Chosen, status: 
     why = " These are being sent, or their person was forgotten." if job.skipped else ""
     say(f"{job.done} due now, {job.skipped} skipped.{why}")
     sys.exit(1 if job.skipped else 0)
+
+
+def _resend(settings: Settings, ledger: Ledger, chosen: _Chosen) -> None:
+    """Sends again what was delivered in the window, after saying what that is."""
+    assert chosen.since is not None
+    sources = all_sources(settings.config, settings.config_path)
+    with look(ledger) as tx:
+        window = Window(chosen.since, chosen.until, chosen.destination, chosen.kind, chosen.source)
+        window = until_now(tx, window)
+        found = preview(tx, window, sources)
+    of = ", ".join(f"{count} {kind}" for kind, count in found.summed["kinds"].items())
+    money = f"; Sales of {found.stake.text}" if found.stake else ""
+    say(f"{found.count}{'' if found.is_all else ' or more'} delivered: {of or 'none'}{money}.")
+    progress = resend_window(ledger, window, sources, actor="cli")
+    if progress.done:
+        nudge(settings)
+    say(f"{progress.done} due now, {progress.skipped} skipped.")
+    sys.exit(1 if progress.skipped else 0)
 
 
 def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
@@ -146,8 +183,7 @@ def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> 
         raise click.UsageError(f'{name} is in shadow mode. Set mode = "live" and restart the bridge first.')
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
-        known_since = 0 if days is None else tx.now() - int(days * DAY_MS)
-    target = Target(routes[name], known_since, chosen.force)
+        target = Target(routes[name], known_since(days, tx.now()), chosen.force)
     if chosen.ids:
         return ledger.transact(lambda tx: send_ids(tx, chosen.ids, target, actor="cli"))
     assert chosen.since is not None

@@ -41,6 +41,7 @@ from app.web.pages import persons, sources
 from app.web.pages.alerts import index as alerts
 from app.web.pages.inbound import refused
 from app.web.pages.playground.view import create_blueprint as playground_pages
+from app.web.pages.resend.view import create_blueprint as resend_pages
 from app.web.pages.users import blueprint as users
 from app.web.pages.users.guard import Guard
 from app.web.public import health, sandbox, webhooks
@@ -127,6 +128,7 @@ def create_app(
         persons.create_blueprint(ledger, parts.sources),
         sources.create_blueprint(ledger, settings, parts.sources),
         playground_pages(parts),
+        resend_pages(parts),
         refused.create_blueprint(parts),
         alerts.create_blueprint(parts),
     ):

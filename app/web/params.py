@@ -16,7 +16,6 @@ from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from app.config.bridge_toml import ALERT_KINDS
 from app.ledger.alerting.history import STATES, HistoryFilter
-from app.ledger.audit import AuditFilter
 from app.ledger.inbound.refused import REASONS, RefusalFilter
 from app.ledger.reading import filters
 from app.ledger.reading.filters import EventFilter, Filter
@@ -240,24 +239,9 @@ class AlertsQuery(Paging):
         return HistoryFilter(self.state, self.kind, self.subject, self.since, self.until)
 
 
-class AuditLines(Request):
-    actor: Annotated[Text | None, Field(description="Who: the name of a login, cli, api, or bridge for itself.")] = None
-    action: Annotated[Text | None, Field(description="What, such as replay, pause or edit.")] = None
-    target: Annotated[
-        Text | None, Field(description="delivery 12, how it begins, or an ID. Finds the changes within groups too.")
-    ] = None
-    since: Annotated[Moment | None, Field(description="As for deliveries.")] = None
-    until: Annotated[Moment | None, Field(description="As for deliveries.")] = None
-    part_of: Annotated[Number | None, Field(description="Only the changes of that group.")] = None
-
-    def as_filter(self) -> AuditFilter:
-        return AuditFilter(self.actor, self.action, self.since, self.until, self.target, self.part_of)
-
-
 Asked = TypeVar("Asked", bound=Request)
 FILTER = tuple(DeliveryFilter.model_fields)
 EVENTS_FILTER = tuple(EventsFilter.model_fields)
-AUDIT_FILTER = tuple(AuditLines.model_fields)
 REFUSALS_FILTER = tuple(RefusalsQuery.model_fields)
 ALERTS_FILTER = ("state", "kind", "subject", "since", "until")
 

@@ -1,10 +1,11 @@
 """What the pages share."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import flash, redirect, session
+from werkzeug.exceptions import UnprocessableEntity
 from werkzeug.wrappers import Response
 
 from app.config.settings import Settings
@@ -13,11 +14,9 @@ from app.destinations.target import Destination
 from app.intake.quarantine import Sealer
 from app.intake.verify_and_map import Intake
 from app.ledger.access.passwords import Passwords
+from app.ledger.actions.send_to import Target, known_since
 from app.ledger.engine import Ledger
-from app.ledger.reading import deliveries
-from app.ledger.reading.filters import Filter
 from app.ledger.reading.first_events import names_of_sources
-from app.ledger.reading.money.stake import Stake
 from app.ledger.reading.shadow import week
 from app.ledger.reading.summary.problems import Health
 from app.ledger.reading.summary.stats import CountCache
@@ -27,7 +26,6 @@ from app.sources.base import Source
 from app.web.pulse import PulseKeeper
 
 ROWS = 50
-FIRST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,15 @@ def source_choices(tx: Tx, parts: Parts) -> list[str]:
     return sorted({*parts.intake.configured, *names_of_sources(tx)})
 
 
-def summary_of(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[dict[str, Any], Stake]:
-    """What a confirmation is about: how many of each kind and destination, the newest few, and the money."""
-    first = deliveries.failed(tx, wanted, sources, limit=FIRST).rows
-    summed = {**deliveries.breakdown(tx, wanted, sources), "first": first}
-    return summed, deliveries.at_stake(tx, wanted, sources)
+def target_of(parts: Parts, name: str) -> Target:
+    """The destination of that name, for conversions that it did not get. Raises UnprocessableEntity."""
+    route = next((route for route in parts.policy.routes if route.name == name), None)
+    if route is None:
+        raise UnprocessableEntity(f"there is no destination called {name}")
+    if route.is_shadow:
+        raise UnprocessableEntity(f'{name} is in shadow mode: set mode = "live" and restart the bridge first')
+    with parts.ledger.read() as tx:
+        return Target(route, known_since(parts.settings.retention.deliveries_days, tx.now()))
 
 
 def actor() -> str:

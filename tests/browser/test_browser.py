@@ -25,6 +25,7 @@ PAGES = (
     "/setup",
     "/destination",
     "/playground",
+    "/resend?since=1h",
     "/audit",
     "/account",
     "/users",

@@ -17,6 +17,7 @@ from app.ledger.transaction import Tx
 from app.times import iso
 
 BATCH = 200
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Target:
     route: Route
     known_since: int = 0
     force: bool = False
+
+
+def known_since(deliveries_days: float | None, now: int) -> int:
+    """Target.known_since where retention keeps deliveries for so many days (None: for ever)."""
+    return 0 if deliveries_days is None else now - int(deliveries_days * DAY_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,15 @@ def send_batch(tx: Tx, selection: Selection, target: Target, sending: Sending, *
     results = send_conversions(tx, ids, target, actor=actor, group=group)
     close_batch(tx, group, sum(one.done for one in results))
     return Sending(ids[-1], group, results, is_over=len(ids) < BATCH)
+
+
+def count_selected(tx: Tx, selection: Selection, most: int) -> tuple[int, dict[str, int]]:
+    """How many match, at most `most`, and of each kind."""
+    where = _where(selection, id_before(tx, selection.since))
+    rows = f"SELECT kind FROM conversions WHERE {where} ORDER BY id LIMIT ?"
+    kinds = tx.run(f"SELECT kind, COUNT(*) FROM ({rows}) c GROUP BY kind ORDER BY 2 DESC", *where.values, most).all()
+    found = {str(kind): int(count) for kind, count in kinds}
+    return sum(found.values()), found
 
 
 def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:

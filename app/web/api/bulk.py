@@ -3,17 +3,19 @@
 A request answers after some seconds at most. If that was not enough, send the same body again with `next` from the answer.
 """
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from app.ledger.actions import bulk, replay
+from app.ledger.actions import bulk, replay, resend
 from app.ledger.actions.bulk import Job
 from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.schemas import Discarded, Replayed, Undone
+from app.web.lists.acts import ResendWindow
 from app.web.params import DeliveryFilter, Number, OneOf, Pattern, Request
-from app.web.services import Parts
+from app.web.services import Parts, target_of
 
 ROUTES = Routes()
 PATIENCE_SECONDS = 10.0
@@ -35,6 +37,10 @@ class DiscardFilter(DeliveryFilter, Continued):
     mark: Annotated[Mark | None, Field(description="`mark` of the first answer, so that one undo takes back all.")] = (
         None
     )
+
+
+class ResendBody(ResendWindow, Continued):
+    """A window, and where to go on."""
 
 
 class UndoneDiscard(Continued):
@@ -61,6 +67,17 @@ def undo_deliveries(parts: Parts, body: UndoneDiscard) -> Undone:
     """Take a bulk discard back."""
     job = _run(parts, Job("undo", mark=body.mark, after=body.next))
     return Undone(undone=job.done, left_alone=job.skipped, next=job.after)
+
+
+@ROUTES.post("/resend")
+def resend_deliveries(parts: Parts, body: ResendBody) -> Replayed:
+    """Send again what was delivered in a window, or send that window to another destination."""
+    window = replace(body.as_window(), target=target_of(parts, body.to) if body.to else None)
+    with parts.ledger.read() as tx:
+        window = resend.until_now(tx, window)
+    progress = resend.run(parts.ledger, window, parts.sources, actor=actor(), after=body.next, seconds=PATIENCE_SECONDS)
+    parts.nudge()
+    return Replayed(replayed=progress.done, left_alone=progress.skipped, next=progress.after)
 
 
 def _run(parts: Parts, job: Job) -> Job:

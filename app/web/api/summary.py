@@ -13,7 +13,8 @@ from app.times import iso
 from app.web.api.routes import Routes
 from app.web.api.schemas import AuditPage
 from app.web.api.state_schemas import BridgeStatus, Stats, Traffic
-from app.web.params import AuditLines, OneOf, Paging, Request
+from app.web.lists.acts import AuditLines
+from app.web.params import OneOf, Paging, Request
 from app.web.services import Parts
 
 ROUTES = Routes()

@@ -5,7 +5,8 @@ from flask import Blueprint, render_template
 from app.ledger.audit import audit_page
 from app.ledger.engine import look
 from app.web.auth import login_required
-from app.web.params import AUDIT_FILTER, QUERY, AuditLines, before_asked, filled, read
+from app.web.lists.acts import AUDIT_FILTER, AuditLines
+from app.web.params import QUERY, before_asked, filled, read
 from app.web.services import ROWS, Parts
 
 

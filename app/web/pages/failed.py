@@ -16,13 +16,14 @@ from app.ledger.actions.bulk import Job
 from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
 from app.ledger.reading.filters import Filter
+from app.ledger.reading.money.summed import summed as summed_of
 from app.model import STATUSES
 from app.text import storable
 from app.web import params
 from app.web.auth import is_operator, login_required
 from app.web.lists.asked import asked, canonical
 from app.web.params import DeliveryFilter, before_asked
-from app.web.services import ROWS, Parts, actor, redirect_with, source_choices, summary_of
+from app.web.services import ROWS, Parts, actor, redirect_with, source_choices
 
 FIELDS = ("status", "source", "kind", "destination", "code", "reason", "since", "until", "q")
 PAST = {"replay": "due now", "discard": "discarded", "undo": "as before"}
@@ -62,7 +63,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
                 matching, is_all = deliveries.count(tx, wanted, parts.sources)
             else:
                 wanted = Filter(STATUSES, delivery_ids=job["ids"])
-            summed, stake = summary_of(tx, wanted, parts.sources)
+            summed, stake = summed_of(tx, wanted, parts.sources)
         if not matching:
             text = "nothing was selected: select deliveries, or all matching ones"
             return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)

@@ -1,0 +1,1 @@
+"""Sending again what was delivered: one, a window, or to another destination."""
