@@ -14,7 +14,7 @@ from app.ledger.reading.summary.overview import MOST
 from app.ledger.reading.summary.problem import counted
 
 TEST = "This is a test alert from Conversion Bridge. Alerts arrive in this channel."
-PAGES = {"dead": "/failed?status=dead", "paused": "/destination", "down": "/destination", "late": "/"}
+DEAD_PAGE = "/failed?status=dead"
 BAD, GOOD = "\N{LARGE RED CIRCLE} ", "\N{LARGE GREEN CIRCLE} "
 SEVERE = ("dead", "paused", "down", "late")
 """Kinds where conversions do not reach their destination."""
@@ -42,7 +42,7 @@ class Message:
 
 def message_of(notification: Notification, public_url: str | None, now: int) -> Message:
     incident = notification.incident
-    path = PAGES.get(incident.kind, "/sources")
+    path = page_of(incident)
     if notification.what == "alert":
         title = sentence(incident, now)
         stake = f" At stake: {incident.detail['stake']}." if incident.detail.get("stake") else ""
@@ -50,7 +50,7 @@ def message_of(notification: Notification, public_url: str | None, now: int) -> 
         text = f"{title}{stake}{past}"
     else:
         dead = next((one for one in (incident, *incident.parts) if one.kind == "dead"), None)
-        path = PAGES["dead"] if dead else path
+        path = DEAD_PAGE if dead else path
         text = title = _all_clear(incident)
     link = f"{public_url}{path}" if public_url else f"(dashboard: {path})"
     return Message(
@@ -65,6 +65,17 @@ def message_of(notification: Notification, public_url: str | None, now: int) -> 
         began_at=incident.began_at,
         is_over=incident.over_at is not None,
     )
+
+
+def page_of(incident: Reported) -> str:
+    """The page of the dashboard about it."""
+    if incident.kind in ("paused", "down"):
+        return "/destination"
+    if incident.kind == "silent":
+        return f"/sources/{incident.subject}"
+    if incident.kind == "refused":
+        return f"/inbound?source={incident.subject}"
+    return DEAD_PAGE if incident.kind == "dead" else "/"
 
 
 def _queued(count: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.alerts.channels import channels_of
-from app.alerts.messages import PAGES, sentence
+from app.alerts.messages import page_of, sentence
 from app.config.settings import Settings
 from app.ledger.alerting.history import HistoryFilter, Record, channel_states, history
 from app.ledger.alerting.notifications import Reported
@@ -61,7 +61,7 @@ def _shown(record: Record, now: int) -> dict[str, Any]:
         **_told(incident, now),
         "reported_at": iso(incident.reported_at),
         "seconds": ((incident.over_at or now) - incident.began_at) // 1000,
-        "path": PAGES.get(incident.kind, "/sources"),
+        "path": page_of(incident),
         "parts": [_told(part, now) for part in incident.parts],
         "notifications": [
             {

@@ -104,9 +104,9 @@ def create_app(
     answers = Answers(keeper.measures, RefusedRequests(refusals, sealer).note)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers, settings.proxy_networks))
     destinations = destinations_of(settings)
-    probes = Probes(ledger, nudges, live_names(destinations), settings.hold_seconds)
-    app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
     judge = make_health(settings)
+    probes = Probes(ledger, nudges, live_names(destinations), settings.hold_seconds, judge)
+    app.register_blueprint(health.create_blueprint(probes, metrics, metrics_token))
     parts = Parts(
         ledger,
         settings,

@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
 from playwright.sync_api import Page
 
+from app.ledger.engine import Ledger
+from app.ledger.schema import upgrade
+from app.sources.catalog import SOURCES, example
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET
 from tests.support.diagnosis import LOGS
 from tests.support.ports import Port
@@ -58,6 +62,25 @@ class Web:
         self._process.wait(PATIENCE_SECONDS)
         self._reserved.close()
         LOGS.remove(self._log)
+
+
+class Restarted(Web):
+    """A web on a ledger that outlives it: set a variable, restart, go on."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+        upgrade(self.ledger)
+        self.start()
+
+    def start(self, **variables: str) -> None:
+        super().__init__(self.home, **{"STRIPE_WEBHOOK_SECRET": "", **variables})
+
+    def post(self, name: str, secret: str) -> int:
+        """What the provider sends, signed with the secret that was entered there."""
+        body, kind = example(name)
+        headers = {"Content-Type": kind, **SOURCES[name].sign(body, secret, datetime.now(UTC))}
+        return requests.post(f"{self.url}/webhooks/{name}", data=body, headers=headers, timeout=60).status_code
 
 
 def log_in(page: Page, password: str = PASSWORD, name: str = "Grace") -> None:

@@ -24,6 +24,7 @@ PAGES = (
     "/sources/stripe",
     "/setup",
     "/destination",
+    "/alerts",
     "/playground",
     "/resend?since=1h",
     "/audit",

@@ -2,42 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from axe_playwright_python.sync_playwright import Axe
 
-from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
-from app.sources.catalog import SOURCES, example
 from tests.browser.conftest import PATIENCE_MS
-from tests.browser.site import VIEWER_PASSWORD, Web
+from tests.browser.site import VIEWER_PASSWORD, Restarted
 from tests.support.makers import one, settle
 
 pytestmark = pytest.mark.stack
 PAGES = ("/", "/setup", "/sources", "/sources/typeform", "/sources/fillout", "/sources/googleforms", "/sources/stripe")
-
-
-class Restarted(Web):
-    """A web on a ledger that outlives it: set a variable, restart, go on."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
-        self.start()
-
-    def start(self, **variables: str) -> None:
-        super().__init__(self.home, **{"STRIPE_WEBHOOK_SECRET": "", **variables})
-
-    def post(self, name: str, secret: str) -> int:
-        """What the provider sends, signed with the secret that was entered there."""
-        body, kind = example(name)
-        headers = {"Content-Type": kind, **SOURCES[name].sign(body, secret, datetime.now(UTC))}
-        return requests.post(f"{self.url}/webhooks/{name}", data=body, headers=headers, timeout=60).status_code
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sqlalchemy import event, make_url
 
 from app.config.settings import Settings
 from app.destinations.target import destinations_of
+from app.ledger.alerting.refusals import add_refusals
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.metrics import MeasureKeeper
@@ -172,6 +173,20 @@ def test_what_is_late_and_what_is_paused_is_named(
     assert look(web) == ([], ["REDIS_URL is not set", "deliveries to sandbox are 10 min late"])
     change(ledger, "UPDATE destinations SET paused_at = 1, paused_reason = 'by Grace'")
     assert look(web) == ([], ["REDIS_URL is not set", "forwarding to sandbox is paused"])
+
+
+def test_statusz_lists_what_else_is_wrong_without_names_and_numbers(
+    web: FlaskClient, post: Callable[[bytes], Any], ledger: Ledger
+) -> None:
+    beat(ledger)
+    assert web.get("/statusz").get_json()["warnings"] == []
+    post(checkout(1))
+    settle(ledger, "permanent", status=422, error="answered 422: no such plan of Ada's")
+    with ledger.write() as tx:
+        add_refusals(tx, {("typeform", "wrong"): 40}, tx.now())
+    found = web.get("/statusz")
+    warnings = ["requests of a source are refused", "deliveries failed permanently"]
+    assert found.get_json() == {"status": "not working", "problems": ["REDIS_URL is not set"], "warnings": warnings}
 
 
 def test_no_stranger_learns_where_the_ledger_is(

@@ -96,6 +96,19 @@ def test_a_problem_says_since_when_and_stays_with_that(health: Health, ledger: L
     assert verdict_of(health, ledger).problems[0].since == problem.since
 
 
+def test_refusals_are_no_alarm_any_more_once_the_newest_request_is_accepted(
+    health: Health, ledger: Ledger, post: Callable[[bytes], Any], worker: None
+) -> None:
+    refuse(ledger, "stripe", "wrong", 40, ago_ms=5_000)
+    (problem,) = verdict_of(health, ledger).problems
+    assert problem.level == "bad"
+    post(checkout(1))
+    settle(ledger, "delivered")
+    (problem,) = verdict_of(health, ledger).problems
+    assert (problem.kind, problem.level) == ("refused", "warn")
+    assert problem.remedy.startswith("The newest request was accepted. Redeliver the refused ones at Stripe")
+
+
 def test_refusals_of_days_ago_are_over(health: Health, ledger: Ledger, worker: None) -> None:
     refuse(ledger, "typeform", "wrong", 40, ago_ms=30 * HOUR_MS)
     assert kinds_of(health, ledger) == {}

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from click.testing import Result
+from flask.testing import FlaskClient
 
 from app.bootstrap import make_health
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.ledger.reading.money.stake import Stakes, together
 from app.money import Money
-from tests.support.makers import begin, change, checkout, one, settle
+from tests.support.makers import begin, change, checkout, one, settle, signed
 from tests.web.conftest import API, Browser
 
 STAKE = "39.98 USD, 1,500 JPY, 5.000 KWD"
@@ -69,6 +70,19 @@ def test_failed_deliveries_show_it_by_reason_and_before_anything_is_done(
     every = browser.submit("/failed/confirm", verb="replay", all="1", status="dead").text
     assert STAKE in every
     assert begin(ledger) == []
+
+
+def test_parked_sales_count_where_their_amount_is_known(
+    web: FlaskClient, ledger: Ledger, make_settings: Callable[..., Settings]
+) -> None:
+    for body in (
+        checkout(1, metadata={}, customer_details={}, amount_total=500, currency="jpy"),
+        checkout(2, currency=None),
+    ):
+        assert web.post("/webhooks/stripe", **signed(body)).get_json()["outcome"] == "parked"
+    with ledger.read() as tx:
+        problems = {problem.kind: problem for problem in make_health(make_settings()).verdict(tx).problems}
+    assert (problems["parked"].count, problems["parked"].stake.text) == (2, "500 JPY")
 
 
 def _rows(ledger: Ledger, statement: str) -> list[Any]:

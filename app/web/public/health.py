@@ -147,7 +147,8 @@ def create_blueprint(probes: Probes, metrics: Metrics, metrics_token: str | None
     def statusz() -> Response:
         ledger = probes.ledger()
         problems = [*ledger, *(probes.redis() if ledger else probes.others())]
-        response = jsonify(status="not working" if problems else "working", problems=problems)
+        warnings = [] if ledger else probes.warnings()
+        response = jsonify(status="not working" if problems else "working", problems=problems, warnings=warnings)
         response.status_code = 503 if problems else 200
         return response
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from app.errors import BridgeError, SchemaOutdated
 from app.ledger.engine import Ledger, look
 from app.ledger.probe import late, overdue, try_write
+from app.ledger.reading.summary.problem import PUBLIC
+from app.ledger.reading.summary.problems import Health
 from app.ledger.reading.summary.stats import destinations, workers_alive
 from app.ledger.schema import check_schema
 from app.queue import Nudges, redis_problem
@@ -62,7 +64,9 @@ class _Round:
 class Probes:
     """names: the destinations there are."""
 
-    def __init__(self, ledger: Ledger, nudges: Nudges | None, names: Sequence[str], hold_seconds: float) -> None:
+    def __init__(
+        self, ledger: Ledger, nudges: Nudges | None, names: Sequence[str], hold_seconds: float, health: Health
+    ) -> None:
         self._ledger = ledger
         self._nudges = nudges
         self._names = names
@@ -70,6 +74,8 @@ class Probes:
         self._is_current = False
         self._write = Probe(self._try_ledger, "the ledger does not answer")
         self._rest = Probe(self._look_around, "the ledger does not answer")
+        self._health = health
+        self._notes = Probe(self._list_warnings, "the ledger does not answer")
         self._redis = Probe(self._try_redis, "Redis does not answer")
 
     def ledger(self) -> list[str]:
@@ -82,6 +88,16 @@ class Probes:
 
     def redis(self) -> list[str]:
         return self._redis.problems()
+
+    def warnings(self) -> list[str]:
+        """What else the verdict of the dashboard lists, without names and numbers. Only asked where the ledger works."""
+        return self._notes.problems()
+
+    def _list_warnings(self) -> list[str]:
+        with look(self._ledger) as tx:
+            problems = self._health.verdict(tx).problems
+        kinds = dict.fromkeys(problem.kind for problem in problems if problem.level != "note")
+        return [PUBLIC[kind] for kind in kinds if kind in PUBLIC]
 
     def _try_ledger(self) -> list[str]:
         if not self._is_current:  # the web may have been started while the ledger was away

@@ -31,6 +31,14 @@ _POSTGRESQL = """
   WHERE c.kind = 'sale' AND s.sale->>'currency' IS NOT NULL GROUP BY 1"""
 
 
+_PARKED = {
+    "$.sale": "$.unnamed.facts.sale",
+    "json->'sale'": "json->'unnamed'->'facts'->'sale'",
+    "c.kind = 'sale' AND ": "",
+}
+"""Where the Sale of a parked event stands: of one whose person is not known. Of others the amount is unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stake:
     """amounts: what the Sales come to, the currency of most Sales first. is_capped: there are more than were added up."""
@@ -63,12 +71,14 @@ def stake(tx: Tx, rows: str, *values: Any, is_capped: bool = False) -> Stake:
 
 
 def stakes(
-    tx: Tx, columns: Sequence[str], rows: str, *values: Any, is_capped: bool = False
+    tx: Tx, columns: Sequence[str], rows: str, *values: Any, is_capped: bool = False, is_parked: bool = False
 ) -> dict[tuple[Any, ...], Stake]:
-    """The same by the values of these columns of `rows`."""
+    """The same by the values of these columns of `rows`. is_parked: `rows` are parked events."""
     named = "".join(f", {name}" for name in columns)
     once = f"SELECT DISTINCT conversion_id{named} FROM ({rows}) r"
     statement = (_SQLITE if tx.is_sqlite else _POSTGRESQL).format(once)
+    for counted, parked in (_PARKED if is_parked else {}).items():
+        statement = statement.replace(counted, parked)
     statement = statement.replace("COUNT(*)", f"COUNT(*){named}").replace("GROUP BY 1", f"GROUP BY 1{named}")
     found: dict[tuple[Any, ...], list[tuple[int, Money]]] = {}
     for currency, minor, count, *key in tx.run(statement, *values).all():
@@ -102,6 +112,12 @@ class Stakes:
         rows = f"SELECT conversion_id FROM deliveries WHERE status = ? ORDER BY id DESC LIMIT {ADDED}"
         return self._sum(tx, rows, (status,), count)
 
+    def of_parked(self, tx: Tx, count: int) -> Stake:
+        """The newest ADDED parked events, as far as their amounts are known."""
+        named = "outcome = 'parked' AND conversion_id IS NOT NULL"
+        rows = f"SELECT conversion_id FROM events WHERE {named} ORDER BY id DESC LIMIT {ADDED}"
+        return self._sum(tx, rows, (), count, is_parked=True)
+
     def of_waiting(self, tx: Tx, destination: str, count: int) -> Stake:
         """ADDED open deliveries to that destination."""
         rows = f"SELECT conversion_id FROM deliveries WHERE destination = ? AND due_at IS NOT NULL LIMIT {ADDED}"
@@ -115,14 +131,17 @@ class Stakes:
         )
         return self._sum(tx, rows, (destination, since), count)
 
-    def _sum(self, tx: Tx, rows: str, values: tuple[Any, ...], count: int) -> Stake:
+    def _sum(self, tx: Tx, rows: str, values: tuple[Any, ...], count: int, *, is_parked: bool = False) -> Stake:
+        if not count:
+            return NOTHING
         if count < LARGE:
-            return stake(tx, rows, *values) if count else NOTHING
-        key = (rows, values[0])
+            return stakes(tx, (), rows, *values, is_parked=is_parked).get((), NOTHING)
+        key = (rows, *values[:1])
         with self._lock:
             found = self._sums.get(key)
         if found is None:
-            found = stake(tx, rows, *values, is_capped=count > ADDED)
+            sums = stakes(tx, (), rows, *values, is_capped=count > ADDED, is_parked=is_parked)
+            found = sums.get((), NOTHING)
             with self._lock:
                 self._sums[key] = found
         return found

@@ -83,7 +83,7 @@ def retrying(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
                     stake=stakes.of_status(tx, "retrying", count))]  # fmt: skip
 
 
-def parked(tx: Tx, count: int) -> list[Problem]:
+def parked(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
     if not count:
         return []
     text = f"{counted(count, 'event is', 'events are')} parked: conversions that lack required data."
@@ -91,7 +91,7 @@ def parked(tx: Tx, count: int) -> list[Problem]:
     since = tx.run(oldest).scalar()
     remedy = "See what is missing; fix the mapping or fill it in, then reprocess them."
     return [Problem("parked", "", "warn", text, remedy, "/parked", "Parked events", since, count,
-                    "`bridge replay --parked` reprocesses them")]  # fmt: skip
+                    "`bridge replay --parked` reprocesses them", stakes.of_parked(tx, count))]  # fmt: skip
 
 
 def quarantined(tx: Tx, sources: Mapping[str, SourceFacts]) -> list[Problem]:

@@ -63,6 +63,24 @@ class Verdict:
         return {"level": self.level, "headline": self.headline, "problems": problems}
 
 
+PUBLIC: dict[str, str] = {
+    "no source": "no source is configured",
+    "dead": "deliveries failed permanently",
+    "retrying": "deliveries are retried",
+    "parked": "events are parked",
+    "refused": "requests of a source are refused",
+    "quarantined": "refused requests are in quarantine",
+    "silent": "a source is silent",
+    "stranded": "deliveries wait for a destination that is not configured",
+    "doubted": "a destination refuses deliveries",
+    "unsent alerts": "alerts could not be sent",
+    "live in sandbox": "real conversions went to the sandbox",
+    "counted twice": "a purchase was sent twice",
+    "conflicts": "events contradict each other",
+}
+"""Problems in words for strangers. Those that keep the bridge from working are not among them: see app/web/public/probes.py."""
+
+
 def counted(number: int, one: str, many: str) -> str:
     more = "+" if number >= MOST else ""
     return f"{number:,}{more} {one if number == 1 else many}"

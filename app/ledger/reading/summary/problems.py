@@ -3,6 +3,7 @@ doctor`. Read only, by index and bounded."""
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +33,7 @@ from app.ledger.transaction import Tx
 DAY_MS = 86_400_000
 KEPT_SECONDS = 60.0
 LIVE = ("conversion of live Stripe events", "conversions of live Stripe events")
+ACCEPTED_AGAIN = "The newest request was accepted. Redeliver the refused ones at {}, or take those in quarantine in."
 FEW_REFUSALS = 3
 """Refusals in a row, with nothing accepted since, before a source that worked is listed. For others, one is enough."""
 SHARE_SAMPLE = 200
@@ -97,7 +99,7 @@ class Health:
         found += backlog.unsent(tx, self._channels)
         found += backlog.dead(tx, counts["deliveries"]["dead"], self.stakes)
         found += backlog.counted_twice(tx, now)
-        found += backlog.parked(tx, counts["events"]["parked"])
+        found += backlog.parked(tx, counts["events"]["parked"], self.stakes)
         found += backlog.conflicts(tx, now)
         found += backlog.retrying(tx, counts["deliveries"]["retrying"], self.stakes)
         found += self._unattributed(tx)
@@ -128,7 +130,10 @@ class Health:
         name, detail = condition.subject, condition.detail
         if condition.kind == "refused":
             since = began or refused_since(tx, name, hour_of(condition.began_at) - HOUR_MS) or condition.began_at
-            return self._refused(Streak(name, detail["count"], detail["reasons"], since), "bad")
+            streak = Streak(name, detail["count"], detail["reasons"], since)
+            if streaks(tx, [name], condition.began_at - DAY_MS):
+                return self._refused(streak, "bad")
+            return replace(self._refused(streak), remedy=ACCEPTED_AGAIN.format(self._sources[name].title))
         if condition.kind == "silent":
             source = self._sources[name]
             usual = lasting(detail["usual_seconds"])
