@@ -10,6 +10,9 @@ from typing import Any, cast
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from app.ledger.access.passwords import Passwords
+from app.ledger.access.tokens import make_token
+from app.ledger.access.users import add_user, disable_user
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from tests.browser.example_data import Shop, receive_in_sandbox
@@ -30,6 +33,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 TALLEST = {"light": 1100, "dark": 1100, "phone": 1500}
 COLORS = 200
+PASSWORD_OF_GRACE = "grace takes pictures"
 
 
 def pages(ledger: Ledger) -> dict[str, str]:
@@ -58,8 +62,20 @@ def pages(ledger: Ledger) -> dict[str, str]:
         "setup": "/setup",
         "destination": "/destination",
         "audit": "/audit",
+        "users": "/users",
+        "account": "/account",
         "search": "/search?q=marta.reis",
     }
+
+
+def add_people(ledger: Ledger) -> None:
+    """Named users, of whom Grace takes the pictures."""
+    grace = add_user(ledger, Passwords(), "Grace", "admin", PASSWORD_OF_GRACE, actor="cli")
+    add_user(ledger, Passwords(), "Tom\u00e1s", "operator", "tom\u00e1s looks after it", actor="Grace")
+    off = add_user(ledger, Passwords(), "agency@lumen.example", "viewer", "the agency may look", actor="Grace")
+    disable_user(ledger, off.id, actor="Grace")
+    make_token(ledger, grace.id, "CRM sync", role="viewer", days=90, actor="Grace")
+    make_token(ledger, grace.id, "nightly replay", role="operator", days=None, actor="Grace")
 
 
 def picture(page: Page, path: Path, tallest: int) -> None:
@@ -87,6 +103,7 @@ def take(folder: Path, wanted: set[str]) -> int:
         upgrade(ledger)
         Shop(url).play()
         receive_in_sandbox(url)
+        add_people(ledger)
         common = {
             "BRIDGE_CONFIG": str(home / "bridge.toml"),
             "PUBLIC_URL": "https://bridge.example.com",
@@ -132,7 +149,7 @@ def session(
     page = context.new_page()
     page.goto("/login")
     picture(page, folder / f"login-{look}.png", TALLEST[look])
-    log_in(page)
+    log_in(page, PASSWORD_OF_GRACE)
     for name, path in places.items():
         page.goto(path)
         page.wait_for_load_state("networkidle")
