@@ -51,7 +51,7 @@ def test_a_rotated_secret_costs_no_submission(site: Site, visit: Callable[..., A
     bodies = [example("typeform")[0] for _ in range(4)]
     assert site.submit(bodies[0], OLD) == 200
     assert [site.submit(body, NEW) for body in bodies[1:]] == [401] * 3
-    assert site.submit(example("typeform")[0], "a secret that somebody made up") == 401
+    assert site.submit(example("typeform")[0], "a secret that somebody invented") == 401
     wait_for(lambda: count(site.ledger, "quarantine") == 4)
 
     page = visit("/")
@@ -98,8 +98,8 @@ def test_the_pages_of_refused_requests_are_accessible_and_show_a_viewer_no_body(
         for path in paths:
             page.goto(path)
             violations = Axe().run(page).response["violations"]
-            told = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
-            assert told == [], path
+            shown = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
+            assert shown == [], path
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page = visit("/", VIEWER_PASSWORD, java_script_enabled=False)
     for path in paths:

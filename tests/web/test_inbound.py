@@ -33,7 +33,9 @@ def test_the_page_names_source_reason_and_remedy(app: Flask, web: FlaskClient, b
     assert "no signature" in only
     assert "wrong signature" not in only
     assert "No refused request matches" in browser.get("/inbound?source=typeform&reason=unreadable").text
-    assert browser.get("/inbound?reason=ill").status_code == 422
+    wrong = browser.get("/inbound?reason=ill&source=typeform")
+    assert wrong.status_code == 422
+    assert "Reason must be one of wrong, missing" in wrong.text
     found = web.get("/api/v1/refusals?source=stripe&since=24h", headers=API).json
     assert found is not None
     (one,) = found["refusals"]

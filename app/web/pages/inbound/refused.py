@@ -3,10 +3,11 @@
 from typing import Any
 
 from flask import Blueprint, render_template
+from werkzeug.exceptions import UnprocessableEntity
 
 from app.ledger.engine import look
 from app.ledger.inbound import quarantine as reading
-from app.ledger.inbound.refused import REASONS
+from app.ledger.inbound.refused import REASONS, RefusalFilter
 from app.setup.refused import Refused, refused_requests
 from app.web.auth import login_required
 from app.web.pages.inbound import quarantine
@@ -23,14 +24,18 @@ def create_blueprint(parts: Parts) -> Blueprint:
 
     @blueprint.get("/inbound")
     @login_required
-    def index() -> str:
-        fields = filled(REFUSALS_FILTER)
-        wanted = refusals_asked(fields)
+    def index() -> tuple[str, int]:
+        fields, problem = filled(REFUSALS_FILTER), ""
+        try:
+            wanted = refusals_asked(fields)
+        except UnprocessableEntity as error:
+            wanted, problem = RefusalFilter(), str(error.description)
         with look(parts.ledger) as tx:
-            found = refused_requests(tx, parts.settings, parts.sources, wanted)
+            found = [] if problem else refused_requests(tx, parts.settings, parts.sources, wanted)
             held = {name: n for name, n in reading.counts(tx).items() if wanted.source in (None, name)}
-        return render_template(
+        page = render_template(
             "inbound/index.html",
+            problem=problem,
             refused=[(one, drawing(one)) for one in found],
             fields=fields,
             spans=SPANS,
@@ -38,6 +43,7 @@ def create_blueprint(parts: Parts) -> Blueprint:
             held=held,
             titles=quarantine.titles(parts),
         )
+        return page, 422 if problem else 200
 
     return blueprint
 
