@@ -32,6 +32,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 780}, "color_scheme": "light", "has_touch": True},
 }
 TALLEST = {"light": 1100, "dark": 1100, "phone": 1500}
+TALLER = {("overview", "light"): 1500, ("overview", "dark"): 1500, ("overview", "phone"): 2300}
+"""Pages of which more is to be seen."""
 COLORS = 200
 PASSWORD_OF_GRACE = "grace takes pictures"
 
@@ -153,9 +155,12 @@ def session(
     for name, path in places.items():
         page.goto(path)
         page.wait_for_load_state("networkidle")
-        picture(page, folder / f"{name}-{look}.png", TALLEST[look])
+        if name == "overview" and (dismiss := page.get_by_role("button", name="Dismiss")).count():
+            dismiss.click()
+            page.wait_for_load_state("networkidle")
+        picture(page, folder / f"{name}-{look}.png", TALLER.get((name, look), TALLEST[look]))
         if name == "failed":
-            page.get_by_label("matching deliveries, not only the selected ones").check()
+            page.get_by_label("matching deliveries").check()
             page.get_by_role("button", name="Replay…").click()
             page.get_by_role("heading", name="Replay").wait_for()
             picture(page, folder / f"bulk-{look}.png", TALLEST[look])
