@@ -16,6 +16,15 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 800}, "has_touch":
 LISTS = ("/deliveries", "/events", "/failed")
 
 
+def tap(page: Page, selector: str) -> None:
+    """Taps where the thing is, whatever lies over it."""
+    place = page.locator(selector).first
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
 def test_keys_move_through_a_list_open_a_row_and_ask_before_they_replay(site: Site, visit: Callable[..., Page]) -> None:
     newest = site.fail(1, 2, 3)[-1]
     page = visit("/failed")
@@ -54,10 +63,10 @@ def test_a_whole_row_opens_on_a_phone(site: Site, visit: Callable[..., Page], is
     size = page.locator(".list tbody tr .c-id a").first.bounding_box()
     assert size is not None
     assert min(size["width"], size["height"]) >= 24
-    page.locator(".list tbody tr .c-why").tap()
+    tap(page, ".list tbody tr .c-when")
     page.wait_for_url(f"**/deliveries/{delivery}")
     page.goto("/deliveries")
-    page.locator(".list tbody tr .c-who a").tap()
+    tap(page, ".list tbody tr .c-who a")
     page.wait_for_url("**/persons/*")
 
 
@@ -86,21 +95,21 @@ def test_filters_are_folded_on_a_phone_and_keep_what_was_typed(site: Site, visit
     page.get_by_label("Source").select_option("stripe")
     page.get_by_label("From").fill("2026-01-02T03:04")
     page.get_by_role("button", name="Filter", exact=True).tap()
-    page.wait_for_url("**/deliveries?since=2026-01-02T02**")
+    page.wait_for_url(lambda url: "since=2026-01-02T02" in url)
     assert "q=" not in page.url
     expect(page.get_by_role("link", name="Remove Since 2 Jan 2026, 03:04")).to_be_visible()
     page.get_by_role("link", name="Remove Source: stripe").tap()
     page.wait_for_url(lambda url: "source" not in url)
     page.goto("/deliveries?code=abc&source=stripe")
     expect(page.get_by_text("must be a whole number from 100 to 599").first).to_be_visible()
-    assert page.get_by_label("Answer").input_value() == "abc"
-    assert page.get_by_label("Source").input_value() == "stripe"
+    assert page.get_by_role("textbox", name="Answer").input_value() == "abc"
+    assert page.get_by_role("combobox", name="Source").input_value() == "stripe"
 
 
 def test_a_chart_tells_its_numbers_and_its_bar_opens_the_list(site: Site, visit: Callable[..., Page]) -> None:
     site.post(checkout(1))
-    page = visit("/", timezone_id="Asia/Kolkata")
-    page.get_by_text("Times in Asia/Kolkata. Each bar opens its list.").wait_for()
+    page = visit("/", timezone_id="Asia/Tokyo")
+    page.get_by_text("Times in Asia/Tokyo. Each bar opens its list.").wait_for()
     bar = page.locator(".plot").first.locator("a").last
     bar.hover()
     page.locator("[data-readout]").first.filter(has_text="1 received = 1 conversions").wait_for()

@@ -41,7 +41,7 @@ function localTimes(root) {
     const near = Math.abs(Date.now() - moment.getTime()) < 300 * 86400000;
     const text = (time.matches(AGO) && ago(moment)) || (today ? CLOCK : near ? DATE : DATE_OF_YEAR).format(moment);
     if (time.textContent !== text) time.textContent = text;
-    time.title = `${WHOLE.format(moment)} (${time.dateTime.slice(0, 19).replace("T", " ")} UTC)`;
+    time.title = WHOLE.format(moment) + (SHOWN === "UTC" ? "" : ` (${time.dateTime.slice(0, 19).replace("T", " ")} UTC)`);
   }
 }
 setInterval(() => localTimes(document), 20000);
