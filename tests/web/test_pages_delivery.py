@@ -175,6 +175,28 @@ def test_what_is_no_payload_is_refused_and_kept_for_another_try(
     assert one(ledger, "SELECT status, dedupe_key FROM deliveries") == ("dead", "sale:stripe:pi_1")
 
 
+def test_an_edit_is_checked_and_shown_before_it_is_sent(browser: Browser, dead: int, ledger: Ledger) -> None:
+    path = f"/deliveries/{dead}/edit"
+    assert "Send edited payload" not in browser.get(path).text
+    wrong = browser.submit(path, payload=edited(ledger, dead, amount="abc"), do="review")
+    assert wrong.status_code == 422
+    assert "Not sent: amount" in wrong.text
+    assert "Send edited payload" not in wrong.text
+    shown = browser.submit(path, payload=edited(ledger, dead, currency="EUR", name="</td><script>"), do="review")
+    assert shown.status_code == 200
+    rows = re.findall(
+        r'<th scope="row" class="mono">(\w+)</th><td class="mono wrap">(.*?)</td><td class="mono wrap">(.*?)</td>',
+        shown.text,
+    )
+    assert [tuple(map(html.unescape, row)) for row in rows] == [
+        ("name", '"Ada Lovelace"', '"</td><script>"'),
+        ("currency", '"USD"', '"EUR"'),
+    ]
+    assert "Send edited payload" in shown.text
+    assert one(ledger, "SELECT status FROM deliveries WHERE id = ?", dead) == ("dead",)
+    assert one(ledger, "SELECT COUNT(*) FROM audit") == (0,)
+
+
 def test_what_the_destination_may_have_is_not_edited(
     browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
 ) -> None:

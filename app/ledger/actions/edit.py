@@ -98,6 +98,20 @@ class Edited:
     problem: str | None = None
 
 
+def review_edit(
+    ledger: Ledger, delivery: dict[str, Any], text: str, wire: Format | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """What an edit would change, as {name, before, after} by field, and what is wrong with it, by the checks of submit_edit.
+    Nothing is changed."""
+    with look(ledger) as tx:
+        problem = why_not_editable(tx, delivery) or problem_of(wire, delivery, text)
+    if problem:
+        return [], problem
+    before, after = delivery["payload"], json.loads(text)
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [{"name": name, "before": before.get(name), "after": after.get(name)} for name in names], None
+
+
 def submit_edit(ledger: Ledger, delivery: dict[str, Any], text: str, wire: Format | None, *, actor: str) -> Edited:
     """Checks `text` and sends the delivery (from reading.deliveries.delivery) with it, if it can be edited. wire: as in
     problem_of."""

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.destinations.target import Destination
-from app.ledger.actions.edit import submit_edit
+from app.ledger.actions.edit import review_edit, submit_edit
 from app.ledger.actions.replay import ActionResult, discard, replay, undo_discard
 from app.ledger.engine import look
 from app.ledger.reading.deliveries import deliveries_that_match, story
@@ -107,7 +107,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         text = request.form.get("payload", "")
         with look(ledger) as tx:
             found = story(tx, delivery_id)
-        edited = submit_edit(ledger, found, text, parts.format(found["destination"]), actor=actor())
+        wire = parts.format(found["destination"])
+        if request.form.get("do") == "review":
+            changes, problem = review_edit(ledger, found, text, wire)
+            page = render_template("edit.html", delivery=found, text=text, problem=problem, changes=changes)
+            return page, 422 if problem else 200
+        edited = submit_edit(ledger, found, text, wire, actor=actor())
         if edited.problem:
             return render_template("edit.html", delivery=found, text=text, problem=edited.problem), 422
         parts.nudge()
