@@ -11,7 +11,7 @@ UV ?= uv
 LOCK = $(UV) pip compile pyproject.toml --group build $(LOCK_OPTIONS)
 LOCK_OPTIONS = --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 # The optional parts that requirements.txt has, and with it `make run` and the image.
-EXTRAS := --extra embedded --extra encryption --extra oidc
+EXTRAS := --extra embedded --extra encryption --extra otel --extra oidc
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome

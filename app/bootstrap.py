@@ -28,8 +28,10 @@ from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
 from app.ledger.schema import check_schema, current_revision
 from app.ledger.sealing.cipher import Cipher
 from app.ledger.sealing.keys import check_keys
+from app.ledger.upkeep.trace_seed import trace_seed
 from app.queue import Nudger, Nudges, connect
 from app.sources.catalog import all_sources
+from app.telemetry.tracing import TraceIds, Tracing, is_asked_for, start_tracing
 
 LEDGER_WAIT_SECONDS = 60.0
 PURCHASE_HOLD_RATIO = 4.5
@@ -201,6 +203,14 @@ def make_nudges(settings: Settings, timeout_seconds: float = 1.0) -> Nudges:
     if settings.redis_url is None:
         raise ConfigurationError("set REDIS_URL (`bridge up` starts an embedded Valkey by itself)")
     return Nudges(connect(settings.redis_url.get_secret_value(), timeout_seconds=timeout_seconds))
+
+
+def make_tracing(settings: Settings, ledger: Ledger, role: str) -> tuple[TraceIds | None, Tracing | None]:
+    """The ids of traces, where something needs them, and what exports spans, where somebody asks for it."""
+    if not is_asked_for() and not settings.destination_traceparent:
+        return None, None
+    ids = TraceIds(trace_seed(ledger))
+    return ids, start_tracing(ids, role)
 
 
 def make_health(settings: Settings) -> Health:

@@ -40,7 +40,7 @@ for _name in list(os.environ):
         _upper in _NAMES
         or _upper.endswith(("_WEBHOOK_SECRET", "_PATH_TOKEN"))
         or (_upper.endswith("_FILE") and _upper.removesuffix("_FILE") in _NAMES)
-        or _upper.startswith(("PG", "FLASK_", "GRANIAN_"))
+        or _upper.startswith(("PG", "FLASK_", "GRANIAN_", "OTEL_"))
     ):
         del os.environ[_name]
 os.environ["BRIDGE_CONFIG"] = os.devnull  # not the bridge.toml that a developer may have beside the code

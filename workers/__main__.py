@@ -20,6 +20,7 @@ from app.bootstrap import (
     check_ledger,
     make_nudges,
     make_routes,
+    make_tracing,
     start_ledger,
 )
 from app.config.settings import Settings, load_settings
@@ -28,6 +29,7 @@ from app.errors import BridgeError
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.metrics import MeasureKeeper
+from app.ledger.upkeep.trace_seed import trace_seed
 from app.logs import configure_logs, log_start
 from app.queue import QUEUE_NAME, connect, worker_serializer
 from app.reloading.settings import Reloaded
@@ -47,6 +49,7 @@ from app.stack.processes import (
     this_machine,
 )
 from app.telemetry.measures import Measures
+from app.telemetry.tracing import TraceIds, Tracing
 from app.text import printable
 from workers.counting import Counting
 from workers.direct import DirectRuns
@@ -110,15 +113,18 @@ def run(settings: Settings, concurrency: int | None) -> None:
     on_stop_signals(turns.end, reload=reloader.ask)
     signal.signal(WAKE_SIGNAL, lambda _number, _frame: turns.wake())
     keeper = MeasureKeeper(ledger, Measures(), "worker")
+    traces = make_tracing(settings, ledger, "worker")
     try:
         keeper.start()
         reloader.start()
         while (following := turns.begin()) is not None:
             configure_logs(following.log_level, following.log_format)
-            _run_turn(following, ledger, concurrency, turns, keeper.measures)
+            _run_turn(following, ledger, concurrency, turns, keeper.measures, traces)
     finally:
         reloader.stop()
         keeper.stop()
+        if traces[1] is not None:
+            traces[1].close()
         ledger.close()
 
 
@@ -157,7 +163,14 @@ class Turns:
         os.kill(os.getpid(), WAKE_SIGNAL)
 
 
-def _run_turn(settings: Settings, ledger: Ledger, concurrency: int | None, turns: Turns, measures: Measures) -> None:
+def _run_turn(
+    settings: Settings,
+    ledger: Ledger,
+    concurrency: int | None,
+    turns: Turns,
+    measures: Measures,
+    traces: tuple[TraceIds | None, Tracing | None],
+) -> None:
     stop = turns.stop
     destinations = destinations_of(settings)
     nudges = make_nudges(settings)
@@ -173,6 +186,8 @@ def _run_turn(settings: Settings, ledger: Ledger, concurrency: int | None, turns
         stop_seconds_of(settings),
         routes=make_routes(settings),
         measures=measures,
+        tracing=traces[1],
+        trace_ids=_header_ids(settings, ledger, traces[0]),
     )
     forwarder.worker_id = worker_id
     forwarder.begin()
@@ -230,6 +245,13 @@ def _run_turn(settings: Settings, ledger: Ledger, concurrency: int | None, turns
         forwarder.close()
         _unregister(ledger, worker_id)
         log.info("worker.stopped", worker=worker_id)
+
+
+def _header_ids(settings: Settings, ledger: Ledger, ids: TraceIds | None) -> TraceIds | None:
+    """For the header traceparent; None where destinations do not get it. A reload may have asked for it."""
+    if not settings.destination_traceparent:
+        return None
+    return ids or TraceIds(trace_seed(ledger))
 
 
 def _work(settings: Settings, stop: StopFlag, current: list[BridgeWorker]) -> None:

@@ -26,6 +26,7 @@ from app.ledger.transaction import Tx
 from app.logs import correlation_id, lines_together
 from app.stack.processes import StopFlag
 from app.telemetry.measures import ATTEMPTS, DELIVERY_SECONDS, Measures, status_class
+from app.telemetry.tracing import TraceIds, Tracing
 from workers.senders import EventLoop, SenderPool
 
 TURN_SECONDS = 0.01
@@ -56,8 +57,12 @@ class Forwarder:
         *,
         routes: Sequence[Route] = (),
         measures: Measures | None = None,
+        tracing: Tracing | None = None,
+        trace_ids: TraceIds | None = None,
     ) -> None:
+        """tracing: what exports a span for each attempt; trace_ids: where destinations get the header traceparent."""
         self._ledger = ledger
+        self._tracing = tracing
         self._measures = measures or Measures()
         self._hold_ms = int(hold_seconds * 1000)
         self._routes = {d.name: Route(d.name, d.format) for d in destinations} | {route.name: route for route in routes}
@@ -66,7 +71,7 @@ class Forwarder:
         self._loop = EventLoop()
         self._wake = threading.Event()
         self._pools = [
-            SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop, self._wake)
+            SenderPool(d, schedule_seconds, concurrency or d.concurrency, self._loop, self._wake, trace_ids)
             for d in destinations
             if not d.is_shadow
         ]
@@ -198,6 +203,19 @@ class Forwarder:
             seconds = max(ended_at - outcome.claimed.created_at, 0) / 1000
             self._measures.observe(DELIVERY_SECONDS, seconds, destination)
         _log_attempt(outcome, destination)
+        if self._tracing is not None:
+            claimed = outcome.claimed
+            self._tracing.attempt(
+                claimed.event_id,
+                claimed.id,
+                claimed.attempts + 1,
+                destination=destination,
+                result=outcome.result,
+                status=outcome.status,
+                error=outcome.error,
+                started_at=outcome.started_at / 1000,
+                seconds=outcome.duration_ms / 1000,
+            )
 
     def _pending(self, pool: SenderPool) -> tuple[list[Outcome], list[Claimed]]:
         """Outcomes to record: new ones, and those the ledger rejected earlier."""

@@ -26,6 +26,7 @@ from app.errors import TransientDeliveryError
 from app.ledger.actions.edit import is_edited
 from app.ledger.forwarding.claims import Claimed
 from app.ledger.forwarding.outcomes import Outcome
+from app.telemetry.tracing import TraceIds
 from workers.retry import due_after, retry_after
 
 AHEAD_SECONDS = 0.1
@@ -86,8 +87,10 @@ class SenderPool:
         concurrency: int,
         loop: EventLoop,
         wake: threading.Event | None = None,
+        trace_ids: TraceIds | None = None,
     ) -> None:
-        """wake: set when there is enough to collect for an early turn."""
+        """wake: set when there is enough to collect for an early turn. trace_ids: for the header traceparent; None: without it."""
+        self._trace_ids = trace_ids
         self.destination = destination
         self.concurrency = concurrency
         self._schedule = schedule_seconds
@@ -210,12 +213,19 @@ class SenderPool:
             sender.cancel()
         self._client.close()
 
+    def _trace_header(self, claimed: Claimed) -> dict[str, str]:
+        if self._trace_ids is None:
+            return {}
+        return {"traceparent": self._trace_ids.traceparent(claimed.event_id, claimed.id, claimed.attempts + 1)}
+
     async def _attempt(self, claimed: Claimed) -> Outcome:
         started_at, started = time.time(), time.perf_counter()
         answer: Answer | None = None
         try:
             now = datetime.fromtimestamp(started_at, UTC)
-            answer = await self._client.send(claimed.kind, claimed.payload, claimed.dedupe_key, now, claimed.remembered)
+            answer = await self._client.send(
+                claimed.kind, claimed.payload, claimed.dedupe_key, now, claimed.remembered, self._trace_header(claimed)
+            )
             verdict = self.destination.verdict(answer, _sent(claimed))
         except AnswerLost as lost:
             verdict = Verdict("unknown", str(lost))

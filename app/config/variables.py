@@ -64,6 +64,7 @@ class Variables(OidcVariables, AlertSettings):
     destination_rate: float | None = Field(None, gt=0, le=1_000_000)
     destination_timeout: float = Field(10, gt=0, le=120)
     destination_allow_private: bool = False
+    destination_traceparent: bool = False
     stop_seconds: float | None = Field(None, ge=0, le=60)
     outbound_proxy: SecretStr | None = None
     sandbox: bool = False

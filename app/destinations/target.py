@@ -122,20 +122,27 @@ class DestinationClient:
         self._tokens = AccessTokens(oauth, destination.timeout_seconds, resolver) if oauth else None
 
     async def send(
-        self, kind: DeliveryKind, payload: str, key: str, now: datetime, remembered: str | None = None
+        self,
+        kind: DeliveryKind,
+        payload: str,
+        key: str,
+        now: datetime,
+        remembered: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Sends `payload`, to the byte, in the next request of the destination's format. Any status is an Answer.
+        """Sends `payload`, to the byte, in the next request of the destination's format. Any status is an Answer. headers: beside
+        those of the format.
 
         Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
         if self._tokens is None:
-            return await self._send(self._destination.request(kind, payload, key, now, remembered))
+            return await self._send(self._destination.request(kind, payload, key, now, remembered), headers)
         token = ""
         try:
             for _ in range(2):  # one that is not accepted may have been taken back before its time
                 token = await self._tokens.token(instead_of=token)
                 asked = self._destination.request(kind, payload, key, now, remembered, access_token=token)
-                answer = await self._send(asked)
+                answer = await self._send(asked, headers)
                 answer = replace(answer, body=answer.body.replace(token.encode(), MASK.encode()))
                 if answer.status != UNAUTHORIZED:
                     break
@@ -143,8 +150,8 @@ class DestinationClient:
             return refused.answer
         return answer
 
-    async def _send(self, asked: HttpRequest) -> Answer:
-        headers = {"User-Agent": USER_AGENT, **asked.headers}
+    async def _send(self, asked: HttpRequest, more: Mapping[str, str] | None) -> Answer:
+        headers = {"User-Agent": USER_AGENT, **(more or {}), **asked.headers}
         return await self._client.request(asked.method, self._path + asked.path, headers, asked.body)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from app.bootstrap import (
     make_nudges,
     make_policy,
     make_sealer,
+    make_tracing,
 )
 from app.config.destinations import SANDBOX
 from app.config.oidc import read_oidc
@@ -34,6 +35,7 @@ from app.sources.catalog import all_sources
 from app.stack.home import update_run_file
 from app.stack.processes import collect_garbage_rarely
 from app.telemetry.measures import Measures
+from app.telemetry.tracing import Tracing
 from app.web import auth, dashboard, errors
 from app.web.api import blueprint
 from app.web.filters import finish
@@ -101,7 +103,9 @@ def create_app(
     sealer = make_sealer(settings)
     metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     api_token = settings.api_token.get_secret_value() if settings.api_token else None
-    answers = Answers(keeper.measures, RefusedRequests(refusals, sealer).note)
+    tracing = make_web_tracing(settings, ledger) if before is None else before.extensions["tracing"]
+    app.extensions["tracing"] = tracing
+    answers = Answers(keeper.measures, RefusedRequests(refusals, sealer).note, tracing)
     app.register_blueprint(webhooks.create_blueprint(intake, settings.public_url, answers, settings.proxy_networks))
     destinations = destinations_of(settings)
     judge = make_health(settings)
@@ -153,6 +157,13 @@ def create_app(
         busy=None if before is None else before.extensions["gateway"].busy,
     )
     return app
+
+
+def make_web_tracing(settings: Settings, ledger: Ledger) -> Tracing | None:
+    """None where nobody asks for traces. A ledger that is away at the start is not a reason to stay away."""
+    with suppress(LedgerUnavailable):
+        return make_tracing(settings, ledger, "web")[1]
+    return None
 
 
 def make_provider(settings: Settings) -> "Provider | None":
@@ -222,6 +233,8 @@ def close(application: Flask) -> None:
     """At a clean stop: records what was accepted, and closes the ledger, so that a copy of its file is complete."""
     retire(application)
     application.extensions["measures"].stop()
+    if application.extensions["tracing"] is not None:
+        application.extensions["tracing"].close()
     application.extensions["ledger"].close()
 
 

@@ -66,7 +66,7 @@ def test_the_metadata_says_what_an_index_shows(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     versions = [name.rpartition(" ")[2] for name in metadata.get_all("Classifier", []) if ":: 3." in name]
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
-    assert set(metadata.get_all("Provides-Extra", [])) >= {"embedded"}
+    assert set(metadata.get_all("Provides-Extra", [])) >= {"embedded", "encryption", "otel"}
     page = str(metadata.get_payload())
     assert "pipx install" in page
     assert "](docs/" not in page, "an index cannot follow a relative link"

@@ -169,6 +169,8 @@ class Receipt:
     reason: str
     delivers: bool = False
     """New deliveries were created or held ones released, so workers should be nudged."""
+    is_repeat: bool = False
+    """The same event was received before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,11 @@ class _Recording:
         if seen is not None and self.arrival.recorded_as is None:
             seen.repeats += 1
             return Receipt(
-                seen.id, event_id, "duplicate", f"this event was received before, and then was: {seen.outcome}"
+                seen.id,
+                event_id,
+                "duplicate",
+                f"this event was received before, and then was: {seen.outcome}",
+                is_repeat=True,
             )
         self.event_id = self.arrival.recorded_as or self.snapshot.next_id()
         notes = self._find_conversion()

@@ -17,6 +17,7 @@ from app.ledger.recording.arrival import Receipt
 from app.logs import Sampler, correlation_id
 from app.model import Inbound
 from app.telemetry.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
+from app.telemetry.tracing import Tracing
 from app.web.throttle import Network, client_of, network_of
 
 LARGEST_BODY = 1024 * 1024
@@ -30,8 +31,14 @@ class Answers:
     refused(source, reason, error, size, request) is called for each refused request, for pages and alerts.
     """
 
-    def __init__(self, measures: Measures, refused: Callable[[str, str, SourceError, int, Request], None]) -> None:
+    def __init__(
+        self,
+        measures: Measures,
+        refused: Callable[[str, str, SourceError, int, Request], None],
+        tracing: Tracing | None = None,
+    ) -> None:
         self._measures = measures
+        self._tracing = tracing
         self._refused = refused
         self._sampler = Sampler()
 
@@ -52,6 +59,16 @@ class Answers:
             duration_ms=round(seconds * 1000, 1),
             bytes=size,
         )
+        if self._tracing is not None:
+            self._tracing.webhook(
+                receipt.id,
+                source=source,
+                outcome=receipt.outcome,
+                at=at,
+                seconds=seconds,
+                size=size,
+                is_first=not receipt.is_repeat,
+            )
 
     def unavailable(self, source: str) -> None:
         """Records that the ledger rejected an event: the provider sends it again."""
