@@ -34,6 +34,8 @@ class Person:
     clicks: Bag = field(default_factory=lambda: EMPTY)
     is_new: bool = False
     is_changed: bool = False
+    gained_click: bool = False
+    """A first click became known that was not when it was read."""
     merged_into: "Person | None" = None
 
     def survivor(self) -> "Person":
@@ -201,6 +203,7 @@ def _keep_clicks(winner: Person, loser: Person, *, stands: bool) -> None:
     older, newer = (winner, loser) if winner.id < loser.id else (loser, winner)
     if not (stands and winner.click_first):
         winner.click_first = older.click_first or newer.click_first
+    winner.gained_click = winner.click_first is not None
     winner.click_last = newer.click_last or older.click_last
     if loser.clicks:
         winner.clicks = merged(winner.clicks, loser.clicks)
@@ -223,6 +226,7 @@ def _learn(
         if value and getattr(person, name) is None:
             setattr(person, name, value)
             person.is_changed = True
+            person.gained_click = person.gained_click or name == "click_first"
     if who.click_id and person.click_last != who.click_id:
         person.click_last = who.click_id
         person.is_changed = True

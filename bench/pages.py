@@ -73,6 +73,8 @@ def paths(rows: int) -> list[str]:
         f"/api/v1/deliveries/{ids['delivery']}", "/api/v1/stats", "/api/v1/openapi.json", "/api/v1/persons?limit=500",
         f"/api/v1/persons?q={email}", f"/api/v1/persons/{year.BUYER}", "/api/v1/sources", "/api/v1/destinations", "/api/v1/audit",
         f"/why?q={email}", f"/why?q=pi_{tail}", "/why?q=nobody", f"/why?person={year.BUYER}",
+        "/coverage", "/api/v1/coverage", "/deliveries?click=none", "/events?click=none",
+        "/deliveries?kind=sale&source=clerk&click=none",
         "/parked", "/parked?source=clerk", "/api/v1/parked?limit=100",
         "/api/v1/deliveries?source=clerk&kind=lead", "/api/v1/deliveries?since=1h", f"/api/v1/deliveries?q={email}",
     ]  # fmt: skip

@@ -129,10 +129,10 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
             CASE WHEN i % 50 <> 0 AND i % 10 = 0 THEN conversion_id END, person_id, at, 1, at, {headers},
             {blob.format(body)} FROM {base} WHERE i % 5 = 0""",
         f"""INSERT INTO conversions (id, state, kind, source, dedupe_key, hold, event_id, person_id, occurred_at, created_at,
-            facts) SELECT conversion_id, 'counted', kind, source, kind || ':' || source || ':pi_' || x, 'none', event_id,
+            facts, clicked) SELECT conversion_id, 'counted', kind, source, kind || ':' || source || ':pi_' || x, 'none', event_id,
             person_id, at, at, '{{"click_id":"clk_' || x || '","sale":{{"minor":4900,"currency":"USD","invoice_id":"pi_'
-            || x || '","event_name":"order_paid"}}}}'
-            FROM {base}""",
+            || x || '","event_name":"order_paid"}}}}',
+            CASE WHEN i % 7 = 0 THEN 0 ELSE 1 END FROM {base}""",
         f"INSERT INTO dedupe_keys (key, conversion_id) SELECT kind || ':' || source || ':pi_' || x, conversion_id FROM {base}",
         f"INSERT INTO dedupe_keys (key, conversion_id) SELECT kind || ':' || source || ':cs_' || x, conversion_id FROM {base}",
         f"""INSERT INTO persons (id, customer_id, explicit_id, provider_id, email, name, click_first, click_last, created_at)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports, users
+from app.cli.coverage import coverage
 from app.cli.doctor import doctor
 from app.cli.map import map_files
 from app.cli.output import say
@@ -87,6 +88,7 @@ for command in (
     replay,
     parked,
     why,
+    coverage,
     status.status,
     status.tail,
     act.pause,

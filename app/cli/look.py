@@ -34,6 +34,7 @@ def deliveries(
     destination: str | None,
     since: str | None,
     until: str | None,
+    click: str | None,
     text: str | None,
     limit: int | None,
     as_json: bool,
@@ -48,6 +49,7 @@ def deliveries(
         since=moment(since, "--since"),
         until=moment(until, "--until"),
         text=storable((text or "").strip()),
+        click=click,
     )
     ledger, sources = _opened(source, destination)
     rows = all_deliveries(ledger, wanted, sources, limit)
@@ -85,6 +87,7 @@ def events(
     destination: str | None,
     since: str | None,
     until: str | None,
+    click: str | None,
     text: str | None,
     limit: int | None,
     as_json: bool,
@@ -97,6 +100,7 @@ def events(
         since=moment(since, "--since"),
         until=moment(until, "--until"),
         text=storable((text or "").strip()),
+        click=click,
     )
     ledger, sources = _opened(source, destination)
     rows = all_events(ledger, wanted, sources, limit)

@@ -24,6 +24,7 @@ def list_options(command: Command) -> Command:
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
         click.option("--limit", type=click.IntRange(1), help="Show at most this many. Default: all."),
         click.option("--q", "text", help="An email address, phone number, name, or ID: whole, or how it begins."),
+        click.option("--click", type=click.Choice(("none",)), help="none: only those without a click ID."),
         click.option("--until", help="Only those recorded before."),
         click.option("--since", help=f"Only those recorded since {TIME}."),
         click.option("--destination", metavar="NAME", help="Only those for this destination."),

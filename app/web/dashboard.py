@@ -14,7 +14,7 @@ from app.web.lists.links import link_at
 from app.web.pages import audit, deliveries, destination, events, exports, failed, overview, search, setup, sources
 from app.web.pages.configuration import page as configuration
 from app.web.pages.parked import work as parked
-from app.web.pages.support import why
+from app.web.pages.support import coverage, why
 from app.web.pages.users import sign_in
 from app.web.pages.users.guard import Guard
 from app.web.services import Parts
@@ -36,6 +36,7 @@ PAGES = (
     parked,
     configuration,
     why,
+    coverage,
 )
 
 

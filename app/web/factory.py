@@ -129,7 +129,7 @@ def create_app(
     for pages in (
         dashboard.create_blueprint(parts, guard, password, viewer, provider),
         users.create_blueprint(parts, guard),
-        persons.create_blueprint(ledger, parts.sources),
+        persons.create_blueprint(ledger, parts.sources, settings.rules),
         sources.create_blueprint(ledger, settings, parts.sources),
         playground_pages(parts),
         resend_pages(parts),

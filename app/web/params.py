@@ -135,6 +135,7 @@ Name = Annotated[str, Pattern("[a-z0-9_-]{1,100}", "must be a name of a-z, 0-9, 
 Number = Annotated[int, Whole(1, LARGEST_NUMBER)]
 Moment = Annotated[int, _Moment()]
 Text = Annotated[str, _Text()]
+NoClick = Annotated[str, OneOf(("none",))]
 
 
 class Request(BaseModel):
@@ -180,6 +181,7 @@ class Window(Request):
         Text | None,
         Field(description="An email address, phone number, name or ID of any kind: whole, or how it begins."),
     ] = None
+    click: Annotated[NoClick | None, Field(description="none: only what carries no click ID.")] = None
 
 
 class DeliveryFilter(Window):
@@ -199,6 +201,7 @@ class DeliveryFilter(Window):
             until=self.until,
             text=self.q or "",
             whole_addresses=is_viewer(),
+            click=self.click,
         )
 
 
@@ -214,6 +217,7 @@ class EventsFilter(Window):
             until=self.until,
             text=self.q or "",
             whole_addresses=is_viewer(),
+            click=self.click,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.intake.credit.clicks import NoClick, why_no_click
-from app.ledger.credit.story import Conversion, Story, story_of, story_of_person
+from app.ledger.credit.story import Conversion, Story, story_of, story_of_conversion, story_of_person
 from app.ledger.parked.acts import DISMISSED
 from app.ledger.transaction import Tx
 from app.model import Rules
@@ -47,6 +47,20 @@ def why(tx: Tx, text: str, sources: Mapping[str, Source], rules: Rules, *, whole
 
 def why_person(tx: Tx, person_id: int, sources: Mapping[str, Source], rules: Rules) -> Why:
     return explain(f"person:{person_id}", story_of_person(tx, person_id), sources, rules)
+
+
+def no_clicks_of(
+    tx: Tx,
+    sources: Mapping[str, Source],
+    rules: Rules,
+    *,
+    conversion_id: int | None = None,
+    person_id: int | None = None,
+) -> Mapping[int, NoClick]:
+    """Why deliveries of a conversion, or of a person, carry no click ID, by the delivery's ID; without those that carry one."""
+    if person_id is not None:
+        return why_person(tx, person_id, sources, rules).reasons
+    return explain("", story_of_conversion(tx, conversion_id or 0), sources, rules).reasons
 
 
 def explain(text: str, story: Story, sources: Mapping[str, Source], rules: Rules) -> Why:

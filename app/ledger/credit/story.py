@@ -75,6 +75,10 @@ def story_of_person(tx: Tx, person_id: int) -> Story:
     return _story(tx, [person_id], [], [])
 
 
+def story_of_conversion(tx: Tx, conversion_id: int) -> Story:
+    return _story(tx, [], [conversion_id], [])
+
+
 def _story(tx: Tx, person_ids: Sequence[int], conversion_ids: Sequence[int], event_ids: Sequence[int]) -> Story:
     condition, value = tx.among("id", list(person_ids))
     merged = f"SELECT DISTINCT COALESCE(merged_into, id) FROM persons WHERE {condition}"

@@ -14,7 +14,16 @@ from app.ledger.reading import events
 from app.ledger.reading import rows as reading_rows
 from app.ledger.reading.filters import _FAILED, FAILED, SCAN, Filter, Page
 from app.ledger.reading.money import refunds, stake
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, PAGE, delivery_row, event_rows, every_row
+from app.ledger.reading.rows import (
+    DELIVERIES,
+    DELIVERY,
+    EVENT,
+    PAGE,
+    WITHOUT_CLICK,
+    delivery_row,
+    event_rows,
+    every_row,
+)
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
 from app.ledger.reading.where import Where, bounds
@@ -253,6 +262,8 @@ def _rows(
             ("d.delivered_at < ?", wanted.delivered_until),
         ):
             where.when(value, condition)
+        if wanted.click is not None:
+            where.add(f"{WITHOUT_CLICK.format('d.conversion_id')}")
         parts.append(f"SELECT {columns} FROM deliveries d WHERE {where}")
         values += where.values
     return " UNION ALL ".join(parts), values, floor

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.ledger.engine import Ledger
 from app.ledger.reading.filters import MOST, SCAN, EventFilter, Page
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, delivery_row, event_rows, every_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, WITHOUT_CLICK, delivery_row, event_rows, every_row
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
@@ -41,7 +41,7 @@ def events_that_match(
     if wanted.since is not None:
         first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
         indexed.add("id >= ?", tx.run(first, wanted.since).scalar() or LARGEST_ID)
-    is_rare = bool(wanted.destination or (wanted.source and wanted.outcome))
+    is_rare = bool(wanted.destination or wanted.click or (wanted.source and wanted.outcome))
     is_plain = wanted.since is None and wanted.until is None and not is_rare
     # ids ascend with time, so nearly all within the bounds are within the times too
     scanned = limit if is_plain else SCAN if is_rare else min(limit + 500, SCAN)
@@ -94,6 +94,8 @@ def _rest(wanted: EventFilter) -> Where:
     where = Where().when(wanted.source, "source = ?").when(wanted.outcome, "outcome = ?")
     where.when(wanted.since, "received_at >= ?").when(wanted.until, "received_at < ?")
     is_sent_to = "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversion_id = n.conversion_id AND d.destination = ?)"
+    if wanted.click is not None:
+        where.add(WITHOUT_CLICK.format("n.conversion_id"))
     return where.when(wanted.destination, is_sent_to)
 
 

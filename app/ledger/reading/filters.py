@@ -20,6 +20,8 @@ class EventFilter:
     until: int | None = None
     text: str = ""
     whole_addresses: bool = False
+    click: str | None = None
+    """"none": their conversion carries no click ID."""
 
 
 FAILED = ("dead", "retrying")
@@ -55,12 +57,15 @@ class Filter:
     delivery_ids: Sequence[int] | None = None
     delivered_since: int | None = None
     delivered_until: int | None = None
+    click: str | None = None
+    """"none": without a click ID."""
 
     def in_words(self) -> str:
         """What was asked for, for the audit log: without the text of a search, which may be personal data."""
         asked = [("/".join(self.statuses))] if len(self.statuses) < len(STATUSES) else []
         named = {"source": self.source, "kind": self.kind, "destination": self.destination, "answer": self.code}
         asked += [f"{name} {value}" for name, value in named.items() if value is not None]
+        asked += ["no click ID"] if self.click is not None else []
         asked += ["a reason"] if self.reason is not None else []
         times = {
             "since": self.since,

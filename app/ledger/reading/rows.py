@@ -15,12 +15,15 @@ PAGE = 500
 DELIVERY = (
     "d.id, d.status, d.kind, d.dedupe_key, d.destination, d.payload, d.attempts, d.due_at, d.created_at, d.delivered_at,"
     " d.last_error, d.last_status, d.source, d.event_id, d.person_id, d.conversion_id, d.held, d.claim, e.event_id, e.event_type,"
-    " c.facts, p.customer_id, p.email, d.omitted, d.note"
+    " c.facts, p.customer_id, p.email, d.omitted, d.note, c.clicked"
 )
 DELIVERIES = (
     "deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN conversions c ON c.id = d.conversion_id"
     " LEFT JOIN persons p ON p.id = d.person_id"
 )
+
+WITHOUT_CLICK = "EXISTS (SELECT 1 FROM conversions w WHERE w.id = {} AND w.clicked = 0)"
+"""A condition on the column that holds a conversion's ID."""
 
 EVENT = (
     "id, source, event_id, event_type, outcome, reason, conversion_id, person_id, received_at, received_count,"
@@ -80,6 +83,7 @@ def delivery_row(row: Any) -> dict[str, Any]:
         **about(json.loads(row[20]) if row[20] else {}, row[21], row[22]),
         "omitted": json.loads(row[23]) if row[23] else [],
         "note": row[24],
+        "has_click": None if row[25] is None else bool(row[25]),
     }
 
 

@@ -25,6 +25,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     _update_persons(snapshot, changed_persons)
     _join_conversions(snapshot)
     snapshot.tx.update(tables.conversions, [conversion_row(c) for c in changed_conversions])
+    _mark_clicked(snapshot, changed_persons)
     _update_events(snapshot)
     _settle_parked(snapshot)
     touched = render_waiting(snapshot, changed_persons)
@@ -83,6 +84,16 @@ def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
     ]
     statement = "UPDATE identifiers SET seen_at = ? WHERE kind = ? AND value = ? AND person_id = ?"
     snapshot.tx.run_many(statement, seen)
+
+
+def _mark_clicked(snapshot: Snapshot, changed: list[Person]) -> None:
+    """Notes a click ID that arrived while conversions of its person wait to be sent, or are sent again for it."""
+    gained = [(person.id,) for person in changed if person.gained_click and not person.is_new]
+    statement = (
+        "UPDATE conversions SET clicked = 1 WHERE person_id = ? AND clicked = 0 AND EXISTS (SELECT 1 FROM deliveries d"
+        " WHERE d.conversion_id = conversions.id AND (d.due_at IS NOT NULL OR d.status = 'unattributed'))"
+    )
+    snapshot.tx.run_many(statement, gained)
 
 
 def _join_conversions(snapshot: Snapshot) -> None:

@@ -72,7 +72,12 @@ def conversion_row(conversion: Conversion) -> dict[str, Any]:
         "occurred_at": conversion.occurred_at,
         "created_at": conversion.created_at,
         "facts": to_json(conversion.facts).decode(),
+        "clicked": int(conversion.has_click) if _is_sent(conversion) else None,
     }
+
+
+def _is_sent(conversion: Conversion) -> bool:
+    return conversion.state == "counted" and conversion.kind != "refund"
 
 
 def outcome_row(event: NewEvent, surviving: Mapping[int, Conversion]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from app.ledger.tables.base import (
     KIND,
     OPEN,
     REPEATED,
+    SOLD,
     UNATTRIBUTED,
     UNCLAIMED,
     metadata,
@@ -100,9 +101,13 @@ conversions = Table(
     Column("occurred_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("facts", Text, nullable=False),
+    Column("clicked", Integer),
     Index("ix_conversions_person", "person_id"),
+    Index("ix_conversions_sold", "created_at", "source", "clicked", postgresql_where=SOLD, sqlite_where=SOLD),
 )
-"""state: "counted" (it is a Sale or Lead and has deliveries), "pending" (money promised), "released" (promised and not paid),
+"""clicked: 1 where it is sent with a click ID, 0 without; NULL where it is not counted, or was recorded before 0020.
+
+state: "counted" (it is a Sale or Lead and has deliveries), "pending" (money promised), "released" (promised and not paid),
 "linked" (ids known to belong together, no conversion yet). facts of one that is not counted also say what was learned of its
 person (customer_id, aliases), which parked events it will settle (parked), and whether nothing more is to be learned (complete)."""
 

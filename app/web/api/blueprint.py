@@ -10,7 +10,7 @@ from app.web.api.alerts import alerts
 from app.web.api.inbound import quarantine, refusals
 from app.web.api.playground import views as playground
 from app.web.api.routes import Routes
-from app.web.api.support import parked, why
+from app.web.api.support import coverage, parked, why
 from app.web.api.users import views as users
 from app.web.auth import check_bearer, is_viewer
 from app.web.masking import masked
@@ -38,6 +38,7 @@ RESOURCES = (
     playground.ROUTES,
     parked.ROUTES,
     why.ROUTES,
+    coverage.ROUTES,
     alerts.ROUTES,
     reload.ROUTES,
     users.ROUTES,

@@ -72,6 +72,7 @@ class Delivery(Answer):
     email: str | None
     omitted: Annotated[list[str], Field(description="What the format left out of the payload or shortened.")]
     note: Annotated[str | None, Field(description="What the destination's answer means beyond its status.")]
+    has_click: Annotated[bool | None, Field(description="A click ID is known; null for refunds and older records.")]
     refund: Annotated[Refund | None, Field(description="Of a refund, whose `amount` is what went back.")]
 
 

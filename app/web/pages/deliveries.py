@@ -10,6 +10,7 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.destinations.target import Destination
+from app.intake.credit.why import no_clicks_of
 from app.ledger.actions.edit import review_edit, submit_edit
 from app.ledger.actions.replay import ActionResult, discard, replay, undo_discard
 from app.ledger.engine import look
@@ -66,9 +67,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def delivery(delivery_id: int) -> str:
         with look(ledger) as tx:
             found = story(tx, delivery_id)
+            reasons = no_clicks_of(tx, parts.sources, parts.settings.rules, conversion_id=found["conversion_id"])
         curl = as_curl(found, destinations.get(found["destination"]), variables.get(found["destination"], VARIABLE))
         left = len(parts.settings.schedule_seconds) - found["tries"]
-        return render_template("delivery.html", delivery=found, curl=curl, left=left)
+        return render_template("delivery.html", delivery=found, curl=curl, left=left, no_click=reasons.get(delivery_id))
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     @login_required

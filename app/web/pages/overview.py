@@ -2,6 +2,7 @@
 
 from flask import Blueprint, render_template, request
 
+from app.ledger.credit.coverage import click_share
 from app.ledger.engine import look
 from app.ledger.reading import deliveries as reading_deliveries
 from app.ledger.reading import filters
@@ -38,10 +39,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
             steps = steps_to_show(tx, parts)
+            clicks = click_share(tx)
         parts.pulse.keep(pulse_of(found.verdict, found.counts))
         return render_template(
             "overview.html",
             steps=steps,
+            clicks=clicks,
             status=found,
             verdict=found.verdict,
             charts=charts,

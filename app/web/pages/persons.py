@@ -1,13 +1,14 @@
 """People: find one, see their journey, export and erase their data."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response
 
+from app.intake.credit.why import no_clicks_of
 from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_person
 from app.ledger.engine import Ledger, look
 from app.ledger.reading import events as reading_events
@@ -15,6 +16,8 @@ from app.ledger.reading import persons as reading_persons
 from app.ledger.reading.events import events_called
 from app.ledger.reading.export import export_person
 from app.ledger.transaction import Tx
+from app.model import Rules
+from app.sources.base import Source
 from app.text import storable
 from app.web.auth import is_operator, login_required
 from app.web.params import before_asked
@@ -23,7 +26,7 @@ ROWS, EVENTS_SHOWN = 50, 20
 LONGEST_NAME = 512
 
 
-def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
+def create_blueprint(ledger: Ledger, sources: Mapping[str, Source], rules: Rules) -> Blueprint:
     blueprint = Blueprint("persons", __name__)
 
     @blueprint.get("/persons")
@@ -51,6 +54,7 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
                 return redirect(url_for(".person", person_id=found["merged_into"]))
             steps = reading_persons.journey(tx, found)
             events = reading_persons.events_of(tx, person_id)
+            reasons = no_clicks_of(tx, sources, rules, person_id=person_id) if not found["click_first"] else {}
             newest = reading_events.event(tx, events[0]["id"]) if events else None
         conflicts = [step for step in steps if step["what"] == "conflict"]
         why = reading_persons.why_this_id(found)
@@ -61,6 +65,7 @@ def create_blueprint(ledger: Ledger, sources: Iterable[str]) -> Blueprint:
             events=events,
             conflicts=conflicts,
             why=why,
+            no_clicks=list(reasons.values()),
             newest=newest["body"] if newest else None,
         )
 

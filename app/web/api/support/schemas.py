@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 
 from app.intake.credit.why import LEVELS
-from app.web.api.answers import Answer
+from app.web.api.answers import Answer, Count, Time
 from app.web.api.schemas import Delivery, Event
 
 
@@ -36,3 +36,27 @@ class WhyAnswer(Answer):
     people: list[CreditedPerson]
     events: Annotated[list[Event], Field(description="What was received, at most 50.")]
     deliveries: Annotated[list[SentDelivery], Field(description="What was sent, at most 50.")]
+
+
+class ClickShare(Answer):
+    sales: Count
+    with_click: Count
+    percent: Annotated[int | None, Field(description="Rounded down; null without Sales.")]
+
+
+class SourceShare(ClickShare):
+    source: str
+
+
+class CoverageWeek(Answer):
+    start: Annotated[Time, Field(description="Monday, 0:00 UTC.")]
+    end: Time
+    total: ClickShare
+    sources: list[SourceShare]
+
+
+class CoverageAnswer(Answer):
+    last_7_days: ClickShare
+    before: Annotated[ClickShare, Field(description="The 7 days before.")]
+    change: Annotated[int | None, Field(description="In percentage points; null where either had no Sale.")]
+    weeks: Annotated[list[CoverageWeek], Field(description="The last 8, the present one first.")]
