@@ -33,6 +33,7 @@ from app.ledger.forwarding.sweep import (
 )
 from app.ledger.reading import deliveries, events, filters, first_events, search, shadow
 from app.ledger.reading.by_key import known_events, standings
+from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary import overview as reading_overview
 from app.ledger.reading.summary import stats
 from app.ledger.recording.arrival import Arrival, Policy, Route
@@ -279,6 +280,13 @@ LISTS: dict[str, Callable[[Tx], object]] = {
     ],
     "charts": lambda tx: [
         series(tx, edges(tx.now(), span), span.size, tx.now()) for span in (SPANS["hour"], SPANS["90d"])
+    ],
+    "money at stake": lambda tx: [
+        *(Stakes().of_status(tx, status, 1) for status in ("dead", "retrying", "pending")),
+        Stakes().of_waiting(tx, "main", 1),
+        Stakes().of_dead(tx, "main", 1, 1),
+        Stakes().of_parked(tx, 1),
+        deliveries.at_stake(tx, filters.Filter(), NAMES),
     ],
     "hours that are due": lambda tx: next_due(tx, tx.now()),
     "sources": lambda tx: reading_overview.activity(tx, NAMES),

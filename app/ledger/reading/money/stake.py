@@ -11,7 +11,7 @@ from cachetools import TTLCache
 from app.ledger.transaction import Tx
 from app.money import Money, amount_text, json_number
 
-ADDED = 2000
+ADDED = 1000
 """The most deliveries whose money is added up, newest first: each takes two reads from anywhere in the ledger."""
 LARGE, KEPT_SECONDS = 500, 15.0
 """Sums over so many deliveries are cached for that long."""
@@ -26,9 +26,9 @@ _SQLITE = """
 _POSTGRESQL = """
   SELECT s.sale->>'currency', SUM((s.sale->>'minor')::bigint - CASE WHEN (s.sale->>'is_net')::boolean
       THEN COALESCE((s.sale->>'tax')::bigint, 0) ELSE 0 END), COUNT(*)
-  FROM ({}) d JOIN conversions c ON c.id = d.conversion_id
-  CROSS JOIN LATERAL (SELECT c.facts::json->'sale' AS sale OFFSET 0) s
-  WHERE c.kind = 'sale' AND s.sale->>'currency' IS NOT NULL GROUP BY 1"""
+  FROM ({}) d CROSS JOIN LATERAL (
+    SELECT c.facts::json->'sale' AS sale FROM conversions c WHERE c.kind = 'sale' AND c.id = d.conversion_id OFFSET 0) s
+  WHERE s.sale->>'currency' IS NOT NULL GROUP BY 1"""
 
 
 _PARKED = {
