@@ -145,3 +145,18 @@ def test_the_command_line_explains_it_too(
     as_json = json.loads(bridge("why", "a-1@example.com", "--json", **variables).output)
     assert as_json["findings"][0]["level"] == "bad"
     assert bridge("why", "nobody@example.com", **variables).exit_code == 1
+
+
+def test_what_was_refused_for_its_signature_is_found_in_the_quarantine(
+    app: Flask, browser: Browser, web: FlaskClient
+) -> None:
+    body = json.dumps(order("A-9")).encode()
+    assert web.post("/webhooks/shop", data=body, headers={"X-Shop-Signature": "0" * 64}).status_code == 401
+    app.extensions["refusals"].flush()
+    for text in ("a-9@example.com", "order.paid"):
+        (finding,) = asked(web, text)["findings"]
+        mentions = "1 request that was refused for its signature mentions it."
+        assert finding["text"] == f"Nothing was taken in about “{text}”, but {mentions}"
+        assert finding["path"].startswith("/inbound/quarantine/")
+        assert finding["path"] in browser.client.get("/search", query_string={"q": text}).text
+    assert "mentions it" not in asked(web, "a-8@example.com")["findings"][0]["text"]

@@ -1,10 +1,11 @@
 """The answer to "my purchase is not credited": what came, what was sent, whether it carried a click ID, and the next step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.intake.credit.clicks import NoClick, why_no_click
+from app.ledger.actions.traces import Traces, held_naming
 from app.ledger.credit.story import Conversion, Story, story_of, story_of_conversion, story_of_person
 from app.ledger.parked.acts import DISMISSED
 from app.ledger.transaction import Tx
@@ -42,7 +43,9 @@ def why(tx: Tx, text: str, sources: Mapping[str, Source], rules: Rules, *, whole
     """What is known of what `text` names: an email address, an order number, a click, a name, or any ID."""
     text = text.strip()
     story = story_of(tx, text, sources, whole_addresses=whole_addresses) if text else Story()
-    return explain(text, story, sources, rules)
+    found = explain(text, story, sources, rules)
+    held = held_naming(tx, Traces([text])) if story.is_empty and text else []
+    return replace(found, findings=[_in_quarantine(text, held)]) if held else found
 
 
 def why_person(tx: Tx, person_id: int, sources: Mapping[str, Source], rules: Rules) -> Why:
@@ -172,6 +175,18 @@ def _nothing(text: str) -> Finding:
         " `bridge backfill stripe --since 7d` fetches missing events from Stripe."
     )
     return Finding("bad", f"Nothing was received about “{text}”.", step, "/inbound", "Refused requests")
+
+
+def _in_quarantine(text: str, held: Sequence[int]) -> Finding:
+    count = len(held)
+    what = (
+        "1 request that was refused for its signature mentions"
+        if count == 1
+        else f"{count:,} requests that were refused for their signature mention"
+    )
+    step = "Correct the secret, then verify the quarantine again: what is authentic is taken in."
+    path = f"/inbound/quarantine/{held[-1]}"
+    return Finding("bad", f"Nothing was taken in about “{text}”, but {what} it.", step, path, f"Request {held[-1]}")
 
 
 def _named(delivery: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, render_template, request
 
+from app.ledger.actions.traces import Traces, held_naming
 from app.ledger.engine import look
 from app.ledger.reading import events as reading_events
 from app.ledger.reading import persons as reading_persons
@@ -24,4 +25,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             deliveries = rows.deliveries_by_id(tx, ids)
             persons = reading_persons.persons(tx, ids=found.person_ids[:ROWS], limit=ROWS)
             events = reading_events.events_by_id(tx, found.event_ids[:ROWS])
-        return render_template("search.html", q=text, deliveries=deliveries, persons=persons, events=events, rows=ROWS)
+            is_found = bool(persons or deliveries or events)
+            held = [] if is_found or not text else held_naming(tx, Traces([text]))[-ROWS:]
+        return render_template(
+            "search.html", q=text, deliveries=deliveries, persons=persons, events=events, rows=ROWS, held=held
+        )
