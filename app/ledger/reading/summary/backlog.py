@@ -96,7 +96,8 @@ def parked(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
 
 def quarantined(tx: Tx, sources: Mapping[str, SourceFacts]) -> list[Problem]:
     """Refused requests that wait for the right secret. Those of sources that are not configured now wait until they expire."""
-    first = "SELECT received_at FROM quarantine WHERE id = (SELECT MIN(id) FROM quarantine WHERE source = ?)"
+    # The limit, which is more than a source may hold, keeps PostgreSQL from walking all ids, or all times, for a source's first.
+    first = "SELECT MIN(received_at) FROM (SELECT received_at FROM quarantine WHERE source = ? LIMIT 200000) n"
     problems = []
     for name, number in quarantine.counts(tx).items():
         source = sources.get(name)
