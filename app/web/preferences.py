@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flask import Blueprint, current_app, redirect, request
+from flask import Blueprint, current_app, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from app.web.auth import check_site
+from app.web.auth import check_site, logged_in
 
 ZONE = "zone"
 """The cookie in which the script of the pages leaves the browser's time zone."""
@@ -29,7 +29,10 @@ def register(blueprint: Blueprint, local: Callable[[str | None], str]) -> None:
     def prefer() -> Response:
         """Keeps a choice in a cookie. It needs no login: it concerns this browser and nothing else."""
         check_site()
-        answer = redirect(local(request.form.get("next")))
+        where = local(request.form.get("next"))
+        if not logged_in() and not where.startswith(login := url_for("dashboard.login")):
+            where = f"{login}?{urlencode({'next': where})}"
+        answer = redirect(where)
         for name, values in (("theme", ("", *THEMES)), ("times", ("local", "utc"))):
             if (chosen := request.form.get(name)) in values:
                 secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
