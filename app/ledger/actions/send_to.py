@@ -9,7 +9,7 @@ from app.ledger.actions.replay import ActionResult, replay
 from app.ledger.audit import begin_group, close_batch, is_group, note
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
-from app.ledger.reading.where import Where, id_before
+from app.ledger.reading.where import Where, id_after, id_before
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot
@@ -81,7 +81,7 @@ def send_batch(tx: Tx, selection: Selection, target: Target, sending: Sending, *
 
 def count_selected(tx: Tx, selection: Selection, most: int) -> tuple[int, dict[str, int]]:
     """How many match, at most `most`, and of each kind."""
-    where = _where(selection, id_before(tx, selection.since))
+    where = _where(tx, selection, id_before(tx, selection.since))
     rows = f"SELECT kind FROM conversions WHERE {where} ORDER BY id LIMIT ?"
     kinds = tx.run(f"SELECT kind, COUNT(*) FROM ({rows}) c GROUP BY kind ORDER BY 2 DESC", *where.values, most).all()
     found = {str(kind): int(count) for kind, count in kinds}
@@ -103,14 +103,15 @@ def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str)
 
 def _matching(tx: Tx, selection: Selection, after: int) -> list[int]:
     """The next BATCH of matching conversions, in the order they were recorded."""
-    where = _where(selection, after)
+    where = _where(tx, selection, after)
     statement = f"SELECT id FROM conversions WHERE {where} ORDER BY id LIMIT {BATCH}"
     return list(tx.run(statement, *where.values).scalars())
 
 
-def _where(selection: Selection, after: int) -> Where:
+def _where(tx: Tx, selection: Selection, after: int) -> Where:
     where = Where("state = 'counted' AND id > ? AND created_at >= ?", after, selection.since)
-    where.when(selection.until, "created_at < ?")
+    if selection.until is not None:
+        where.add("created_at < ? AND id < ?", selection.until, id_after(tx, selection.until))
     where.when(selection.kind, "kind = ?")
     return where.when(selection.source, "source = ?")
 

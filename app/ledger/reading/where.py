@@ -44,13 +44,18 @@ def id_before(tx: Tx, at: int) -> int:
     return found or 0
 
 
+def id_after(tx: Tx, at: int) -> int:
+    """An ID above those of all that was recorded before `at` (ms)."""
+    statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
+    found: int | None = tx.run(statement, at + MARGIN_MS).scalar()
+    return LARGEST_ID if found is None else found
+
+
 def bounds(tx: Tx, wanted: Filter, below: int) -> tuple[int, int]:
     """Below which ID, at most `below`, and from which ID on all deliveries are that were delivered in the window of a filter."""
     lowest = 0
     if wanted.delivered_until is not None:
-        statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-        first: int | None = tx.run(statement, wanted.delivered_until + MARGIN_MS).scalar()
-        below = min(below, LARGEST_ID if first is None else first)
+        below = min(below, id_after(tx, wanted.delivered_until))
     if wanted.delivered_since is not None:
         lowest = id_before(tx, wanted.delivered_since - DELIVERED_WITHIN_MS)
     return below, lowest
