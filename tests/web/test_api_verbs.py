@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from app.ledger.engine import Ledger
 from app.times import iso
 from app.web.api import bulk
+from app.web.api.routes import PARAMETER
 from tests.support.makers import begin, change, checkout, count, one, settle
 from tests.web.conftest import API
 
@@ -330,8 +331,7 @@ def test_no_route_answers_without_the_token(app: Flask, web: FlaskClient) -> Non
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/api/"):
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-                path = rule.rule.replace("<int:delivery_id>", "1").replace("<int:person_id>", "1")
-                path = path.replace("<path:event_id>", "1").replace("<name>", "sandbox")
+                path = PARAMETER.sub(lambda part: "1" if part["kind"] else "sandbox", rule.rule)
                 answer = web.open(path, method=method)
                 assert (answer.status_code, list(answer.get_json())) == (401, ["error"]), (method, path)
 
