@@ -64,6 +64,7 @@ def paths(rows: int) -> list[str]:
         "/destination", "/playground",
         "/resend", "/resend?since=24h", "/resend?since=41d&until=40d&destination=main", "/resend?since=41d&until=40d&to=main",
         f"/playground?event={ids['event']}", "/audit", f"/audit?before={rows // 100}", "/audit?actor=nobody", "/users", "/account",
+        "/configuration",
         f"/audit?target={ids['delivery']}",
         f"/search?q={email}", "/pulse", "/alerts", "/api/v1/alerts",
         f"/search?q=pi_{tail}", f"/search?q=cus_{tail}", f"/search?q=clk_{tail}", "/search?q=clk_0", "/search?q=p1", "/search?q=u",

@@ -23,6 +23,7 @@ PAGES = (
     "/sources",
     "/sources/stripe",
     "/setup",
+    "/configuration",
     "/destination",
     "/alerts",
     "/playground",
