@@ -16,6 +16,7 @@ from app.ledger.inserts import (
     array,
     json_insert,
     json_rows,
+    json_values,
     update_by_id,
     values_insert,
     with_json,
@@ -152,7 +153,7 @@ class Tx:
         if not batches:
             return
         statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
-        values = tuple(json_rows(batch.rows) for batch in batches)
+        values = [value for batch in batches for value in json_values(batch)]
         with self._driver() as driver:
             if not commits:
                 driver.execute(statement, values)

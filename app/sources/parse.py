@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from app.errors import MalformedEvent
 from app.sources.field_names import first_named, keep_named
-from app.sources.placeholders import TEMPLATE, is_placeholder
+from app.sources.placeholders import MARKS, TEMPLATE, is_placeholder
 
 EMAIL = re.compile(r"[^@\s<>\"(),:;\\]+@[^@\s<>\"(),:;\\]+\.[^@\s<>\"(),:;\\.]+")
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -98,7 +98,12 @@ def email_of(value: object) -> str | None:
     text = text_of(value)
     if text and not text.isprintable():
         text = "".join(c for c in text if c not in INVISIBLE)
-    return text if text and len(text) <= 320 and EMAIL.fullmatch(text) and not TEMPLATE.fullmatch(text) else None
+    return text if text and len(text) <= 320 and EMAIL.fullmatch(text) and not _is_template(text) else None
+
+
+def _is_template(email: str) -> bool:
+    """Whether what passes for an address is a template that was not filled. Such a one has a sign besides its @."""
+    return MARKS.search(email.replace("@", "", 1)) is not None and TEMPLATE.fullmatch(email) is not None
 
 
 def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:

@@ -48,6 +48,8 @@ TEMPLATE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+MARKS = re.compile(r"[{}\[\]<>*|%#:@$_]")
+"""Every TEMPLATE has one of these."""
 ID_TEMPLATE = re.compile(
     r"""
       [{<\[].* | [^{<\[]*[}>\]]                            # half open: its end or its beginning was cut off
@@ -82,7 +84,8 @@ def is_placeholder(text: str) -> bool:
 
 def is_no_name(text: str) -> bool:
     """Whether `text` stands where a person's name would be. It leaves more words alone than is_placeholder: Guest is a surname."""
-    return any(TEMPLATE.fullmatch(layer) for layer in _layers(text.strip())) or _bare(text) in NOT_A_NAME
+    is_template = any(MARKS.search(layer) and TEMPLATE.fullmatch(layer) for layer in _layers(text.strip()))
+    return is_template or _bare(text) in NOT_A_NAME
 
 
 def _stands_for_nothing(text: str) -> bool:

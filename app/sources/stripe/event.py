@@ -31,8 +31,9 @@ class StripeEvent:
         """A Mapped of this event; it happened when the event was made, unless `fields` say otherwise."""
         fields.setdefault("occurred_at", self.created)
         keys: tuple[str, ...] = fields.get("keys", ())
-        fields.setdefault("weak_keys", tuple(key for key in keys if key.endswith(FIRST)))
-        fields.setdefault("truncatable_keys", tuple(key for key in keys if key.startswith(INVOICE)))
+        if keys:
+            fields.setdefault("weak_keys", tuple([key for key in keys if key.endswith(FIRST)]))
+            fields.setdefault("truncatable_keys", tuple([key for key in keys if key.startswith(INVOICE)]))
         return Mapped(event_id=self.id, event_type=self.type, account=self.account, **fields)
 
     def ignore(self, reason: str, *, who: Who = NOBODY, **fields: Any) -> Mapped:
