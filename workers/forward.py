@@ -32,6 +32,8 @@ from workers.senders import EventLoop, SenderPool
 TURN_SECONDS = 0.01
 LINGER_SECONDS = 0.5
 REST_SECONDS = 0.1
+NEWEST_EVERY = 4
+"""While there is a backlog, each fourth claim takes what became due last: new conversions do not wait until it is sent."""
 LONGEST_JOB_SECONDS = 600.0
 CLAIM_MARGIN_SECONDS = 35.0
 """Beyond what a ledger that falls silent costs before an outcome is recorded (DEADLINE_SECONDS and a new connection)."""
@@ -165,7 +167,9 @@ class Forwarder:
         room = pool.free_slots() if wants else 0
         seconds = claim_seconds(pool.destination)
 
-        wish = Wish(token, room, int(seconds * 1000), self._hold_ms, pool.destination.rate) if room else None
+        newest = pool.full_claims % NEWEST_EVERY == NEWEST_EVERY - 1
+        limits = int(seconds * 1000), self._hold_ms, pool.destination.rate
+        wish = Wish(token, room, *limits, newest=newest) if room else None
         turn = Turn(pool.destination.name, pool.destination.token_print, outcomes, unsent, tuple(self._doubtful), wish)
 
         def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed], bool]:
@@ -185,7 +189,9 @@ class Forwarder:
             raise
         del self._unrecorded[pool.destination.name]
         self._doubtful.clear()
-        if room and not any_claimed:  # all that is due must wait for something else: ask again, but not at once
+        if room:
+            pool.note_claim(room, len(claimed), newest=newest)
+        if room and not any_claimed and not newest:  # what is due waits for something else: ask again, but not at once
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
         self._report_all(recorded, pool.destination.name)

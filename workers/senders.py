@@ -32,6 +32,8 @@ from workers.retry import due_after, retry_after
 AHEAD_SECONDS = 0.1
 """How much work is claimed ahead of the next turn, at the destination's current rate."""
 MOST_AHEAD = 1000
+NEARLY_ALL = 0.7
+"""Claims are rounded down (claims._rounded)."""
 NOT_TAKEN = frozenset({"transient", "unknown", "unauthorized", "redirected"})
 STOPS_AFTER = 8
 """After this many failed attempts in a row, the rest returns to the ledger, which decides how to continue."""
@@ -110,6 +112,8 @@ class SenderPool:
         """Claimed and not collected yet, by delivery ID. Only the job's thread touches it."""
         self.rest_until = 0.0
         """Until when (monotonic) claiming is pointless."""
+        self.full_claims = 0
+        """Claims in a row that found as much as they could take: there is a backlog."""
 
     @property
     def window(self) -> int:
@@ -124,6 +128,11 @@ class SenderPool:
     def wants_more(self) -> bool:
         """Whether a claim is worthwhile."""
         return self.free_slots() >= max(min(self.concurrency, 8), self.window // 4)
+
+    def note_claim(self, room: int, count: int, *, newest: bool) -> None:
+        """A claim of `room` found `count`. A rate limit makes claims small, whatever waits; one of the newest says nothing."""
+        is_full = newest or count >= room * NEARLY_ALL or (self.destination.rate is not None and count > 0)
+        self.full_claims = self.full_claims + 1 if is_full else 0
 
     def submit(self, claimed: list[Claimed], send_before: float) -> None:
         if not claimed:

@@ -1,6 +1,7 @@
 """Claims, order, pauses and what outcomes leave behind, on both databases."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import BREAKER_FAILURES, DestinationState, destination_state, ensure_destination
-from app.ledger.forwarding.claims import Claimed, claim, defer_blocked, has_due, return_unsent
+from app.ledger.forwarding.claims import Claimed, Wish, claim, defer_blocked, has_due, return_unsent
 from app.ledger.forwarding.outcomes import Outcome, finish
 from app.ledger.forwarding.sweep import claims_of, expired_claims, register_worker, set_back, take_over
+from app.ledger.forwarding.turn import Turn, take_turn
 
 NOW = 1_800_000_000_000
 HERE = ("here", "boot 1", "pid:[1]")
@@ -296,3 +298,18 @@ def test_nothing_is_set_aside_for_longer_than_the_hold(bench: Bench) -> None:
         assert defer_blocked(tx, "main", now=NOW, hold_ms=HOLD) == 1
     assert bench.rows("id, due_at") == [(lead, NOW + 10 * HOLD), (2, NOW + HOLD)]
     assert ids(bench.claim(now=NOW + HOLD)) == [2]
+
+
+def test_a_claim_of_the_newest_takes_what_became_due_last_and_keeps_the_order_of_a_person(ledger: Ledger) -> None:
+    now = int(time.time() * 1000)
+    bench = Bench(ledger)
+    old = [bench.add(person=n, due_at=now - 9000 + n, created_at=now) for n in range(1, 21)]
+    lead = bench.add(person=100, kind="lead", due_at=now - 3, created_at=now)
+    sale = bench.add(person=100, due_at=now - 2, created_at=now)
+    new = bench.add(person=101, due_at=now - 1, created_at=now)
+    later = bench.add(person=102, due_at=now + 60_000, created_at=now)
+    wish = Wish("1.1", 4, 60_000, HOLD, newest=True)
+    with ledger.write() as tx:
+        _, claimed = take_turn(tx, Turn("main", "print", wish=wish))
+    assert [one.id for one in claimed] == [*old[-2:], lead, new]
+    assert not {sale, later} & {one.id for one in claimed}

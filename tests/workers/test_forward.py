@@ -391,3 +391,13 @@ def test_the_job_ends_when_nothing_is_due_and_says_how_much_it_did(office: Offic
     assert looked == [False], "the nudge's flag falls before the first look"
     assert not forwarder.is_running
     forwarder.close()
+
+
+def test_what_is_new_does_not_wait_until_a_backlog_is_sent(office: Office) -> None:
+    office.place.delay_seconds = 0.02
+    office.add(1200)
+    office.work(concurrency=4)
+    wait_for(lambda: len(office.place.asked) > 60)
+    (new,) = office.add(1)
+    wait_for(lambda: f"sale:{new}" in {asked.key for asked in office.place.asked})
+    assert len(office.place.asked) < 600

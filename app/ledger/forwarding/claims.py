@@ -21,6 +21,8 @@ from app.model import DeliveryKind
 SLOW_CLAIM_SECONDS = 0.02
 SLOW_ROW_SECONDS = 0.0002
 CANDIDATES = 1000
+NEWEST = 1000
+"""How many of the deliveries that were due last a claim of the newest looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Wish:
     claim_ms: int
     hold_ms: int
     rate: float | None = None
+    newest: bool = False
+    """Of those that were due last. So that new conversions are not behind a whole backlog."""
 
 
 def has_due(tx: Tx, destination: str, now: int) -> bool:
@@ -132,6 +136,8 @@ def claim_locked(tx: Tx, destination: str, state: DestinationState, wish: Wish, 
     rest = (now, now - hold_ms, token, now + wish.claim_ms)
     if probes or state.mixed.until > now:
         rows = _claim_least_tried(tx, destination, state, limit, statement, now, rest)
+    elif wish.newest:
+        rows = _claim_newest(tx, destination, limit, statement, now, rest)
     else:
         rows = tx.run(statement.format(limit=int(limit), among=""), destination, now, *rest).all()
     if time.perf_counter() - began > SLOW_CLAIM_SECONDS + SLOW_ROW_SECONDS * len(rows):
@@ -188,6 +194,19 @@ def _claim_least_tried(
                 note_recheck(tx, destination, state, now)
             return list(rows)
     return []
+
+
+def _claim_newest(tx: Tx, destination: str, limit: int, statement: str, now: int, rest: Sequence[Any]) -> Sequence[Any]:
+    """Claims of the NEWEST that were due last, and of these none that must wait for an earlier one of its person."""
+    latest = (
+        "SELECT id FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL"
+        f" ORDER BY due_at DESC LIMIT {NEWEST}"
+    )
+    ids = [int(row[0]) for row in tx.run(latest, destination, now).all()]
+    condition, value = tx.among("d.id", ids)
+    chosen = statement.replace("ORDER BY d.due_at", "ORDER BY d.due_at DESC")
+    chosen = chosen.format(limit=int(limit), among=f"AND {condition}")
+    return list(tx.run(chosen, destination, now, value, *rest).all()) if ids else []
 
 
 def _candidates(tx: Tx, destination: str, now: int, *, unrefused: bool) -> list[int]:
