@@ -7,12 +7,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from bench import forwarding, intake, million, pages, scaling, whole
+from bench import flames, forwarding, intake, million, outage, pages, scaling, whole
 from bench.parts import Database, Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "workers", "whole", "million", "pages")
+NAMES = ("intake", "forwarding", "workers", "whole", "outage", "million", "pages")
 QUICK = ("intake", "forwarding", "whole")
 """The main rows."""
 
@@ -28,6 +29,9 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
         "workers": lambda parts: scaling.measure(parts, rounds=1 if quick else 3, backlog=backlog),
         "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
+        "outage": lambda parts: outage.measure(
+            parts, backlog=10_000 if quick else 100_000, databases=("SQLite", "PostgreSQL")
+        ),
         "million": lambda parts: million.measure(
             parts, rounds=rounds, seconds=seconds, count=options.purchases or (100_000 if quick else million.PURCHASES)
         ),
@@ -38,6 +42,9 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
             databases=("SQLite", "PostgreSQL"),
         ),
     }
+    if options.profile:
+        folder = Path(options.profile)
+        return {"profile": lambda parts: flames.measure(parts, folder, seconds=4 if quick else 10)}
     return {name: everything[name] for name in options.only or (QUICK if quick else NAMES)}
 
 
@@ -48,6 +55,13 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
     parser.add_argument(
         "--purchases", type=int, help="how many the part `million` fills a ledger with, instead of as many"
+    )
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const="profile",
+        metavar="FOLDER",
+        help="write flame graphs of web and worker into FOLDER (default: profile), and measure nothing else",
     )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
