@@ -1,14 +1,19 @@
 """The plain objects of recording: arriving events, what the ledger knows or will know about them, and receipts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.destinations.formats.base import Format
 from app.model import DeliveryKind, Inbound, Mapped, Outcome, Rules, fact_key
 from app.persons import Person
 from app.text import storable
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:  # see there
+    from app.model import dataclass
 
 
 @dataclass(frozen=True, slots=True)

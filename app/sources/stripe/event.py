@@ -1,13 +1,17 @@
 """Stripe's envelope: one event, opened, and the ways to answer what it means."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.errors import MalformedEvent
 from app.model import Mapped, Rules, Who
 from app.sources.parse import json_object
 from app.sources.stripe.fields import FIRST, INVOICE, JsonObject, id_of, moment_of, object_of
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:  # see there
+    from app.model import dataclass
 
 LONGEST_TYPE = 100
 NOBODY = Who()
