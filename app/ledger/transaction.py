@@ -45,6 +45,11 @@ _RESERVE = "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING v
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
 
 
+LARGEST_PIPELINED = 64 * 1024
+"""Characters of values. Within a pipeline psycopg waits for an answer as soon as the socket takes no more: a statement that does
+not fit into its buffer is then never sent whole, and both ends wait for each other."""
+
+
 class Tx:
     """An open transaction. Made by Ledger.read and Ledger.write, and used by the thread that opened it.
 
@@ -157,6 +162,10 @@ class Tx:
         with self._driver() as driver:
             if not commits:
                 driver.execute(statement, values)
+                return
+            if sum(map(len, values)) > LARGEST_PIPELINED:
+                driver.execute(statement, values, prepare=True)
+                driver.commit()
                 return
             with driver.pipeline():
                 driver.execute(statement, values, prepare=True)

@@ -228,7 +228,7 @@ def test_a_viewer_sees_no_whole_address_and_a_stranger_nothing(app: Flask, web: 
         page = html.unescape(viewer.get(path).text)
         assert "currency_code" in page
         assert "a-1@example.com" not in page
-        assert "<button" not in page.split("<main")[1]
+        assert "<button" not in page.split("<main")[1].split("</main>")[0]
     for path in ("/parked/choose", "/parked/reprocess", "/parked/dismiss", "/parked/reopen", f"/parked/{event}/fill"):
         assert viewer.submit(path, id=str(event), why="x", currency="EUR", all="1").status_code == 403, path
         assert web.post(path).status_code == 401, path
@@ -242,7 +242,7 @@ def test_hostile_bodies_and_names_are_shown_as_text(browser: Browser, web: Flask
         "currency": {"a": [1, {"b": None}]},
     }
     post_order(web, order("A-1", **names))
-    post_order(web, order("A-2", customer={"email": "x@example.com"}, filler="y" * 400_000))
+    post_order(web, order("A-2", customer={"email": "x@example.com"}, filler="y" * 1_000_000))
     for event in parked_ids(ledger):
         page = browser.get(f"/events/{event}").text
         assert "<script>alert" not in page
