@@ -76,8 +76,10 @@ def parked_work(
     *,
     before: int | None = None,
     limit: int,
+    is_grouped: bool = True,
 ) -> Work:
-    found, is_all = groups(tx)
+    """is_grouped: count all parked events by source and reason, too."""
+    found, is_all = groups(tx) if is_grouped else ([], True)
     rows = parked_rows(tx, wanted, before=before, limit=limit)
     events = [describe(row, sources, policy) for row in rows]
     return Work(found, is_all, events, rows[-1].id if len(rows) == limit else None)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from app import times
 from app.ledger.transaction import Tx
 
-MOST = 20_000
+MOST = 10_000
 """Of a week, the newest so many Sales are counted."""
 WEEKS = 8
 WEEK_MS = 7 * 86_400_000

@@ -33,7 +33,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def parked() -> str:
         fields, before = given(request.args), before_asked()
         with look(ledger) as tx:
-            found = work.parked_work(tx, parts.sources, parts.policy, selection_of(fields), before=before, limit=ROWS)
+            found = work.parked_work(
+                tx, parts.sources, parts.policy, selection_of(fields), before=before, limit=ROWS, is_grouped=not fields
+            )
             closed = dismissed(tx, ROWS) if before is None and not fields else []
         return render_template(
             "parked/list.html", work=found, fields=fields, before=before, closed=closed, labels=LABELS
