@@ -25,9 +25,12 @@ from app.ledger.forwarding import breaker
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim, has_due
 from app.ledger.forwarding.outcomes import Outcome, finish
+from app.ledger.inbound.details import Detail, keep_details
+from app.ledger.inbound.quarantine import Refused, keep
 from app.ledger.reading.deliveries import delivery
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
+from app.ledger.transaction import Tx
 from app.model import Inbound, Rules
 from app.sources.catalog import all_sources
 from tests.browser import example_bodies as bodies
@@ -39,6 +42,14 @@ SCHEDULE = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_40
 RULES = Rules()
 BUSY = (1, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 12, 11, 13, 14, 13, 12, 10, 8, 7, 6, 5, 3, 2)
 """How busy each hour of a day is."""
+
+
+def _refuse(tx: Tx, at: int) -> None:
+    """A submission that Typeform signed with a secret which the bridge does not have."""
+    reason, client = "the signature is not of this body and any configured secret", "203.0.113.0/24"
+    add_refusals(tx, {("typeform", "wrong"): 1}, at)
+    keep_details(tx, [("typeform", "wrong", at, Detail(reason, client, "Typeform-Signature", True, None, 812))])
+    keep(tx, [Refused("typeform", at, client, reason, str(at), str(at), {"content-type": "application/json"}, b"{}")])
 
 
 @dataclass(order=True)
@@ -89,6 +100,8 @@ class Shop:
             tx.insert(tables.workers, columns, [row, ("bridge-2", 4243, *row[2:])])
             refused = {("stripe", "wrong"): 3, ("stripe", "too old"): 11, ("typeform", "missing"): 1}
             add_refusals(tx, refused, int((self._end - DAY) * 1000))
+            for minutes in (95, 60, 20):
+                _refuse(tx, int((self._end - minutes * MINUTE) * 1000))
         self._ledger.close()
 
     def _moments(self, per_day: int, days: int) -> Iterator[Moment]:

@@ -61,6 +61,8 @@ def pages(ledger: Ledger) -> dict[str, str]:
         "forget": f"/persons/{marta}/forget",
         "sources": "/sources",
         "source": "/sources/typeform",
+        "refused": "/inbound",
+        "quarantine": "/inbound/quarantine",
         "setup": "/setup",
         "destination": "/destination",
         "audit": "/audit",
