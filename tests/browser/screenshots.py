@@ -159,6 +159,7 @@ def session(
         page.wait_for_load_state("networkidle")
         if name == "overview" and (dismiss := page.get_by_role("button", name="Dismiss")).count():
             dismiss.click()
+            page.goto(path)
             page.wait_for_load_state("networkidle")
         picture(page, folder / f"{name}-{look}.png", TALLER.get((name, look), TALLEST[look]))
         if name == "failed":

@@ -73,10 +73,6 @@ def test_a_whole_row_opens_on_a_phone(site: Site, visit: Callable[..., Page], is
 def test_text_of_a_row_can_be_selected_without_opening_it(site: Site, visit: Callable[..., Page]) -> None:
     site.post(checkout(1))
     page = visit("/events")
-    cell = page.locator(".list tbody tr .c-what").first
-    cell.dblclick()
-    assert page.evaluate("String(getSelection())") != "" or "/events/" in page.url
-    page.goto("/events")
     box = page.locator(".list tbody tr .c-why").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 12, box["y"] + 10)
@@ -147,23 +143,22 @@ def test_colors_and_zone_are_chosen_in_the_footer(site: Site, visit: Callable[..
         assert "UTC" in (time.get_attribute("title") or "")
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "phone", "narrow"])
-def test_lists_and_charts_are_accessible_in_every_look(site: Site, visit: Callable[..., Page], look: str) -> None:
+@pytest.mark.parametrize("look", ["phone", "narrow"])
+def test_lists_and_charts_fit_a_phone_and_are_accessible_there(
+    site: Site, visit: Callable[..., Page], look: str
+) -> None:
     site.post(checkout(1, customer="cus_1"))
     (sent,) = settle(site.ledger, "delivered")
     site.fail(2)
-    narrow: dict[str, Any] = {"viewport": {"width": 320, "height": 700}}
-    options: dict[str, Any] = {"phone": PHONE, "narrow": narrow}.get(look, {"color_scheme": look})
+    options = PHONE if look == "phone" else {"viewport": {"width": 320, "height": 700}}
     axe, found = Axe(), {}
     page = visit("/", **options, bypass_csp=True)
     lists = [f"{path}{query}" for path in LISTS for query in ("?source=stripe&since=7d&q=p", "?from=soon")]
     for path in ["/", "/?span=90d", *lists, f"/deliveries/{sent}", "/events/1"]:
         page.goto(path)
-        for summary in page.locator("details:not([open]) > summary").all():
-            summary.click()
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         if violations := axe.run(page).response["violations"]:
             found[path] = [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in violations]
-        if look in ("phone", "narrow"):
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= (390 if look == "phone" else 320), (path, width)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= options["viewport"]["width"], (path, width)
     assert found == {}

@@ -33,6 +33,7 @@ from app.ledger.forwarding.sweep import (
 )
 from app.ledger.reading import deliveries, events, filters, first_events, search, shadow
 from app.ledger.reading.by_key import known_events, standings
+from app.ledger.reading.money import refunds
 from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary import overview as reading_overview
 from app.ledger.reading.summary import stats
@@ -287,6 +288,10 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         Stakes().of_dead(tx, "main", 1, 1),
         Stakes().of_parked(tx, 1),
         deliveries.at_stake(tx, filters.Filter(), NAMES),
+    ],
+    "what lists offer and add": lambda tx: [
+        first_events.names_of_sources(tx),
+        refunds.refunded(tx, [3, 8, 18]),
     ],
     "hours that are due": lambda tx: next_due(tx, tx.now()),
     "sources": lambda tx: reading_overview.activity(tx, NAMES),
