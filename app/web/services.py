@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from app.config.settings import Settings
 from app.destinations.formats.base import Format
 from app.destinations.target import Destination
+from app.errors import DestinationNotFound
 from app.intake.quarantine import Sealer
 from app.intake.verify_and_map import Intake
 from app.ledger.access.passwords import Passwords
@@ -63,10 +64,10 @@ def source_choices(tx: Tx, parts: Parts) -> list[str]:
 
 
 def target_of(parts: Parts, name: str) -> Target:
-    """The destination of that name, for conversions that it did not get. Raises UnprocessableEntity."""
+    """The destination of that name, for conversions that it did not get. Raises DestinationNotFound or UnprocessableEntity."""
     route = next((route for route in parts.policy.routes if route.name == name), None)
     if route is None:
-        raise UnprocessableEntity(f"there is no destination called {name}")
+        raise DestinationNotFound(name, [route.name for route in parts.policy.routes])
     if route.is_shadow:
         raise UnprocessableEntity(f'{name} is in shadow mode: set mode = "live" and restart the bridge first')
     with parts.ledger.read() as tx:

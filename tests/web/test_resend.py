@@ -98,7 +98,7 @@ def test_the_api_and_the_command_send_the_same_window(
         return browser.client.post("/api/v1/resend", headers=API, json=body)
 
     assert ask({}).status_code == 422
-    assert ask({"since": "100h", "to": "nowhere"}).status_code == 422
+    assert ask({"since": "100h", "to": "nowhere"}).status_code == 404
     assert ask({"since": "100h", "until": "20h", "source": "typeform"}).json["replayed"] == 0
     assert ask({"since": "100h", "until": "40h"}).json == {"replayed": 3, "left_alone": 0, "next": None}
     assert due(ledger) == days[2:5]

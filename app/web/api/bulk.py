@@ -69,7 +69,7 @@ def undo_deliveries(parts: Parts, body: UndoneDiscard) -> Undone:
     return Undone(undone=job.done, left_alone=job.skipped, next=job.after)
 
 
-@ROUTES.post("/resend")
+@ROUTES.post("/resend", 404)
 def resend_deliveries(parts: Parts, body: ResendBody) -> Replayed:
     """Send again what was delivered in a window, or send that window to another destination."""
     window = replace(body.as_window(), target=target_of(parts, body.to) if body.to else None)

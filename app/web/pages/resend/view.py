@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from werkzeug.exceptions import UnprocessableEntity
 
+from app.errors import DestinationNotFound
 from app.ledger.actions import resend
 from app.ledger.actions.replay import MARK
 from app.ledger.actions.resend import Progress, Window
@@ -36,8 +37,8 @@ def create_blueprint(parts: Parts) -> Blueprint:
                     window = resend.until_now(tx, window_of(parts, fields))
                     shown = resend.preview(tx, window, parts.sources)
                     fields |= {"since": str(iso(window.since)), "until": str(iso(window.until))}
-                except UnprocessableEntity as error:
-                    problem = error.description
+                except (UnprocessableEntity, DestinationNotFound) as error:
+                    problem = error.public if isinstance(error, DestinationNotFound) else error.description
         page = render_template("resend/ask.html", fields=fields, problem=problem, shown=shown, choices=choices)
         return page, 422 if problem else 200
 
