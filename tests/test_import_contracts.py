@@ -25,6 +25,7 @@ BREAKS = {
     "SQL stays in app.ledger": ("app/cli/look.py", "import sqlalchemy"),
     "Password hashing stays in app.ledger.access": ("app/cli/look.py", "import argon2"),
     "Authlib stays in app.web.sso": ("app/web/auth.py", "import authlib"),
+    "OpenTelemetry stays in app.telemetry": ("app/cli/look.py", "import opentelemetry"),
     "RQ and Redis stay in app.queue and workers": ("app/cli/look.py", "import redis"),
     "Stripe's library stays in app.stripe_api and the Stripe source": ("app/intake/dry_run.py", "import stripe"),
     "HTTP clients stay with what sends": ("app/intake/dry_run.py", "import requests"),
