@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from app.intake.playground.trial import SECONDS, Task, run
 
-MOST_MEMORY = 1024 * 1024 * 1024
+MOST_MEMORY = 512 * 1024 * 1024
 
 
 def main() -> None:
