@@ -19,7 +19,7 @@ from app.model import Inbound, Mapped, Rules
 from app.sources.base import Source
 from app.stack.processes import command, isolated
 
-SECONDS = 8.0
+SECONDS = 5.0
 """Seconds of computing for one task, the start of the process included."""
 PATIENCE_SECONDS = 30.0
 """How long a busy machine may take for that."""
