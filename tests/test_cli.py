@@ -424,7 +424,7 @@ def test_replay_refuses_what_it_cannot_mean(
         ("--status", "dead", "--since", "yesterday"),
         ("--status", "dead", "--force"),
         ("--parked", "--force"),
-        ("--parked", "--source", "stripe"),
+        ("--parked", "--kind", "sale"),
         ("--parked", "1"),
         ("1",),
     ):

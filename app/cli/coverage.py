@@ -13,7 +13,7 @@ from app.ledger.engine import look
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per week.")
 def coverage(as_json: bool) -> None:
-    """Show the share of Sales with a click ID, by source and week."""
+    """Show which share of Sales has a click ID."""
     with look(open_ledger(load_settings())) as tx:
         found = weeks(tx)
     if as_json:

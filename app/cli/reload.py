@@ -14,7 +14,7 @@ from app.reloading.request import WAIT_SECONDS, reload_all
 @click.command("reload")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def reload_command(as_json: bool) -> None:
-    """Read bridge.env, bridge.toml and secret files again, in every web and worker.
+    """Read configuration and secrets again, everywhere.
 
     A configuration that is wrong is rejected whole, and the old one stays. Exit status 1 if a process rejected it or did
     not answer.

@@ -154,7 +154,7 @@ def add_token(name: str, label: str, role: Role | None, days: int | None) -> Non
     made, text = make_token(ledger, _named(ledger, name).id, label, role=role, days=days, actor=ACTOR)
     until = f", expires {_moment(made.expires_at)}" if made.expires_at else ""
     say(f"Token {made.id} of {name}, role {made.role}{until}. It is not shown again:", err=True)
-    click.echo(text)
+    say(text)
 
 
 @token.command("list")
@@ -210,7 +210,7 @@ def _new_password(name: str, *, generate: bool) -> str:
 
 def _show(password: str, *, shown: bool) -> None:
     if shown:
-        click.echo(password)
+        say(password)
 
 
 def _moment(milliseconds: int | None) -> str:

@@ -134,7 +134,7 @@ def test_without_script_a_delivery_is_replayed_all_the_same(site: Site, visit: C
     page.get_by_role("button", name="Replay").click()
     page.get_by_text("It was dead and is due now.").wait_for()
     page.goto("/")
-    assert page.locator("svg.chart").is_visible()
+    assert page.locator("svg.plot-area").first.is_visible()
 
 
 def test_the_overview_follows_what_happens(site: Site, visit: Callable[..., Page]) -> None:
@@ -142,7 +142,7 @@ def test_the_overview_follows_what_happens(site: Site, visit: Callable[..., Page
     page.get_by_text("No deliveries yet.").wait_for()
     site.fail(1)
     page.get_by_role("heading", name="Permanent failures").wait_for()
-    page.get_by_role("link", name=re.compile("1 dead")).wait_for()
+    page.get_by_role("link", name="✕ 1 dead 19.99 USD").wait_for()
 
 
 def test_an_empty_list_fills_without_a_reload(site: Site, visit: Callable[..., Page]) -> None:

@@ -363,7 +363,7 @@ def commands(texts: Iterable[str]) -> list[str]:
 
 def words_of(command: str) -> list[str]:
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command, comments=True)]
-    put_in = {"--since": "7d", "--url": "https://bridge.example/webhooks/stripe"}
+    put_in = {"--since": "7d", "--id": "1", "--url": "https://bridge.example/webhooks/stripe"}
     return [
         word if "@" not in word or "@example" in word else put_in.get(before, "stripe")
         for before, word in zip(["", *words], words, strict=False)

@@ -165,13 +165,16 @@ def test_every_secret_may_stand_in_a_file_and_loses_one_line_break(
         "ALERT_WEBHOOK_URL": "https://hooks.example/x",
         "STRIPE_API_KEY": "sk_test_0123456789",
         "DESTINATION_TOKEN": "token-of-the-file",
+        "ALERT_SMTP_URL": "smtp://u:p@mail.example:587",
+        "ALERT_PAGERDUTY_KEY": "0123456789abcdef0123456789abcdef",
+        "ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
     }
     files: dict[str, str] = {}
     for name in SECRET_VARIABLES:
         path = tmp_path / name.lower()
         path.write_text(values.get(name, f"a secret of {name}  ") + "\n")
         files |= {name: "", f"{name}_FILE": str(path)}
-    settings = make_settings(**files)
+    settings = make_settings(**files, ALERT_EMAIL_TO="ops@mail.example")
     for name in SECRET_VARIABLES:
         assert getattr(settings, name.lower()).get_secret_value() == values.get(name, f"a secret of {name}  ")
 

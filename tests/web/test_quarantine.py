@@ -13,6 +13,7 @@ from app.ledger.engine import Ledger
 from app.ledger.inbound.bounds import Bounds, enforce
 from app.ledger.inbound.quarantine import Refused, held, keep
 from app.sources.catalog import SOURCES, example
+from app.web.public.refusal_counter import RefusalCounter
 from tests.support.makers import change, checkout, count, one, stripe_headers
 from tests.web.conftest import API, Browser
 
@@ -265,6 +266,28 @@ def test_a_process_keeps_a_bounded_sample_of_a_flood(make_app: Callable[..., Fla
         counted = tx.run("SELECT SUM(count) FROM refusals").scalar()
     assert by_client == {"203.0.113.0/24": 20, "198.51.100.0/24": 20, "2001:db8::/48": 1}
     assert counted == 61
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_of_requests_that_come_at_one_moment_none_takes_the_place_of_another(ledger: Ledger) -> None:
+    counter = RefusalCounter(ledger, Bounds(100, 1_000_000, None))
+
+    def request(number: int) -> Refused:
+        return Refused("stripe", number, "203.0.113.0/24", "wrong", f"d{number}", f"b{number}", {}, b"{}")
+
+    def slow() -> Refused:
+        """While this one is prepared, another one comes, and then a flush."""
+        counter.hold("stripe", "203.0.113.0/24", lambda: request(2))
+        counter.count("stripe", "wrong")
+        counter.flush()
+        return request(1)
+
+    counter.hold("stripe", "203.0.113.0/24", slow)
+    counter.count("stripe", "wrong")
+    counter.flush()
+    counter.stop()
+    with ledger.read() as tx:
+        assert tx.run("SELECT digest FROM quarantine ORDER BY digest").scalars().all() == ["d1", "d2"]
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

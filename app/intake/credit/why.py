@@ -149,7 +149,7 @@ def _of_unsent(conversion: Conversion) -> Finding:
     if conversion.state == "released":
         return Finding("note", f"{conversion.key}: money was promised and never collected.", "", path, link)
     step = (
-        "See which kinds and sources each destination takes; `bridge replay --to` sends it to one that did not get it."
+        "See which kinds and sources each destination takes; `bridge replay --help` says how to send it to another one."
     )
     text = f"{conversion.key} was counted and has no delivery: no destination takes it, or retention removed it."
     return Finding("warn", text, step, path, link)

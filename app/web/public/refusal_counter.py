@@ -83,8 +83,8 @@ class RefusalCounter:
                 return
             sample = self._samples.setdefault((source, client), _Sample(0, []))
             sample.seen += 1
-            place = len(sample.kept) if sample.seen <= MOST_OF_CLIENT else random.randrange(sample.seen)  # noqa: S311
-            if place >= MOST_OF_CLIENT or not self._has_room():
+            place = None if sample.seen <= MOST_OF_CLIENT else random.randrange(sample.seen)  # noqa: S311
+            if (place is not None and place >= MOST_OF_CLIENT) or not self._has_room():
                 return
         refused = make()
         if refused is None:
@@ -93,10 +93,11 @@ class RefusalCounter:
             if self._bytes + refused.size > MOST_BYTES:
                 return
             self._rows, self._bytes = self._rows + 1, self._bytes + refused.size
-            if place < len(sample.kept):
-                sample.kept[place] = refused
+            kept = self._samples.setdefault((source, client), _Sample(0, [])).kept  # others came meanwhile, or a flush
+            if len(kept) < MOST_OF_CLIENT:
+                kept.append(refused)
             else:
-                sample.kept.append(refused)
+                kept[place or 0] = refused
 
     def _has_room(self) -> bool:
         now, is_empty = time.monotonic(), not any(sample.kept for sample in self._samples.values())
