@@ -54,17 +54,20 @@ class SourceState:
     findings: tuple[Finding, ...]
 
 
+def is_verified(settings: Settings, source: Source) -> bool:
+    """Whether its signature is checked: not where it cannot sign, or only a token is set."""
+    return source.signed and (bool(settings.secrets_of(source.name)) or not settings.path_tokens_of(source.name))
+
+
 def configured_by(settings: Settings, source: Source) -> str:
-    """The variable that configures it: that of its secret, or of its token where it cannot sign or only a token is set."""
-    is_signed = source.signed and (bool(settings.secrets_of(source.name)) or not settings.path_tokens_of(source.name))
-    return f"{variable_of(source.name)}_{'WEBHOOK_SECRET' if is_signed else 'PATH_TOKEN'}"
+    """The variable that configures it: that of its secret, or else of its token."""
+    return f"{variable_of(source.name)}_{'WEBHOOK_SECRET' if is_verified(settings, source) else 'PATH_TOKEN'}"
 
 
 def source_state(tx: Tx, settings: Settings, source: Source) -> SourceState:
     """Everything that is known of the set-up of `source`. Raises ConfigurationError where its URL token cannot be used."""
     name = source.name
-    tokens, secrets = settings.path_tokens_of(name), settings.secrets_of(name)
-    is_signed = source.signed and (bool(secrets) or not tokens)
+    tokens, is_signed = settings.path_tokens_of(name), is_verified(settings, source)
     variable = configured_by(settings, source)
     is_generated = settings.is_generated(name)
     first, last = first_event(tx, name), last_event(tx, name)

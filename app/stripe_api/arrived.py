@@ -38,7 +38,7 @@ class Arrived:
 
 
 def arrived(tx: Tx, events: Iterable[str]) -> Arrived:
-    """What came of `wanted` among Stripe's newest events."""
+    """What came of `events` among Stripe's newest events."""
     rows = tx.run(
         "SELECT event_type, COUNT(*) FROM (SELECT event_type FROM events WHERE source = 'stripe' ORDER BY id DESC LIMIT ?) n"
         " GROUP BY event_type",

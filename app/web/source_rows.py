@@ -11,7 +11,7 @@ from app.ledger.alerting.rhythm import silence
 from app.ledger.inbound import quarantine
 from app.ledger.reading.summary.overview import LATELY_DAYS, activity
 from app.ledger.transaction import Tx
-from app.setup.source_state import configured_by
+from app.setup.source_state import configured_by, is_verified
 from app.sources.base import Source
 from app.sources.catalog import has_example
 
@@ -47,7 +47,7 @@ def _row(settings: Settings, source: Source, *, shows_token: bool) -> dict[str, 
         "name": name,
         "title": source.title,
         "is_signed": is_signed,
-        "is_verified": is_signed and (has_secret or not tokens),
+        "is_verified": is_verified(settings, source),
         "has_token": has_token,
         "is_configured": bool(tokens) or (is_signed and has_secret),
         "has_example": has_example(name),

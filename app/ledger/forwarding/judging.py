@@ -6,7 +6,7 @@ that is refused or fails beside others that are taken is judged by itself.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -144,10 +144,8 @@ def _judge_refusals(
     doubted_at = refusals.doubted_at
     probes = [] if doubted_at is None else [o for o in refused if o.started_at >= doubted_at]
     fresh = [o for o in probes if o.claimed.id not in refusals.ids]
-    again = [o for o in probes if o.claimed.id in refusals.ids]  # nothing is left that was not refused yet
-    repeated = [
-        o.claimed.id for o in refused if o in again or o.status != FORBIDDEN
-    ]  # a quiet site has only one to send
+    again = {o.claimed.id for o in probes} & set(refusals.ids)  # nothing is left that was not refused yet
+    repeated = again | {o.claimed.id for o in refused if o.status != FORBIDDEN}  # a quiet site has only one to send
     enough = max((count for count, _, _ in _refused_before(tx, repeated).values()), default=0)
     lasts = (bool(again) and not is_proven) or enough > PAUSE_REPEATS
     plain = next((o for o in refused if o.status != FORBIDDEN), None)
@@ -238,7 +236,7 @@ def _is_ahead(at: int, now: int) -> bool:
     return at > now + CLOCK_TOLERANCE_MS
 
 
-def _refused_before(tx: Tx, ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+def _refused_before(tx: Tx, ids: Collection[int]) -> dict[int, tuple[int, int, int]]:
     """How often each of these deliveries was refused before, and when the last of these attempts began and ended (ms)."""
     if not ids:
         return {}
