@@ -1,17 +1,16 @@
 """A thread that applies [retention] once a day, in one worker that the ledger chooses."""
 
-import threading
 import time
 
 import structlog
 
 from app.config.bridge_toml import RetentionTable
 from app.config.settings import Settings
-from app.errors import LedgerUnavailable
 from app.ledger.actions.retention import DAY_MS, Pace, prune
 from app.ledger.cursors import return_round, round_is_due, take_round
 from app.ledger.engine import Ledger
 from app.ledger.upkeep.space import release_space
+from workers.occasional import Occasional
 
 ROUND = "pruned_at"
 CHECK_SECONDS = 30.0
@@ -21,30 +20,13 @@ SHARE = 0.1
 log = structlog.get_logger(__name__)
 
 
-class Pruning:
-    """Applies `retention` when due. Errors are logged and end nothing."""
+class Pruning(Occasional):
+    """Applies `retention` when due."""
 
     def __init__(self, ledger: Ledger, retention: RetentionTable) -> None:
+        super().__init__("pruning", CHECK_SECONDS)
         self._ledger = ledger
         self._retention = retention
-        self._asked = threading.Event()
-        self._stopping = threading.Event()
-        self._checked_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="pruning", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def ask(self) -> None:
-        """Returns at once."""
-        self._asked.set()
-
-    def stop(self) -> None:
-        """Stops after the current batch. Another worker, or the next start, does the rest."""
-        self._stopping.set()
-        self._asked.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
 
     def look(self) -> bool:
         """Prunes if no worker did within a day. Returns whether it did. Raises LedgerUnavailable."""
@@ -64,22 +46,6 @@ class Pruning:
                 ledger.transact(lambda tx: return_round(tx, ROUND, now))
         log.info("retention.applied", **_fields(done), freed_bytes=freed, seconds=round(time.monotonic() - began, 1))
         return True
-
-    def _run(self) -> None:
-        while True:
-            self._asked.wait()
-            self._asked.clear()
-            if self._stopping.is_set():
-                return
-            if self._checked_at is not None and time.monotonic() - self._checked_at < CHECK_SECONDS:
-                continue
-            self._checked_at = time.monotonic()
-            try:
-                self.look()
-            except LedgerUnavailable as error:
-                log.warning("ledger.unavailable", error=str(error))
-            except Exception as error:
-                log.error("pruning.broken", exc_info=error)
 
 
 def _fields(done: dict[str, int]) -> dict[str, int]:
