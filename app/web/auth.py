@@ -125,32 +125,37 @@ def is_admin() -> bool:
     return may(role(), "admin") or (is_operator() and user_id() is None)
 
 
-def own_account(view: View) -> View:
-    """Decorates pages, below login_required, that change nothing but the account of the user who is logged in."""
+def _requires(is_allowed: Callable[[], bool], refusal: str) -> Callable[[View], View]:
+    """A decorator of pages, below login_required, that answers 403 unless `is_allowed`."""
 
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if user_id() is None:
-            raise Forbidden("a shared password has no account: sign in as a named user")
-        return view(*args, **kwargs)
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if not is_allowed():
+                raise Forbidden(refusal)
+            return view(*args, **kwargs)
 
-    vars(guarded)[OWN_ACCOUNT] = True
-    return guarded  # type: ignore[return-value]
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+admin_required = _requires(is_admin, "only an admin manages users")
+"""Decorates pages, below login_required, that only an admin may see."""
+operator_required = _requires(is_operator, "this login is read-only")
+"""Decorates pages, below login_required, that only an operator may see."""
 
 
 OWN_ACCOUNT = "is_of_own_account"
 
 
-def admin_required(view: View) -> View:
-    """Decorates pages, below login_required, that only an admin may see."""
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if not is_admin():
-            raise Forbidden("only an admin manages users")
-        return view(*args, **kwargs)
-
-    return guarded  # type: ignore[return-value]
+def own_account(view: View) -> View:
+    """Decorates pages, below login_required, that change nothing but the account of the user who is logged in."""
+    guarded = _requires(lambda: user_id() is not None, "a shared password has no account: sign in as a named user")(
+        view
+    )
+    vars(guarded)[OWN_ACCOUNT] = True
+    return guarded
 
 
 def login_required(view: View) -> View:
@@ -169,18 +174,6 @@ def login_required(view: View) -> View:
             check_csrf()
             if not is_operator() and not is_own and request.endpoint not in CHANGES_NOTHING:
                 raise Forbidden("this login is read-only")
-        return view(*args, **kwargs)
-
-    return guarded  # type: ignore[return-value]
-
-
-def operator_required(view: View) -> View:
-    """Decorates pages, below login_required, that only an operator may see."""
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if not is_operator():
-            raise Forbidden("this login is read-only")
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]
