@@ -395,10 +395,23 @@ def test_every_command_that_a_message_shows_is_one_that_works(
     assert "Error" not in result.stderr
 
 
-PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "app").rglob("*.html")]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CONTRIBUTING")),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "app").rglob("*.html"),
+]
 
 
-@pytest.mark.parametrize("command", commands(path.read_text("utf-8") for path in PAGES))
+def shown_on(path: Path) -> Iterator[str]:
+    """A page, and the lines of its blocks of code, each as it would stand in a sentence."""
+    text = path.read_text("utf-8")
+    yield text
+    for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.S | re.M):
+        for line in block.splitlines():
+            yield f"`{line.strip().removeprefix('$ ').partition(' #')[0].strip()}`"
+
+
+@pytest.mark.parametrize("command", commands(text for path in PAGES for text in shown_on(path)))
 def test_every_command_that_a_page_shows_is_one_that_the_command_line_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

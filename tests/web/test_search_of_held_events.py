@@ -19,21 +19,9 @@ from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.web.factory import create_app
 from tests.support.makers import signed
+from tests.support.shop import SECRET, SHOP
 from tests.web.conftest import API, Browser
 
-SHOP = """
-[sources.shop]
-kind = "sale"
-signature = { header = "X-Shop-Signature" }
-events = { path = "type", allow = ["order.paid"] }
-[sources.shop.fields]
-order_id = "order.number"
-amount = "order.total"
-currency = "order.currency"
-email = "order.customer.email"
-name = "order.customer.name"
-"""
-SECRET = "secret of the shop"
 SOLD = {
     "type": "order.paid",
     "order": {
