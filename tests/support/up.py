@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from app.stack.home import PIDS_FILE
 from app.stack.processes import pid_started
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
@@ -61,6 +63,13 @@ class Up:
 
     def ended(self) -> int | None:
         return self.process.poll() if self.process else None
+
+    def answers(self) -> bool:
+        """Whether the web answers: a part that was started again takes a moment before it does."""
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=10).ok
+        except requests.ConnectionError:
+            return False
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8")
