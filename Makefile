@@ -19,7 +19,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots nightly faults bench audit secrets sbom fuzz clean help
+.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench audit secrets sbom fuzz clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -33,6 +33,7 @@ help:
 	@echo "make sbom    a CycloneDX bill of materials, build/sbom.cdx.json"
 	@echo "make fuzz    thousands of examples for every parser of what strangers send"
 	@echo "make lock    pin dependencies again, after a change in pyproject.toml"
+	@echo "make settings-reference  the tables of docs/settings.md, from the settings themselves"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
 
 # What is half made (no python3-venv, Ctrl-C) goes again, else the next make would take it for whole.
@@ -101,6 +102,9 @@ pgbouncer:
 
 screenshots: $(TEST_STAMP) browser
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
+
+settings-reference: $(TEST_STAMP)
+	$(BIN)/python -m app.config.reference
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

@@ -1,16 +1,16 @@
 """Configuration: what is wrong is named, what is secret is shown nowhere, and docs/settings.md lists all of it."""
 
-import json
 import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.config.generated_secrets import SECRETS_FILE, make_up_secrets
-from app.config.settings import Settings, load_settings, split_secrets
+from app.config.reference.page import with_tables
+from app.config.reference.rows import tables
+from app.config.settings import Settings, split_secrets
 from app.errors import ConfigurationError
 
 SECRET = "s3cret-of-the-test"
@@ -316,35 +316,29 @@ def test_a_bridge_toml_that_is_named_and_missing_is_an_error(
         _ = make_settings(BRIDGE_CONFIG=str(tmp_path / "none.toml")).config
 
 
-def rows_of_docs() -> set[str]:
-    """The variables in the first column of the table in docs/settings.md."""
+def test_the_settings_page_is_what_the_settings_say() -> None:
     page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
-    cells = re.findall(r"^\|([^|]*)\|", page, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`?([A-Z][A-Z0-9_]{3,}|`?<SOURCE>_[A-Z_]+)`?", cell)}
+    assert page == with_tables(page), "run `make settings-reference`"
 
 
-def test_the_settings_page_lists_every_setting() -> None:
-    fields = {name.upper() for name in Settings.model_fields}
-    assert fields - rows_of_docs() == set()
+def test_the_reference_has_a_full_row_for_every_setting() -> None:
+    rows = [re.split(r" ?\| ?", row) for row in re.findall(r"^\| (?!variable)(.*) \|$", tables(), re.MULTILINE)]
+    of_sources = ["`<SOURCE>_WEBHOOK_SECRET`", "`<SOURCE>_PATH_TOKEN`", "`<SOURCE>_ALLOW_TEST_EVENTS`"]
+    assert sorted(row[0] for row in rows) == sorted([*of_sources, *(name.upper() for name in Settings.model_fields)])
+    for variable, meaning, value, *_, effect in rows:
+        assert meaning.endswith("."), variable
+        assert value, variable
+        assert effect in ("reload", "restart"), variable
 
 
-def test_the_settings_page_lists_only_settings() -> None:
-    fields = {name.upper() for name in Settings.model_fields}
-    assert rows_of_docs() - fields == {
-        "<SOURCE>_WEBHOOK_SECRET",
-        "<SOURCE>_PATH_TOKEN",
-        "<SOURCE>_ALLOW_TEST_EVENTS",
-    }
-
-
-def test_the_documented_defaults_are_the_real_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = load_settings()
-    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
-    for name, default in re.findall(r"^\| ([A-Z_]+) \|.*\| ([^|]*) \|$", page, re.MULTILINE):
-        value: Any = getattr(settings, name.lower(), None)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            assert float(default) == value, name
-        elif isinstance(value, str):
-            assert default == value, name
-    assert json.loads(settings.model_dump_json())
+def test_a_row_of_the_reference_says_all_that_the_field_knows() -> None:
+    rows = tables().splitlines()
+    assert (
+        "| STRIPE_REFERENCE | What a `client_reference_id` is when it is not a click ID: `customer` (your customer's ID) or "
+        "`ignore` (an order or cart number). | `customer` or `ignore` | `customer` | | reload |"
+    ) in rows
+    assert any(
+        row.startswith("| DATABASE_URL |") and row.endswith("| SQLite in BRIDGE_HOME | yes | restart |") for row in rows
+    )
+    assert any(row.startswith("| STOP_SECONDS |") and "| seconds, 0 to 60 |" in row for row in rows)
+    assert any(row.startswith("| API_TOKEN |") and "| secret, 16 or more characters |" in row for row in rows)

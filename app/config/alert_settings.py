@@ -5,8 +5,8 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
-from pydantic_settings import BaseSettings
 
+from app.config.sections.marks import Section, Unset, Value
 from app.config.setting_types import SecretUrl, WebUrl, names, secret_type
 
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
@@ -51,13 +51,27 @@ def routing_key(value: str) -> str:
     return value.strip()
 
 
-class AlertSettings(BaseSettings):
-    alert_webhook_url: SecretUrl | None = None
-    alert_smtp_url: Annotated[SecretStr, secret_type(smtp_url)] | None = None
-    alert_email_to: Annotated[str, AfterValidator(addresses)] | None = None
-    alert_email_from: Annotated[str, AfterValidator(one_address)] | None = None
-    alert_pagerduty_key: Annotated[SecretStr, secret_type(routing_key)] | None = None
+SmtpUrl = Annotated[SecretStr, secret_type(smtp_url), Value("`smtp://USER:PASSWORD@HOST:587` or `smtps://…`")]
+Addresses = Annotated[str, AfterValidator(addresses), Value("email addresses, separated by commas")]
+Address = Annotated[str, AfterValidator(one_address), Value("email address")]
+RoutingKey = Annotated[SecretStr, secret_type(routing_key), Value("32 letters and digits")]
+
+
+class AlertSettings(Section):
+    """Alerts"""
+
+    alert_webhook_url: Annotated[SecretUrl | None, Unset("no chat")] = None
+    """Where alerts are posted: a webhook of Slack, Mattermost, or Discord with `/slack` at its end ([alerts](alerts.md))."""
+    alert_smtp_url: Annotated[SmtpUrl | None, Unset("no email")] = None
+    """The mail server for [alerts by email](alerts.md). It needs ALERT_EMAIL_TO."""
+    alert_email_to: Addresses | None = None
+    """The recipients of alerts. They need ALERT_SMTP_URL."""
+    alert_email_from: Annotated[Address | None, Unset("the first recipient")] = None
+    """The sender of alerts."""
+    alert_pagerduty_key: Annotated[RoutingKey | None, Unset("no PagerDuty")] = None
+    """The integration key for [alerts to PagerDuty](alerts.md)."""
     alert_pagerduty_url: WebUrl = PAGERDUTY_URL
+    """The address of PagerDuty's Events API."""
 
     @model_validator(mode="after")
     def _has_both(self) -> "AlertSettings":

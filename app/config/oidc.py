@@ -8,8 +8,8 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings
 
+from app.config.sections.marks import NAMES, Section, Unset, Value
 from app.config.setting_types import names, web_url
 from app.errors import ConfigurationError
 
@@ -36,17 +36,30 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class OidcVariables(BaseSettings):
-    """OIDC_…, of docs/settings.md."""
+Issuer = Annotated[str, AfterValidator(_issuer), Value("URL")]
 
-    oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+
+class OidcVariables(Section):
+    """Single sign-on"""
+
+    oidc_issuer: Annotated[Issuer | None, Unset("off")] = None
+    """The OpenID provider for [single sign-on](users.md#single-sign-on). It needs OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, PUBLIC_URL,
+    and the extra `oidc`."""
     oidc_client_id: str | None = None
+    """The bridge's name at the provider."""
     oidc_client_secret: SecretStr | None = None
+    """The bridge's secret at the provider."""
     oidc_scopes: str = "openid profile email"
+    """The scopes that the bridge asks for."""
     oidc_groups_claim: str = Field("groups", min_length=1)
-    oidc_viewers: str | None = None
-    oidc_operators: str | None = None
-    oidc_admins: str | None = None
+    """The claim that holds the groups; a dot leads into an object (`realm_access.roles`)."""
+    oidc_viewers: Annotated[str | None, NAMES] = None
+    """Groups at the provider whose members may read. A user in no group of these three settings is refused; the highest role
+    counts."""
+    oidc_operators: Annotated[str | None, NAMES] = None
+    """Groups at the provider whose members may act."""
+    oidc_admins: Annotated[str | None, NAMES] = None
+    """Groups at the provider whose members may manage users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from app.config.env_file import read_small_text, reason_of
 from app.errors import ConfigurationError
 
 SUFFIX = "_FILE"
-SOURCE_SECRETS = ("_WEBHOOK_SECRET", "_PATH_TOKEN")
+WEBHOOK_SECRET, PATH_TOKEN = "_WEBHOOK_SECRET", "_PATH_TOKEN"
+SOURCE_SECRETS = (WEBHOOK_SECRET, PATH_TOKEN)
 
 
 def read_secret(environment: Mapping[str, str], name: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from app.config.addresses.redis import check_redis_url
+from app.config.sections.marks import Value
 from app.config.shapes import bearer_token, own_token, stripe_api_key
 from app.destinations.formats.registry import FORMATS
 
@@ -164,22 +165,35 @@ def secret_type(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
-WebUrl = Annotated[str, AfterValidator(web_url)]
-BaseUrl = Annotated[str, AfterValidator(base_url)]
-FormatName = Annotated[str, AfterValidator(format_name)]
-DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url)]
-SecretUrl = Annotated[SecretStr, secret_type(web_url)]
-DatabaseUrl = Annotated[SecretStr, secret_type(_database_url)]
-RedisUrl = Annotated[SecretStr, secret_type(check_redis_url)]
+URL = Value("URL")
+WebUrl = Annotated[str, AfterValidator(web_url), URL]
+BaseUrl = Annotated[str, AfterValidator(base_url), URL]
+FormatName = Annotated[str, AfterValidator(format_name), Value(", ".join(f"`{name}`" for name in FORMATS))]
+DestinationUrl = Annotated[str, AfterValidator(base_url), AfterValidator(destination_url), URL]
+SecretUrl = Annotated[SecretStr, secret_type(web_url), URL]
+DatabaseUrl = Annotated[SecretStr, secret_type(_database_url), Value("`postgresql://…` or `sqlite:///path`")]
+RedisUrl = Annotated[
+    SecretStr, secret_type(check_redis_url), Value("`redis://…`, `rediss://…` (TLS), `unix://…` or `sentinel://…`")
+]
 BearerToken = Annotated[SecretStr, secret_type(bearer_token)]
 OwnToken = Annotated[SecretStr, secret_type(own_token)]
-EncryptionKeys = Annotated[SecretStr, secret_type(_encryption_keys)]
+EncryptionKeys = Annotated[
+    SecretStr,
+    secret_type(_encryption_keys),
+    Value("keys of 32 bytes in base64 (`openssl rand -base64 32`), separated by commas"),
+]
 ApiToken = Annotated[SecretStr, Field(min_length=16), secret_type(own_token)]
-StripeApiKey = Annotated[SecretStr, secret_type(stripe_api_key)]
-Networks = Annotated[str, AfterValidator(_networks)]
-Schedule = Annotated[str, AfterValidator(_schedule)]
-SaleEvents = Annotated[str, AfterValidator(_sale_events)]
-PhoneRegion = Annotated[str, AfterValidator(_phone_region)]
-Host = Annotated[str, AfterValidator(_host)]
+StripeApiKey = Annotated[SecretStr, secret_type(stripe_api_key), Value("secret that begins with `sk_` or `rk_`")]
+Networks = Annotated[
+    str, AfterValidator(_networks), Value("addresses or networks, such as `10.0.0.0/8`, separated by commas")
+]
+Schedule = Annotated[
+    str, AfterValidator(_schedule), Value(f"seconds, 0 to {LONGEST_DELAY:,} each, separated by commas")
+]
+SaleEvents = Annotated[
+    str, AfterValidator(_sale_events), Value(f"{', '.join(f'`{name}`' for name in SALE_EVENTS)}, separated by commas")
+]
+PhoneRegion = Annotated[str, AfterValidator(_phone_region), Value("two-letter country code")]
+Host = Annotated[str, AfterValidator(_host), Value("address or host name")]
 VariableName = Annotated[str, AfterValidator(variable_name)]
 InAnyCase = BeforeValidator(_lower)

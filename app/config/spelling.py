@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from app.config.env_file import ENV_FILE_VARIABLE
 from app.config.secret_files import SOURCE_SECRETS, SUFFIX
+from app.config.sections.sources import ALLOW_TEST_EVENTS
 from app.config.settings import SECRET_VARIABLES, Settings, variable_of
 
 CLOSE = 0.86
 CLOSE_SOURCE = 0.8
 SHORTEST = 6
 """Shorter names are close to too many others."""
-OF_SOURCES = (*SOURCE_SECRETS, "_ALLOW_TEST_EVENTS")
+OF_SOURCES = (*SOURCE_SECRETS, ALLOW_TEST_EVENTS)
 OURS = ("DESTINATION_", "DASHBOARD_")
 """Names that begin so are meant for the bridge."""
 
@@ -54,7 +55,7 @@ def known_variables(settings: Settings, sources: Iterable[str]) -> set[str]:
     secrets = {variable_of(source) + ending for source in sources for ending in SOURCE_SECRETS}
     secrets |= settings.destination_variables | {settings.alerts.url_env}
     names |= secrets | {name + SUFFIX for name in (*secrets, *SECRET_VARIABLES)}
-    return names | {variable_of(source) + "_ALLOW_TEST_EVENTS" for source in sources}
+    return names | {variable_of(source) + ALLOW_TEST_EVENTS for source in sources}
 
 
 def unknown_variables(

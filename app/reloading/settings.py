@@ -6,24 +6,8 @@ from dataclasses import dataclass
 
 from app.bootstrap import check_configuration, check_has_destination
 from app.config.settings import Settings, load_settings
+from app.config.variables import NEEDS_RESTART
 from app.reloading.comparison import compared_values
-
-NEEDS_RESTART = frozenset(
-    {
-        "bridge_home",
-        "database_url",
-        "database_pool_max",
-        "database_pool_size",
-        "redis_url",
-        "encryption_key",
-        "host",
-        "port",
-        "web_processes",
-        "web_threads",
-        "log_format",
-    }
-)
-"""Settings that a process reads once. A new value waits for its restart, and the rest is taken over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The tables of docs/settings.md, written from the settings themselves."""
