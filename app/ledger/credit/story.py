@@ -165,13 +165,15 @@ def _events(
 
 
 def _deliveries(tx: Tx, conversions: Sequence[int]) -> list[dict[str, Any]]:
-    condition, value = tx.among("d.conversion_id", list(conversions))
-    refunds = f"SELECT r.conversion_id FROM refunds r WHERE {condition.replace('d.conversion_id', 'r.sale_id')}"
+    # A UNION, since PostgreSQL reads the whole table where one side of an OR is a subquery.
+    condition, sales = tx.among("id", list(conversions))
+    condition_of_refunds, refunded = tx.among("sale_id", list(conversions))
+    ids = f"SELECT id FROM conversions WHERE {condition} UNION SELECT conversion_id FROM refunds WHERE {condition_of_refunds}"
     rows = tx.run(
         f"SELECT {DELIVERY}, (SELECT a.answer_body FROM attempts a WHERE a.delivery_id = d.id ORDER BY a.id DESC LIMIT 1)"
-        f" FROM {DELIVERIES} WHERE {condition} OR d.conversion_id IN ({refunds})"
+        f" FROM {DELIVERIES} WHERE d.conversion_id IN ({ids})"
         f" ORDER BY d.id DESC LIMIT {MOST_DELIVERIES}",
-        *(value, value),
+        *(sales, refunded),
     ).all()
     return [delivery_row(row[:-1]) | {"answer": row[-1]} for row in rows]
 

@@ -138,9 +138,10 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     found["body"] = bytes(row[-1]).decode("utf-8", "replace")
     found["deliveries"] = []
     if found["conversion_id"] is not None:
+        # A UNION, since PostgreSQL reads the whole table where one side of an OR is a subquery.
         rows = tx.run(
-            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id = ?"
-            " OR d.conversion_id IN (SELECT conversion_id FROM refunds WHERE sale_id = ?) ORDER BY d.id",
+            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id IN"
+            " (SELECT CAST(? AS BIGINT) UNION SELECT conversion_id FROM refunds WHERE sale_id = ?) ORDER BY d.id",
             *(found["conversion_id"], found["conversion_id"]),
         )
         found["deliveries"] = [delivery_row(r) for r in rows.all()]
