@@ -34,17 +34,17 @@ class Unclaimed:
 def standings(tx: Tx, keys: Sequence[str]) -> dict[str, ConversionState]:
     """The conversions that own these keys, by key."""
     condition, value = tx.among("k.key", keys)
-    found: dict[str, ConversionState] = {}
+    states: dict[str, ConversionState] = {}
     for key, *conversion, delivery_id, status, destination, error in tx.run(
         "SELECT k.key, c.id, c.state, c.dedupe_key, d.id, d.status, d.destination, d.last_error FROM dedupe_keys k"
         " JOIN conversions c ON c.id = k.conversion_id LEFT JOIN deliveries d ON d.conversion_id = c.id"
         f" WHERE {condition} ORDER BY d.id",
         value,
     ).all():
-        state = found.setdefault(key, ConversionState(*conversion))
+        state = states.setdefault(key, ConversionState(*conversion))
         if delivery_id is not None:
             state.deliveries.append((delivery_id, status, destination, error))
-    return found
+    return states
 
 
 def was_attempted(tx: Tx, person_id: int) -> bool:
@@ -83,8 +83,8 @@ def unclaimed_events(
                 types,
                 PAGE,
             ).all()
-        for _, event_id, event_type, found, reason, body in rows:
-            yield Unclaimed(event_id, event_type, found, reason, bytes(body))
+        for _, event_id, event_type, event_outcome, reason, body in rows:
+            yield Unclaimed(event_id, event_type, event_outcome, reason, bytes(body))
         if len(rows) < PAGE:
             return
         after = rows[-1][0]

@@ -50,13 +50,13 @@ def deliveries(
 
 
 def all_deliveries(
-    ledger: Ledger, wanted: Filter = EVERY, sources: Iterable[str] = (), limit: int | None = None
+    ledger: Ledger, criteria: Filter = EVERY, sources: Iterable[str] = (), limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """All deliveries that match, or the newest `limit`, newest first."""
     names = list(sources)
 
     def page_of(tx: Tx, before: int | None, most: int) -> Page:
-        return deliveries_that_match(tx, wanted, names, before=before, limit=most)
+        return deliveries_that_match(tx, criteria, names, before=before, limit=most)
 
     return every_row(ledger, page_of, limit)
 
@@ -71,27 +71,27 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
     ).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
-    found = delivery_row(row)
-    found["attempt_list"] = attempts(tx, delivery_id)
+    shown = delivery_row(row)
+    shown["attempt_list"] = attempts(tx, delivery_id)
     statement = f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100"
-    found["events"] = event_rows(tx, tx.run(statement, found["conversion_id"]).all())
-    refunds.add_story(tx, found, (json.loads(row[20]) if row[20] else {}).get("sale"))
-    found["waits_for"] = refunds.waits_for(tx, found) if found["kind"] == "refund" else _lead_before(tx, found)
-    return found
+    shown["events"] = event_rows(tx, tx.run(statement, shown["conversion_id"]).all())
+    refunds.add_story(tx, shown, (json.loads(row[20]) if row[20] else {}).get("sale"))
+    shown["waits_for"] = refunds.waits_for(tx, shown) if shown["kind"] == "refund" else _lead_before(tx, shown)
+    return shown
 
 
 def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
     """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most), or None."""
     if delivery["kind"] != "sale" or delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
-    found: int | None = tx.run(
+    lead_id: int | None = tx.run(
         "SELECT id FROM deliveries WHERE person_id = ? AND destination = ? AND due_at IS NOT NULL AND id < ? AND kind = 'lead'"
         " ORDER BY id LIMIT 1",
         delivery["person_id"],
         delivery["destination"],
         delivery["id"],
     ).scalar()
-    return found
+    return lead_id
 
 
 def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
@@ -119,77 +119,77 @@ def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
 
 def deliveries_that_match(
     tx: Tx,
-    wanted: Filter,
+    criteria: Filter,
     sources: Iterable[str],
     *,
     before: int | None = None,
     limit: int,
 ) -> Page:
     """One page, newest first, with IDs below `before`. It may be shorter than `limit`, or empty, without being the last."""
-    is_plain = wanted == Filter(statuses=wanted.statuses, whole_addresses=wanted.whole_addresses)
-    if is_plain and len(wanted.statuses) in (1, len(STATUSES)):
-        status = wanted.statuses[0] if len(wanted.statuses) == 1 else None
+    is_plain = criteria == Filter(statuses=criteria.statuses, whole_addresses=criteria.whole_addresses)
+    if is_plain and len(criteria.statuses) in (1, len(STATUSES)):
+        status = criteria.statuses[0] if len(criteria.statuses) == 1 else None
         rows = deliveries(tx, status=status, before=before, limit=limit)
         return Page(rows, rows[-1]["id"] if len(rows) == limit else None)
-    return failed(tx, wanted, sources, before=before, limit=limit)
+    return failed(tx, criteria, sources, before=before, limit=limit)
 
 
-def resolve(tx: Tx, wanted: Filter, sources: Iterable[str]) -> Filter:
+def resolve(tx: Tx, criteria: Filter, sources: Iterable[str]) -> Filter:
     """The filter with its text resolved to deliveries, for a caller that uses it several times."""
-    if not wanted.text or wanted.delivery_ids is not None:
-        return wanted
-    found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
-    return replace(wanted, delivery_ids=deliveries_of(tx, found))
+    if not criteria.text or criteria.delivery_ids is not None:
+        return criteria
+    matches = find(tx, criteria.text, sources, whole_addresses=criteria.whole_addresses)
+    return replace(criteria, delivery_ids=deliveries_of(tx, matches))
 
 
 def failed(
     tx: Tx,
-    wanted: Filter,
+    criteria: Filter,
     sources: Iterable[str],
     *,
     before: int | None = None,
     limit: int = 50,
 ) -> Page:
     """One page of matching deliveries, newest first, with IDs below `before`."""
-    found, next_before = ids(tx, wanted, sources, before=before, limit=limit)
-    return Page(reading_rows.deliveries_by_id(tx, found), next_before)
+    delivery_ids, next_before = ids(tx, criteria, sources, before=before, limit=limit)
+    return Page(reading_rows.deliveries_by_id(tx, delivery_ids), next_before)
 
 
 def ids(
     tx: Tx,
-    wanted: Filter,
+    criteria: Filter,
     sources: Iterable[str],
     *,
     before: int | None = None,
     limit: int,
 ) -> tuple[list[int], int | None]:
     """Matching IDs, newest first, and below which ID to continue (None: that was all). The page may be shorter than `limit`."""
-    rows, values, floor = _rows("d.id", tx, wanted, sources, before)
-    found = list(tx.run(f"{rows} ORDER BY 1 DESC LIMIT ?", *values, limit).scalars())
-    return found, found[-1] if len(found) == limit else floor
+    rows, values, floor = _rows("d.id", tx, criteria, sources, before)
+    matching = list(tx.run(f"{rows} ORDER BY 1 DESC LIMIT ?", *values, limit).scalars())
+    return matching, matching[-1] if len(matching) == limit else floor
 
 
-def count(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[int, bool]:
+def count(tx: Tx, criteria: Filter, sources: Iterable[str]) -> tuple[int, bool]:
     """How many of the newest deliveries match, and whether those are all."""
-    rows, values, floor = _rows("d.id", tx, wanted, sources, None)
+    rows, values, floor = _rows("d.id", tx, criteria, sources, None)
     counted = tx.run(f"SELECT COUNT(*) FROM ({rows}) d", *values).scalar_one()
     return int(counted), floor is None
 
 
-def at_stake(tx: Tx, wanted: Filter, sources: Iterable[str]) -> stake.Stake:
+def at_stake(tx: Tx, criteria: Filter, sources: Iterable[str]) -> stake.Stake:
     """The money of what `count` counts, of the newest stake.ADDED of each status."""
     parts = [
-        _rows("d.conversion_id", tx, replace(wanted, statuses=(one,)), sources, None, stake.ADDED)
-        for one in wanted.statuses
+        _rows("d.conversion_id", tx, replace(criteria, statuses=(status,)), sources, None, stake.ADDED)
+        for status in criteria.statuses
     ]
     values = [value for _, values, _ in parts for value in values]
     is_capped = any(floor is not None for *_, floor in parts)
     return stake.stake(tx, " UNION ALL ".join(rows for rows, *_ in parts), *values, is_capped=is_capped)
 
 
-def breakdown(tx: Tx, wanted: Filter, sources: Iterable[str]) -> dict[str, dict[str, int]]:
+def breakdown(tx: Tx, criteria: Filter, sources: Iterable[str]) -> dict[str, dict[str, int]]:
     """How many of what `count` counts are of each kind, and go to each destination."""
-    rows, values, _ = _rows("d.kind, d.destination", tx, wanted, sources, None)
+    rows, values, _ = _rows("d.kind, d.destination", tx, criteria, sources, None)
     statement = f"SELECT kind, destination, COUNT(*) FROM ({rows}) d GROUP BY kind, destination ORDER BY 3 DESC"
     kinds: dict[str, int] = {}
     destinations: dict[str, int] = {}
@@ -199,19 +199,19 @@ def breakdown(tx: Tx, wanted: Filter, sources: Iterable[str]) -> dict[str, dict[
     return {"kinds": kinds, "destinations": destinations}
 
 
-def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
+def groups(tx: Tx, criteria: Filter, sources: Iterable[str], limit: int = 30) -> list[dict[str, Any]]:
     """Groups deliveries by status and message, the most recent failure first: {status, code, reason, count, stake, oldest,
     newest, answer}. answer: the body of the destination's last one."""
     columns = "d.status, d.last_status, d.last_error, d.id, d.created_at"
-    rows, values, _ = _rows(columns, tx, wanted, sources, None)
-    found = tx.run(
+    rows, values, _ = _rows(columns, tx, criteria, sources, None)
+    failures = tx.run(
         "SELECT status, last_status, last_error, COUNT(*), MIN(created_at), MAX(created_at), MAX(id)"
         f" FROM ({rows}) d GROUP BY status, last_status, last_error ORDER BY 7 DESC LIMIT ?",
         *values,
         limit,
     ).all()
     answer = "SELECT answer_body FROM attempts WHERE delivery_id = ? ORDER BY id DESC LIMIT 1"
-    money = {one: _stakes(tx, replace(wanted, statuses=(one,)), sources) for one in wanted.statuses}
+    money = {status: _stakes(tx, replace(criteria, statuses=(status,)), sources) for status in criteria.statuses}
     return [
         {
             "status": status,
@@ -223,46 +223,48 @@ def groups(tx: Tx, wanted: Filter, sources: Iterable[str], limit: int = 30) -> l
             "newest": times.iso(high),
             "answer": tx.run(answer, last).scalar(),
         }
-        for status, code, why, n, low, high, last in found
+        for status, code, why, n, low, high, last in failures
     ]
 
 
-def _stakes(tx: Tx, wanted: Filter, sources: Iterable[str]) -> dict[tuple[Any, ...], stake.Stake]:
+def _stakes(tx: Tx, criteria: Filter, sources: Iterable[str]) -> dict[tuple[Any, ...], stake.Stake]:
     """The money by answer and reason."""
-    rows, values, floor = _rows("d.last_status, d.last_error, d.conversion_id", tx, wanted, sources, None, stake.ADDED)
+    rows, values, floor = _rows(
+        "d.last_status, d.last_error, d.conversion_id", tx, criteria, sources, None, stake.ADDED
+    )
     return stake.stakes(tx, ("last_status", "last_error"), rows, *values, is_capped=floor is not None)
 
 
 def _rows(
-    columns: str, tx: Tx, wanted: Filter, sources: Iterable[str], before: int | None, scan: int = SCAN
+    columns: str, tx: Tx, criteria: Filter, sources: Iterable[str], before: int | None, scan: int = SCAN
 ) -> tuple[str, list[Any], int | None]:
     """A SELECT of all matches among the newest `scan` of each status below `before`, its values, and the lowest ID it covers;
     None if it covers all."""
-    below, lowest = bounds(tx, wanted, LARGEST_ID if before is None else before)
+    below, lowest = bounds(tx, criteria, LARGEST_ID if before is None else before)
     floor, ids = None, None
-    if wanted.text or wanted.delivery_ids is not None:
-        ids = tx.among("d.id", resolve(tx, wanted, sources).delivery_ids or ())
+    if criteria.text or criteria.delivery_ids is not None:
+        ids = tx.among("d.id", resolve(tx, criteria, sources).delivery_ids or ())
     else:
-        floor = _floor(tx, wanted.statuses, below, scan)
+        floor = _floor(tx, criteria.statuses, below, scan)
         floor = floor if floor is not None and floor > lowest else None
     parts, values = [], []
-    for status in wanted.statuses:  # one SELECT each, so that each goes by the index on status and id
+    for status in criteria.statuses:  # one SELECT each, so that each goes by the index on status and id
         where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or lowest)
         if ids is not None:
             where.add(*ids)
         for condition, value in (
-            ("d.source = ?", wanted.source),
-            ("d.kind = ?", wanted.kind),
-            ("d.destination = ?", wanted.destination),
-            ("d.last_status = ?", wanted.code),
-            ("COALESCE(d.last_error, '') = ?", wanted.reason),
-            ("d.created_at >= ?", wanted.since),
-            ("d.created_at < ?", wanted.until),
-            ("d.delivered_at >= ?", wanted.delivered_since),
-            ("d.delivered_at < ?", wanted.delivered_until),
+            ("d.source = ?", criteria.source),
+            ("d.kind = ?", criteria.kind),
+            ("d.destination = ?", criteria.destination),
+            ("d.last_status = ?", criteria.code),
+            ("COALESCE(d.last_error, '') = ?", criteria.reason),
+            ("d.created_at >= ?", criteria.since),
+            ("d.created_at < ?", criteria.until),
+            ("d.delivered_at >= ?", criteria.delivered_since),
+            ("d.delivered_at < ?", criteria.delivered_until),
         ):
             where.when(value, condition)
-        if wanted.click is not None:
+        if criteria.click is not None:
             where.add(f"{WITHOUT_CLICK.format('d.conversion_id')}")
         parts.append(f"SELECT {columns} FROM deliveries d WHERE {where}")
         values += where.values
@@ -271,7 +273,7 @@ def _rows(
 
 def _floor(tx: Tx, statuses: Sequence[str], below: int, scan: int) -> int | None:
     statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {scan - 1}"
-    floors = [tx.run(statement.format(_of(one)), one, below).scalar() for one in statuses]
+    floors = [tx.run(statement.format(_of(status)), status, below).scalar() for status in statuses]
     return max((floor for floor in floors if floor is not None), default=None)
 
 
@@ -287,22 +289,22 @@ def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     discarded by hand), tries (attempts of the present schedule), pauses (its destination's, None where no worker served it yet),
     and elsewhere (the deliveries of the same conversion to other destinations). Raises DeliveryNotFound.
     """
-    found = delivery(tx, delivery_id)
+    shown = delivery(tx, delivery_id)
     statement = "SELECT payload, attempts - schedule_start FROM deliveries WHERE id = ?"
-    found["text"], found["tries"] = tx.run(statement, delivery_id).one()
-    found["origin"] = events.event(tx, found["event"])
+    shown["text"], shown["tries"] = tx.run(statement, delivery_id).one()
+    shown["origin"] = events.event(tx, shown["event"])
     statement = "SELECT id, name, email, provider_id FROM persons WHERE id = ?"
-    row = tx.run(statement, found["person_id"]).first()
-    found["person"] = {"id": row[0], "name": row[1] or row[2], "provider_id": row[3]} if row else None
+    row = tx.run(statement, shown["person_id"]).first()
+    shown["person"] = {"id": row[0], "name": row[1] or row[2], "provider_id": row[3]} if row else None
     statement = "SELECT key FROM dedupe_keys WHERE conversion_id = ? ORDER BY key LIMIT 20"
-    found["keys"] = list(tx.run(statement, found["conversion_id"]).scalars())
-    found["lines"] = audit(tx, subject=f"delivery {delivery_id}", limit=50)
-    pauses = {one["name"]: one for one in stats.destinations(tx)}
-    found["pauses"] = pauses.get(found["destination"])
-    made = found["origin"]["deliveries"] if found["origin"] else []
-    found["elsewhere"] = [
-        one for one in made if one["id"] != delivery_id and one["conversion_id"] == found["conversion_id"]
+    shown["keys"] = list(tx.run(statement, shown["conversion_id"]).scalars())
+    shown["lines"] = audit(tx, subject=f"delivery {delivery_id}", limit=50)
+    pauses = {destination["name"]: destination for destination in stats.destinations(tx)}
+    shown["pauses"] = pauses.get(shown["destination"])
+    recorded = shown["origin"]["deliveries"] if shown["origin"] else []
+    shown["elsewhere"] = [
+        other for other in recorded if other["id"] != delivery_id and other["conversion_id"] == shown["conversion_id"]
     ]
-    found["not_editable"] = why_not_editable(tx, found)
-    found["may_undo"] = found["status"] == "discarded" and any(line["action"] == "discard" for line in found["lines"])
-    return found
+    shown["not_editable"] = why_not_editable(tx, shown)
+    shown["may_undo"] = shown["status"] == "discarded" and any(line["action"] == "discard" for line in shown["lines"])
+    return shown

@@ -26,20 +26,20 @@ def standing(tx: Tx, name: str) -> Standing | None:
     if state.paused_at is None and not state.is_open and not state.is_doubted:
         return None
     by_hand = state.paused_at is not None and state.paused_token is None
-    found = Standing(by_hand, state.is_doubted, state.recheck_at if state.paused_token is not None else None)
+    known = Standing(by_hand, state.is_doubted, state.recheck_at if state.paused_token is not None else None)
     delivery = None if by_hand else _last_refused(tx, name, state.refusals.ids)
     if delivery is None:
-        return found
+        return known
     attempt = tx.run(
         "SELECT delivery_id, status, error, answer_body FROM attempts WHERE delivery_id = ? ORDER BY id DESC LIMIT 1",
         delivery,
     ).first()
-    return found if attempt is None else Standing(by_hand, found.is_doubted, found.recheck_at, *attempt)
+    return known if attempt is None else Standing(by_hand, known.is_doubted, known.recheck_at, *attempt)
 
 
 def _last_refused(tx: Tx, name: str, refused: Sequence[int]) -> int | None:
     if refused:
         return refused[-1]
     newest = "SELECT id FROM deliveries WHERE status = 'retrying' AND destination = ? ORDER BY id DESC LIMIT 1"
-    found = tx.run(newest, name).scalar()
-    return None if found is None else int(found)
+    delivery_id = tx.run(newest, name).scalar()
+    return None if delivery_id is None else int(delivery_id)

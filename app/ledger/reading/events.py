@@ -20,7 +20,7 @@ LONGEST_BODY = 64 * 1024
 
 def events_that_match(
     tx: Tx,
-    wanted: EventFilter,
+    criteria: EventFilter,
     sources: Iterable[str],
     *,
     before: int | None = None,
@@ -28,25 +28,25 @@ def events_that_match(
 ) -> Page:
     """One page, newest first, with IDs below `before`. It may be shorter than `limit`, or empty, without being the last."""
     below = LARGEST_ID if before is None else before
-    if wanted.text:
-        return _searched(tx, wanted, sources, below, limit)
-    if wanted.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
+    if criteria.text:
+        return _searched(tx, criteria, sources, below, limit)
+    if criteria.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
         last_before = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
-        below = min(below, (tx.run(last_before, wanted.until).scalar() or 0) + 1)
+        below = min(below, (tx.run(last_before, criteria.until).scalar() or 0) + 1)
     indexed = Where("id < ?", below)
-    if wanted.source is not None:  # by the index of one of them; the other is asked of what that finds
-        indexed.add("source = ?", wanted.source)
+    if criteria.source is not None:  # by the index of one of them; the other is asked of what that finds
+        indexed.add("source = ?", criteria.source)
     else:
-        indexed.when(wanted.outcome, "outcome = ?")
-    if wanted.since is not None:
+        indexed.when(criteria.outcome, "outcome = ?")
+    if criteria.since is not None:
         first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-        indexed.add("id >= ?", tx.run(first, wanted.since).scalar() or LARGEST_ID)
-    is_rare = bool(wanted.destination or wanted.click or (wanted.source and wanted.outcome))
-    is_plain = wanted.since is None and wanted.until is None and not is_rare
+        indexed.add("id >= ?", tx.run(first, criteria.since).scalar() or LARGEST_ID)
+    is_rare = bool(criteria.destination or criteria.click or (criteria.source and criteria.outcome))
+    is_plain = criteria.since is None and criteria.until is None and not is_rare
     # ids ascend with time, so nearly all within the bounds are within the times too
     scanned = limit if is_plain else SCAN if is_rare else min(limit + 500, SCAN)
     newest = f"FROM events WHERE {indexed} ORDER BY id DESC"
-    rest = _rest(wanted)
+    rest = _rest(criteria)
     rows = tx.run(
         f"SELECT {EVENT} FROM (SELECT {EVENT} {newest} LIMIT {scanned:d}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
         *indexed.values,
@@ -63,23 +63,23 @@ def events_called(
     tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, limit: int
 ) -> list[dict[str, Any]]:
     """The newest events that a search text matches, for a page whose own list is empty."""
-    wanted = EventFilter(text=text, whole_addresses=whole_addresses)
-    return events_that_match(tx, wanted, sources, limit=limit).rows if text else []
+    criteria = EventFilter(text=text, whole_addresses=whole_addresses)
+    return events_that_match(tx, criteria, sources, limit=limit).rows if text else []
 
 
-def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
+def _searched(tx: Tx, criteria: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
     """What the text matches: events by ID, those of its purchases or submissions, and of its people."""
-    found = find(tx, wanted.text, sources, whole_addresses=wanted.whole_addresses)
+    matches = find(tx, criteria.text, sources, whole_addresses=criteria.whole_addresses)
     parts, values = [], []
     for column, ids in (
-        ("id", found.event_ids),
-        ("conversion_id", found.conversion_ids),
-        ("person_id", found.person_ids),
+        ("id", matches.event_ids),
+        ("conversion_id", matches.conversion_ids),
+        ("person_id", matches.person_ids),
     ):
         condition, value = tx.among(column, ids)
         parts.append(f"SELECT id FROM events WHERE {condition}")
         values.append(value)
-    rest = _rest(wanted).add("id < ?", below)
+    rest = _rest(criteria).add("id < ?", below)
     rows = tx.run(
         f"SELECT {EVENT} FROM events n WHERE id IN ({' UNION '.join(parts)}) AND {rest} ORDER BY id DESC LIMIT ?",
         *values,
@@ -89,14 +89,14 @@ def _searched(tx: Tx, wanted: EventFilter, sources: Iterable[str], below: int, l
     return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else None)
 
 
-def _rest(wanted: EventFilter) -> Where:
+def _rest(criteria: EventFilter) -> Where:
     """Conditions on events called n."""
-    where = Where().when(wanted.source, "source = ?").when(wanted.outcome, "outcome = ?")
-    where.when(wanted.since, "received_at >= ?").when(wanted.until, "received_at < ?")
+    where = Where().when(criteria.source, "source = ?").when(criteria.outcome, "outcome = ?")
+    where.when(criteria.since, "received_at >= ?").when(criteria.until, "received_at < ?")
     is_sent_to = "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversion_id = n.conversion_id AND d.destination = ?)"
-    if wanted.click is not None:
+    if criteria.click is not None:
         where.add(WITHOUT_CLICK.format("n.conversion_id"))
-    return where.when(wanted.destination, is_sent_to)
+    return where.when(criteria.destination, is_sent_to)
 
 
 def events_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -106,13 +106,13 @@ def events_by_id(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def all_events(
-    ledger: Ledger, wanted: EventFilter = EVERY, sources: Iterable[str] = (), limit: int | None = None
+    ledger: Ledger, criteria: EventFilter = EVERY, sources: Iterable[str] = (), limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """All events that match, or the newest `limit`, newest first."""
     names = list(sources)
 
     def page_of(tx: Tx, before: int | None, most: int) -> Page:
-        return events_that_match(tx, wanted, names, before=before, limit=most)
+        return events_that_match(tx, criteria, names, before=before, limit=most)
 
     return every_row(ledger, page_of, limit)
 
@@ -120,8 +120,8 @@ def all_events(
 def event_number(tx: Tx, event_id: str) -> int | None:
     """The ledger's ID of an event, by it or by source and its own ID ("stripe:evt_1"); None if it does not exist."""
     condition, value = _called(event_id)
-    found: int | None = tx.run(f"SELECT id FROM events WHERE {condition}", value).scalar()
-    return found
+    number: int | None = tx.run(f"SELECT id FROM events WHERE {condition}", value).scalar()
+    return number
 
 
 def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
@@ -133,19 +133,19 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     row = tx.run(f"SELECT {EVENT}, headers, body FROM events WHERE {condition}", value).first()
     if row is None:
         return None
-    (found,) = event_rows(tx, [row[:-2]])
-    found["headers"] = json.loads(row[-2])
-    found["body"] = bytes(row[-1]).decode("utf-8", "replace")
-    found["deliveries"] = []
-    if found["conversion_id"] is not None:
+    (shown,) = event_rows(tx, [row[:-2]])
+    shown["headers"] = json.loads(row[-2])
+    shown["body"] = bytes(row[-1]).decode("utf-8", "replace")
+    shown["deliveries"] = []
+    if shown["conversion_id"] is not None:
         # A UNION, since PostgreSQL reads the whole table where one side of an OR is a subquery.
         rows = tx.run(
             f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id IN"
             " (SELECT CAST(? AS BIGINT) UNION SELECT conversion_id FROM refunds WHERE sale_id = ?) ORDER BY d.id",
-            *(found["conversion_id"], found["conversion_id"]),
+            *(shown["conversion_id"], shown["conversion_id"]),
         )
-        found["deliveries"] = [delivery_row(r) for r in rows.all()]
-    return found
+        shown["deliveries"] = [delivery_row(r) for r in rows.all()]
+    return shown
 
 
 def _called(name: str) -> tuple[str, int | str]:

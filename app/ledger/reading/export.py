@@ -30,10 +30,10 @@ def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, An
             return None
     named, held = events_about(ledger, person_id, ()), held_about(ledger, person_id, ())
     with look(ledger) as tx:
-        found = {"person": person(tx, person_id), **_rows_of(tx, person_id), **_events(tx, named, person_id)}
-        found["quarantined"] = _quarantined(tx, held)
+        document = {"person": person(tx, person_id), **_rows_of(tx, person_id), **_events(tx, named, person_id)}
+        document["quarantined"] = _quarantined(tx, held)
     ledger.transact(lambda tx: note(tx, actor, "export", f"person {person_id}"))
-    return found
+    return document
 
 
 def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | None:
@@ -42,11 +42,11 @@ def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | No
     if not named and not held:
         return None
     with look(ledger) as tx:
-        found = {"person": None, **_events(tx, named, None), "quarantined": _quarantined(tx, held)}
+        document = {"person": None, **_events(tx, named, None), "quarantined": _quarantined(tx, held)}
     ledger.transact(
         lambda tx: note(tx, actor, "export", "events", f"{len(named)} that name somebody who is not a person here")
     )
-    return found
+    return document
 
 
 def _quarantined(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -69,21 +69,23 @@ def _rows_of(tx: Tx, person_id: int) -> dict[str, Any]:
         "conversions": conversions,
         "refunds_and_disputes": [
             {
-                "conversion_id": one.conversion_id,
-                "reference": one.reference,
-                "kind": one.kind,
-                "status": one.status,
-                "amount_minor": one.minor,
-                "currency": one.currency,
-                "at": times.iso(one.at),
+                "conversion_id": adjustment.conversion_id,
+                "reference": adjustment.reference,
+                "kind": adjustment.kind,
+                "status": adjustment.status,
+                "amount_minor": adjustment.minor,
+                "currency": adjustment.currency,
+                "at": times.iso(adjustment.at),
             }
-            for one in adjustments(tx, [one["id"] for one in conversions])
+            for adjustment in adjustments(tx, [adjustment["id"] for adjustment in conversions])
         ],
-        "deliveries": [{k: v for k, v in delivery(tx, one).items() if k not in ("events", "marks")} for one in ids],
+        "deliveries": [
+            {k: v for k, v in delivery(tx, delivery_id).items() if k not in ("events", "marks")} for delivery_id in ids
+        ],
         "sandbox_requests": _sandbox_requests(tx, person_id),
         "conflicts": [
-            {"at": times.iso(at), "event": event_id, "conversion_id": conversion, "reason": reason}
-            for at, event_id, conversion, reason in conflicts.all()
+            {"at": times.iso(detected_at), "event": event_id, "conversion_id": conversion, "reason": reason}
+            for detected_at, event_id, conversion, reason in conflicts.all()
         ],
         "audit": sorted(lines, key=lambda line: int(line["id"])),
     }
@@ -92,18 +94,21 @@ def _rows_of(tx: Tx, person_id: int) -> dict[str, Any]:
 def _conversions(tx: Tx, person_id: int) -> list[dict[str, Any]]:
     names = ("id", "state", "kind", "source", "dedupe_key", "event_id", "occurred_at", "created_at", "facts")
     rows = tx.run(f"SELECT {', '.join(names)} FROM conversions WHERE person_id = ? ORDER BY id", person_id).all()
-    found = [dict(zip(names, row, strict=True)) for row in rows]
-    condition, value = tx.among("conversion_id", [one["id"] for one in found])
+    conversions = [dict(zip(names, row, strict=True)) for row in rows]
+    condition, value = tx.among("conversion_id", [conversion["id"] for conversion in conversions])
     keys: dict[int, list[str]] = {}
     for conversion_id, key in tx.run(
         f"SELECT conversion_id, key FROM dedupe_keys WHERE {condition} ORDER BY key", value
     ).all():
         keys.setdefault(conversion_id, []).append(key)
-    for one in found:
-        one["event"] = one.pop("event_id")
-        one["occurred_at"], one["created_at"] = times.iso(one["occurred_at"]), times.iso(one["created_at"])
-        one["dedupe_keys"], one["facts"] = keys.get(one["id"], []), json.loads(one["facts"])
-    return found
+    for conversion in conversions:
+        conversion["event"] = conversion.pop("event_id")
+        conversion["occurred_at"], conversion["created_at"] = (
+            times.iso(conversion["occurred_at"]),
+            times.iso(conversion["created_at"]),
+        )
+        conversion["dedupe_keys"], conversion["facts"] = keys.get(conversion["id"], []), json.loads(conversion["facts"])
+    return conversions
 
 
 def _sandbox_requests(tx: Tx, person_id: int) -> list[dict[str, Any]]:
@@ -126,9 +131,11 @@ def _events(tx: Tx, ids: Sequence[int], person_id: int | None) -> dict[str, Any]
         ).all()
     )
     own = [identity for identity, owner in sorted(owners.items()) if owner is None or owner == person_id]
-    whole = [one for one in (event(tx, identity) for identity in own) if one is not None]
-    for one in whole:
-        facts = tx.run("SELECT kind, value, given FROM event_facts WHERE event_id = ? ORDER BY kind, value", one["id"])
-        one["facts"] = [{"kind": kind, "value": given or text} for kind, text, given in facts.all()]
-        one["deliveries"] = [each["id"] for each in one["deliveries"]]
+    whole = [shown for shown in (event(tx, identity) for identity in own) if shown is not None]
+    for shown in whole:
+        facts = tx.run(
+            "SELECT kind, value, given FROM event_facts WHERE event_id = ? ORDER BY kind, value", shown["id"]
+        )
+        shown["facts"] = [{"kind": kind, "value": original or text} for kind, text, original in facts.all()]
+        shown["deliveries"] = [each["id"] for each in shown["deliveries"]]
     return {"events": whole, "mentioned_in": sorted(set(owners) - set(own))}

@@ -73,7 +73,7 @@ class Filter:
             "delivered since": self.delivered_since,
             "delivered until": self.delivered_until,
         }
-        asked += [f"{name} {iso(at)}" for name, at in times.items() if at is not None]
+        asked += [f"{name} {iso(moment)}" for name, moment in times.items() if moment is not None]
         return ", ".join([*asked, *(["a search"] if self.text else [])])
 
 

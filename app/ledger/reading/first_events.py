@@ -62,5 +62,5 @@ def names_of_sources(tx: Tx) -> list[str]:
 def _heard(row: Any) -> Heard | None:
     if row is None:
         return None
-    ident, at, outcome, reason, event_type = row
-    return Heard(int(ident), iso(at) or "", outcome, reason, event_type or "")
+    ident, received_at, outcome, reason, event_type = row
+    return Heard(int(ident), iso(received_at) or "", outcome, reason, event_type or "")

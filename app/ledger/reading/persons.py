@@ -46,27 +46,27 @@ def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
     row = tx.run(f"SELECT {', '.join(_PERSON)} FROM persons WHERE id = ?", person_id).first()
     if row is None:
         return None
-    found = _person(row)
+    profile = _person(row)
     rows = tx.run(
         "SELECT kind, value, seen_at FROM identifiers WHERE person_id = ? ORDER BY kind, seen_at, value",
         person_id,
     )
-    found["identifiers"] = [{"kind": k, "value": v, "seen_at": times.iso(at)} for k, v, at in rows.all()]
-    found["attempted"] = was_attempted(tx, person_id)
+    profile["identifiers"] = [{"kind": k, "value": v, "seen_at": times.iso(seen_at)} for k, v, seen_at in rows.all()]
+    profile["attempted"] = was_attempted(tx, person_id)
     forgotten = "SELECT MAX(at) FROM audit WHERE subject = ? AND action = 'forget'"
-    found["forgotten_at"] = times.iso(tx.run(forgotten, f"person {person_id}").scalar_one())
-    return found
+    profile["forgotten_at"] = times.iso(tx.run(forgotten, f"person {person_id}").scalar_one())
+    return profile
 
 
 def named(tx: Tx, name: str) -> list[int]:
     """IDs of the people called `name` (see persons_called), following merges."""
     if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
         return []
-    found = []
+    person_ids = []
     for person_id in persons_called(tx, storable(name)):
         row = tx.run("SELECT merged_into FROM persons WHERE id = ?", person_id).first()
-        found.append(person_id if row is None or row[0] is None else row[0])
-    return found
+        person_ids.append(person_id if row is None or row[0] is None else row[0])
+    return person_ids
 
 
 def found(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool) -> list[int]:
@@ -110,16 +110,19 @@ def journey(tx: Tx, person: dict[str, Any]) -> list[dict[str, Any]]:
     (text or None), event (the ledger's id or None), and deliveries (id, status, held, destination).
     """
     conversions = _conversions(tx, person["id"])
-    steps = [step for one in conversions.values() for step in [_step(one, person)] if step]
-    found = adjustments(tx, list(conversions))
-    steps += _marks(tx, conversions, found)
-    _name_net(steps, conversions, found)
+    steps = [step for conversion in conversions.values() for step in [_step(conversion, person)] if step]
+    marks = adjustments(tx, list(conversions))
+    steps += _marks(tx, conversions, marks)
+    _name_net(steps, conversions, marks)
     rows = tx.run(
         "SELECT at, event_id, reason FROM conflicts WHERE person_id = ? ORDER BY id DESC LIMIT ?",
         person["id"],
         LONGEST_JOURNEY,
     )
-    steps += [_made("conflict", at, reason, tone="bad", event=event_id, rank=3) for at, event_id, reason in rows.all()]
+    steps += [
+        _made("conflict", detected_at, reason, tone="bad", event=event_id, rank=3)
+        for detected_at, event_id, reason in rows.all()
+    ]
     steps.sort(key=lambda step: (step["ms"], step["rank"]))
     _name_renewals(steps)
     if person["click_first"]:
@@ -156,15 +159,15 @@ def _conversions(tx: Tx, person_id: int) -> dict[int, dict[str, Any]]:
         LONGEST_JOURNEY,
     ).all()
     names = ("id", "state", "kind", "source", "dedupe_key", "event_id", "occurred_at", "facts", "event_type")
-    found = {row[0]: dict(zip(names, row, strict=True)) | {"deliveries": []} for row in rows}
-    for conversion in found.values():
+    conversions = {row[0]: dict(zip(names, row, strict=True)) | {"deliveries": []} for row in rows}
+    for conversion in conversions.values():
         conversion["facts"] = json.loads(conversion["facts"])
-    condition, value = tx.among("conversion_id", list(found))
+    condition, value = tx.among("conversion_id", list(conversions))
     statement = f"SELECT conversion_id, id, status, held, destination FROM deliveries WHERE {condition} ORDER BY id"
     for conversion_id, delivery_id, status, held, destination in tx.run(statement, value).all():
         delivery = {"id": delivery_id, "status": status, "held": bool(held), "destination": destination}
-        found[conversion_id]["deliveries"].append(delivery)
-    return found
+        conversions[conversion_id]["deliveries"].append(delivery)
+    return conversions
 
 
 def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] | None:
@@ -173,18 +176,18 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
     if state == "linked":
         return None
     sale, lead = facts.get("sale"), facts.get("lead")
-    what, tone = conversion["kind"], ""
+    title, tone = conversion["kind"], ""
     text = (sale or lead or {}).get("event_name") or ("data erased" if person["forgotten_at"] else "")
     if state == "pending":
-        what, tone, text = "pending purchase", "warn", "money promised but not collected: no Sale yet"
+        title, tone, text = "pending purchase", "warn", "money promised but not collected: no Sale yet"
     elif state == "released":
-        what, text = "purchase not paid", "money promised but never collected: no Sale"
+        title, text = "purchase not paid", "money promised but never collected: no Sale"
     elif lead and facts.get("follows"):
-        what, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
+        title, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
     elif lead and lead.get("mode") == "deferred":
-        what = "lead, deferred"
+        title = "lead, deferred"
     amount = f"{paid(sale).major:,} {sale['currency']}" if sale else None
-    step = _made(what, conversion["occurred_at"], text, tone=tone, amount=amount, event=conversion["event_id"], rank=1)
+    step = _made(title, conversion["occurred_at"], text, tone=tone, amount=amount, event=conversion["event_id"], rank=1)
     return step | {
         "key": conversion["dedupe_key"],
         "source": conversion["source"],
@@ -208,35 +211,35 @@ def _name_renewals(steps: list[dict[str, Any]]) -> None:
             step["what"] = "renewal"
 
 
-def _marks(tx: Tx, conversions: dict[int, dict[str, Any]], found: Sequence[Adjustment]) -> list[dict[str, Any]]:
+def _marks(tx: Tx, conversions: dict[int, dict[str, Any]], marks: Sequence[Adjustment]) -> list[dict[str, Any]]:
     """Refunds and disputes of these conversions, each once, with the deliveries that tell destinations of it."""
-    sent = by_reference(tx, list(conversions)) if found else {}
+    sent = by_reference(tx, list(conversions)) if marks else {}
     steps = []
-    for one in found:
-        sale = conversions[one.conversion_id]
-        text = f"{one.status}, of {sale['dedupe_key']}"
-        amount = _amount(one.minor, one.currency)
-        step = _made(one.kind, one.at, text, tone="warn", amount=amount, event=one.event_id, rank=2)
-        deliveries = sent.get((one.conversion_id, one.reference), [])
-        steps.append(step | {"key": one.reference, "deliveries": deliveries, "of": sale["deliveries"]})
+    for mark in marks:
+        sale = conversions[mark.conversion_id]
+        text = f"{mark.status}, of {sale['dedupe_key']}"
+        amount = _amount(mark.minor, mark.currency)
+        step = _made(mark.kind, mark.at, text, tone="warn", amount=amount, event=mark.event_id, rank=2)
+        deliveries = sent.get((mark.conversion_id, mark.reference), [])
+        steps.append(step | {"key": mark.reference, "deliveries": deliveries, "of": sale["deliveries"]})
     return steps
 
 
 def _name_net(
-    steps: Sequence[dict[str, Any]], conversions: dict[int, dict[str, Any]], found: Sequence[Adjustment]
+    steps: Sequence[dict[str, Any]], conversions: dict[int, dict[str, Any]], marks: Sequence[Adjustment]
 ) -> None:
     """Says of a Sale of which money went back what is left of it."""
-    for identity in {one.conversion_id for one in found}:
+    for identity in {mark.conversion_id for mark in marks}:
         sale = conversions[identity]["facts"].get("sale")
         step = next((step for step in steps if step.get("conversion") == identity), None)
         if sale and step:
-            left = left_of([one for one in found if one.conversion_id == identity], sale)
+            left = left_of([mark for mark in marks if mark.conversion_id == identity], sale)
             step["text"] += f"; {_amount(left.minor, left.currency)} left after refunds"
 
 
 def _made(
-    what: str,
-    at: int | None,
+    title: str,
+    happened_at: int | None,
     text: str,
     *,
     tone: str = "",
@@ -246,10 +249,10 @@ def _made(
 ) -> dict[str, Any]:
     """One step; ms and rank order it."""
     return {
-        "what": what,
-        "ms": at or 0,
+        "what": title,
+        "ms": happened_at or 0,
         "rank": rank,
-        "at": times.iso(at),
+        "at": times.iso(happened_at),
         "text": text,
         "tone": tone,
         "amount": amount,
@@ -266,8 +269,8 @@ def _amount(minor: int, currency: str) -> str:
 
 
 def _person(row: Any) -> dict[str, Any]:
-    found = dict(zip(_PERSON, row, strict=True))
-    return found | {"created_at": times.iso(found["created_at"]), "clicks": _clicks(found["clicks"])}
+    profile = dict(zip(_PERSON, row, strict=True))
+    return profile | {"created_at": times.iso(profile["created_at"]), "clicks": _clicks(profile["clicks"])}
 
 
 def _clicks(kept: str | None) -> dict[str, dict[str, str | None]]:

@@ -128,21 +128,21 @@ def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
     condition, value = tx.among("conversion_id", list(conversions))
     statement = f"SELECT conversion_id, id, destination, status, held FROM deliveries WHERE {condition} ORDER BY id"
     for identity, delivery, name, status, held in tx.run(statement, value).all():
-        one = {"id": delivery, "destination": name, "status": status, "held": bool(held)}
-        sent.setdefault(identity, []).append(one)
-    found = []
+        summary = {"id": delivery, "destination": name, "status": status, "held": bool(held)}
+        sent.setdefault(identity, []).append(summary)
+    events = []
     loose = _loose_contacts(tx, [row for row in rows if row[6] not in conversions])
     for row in rows:
         known = conversions.get(row[6], NOBODY)
         email = known["email"] or loose.get(row[0], (None, None))[1]
         customer = known["customer_id"] or loose.get(row[0], (None, None))[0]
         deliveries = sent.get(row[6], [])
-        found.append(
+        events.append(
             _event_row(row)
             | {"amount": known["amount"], "currency": known["currency"], "customer_id": customer, "email": email}
-            | {"sent": deliveries, "destinations": [one["destination"] for one in deliveries]}
+            | {"sent": deliveries, "destinations": [summary["destination"] for summary in deliveries]}
         )
-    return found
+    return events
 
 
 NOBODY: dict[str, Any] = {"amount": None, "currency": None, "customer_id": None, "email": None}

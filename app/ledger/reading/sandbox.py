@@ -30,7 +30,7 @@ def live_conversions(tx: Tx) -> tuple[int, int | None]:
         f"SELECT 1 FROM deliveries o WHERE o.conversion_id = d.conversion_id AND o.destination <> '{SANDBOX}')"
         f" ORDER BY d.id DESC LIMIT {LOOKED_AT}"
     ).all()
-    times = [int(at) for at, body in rows if _is_live(bytes(body))]
+    times = [int(created_at) for created_at, body in rows if _is_live(bytes(body))]
     return len(times), min(times, default=None)
 
 

@@ -35,7 +35,11 @@ def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = F
     own_scopes = [f"{name}:" for name in names]
     read = _events_that_say(tx, text, own_scopes, masked=masked)
     persons = person_ids(tx, text, names, whole_addresses=masked)
-    persons += [one for one in (*clicked(tx, text, masked=masked), *_persons_of(tx, read)) if one not in persons]
+    persons += [
+        person_id
+        for person_id in (*clicked(tx, text, masked=masked), *_persons_of(tx, read))
+        if person_id not in persons
+    ]
     conversions = _beginning(tx, "dedupe_keys", "key", "conversion_id", text, scopes, masked=masked)
     events = _beginning(tx, "events", "event_key", "id", text, own_scopes, masked=masked)
     own = int(text) if text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_ID else None
@@ -54,11 +58,14 @@ def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
             f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?", value, MOST
         ).scalars()
     )
-    for column, there in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
-        clicks = f"SELECT id FROM persons WHERE {there} AND {column} = ? LIMIT ?"
+    for column, restriction in (
+        ("click_first", "click_first IS NOT NULL"),
+        ("click_last", "click_last <> click_first"),
+    ):
+        clicks = f"SELECT id FROM persons WHERE {restriction} AND {column} = ? LIMIT ?"
         persons += tx.run(clicks, text, MOST).scalars()
-    said = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
-    events = list(tx.run(said, value, MOST).scalars())
+    statement = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
+    events = list(tx.run(statement, value, MOST).scalars())
     if text.startswith("person:") and text[7:].isascii() and text[7:].isdigit() and len(text) < 26:
         persons.append(int(text[7:]))
     own = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -79,26 +86,26 @@ def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bo
     forms, scopes = _forms(text), [f"{name}:" for name in sources]
     condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?"
-    found = dict.fromkeys(tx.run(exact, value, MOST).scalars())
+    persons = dict.fromkeys(tx.run(exact, value, MOST).scalars())
     for form in forms:
         scoped = scopes if form == text else []
-        found |= dict.fromkeys(
+        persons |= dict.fromkeys(
             _beginning(tx, "identifiers", "value", "person_id", form, scoped, masked=whole_addresses)
         )
-    return list(found)[:MOST]
+    return list(persons)[:MOST]
 
 
 def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
     """People whose first or last click ID equals or begins with this one."""
-    found: dict[int, None] = {}
+    persons: dict[int, None] = {}
     for column, condition in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
         hidden = f" AND {MASKED.format(column)}" if masked else ""
         statement = (
             f"SELECT id FROM persons WHERE {condition} AND {column} >= ? AND {column} < ?{hidden}"
             f" ORDER BY {column} LIMIT ?"
         )
-        found |= dict.fromkeys(tx.run(statement, click_id, click_id + LAST, MOST).scalars())
-    return list(found)[:MOST]
+        persons |= dict.fromkeys(tx.run(statement, click_id, click_id + LAST, MOST).scalars())
+    return list(persons)[:MOST]
 
 
 def _forms(text: str) -> list[str]:
@@ -112,11 +119,11 @@ def _events_that_say(tx: Tx, text: str, scopes: Sequence[str], *, masked: bool) 
     forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
     condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
-    found = dict.fromkeys(tx.run(exact, value, MOST).scalars())
+    events = dict.fromkeys(tx.run(exact, value, MOST).scalars())
     for form in forms:
         scoped = scopes if form == text else []
-        found |= dict.fromkeys(_beginning(tx, "event_facts", "value", "event_id", form, scoped, masked=masked))
-    return list(found)[:MOST]
+        events |= dict.fromkeys(_beginning(tx, "event_facts", "value", "event_id", form, scoped, masked=masked))
+    return list(events)[:MOST]
 
 
 def _persons_of(tx: Tx, event_ids: Sequence[int]) -> list[int]:
@@ -126,7 +133,7 @@ def _persons_of(tx: Tx, event_ids: Sequence[int]) -> list[int]:
 
 
 def _beginning(
-    tx: Tx, table: str, key: str, wanted: str, text: str, scopes: Sequence[str], *, masked: bool
+    tx: Tx, table: str, key: str, column: str, text: str, scopes: Sequence[str], *, masked: bool
 ) -> list[int]:
     """Values of `wanted` where `key` begins with text, or with one of `scopes` followed by text; in one statement, to save
     round trips.
@@ -134,28 +141,28 @@ def _beginning(
     masked: without those where `key` contains an email address.
     """
     hidden = f" AND {MASKED.format(key)}" if masked else ""
-    one = (
-        f"SELECT found FROM (SELECT {wanted} AS found FROM {table} WHERE {key} >= ? AND {key} < ?{hidden}"
+    select = (
+        f"SELECT found FROM (SELECT {column} AS found FROM {table} WHERE {key} >= ? AND {key} < ?{hidden}"
         f" ORDER BY {key} LIMIT ?) p"
     )
     prefixes = [text, *(scope + text for scope in scopes)]
-    statement = " UNION ALL ".join(f"{one}{number}" for number in range(len(prefixes)))
+    statement = " UNION ALL ".join(f"{select}{number}" for number in range(len(prefixes)))
     values = [value for prefix in prefixes for value in (prefix, prefix + LAST, MOST)]
     return list(dict.fromkeys(tx.run(statement, *values).scalars()))[:MOST]
 
 
-def deliveries_of(tx: Tx, found: Found, limit: int = MOST) -> list[int]:
+def deliveries_of(tx: Tx, matches: Found, limit: int = MOST) -> list[int]:
     """IDs of the deliveries that `found` leads to, newest first."""
     parts, values = [], []
     events = "SELECT conversion_id FROM events WHERE {} AND conversion_id IS NOT NULL"
-    for column, ids in (("person_id", found.person_ids), ("conversion_id", found.conversion_ids)):
+    for column, ids in (("person_id", matches.person_ids), ("conversion_id", matches.conversion_ids)):
         condition, value = tx.among(column, ids)
         parts.append(f"SELECT id FROM deliveries WHERE {condition}")
         values.append(value)
-    condition, value = tx.among("id", found.event_ids)
+    condition, value = tx.among("id", matches.event_ids)
     parts.append(f"SELECT id FROM deliveries WHERE conversion_id IN ({events.format(condition)})")
     values.append(value)
-    condition, value = tx.among("id", found.delivery_ids)
+    condition, value = tx.among("id", matches.delivery_ids)
     parts.append(f"SELECT id FROM deliveries WHERE {condition}")
     statement = f"{' UNION '.join(parts)} ORDER BY id DESC LIMIT ?"
     return list(tx.run(statement, *values, value, limit).scalars())

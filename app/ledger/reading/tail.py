@@ -31,15 +31,15 @@ class Tail:
     def read(self) -> list[dict[str, Any]]:
         """Events that are conversions (`sale`, `lead`) or could not become one yet (`parked`), oldest first, each with what it is
         worth, whose it is, and its deliveries as they are now."""
-        found: list[dict[str, Any]] = []
+        conversions: list[dict[str, Any]] = []
         after = self._floor
         with look(self._ledger) as tx:
             while rows := _rows(tx, after):
                 after = rows[-1][0]
-                found += _conversions(tx, [row for row in rows if row[0] not in self._seen])
+                conversions += _conversions(tx, [row for row in rows if row[0] not in self._seen])
                 self._seen |= {row[0] for row in rows}
         self._move(after)
-        return found
+        return conversions
 
     def _move(self, last: int) -> None:
         now = self._clock()
@@ -74,8 +74,8 @@ def _conversions(tx: Tx, rows: list[Any]) -> list[dict[str, Any]]:
     deliveries: dict[int, list[dict[str, Any]]] = {}
     statement = f"SELECT conversion_id, id, destination, status FROM deliveries WHERE {condition} ORDER BY id"
     for conversion_id, identity, destination, status in tx.run(statement, value).all():
-        one = {"id": identity, "destination": destination, "status": status}
-        deliveries.setdefault(conversion_id, []).append(one)
+        delivery = {"id": identity, "destination": destination, "status": status}
+        deliveries.setdefault(conversion_id, []).append(delivery)
     return [
         {
             "event": row[0],

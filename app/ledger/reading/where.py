@@ -37,25 +37,25 @@ class Where:
         return " AND ".join(self._conditions) or "1 = 1"
 
 
-def id_before(tx: Tx, at: int) -> int:
+def id_before(tx: Tx, moment: int) -> int:
     """An ID below those of all that was recorded from `at` (ms) on."""
     statement = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
-    found: int | None = tx.run(statement, at - MARGIN_MS).scalar()
-    return found or 0
+    event_id: int | None = tx.run(statement, moment - MARGIN_MS).scalar()
+    return event_id or 0
 
 
-def id_after(tx: Tx, at: int) -> int:
+def id_after(tx: Tx, moment: int) -> int:
     """An ID above those of all that was recorded before `at` (ms)."""
     statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-    found: int | None = tx.run(statement, at + MARGIN_MS).scalar()
-    return LARGEST_ID if found is None else found
+    event_id: int | None = tx.run(statement, moment + MARGIN_MS).scalar()
+    return LARGEST_ID if event_id is None else event_id
 
 
-def bounds(tx: Tx, wanted: Filter, below: int) -> tuple[int, int]:
+def bounds(tx: Tx, criteria: Filter, below: int) -> tuple[int, int]:
     """Below which ID, at most `below`, and from which ID on all deliveries are that were delivered in the window of a filter."""
     lowest = 0
-    if wanted.delivered_until is not None:
-        below = min(below, id_after(tx, wanted.delivered_until))
-    if wanted.delivered_since is not None:
-        lowest = id_before(tx, wanted.delivered_since - DELIVERED_WITHIN_MS)
+    if criteria.delivered_until is not None:
+        below = min(below, id_after(tx, criteria.delivered_until))
+    if criteria.delivered_since is not None:
+        lowest = id_before(tx, criteria.delivered_since - DELIVERED_WITHIN_MS)
     return below, lowest

@@ -36,15 +36,15 @@ def left_of(adjustments_of_sale: Sequence[Adjustment], sale: Mapping[str, Any]) 
 def refunded(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, Money]:
     """What of these Sales the buyers have back, by conversion; those of which nothing went back are left out."""
     by_sale: dict[int, list[Adjustment]] = {}
-    for one in adjustments(tx, conversion_ids):
-        by_sale.setdefault(one.conversion_id, []).append(one)
-    found = {}
+    for adjustment in adjustments(tx, conversion_ids):
+        by_sale.setdefault(adjustment.conversion_id, []).append(adjustment)
+    amounts = {}
     for sale, each in by_sale.items():
         back = of_one_source(money_back(each))
-        total = sum(one.minor for one in back if one.currency == back[0].currency)
+        total = sum(money.minor for money in back if money.currency == back[0].currency)
         if total > 0:
-            found[sale] = Money(total, back[0].currency)
-    return found
+            amounts[sale] = Money(total, back[0].currency)
+    return amounts
 
 
 def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) -> None:

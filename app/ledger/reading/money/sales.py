@@ -30,7 +30,7 @@ def sales_since(tx: Tx, since: int) -> list[Sold]:
 def sales_by_id(tx: Tx, conversion_ids: Sequence[int]) -> list[Sold]:
     condition, value = tx.among("c.id", conversion_ids)
     sales: dict[int, Sold] = {}
-    for identity, source, key, at, facts, delivery, name, status, error in tx.run(
+    for identity, source, key, occurred_at, facts, delivery, name, status, error in tx.run(
         "SELECT c.id, c.source, c.dedupe_key, c.occurred_at, c.facts, d.id, d.destination, d.status, d.last_error"
         f" FROM conversions c LEFT JOIN deliveries d ON d.conversion_id = c.id WHERE {condition} ORDER BY c.id, d.id",
         value,
@@ -40,7 +40,7 @@ def sales_by_id(tx: Tx, conversion_ids: Sequence[int]) -> list[Sold]:
             if not sale:
                 continue
             money = Money(sale["minor"], sale["currency"])
-            sales[identity] = Sold(identity, source, key, sale["invoice_id"], money, at)
+            sales[identity] = Sold(identity, source, key, sale["invoice_id"], money, occurred_at)
         if delivery is not None:
             sales[identity].deliveries[name] = (delivery, status, error)
     return list(sales.values())

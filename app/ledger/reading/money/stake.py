@@ -52,14 +52,14 @@ class Stake:
     @property
     def text(self) -> str:
         """ "594.00 USD, 157.00 GBP"; "" where there is no Sale."""
-        shown = [amount_text(float(one.major), one.currency) for one in self.amounts[:_SHOWN]]
+        shown = [amount_text(float(money.major), money.currency) for money in self.amounts[:_SHOWN]]
         more = len(self.amounts) - len(shown)
         if more:
             shown.append(f"{more} more {'currency' if more == 1 else 'currencies'}")
         return f"{'at least ' if self.is_capped and shown else ''}{', '.join(shown)}"
 
     def as_json(self) -> list[dict[str, Any]]:
-        return [{"amount": json_number(one.major), "currency": one.currency} for one in self.amounts]
+        return [{"amount": json_number(money.major), "currency": money.currency} for money in self.amounts]
 
 
 NOTHING = Stake()
@@ -80,21 +80,29 @@ def stakes(
     for counted, parked in (_PARKED if is_parked else {}).items():
         statement = statement.replace(counted, parked)
     statement = statement.replace("COUNT(*)", f"COUNT(*){named}").replace("GROUP BY 1", f"GROUP BY 1{named}")
-    found: dict[tuple[Any, ...], list[tuple[int, Money]]] = {}
+    by_key: dict[tuple[Any, ...], list[tuple[int, Money]]] = {}
     for currency, minor, count, *key in tx.run(statement, *values).all():
-        found.setdefault(tuple(key), []).append((int(count), Money(int(minor), str(currency))))
+        by_key.setdefault(tuple(key), []).append((int(count), Money(int(minor), str(currency))))
     return {
-        key: Stake([money for _, money in sorted(amounts, key=lambda one: (-one[0], one[1].currency))], is_capped)
-        for key, amounts in found.items()
+        key: Stake(
+            [
+                money
+                for _, money in sorted(
+                    amounts, key=lambda counted_money: (-counted_money[0], counted_money[1].currency)
+                )
+            ],
+            is_capped,
+        )
+        for key, amounts in by_key.items()
     }
 
 
 def together(many: Sequence[Stake]) -> Stake:
     """The sum of these."""
     sums: dict[str, int] = {}
-    for money in (money for one in many for money in one.amounts):
+    for money in (money for stake in many for money in stake.amounts):
         sums[money.currency] = sums.get(money.currency, 0) + money.minor
-    return Stake([Money(minor, name) for name, minor in sums.items()], any(one.is_capped for one in many))
+    return Stake([Money(minor, name) for name, minor in sums.items()], any(stake.is_capped for stake in many))
 
 
 class Stakes:
@@ -138,10 +146,10 @@ class Stakes:
             return stakes(tx, (), rows, *values, is_parked=is_parked).get((), NOTHING)
         key = (rows, *values[:1])
         with self._lock:
-            found = self._sums.get(key)
-        if found is None:
+            total = self._sums.get(key)
+        if total is None:
             sums = stakes(tx, (), rows, *values, is_capped=count > ADDED, is_parked=is_parked)
-            found = sums.get((), NOTHING)
+            total = sums.get((), NOTHING)
             with self._lock:
-                self._sums[key] = found
-        return found
+                self._sums[key] = total
+        return total

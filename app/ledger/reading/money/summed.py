@@ -11,8 +11,8 @@ from app.ledger.transaction import Tx
 FIRST = 5
 
 
-def summed(tx: Tx, wanted: Filter, sources: Iterable[str]) -> tuple[dict[str, Any], Stake]:
+def summed(tx: Tx, criteria: Filter, sources: Iterable[str]) -> tuple[dict[str, Any], Stake]:
     """({kinds, destinations: counts by name; first: rows}, the money)."""
     names = list(sources)
-    first = deliveries.failed(tx, wanted, names, limit=FIRST).rows
-    return {**deliveries.breakdown(tx, wanted, names), "first": first}, deliveries.at_stake(tx, wanted, names)
+    first = deliveries.failed(tx, criteria, names, limit=FIRST).rows
+    return {**deliveries.breakdown(tx, criteria, names), "first": first}, deliveries.at_stake(tx, criteria, names)

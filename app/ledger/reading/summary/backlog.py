@@ -25,41 +25,45 @@ RECENT_MS = 7 * 86_400_000
 
 
 def stranded(tx: Tx, names: Sequence[str], stakes: Stakes) -> list[Problem]:
-    found = []
+    problems = []
     for name in (row["name"] for row in stats.destinations(tx)):
         count = 0 if name in names else overview.waiting(tx, name)
         if count:
             text = f"{counted(count, 'delivery waits', 'deliveries wait')} for {name}, which is no longer configured."
             remedy = "Configure it again, or discard them."
             path = f"/deliveries?destination={name}"
-            found.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count,
+            problems.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count,
                                  stake=stakes.of_waiting(tx, name, count)))  # fmt: skip
-    return found
+    return problems
 
 
 def unsent(tx: Tx, channels: Sequence[str]) -> list[Problem]:
-    found = []
-    for one in notifications.unsent(tx, channels):
-        text = f"{counted(one.count, 'alert', 'alerts')} could not be sent: {one.problem}."
-        remedy = "It is tried again; `bridge alert-test` tries it now."
-        found.append(
-            Problem("unsent alerts", one.channel, "bad", text, remedy, "/alerts", "Alerts", one.since, one.count)
-        )
-    return found
-
-
-def still_open(open_ones: Sequence[Incident], found: Sequence[Problem]) -> list[Problem]:
-    """Incidents whose all-clear is still to come, although what they reported is not to be seen any more."""
-    listed = {(problem.kind, problem.subject) for problem in found}
-    kinds = {problem.kind for problem in found}
     problems = []
-    for one in open_ones:
-        stands_for = {"dead": "dead" in kinds, "late": "no worker" in kinds}.get(one.kind, False)
-        if stands_for or (one.kind, one.subject) in listed or not one.is_open:
+    for failure in notifications.unsent(tx, channels):
+        text = f"{counted(failure.count, 'alert', 'alerts')} could not be sent: {failure.problem}."
+        remedy = "It is tried again; `bridge alert-test` tries it now."
+        problems.append(
+            Problem(
+                "unsent alerts", failure.channel, "bad", text, remedy, "/alerts", "Alerts", failure.since, failure.count
+            )
+        )
+    return problems
+
+
+def still_open(open_ones: Sequence[Incident], current: Sequence[Problem]) -> list[Problem]:
+    """Incidents whose all-clear is still to come, although what they reported is not to be seen any more."""
+    listed = {(problem.kind, problem.subject) for problem in current}
+    kinds = {problem.kind for problem in current}
+    problems = []
+    for incident in open_ones:
+        stands_for = {"dead": "dead" in kinds, "late": "no worker" in kinds}.get(incident.kind, False)
+        if stands_for or (incident.kind, incident.subject) in listed or not incident.is_open:
             continue
-        text = f"{RECOVERING[one.kind].format(one.subject)}; the alert about it is still open."
+        text = f"{RECOVERING[incident.kind].format(incident.subject)}; the alert about it is still open."
         remedy = "Nothing to do: the all-clear follows once that has lasted for a few minutes."
-        problems.append(Problem(one.kind, one.subject, "warn", text, remedy, "/alerts", "Alerts", one.began_at))
+        problems.append(
+            Problem(incident.kind, incident.subject, "warn", text, remedy, "/alerts", "Alerts", incident.began_at)
+        )
     return problems
 
 
@@ -119,8 +123,8 @@ def counted_twice(tx: Tx, now: int) -> list[Problem]:
     events = overview.counted_twice(tx, now - RECENT_MS)
     if not events:
         return []
-    what = counted(len(events), "purchase was", "purchases were")
-    text = f"{what} sent twice in the last 7 days: two Sales turned out to be one."
+    purchases = counted(len(events), "purchase was", "purchases were")
+    text = f"{purchases} sent twice in the last 7 days: two Sales turned out to be one."
     since = tx.run("SELECT received_at FROM events WHERE id = ?", events[-1]).scalar()
     remedy = "Correct one of them at the destination."
     return [
@@ -134,8 +138,8 @@ def conflicts(tx: Tx, now: int) -> list[Problem]:
     if not recent:
         return []
     number = len(recent)
-    what = counted(number, "conflict", "conflicts")
-    text = f"{what} in the last 7 days: events that contradict what is known of a person or purchase."
+    amount = counted(number, "conflict", "conflicts")
+    text = f"{amount} in the last 7 days: events that contradict what is known of a person or purchase."
     person = next((row[1] for row in recent if row[1] is not None), None)
     path = f"/persons/{person}" if person is not None else "/persons"
     link = "The newest one" if person is not None else "Persons"

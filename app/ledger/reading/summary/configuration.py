@@ -9,7 +9,7 @@ PAGE, LINK = "/configuration", "Configuration"
 
 def configuration(tx: Tx) -> list[Problem]:
     processes = running(tx)
-    rejected = [one for one in processes if one.problem is not None]
+    rejected = [process for process in processes if process.problem is not None]
     if rejected:
         first = rejected[0]
         text = f"A reload was rejected, and the old configuration stays: {first.problem}"
@@ -17,7 +17,7 @@ def configuration(tx: Tx) -> list[Problem]:
         since = first.answered_at
         command = "bridge reload"
         return [Problem("configuration", "", "warn", text, remedy, PAGE, LINK, since, len(rejected), command)]
-    waiting = sorted({name for one in processes for name in one.kept})
+    waiting = sorted({name for process in processes for name in process.kept})
     if not waiting:
         return []
     text = f"A new value waits for a restart: {', '.join(waiting)}."

@@ -30,12 +30,12 @@ SAMPLE = 1000
 
 def counts(tx: Tx) -> dict[str, dict[str, int]]:
     """Deliveries by status, and parked events. Counting stops at MOST."""
-    found: dict[str, dict[str, int]] = {"deliveries": {}, "events": {}}
+    totals: dict[str, dict[str, int]] = {"deliveries": {}, "events": {}}
     for table, column, names in (("deliveries", "status", STATUSES), ("events", "outcome", ("parked",))):
         for name in names:
             statement = f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} WHERE {column} = ? LIMIT {MOST}) n"
-            found[table][name] = int(tx.run(statement, name).scalar_one())
-    return found
+            totals[table][name] = int(tx.run(statement, name).scalar_one())
+    return totals
 
 
 def counted_twice(tx: Tx, since: int) -> list[int]:
@@ -52,13 +52,13 @@ def oldest_waiting(tx: Tx) -> tuple[int | None, str | None]:
     """The oldest open delivery and when it was recorded; None if there is none."""
     statement = "SELECT created_at, id FROM deliveries WHERE status = ? ORDER BY id LIMIT 1"
     rows = [tx.run(statement, status).first() for status in ("pending", "retrying")]
-    at, oldest = min((tuple(row) for row in rows if row is not None), default=(None, None))
-    return oldest, times.iso(at)
+    created_at, oldest = min((tuple(row) for row in rows if row is not None), default=(None, None))
+    return oldest, times.iso(created_at)
 
 
-def seconds_since(at: str | None, now: int) -> float | None:
+def seconds_since(moment: str | None, now: int) -> float | None:
     """How long ago (s) an ISO time was; None for None."""
-    return None if at is None else max(0.0, now / 1000 - datetime.fromisoformat(at).timestamp())
+    return None if moment is None else max(0.0, now / 1000 - datetime.fromisoformat(moment).timestamp())
 
 
 def timing(tx: Tx) -> dict[str, Any]:
@@ -86,28 +86,28 @@ def bar(tx: Tx, start: int, end: int) -> dict[str, Any]:
     events = "SELECT COUNT(*) FROM events WHERE received_at >= ? AND received_at < ?"
     done = "SELECT COUNT(*) FROM deliveries WHERE status = ? AND id >= ? AND id < ?"
     low, high = _first_id_since(tx, start), _first_id_since(tx, end)
-    found: dict[str, Any] = {"at": times.iso(start), "events": 0, "delivered": 0, "dead": 0}
+    totals: dict[str, Any] = {"at": times.iso(start), "events": 0, "delivered": 0, "dead": 0}
     if low < high:
-        found["events"] = tx.run(events, start, end).scalar_one()
+        totals["events"] = tx.run(events, start, end).scalar_one()
         for status in ("delivered", "dead"):
-            found[status] = tx.run(done, status, low, high).scalar_one()
-    return found
+            totals[status] = tx.run(done, status, low, high).scalar_one()
+    return totals
 
 
-def _first_id_since(tx: Tx, at: int) -> int:
+def _first_id_since(tx: Tx, since: int) -> int:
     statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-    return int(tx.run(statement, at).scalar() or LARGEST_ID)
+    return int(tx.run(statement, since).scalar() or LARGEST_ID)
 
 
 def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:
     """The last event of each source that sent something: {source, id, outcome, at}."""
     statement = "SELECT id, outcome, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
-    found = []
+    newest = []
     for name in names:
         row = tx.run(statement, name).first()
         if row is not None:
-            found.append({"source": name, "id": row[0], "outcome": row[1], "at": times.iso(row[2])})
-    return sorted(found, key=lambda one: str(one["at"]), reverse=True)
+            newest.append({"source": name, "id": row[0], "outcome": row[1], "at": times.iso(row[2])})
+    return sorted(newest, key=lambda event: str(event["at"]), reverse=True)
 
 
 def waiting(tx: Tx, destination: str, most: int = 10_000) -> int:
@@ -119,7 +119,7 @@ def waiting(tx: Tx, destination: str, most: int = 10_000) -> int:
 def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """For each source of `names`: `last` (its newest event as id, at) or None, and `outcomes` of the last 7 days by name (of
     the newest COUNTED events of all sources, where there are more)."""
-    found: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
+    sources: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
     # The index on received_at holds source and outcome too, so that no event is read for being counted.
     since = tx.now() - LATELY_DAYS * _DAY_MS
     statement = (
@@ -127,11 +127,11 @@ def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         f" ORDER BY received_at DESC LIMIT {COUNTED}) e GROUP BY source, outcome"
     )
     for source, outcome, count in tx.run(statement, since).all():
-        if source in found:
-            found[source]["outcomes"][outcome] = count
+        if source in sources:
+            sources[source]["outcomes"][outcome] = count
     newest = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
-    for name, known in found.items():
+    for name, known in sources.items():
         row = tx.run(newest, name).first()
         if row is not None:
             known["last"] = {"id": row[0], "at": iso(row[1])}
-    return found
+    return sources

@@ -81,9 +81,9 @@ PUBLIC: dict[str, str] = {
 """Problems in words for strangers. Those that keep the bridge from working are not among them: see app/web/public/probes.py."""
 
 
-def counted(number: int, one: str, many: str) -> str:
+def counted(number: int, singular: str, plural: str) -> str:
     more = "+" if number >= MOST else ""
-    return f"{number:,}{more} {one if number == 1 else many}"
+    return f"{number:,}{more} {singular if number == 1 else plural}"
 
 
 def lasting(seconds: float) -> str:

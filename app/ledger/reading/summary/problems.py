@@ -84,27 +84,29 @@ class Health:
         now = tx.now()
         open_alerts = open_incidents(tx)
         began = {alert.topic: alert.began_at for alert in open_alerts if alert.over_at is None}
-        found = [*self._nothing_configured(), *self._no_worker(tx, now)]
+        problems = [*self._nothing_configured(), *self._no_worker(tx, now)]
         for condition in self._watch.conditions(tx, now, began):
-            found.append(self._of_trouble(tx, condition, began.get(condition.topic)))
-        found += configuration(tx)
-        found += self._doubted(tx)
-        if not any(problem.kind == "no worker" for problem in found):
-            found += self._late(tx, now)
-        listed = {(problem.kind, problem.subject) for problem in found}
-        found += [self._refused(one) for one in self._streaks(tx, now) if ("refused", one.source) not in listed]
-        found += backlog.quarantined(tx, self._sources)
-        found += self._live_in_sandbox(tx)
-        found += backlog.stranded(tx, (*self._destinations, *self.shadows), self.stakes)
-        found += backlog.unsent(tx, self._channels)
-        found += backlog.dead(tx, counts["deliveries"]["dead"], self.stakes)
-        found += backlog.counted_twice(tx, now)
-        found += backlog.parked(tx, counts["events"]["parked"], self.stakes)
-        found += backlog.conflicts(tx, now)
-        found += backlog.retrying(tx, counts["deliveries"]["retrying"], self.stakes)
-        found += self._unattributed(tx)
-        found += backlog.still_open(open_alerts, found)
-        return sorted(found, key=lambda problem: LEVELS.index(problem.level))  # stable: as they stand above
+            problems.append(self._of_trouble(tx, condition, began.get(condition.topic)))
+        problems += configuration(tx)
+        problems += self._doubted(tx)
+        if not any(problem.kind == "no worker" for problem in problems):
+            problems += self._late(tx, now)
+        listed = {(problem.kind, problem.subject) for problem in problems}
+        problems += [
+            self._refused(streak) for streak in self._streaks(tx, now) if ("refused", streak.source) not in listed
+        ]
+        problems += backlog.quarantined(tx, self._sources)
+        problems += self._live_in_sandbox(tx)
+        problems += backlog.stranded(tx, (*self._destinations, *self.shadows), self.stakes)
+        problems += backlog.unsent(tx, self._channels)
+        problems += backlog.dead(tx, counts["deliveries"]["dead"], self.stakes)
+        problems += backlog.counted_twice(tx, now)
+        problems += backlog.parked(tx, counts["events"]["parked"], self.stakes)
+        problems += backlog.conflicts(tx, now)
+        problems += backlog.retrying(tx, counts["deliveries"]["retrying"], self.stakes)
+        problems += self._unattributed(tx)
+        problems += backlog.still_open(open_alerts, problems)
+        return sorted(problems, key=lambda problem: LEVELS.index(problem.level))  # stable: as they stand above
 
     def _nothing_configured(self) -> list[Problem]:
         if self._sources:
@@ -144,8 +146,8 @@ class Health:
         queued = f" {counted(waiting, 'delivery is', 'deliveries are')} queued." if waiting else ""
         link, stake = ("/destination", "Destination"), self.stakes.of_waiting(tx, name, waiting)
         if condition.kind == "paused":
-            since, said = condition.began_at, _paused(name, detail, queued)
-            return Problem("paused", name, "bad", *said, *link, since, waiting, stake=stake)
+            since, wording = condition.began_at, _paused(name, detail, queued)
+            return Problem("paused", name, "bad", *wording, *link, since, waiting, stake=stake)
         text = f"{name} is not responding.{queued}"
         remedy = "Deliveries are tried one at a time; all of them go out once it recovers."
         began = began or destination_state(tx, name).taken_at
@@ -153,7 +155,7 @@ class Health:
         return Problem("down", name, "bad" if is_long else "warn", text, remedy, *link, began, waiting, stake=stake)
 
     def _late(self, tx: Tx, now: int) -> list[Problem]:
-        found = []
+        problems = []
         for name, seconds in overdue(tx, self._destinations, hold_seconds=self._hold_seconds, now=now):
             waiting = overview.waiting(tx, name)
             queued = counted(waiting, "delivery is", "deliveries are")
@@ -161,25 +163,25 @@ class Health:
             remedy = "Check the worker's log and Redis, or start more workers."
             path, since = f"/deliveries?status=pending&destination={name}", now - seconds * 1000
             stake = self.stakes.of_waiting(tx, name, waiting)
-            found.append(
+            problems.append(
                 Problem("late", name, "bad", text, remedy, path, "Queued deliveries", since, waiting, stake=stake)
             )
-        return found
+        return problems
 
     def _doubted(self, tx: Tx) -> list[Problem]:
-        found = []
+        problems = []
         for name in self._destinations:
             state = destination_state(tx, name)
             if state.is_doubted and state.paused_at is None and not state.is_open:
                 text = f"{name} refused the last deliveries as a whole."
                 remedy = "Deliveries are tried one at a time; forwarding pauses if it goes on refusing them."
                 since = state.refusals.doubted_at
-                found.append(Problem("doubted", name, "warn", text, remedy, "/destination", "Destination", since))
-        return found
+                problems.append(Problem("doubted", name, "warn", text, remedy, "/destination", "Destination", since))
+        return problems
 
     def _streaks(self, tx: Tx, now: int) -> list[Streak]:
         known = streaks(tx, self._sources, now - DAY_MS)
-        return [one for one in known if one.count >= FEW_REFUSALS or last_seen(tx, one.source) is None]
+        return [streak for streak in known if streak.count >= FEW_REFUSALS or last_seen(tx, streak.source) is None]
 
     def _refused(self, streak: Streak, level: Level = "warn") -> Problem:
         source = self._sources[streak.source]
@@ -212,7 +214,7 @@ class Health:
                         count, command)]  # fmt: skip
 
     def _unattributed(self, tx: Tx) -> list[Problem]:
-        found = []
+        problems = []
         statement = (
             "SELECT status, COUNT(*) FROM (SELECT status FROM deliveries WHERE destination = ? AND kind <> 'refund'"
             " AND status IN"
@@ -226,10 +228,10 @@ class Health:
                 text = f"{name} attributes {share} to nobody: it knows no click or customer for them."
                 remedy = "Pass the click id to checkout sessions and forms."
                 path = f"/deliveries?status=unattributed&destination={name}"
-                found.append(
+                problems.append(
                     Problem("unattributed", name, "note", text, remedy, path, "Unattributed deliveries", None, count)
                 )
-        return found
+        return problems
 
 
 def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str]:

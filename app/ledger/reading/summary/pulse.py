@@ -27,6 +27,6 @@ def pulse(tx: Tx, health: Health) -> Pulse:
 
 
 def pulse_of(verdict: Verdict, counts: Mapping[str, Mapping[str, int]]) -> Pulse:
-    problems = [one for one in verdict.problems if one.level != "note"]
-    refused = sum(one.count or 0 for one in problems if one.kind == "refused")
+    problems = [problem for problem in verdict.problems if problem.level != "note"]
+    refused = sum(problem.count or 0 for problem in problems if problem.kind == "refused")
     return Pulse(verdict.level, len(problems), counts["deliveries"]["dead"], counts["events"]["parked"], refused)

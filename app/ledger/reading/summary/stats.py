@@ -74,11 +74,11 @@ def _outcomes(tx: Tx) -> dict[str, int]:
 
 def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str) -> dict[str, int]:
     """Exact counts of rows by `column`. The commonest value is computed from the total, which is counted much faster."""
-    one = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
-    found = {name: int(tx.run(one, name).scalar_one()) for name in names if name != commonest}
-    rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(found.values())
+    statement = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
+    tallies = {name: int(tx.run(statement, name).scalar_one()) for name in names if name != commonest}
+    rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(tallies.values())
     # Rows change between two statements; none of them may make a count negative.
-    return {name: found.get(name, max(rest, 0)) for name in names}
+    return {name: tallies.get(name, max(rest, 0)) for name in names}
 
 
 def destinations(tx: Tx) -> list[dict[str, Any]]:

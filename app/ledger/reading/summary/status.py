@@ -78,7 +78,7 @@ def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterabl
 def destination_states(tx: Tx, names: Sequence[str], shadows: Collection[str] = ()) -> list[dict[str, Any]]:
     """The pauses of these destinations, whether a worker has served each yet (`is_used`), its mode (shadow for those of `shadows`),
     and how many deliveries wait for it."""
-    states = {one["name"]: one for one in stats.destinations(tx)}
+    states = {state["name"]: state for state in stats.destinations(tx)}
     return [
         {
             "name": name,
