@@ -26,7 +26,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The newest events of a source that have bodies, newest first. removed: those without one. too_large: the events from there
+    """The newest events of a source that have bodies, newest first. removed: those without one. too_large: events from there
     on were left out, since all bodies together would be more than MOST_BYTES."""
 
     events: Sequence[Received]

@@ -81,7 +81,7 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
 
 
 def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
-    """The open Lead of its person that an open Sale waits for (HOLD_SECONDS at most), or None."""
+    """The ID of the open Lead of the same person that an open Sale waits for (HOLD_SECONDS at most), or None."""
     if delivery["kind"] != "sale" or delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
     lead_id: int | None = tx.run(
@@ -170,14 +170,14 @@ def ids(
 
 
 def count(tx: Tx, criteria: Filter, sources: Iterable[str]) -> tuple[int, bool]:
-    """How many of the newest deliveries match, and whether those are all."""
+    """How many of the newest deliveries match, and whether that covers all deliveries."""
     rows, values, floor = _rows("d.id", tx, criteria, sources, None)
     counted = tx.run(f"SELECT COUNT(*) FROM ({rows}) d", *values).scalar_one()
     return int(counted), floor is None
 
 
 def at_stake(tx: Tx, criteria: Filter, sources: Iterable[str]) -> stake.Stake:
-    """The money of what `count` counts, of the newest stake.ADDED of each status."""
+    """The money of the deliveries that `count` counts, from the newest stake.ADDED of each status."""
     parts = [
         _rows("d.conversion_id", tx, replace(criteria, statuses=(status,)), sources, None, stake.ADDED)
         for status in criteria.statuses
@@ -188,7 +188,7 @@ def at_stake(tx: Tx, criteria: Filter, sources: Iterable[str]) -> stake.Stake:
 
 
 def breakdown(tx: Tx, criteria: Filter, sources: Iterable[str]) -> dict[str, dict[str, int]]:
-    """How many of what `count` counts are of each kind, and go to each destination."""
+    """The result of `count` by kind and by destination."""
     rows, values, _ = _rows("d.kind, d.destination", tx, criteria, sources, None)
     statement = f"SELECT kind, destination, COUNT(*) FROM ({rows}) d GROUP BY kind, destination ORDER BY 3 DESC"
     kinds: dict[str, int] = {}
@@ -248,7 +248,7 @@ def _rows(
         floor = _floor(tx, criteria.statuses, below, scan)
         floor = floor if floor is not None and floor > lowest else None
     parts, values = [], []
-    for status in criteria.statuses:  # one SELECT each, so that each goes by the index on status and id
+    for status in criteria.statuses:  # one SELECT each, so that each uses the index on status and id
         where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or lowest)
         if ids is not None:
             where.add(*ids)
@@ -282,7 +282,7 @@ def _of(status: str) -> str:
 
 
 def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
-    """A delivery as queries.delivery gives it, and besides:
+    """A delivery as `delivery` returns it, with these keys added:
 
     text (its payload to the byte), origin (its event with headers and body), person (id, name and provider_id), keys (the dedupe
     keys of its conversion), lines (of the audit log), not_editable (why it cannot be edited, None where it can), may_undo (it was

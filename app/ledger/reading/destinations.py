@@ -1,4 +1,4 @@
-"""What a destination itself said when it last refused or failed. Read only, by index."""
+"""The last answer of a destination that refused or failed. Read only, by index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.ledger.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a destination that takes nothing stands. `answer` is the body of its last answer; times are in ms."""
+    """Why a destination takes no deliveries. answer: the body of its last answer. Times are in ms."""
 
     is_paused_by_hand: bool
     is_doubted: bool
@@ -21,7 +21,7 @@ class Standing:
 
 
 def standing(tx: Tx, name: str) -> Standing | None:
-    """None for a destination that is well, as far as anybody knows."""
+    """The standing of a destination; None if nothing is known to be wrong with it."""
     state = destination_state(tx, name)
     if state.paused_at is None and not state.is_open and not state.is_doubted:
         return None

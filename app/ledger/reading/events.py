@@ -1,4 +1,4 @@
-"""Read events: lists, one event, and what matches a filter."""
+"""Reads events: lists, one event, and events that match a filter."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,11 +30,11 @@ def events_that_match(
     below = LARGEST_ID if before is None else before
     if criteria.text:
         return _searched(tx, criteria, sources, below, limit)
-    if criteria.until is not None:  # one upper bound alone: of two, SQLite walks from the wrong one
+    if criteria.until is not None:  # a single upper bound: given two, SQLite starts at the wrong one
         last_before = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
         below = min(below, (tx.run(last_before, criteria.until).scalar() or 0) + 1)
     indexed = Where("id < ?", below)
-    if criteria.source is not None:  # by the index of one of them; the other is asked of what that finds
+    if criteria.source is not None:  # by one index; the other condition filters the rows that it finds
         indexed.add("source = ?", criteria.source)
     else:
         indexed.when(criteria.outcome, "outcome = ?")
@@ -68,7 +68,7 @@ def events_called(
 
 
 def _searched(tx: Tx, criteria: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
-    """What the text matches: events by ID, those of its purchases or submissions, and of its people."""
+    """Events that the text matches: by ID, by purchase or submission, and by person."""
     matches = find(tx, criteria.text, sources, whole_addresses=criteria.whole_addresses)
     parts, values = [], []
     for column, ids in (
@@ -118,7 +118,7 @@ def all_events(
 
 
 def event_number(tx: Tx, event_id: str) -> int | None:
-    """The ledger's ID of an event, by it or by source and its own ID ("stripe:evt_1"); None if it does not exist."""
+    """The ledger's ID of an event, given that ID or the source and its own ID ("stripe:evt_1"); None if it does not exist."""
     condition, value = _called(event_id)
     number: int | None = tx.run(f"SELECT id FROM events WHERE {condition}", value).scalar()
     return number

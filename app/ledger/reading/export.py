@@ -20,10 +20,11 @@ MOST_LINES = 1000
 
 
 def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, Any] | None:
-    """All of one person: profile, identifiers, events, conversions, deliveries with their attempts; None where there is none.
+    """Everything about one person: profile, identifiers, events, conversions, deliveries with their attempts. None if the person
+    does not exist.
 
-    `mentioned_in` are the ids of other people's events that name this person: their content is not this person's to have. The
-    export is recorded in the audit log.
+    mentioned_in: the IDs of other people's events that name this person, without their content. The export is recorded in the
+    audit log.
     """
     with look(ledger) as tx:
         if person(tx, person_id) is None:
@@ -37,7 +38,7 @@ def export_person(ledger: Ledger, person_id: int, *, actor: str) -> dict[str, An
 
 
 def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | None:
-    """The same for somebody whom only parked or ignored events name; None where no event does."""
+    """The same for someone named only by parked or ignored events; None if no event names them."""
     named, held = events_about(ledger, None, (name,)), held_about(ledger, None, (name,))
     if not named and not held:
         return None
@@ -50,7 +51,7 @@ def export_name(ledger: Ledger, name: str, *, actor: str) -> dict[str, Any] | No
 
 
 def _quarantined(tx: Tx, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Requests that nobody has verified: what they say of this person may be anybody's invention."""
+    """Quarantined requests that name this person. They are unverified, so anyone may have made them up."""
     rows = [row for identity in ids if (row := one_held(tx, identity)) is not None]
     return [{**held.as_json(), "body": content.body.decode("utf-8", "replace")} for held, content in rows]
 

@@ -61,7 +61,7 @@ class Filter:
     """"none": without a click ID."""
 
     def in_words(self) -> str:
-        """What was asked for, for the audit log: without the text of a search, which may be personal data."""
+        """The filter as a sentence for the audit log, without the text of a search, which may be personal data."""
         asked = [("/".join(self.statuses))] if len(self.statuses) < len(STATUSES) else []
         named = {"source": self.source, "kind": self.kind, "destination": self.destination, "answer": self.code}
         asked += [f"{name} {value}" for name, value in named.items() if value is not None]

@@ -16,7 +16,7 @@ COLUMNS = "id, received_at, outcome, reason, event_type"
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An event, in short. at: ISO 8601, when it first came."""
+    """An event in short. at: when it was first received, in ISO 8601."""
 
     id: int
     at: str
@@ -49,7 +49,7 @@ def has_real_event(tx: Tx, sources: Iterable[str]) -> bool:
 
 
 def names_of_sources(tx: Tx) -> list[str]:
-    """Every source with an event in the ledger, also one that is configured no more. It skips from name to name in the index."""
+    """Every source with an event in the ledger, even if it is no longer configured. It skips from name to name in the index."""
     return list(
         tx.run(
             "WITH RECURSIVE names(name) AS (SELECT MIN(source) FROM events WHERE source > '' UNION ALL"

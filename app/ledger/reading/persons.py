@@ -36,10 +36,10 @@ def persons(tx: Tx, *, ids: Sequence[int] | None = None, before: int | None = No
 
 
 def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
-    """One person, including one merged into another (`merged_into`); None if there is none.
+    """One person, including one merged into another (`merged_into`); None if it does not exist.
 
-    `identifiers`: everything that finds them. `attempted`: whether an attempt was ever made for them. `forgotten_at`: when
-    their data was erased.
+    `identifiers`: all identifiers that lead to this person. `attempted`: whether an attempt was ever made for them.
+    `forgotten_at`: when their data was erased.
     """
     if person_id > LARGEST_ID:
         return None
@@ -200,7 +200,7 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
 
 
 def _name_renewals(steps: list[dict[str, Any]]) -> None:
-    """Names invoices after a subscription began renewals. Nothing that is sent depends on it."""
+    """Names invoices after the start of a subscription renewals. For display only."""
     subscribed = False
     for step in steps:
         if step["what"] != "sale":
@@ -212,7 +212,7 @@ def _name_renewals(steps: list[dict[str, Any]]) -> None:
 
 
 def _marks(tx: Tx, conversions: dict[int, dict[str, Any]], marks: Sequence[Adjustment]) -> list[dict[str, Any]]:
-    """Refunds and disputes of these conversions, each once, with the deliveries that tell destinations of it."""
+    """Refunds and disputes of these conversions, each once, with the deliveries that report them to destinations."""
     sent = by_reference(tx, list(conversions)) if marks else {}
     steps = []
     for mark in marks:
@@ -228,7 +228,7 @@ def _marks(tx: Tx, conversions: dict[int, dict[str, Any]], marks: Sequence[Adjus
 def _name_net(
     steps: Sequence[dict[str, Any]], conversions: dict[int, dict[str, Any]], marks: Sequence[Adjustment]
 ) -> None:
-    """Says of a Sale of which money went back what is left of it."""
+    """Adds to each refunded Sale how much of it is left."""
     for identity in {mark.conversion_id for mark in marks}:
         sale = conversions[identity]["facts"].get("sale")
         step = next((step for step in steps if step.get("conversion") == identity), None)
@@ -274,7 +274,7 @@ def _person(row: Any) -> dict[str, Any]:
 
 
 def _clicks(kept: str | None) -> dict[str, dict[str, str | None]]:
-    """By name, the first and the last click id beside the main one, with when they were seen."""
+    """The first and the last of each further click ID, by name, with the time each was seen."""
     return {
         name: {
             "first": span.first.value,

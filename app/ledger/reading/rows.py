@@ -57,8 +57,8 @@ def every_row(
 
 
 def delivery_row(row: Any) -> dict[str, Any]:
-    """A row of DELIVERY as a dictionary. What it is about comes from the conversion and its person, because names and units in
-    the payload depend on the format."""
+    """A row of DELIVERY as a dictionary. Amount and customer come from the conversion and its person, because names and units
+    in the payload depend on the format."""
     return {
         "id": row[0],
         "status": row[1],
@@ -103,7 +103,7 @@ def about(facts: dict[str, Any], customer_id: str | None, email: str | None) -> 
 
 
 def paid(sale: dict[str, Any]) -> Money:
-    """The amount of a Sale to show, of its facts: without tax where NET_OF_TAX was set when it was recorded."""
+    """The amount of a Sale to show, from its facts: without tax if NET_OF_TAX was set when it was recorded."""
     tax = sale.get("tax", 0) if sale.get("is_net") else 0
     return Money(sale["minor"] - tax, sale["currency"])
 
@@ -113,8 +113,8 @@ def _major(minor: int, money: Mapping[str, Any]) -> int | float:
 
 
 def event_rows(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows of EVENT as dictionaries, each with what it is about: amount, customer and email address as far as known, and the
-    deliveries of its conversion (`sent`) with their `destinations`."""
+    """Rows of EVENT as dictionaries, each with its amount, customer and email address if known, and the deliveries of its
+    conversion (`sent`) with their `destinations`."""
     condition, value = tx.among("c.id", list({row[6] for row in rows if row[6] is not None}))
     statement = (
         "SELECT c.id, c.facts, p.customer_id, p.email FROM conversions c LEFT JOIN persons p ON p.id = c.person_id"
@@ -149,7 +149,7 @@ NOBODY: dict[str, Any] = {"amount": None, "currency": None, "customer_id": None,
 
 
 def _loose_contacts(tx: Tx, rows: Sequence[Any]) -> dict[int, tuple[str | None, str | None]]:
-    """Customer ID and email address of events without a conversion: of their person, or as far as they could be read."""
+    """Customer ID and email address of events without a conversion: those of their person, or those read from the body."""
     condition, value = tx.among("id", list({row[7] for row in rows if row[7] is not None}))
     statement = f"SELECT id, customer_id, email FROM persons WHERE {condition}"
     persons = {identity: (customer, email) for identity, customer, email in tx.run(statement, value).all()}

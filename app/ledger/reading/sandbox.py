@@ -1,4 +1,4 @@
-"""What the sandbox received."""
+"""Reads what the sandbox received."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ LOOKED_AT = 2000
 
 
 def sandbox(tx: Tx, limit: int = 100) -> list[dict[str, Any]]:
-    """What the sandbox received, newest first."""
+    """Requests that the sandbox received, newest first."""
     rows = tx.run(
         "SELECT s.id, s.received_at, s.kind, s.idempotency_key, s.problem, s.body, (SELECT COUNT(*) FROM sandbox_requests o"
         " WHERE o.idempotency_key = s.idempotency_key AND o.id < s.id) FROM sandbox_requests s ORDER BY s.id DESC LIMIT ?",

@@ -1,7 +1,7 @@
-"""Finds people, deliveries and events by what somebody has at hand: an email address or an ID. Read only.
+"""Finds people, deliveries and events by an email address, a name or an ID. Read only.
 
-Everything goes by index and is bounded: a page reads SCAN rows at most and then says where to continue, and counts stop at
-SCAN.
+Every query uses an index and is bounded: a page reads SCAN rows at most and then returns where to continue, and counts stop
+at SCAN.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ MASKED = " AND ".join(f"{{0}} NOT LIKE '{pattern}' ESCAPE '!'" for pattern in AN
 
 
 def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> Found:
-    """What `text`, whole or its beginning, names: e-mail address, phone, name or surname, customer id, cus_… or sub_…,
-    invoiceId or another id of a purchase, refund or submission, event id, click id; "12" is a delivery's or an event's id in the
-    ledger. Events that made no conversion are found as well, by all that could be read from them.
+    """People, conversions and events that `text` names: an email address, phone number, name or surname, customer ID, cus_… or
+    sub_…, invoiceId or another ID of a purchase, refund or submission, event ID or click ID, or the beginning of one; "12" is the
+    ledger's ID of a delivery or event. Events without a conversion are found by everything that could be read from them.
 
-    whole_addresses: an e-mail address only where it is whole. Beginnings would tell, letter by letter, one that is masked.
+    whole_addresses: match an email address only if it is complete. Beginnings would reveal a masked address letter by letter.
     """
     text, names = text.strip(), list(sources)
     if not text:
@@ -48,7 +48,7 @@ def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = F
 
 
 def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
-    """What is called exactly `text`; of a number, the delivery and the event of the ledger with that ID as well."""
+    """Everything named exactly `text`. A number also finds the delivery and the event with that ID in the ledger."""
     text, names = text.strip(), list(sources)
     forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
     own_scopes = [f"{name}:{text}" for name in names]
@@ -135,8 +135,8 @@ def _persons_of(tx: Tx, event_ids: Sequence[int]) -> list[int]:
 def _beginning(
     tx: Tx, table: str, key: str, column: str, text: str, scopes: Sequence[str], *, masked: bool
 ) -> list[int]:
-    """Values of `wanted` where `key` begins with text, or with one of `scopes` followed by text; in one statement, to save
-    round trips.
+    """Values of `column` where `key` begins with text, or with one of `scopes` followed by text. One statement, to save round
+    trips.
 
     masked: without those where `key` contains an email address.
     """
@@ -152,7 +152,7 @@ def _beginning(
 
 
 def deliveries_of(tx: Tx, matches: Found, limit: int = MOST) -> list[int]:
-    """IDs of the deliveries that `found` leads to, newest first."""
+    """IDs of the deliveries of everything in `matches`, newest first."""
     parts, values = [], []
     events = "SELECT conversion_id FROM events WHERE {} AND conversion_id IS NOT NULL"
     for column, ids in (("person_id", matches.person_ids), ("conversion_id", matches.conversion_ids)):

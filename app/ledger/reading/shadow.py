@@ -1,5 +1,5 @@
-"""A week of a destination in shadow mode: what it would have been sent, beside what a plain forwarder would have sent it (one
-request for each webhook). Read only, by index and bounded."""
+"""A week of a destination in shadow mode: what the bridge would have sent it, and what a plain forwarder would have sent (one
+request per webhook). Read only, by index and bounded."""
 
 from collections.abc import Collection
 from typing import Any
@@ -22,8 +22,8 @@ def week(tx: Tx, destination: str, kinds: Collection[str], sources: Collection[s
 
     held: conversions that would have waited for an event that names their person. deduplicated: webhooks beyond the first of a
     conversion. refused, with the most frequent reasons: what would not have been sent or taken. plain: a plain forwarder's
-    requests, and further ones for money that was not collected at that time; without_click: conversions whose own webhooks have
-    no click id, which the bridge knew. is_capped: there is more than was looked at.
+    requests, and further ones for money that was not collected at that time; without_click: conversions whose own webhooks lack
+    the click ID that the bridge knew. is_capped: there are more than were read.
     """
     now = tx.now()
     since = now - DAYS * DAY_MS

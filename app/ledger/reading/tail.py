@@ -20,7 +20,7 @@ class Tail:
     """Reads what was recorded since the last read. For one thread."""
 
     def __init__(self, ledger: Ledger, since: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """since: begin with what was received at or after that time (ms); None: with what comes from now on."""
+        """since: begin with events received at or after that time (ms); None: with new events only."""
         self._ledger = ledger
         self._clock = clock
         with look(ledger) as tx:
@@ -29,8 +29,8 @@ class Tail:
         self._marks: deque[tuple[float, int]] = deque()
 
     def read(self) -> list[dict[str, Any]]:
-        """Events that are conversions (`sale`, `lead`) or could not become one yet (`parked`), oldest first, each with what it is
-        worth, whose it is, and its deliveries as they are now."""
+        """Events that are conversions (`sale`, `lead`) or cannot become one yet (`parked`), oldest first, each with its amount,
+        its person, and its deliveries as they are now."""
         conversions: list[dict[str, Any]] = []
         after = self._floor
         with look(self._ledger) as tx:

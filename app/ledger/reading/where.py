@@ -1,6 +1,6 @@
 """WHERE clauses, put together condition by condition, and the IDs between two times.
 
-IDs ascend with time, and one counter serves events, conversions and deliveries: so a time is found among the events, by index.
+IDs ascend with time, and events, conversions and deliveries share one counter, so the index of events turns a time into an ID.
 """
 
 from typing import Any, Self
@@ -30,7 +30,7 @@ class Where:
         return self
 
     def when(self, value: Any, condition: str) -> Self:
-        """Adds a condition on `value`, unless that is None: it was not asked for."""
+        """Adds a condition on `value`, unless it is None."""
         return self if value is None else self.add(condition, value)
 
     def __str__(self) -> str:
@@ -38,21 +38,21 @@ class Where:
 
 
 def id_before(tx: Tx, moment: int) -> int:
-    """An ID below those of all that was recorded from `at` (ms) on."""
+    """An ID below every row recorded at or after `moment` (ms)."""
     statement = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
     event_id: int | None = tx.run(statement, moment - MARGIN_MS).scalar()
     return event_id or 0
 
 
 def id_after(tx: Tx, moment: int) -> int:
-    """An ID above those of all that was recorded before `at` (ms)."""
+    """An ID above every row recorded before `moment` (ms)."""
     statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
     event_id: int | None = tx.run(statement, moment + MARGIN_MS).scalar()
     return LARGEST_ID if event_id is None else event_id
 
 
 def bounds(tx: Tx, criteria: Filter, below: int) -> tuple[int, int]:
-    """Below which ID, at most `below`, and from which ID on all deliveries are that were delivered in the window of a filter."""
+    """The bounds of the delivery IDs in the window of a filter: below the first value, and not below the second."""
     lowest = 0
     if criteria.delivered_until is not None:
         below = min(below, id_after(tx, criteria.delivered_until))

@@ -1,1 +1,1 @@
-"""What became of the money of Sales."""
+"""The money of Sales: refunds, disputes, and amounts at stake."""

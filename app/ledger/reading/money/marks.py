@@ -43,12 +43,12 @@ class Adjustment:
 
     @property
     def source(self) -> str:
-        """Who reported it: the Sale's own source, or the gateway that took its money."""
+        """The source that reported it: the Sale's own, or the gateway that took the money."""
         return source_of(min(self.keys))
 
     @property
     def summed(self) -> str | None:
-        """The payment of which this is the sum of all refunds; None where it is one refund or dispute."""
+        """The payment whose refunds this adds up; None if it is a single refund or dispute."""
         return self.reference.removesuffix(SUM) if self.reference.endswith(SUM) else None
 
     def is_part_of(self, total: "Adjustment") -> bool:
@@ -105,8 +105,8 @@ def _without_sums(marks: Sequence[Adjustment]) -> list[Adjustment]:
 
 
 def money_back(marks: Sequence[Adjustment]) -> list[Adjustment]:
-    """Those of one Sale of which the buyer has the money. A reversal that is reported as a dispute of its own undoes the one of the
-    same amount."""
+    """The refunds and disputes of one Sale whose money the buyer has. A reversal that is reported as a separate dispute cancels the
+    one of the same amount."""
     back = [mark for mark in marks if mark.is_back]
     for reversal in (mark for mark in marks if mark.kind == "dispute" and mark.status in REVERSED):
         undone = next((mark for mark in back if mark.kind == "dispute" and mark.minor == reversal.minor), None)
@@ -116,7 +116,7 @@ def money_back(marks: Sequence[Adjustment]) -> list[Adjustment]:
 
 
 def of_one_source(back: Sequence[Adjustment]) -> list[Adjustment]:
-    """A shop and its gateway report the same money: what the one says that knows of most."""
+    """The marks of the source that reports the most money back: a shop and its gateway report the same refunds."""
     by_source: dict[str, list[Adjustment]] = {}
     for mark in back:
         by_source.setdefault(mark.source, []).append(mark)

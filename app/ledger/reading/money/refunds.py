@@ -1,4 +1,4 @@
-"""What became of the money of Sales: refunds and disputes, what is left, and the deliveries that tell destinations. Read only."""
+"""Refunds and disputes of Sales, the amount left, and the deliveries that report them to destinations. Read only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def marks(adjustments_of_sale: Sequence[Adjustment]) -> list[dict[str, Any]]:
 
 
 def left_of(adjustments_of_sale: Sequence[Adjustment], sale: Mapping[str, Any]) -> Money:
-    """What is left of a Sale, of its facts, as its amount is shown: without its share of the tax where that is without tax."""
+    """The amount left of a Sale (`sale` holds its facts), without its share of the tax if the Sale is shown without tax."""
     currency, tax = sale["currency"], sale.get("tax", 0) if sale.get("is_net") else 0
     back = of_one_source(money_back([mark for mark in adjustments_of_sale if mark.currency == currency]))
     left = max(0, sale["minor"] - sum(mark.minor for mark in back))
@@ -34,7 +34,7 @@ def left_of(adjustments_of_sale: Sequence[Adjustment], sale: Mapping[str, Any]) 
 
 
 def refunded(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, Money]:
-    """What of these Sales the buyers have back, by conversion; those of which nothing went back are left out."""
+    """The money that buyers of these Sales got back, by conversion. Sales without a refund are left out."""
     by_sale: dict[int, list[Adjustment]] = {}
     for adjustment in adjustments(tx, conversion_ids):
         by_sale.setdefault(adjustment.conversion_id, []).append(adjustment)
@@ -48,8 +48,8 @@ def refunded(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, Money]:
 
 
 def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) -> None:
-    """What a delivery's page shows of refunds: `marks`, `net` (what is left of its Sale in major units, None where nothing went
-    back), `refunds` (the deliveries of a Sale's refunds), and `sale` (of a refund, the id of its Sale's delivery).
+    """Adds what a delivery's page shows about refunds: `marks`, `net` (what is left of its Sale in major units, None if nothing
+    was refunded), `refunds` (the deliveries of a Sale's refunds), and `sale` (for a refund, the ID of its Sale's delivery).
 
     sale: the facts of the Sale that the delivery is about.
     """
@@ -70,8 +70,8 @@ def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) 
 
 
 def waits_for(tx: Tx, delivery: Mapping[str, Any]) -> int | None:
-    """The delivery that a refund waits for: its Sale's, until that is delivered, or an earlier refund's; None where it waits for
-    none."""
+    """The delivery that a refund waits for: its Sale's, until that is delivered, or an earlier refund's. None if it does not
+    wait."""
     if delivery["status"] not in ("pending", "retrying") or delivery["sending"]:
         return None
     delivery_id: int | None = tx.run(

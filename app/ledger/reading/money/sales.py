@@ -1,4 +1,4 @@
-"""Sales and what became of them at each destination, for a comparison with what others hold. Read only."""
+"""Sales and their deliveries to each destination, to reconcile with other systems. Read only."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Sold:
 
 
 def sales_since(tx: Tx, since: int) -> list[Sold]:
-    """Those of purchases made since then (ms), the oldest first; less those whose person was forgotten."""
+    """Sales of purchases since `since` (ms), oldest first, without those whose person was forgotten."""
     statement = "SELECT id FROM conversions WHERE kind = 'sale' AND state = 'counted' AND occurred_at >= ? ORDER BY id"
     return sales_by_id(tx, list(tx.run(statement, since).scalars()))
 

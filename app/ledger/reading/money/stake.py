@@ -1,4 +1,4 @@
-"""Money at stake: what the Sales of some deliveries come to, by currency. Read only and bounded."""
+"""Money at stake: the sum of the Sales of some deliveries, by currency. Read only and bounded."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ _PARKED = {
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """amounts: what the Sales come to, the currency of most Sales first. is_capped: there are more than were added up."""
+    """amounts: the sum of the Sales, the currency with most Sales first. is_capped: there are more than were added up."""
 
     amounts: Sequence[Money] = ()
     is_capped: bool = False
@@ -66,14 +66,14 @@ NOTHING = Stake()
 
 
 def stake(tx: Tx, rows: str, *values: Any, is_capped: bool = False) -> Stake:
-    """rows: a bounded SELECT of conversion_id, of deliveries. A conversion counts once, whatever number of them it has."""
+    """rows: a bounded SELECT of the conversion_id of deliveries. A conversion counts once, however many deliveries it has."""
     return stakes(tx, (), rows, *values, is_capped=is_capped).get((), NOTHING)
 
 
 def stakes(
     tx: Tx, columns: Sequence[str], rows: str, *values: Any, is_capped: bool = False, is_parked: bool = False
 ) -> dict[tuple[Any, ...], Stake]:
-    """The same by the values of these columns of `rows`. is_parked: `rows` are parked events."""
+    """Stakes by the values of these columns of `rows`. is_parked: `rows` are parked events."""
     named = "".join(f", {name}" for name in columns)
     once = f"SELECT DISTINCT conversion_id{named} FROM ({rows}) r"
     statement = (_SQLITE if tx.is_sqlite else _POSTGRESQL).format(once)
@@ -98,7 +98,7 @@ def stakes(
 
 
 def together(many: Sequence[Stake]) -> Stake:
-    """The sum of these."""
+    """The sum of several stakes."""
     sums: dict[str, int] = {}
     for money in (money for stake in many for money in stake.amounts):
         sums[money.currency] = sums.get(money.currency, 0) + money.minor

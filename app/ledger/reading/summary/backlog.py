@@ -51,7 +51,7 @@ def unsent(tx: Tx, channels: Sequence[str]) -> list[Problem]:
 
 
 def still_open(open_ones: Sequence[Incident], current: Sequence[Problem]) -> list[Problem]:
-    """Incidents whose all-clear is still to come, although what they reported is not to be seen any more."""
+    """Incidents that await their all-clear, although the condition they reported has ended."""
     listed = {(problem.kind, problem.subject) for problem in current}
     kinds = {problem.kind for problem in current}
     problems = []

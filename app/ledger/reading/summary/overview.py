@@ -39,7 +39,7 @@ def counts(tx: Tx) -> dict[str, dict[str, int]]:
 
 
 def counted_twice(tx: Tx, since: int) -> list[int]:
-    """Events since that time (ms) which showed that two Sales or Leads, both sent, are one; newest first, at most MOST."""
+    """Events since `since` (ms) that showed two sent Sales or Leads to be one; newest first, at most MOST."""
     statement = f"SELECT event_id FROM conflicts WHERE kind = 'counted_twice' AND at >= ? ORDER BY at DESC LIMIT {MOST}"
     return list(tx.run(statement, since).scalars())
 
@@ -62,8 +62,8 @@ def seconds_since(moment: str | None, now: int) -> float | None:
 
 
 def timing(tx: Tx) -> dict[str, Any]:
-    """p50 and p95 seconds from recorded to delivered, over the newest SAMPLE delivered ones; and the share delivered of the
-    newest SAMPLE that are final."""
+    """p50 and p95 seconds from recorded to delivered, over the newest SAMPLE delivered ones, and the share delivered among the
+    newest SAMPLE final ones."""
     rows = tx.run(
         "SELECT created_at, delivered_at, id FROM deliveries WHERE status = 'delivered' AND delivered_at IS NOT NULL"
         f" ORDER BY id DESC LIMIT {SAMPLE}",
@@ -120,7 +120,7 @@ def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """For each source of `names`: `last` (its newest event as id, at) or None, and `outcomes` of the last 7 days by name (of
     the newest COUNTED events of all sources, where there are more)."""
     sources: dict[str, dict[str, Any]] = {name: {"last": None, "outcomes": {}} for name in names}
-    # The index on received_at holds source and outcome too, so that no event is read for being counted.
+    # The index on received_at also holds source and outcome, so counting reads no event.
     since = tx.now() - LATELY_DAYS * _DAY_MS
     statement = (
         "SELECT source, outcome, COUNT(*) FROM (SELECT source, outcome FROM events WHERE received_at >= ?"

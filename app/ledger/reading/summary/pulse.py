@@ -1,4 +1,4 @@
-"""The verdict in a few numbers, for every page: its level, how many problems there are, and the counts beside their pages."""
+"""The verdict in a few numbers, for every page: its level, the number of problems, and the counts in the navigation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

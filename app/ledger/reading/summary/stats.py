@@ -45,7 +45,7 @@ ALIVE_SECONDS = 20
 def stats(tx: Tx, counts: CountCache | None = None) -> dict[str, Any]:
     """Deliveries by status, events by outcome, the oldest waiting delivery, running workers, and destinations' pauses.
 
-    counts: for a caller that asks often; counts of a large ledger may then be some seconds old.
+    counts: a cache for a caller that asks often. Counts of a large ledger may then be some seconds old.
     """
     now, counts = tx.now(), counts or CountCache()
     by_status = counts.get("deliveries", lambda: _tally(tx, "deliveries", "status", STATUSES, "delivered"))
@@ -73,7 +73,7 @@ def _outcomes(tx: Tx) -> dict[str, int]:
 
 
 def _tally(tx: Tx, table: str, column: str, names: Sequence[str], commonest: str) -> dict[str, int]:
-    """Exact counts of rows by `column`. The commonest value is computed from the total, which is counted much faster."""
+    """Exact counts of rows by `column`. The most common value is computed from the total, which is much faster to count."""
     statement = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
     tallies = {name: int(tx.run(statement, name).scalar_one()) for name in names if name != commonest}
     rest = int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one()) - sum(tallies.values())

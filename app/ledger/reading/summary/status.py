@@ -22,7 +22,7 @@ UNUSED = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": N
 @dataclass(frozen=True, slots=True)
 class Status:
     """counts: deliveries by status and parked events, each up to overview.MOST. stakes: the money of those that are dead,
-    retrying or pending. oldest: the open delivery that waits longest. last_day: events received and deliveries recorded within the
+    retrying or pending. oldest: the oldest open delivery. last_day: events received and deliveries recorded within the
     last 24 hours. destinations: the configured ones, with their pauses and open deliveries. sources: the last event of each that
     sent something."""
 
