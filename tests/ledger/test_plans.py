@@ -282,10 +282,10 @@ LISTS: dict[str, Callable[[Tx], object]] = {
     ],
     "one person": lambda tx: person_page(tx, year.ids_of(11)["person"]),
     "why a purchase is not credited": lambda tx: [
-        told(story.story_of_person(tx, year.BUYER)),
-        told(story.story_of_conversion(tx, year.ids_of(11)["conversion"])),
+        not_empty(story.story_of_person(tx, year.BUYER)),
+        not_empty(story.story_of_conversion(tx, year.ids_of(11)["conversion"])),
         *(
-            told(story.story_of(tx, text, NAMES))
+            not_empty(story.story_of(tx, text, NAMES))
             for text in (f"pi_{year.tail_of(11)}", f"p{year.tail_of(11)}@example.com")
         ),
         story.story_of(tx, "nobody", NAMES),
@@ -368,9 +368,9 @@ def person_page(tx: Tx, person_id: int) -> Any:
     return person
 
 
-def told(what: story.Story) -> story.Story:
-    assert not what.is_empty
-    return what
+def not_empty(result: story.Story) -> story.Story:
+    assert not result.is_empty
+    return result
 
 
 def dead(tx: Tx) -> int:
