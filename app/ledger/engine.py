@@ -16,7 +16,7 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
 from app.ledger.postgres import POOL, Pool, Server, limit
 from app.ledger.sealing.cipher import Cipher
-from app.ledger.sqlite import begin_immediate, empty_wal, make_engine, overwrite_wal
+from app.ledger.sqlite import begin_immediate, begin_reading, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
 
@@ -81,7 +81,7 @@ class Ledger:
         """A consistent look that waits for no writer."""
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN")
+                begin_reading(connection)
             elif self.is_pooled:
                 limit(connection)
             yield self._tx(connection)

@@ -63,6 +63,14 @@ def begin_immediate(connection: Connection) -> None:
     patiently(lambda: raw.execute("BEGIN IMMEDIATE"))
 
 
+def begin_reading(connection: Connection) -> None:
+    """Begins to see the ledger as it is now. No writer is waited for; but while another process opens the file as the only one, it
+    locks it for a moment (SQLITE_BUSY_RECOVERY)."""
+    raw: Any = connection.connection.driver_connection
+    raw.execute("BEGIN")
+    patiently(lambda: raw.execute("PRAGMA schema_version").fetchone())
+
+
 def empty_wal(engine: Engine) -> None:
     """Moves what is only in the write-ahead log into the database file, so that a copy of that file alone holds everything.
 
