@@ -244,7 +244,7 @@ function askReplay(form) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog[open], [contenteditable]")) return;
   const replay = document.querySelector("form[data-replay]");
   if (event.key === "/") {
     const field = document.querySelector("[data-search]") || document.querySelector("[data-search-all]");
