@@ -23,6 +23,7 @@ from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from tests.support.diagnosis import describe_wait, ends_of_logs
 from tests.support.empty_ledgers import Databases, Files
+from tests.support.order import mix_files
 from tests.support.postgres import Postgres
 from tests.support.reaper import guard_process
 
@@ -48,6 +49,9 @@ os.environ["BRIDGE_ENV_FILE"] = os.devnull  # nor the bridge.env
 # Under nohup, processes would inherit that SIGHUP is ignored, and tests of that signal would fail. A handler is not inherited.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+# Every process that tests start would compile the whole program again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ["LC_ALL"] = "C"  # initdb refuses a locale that is not installed; Python takes C as UTF-8
 
 
@@ -56,6 +60,10 @@ settings.register_profile(
     "bridge", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("bridge")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = mix_files(items)
 
 
 @pytest.hookimpl(wrapper=True)

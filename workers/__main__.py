@@ -1,5 +1,9 @@
 """python -m workers: one worker process. It forwards due deliveries and sweeps, with or without Redis."""
 
+import gc
+
+gc.disable()  # imports leave no garbage, and looking for it takes a fifth of the time to start
+
 import os
 import signal
 import sys
@@ -58,6 +62,9 @@ from workers.lookups import make_lookups
 from workers.nudge_job import NudgeJob
 from workers.pruning import make_pruning
 from workers.sweeper import Sweeper
+
+gc.freeze()
+gc.enable()
 
 WORKER_TTL_SECONDS = 60
 DEQUEUE_SECONDS, REDIS_SECONDS = 4, 8
