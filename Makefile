@@ -69,9 +69,9 @@ lock:
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
-# The faults run by themselves, for their table and their clocks, and beside them the linters. Then all else, a file at a time on three
-# processes: on two cores, since many tests wait for other processes.
-PYTEST_ALL := $(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults
+# The faults run by themselves, for their table and their clocks, and beside them the linters. Then all else, a file at a time on four
+# processes: on two cores, since many tests wait for other processes. tests/support/order.py says which files first.
+PYTEST_ALL := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 
 test: $(TEST_STAMP) browser pgbouncer
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint short-faults

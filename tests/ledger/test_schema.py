@@ -87,18 +87,23 @@ def test_two_upgrades_at_once_wait_for_each_other(empty_url: str) -> None:
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_process_that_waits_for_an_upgrade_keeps_no_transaction_open(ledger: Ledger, ledger_url: str) -> None:
     """CREATE INDEX CONCURRENTLY waits until every transaction ends that ran a statement when it looked."""
-    starts: set[object] = set()
-    waiting = "SELECT xact_start FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory%' AND pid <> pg_backend_pid()"
+    rests: set[object] = set()
+    resting = (
+        "SELECT state_change FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+    )
     with psycopg.connect(ledger_url, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT pg_advisory_lock(%s)", (schema.UPGRADE_LOCK,))
         done = pool.submit(upgrade, ledger)
 
-        def begins_again() -> bool:
-            starts.update(start for (start,) in other.execute(waiting) if start is not None)
-            return len(starts) > 1
+        def rests_between_attempts() -> bool:
+            """Outside a transaction its session is `idle`, and within one `idle in transaction`."""
+            rests.update(since for (since,) in other.execute(resting))
+            return len(rests) > 3
 
         try:
-            wait_for(begins_again)
+            wait_for(rests_between_attempts)
+            assert not done.done()
         finally:
             other.execute("SELECT pg_advisory_unlock(%s)", (schema.UPGRADE_LOCK,))
         done.result(PATIENCE_SECONDS)
