@@ -1,4 +1,4 @@
-"""The audit log: who changed what, and when. What the bridge does by itself has the actor "bridge".
+"""The audit log: who changed what, and when. Changes that the bridge makes by itself have the actor "bridge".
 
 Many changes at once are a group: one line that says what was asked, and a line for each change, whose part_of is its ID.
 """
@@ -51,15 +51,15 @@ def note(tx: Tx, actor: str, action: str, subject: str, detail: str = "", *, par
 
 def begin_group(tx: Tx, actor: str, action: str, asked: str = "") -> int:
     """The line of a group that begins now. asked: what it is about. Returns its ID, for the lines of the changes."""
-    found: int = tx.run(
+    group_id: int = tx.run(
         "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?) RETURNING id",
         *(tx.now(), actor, action, GROUP, _detail(0, asked)),
     ).scalar_one()
-    return found
+    return group_id
 
 
 def close_batch(tx: Tx, group: int, count: int) -> None:
-    """So many changes more belong to it. A group of which nothing came is removed."""
+    """Adds `count` changes to the group's line. Removes a group that stays empty."""
     detail = str(tx.run(f"SELECT detail FROM audit WHERE id = ?{tx.for_update}", group).scalar() or "")
     number, _, asked = detail.partition(": ")
     before = _COUNT.match(number.replace(",", ""))
@@ -71,7 +71,7 @@ def close_batch(tx: Tx, group: int, count: int) -> None:
 
 
 def is_group(tx: Tx, group: int, actor: str, action: str) -> bool:
-    """Whether that line is one of a group which this actor began."""
+    """Whether this line is that of a group that `actor` began."""
     statement = "SELECT 1 FROM audit WHERE id = ? AND subject = ? AND actor = ? AND action = ?"
     return group <= LARGEST_ID and tx.run(statement, group, GROUP, actor, action).first() is not None
 
@@ -84,8 +84,8 @@ def group_of(mark: str) -> int:
 def last_group(tx: Tx, actor: str, action: str) -> int | None:
     """The newest group of an actor and action."""
     statement = "SELECT id FROM audit WHERE subject = ? AND actor = ? AND action = ? ORDER BY id DESC LIMIT 1"
-    found: int | None = tx.run(statement, GROUP, actor, action).scalar()
-    return found
+    group_id: int | None = tx.run(statement, GROUP, actor, action).scalar()
+    return group_id
 
 
 def _detail(count: int, asked: str) -> str:
@@ -95,28 +95,28 @@ def _detail(count: int, asked: str) -> str:
 def audit(
     tx: Tx, *, before: int | None = None, subject: str | None = None, limit: int = 50
 ) -> Sequence[dict[str, Any]]:
-    """The newest lines, those of groups' changes among them; of one subject ("delivery 12") where it is given."""
+    """The newest lines, including the changes of groups. subject: only those of one subject ("delivery 12")."""
     where = Where("id < ?", before or LARGEST_ID).when(subject, "subject = ?")
     statement = f"SELECT {', '.join(COLUMNS)} FROM audit WHERE {where} ORDER BY id DESC LIMIT ?"
     return [_line(row) for row in tx.run(statement, *where.values, limit).all()]
 
 
-def audit_page(tx: Tx, wanted: AuditFilter, *, before: int | None = None, limit: int = 50) -> AuditPage:
+def audit_page(tx: Tx, criteria: AuditFilter, *, before: int | None = None, limit: int = 50) -> AuditPage:
     """One page of matching lines: each group as one line, unless a target is asked for. Each with `group`: whether it is a group's.
     A page may be short without being the last."""
     where = Where("id < ?", before or LARGEST_ID)
-    if wanted.part_of is not None:
-        where.add("part_of = ?", wanted.part_of)
-    elif wanted.target is None:
+    if criteria.part_of is not None:
+        where.add("part_of = ?", criteria.part_of)
+    elif criteria.target is None:
         where.add("part_of IS NULL")
     else:
-        where.add(*_named(wanted.target))
+        where.add(*_named(criteria.target))
     rest = Where()
     for value, condition in (
-        (wanted.actor, "actor = ?"),
-        (wanted.action, "action = ?"),
-        (wanted.since, "at >= ?"),
-        (wanted.until, "at < ?"),
+        (criteria.actor, "actor = ?"),
+        (criteria.action, "action = ?"),
+        (criteria.since, "at >= ?"),
+        (criteria.until, "at < ?"),
     ):
         rest.when(value, condition)
     newest = f"FROM audit WHERE {where} ORDER BY id DESC"
@@ -144,5 +144,5 @@ def _named(target: str) -> tuple[Any, ...]:
 
 
 def _line(row: Sequence[Any]) -> dict[str, Any]:
-    found = dict(zip(COLUMNS, row[: len(COLUMNS)], strict=True))
-    return found | {"at": times.iso(found["at"])}
+    line = dict(zip(COLUMNS, row[: len(COLUMNS)], strict=True))
+    return line | {"at": times.iso(line["at"])}

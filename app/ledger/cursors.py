@@ -1,4 +1,4 @@
-"""How far a long run came, so that an interrupted one can continue, and when something was last done that one process
+"""Progress of long runs, so that an interrupted run can continue, and the time of the last round of work that one process
 does for all."""
 
 from collections.abc import Mapping, Sequence
@@ -43,12 +43,12 @@ def round_is_due(tx: Tx, name: str, now: int, every_ms: int) -> bool:
 
 
 def take_round(tx: Tx, name: str, now: int, every_ms: int) -> bool:
-    """Whether this round is ours: of all that ask, one gets it."""
+    """Whether the caller gets this round. Of all callers, exactly one does."""
     tx.run("INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT DO NOTHING", name)
     statement = "UPDATE counters SET value = ? WHERE name = ? AND value <= ?"
     return bool(tx.run(statement, now, name, now - every_ms).rowcount)
 
 
 def return_round(tx: Tx, name: str, taken_at: int) -> None:
-    """Lets another take the round that was taken at `taken_at`, since this one could not finish it."""
+    """Returns the round taken at `taken_at` unfinished, so that another process can take it."""
     tx.run("UPDATE counters SET value = 0 WHERE name = ? AND value = ?", name, taken_at)

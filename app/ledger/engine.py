@@ -27,8 +27,8 @@ RETRIES = 5
 class Ledger:
     """Transactions on one database. Safe to share between threads; fork after, not before, the first use.
 
-    url: sqlite:///path or postgresql://…; clock: seconds since 1970, for SQLite only (PostgreSQL's own clock is asked).
-    cipher: what seals columns. Everything that the database refuses is a LedgerUnavailable.
+    url: sqlite:///path or postgresql://…; clock: seconds since 1970, for SQLite only (PostgreSQL uses its own clock).
+    cipher: encrypts columns. An error of the database is raised as LedgerUnavailable.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Ledger:
 
     @contextmanager
     def raw(self) -> "Iterator[Ledger]":
-        """The same ledger, which shows what is sealed as it stands in the database."""
+        """The same ledger without decryption: sealed values are returned as stored."""
         if self.cipher is None:
             yield self
             return
@@ -78,7 +78,7 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        """A consistent look that waits for no writer."""
+        """A consistent read that waits for no writer."""
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 begin_reading(connection)
@@ -101,8 +101,8 @@ class Ledger:
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """A connection outside of any transaction, for what PostgreSQL does not do within one. Closed at the end of the block,
-        so that what was set on it is gone too."""
+        """A connection outside any transaction, for statements that PostgreSQL refuses within one. It is closed at the end of the
+        block, which also discards its session settings."""
         with self._connection() as connection:
             try:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -110,8 +110,8 @@ class Ledger:
                 connection.invalidate()
 
     def transact(self, work: Callable[[Tx], T]) -> T:
-        """Runs `work` in a write transaction, and again where that may help: a deadlock, a serialization failure, a unique key that
-        another process took between our look and our insert, or a session that a failover left read-only. `work` may so run
+        """Runs `work` in a write transaction, and retries it after a deadlock, a serialization failure, a unique key that another
+        process took between our read and our insert, or a session that a failover left read-only. `work` may therefore run
         several times."""
         for attempt in range(1, RETRIES + 1):
             try:
@@ -135,8 +135,8 @@ class Ledger:
         return pool.checkedout(), pool.checkedin()
 
     def overwrite_log(self) -> bool:
-        """Makes sure that what was erased is nowhere in the database's files (SQLite); False where others kept it from that.
-        PostgreSQL removes old rows itself, by VACUUM."""
+        """Removes erased data from the database's files (SQLite). False if other processes prevented it. PostgreSQL removes old
+        rows itself, by VACUUM."""
         return not self.is_sqlite or overwrite_wal(self.engine)
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class Ledger:
             raise LedgerUnavailable(f"the ledger cannot be used now: {error}", reason=reason_of(str(error))) from error
 
     def _drop_if_stale(self, connection: Connection, error: DBAPIError) -> None:
-        """After a failover all pooled sessions may be read-only for as long as they live: none of them is used again."""
+        """Discards all pooled sessions after a failover, which may leave them read-only."""
         if not is_stale(error):
             return
         if sqlstate(error) in PREPARED_STATES and self._server is not None:
@@ -171,13 +171,13 @@ class Ledger:
 
 
 def create_all(engine: Engine) -> None:
-    """The tables as they are declared, for comparing with what the migrations make."""
+    """Creates the tables as declared, to compare them with the result of the migrations."""
     metadata.create_all(engine)
 
 
 @contextmanager
 def look(ledger: Ledger) -> Iterator[Tx]:
-    """A read for people, planned by the values that are asked for."""
+    """A read for pages and commands. PostgreSQL plans each statement for its actual values."""
     with ledger.read() as tx:
         tx.plan_by_value()
         yield tx

@@ -1,4 +1,4 @@
-"""What the drivers' errors mean: which of them say that the ledger cannot be used now, and why, and which pass by themselves."""
+"""Classifies errors of the database drivers: the ledger cannot be used now, and why, or the error is transient."""
 
 import re
 
@@ -30,7 +30,7 @@ _REASONS: tuple[tuple[str, "UnavailableReason"], ...] = (
 
 
 def unavailable(error: BaseException) -> LedgerUnavailable | None:
-    """The LedgerUnavailable that `error` stands for; None where it is something else, such as a bug in a statement."""
+    """The LedgerUnavailable for `error`; None if it is something else, such as a bug in a statement."""
     is_one = isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout) or is_stale(error)
     if isinstance(error, DBAPIError):  # a plain DatabaseError is SQLite's: no database, or a damaged one
         is_one = is_one or error.connection_invalidated or type(error) is DatabaseError
@@ -50,8 +50,7 @@ def reason_of(text: str) -> UnavailableReason:
 
 
 def is_stale(error: BaseException | None) -> bool:
-    """Whether the session is to blame and another one may do: it became read-only in a failover, or its prepared statements
-    are not what they were."""
+    """Whether a new session may succeed: this one became read-only in a failover, or lost its prepared statements."""
     state = sqlstate(error)
     return state == READ_ONLY_STATE or state in PREPARED_STATES or (state == "0A000" and _PLAN_CHANGED in str(error))
 
@@ -62,7 +61,7 @@ def is_passing(error: LedgerUnavailable) -> bool:
 
 
 def is_contention(error: LedgerUnavailable) -> bool:
-    """Whether somebody else held a lock, so that the same may work in a moment."""
+    """Whether another process held a lock, so that a retry may succeed."""
     return sqlstate(error.__cause__) in ("55P03", *RETRIED_STATES) or "locked" in str(error)
 
 

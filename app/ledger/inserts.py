@@ -1,9 +1,9 @@
-"""Statements for many rows at once, as each database takes them fastest. Statements only; the ledger executes them.
+"""Statements for many rows at once, in the form that each database executes fastest. The ledger executes them.
 
-What counts is how often the driver gives up the interpreter's lock, since each time the writer has to wait for it again among
-all the threads of the web, and what the driver does per value. So PostgreSQL gets all tables of a group in one statement, each
-table's rows as one JSON text (measured: a fifth of the time of a pipeline of single rows), and SQLite one statement a table.
-Bodies are not in that text, which PostgreSQL reads twice: they come joined, as they are, and each row says where its own lies.
+Two costs matter: how often the driver releases the interpreter's lock, because the writer then competes for it with all
+threads of the web, and the driver's work per value. So PostgreSQL gets all tables of a group in one statement, each table's
+rows as one JSON text (measured: a fifth of the time of a pipeline of single rows), and SQLite gets one statement per table.
+PostgreSQL reads that text twice, so bodies are sent apart from it, concatenated, and each row holds the offset of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Rows:
 
 @cache
 def values_insert(table: Table, columns: tuple[str, ...], count: int, unless_there: bool) -> str:
-    """For SQLite: takes the values of `count` rows, one after the other."""
+    """For SQLite: an INSERT with placeholders for `count` rows, row by row."""
     row = f"({', '.join(['?'] * len(columns))})"
     rest = " ON CONFLICT DO NOTHING" if unless_there else ""
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {', '.join([row] * count)}{rest}"
@@ -48,7 +48,7 @@ def values_insert(table: Table, columns: tuple[str, ...], count: int, unless_the
 
 @cache
 def json_insert(parts: tuple[tuple[Table, tuple[str, ...], bool], ...]) -> str:
-    """For PostgreSQL: takes the json_values of each of `parts` (table, columns, unless_there), and inserts them in that order."""
+    """For PostgreSQL: inserts `parts` (table, columns, unless_there) in that order. Its parameters are the json_values of each."""
     *first, last = [_from_json(*part) for part in parts]
     ahead = ", ".join(f"part{number} AS ({statement})" for number, statement in enumerate(first))
     return f"WITH {ahead} {last}" if ahead else last
@@ -71,7 +71,7 @@ def json_values(batch: Rows) -> list[str | bytes]:
 
 
 def json_rows(rows: Sequence[Row]) -> str:
-    """`rows`, in which there are no bytes, as an array of objects."""
+    """`rows` as a JSON array of objects. They must not hold bytes."""
     return to_json(rows).decode()
 
 
@@ -83,14 +83,14 @@ def binary_columns(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def with_values(statement: str, columns: tuple[tuple[str, str], ...], count: int) -> str:
-    """For SQLite: `statement` reads from a table `given` (columns with their types), which takes the values of `count` rows."""
+    """For SQLite: `statement` with a table `given` (columns and types) whose placeholders take the values of `count` rows."""
     row = f"({', '.join(['?'] * len(columns))})"
     return f"WITH given({', '.join(name for name, _ in columns)}) AS (VALUES {', '.join([row] * count)}) {statement}"
 
 
 @cache
 def with_json(statement: str, columns: tuple[tuple[str, str], ...]) -> str:
-    """For PostgreSQL: the same, and takes json_rows."""
+    """For PostgreSQL: the same, with json_rows as its parameter."""
     typed = ", ".join(f"{name} {kind}" for name, kind in columns)
     return f"WITH given AS (SELECT * FROM json_to_recordset(?::json) AS g({typed})) {statement}"
 
@@ -103,7 +103,7 @@ def update_by_id(table: Table, columns: tuple[str, ...]) -> str:
 
 
 def array(values: Sequence[str] | Sequence[int]) -> str:
-    """PostgreSQL's text for an array of `values`: psycopg takes ten times as long over a list."""
+    """PostgreSQL's text for an array of `values`. psycopg takes ten times as long to adapt a list."""
     quoted = [
         '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
         for value in values
@@ -113,20 +113,20 @@ def array(values: Sequence[str] | Sequence[int]) -> str:
 
 def _from_json(table: Table, columns: tuple[str, ...], unless_there: bool) -> str:
     binary = binary_columns(table, columns)
-    # What holds bytes comes first, as its parameters do.
+    # Columns of bytes come first, in the order of their parameters.
     named = [*binary, *(name for name in columns if name not in binary)]
     values = [f"substring(%b::bytea FROM {name} FOR {name}{SIZE})" if name in binary else name for name in named]
     types = {name: _type(table, name) for name in columns} | {name + SIZE: "integer" for name in binary}
-    given = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    columns_and_types = ", ".join(f"{name} {kind}" for name, kind in types.items())
     rest = " ON CONFLICT DO NOTHING" if unless_there else ""
     return (
         f"INSERT INTO {table.name} ({', '.join(named)}) SELECT {', '.join(values)}"
-        f" FROM json_to_recordset(%s::json) AS given({given}){rest}"
+        f" FROM json_to_recordset(%s::json) AS given({columns_and_types}){rest}"
     )
 
 
 def _type(table: Table, name: str) -> str:
-    """Of what the JSON text holds; of bytes, that is where they begin."""
+    """The type of a column in the JSON text, which holds the offset of bytes instead of the bytes."""
     kind = table.columns[name].type
     if isinstance(kind, BigInteger):
         return "bigint"

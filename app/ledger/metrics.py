@@ -1,4 +1,4 @@
-"""The counts of all processes, added up: each adds what it counted every few seconds, from a thread of its own."""
+"""The metrics of all processes, added up. A thread in each process adds its counts to the ledger every few seconds."""
 
 import json
 import os
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class MeasureKeeper:
-    """Adds `measures` to the ledger. What was counted since the last time is lost where the process is killed.
+    """Adds `measures` to the ledger. A killed process loses its counts since the last flush.
 
     role: web or worker.
     """
@@ -46,7 +46,7 @@ class MeasureKeeper:
         self._thread.start()
 
     def flush(self) -> None:
-        """Adds what was counted. Raises LedgerUnavailable, and then keeps it for the next time."""
+        """Adds the counts to the ledger. Raises LedgerUnavailable, and keeps the counts for the next flush."""
         taken = self.measures.take()
         if not taken:
             return
@@ -79,7 +79,7 @@ class MeasureKeeper:
                 self.flush()
             except LedgerUnavailable as error:
                 log.warning("ledger.unavailable", error=str(error))
-            except Exception as error:  # a bug must not end the counting
+            except Exception as error:  # a bug must not end the thread
                 log.error("measures.unkept", exc_info=error)
             if self._stopping.is_set():
                 return
@@ -96,7 +96,7 @@ class Series:
 
 
 def read_series(tx: Tx) -> dict[Metric, list[Series]]:
-    """What all processes counted since the ledger was made."""
+    """The counts of all processes since the ledger was created."""
     rows = tx.run("SELECT name, series, part, value FROM metric_values WHERE process = '' ORDER BY name, series").all()
     by_series: dict[tuple[str, str], dict[str, int]] = {}
     for name, series, part, value in rows:
@@ -122,7 +122,7 @@ def _series(metric: Metric, labels: tuple[str, ...], parts: Mapping[str, int]) -
 
 
 def read_pools(tx: Tx, now: int) -> Sequence[tuple[str, str, int]]:
-    """Database connections of all processes that were busy within a minute: (role, in_use or idle, how many)."""
+    """Database connections of all processes seen within the last minute: (role, in_use or idle, count)."""
     rows = tx.run(
         "SELECT series, part, SUM(value) FROM metric_values WHERE name = ? AND process <> '' AND at >= ?"
         " GROUP BY series, part ORDER BY series, part",

@@ -16,8 +16,8 @@ _PARTS = re.compile(
 
 @lru_cache(maxsize=2048)
 def to_psycopg(statement: str) -> str:
-    """`statement` with psycopg's placeholders. It is then to be executed with its values, even where there are none (an
-    empty tuple): without any, psycopg reads no placeholders and leaves %% as it is."""
+    """`statement` with psycopg's placeholders. Always execute it with its values, even an empty tuple: without values, psycopg
+    parses no placeholders and leaves %% as it is."""
     return _PARTS.sub(_translated, statement)
 
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what DATABASE_URL means, deadlines for a server that stays silent, and poolers such as PgBouncer.
+"""Connections to PostgreSQL: parsing DATABASE_URL, deadlines for an unresponsive server, and poolers such as PgBouncer.
 
 DATABASE_URL is read as libpq does (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), several hosts
 included. `pgbouncer` is a parameter of our own, as in Prisma.
@@ -76,7 +76,7 @@ class Pool(NamedTuple):
 
 
 class Session(psycopg.Connection[Any]):
-    """A connection on which no answer is waited for longer than `deadline_seconds` (None: as long as it takes)."""
+    """A connection that waits at most `deadline_seconds` for each answer (None: no limit)."""
 
     deadline_seconds: float | None = DEADLINE_SECONDS
     server_pid = 0
@@ -97,7 +97,7 @@ class Session(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer from PostgreSQL within {limit:g} s") from None
 
     def ping(self) -> bool:
-        """Whether the server answers soon. For a connection that is in no transaction."""
+        """Whether the server answers soon. For a connection outside a transaction."""
         before, self.deadline_seconds = self.deadline_seconds, PING_SECONDS
         try:
             self.autocommit = True
@@ -114,7 +114,7 @@ POOL = Pool()
 
 
 def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
-    """How a connection reads texts and bytes that may be sealed."""
+    """Loaders for texts and bytes that may be sealed."""
 
     class Text(TextLoader):
         def load(self, data: Buffer) -> bytes | str:
@@ -129,7 +129,7 @@ def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
 
 
 class Server:
-    """Where DATABASE_URL leads. Raises ConfigurationError where that is unknown."""
+    """The server of DATABASE_URL. Raises ConfigurationError if the URL is not valid."""
 
     def __init__(self, url: str) -> None:
         parameters, own = _read(url)
@@ -143,7 +143,7 @@ class Server:
         """Whether a pooler is known to be between: no startup options of ours, and no prepared statements."""
 
     def engine(self, pool: Pool, cipher: Cipher | None = None) -> Engine:
-        """A pool of connections. cipher: what unseals the values that they read."""
+        """A pool of connections. cipher: decrypts the values that they read."""
         self._loaders = () if cipher is None else loaders(cipher)
         engine = create_engine(
             "postgresql+psycopg://",
@@ -159,7 +159,7 @@ class Server:
         return engine
 
     def connect(self) -> Session:
-        """A new connection. Raises ConfigurationError where a pooler drops the options that DATABASE_URL has."""
+        """A new connection. Raises ConfigurationError if a pooler drops the options that DATABASE_URL has."""
         session = self._open()
         session.deadline_seconds = FIRST_ANSWER_SECONDS
         session.autocommit = True
@@ -211,7 +211,7 @@ def limit(connection: Connection) -> None:
 
 
 def _read(url: str) -> tuple[dict[str, Any], dict[str, bool]]:
-    """The parameters for libpq, and those of our own."""
+    """The parameters for libpq, and the bridge's own."""
     base, _, query = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url).partition("?")
     try:
         parameters: dict[str, Any] = {k: v for k, v in conninfo_to_dict(base).items() if v}

@@ -1,4 +1,4 @@
-"""Trying whether the ledger works: a write like a webhook's, and what should have been sent long since."""
+"""Probes the ledger: a write like that of a webhook, and deliveries that are overdue."""
 
 import secrets
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ _EVENT = (
 
 
 def try_write(ledger: Ledger) -> None:
-    """Writes what a webhook would write, takes it back, and commits. Leaves one row of `counters`. Raises LedgerUnavailable.
+    """Writes what a webhook would write, removes it, and commits. Leaves one row of `counters`. Raises LedgerUnavailable.
 
-    A ledger that answers every read may take no writes: a replica, a full disk, a file without write permission.
+    A ledger that answers reads may still refuse writes: a replica, a full disk, a file without write permission.
     """
     token = secrets.randbits(62)
 
@@ -37,9 +37,9 @@ def try_write(ledger: Ledger) -> None:
 
 
 def overdue(tx: Tx, names: Sequence[str], *, hold_seconds: float, now: int) -> list[tuple[str, int]]:
-    """Destinations for which something waits that could have been sent OVERDUE_SECONDS ago: (name, seconds late).
+    """Destinations with a delivery that could have been sent OVERDUE_SECONDS ago: (name, seconds late).
 
-    One that is paused or that does not answer is not among them: what waits there, waits for a reason.
+    Paused and unresponsive destinations are left out: their deliveries wait for a reason.
     """
     stopped = {
         name

@@ -1,4 +1,4 @@
-"""The ledger's schema: which revision it is at, whether its tables are what the code needs, and bringing it to the newest."""
+"""The ledger's schema: its revision, the check of its tables, and the upgrade to the newest revision."""
 
 import re
 import time
@@ -143,9 +143,9 @@ def _revision(connection: Connection) -> str | None:
 
 
 def record_revision(connection: Connection, revision: str) -> None:
-    """Notes that the ledger is at `revision`, so that every version that may use it can be started on it."""
-    said = revision if (read_number(connection, FLOOR) or 0) > int(FIRST) else FIRST
-    connection.execute(text("UPDATE alembic_version SET version_num = :said"), {"said": said})
+    """Records that the ledger is at `revision`, so that every version that may use it starts."""
+    recorded = revision if (read_number(connection, FLOOR) or 0) > int(FIRST) else FIRST
+    connection.execute(text("UPDATE alembic_version SET version_num = :said"), {"said": recorded})
     create_revisions(connection)
     connection.execute(text(f"DELETE FROM {REVISIONS} WHERE revision >= :revision"), {"revision": revision})
     values = {"revision": revision, "at": int(time.time() * 1000)}
@@ -189,7 +189,7 @@ def _step(ledger: Ledger, config: "Config", revision: str, oldest_code: str) -> 
 
 
 def without_time_limit(tx: Tx) -> None:
-    """For statements of an upgrade, which may take long; only a lock is not waited for long (PostgreSQL)."""
+    """Removes the time limit of an upgrade's statements, but not that of waiting for a lock (PostgreSQL)."""
     if tx.is_sqlite:
         return
     tx.set_deadline(None)
@@ -204,7 +204,7 @@ def _prepare(ledger: Ledger, prepare: Callable[[Connection], None]) -> None:
         if not ledger.is_sqlite:
             Tx(connection, is_sqlite=False, clock=time.time).set_deadline(None)
             connection.execute(text("SET statement_timeout = 0"))
-            connection.execute(text("SET lock_timeout = 0"))  # nobody waits behind what is built concurrently
+            connection.execute(text("SET lock_timeout = 0"))  # nothing waits behind an index that is built concurrently
         prepare(connection)
 
 

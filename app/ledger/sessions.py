@@ -1,5 +1,5 @@
-"""Which of the dashboard's sessions have ended, wherever their cookies are: each that was logged out, until its time is up
-anyway, and all that began in an earlier epoch."""
+"""Sessions of the dashboard that have ended although their cookies still exist: each one that was logged out, kept until it
+would expire, and all that began in an earlier epoch."""
 
 from app.ledger.audit import note
 from app.ledger.cursors import read_cursors
@@ -11,15 +11,15 @@ ENDED = "session_ended:"
 
 
 def epoch(ledger: Ledger) -> int:
-    """The present epoch; 0 until everybody was logged out for the first time."""
+    """The current epoch; 0 until all sessions are ended for the first time."""
     return read_cursors(ledger, [NAME]).get(NAME, 0)
 
 
 def is_open(ledger: Ledger, session: str, began_in: int) -> bool:
-    """Whether a session of that epoch was neither logged out itself, nor with all others."""
+    """Whether a session that began in epoch `began_in` is still valid."""
     ended = ENDED + session
-    found = read_cursors(ledger, [NAME, ended])
-    return ended not in found and found.get(NAME, 0) == began_in
+    ends = read_cursors(ledger, [NAME, ended])
+    return ended not in ends and ends.get(NAME, 0) == began_in
 
 
 def end(ledger: Ledger, session: str, until: int) -> None:
@@ -35,7 +35,7 @@ def end(ledger: Ledger, session: str, until: int) -> None:
 
 
 def end_all(ledger: Ledger, actor: str) -> None:
-    """Begins a new epoch, which ends every session there is. Recorded in the audit log."""
+    """Begins a new epoch, which ends all sessions. Recorded in the audit log."""
 
     def work(tx: Tx) -> None:
         tx.run(

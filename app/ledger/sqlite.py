@@ -1,4 +1,4 @@
-"""Connections to SQLite: how each begins, how long a lock is waited for, and what closing leaves behind."""
+"""Connections to SQLite: their settings, how long they wait for a lock, and the files that closing leaves."""
 
 import sqlite3
 import time
@@ -53,7 +53,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _prepare_new_file(connection: sqlite3.Connection) -> None:
-    """So that space can be given back bit by bit. On a file that exists this would ask for the write lock."""
+    """Enables incremental vacuum. On an existing file this would take the write lock."""
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
 
@@ -72,9 +72,9 @@ def begin_reading(connection: Connection) -> None:
 
 
 def empty_wal(engine: Engine) -> None:
-    """Moves what is only in the write-ahead log into the database file, so that a copy of that file alone holds everything.
+    """Moves the write-ahead log into the database file, so that a copy of that file alone is complete.
 
-    Where another process reads or writes just now, it is left to the last one that closes.
+    If another process is reading or writing, the last one to close does it.
     """
     if engine.pool.checkedin():  # type: ignore[attr-defined]
         with suppress(SQLAlchemyError, sqlite3.Error), engine.connect() as connection:
@@ -82,8 +82,8 @@ def empty_wal(engine: Engine) -> None:
 
 
 def overwrite_wal(engine: Engine) -> bool:
-    """Empties the write-ahead log, whose older pages hold what was erased since; waits for readers and writers, for
-    LOCK_TIMEOUT_SECONDS. Returns whether it is empty."""
+    """Empties the write-ahead log, whose older pages still hold erased data. Waits up to LOCK_TIMEOUT_SECONDS for readers and
+    writers. Returns whether the log is empty."""
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         with suppress(SQLAlchemyError, sqlite3.Error), engine.connect() as connection:
@@ -96,7 +96,7 @@ def overwrite_wal(engine: Engine) -> bool:
 
 
 def patiently(work: Callable[[], object]) -> None:
-    """Does `work` again and again while the database is locked, for LOCK_TIMEOUT_SECONDS."""
+    """Retries `work` while the database is locked, for up to LOCK_TIMEOUT_SECONDS."""
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:

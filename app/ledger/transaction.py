@@ -68,12 +68,12 @@ class Tx:
 
     @property
     def for_update(self) -> str:
-        """The end of a SELECT whose rows nobody else may change until the transaction ends. SQLite has one writer anyway."""
+        """The end of a SELECT that locks its rows until the transaction ends. Empty on SQLite, which has one writer."""
         return "" if self.is_sqlite else " FOR UPDATE"
 
     @property
     def is_sealed(self) -> bool:
-        """Whether columns of app.ledger.sealing are encrypted, so that no statement can look into them."""
+        """Whether the columns of app.ledger.sealing are encrypted, so that statements cannot search them."""
         return self._cipher is not None
 
     def now(self) -> int:
@@ -84,7 +84,7 @@ class Tx:
         return int(float(seconds) * 1000)
 
     def reserve_ids(self, count: int) -> list[int]:
-        """`count` fresh ids, ascending, in the order in which writers got here."""
+        """`count` new IDs, ascending, in the order in which writers ask for them."""
         if self.is_sqlite:
             last = self.connection.exec_driver_sql(_RESERVE, (count,)).scalar_one()
             return list(range(last - count + 1, last + 1))
@@ -92,15 +92,15 @@ class Tx:
         return sorted(rows.scalars())
 
     def lock(self, names: Sequence[str]) -> None:
-        """Holds off, until the transaction ends, every other one that locks one of `names`. SQLite has one writer anyway."""
+        """Blocks every other transaction that locks one of `names`, until this one ends. SQLite has one writer anyway."""
         if not self.is_sqlite and names:
             self.connection.exec_driver_sql(f"SELECT ({_LOCK})", (array(names),))
 
     def enter(self, names: Sequence[str], count: int, look: str, *values: Any) -> tuple[int, list[int], Sequence[Any]]:
         """`lock`, then `now` and `reserve_ids`, then the rows of the statement `look`; all in one round trip.
 
-        From here on PostgreSQL's planner looks things up by index. Its statistics of a young ledger are those of empty
-        tables, for which it reads all of them instead, and keeps to that for as long as a statement stays prepared.
+        From here on PostgreSQL plans by index. The statistics of a new ledger describe empty tables, for which the planner
+        prefers to read whole tables, and a prepared statement keeps that plan.
         """
         if self.is_sqlite:
             now = self.now()
@@ -138,7 +138,7 @@ class Tx:
     def insert_all(self, batches: Sequence[Rows], *, commits: bool = False) -> None:
         """Inserts the rows of all `batches` in as few statements as the database allows.
 
-        commits: this ends the transaction; PostgreSQL learns so in the same round trip.
+        commits: also commit, on PostgreSQL in the same round trip.
         """
         batches = [batch for batch in batches if batch.rows]
         if self._cipher is not None:
@@ -172,7 +172,7 @@ class Tx:
                 driver.commit()
 
     def update(self, table: Table, rows: Sequence[Row]) -> None:
-        """Writes the other columns of `rows` where "id", which is their first, is theirs."""
+        """Updates the rows by "id", which must be the first of their columns."""
         if rows:
             values = [(*changes, identity) for identity, *changes in (row.values() for row in rows)]
             self.run_many(update_by_id(table, tuple(rows[0])), values)
@@ -202,15 +202,15 @@ class Tx:
         if not self.is_sqlite:
             named = [dict(zip((name for name, _ in columns), row, strict=True)) for row in rows]
             return _rows_of(self.run(with_json(statement, columns), json_rows(named)))
-        found: list[Any] = []
+        returned: list[Any] = []
         for start in range(0, len(rows), MOST_ROWS):
             chunk = rows[start : start + MOST_ROWS]
-            found += _rows_of(self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk)))
-        return found
+            returned += _rows_of(self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk)))
+        return returned
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:
-        """PostgreSQL: all that the block runs goes out in one round trip, so nothing that it returns can be read in the block; see
+        """PostgreSQL: sends all statements of the block in one round trip, so their results cannot be read within it; see
         `later`. SQLite: no difference."""
         if self.is_sqlite:
             yield
@@ -219,7 +219,7 @@ class Tx:
             yield
 
     def later(self, statement: str, *values: Any) -> Callable[[], Sequence[Any]]:
-        """`run` within a pipeline. The function that comes back gives the rows once the block has ended."""
+        """`run` within a pipeline. Returns a function that returns the rows once the block has ended."""
         if self.is_sqlite:
             return self.run(statement, *values).all  # type: ignore[no-any-return]
         with self._driver() as driver:
@@ -244,8 +244,8 @@ class Tx:
 
     @contextmanager
     def _driver(self) -> Iterator[Any]:
-        """The driver's own connection beneath this one, for what runs too often to go through SQLAlchemy; its errors are those that
-        SQLAlchemy would have raised."""
+        """The driver's connection, for statements that run too often to go through SQLAlchemy. Its errors are those that SQLAlchemy
+        would raise."""
         driver, dialect = self.connection.connection.driver_connection, self.connection.dialect
         assert driver is not None
         assert dialect.loaded_dbapi is not None
@@ -265,20 +265,20 @@ class Tx:
         return inspect(self.connection).has_table(name)
 
     def set_deadline(self, seconds: float | None) -> None:
-        """How long an answer to each statement of this transaction is waited for; None: as long as it takes (PostgreSQL)."""
+        """Sets how long this transaction waits for the answer to each statement; None: no limit (PostgreSQL)."""
         driver = self.connection.connection.driver_connection
         if isinstance(driver, Session):
             driver.deadline_seconds = seconds
 
     def plan_by_index(self) -> None:
-        """PostgreSQL, until the transaction ends: look rows up by index. The statistics of a young ledger are those of empty
-        tables, which the planner rather reads whole, and it keeps to that for as long as a statement stays prepared."""
+        """PostgreSQL, until the transaction ends: plan by index. The statistics of a new ledger describe empty tables, for which
+        the planner prefers to read whole tables, and a prepared statement keeps that plan."""
         if not self.is_sqlite:
             self.connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
 
     def plan_by_value(self) -> None:
-        """PostgreSQL, until the transaction ends: a plan that must do for every value walks down the ids of all events to find
-        the newest one of a source, which takes seconds where that source is rare."""
+        """PostgreSQL, until the transaction ends: plan for the actual values. A generic plan walks down the IDs of all events to
+        find the newest event of a source, which takes seconds for a rare source."""
         if not self.is_sqlite:
             self.connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
 

@@ -28,7 +28,7 @@ MOST_NAMESAKES = 100
 def sign_in_from(ledger: Ledger, issuer: str, subject: str, name: str, role: Role) -> User:
     """The user whom `issuer` knows as `subject`, added at their first sign-in, with the role that their groups have now.
 
-    Another role ends their other sessions. name: how they are called if they are new. Raises AccessError where they are disabled.
+    Another role ends their other sessions. name: the name of a new user. Raises AccessError if the user is disabled.
     """
     subject = storable(subject)
     if not 0 < len(subject) <= LONGEST_SUBJECT:
@@ -52,9 +52,9 @@ def sign_in_from(ledger: Ledger, issuer: str, subject: str, name: str, role: Rol
     return ledger.transact(work)
 
 
-def _free_name(tx: Tx, wanted: str) -> str:
-    """`wanted` without what no name may have, and with a number where another user has it."""
-    kept = "".join(c if c.isalnum() or c in MARKS else " " for c in storable(wanted))
+def _free_name(tx: Tx, requested: str) -> str:
+    """`requested` without characters that names may not have, and with a number if another user has that name."""
+    kept = "".join(c if c.isalnum() or c in MARKS else " " for c in storable(requested))
     name = " ".join(kept.split())[:LONGEST_NAME].strip()
     if not any(c.isalnum() for c in name) or key_of(name) in RESERVED:
         name = "user"

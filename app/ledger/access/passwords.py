@@ -1,4 +1,4 @@
-"""Passwords of named users: what they must look like, and their Argon2id hashes (RFC 9106).
+"""Passwords of named users: their rules, and their Argon2id hashes (RFC 9106).
 
 Parameters: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
 """
@@ -27,13 +27,13 @@ class Passwords:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
 
     def hash(self, password: str, name: str) -> str:
-        """The hash of a new password for the user `name`. Raises AccessError where the password is too weak."""
+        """The hash of a new password for the user `name`. Raises AccessError if the password is too weak."""
         check_strength(password, name)
         with self._slots:
             return self._hasher.hash(_normal(password))
 
     def verify(self, kept: str | None, password: str) -> bool:
-        """Whether `password` is the one that was hashed. With no hash, False, after the same time."""
+        """Whether `password` matches the hash. Without a hash: False, after the same time."""
         password = _normal(password)
         if len(password) > LONGEST:
             kept, password = None, ""
@@ -59,7 +59,7 @@ class Passwords:
 
 
 def generate_password() -> str:
-    """A password for somebody to replace: 120 bits."""
+    """A temporary password for the user to replace: 120 bits."""
     return secrets.token_urlsafe(15)
 
 

@@ -1,4 +1,4 @@
-"""What people and programs may do."""
+"""Roles of users and API tokens."""
 
 from typing import Literal, get_args
 
@@ -7,11 +7,11 @@ ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what those before it may. viewer: read, with email addresses masked; operator: act; admin: manage users too."""
 
 
-def lower_of(one: Role, other: Role) -> Role:
-    """The role that may do less."""
-    return min(one, other, key=ROLES.index)
+def lower_of(first: Role, second: Role) -> Role:
+    """The role with fewer permissions."""
+    return min(first, second, key=ROLES.index)
 
 
-def may(role: str | None, wanted: Role) -> bool:
-    """Whether `role` includes what `wanted` may do."""
-    return role in ROLES and ROLES.index(role) >= ROLES.index(wanted)
+def may(role: str | None, required: Role) -> bool:
+    """Whether `role` includes the permissions of `required`."""
+    return role in ROLES and ROLES.index(role) >= ROLES.index(required)

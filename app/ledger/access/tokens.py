@@ -1,6 +1,6 @@
 """API tokens of named users. A token is random, so its SHA-256 is kept and no slow hash is needed.
 
-It begins with `cb_` and ends with a checksum, so that scanners find leaked ones and need not ask anybody whether they are real.
+It begins with `cb_` and ends with a checksum, so that scanners can recognize leaked tokens offline.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who sent a request to the API, and what they may do there."""
+    """The sender of an API request, and their role."""
 
     user: User
     token: ApiToken
@@ -68,7 +68,7 @@ class Bearer:
 def make_token(
     ledger: Ledger, user_id: int, label: str, *, role: Role | None, days: int | None, actor: str
 ) -> tuple[ApiToken, str]:
-    """A new token of a user, and its text, which is kept nowhere.
+    """A new token of a user, and its text, which is not stored.
 
     role: at most the user's, and theirs by default; days: how long it lasts, by default until it is revoked. Raises AccessError.
     """
@@ -104,7 +104,7 @@ def make_token(
 
 
 def tokens_of(tx: Tx, user_id: int) -> list[ApiToken]:
-    """Those of one user, newest first."""
+    """The tokens of one user, newest first."""
     rows = tx.run(f"SELECT {COLUMNS} FROM api_tokens WHERE user_id = ? ORDER BY id DESC", user_id)
     return [_token(row) for row in rows]
 
@@ -125,7 +125,7 @@ def revoke_token(ledger: Ledger, token_id: int, *, actor: str, user_id: int | No
 
 
 def bearer_of(ledger: Ledger, text: str) -> Bearer | None:
-    """Whose token that is; None for one that is wrong, revoked or expired, or whose user is disabled. Keeps when it was used."""
+    """The owner of a token; None if it is wrong, revoked or expired, or its user is disabled. Records when it was used."""
     if not SHAPE.fullmatch(text) or text[-CHECKSUM:] != _checksum(text[:-CHECKSUM]):
         return None
     with ledger.read() as tx:

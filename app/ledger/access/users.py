@@ -1,4 +1,4 @@
-"""Named users: adding them, signing in, and what ends their sessions. Each change is in the audit log."""
+"""Named users: adding them, signing in, and ending their sessions. Each change is in the audit log."""
 
 import secrets
 import unicodedata
@@ -61,12 +61,12 @@ def clean_name(text: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """What two spellings of one name have in common."""
+    """The form of a name that all its spellings share."""
     return unicodedata.normalize("NFKC", " ".join(name.encode("utf-8", "replace").decode().split()).casefold())
 
 
 def add_user(ledger: Ledger, passwords: Passwords, name: str, role: Role, password: str, *, actor: str) -> User:
-    """Adds a user who signs in with a password. Raises AccessError where the name or the password cannot be accepted."""
+    """Adds a user who signs in with a password. Raises AccessError if the name or the password cannot be accepted."""
     name = clean_name(name)
     hashed = passwords.hash(password, name)
 
@@ -81,9 +81,9 @@ def add_user(ledger: Ledger, passwords: Passwords, name: str, role: Role, passwo
 def insert_user(
     tx: Tx, name: str, role: Role, *, password: str | None = None, identity: tuple[str, str] | None = None
 ) -> User:
-    """identity: issuer and subject of a user without a password. Raises AccessError where the name is taken."""
-    if (there := find_user(tx, name)) is not None:
-        raise AccessError(f"there is a user {there.name} already")
+    """identity: issuer and subject of a user without a password. Raises AccessError if the name is taken."""
+    if (existing := find_user(tx, name)) is not None:
+        raise AccessError(f"there is a user {existing.name} already")
     if tx.run("SELECT COUNT(*) FROM users").scalar() >= MOST_USERS:
         raise AccessError(f"there are {MOST_USERS} users: remove some first")
     columns = ("name", "name_key", "role", "password", "session_key", "created_at", "issuer", "subject")
@@ -93,7 +93,7 @@ def insert_user(
 
 
 def all_users(tx: Tx) -> list[User]:
-    """By name."""
+    """All users, ordered by name."""
     return [_user(row) for row in tx.run(f"SELECT {COLUMNS} FROM users ORDER BY name_key LIMIT ?", MOST_USERS)]
 
 
@@ -128,7 +128,7 @@ def user_of(tx: Tx, user_id: int) -> User:
 
 
 def user_of_session(tx: Tx, user_id: int, session_key: str) -> User | None:
-    """The user whose session that is; None where it was ended, or the user was disabled or removed."""
+    """The user of a session; None if it was ended, or the user was disabled or removed."""
     row = tx.run(
         f"SELECT {COLUMNS} FROM users WHERE id = ? AND session_key = ? AND disabled_at IS NULL",
         min(user_id, LARGEST_ID),
@@ -138,7 +138,7 @@ def user_of_session(tx: Tx, user_id: int, session_key: str) -> User | None:
 
 
 def sign_in(ledger: Ledger, passwords: Passwords, name: str, password: str) -> User | None:
-    """The user of that name, if this is their password; takes the same time where there is no such user, or a disabled one."""
+    """The user with this name and password; None otherwise. Takes the same time for an unknown or disabled user."""
     with ledger.read() as tx:
         user = find_user(tx, name)
         kept = None if user is None else tx.run("SELECT password FROM users WHERE id = ?", user.id).scalar()
@@ -205,7 +205,7 @@ def disable_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
 
 
 def enable_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
-    """Takes a disabling back. Idempotent. Raises UserNotFound."""
+    """Enables a disabled user. Idempotent. Raises UserNotFound."""
 
     def change(tx: Tx, user: User) -> str | None:
         if not user.is_disabled:
@@ -240,7 +240,7 @@ def remove_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
 
 
 def _change(ledger: Ledger, user_id: int, action: str, change: Callable[[Tx, User], str | None], actor: str) -> User:
-    """change: answers the detail for the audit log, or None where it changed nothing."""
+    """change: returns the detail for the audit log, or None if it changed nothing."""
 
     def work(tx: Tx) -> User:
         user = user_of(tx, user_id)

@@ -74,8 +74,8 @@ def edit(tx: Tx, delivery: dict[str, Any], text: str, *, actor: str) -> ActionRe
     if reason is not None or kept == BLANK_PAYLOAD:
         return ActionResult(identity, False, f"{reason or 'its person was forgotten'}: skipped")
     before, after = json.loads(kept), json.loads(text)
-    found = _EDIT.match(key)
-    first, number = (found.group(1), int(found.group(2)) + 1) if found else (key, 1)
+    earlier = _EDIT.match(key)
+    first, number = (earlier.group(1), int(earlier.group(2)) + 1) if earlier else (key, 1)
     payload = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
     tx.run(
         "UPDATE deliveries SET payload = ?, omitted = NULL, dedupe_key = ?, status = 'pending', due_at = ?, held = 0,"

@@ -1,8 +1,8 @@
-"""Erasing a person: identifiers, payloads, bodies and answers are blanked, what is open is discarded.
+"""Erases a person: blanks identifiers, payloads, bodies and answers, and discards open deliveries.
 
-The dedupe keys stay: they are ids of purchases and submissions, and without them a repeated webhook would be sent again.
-A later event of the same human being starts a new person. Every event that names them goes as well, whatever became of it:
-those tied to their purchases, those that are found by what was read from them, and those that only a search of all bodies finds.
+The dedupe keys stay: they are IDs of purchases and submissions, and without them a repeated webhook would be sent again.
+A later event of the same human being starts a new person. Every event that names them is blanked, whatever its outcome:
+events of their purchases, events found by the facts read from them, and events that only a search of all bodies finds.
 Requests in the quarantine that name them are dropped.
 """
 
@@ -39,8 +39,8 @@ LOG_KEPT = (
 class Forgotten:
     """How much was erased, and how many deliveries were discarded unsent. person_id: None where only events named them.
 
-    is_overwritten: the disk holds none of it any more (SQLite). False: another process was reading, and the write-ahead log keeps
-    old pages until it is written over.
+    is_overwritten: the erased data is gone from the disk (SQLite). False: another process was reading, and the write-ahead log
+    keeps old pages until they are overwritten.
     """
 
     person_id: int | None
@@ -53,7 +53,7 @@ class Forgotten:
 
 
 class BeingSent(Exception):
-    """Something of this person is being sent just now: ask again in a minute."""
+    """A delivery of this person is being sent. Retry in a minute."""
 
 
 def persons_called(tx: Tx, name: str) -> Sequence[int]:
@@ -62,17 +62,17 @@ def persons_called(tx: Tx, name: str) -> Sequence[int]:
     A provider's id is found with and without its account ("acct_1:cus_1"): a request for erasure names no account.
     """
     if name.startswith("person:") and name[7:].isdigit():
-        wanted = [int(name[7:])]
-        condition, value = tx.among("id", wanted)
+        person_ids = [int(name[7:])]
+        condition, value = tx.among("id", person_ids)
         return list(tx.run(f"SELECT id FROM persons WHERE {condition}", value).scalars())
     values = {name, *forms_of(name), f"stripe:{name}"}
     condition, value = tx.among("value", sorted(values))
-    found = set(tx.run(f"SELECT DISTINCT person_id FROM identifiers WHERE {condition}", value).scalars())
+    matching = set(tx.run(f"SELECT DISTINCT person_id FROM identifiers WHERE {condition}", value).scalars())
     if "@" not in name:
         scoped = "SELECT value, person_id FROM identifiers WHERE kind = 'alias' AND value LIKE ? ESCAPE '!'"
         rows = tx.run(scoped, f"%:{literal(name)}").all()
-        found |= {person_id for alias, person_id in rows if alias.endswith(f":{name}")}
-    return sorted(found)
+        matching |= {person_id for alias, person_id in rows if alias.endswith(f":{name}")}
+    return sorted(matching)
 
 
 def forget_person(ledger: Ledger, person_id: int, *, actor: str) -> Forgotten:
@@ -81,12 +81,12 @@ def forget_person(ledger: Ledger, person_id: int, *, actor: str) -> Forgotten:
 
 
 def forget_name(ledger: Ledger, name: str, *, actor: str) -> Forgotten:
-    """Erases what names somebody who is not a person here: of whom only parked or ignored events came."""
+    """Erases every mention of someone without a person in the ledger: someone named only by parked or ignored events."""
     return _forget(ledger, None, sorted(_spelled(name)), actor)
 
 
 def is_named(ledger: Ledger, name: str) -> bool:
-    """Whether an event names somebody who is called that."""
+    """Whether an event mentions `name`."""
     with look(ledger) as tx:
         if _events_tied_to(tx, None, sorted(_spelled(name))) or held_naming(tx, Traces(_spelled(name))):
             return True
@@ -131,30 +131,34 @@ def _forget(ledger: Ledger, person_id: int | None, names: Sequence[str], actor: 
 
 
 def _names_of(tx: Tx, person_id: int | None) -> list[str]:
-    """All that this person is known by, without the source's name before ids of a provider."""
+    """All identifiers of this person, without the source's name before a provider's IDs."""
     if person_id is None:
         return []
     rows = tx.run("SELECT kind, value FROM identifiers WHERE person_id = ?", person_id).all()
-    found = [value.rsplit(":", 1)[-1] if kind == "alias" else value for kind, value in rows]
+    names = [value.rsplit(":", 1)[-1] if kind == "alias" else value for kind, value in rows]
     columns = "email, phone, customer_id, explicit_id, provider_id"
     row = tx.run(f"SELECT {columns} FROM persons WHERE id = ?", person_id).first()
-    return list(dict.fromkeys([*found, *(value for value in row or () if value)]))
+    return list(dict.fromkeys([*names, *(value for value in row or () if value)]))
 
 
 def _events_tied_to(tx: Tx, person_id: int | None, names: Sequence[str]) -> list[int]:
-    """Events of their purchases, also where these were recorded only later, and those from which one of their names was read."""
+    """Events of the person's purchases, including purchases recorded later, and events from which one of `names` was read."""
     values = {form for name in names for form in forms_of(name)}
-    found: set[int] = set()
+    event_ids: set[int] = set()
     if person_id is not None:
         rows = tx.run("SELECT value FROM identifiers WHERE person_id = ? AND kind = 'alias'", person_id)
         values |= set(rows.scalars())
         keys = "SELECT k.key FROM dedupe_keys k JOIN conversions c ON c.id = k.conversion_id WHERE c.person_id = ?"
-        found |= _events_that_say(tx, {key.partition(":")[2] for key in tx.run(keys, person_id).scalars()}, KEY_KINDS)
+        event_ids |= _events_that_say(
+            tx, {key.partition(":")[2] for key in tx.run(keys, person_id).scalars()}, KEY_KINDS
+        )
         own = "SELECT id FROM events WHERE person_id = ? UNION SELECT id FROM events WHERE conversion_id IN"
-        found |= set(tx.run(f"{own} (SELECT id FROM conversions WHERE person_id = ?)", person_id, person_id).scalars())
-    found |= _events_that_say(tx, values, ("email", "phone", "id", "reference", "alias"))
-    found |= _events_that_say(tx, {value for value in values if is_telling(value)}, ("text",))
-    return sorted(found)
+        event_ids |= set(
+            tx.run(f"{own} (SELECT id FROM conversions WHERE person_id = ?)", person_id, person_id).scalars()
+        )
+    event_ids |= _events_that_say(tx, values, ("email", "phone", "id", "reference", "alias"))
+    event_ids |= _events_that_say(tx, {value for value in values if is_telling(value)}, ("text",))
+    return sorted(event_ids)
 
 
 def _events_that_say(tx: Tx, values: set[str], kinds: Sequence[str]) -> set[int]:
@@ -177,14 +181,14 @@ def _erase(tx: Tx, person_id: int | None, traces: Traces, events: Sequence[int],
         _blank_person(tx, person_id)
         note(tx, actor, "forget", f"person {person_id}")
     elif blanked or held:
-        what = f", and {len(held)} in the quarantine" if held else ""
-        note(tx, actor, "forget", "events", f"{blanked} that named somebody who is not a person here{what}")
+        held_text = f", and {len(held)} in the quarantine" if held else ""
+        note(tx, actor, "forget", "events", f"{blanked} that named somebody who is not a person here{held_text}")
     discarded = sum(1 for _, _, due_at in rows if due_at is not None)
     return Forgotten(person_id, blanked, len(rows), discarded, held=len(held))
 
 
 def _blank_events(tx: Tx, person_id: int | None, traces: Traces, ids: Sequence[int]) -> int:
-    """Blanks these events; of those about somebody else only the names go. Returns how many were blanked."""
+    """Blanks these events; in events about somebody else, only the names. Returns the number of blanked events."""
     condition, value = tx.among("e.id", ids)
     rows = tx.run(
         "SELECT e.id, COALESCE(c.person_id, e.person_id), e.reason, e.body, e.conversion_id FROM events e"
@@ -208,7 +212,7 @@ def _blank_events(tx: Tx, person_id: int | None, traces: Traces, ids: Sequence[i
 
 
 def _redact_others(tx: Tx, traces: Traces, rows: Sequence[Any]) -> None:
-    """Events of other persons that mention this one: unless the other has the same address, which then is theirs too."""
+    """Redacts this person in events of others, except an address that the other person shares."""
     for event_id, owner, reason, body, _ in rows:
         shared = {form for name in _names_of(tx, owner) for form in forms_of(name)}
         mine = Traces([name for name in traces.names if not forms_of(name) & shared])

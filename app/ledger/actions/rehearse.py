@@ -1,4 +1,4 @@
-"""Records an event and takes it back at once: what would become of it, with all that the ledger knows."""
+"""Records an event and rolls it back: what recording it would do, given the current ledger."""
 
 import json
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from app.ledger.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What recording an event would answer, and its conversion's deliveries: {id, destination, kind, status, key, payload (as
-    text), omitted}. id: None of one that is not there yet."""
+    """The receipt of recording an event, and its conversion's deliveries: {id, destination, kind, status, key, payload (as
+    text), omitted}. id: None for a delivery that does not exist yet."""
 
     receipt: Receipt
     deliveries: Sequence[dict[str, Any]]
@@ -26,20 +26,20 @@ class _TakeBack(Exception):
 
 
 def rehearse(ledger: Ledger, arrival: Arrival, policy: Policy) -> Rehearsed:
-    """Nothing of it stays, and nobody else ever sees it. Raises LedgerUnavailable."""
-    found: list[Rehearsed] = []
+    """Records `arrival` in a transaction that is rolled back. No other transaction sees it. Raises LedgerUnavailable."""
+    results: list[Rehearsed] = []
     try:
         with ledger.write() as tx:
             first = tx.reserve_ids(1)[0]  # whatever is recorded from here on has a higher ID
             (receipt,) = record(tx, [arrival], policy)
-            found.append(Rehearsed(receipt, _deliveries(tx, receipt.id, first)))
+            results.append(Rehearsed(receipt, _deliveries(tx, receipt.id, first)))
             raise _TakeBack
     except _TakeBack:
-        return found[0]
+        return results[0]
 
 
 def recorded(ledger: Ledger, event_id: int) -> Rehearsed | None:
-    """The same of an event that is recorded already: what became of it."""
+    """The same for an event that is already recorded."""
     with ledger.read() as tx:
         row = tx.run("SELECT id, event_id, outcome, reason FROM events WHERE id = ?", event_id).first()
         return None if row is None else Rehearsed(Receipt(*row), _deliveries(tx, event_id, LARGEST_ID))

@@ -1,4 +1,4 @@
-"""Sends again what was delivered in a window of time, or sends that window to another destination, one batch per transaction.
+"""Resends the deliveries of a window of time, or sends that window to another destination, one batch per transaction.
 
 A page runs one batch per request, the API as many as a request has time for, the command line all of them.
 """
@@ -25,8 +25,8 @@ MOST_COUNTED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What to send again. since, until: ms; when it was delivered or, with `target`, recorded. destination: that it went to.
-    target: where it goes instead, if it did not go there yet."""
+    """The deliveries to resend. since, until: ms; when they were delivered or, with `target`, recorded. destination: where they
+    went. target: another destination to send them to, unless they were sent there already."""
 
     since: int
     until: int | None = None
@@ -64,7 +64,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a window holds. is_all: False where there may be more."""
+    """What a window holds. is_all: False if there may be more."""
 
     count: int
     is_all: bool
@@ -84,17 +84,17 @@ def preview(tx: Tx, window: Window, sources: Iterable[str]) -> Preview:
 
 
 def step(tx: Tx, window: Window, progress: Progress, sources: Iterable[str], *, actor: str) -> Progress:
-    """Sends the next batch again. What was sent again is not found by the next one: it is not delivered any more."""
+    """Resends the next batch. A resent delivery is pending again, so the next batch does not find it."""
     if window.target is not None:
         group = int(progress.mark) if progress.mark.isdecimal() else None
         sending = Sending(progress.after, group)
         sending = send_batch(tx, window.selection, window.target, sending, actor=actor)
-        made = sum(one.done for one in sending.results)
+        sent = sum(result.done for result in sending.results)
         return Progress(
             None if sending.is_over else sending.after,
             str(sending.group or ""),
-            progress.done + made,
-            progress.skipped + len(sending.results) - made,
+            progress.done + sent,
+            progress.skipped + len(sending.results) - sent,
             sending.is_over,
         )
     job = Job("resend", window.wanted, mark=progress.mark, after=progress.after)
@@ -122,5 +122,5 @@ def run(
 
 
 def until_now(tx: Tx, window: Window) -> Window:
-    """The window with an end, so that what is sent again is not sent again by a later batch."""
+    """The window with an end, so that a later batch does not resend what an earlier one resent."""
     return window if window.until is not None else replace(window, until=tx.now())

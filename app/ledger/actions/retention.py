@@ -1,9 +1,9 @@
-"""Retention: what is older than [retention] of bridge.toml allows goes, in small batches, so that nobody waits long for the lock.
-There is a rule for each table that grows without end.
+"""Retention: removes rows older than [retention] of bridge.toml allows, in small batches, so that nothing waits long for the
+lock. There is a rule for each table that grows without bound.
 
-What stays whatever its age: dedupe keys and conversions (by which a repeat is known), persons with their identifiers (which
-renewals need), open and dead deliveries (they are shown until somebody replays or discards them), parked events (they can be
-reprocessed), and attempts that ended unknown of what is not delivered (they forbid sending another body).
+Kept at any age: dedupe keys and conversions (they identify repeats), persons with their identifiers (renewals need them),
+open and dead deliveries (shown until somebody replays or discards them), parked events (they can be reprocessed), and
+attempts with an unknown result of deliveries that are not delivered (they forbid sending another body).
 """
 
 import time
@@ -28,8 +28,7 @@ PRUNED_BODY = b'{"pruned":true}'
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One kind of thing that goes: rows of `table` whose `at` is older than the cutoff, and of which `where` is true (CUTOFF is the
-    cutoff)."""
+    """One rule: removes or blanks rows of `table` with `at` older than the cutoff, if `where` is true (CUTOFF is the cutoff)."""
 
     name: str
     what: str
@@ -57,7 +56,7 @@ _FINISHED = (
     " AND (d.due_at IS NOT NULL OR (d.status <> 'delivered' AND t.result = 'unknown')))"
 )
 RULES = (
-    # What removes comes before what blanks, so that nothing is rewritten that goes in the same run.
+    # Rules that remove rows come before rules that blank them, so that no row is rewritten and then removed.
     Rule(
         "deliveries_days",
         "deliveries removed",
@@ -196,7 +195,7 @@ def _apply(ledger: Ledger, rule: Rule, cutoff: int, pace: Pace, *, dry_run: bool
 
 
 def _window(ledger: Ledger, rule: Rule, after: int, cutoff: int) -> tuple[Sequence[int], int | None]:
-    """Ids among the next WINDOW that go, and the last one looked at; None where all the rest is younger."""
+    """IDs to change among the next WINDOW, and the last ID that was read; None if all the rest is younger."""
     rows = f"SELECT id, {rule.at} AS at FROM {rule.table} WHERE id > ? ORDER BY id LIMIT {WINDOW}"
     with look(ledger) as tx:
         last, oldest = tx.run(f"SELECT MAX(id), MIN(at) FROM ({rows}) n", after).one()
@@ -207,7 +206,7 @@ def _window(ledger: Ledger, rule: Rule, after: int, cutoff: int) -> tuple[Sequen
 
 
 def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
-    """What went meanwhile another way (a replay) is skipped: the condition is asked again."""
+    """Checks the condition again and skips rows that changed in the meantime, such as by a replay."""
     condition, value = tx.among("t.id", ids)
     statement = rule.change.replace(rule.table, f"{rule.table} AS t", 1)
     if rule.table == "deliveries":
@@ -221,13 +220,15 @@ def _change(tx: Tx, rule: Rule, ids: Sequence[int]) -> int:
 
 
 def _remove_deliveries(tx: Tx, statement: str, ids: object) -> int:
-    """Their attempts go too. That something was sent for their person, and of their conversion, is remembered: both stand."""
+    """Removes deliveries with their attempts. Their persons and conversions stay, and keep that something was sent."""
     rows = tx.run(f"{statement} RETURNING id, person_id, conversion_id, attempts", ids).all()
     tx.run_many("DELETE FROM attempts WHERE delivery_id = ?", [(row[0],) for row in rows])
     sent = sorted({row[1] for row in rows if row[3]})
-    tx.run_many("UPDATE persons SET sent = 1 WHERE id = ? AND sent = 0", [(one,) for one in sent])
+    tx.run_many("UPDATE persons SET sent = 1 WHERE id = ? AND sent = 0", [(person_id,) for person_id in sent])
     conversions = sorted({row[2] for row in rows})
-    tx.run_many("UPDATE conversions SET hold = 'none' WHERE id = ?", [(one,) for one in conversions])
+    tx.run_many(
+        "UPDATE conversions SET hold = 'none' WHERE id = ?", [(conversion_id,) for conversion_id in conversions]
+    )
     return len(rows)
 
 

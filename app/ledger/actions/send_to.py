@@ -40,7 +40,7 @@ class Target:
 
 
 def known_since(deliveries_days: float | None, now: int) -> int:
-    """Target.known_since where retention keeps deliveries for so many days (None: for ever)."""
+    """Target.known_since if retention keeps deliveries for `days` days (None: without limit)."""
     return 0 if deliveries_days is None else now - int(deliveries_days * DAY_MS)
 
 
@@ -75,7 +75,7 @@ def send_batch(tx: Tx, selection: Selection, target: Target, sending: Sending, *
     if group is None or not is_group(tx, group, actor, "replay"):
         group = begin_group(tx, actor, "replay", f"to {target.route.name}, recorded since {iso(selection.since)}")
     results = send_conversions(tx, ids, target, actor=actor, group=group)
-    close_batch(tx, group, sum(one.done for one in results))
+    close_batch(tx, group, sum(result.done for result in results))
     return Sending(ids[-1], group, results, is_over=len(ids) < BATCH)
 
 
@@ -84,18 +84,20 @@ def count_selected(tx: Tx, selection: Selection, most: int) -> tuple[int, dict[s
     where = _where(tx, selection, id_before(tx, selection.since))
     rows = f"SELECT kind FROM conversions WHERE {where} ORDER BY id LIMIT ?"
     kinds = tx.run(f"SELECT kind, COUNT(*) FROM ({rows}) c GROUP BY kind ORDER BY 2 DESC", *where.values, most).all()
-    found = {str(kind): int(count) for kind, count in kinds}
-    return sum(found.values()), found
+    by_kind = {str(kind): int(count) for kind, count in kinds}
+    return sum(by_kind.values()), by_kind
 
 
 def send_ids(tx: Tx, delivery_ids: Sequence[int], target: Target, *, actor: str) -> list[ActionResult]:
     """Sends the conversions of these deliveries, whatever their status elsewhere. Idempotent."""
-    known = [one for one in delivery_ids if one <= tables.LARGEST_ID]
+    known = [delivery_id for delivery_id in delivery_ids if delivery_id <= tables.LARGEST_ID]
     condition, value = tx.among("id", known)
     rows = tx.run(f"SELECT id, conversion_id FROM deliveries WHERE {condition}", value).all()
     conversions = {int(identity): int(conversion) for identity, conversion in rows}
     missing = [
-        ActionResult(one, False, f"there is no delivery {one}") for one in delivery_ids if one not in conversions
+        ActionResult(delivery_id, False, f"there is no delivery {delivery_id}")
+        for delivery_id in delivery_ids
+        if delivery_id not in conversions
     ]
     ids = sorted(set(conversions.values()))
     return missing + send_conversions(tx, ids, target, actor=actor, asked_for=True)
@@ -132,7 +134,7 @@ def send_conversions(
     snapshot = Snapshot(tx, [target.route])
     snapshot.now = tx.now()
     condition, value = tx.among("id", conversion_ids)
-    tx.run(  # so that nothing is learned of them before these deliveries are there to be updated
+    tx.run(  # locks the persons: what is learned about them must find these deliveries, to update them
         f"SELECT id FROM persons WHERE id IN (SELECT person_id FROM conversions WHERE {condition}) ORDER BY id{tx.for_update}",
         value,
     ).all()
@@ -144,43 +146,43 @@ def send_conversions(
     ).all()
     sales = _sales_of(tx, conversion_ids)
     reached = set(tx.run(*_reached(tx, target, sales.values())).scalars()) if sales else set()
-    found: list[ActionResult] = []
-    made = []
+    results: list[ActionResult] = []
+    new_rows = []
     for identity in conversion_ids:
         conversion = snapshot.conversions[identity]
         others = [(delivery, status) for owner, _, delivery, status in rows if owner == identity]
-        there = [(d, status) for owner, name, d, status in rows if owner == identity and name == target.route.name]
+        existing = [(d, status) for owner, name, d, status in rows if owner == identity and name == target.route.name]
         if conversion.kind == "refund" and sales.get(identity) not in reached:
             delivery = others[0][0] if others else 0
-            found.append(ActionResult(delivery, False, f"{target.route.name} does not get its Sale: skipped"))
-        elif there:
-            delivery, status = there[0]
+            results.append(ActionResult(delivery, False, f"{target.route.name} does not get its Sale: skipped"))
+        elif existing:
+            delivery, status = existing[0]
             if status == "shadow":
-                found.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor, group=group))
+                results.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor, group=group))
                 reached.add(identity)
                 continue
-            found.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for, group=group))
+            results.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for, group=group))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
-            found.append(ActionResult(others[0][0] if others else 0, False, problem))
+            results.append(ActionResult(others[0][0] if others else 0, False, problem))
         else:
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
-            made.append(row)
+            new_rows.append(row)
             reached.add(identity)
             note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}", part_of=group)
-            found.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
-    tx.insert_all([Rows(tables.deliveries, made)])
-    return found
+            results.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
+    tx.insert_all([Rows(tables.deliveries, new_rows)])
+    return results
 
 
 def _sales_of(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, int]:
-    """The Sale of each of these conversions that is a refund and stands."""
+    """The Sale of each of these conversions that is a refund in force."""
     condition, value = tx.among("conversion_id", conversion_ids)
     statement = f"SELECT conversion_id, sale_id FROM refunds WHERE is_dropped = 0 AND {condition}"
     return {int(refund): int(sale) for refund, sale in tx.run(statement, value).all()}
 
 
 def _reached(tx: Tx, target: Target, sale_ids: Iterable[int]) -> tuple[str, str, str]:
-    """A statement, with its values, that finds which of these Sales were sent there, or are to be."""
+    """A statement, with its values, that finds the Sales that were or will be sent to the target."""
     condition, value = tx.among("conversion_id", sorted(set(sale_ids)))
     sent = "status NOT IN ('discarded', 'shadow')"
     statement = f"SELECT conversion_id FROM deliveries WHERE destination = ? AND {sent} AND {condition}"
@@ -190,7 +192,7 @@ def _reached(tx: Tx, target: Target, sale_ids: Iterable[int]) -> tuple[str, str,
 def _again(
     tx: Tx, delivery: int, status: str, target: Target, *, actor: str, asked_for: bool, group: int | None
 ) -> ActionResult:
-    """Handles a conversion that the destination already has a delivery of."""
+    """Handles a conversion that already has a delivery to the destination."""
     if status in ("pending", "retrying"):
         return ActionResult(delivery, False, f"{target.route.name} gets it already: skipped")
     if status == "delivered" and not target.force:
@@ -203,7 +205,7 @@ def _again(
 def _send_shadow(
     snapshot: Snapshot, delivery: int, conversion: Conversion, target: Target, *, actor: str, group: int | None
 ) -> ActionResult:
-    """It was recorded while the destination was in shadow mode, and goes as things are known now."""
+    """Sends a delivery recorded in shadow mode, rendered from what is known now."""
     if problem := _lacks(conversion):
         return ActionResult(delivery, False, problem)
     payload, omitted = snapshot.render(conversion, target.route)
@@ -235,7 +237,7 @@ def _why_not(
         return f"{name} does not take a {conversion.kind} of {conversion.source}: skipped"
     if others and all(status == "discarded" for _, status in others) and not asked_for:
         return "it is discarded: skipped"
-    is_new = conversion.kind == "refund" and not others  # nobody took refunds then
+    is_new = conversion.kind == "refund" and not others  # no destination took refunds then
     if (not (others or is_new) or conversion.created_at < target.known_since) and not target.force:
         return f"retention may have removed its delivery to {name}: use --force to send it all the same"
     return None

@@ -58,21 +58,21 @@ class Traces:
         if tx.is_sealed:
             return "1 = 1", []
         if tx.is_sqlite:
-            one, wanted = f"instr(lower(CAST({column} AS TEXT)), ?) > 0", [text.lower() for text in self.spellings]
-        else:  # as text that every byte has, so that no body is refused
-            one, wanted = (
+            term, values = f"instr(lower(CAST({column} AS TEXT)), ?) > 0", [text.lower() for text in self.spellings]
+        else:  # escaped text exists for every byte, so that no body is refused
+            term, values = (
                 f"strpos(lower(encode({column}, 'escape')), ?) > 0",
                 [_escaped(text) for text in self.spellings],
             )
-        return " OR ".join([one] * len(self.spellings)), wanted
+        return " OR ".join([term] * len(self.spellings)), values
 
 
 def events_naming(ledger: Ledger, traces: Traces, after: int = 0) -> Iterator[int]:
     """IDs of all events whose body mentions them. Reads every body, in short transactions."""
     while traces:
         with look(ledger) as tx:
-            found, last = _window(tx, traces, after)
-        yield from found
+            event_ids, last = _window(tx, traces, after)
+        yield from event_ids
         if last is None:
             return
         after = last
@@ -80,12 +80,12 @@ def events_naming(ledger: Ledger, traces: Traces, after: int = 0) -> Iterator[in
 
 def recent_events_naming(tx: Tx, traces: Traces, after: int) -> list[int]:
     """The same for events with IDs above `after`, within the caller's transaction."""
-    found: list[int] = []
+    event_ids: list[int] = []
     last: int | None = after
     while traces and last is not None:
         more, last = _window(tx, traces, last)
-        found += more
-    return found
+        event_ids += more
+    return event_ids
 
 
 def _window(tx: Tx, traces: Traces, after: int) -> tuple[list[int], int | None]:
@@ -105,14 +105,14 @@ def held_naming(tx: Tx, traces: Traces) -> list[int]:
         return []
     in_body, bodies = traces.condition(tx, "body")
     headers = " OR ".join(["lower(headers) LIKE ? ESCAPE '!'"] * len(traces.spellings))
-    wanted = [f"%{literal(json.dumps(spelling)[1:-1].lower())}%" for spelling in traces.spellings]
+    patterns = [f"%{literal(json.dumps(spelling)[1:-1].lower())}%" for spelling in traces.spellings]
     statement = f"SELECT id, headers, body FROM quarantine WHERE {in_body} OR {headers}"
-    found = []
-    for identity, kept, body in tx.run(statement, *bodies, *wanted).all():
+    request_ids = []
+    for identity, kept, body in tx.run(statement, *bodies, *patterns).all():
         text = f"{json.dumps(json.loads(kept), ensure_ascii=False)}\n{bytes(body).decode('utf-8', 'replace')}"
         if traces.names_them(text):
-            found.append(int(identity))
-    return found
+            request_ids.append(int(identity))
+    return request_ids
 
 
 def redact_texts(tx: Tx, traces: Traces) -> None:
@@ -120,10 +120,10 @@ def redact_texts(tx: Tx, traces: Traces) -> None:
     for table, key, columns in TEXTS if traces else ():
         for column in columns:
             condition = " OR ".join([f"{column} LIKE ? ESCAPE '!'"] * len(traces.spellings))
-            wanted = [f"%{literal(spelling)}%" for spelling in traces.spellings]
+            patterns = [f"%{literal(spelling)}%" for spelling in traces.spellings]
             if not tx.is_sqlite:
                 condition = condition.replace(" LIKE ", " ILIKE ")
-            rows = tx.run(f"SELECT {key}, {column} FROM {table} WHERE {condition}", *wanted).all()
+            rows = tx.run(f"SELECT {key}, {column} FROM {table} WHERE {condition}", *patterns).all()
             changed = [(traces.redacted(text), identity) for identity, text in rows]
             tx.run_many(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", changed)
 
@@ -136,7 +136,7 @@ def is_telling(name: str) -> bool:
 def _spellings(name: str) -> set[str]:
     """The spellings of `name` in JSON, forms and URLs."""
     as_json = json.dumps(name)[1:-1]
-    found = {
+    spellings = {
         name,
         as_json,
         quote(name, safe=""),
@@ -144,7 +144,7 @@ def _spellings(name: str) -> set[str]:
         name.replace("@", "%40"),
         name.replace("@", "\\u0040"),
     }
-    return found | {one.replace("%", "%25") for one in found if "%" in one}
+    return spellings | {spelling.replace("%", "%25") for spelling in spellings if "%" in spelling}
 
 
 def _escaped(text: str) -> str:

@@ -75,21 +75,21 @@ class Detector:
 
     def conditions(self, tx: Tx, now: int, began: Mapping[str, int]) -> Sequence[Condition]:
         """All conditions at `now` (ms). began: when known ones began, by topic."""
-        found: list[Condition] = []
+        conditions: list[Condition] = []
         kinds = self.rules.kinds
         if "dead" in kinds:
-            found += [t for name in self.destinations for t in self._dead(tx, name, now)]
+            conditions += [t for name in self.destinations for t in self._dead(tx, name, now)]
         stopped = self._stopped(tx, now)
-        found += [t for t in stopped if t.kind in kinds]
+        conditions += [t for t in stopped if t.kind in kinds]
         if "late" in kinds:
             going = set(self.destinations) - {t.subject for t in stopped}
-            found += [t for name in sorted(going) for t in self._late(tx, name, now)]
+            conditions += [t for name in sorted(going) for t in self._late(tx, name, now)]
         for source in self.sources:
             if "refused" in kinds:
-                found += self._refused(tx, source, now, began.get(f"refused:{source}", now))
+                conditions += self._refused(tx, source, now, began.get(f"refused:{source}", now))
             if "silent" in kinds and source not in self.rules.not_sources:
-                found += self._silent(tx, source, now)
-        return found
+                conditions += self._silent(tx, source, now)
+        return conditions
 
     def _dead(self, tx: Tx, destination: str, now: int) -> list[Condition]:
         since = now - int(self.rules.quiet_hours * HOUR_MS)
@@ -113,15 +113,15 @@ class Detector:
         condition, value = tx.among("name", self.destinations)
         columns = "name, paused_at, paused_token, paused_reason, failures"
         statement = f"SELECT {columns} FROM destinations WHERE {condition} ORDER BY name"
-        found = []
+        stopped = []
         for name, paused_at, token, reason, failures in tx.run(statement, value).all():
             detail = self._waiting(tx, name) if paused_at or failures >= BREAKER_FAILURES else {}
-            if paused_at is not None:  # the reason of a pause by hand is somebody's words: it stays here
+            if paused_at is not None:  # the reason of a manual pause is a person's own words, so it is not sent
                 why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
-                found.append(Condition("paused", name, paused_at, detail | why))
+                stopped.append(Condition("paused", name, paused_at, detail | why))
             elif failures >= BREAKER_FAILURES:
-                found.append(Condition("down", name, now, detail))
-        return found
+                stopped.append(Condition("down", name, now, detail))
+        return stopped
 
     def _late(self, tx: Tx, destination: str, now: int) -> list[Condition]:
         """Deliveries that should have been sent long ago, to a destination that seems healthy."""
@@ -162,7 +162,7 @@ class Detector:
         if heard is None or now - heard[1] < self.rules.silence_factor * floor_ms:
             return []
         key = (source, heard[0])
-        if key not in self._learned:  # for a source that stays silent its past stays what it was
+        if key not in self._learned:  # the past of a silent source does not change
             self._learned = {k: v for k, v in self._learned.items() if k[0] != source}
             self._learned[key] = usual_gap(tx, source, floor_ms)
         usual = self._learned[key]
@@ -207,6 +207,6 @@ def _pauses(tx: Tx, source: str, newest_id: int, since: int, floor_ms: int) -> t
     """All pauses longer than floor_ms since `since`, and when the oldest event that was read arrived."""
     statement = _WALK if tx.is_sqlite else _WALK.replace("MIN(", "LEAST(")
     rows = tx.run(statement, newest_id, source, floor_ms, since, source).all()
-    found = [(at, following - at) for at, following in rows if following is not None]
-    oldest = min((at for at, _ in rows), default=since)
-    return [pause for _, pause in found if pause > floor_ms], max(oldest, since)
+    pauses = [(received_at, following - received_at) for received_at, following in rows if following is not None]
+    oldest = min((received_at for received_at, _ in rows), default=since)
+    return [pause for _, pause in pauses if pause > floor_ms], max(oldest, since)

@@ -1,4 +1,4 @@
-"""Incidents that alerts reported, open and past, with what was sent of them over which channel. Read only."""
+"""Incidents that alerts reported, open and past, with their notifications by channel. Read only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,29 +45,31 @@ class Record:
     notified: list[Notified] = field(default_factory=list)
 
 
-def history(tx: Tx, wanted: HistoryFilter, *, before: int | None = None, limit: int = 50) -> Sequence[Record]:
-    """One page, newest first, with IDs below `before`. What is part of another incident stands with it."""
-    where = Where("part_of IS NULL").when(before, "id < ?").when(wanted.kind, "kind = ?")
-    where.when(wanted.subject, "subject = ?").when(wanted.since, "began_at >= ?").when(wanted.until, "began_at < ?")
-    state = {"open": " AND over_at IS NULL", "past": " AND over_at IS NOT NULL", None: ""}[wanted.state]
+def history(tx: Tx, criteria: HistoryFilter, *, before: int | None = None, limit: int = 50) -> Sequence[Record]:
+    """One page, newest first, with IDs below `before`. An incident that is part of another is listed with that one."""
+    where = Where("part_of IS NULL").when(before, "id < ?").when(criteria.kind, "kind = ?")
+    where.when(criteria.subject, "subject = ?").when(criteria.since, "began_at >= ?").when(
+        criteria.until, "began_at < ?"
+    )
+    state = {"open": " AND over_at IS NULL", "past": " AND over_at IS NOT NULL", None: ""}[criteria.state]
     statement = f"SELECT id FROM incidents WHERE {where}{state} ORDER BY id DESC LIMIT ?"
     ids = list(tx.run(statement, *where.values, limit).scalars())
     incidents = incidents_by_id(tx, ids)
-    found = {identity: Record(incidents[identity]) for identity in ids}
+    records = {identity: Record(incidents[identity]) for identity in ids}
     condition, value = tx.among("incident_id", ids)
     columns = "incident_id, channel, what, sent_at, next_try_at, tries, problem"
     for identity, channel, what, sent_at, next_try_at, tries, problem in tx.run(
         f"SELECT {columns} FROM notifications WHERE {condition} ORDER BY id", value
     ).all():
         state_of: Literal["sent", "waiting", "dropped"] = "sent" if sent_at else "waiting" if next_try_at else "dropped"
-        made = Notified(channel, what, state_of, sent_at, next_try_at, tries, problem)
-        found[identity].notified.append(made)
-    return list(found.values())
+        notified = Notified(channel, what, state_of, sent_at, next_try_at, tries, problem)
+        records[identity].notified.append(notified)
+    return list(records.values())
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """How a channel did lately. waiting: notifications that it did not take yet; problem: why."""
+    """The recent state of a channel. waiting: notifications that it has not accepted yet; problem: why."""
 
     name: str
     last_sent_at: int | None
@@ -76,7 +78,7 @@ class ChannelState:
 
 
 def channel_states(tx: Tx, names: Sequence[str]) -> list[ChannelState]:
-    found = []
+    states = []
     for name in names:
         last = tx.run(
             "SELECT sent_at FROM notifications WHERE channel = ? AND sent_at IS NOT NULL ORDER BY id DESC LIMIT 1", name
@@ -84,5 +86,5 @@ def channel_states(tx: Tx, names: Sequence[str]) -> list[ChannelState]:
         waiting, problem = tx.run(
             "SELECT COUNT(*), MAX(problem) FROM notifications WHERE channel = ? AND next_try_at IS NOT NULL", name
         ).one()
-        found.append(ChannelState(name, last, int(waiting), problem))
-    return found
+        states.append(ChannelState(name, last, int(waiting), problem))
+    return states

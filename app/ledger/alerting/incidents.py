@@ -1,10 +1,10 @@
 """The state of alerts in the ledger: which condition was reported, so that each is reported once.
 
-A condition is reported when it has stood for a while, and again when it is over. What goes wrong with the same destination (or
-source) while a condition of it lasts is part of the same incident, which is one alert and one all-clear.
+A condition is reported once it has lasted for a while, and again when it is over. Further conditions of the same destination
+or source that begin meanwhile are part of the same incident, which is one alert and one all-clear.
 
-Deliveries that died in an outage stay dead when it is over. The all-clear tells of them, and nothing more is said (MUTED) until
-they were replayed, or others die.
+Deliveries that died in an outage stay dead when it is over. The all-clear mentions them, and nothing more is sent (MUTED) until
+they are replayed or more die.
 """
 
 import json
@@ -53,13 +53,13 @@ class Incident:
 
     @property
     def is_open(self) -> bool:
-        """It was reported, and its all-clear is still to come."""
+        """Whether it was reported and awaits its all-clear."""
         return self.told_at is not None and self.over_at is None and self.incident != MUTED
 
     def covers(self, other: "Incident") -> bool:
-        """Whether `other` is part of the same incident: of the same destination or source, and begun while this one lasted.
+        """Whether `other` is part of the same incident: it concerns the same destination or source and began while this lasted.
 
-        For deliveries that died that is until the last one did: one that was refused must not hide the outage after it.
+        Dead deliveries last until the last one died: a refused delivery must not hide the outage after it.
         """
         if self.subject != other.subject or (self.kind in _OF_DESTINATIONS) != (other.kind in _OF_DESTINATIONS):
             return False
@@ -68,23 +68,22 @@ class Incident:
 
 
 def open_incidents(tx: Tx) -> Sequence[Incident]:
-    """All conditions that last, or whose all-clear is still to come, oldest first."""
+    """All conditions that last or await their all-clear, oldest first."""
     return [_incident(row) for row in tx.run(f"SELECT {_COLUMNS} FROM alerts ORDER BY began_at, topic").all()]
 
 
 def reconcile(
     tx: Tx, conditions: Sequence[Condition], rules: AlertTable, now: int, round_at: int, channels: Sequence[str]
 ) -> bool:
-    """Brings the state up to what was found in the round that was taken at `round_at`. Idempotent.
+    """Updates the state to the conditions detected in the round that was taken at `round_at`. Idempotent.
 
-    channels: where alerts go. False, and nothing is done, where a later round has begun: what was found is older than what others
-    know.
+    channels: where alerts go. Returns False and changes nothing if a later round has begun, since these conditions are stale.
     """
     lock = "UPDATE counters SET value = value WHERE name = ? AND value = ?"
     if not tx.run(lock, ROUND, round_at).rowcount:
         return False
     _take_over(tx, channels, now)
-    known = {one.topic: one for one in open_incidents(tx)}
+    known = {incident.topic: incident for incident in open_incidents(tx)}
     for condition in conditions:
         _see(tx, condition, known.get(condition.topic), now)
     seen = {condition.topic for condition in conditions}
@@ -98,7 +97,7 @@ def reconcile(
 
 
 def _take_over(tx: Tx, channels: Sequence[str], now: int) -> None:
-    """Goes on with what a version before 0017 reported, or was about to report: that version sends nothing of it any more."""
+    """Takes over the incidents of a version before 0017, reported or about to be: that version no longer sends them."""
     unsent = (
         "UPDATE alerts SET say = NULL, claim = NULL, claimed_until = NULL, told_at = ? WHERE say = ?"
         " AND (claim IS NULL OR claimed_until <= ?) RETURNING topic"
@@ -117,7 +116,7 @@ def _take_over(tx: Tx, channels: Sequence[str], now: int) -> None:
 
 
 def _see(tx: Tx, condition: Condition, known: Incident | None, now: int) -> None:
-    """Records that a condition lasts. One whose all-clear is still to come continues."""
+    """Records that a condition lasts. One that awaits its all-clear continues."""
     detail = json.dumps(condition.detail, sort_keys=True)
     if known is None:
         tx.run(
@@ -157,11 +156,15 @@ def _end(tx: Tx, alert: Incident, now: int) -> None:
 def _report_new(tx: Tx, rules: AlertTable, channels: Sequence[str], now: int) -> None:
     """Reports conditions that lasted long enough, or adds them to an incident that was reported already."""
     everything = open_incidents(tx)
-    open_ones = [(one, one.incident_id) for one in everything if one.incident != MUTED and one.told_at is not None]
+    open_ones = [
+        (incident, incident.incident_id)
+        for incident in everything
+        if incident.incident != MUTED and incident.told_at is not None
+    ]
     for alert in everything:
         if alert.told_at is not None or now - alert.began_at < _delay_ms(alert.kind, rules):
             continue
-        of = next(((one, identity) for one, identity in open_ones if one.covers(alert)), None)
+        of = next(((incident, identity) for incident, identity in open_ones if incident.covers(alert)), None)
         identity = _record(tx, alert, now, _lead(open_ones, of[0].incident) if of else None)
         tx.run(
             "UPDATE alerts SET incident = ?, told_at = ?, incident_id = ? WHERE topic = ?",
@@ -173,11 +176,11 @@ def _report_new(tx: Tx, rules: AlertTable, channels: Sequence[str], now: int) ->
 
 
 def _lead(open_ones: Sequence[tuple[Incident, int | None]], topic: str) -> int | None:
-    return next((identity for one, identity in open_ones if one.topic == topic), None)
+    return next((identity for incident, identity in open_ones if incident.topic == topic), None)
 
 
 def _record(tx: Tx, alert: Incident, reported_at: int, part_of: int | None) -> int:
-    """Its row of incidents."""
+    """Adds a row to incidents and returns its ID."""
     statement = (
         "INSERT INTO incidents (topic, kind, subject, part_of, began_at, seen_at, reported_at, over_at, detail)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
@@ -199,8 +202,8 @@ def _report_over(tx: Tx, now: int) -> None:
         if alert.incident != MUTED:
             incidents.setdefault(alert.incident, []).append(alert)
     for topic, parts in incidents.items():
-        causes = [one for one in parts if one.kind != "dead"] or parts
-        if any(one.told_at is None for one in parts) or any(one.over_at is None for one in causes):
+        causes = [part for part in parts if part.kind != "dead"] or parts
+        if any(part.told_at is None for part in parts) or any(part.over_at is None for part in causes):
             continue
         for part in parts:
             if part.over_at is not None:
@@ -208,7 +211,7 @@ def _report_over(tx: Tx, now: int) -> None:
                 continue
             tx.run("UPDATE alerts SET incident = ?, told_at = ? WHERE topic = ?", MUTED, now, part.topic)
             tx.run("UPDATE incidents SET over_at = ? WHERE id = ?", now, part.incident_id)
-        lead = next((one.incident_id for one in parts if one.topic == topic), None)
+        lead = next((part.incident_id for part in parts if part.topic == topic), None)
         if lead is not None:
             notifications.call_off(tx, lead, now)
 

@@ -1,5 +1,5 @@
-"""What is to be sent of incidents, for each channel by itself: a channel that is broken holds up no other, and what was accepted is
-not sent again.
+"""Notifications of incidents, for each channel on its own: a broken channel does not delay the others, and an accepted
+notification is not sent again.
 
 A notification waits in the ledger until its channel accepts it. Any process may send it: it claims all that wait for a channel, and
 a claim ends by time.
@@ -23,7 +23,7 @@ ENDED = "not sent: the incident was over first"
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A row of incidents. over_at: None while it lasts. parts: what its alert speaks for, besides."""
+    """A row of incidents. over_at: None while it lasts. parts: further incidents that its alert covers."""
 
     id: int
     topic: str
@@ -56,13 +56,13 @@ def reported(row: Any) -> Reported:
 
 
 def announce(tx: Tx, incident_id: int, channels: Sequence[str], now: int) -> None:
-    """Its alert is to be sent over each of these channels."""
+    """Queues the alert of an incident for each of these channels."""
     _add(tx, [(incident_id, "alert", channel, now, now) for channel in channels])
 
 
 def call_off(tx: Tx, incident_id: int, now: int) -> None:
-    """Its all-clear is to be sent over each channel that its alert went to. Where that is not sent yet, it will say that the
-    incident is over; a pager is not called for that."""
+    """Queues the all-clear for each channel of the alert. An alert that is not sent yet then says that the incident is over; a
+    pager is not called for it."""
     rows = tx.run(
         "SELECT channel FROM notifications WHERE incident_id = ? AND what = 'alert'"
         " AND (sent_at IS NOT NULL OR claimed_until > ?)",
@@ -72,7 +72,7 @@ def call_off(tx: Tx, incident_id: int, now: int) -> None:
 
 
 def adopt(tx: Tx, incident_id: int, channel: str, told_at: int) -> None:
-    """Records that a version before this one sent its alert over that channel."""
+    """Records that an earlier version sent the alert over this channel."""
     statement = (
         "INSERT INTO notifications (incident_id, what, channel, created_at, sent_at) VALUES (?, 'alert', ?, ?, ?)"
     )
@@ -105,22 +105,22 @@ def claim_unsent(tx: Tx, channel: str, token: str, now: int) -> Sequence[Notific
         *(token, now + CLAIM_MS, channel, now, channel, now),
     ).all()
     incidents = incidents_by_id(tx, [row[3] for row in rows])
-    found = [Notification(row[0], row[1], row[2], incidents[row[3]]) for row in rows if row[3] in incidents]
-    return sorted(found, key=lambda one: one.id)
+    claimed = [Notification(row[0], row[1], row[2], incidents[row[3]]) for row in rows if row[3] in incidents]
+    return sorted(claimed, key=lambda notification: notification.id)
 
 
 def incidents_by_id(tx: Tx, ids: Sequence[int]) -> dict[int, Reported]:
     """These incidents with their parts."""
     condition, value = tx.among("id", ids)
-    found = {
+    incidents = {
         row[0]: reported(row) for row in tx.run(f"SELECT {REPORTED} FROM incidents WHERE {condition}", value).all()
     }
     condition, value = tx.among("part_of", ids)
     statement = f"SELECT part_of, {REPORTED} FROM incidents WHERE {condition} ORDER BY id"
     for of, *row in tx.run(statement, value).all():
-        if of in found:
-            found[of].parts.append(reported(row))
-    return found
+        if of in incidents:
+            incidents[of].parts.append(reported(row))
+    return incidents
 
 
 def mark_sent(tx: Tx, token: str, texts: Sequence[tuple[int, str]], now: int) -> None:
@@ -142,7 +142,7 @@ def mark_failed(tx: Tx, token: str, tries: int, problem: str, now: int) -> None:
 
 
 def drop(tx: Tx, token: str, ids: Sequence[int]) -> None:
-    """These are not to be sent any more: their incident is over."""
+    """Drops notifications whose incident is over."""
     changes = "next_try_at = NULL, problem = ?, claim = NULL, claimed_until = NULL"
     statement = f"UPDATE notifications SET {changes} WHERE id = ? AND claim = ?"
     tx.run_many(statement, [(ENDED, identity, token) for identity in ids])
@@ -150,7 +150,7 @@ def drop(tx: Tx, token: str, ids: Sequence[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """What one channel did not accept yet. since: ms."""
+    """Notifications that one channel has not accepted yet. since: ms."""
 
     channel: str
     problem: str
@@ -159,7 +159,7 @@ class Unsent:
 
 
 def unsent(tx: Tx, channels: Sequence[str]) -> Sequence[Unsent]:
-    """Those of these channels whose last try failed."""
+    """The channels of `channels` whose last try failed."""
     condition, value = tx.among("channel", channels)
     rows = tx.run(
         "SELECT channel, MIN(problem), COUNT(*), MIN(created_at) FROM notifications"

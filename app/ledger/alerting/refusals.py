@@ -14,9 +14,9 @@ MINUTE_MS = 60_000
 MINUTES_KEPT_MS = 3 * HOUR_MS
 
 
-def hour_of(at: int) -> int:
+def hour_of(moment: int) -> int:
     """The start of the hour that contains `at` (ms)."""
-    return at // HOUR_MS * HOUR_MS
+    return moment // HOUR_MS * HOUR_MS
 
 
 def add_refusals(
@@ -27,7 +27,7 @@ def add_refusals(
 ) -> None:
     """Adds {(source, reason): how many} to the hour and the minute that `now` (ms) lies in. Not idempotent.
 
-    ages: how long before `now` (ms) the first and the last of them came; just now, unless given.
+    ages: how long before `now` (ms) the first and the last of them were refused; 0 by default.
     """
     hour = hour_of(now)
     rows = []
@@ -52,22 +52,22 @@ def add_refusals(
 
 def refusals(tx: Tx, names: Iterable[str] | None, since: int) -> dict[str, dict[str, int]]:
     """For each source of `names` (None: all that have any): refusals by reason since the hour of `since` (ms)."""
-    found: dict[str, dict[str, int]] = {name: {} for name in names or ()}
+    counts: dict[str, dict[str, int]] = {name: {} for name in names or ()}
     rows = tx.run(
         "SELECT source, reason, SUM(count) FROM refusals WHERE hour >= ? GROUP BY source, reason ORDER BY source, reason",
         hour_of(since),
     ).all()
     for source, reason, count in rows:
-        if names is None or source in found:
-            found.setdefault(source, {})[reason] = int(count)
-    return found
+        if names is None or source in counts:
+            counts.setdefault(source, {})[reason] = int(count)
+    return counts
 
 
 def refused_since(tx: Tx, source: str, hour: int) -> int | None:
     """When the first request of this source was refused, from `hour` (ms) on."""
     statement = "SELECT MIN(COALESCE(first_at, hour)) FROM refusals WHERE source = ? AND hour >= ?"
-    found = tx.run(statement, source, hour).scalar()
-    return None if found is None else int(found)
+    first = tx.run(statement, source, hour).scalar()
+    return None if first is None else int(first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Streak:
 def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
     """For each source of `names` whose last request was refused: everything refused since its last event and since the hour of
     `since` (ms), most frequent reason first."""
-    found = []
+    unbroken = []
     for name in names:
         newest = "SELECT last_received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
         heard = tx.run(newest, name).scalar() or 0
@@ -98,8 +98,8 @@ def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
         if rows:
             reasons = {reason: int(count) for reason, count, _ in rows}
             began = max(min(int(first) for *_, first in rows), heard)
-            found.append(Streak(name, sum(reasons.values()), reasons, began))
-    return found
+            unbroken.append(Streak(name, sum(reasons.values()), reasons, began))
+    return unbroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +119,17 @@ def last_refusals(tx: Tx, names: Iterable[str], since: int) -> dict[str, LastRef
         " GROUP BY source, reason ORDER BY at",
         hour_of(since),
     ).all()
-    wanted = set(names)
-    newest = {source: LastRefusal(source, reason, iso(int(at)) or "", int(count)) for source, reason, at, count in rows}
-    return {source: one for source, one in newest.items() if source in wanted}
+    sources = set(names)
+    newest = {
+        source: LastRefusal(source, reason, iso(int(refused_at)) or "", int(count))
+        for source, reason, refused_at, count in rows
+    }
+    return {source: refusal for source, refusal in newest.items() if source in sources}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What a remedy needs to know about a source. variable: the one that configures it."""
+    """The facts about a source that a remedy mentions. variable: the one that configures it."""
 
     title: str
     variable: str

@@ -23,9 +23,9 @@ class Silence:
 
 
 def silence(tx: Tx, source: str, rules: AlertTable, now: int) -> Silence | None:
-    """None where the source never sent anything. now: ms."""
+    """How long the source has been silent; None if it never sent anything. now: ms."""
     newest = f"SELECT received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT {SAMPLE}"
-    times = [int(at) for at in tx.run(newest, source).scalars()]
+    times = [int(received_at) for received_at in tx.run(newest, source).scalars()]
     if not times:
         return None
     gaps = [later - earlier for later, earlier in pairwise(times)]

@@ -1,1 +1,1 @@
-"""Whether conversions can be credited: what was received and sent of a purchase, and whether it carried a click ID."""
+"""Whether conversions can be credited: the events and deliveries of a purchase, and whether it carried a click ID."""

@@ -45,15 +45,15 @@ class Week:
 
     @property
     def total(self) -> Share:
-        found = NO_SALES
+        total = NO_SALES
         for share in self.by_source.values():
-            found = found.plus(share)
-        return found
+            total = total.plus(share)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """The last 7 days beside the 7 days before. change: in percentage points; None where either had no Sale."""
+    """The last 7 days beside the 7 days before. change: in percentage points; None if either had no Sale."""
 
     now: Share
     before: Share
@@ -68,12 +68,12 @@ def weeks(tx: Tx, count: int = WEEKS) -> list[Week]:
     """The last `count` weeks, the present one first."""
     today = datetime.fromtimestamp(tx.now() / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     monday = int((today - timedelta(days=today.weekday())).timestamp() * 1000)
-    found = []
+    shown = []
     for number in range(count):
         start = monday - number * WEEK_MS
         by_source = _between(tx, start, start + WEEK_MS)
-        found.append(Week(times.iso(start) or "", times.iso(start + WEEK_MS) or "", by_source))
-    return found
+        shown.append(Week(times.iso(start) or "", times.iso(start + WEEK_MS) or "", by_source))
+    return shown
 
 
 def click_share(tx: Tx) -> Lately:
@@ -81,8 +81,8 @@ def click_share(tx: Tx) -> Lately:
     return Lately(_total(_between(tx, now - WEEK_MS, now)), _total(_between(tx, now - 2 * WEEK_MS, now - WEEK_MS)))
 
 
-def sources_in(found: Sequence[Week]) -> list[str]:
-    return sorted({source for week in found for source in week.by_source})
+def sources_in(weeks: Sequence[Week]) -> list[str]:
+    return sorted({source for week in weeks for source in week.by_source})
 
 
 def _total(by_source: dict[str, Share]) -> Share:

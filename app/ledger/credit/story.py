@@ -1,5 +1,4 @@
-"""Reads everything about one purchase or person: what was received, what became of it, what was sent. Read only, by index and
-bounded."""
+"""Reads everything about one purchase or person: events, conversions and deliveries. Read only, by index and bounded."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -55,20 +54,20 @@ class Story:
 
 
 def story_of(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> Story:
-    """Everything about what `text` names: exactly, or where nothing is called so, what begins with it."""
+    """Everything about what `text` names exactly or, if nothing matches, what begins with it."""
     names = list(sources)
-    found = exactly(tx, text, names)
-    if found.conversion_ids:  # one purchase is meant, of which the other ids may be aliases of its person
-        found = replace(found, person_ids=())
-    elif not (found.person_ids or found.event_ids or found.delivery_ids):
-        found = find(tx, text, names, whole_addresses=whole_addresses)
-    condition, value = tx.among("id", found.delivery_ids)
-    conversions = set(found.conversion_ids)
+    matches = exactly(tx, text, names)
+    if matches.conversion_ids:  # a single purchase: its other IDs may be aliases of its person
+        matches = replace(matches, person_ids=())
+    elif not (matches.person_ids or matches.event_ids or matches.delivery_ids):
+        matches = find(tx, text, names, whole_addresses=whole_addresses)
+    condition, value = tx.among("id", matches.delivery_ids)
+    conversions = set(matches.conversion_ids)
     conversions |= set(tx.run(f"SELECT conversion_id FROM deliveries WHERE {condition}", value).scalars())
-    condition, value = tx.among("id", found.event_ids)
-    made = f"SELECT conversion_id FROM events WHERE {condition} AND conversion_id IS NOT NULL"
-    conversions |= set(tx.run(made, value).scalars())
-    return _story(tx, found.person_ids[:MOST_PEOPLE], sorted(conversions, reverse=True), found.event_ids)
+    condition, value = tx.among("id", matches.event_ids)
+    statement = f"SELECT conversion_id FROM events WHERE {condition} AND conversion_id IS NOT NULL"
+    conversions |= set(tx.run(statement, value).scalars())
+    return _story(tx, matches.person_ids[:MOST_PEOPLE], sorted(conversions, reverse=True), matches.event_ids)
 
 
 def story_of_person(tx: Tx, person_id: int) -> Story:
@@ -84,10 +83,12 @@ def _story(tx: Tx, person_ids: Sequence[int], conversion_ids: Sequence[int], eve
     merged = f"SELECT DISTINCT COALESCE(merged_into, id) FROM persons WHERE {condition}"
     people = list(tx.run(merged, value).scalars())
     conversions = _conversions(tx, people, conversion_ids)
-    ids = [one.id for one in conversions]
-    owners = sorted({one.person_id for one in conversions if one.person_id is not None} | set(people))
+    ids = [conversion.id for conversion in conversions]
+    owners = sorted(
+        {conversion.person_id for conversion in conversions if conversion.person_id is not None} | set(people)
+    )
     events = _events(tx, people, ids, event_ids)
-    condition, value = tx.among("e.id", [one.event_id for one in conversions])
+    condition, value = tx.among("e.id", [conversion.event_id for conversion in conversions])
     bodies = tx.run(
         f"SELECT e.id, e.body, e.headers FROM events e WHERE {condition} AND length(e.body) <= {LONGEST_BODY:d}", value
     ).all()
@@ -111,15 +112,15 @@ def _conversions(tx: Tx, people: Sequence[int], ids: Sequence[int]) -> list[Conv
         " AND c.state <> 'linked' ORDER BY c.id DESC",
         *(of_people[1], of_ids[1]),
     ).all()
-    found = []
-    for number, state, kind, source, key, event_id, person_id, at, facts, first, last, event_type in rows:
-        said = json.loads(facts)
-        worth = about(said, None, None)
-        clicks = tuple(dict.fromkeys(click for click in (said.get("click_id"), first, last) if click))
+    conversions = []
+    for number, state, kind, source, key, event_id, person_id, occurred_at, facts, first, last, event_type in rows:
+        recorded = json.loads(facts)
+        worth = about(recorded, None, None)
+        clicks = tuple(dict.fromkeys(click for click in (recorded.get("click_id"), first, last) if click))
         leads = _leads_before(tx, person_id, number) if not clicks and person_id is not None else 0
         amount, currency = worth["amount"], worth["currency"]
-        moment, follows = times.iso(at), bool(said.get("follows"))
-        found.append(
+        moment, follows = times.iso(occurred_at), bool(recorded.get("follows"))
+        conversions.append(
             Conversion(
                 *(
                     number,
@@ -139,7 +140,7 @@ def _conversions(tx: Tx, people: Sequence[int], ids: Sequence[int]) -> list[Conv
                 event_type or "",
             )
         )
-    return found
+    return conversions
 
 
 def _leads_before(tx: Tx, person_id: int, conversion_id: int) -> int:

@@ -1,7 +1,7 @@
 """Keeps the quarantine within its bounds, whatever strangers post.
 
-A flood must not push out what is genuine. So where there is too much, the client network that holds the most gives way, and of its
-requests neither the first nor the last ones but those in the middle: what came before a flood, and what comes after it, stays.
+A flood must not push out genuine requests. If there are too many, requests of the client network that holds the most are
+removed, from the middle, so that those before and after a flood stay.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Share:
-    """What one client network holds of one source."""
+    """The requests of one source from one client network."""
 
     source: str
     client: str
@@ -35,7 +35,7 @@ class _Share:
 
 
 def enforce(tx: Tx, bounds: Bounds, now: int) -> int:
-    """Removes what is too old or too much; returns how many requests that were."""
+    """Removes requests that are too old or too many, and returns how many."""
     removed = 0
     if bounds.days is not None:
         removed += tx.run("DELETE FROM quarantine WHERE received_at < ?", now - int(bounds.days * DAY_MS)).rowcount
@@ -61,7 +61,7 @@ def enforce(tx: Tx, bounds: Bounds, now: int) -> int:
 
 
 def _thin(tx: Tx, share: _Share, *, rows: int | None = None, size: int | None = None) -> int:
-    """Removes so many rows from the middle of what a client holds, or so many bytes, but at least one row."""
+    """Removes that many rows, or bytes, from the middle of a client's requests, but at least one row."""
     statement = "SELECT id, size FROM quarantine WHERE source = ? AND client = ? ORDER BY id"
     held = [(int(identity), int(of)) for identity, of in tx.run(statement, share.source, share.client).all()]
     going: list[int] = []

@@ -28,10 +28,10 @@ def topic_of(source: str, reason: str) -> str:
 
 
 def keep_details(tx: Tx, details: Sequence[tuple[str, str, int, Detail]]) -> None:
-    """Of each source and reason the newest is kept. details: source, reason, when (ms), what."""
+    """Keeps the newest detail of each source and reason. details: source, reason, time (ms), detail."""
     rows = [
-        (topic_of(source, reason), source, reason, at, json.dumps(asdict(detail)))
-        for source, reason, at, detail in sorted(details, key=lambda one: one[:2])
+        (topic_of(source, reason), source, reason, refused_at, json.dumps(asdict(detail)))
+        for source, reason, refused_at, detail in sorted(details, key=lambda entry: entry[:2])
     ]
     tx.run_many(
         "INSERT INTO last_refusals (topic, source, reason, at, detail) VALUES (?, ?, ?, ?, ?) ON CONFLICT (topic) DO UPDATE"

@@ -1,7 +1,6 @@
 """The quarantine: requests that were refused for their signature, kept so that they can be verified again.
 
-Nothing in it is believed: neither event nor delivery nor person is made from it until its signature
-was verified.
+Nothing in it is trusted: it becomes no event, delivery or person until its signature is verified.
 """
 
 import json
@@ -62,7 +61,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a request in the quarantine consists of."""
+    """The headers and body of a request in the quarantine."""
 
     body_digest: str
     headers: Mapping[str, str]
@@ -73,7 +72,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which requests an act is about: those of `ids`, or all of `source` (None: of every source)."""
+    """Requests to act on: those of `ids`, or all of `source` (None: of every source)."""
 
     ids: tuple[int, ...] | None = None
     source: str | None = None
@@ -81,53 +80,55 @@ class Selection:
 
 def keep(tx: Tx, requests: Sequence[Refused]) -> None:
     """Puts `requests` into the quarantine; see bounds.enforce. A request that is there already is counted."""
-    for one in requests:
-        known = tx.run("SELECT id FROM quarantine WHERE source = ? AND digest = ?", one.source, one.digest).scalar()
+    for refused in requests:
+        known = tx.run(
+            "SELECT id FROM quarantine WHERE source = ? AND digest = ?", refused.source, refused.digest
+        ).scalar()
         if known is not None:
-            tx.run("UPDATE quarantine SET count = count + 1, last_at = ? WHERE id = ?", one.received_at, known)
+            tx.run("UPDATE quarantine SET count = count + 1, last_at = ? WHERE id = ?", refused.received_at, known)
             continue
         copies = "SELECT id FROM quarantine WHERE source = ? AND body_digest = ? ORDER BY id"
-        there = list(tx.run(copies, one.source, one.body_digest).scalars())
-        if len(there) >= COPIES:
-            _replace(tx, there[-1], one)
+        copy_ids = list(tx.run(copies, refused.source, refused.body_digest).scalars())
+        if len(copy_ids) >= COPIES:
+            _replace(tx, copy_ids[-1], refused)
         else:
-            _add(tx, one)
+            _add(tx, refused)
 
 
-def _add(tx: Tx, one: Refused) -> None:
+def _add(tx: Tx, refused: Refused) -> None:
     values = {
-        "source": one.source,
-        "received_at": one.received_at,
-        "last_at": one.received_at,
-        "client": one.client,
-        "reason": one.reason,
-        "size": one.size,
-        "digest": one.digest,
-        "body_digest": one.body_digest,
-        "with_token": int(one.with_token),
-        "path": one.path,
-        "sealed": json.dumps(dict(one.sealed)) if one.sealed else None,
-        "headers": json.dumps(dict(one.headers)),
-        "body": one.body,
+        "source": refused.source,
+        "received_at": refused.received_at,
+        "last_at": refused.received_at,
+        "client": refused.client,
+        "reason": refused.reason,
+        "size": refused.size,
+        "digest": refused.digest,
+        "body_digest": refused.body_digest,
+        "with_token": int(refused.with_token),
+        "path": refused.path,
+        "sealed": json.dumps(dict(refused.sealed)) if refused.sealed else None,
+        "headers": json.dumps(dict(refused.headers)),
+        "body": refused.body,
     }
     tx.insert(tables.quarantine, tuple(values), [tuple(values.values())])
 
 
-def _replace(tx: Tx, identity: int, one: Refused) -> None:
-    """A newer request with the same body takes the place of one."""
+def _replace(tx: Tx, identity: int, refused: Refused) -> None:
+    """Replaces a request with a newer one that has the same body."""
     tx.run(
         "UPDATE quarantine SET received_at = ?, last_at = ?, count = count + 1, client = ?, reason = ?, problem = NULL, digest = ?,"
         " with_token = ?, path = ?, sealed = ?, headers = ?, size = ? WHERE id = ?",
-        one.received_at,
-        one.received_at,
-        one.client,
-        one.reason,
-        one.digest,
-        int(one.with_token),
-        one.path,
-        json.dumps(dict(one.sealed)) if one.sealed else None,
-        json.dumps(dict(one.headers)),
-        one.size,
+        refused.received_at,
+        refused.received_at,
+        refused.client,
+        refused.reason,
+        refused.digest,
+        int(refused.with_token),
+        refused.path,
+        json.dumps(dict(refused.sealed)) if refused.sealed else None,
+        json.dumps(dict(refused.headers)),
+        refused.size,
         identity,
     )
 
@@ -144,15 +145,15 @@ def held(tx: Tx, *, source: str | None = None, before: int | None = None, limit:
     return [_held(row) for row in rows]
 
 
-def chosen(tx: Tx, wanted: Selection, *, after: int = 0, limit: int = 50) -> list[Held]:
+def chosen(tx: Tx, selection: Selection, *, after: int = 0, limit: int = 50) -> list[Held]:
     """The next requests of a selection, oldest first."""
     condition, values = "TRUE", []
-    if wanted.ids is not None:
-        condition, value = tx.among("id", wanted.ids)
+    if selection.ids is not None:
+        condition, value = tx.among("id", selection.ids)
         values.append(value)
-    if wanted.source is not None:
+    if selection.source is not None:
         condition += " AND source = ?"
-        values.append(wanted.source)
+        values.append(selection.source)
     rows = tx.run(
         f"SELECT {', '.join(_COLUMNS)} FROM quarantine WHERE {condition} AND id > ? ORDER BY id LIMIT ?",
         *values,
@@ -163,7 +164,7 @@ def chosen(tx: Tx, wanted: Selection, *, after: int = 0, limit: int = 50) -> lis
 
 
 def one_held(tx: Tx, identity: int) -> tuple[Held, Content] | None:
-    """A request with its body; None where there is none."""
+    """A request with its body; None if there is none."""
     if identity > LARGEST_ID:
         return None
     columns = ", ".join((*_COLUMNS, "body_digest", "headers", "body", "sealed", "path"))
@@ -188,19 +189,19 @@ def remove_taken(tx: Tx, source: str, body_digests: Sequence[str]) -> None:
 
 
 def note_problems(tx: Tx, problems: Mapping[int, str]) -> None:
-    """Why requests were refused again."""
+    """Records why requests were refused again."""
     tx.run_many(
         "UPDATE quarantine SET problem = ? WHERE id = ?", [(text, key) for key, text in sorted(problems.items())]
     )
 
 
-def drop(tx: Tx, wanted: Selection) -> int:
+def drop(tx: Tx, selection: Selection) -> int:
     """Removes requests for good; returns how many."""
-    if wanted.ids is not None:
-        condition, value = tx.among("id", wanted.ids)
+    if selection.ids is not None:
+        condition, value = tx.among("id", selection.ids)
         return int(tx.run(f"DELETE FROM quarantine WHERE {condition}", value).rowcount)
-    if wanted.source is not None:
-        return int(tx.run("DELETE FROM quarantine WHERE source = ?", wanted.source).rowcount)
+    if selection.source is not None:
+        return int(tx.run("DELETE FROM quarantine WHERE source = ?", selection.source).rowcount)
     return int(tx.run("DELETE FROM quarantine").rowcount)
 
 

@@ -47,17 +47,17 @@ class Group:
     bars: Bars = field(default=Bars(0, HOUR_MS))
 
 
-def groups(tx: Tx, wanted: RefusalFilter) -> list[Group]:
+def groups(tx: Tx, criteria: RefusalFilter) -> list[Group]:
     """What was refused, the newest first. Counts are those of whole hours, from the hour of `since` on; for the last three hours,
     of whole minutes."""
     now = tx.now()
-    since = max(now - DEFAULT_MS if wanted.since is None else wanted.since, now - LONGEST_DAYS * DAY_MS)
+    since = max(now - DEFAULT_MS if criteria.since is None else criteria.since, now - LONGEST_DAYS * DAY_MS)
     is_short = since >= now - MINUTES_KEPT_MS
     unit = MINUTE_MS if is_short else HOUR_MS
     since = min(since, now) // unit * unit
     bars = (now - since) // unit + 1
-    step = next((one for one in _STEPS if bars <= one * MOST_BARS), _STEPS[-1]) * unit
-    chosen = {"source": wanted.source, "reason": wanted.reason}
+    step = next((units for units in _STEPS if bars <= units * MOST_BARS), _STEPS[-1]) * unit
+    chosen = {"source": criteria.source, "reason": criteria.reason}
     asked = {name: value for name, value in chosen.items() if value is not None}
     condition = "".join(f" AND {name} = ?" for name in asked)
     statement = _OF_MINUTES if is_short else _OF_HOURS
@@ -76,12 +76,12 @@ _OF_MINUTES = (
 
 
 def _grouped(rows: Sequence[Any], empty: Bars) -> list[Group]:
-    found: dict[tuple[str, str], Group] = {}
+    by_reason: dict[tuple[str, str], Group] = {}
     for source, reason, bar, count, first, last in rows:
-        known = found.get((source, reason))
+        known = by_reason.get((source, reason))
         counts = list(known.bars.counts if known else empty.counts)
         counts[min(max(int(bar), 0), len(counts) - 1)] += int(count)
-        found[source, reason] = Group(
+        by_reason[source, reason] = Group(
             source,
             reason,
             sum(counts),
@@ -89,4 +89,4 @@ def _grouped(rows: Sequence[Any], empty: Bars) -> list[Group]:
             max(int(last), known.last_at if known else 0),
             replace(empty, counts=counts),
         )
-    return sorted(found.values(), key=lambda one: (-one.last_at, one.source, one.reason))
+    return sorted(by_reason.values(), key=lambda group: (-group.last_at, group.source, group.reason))

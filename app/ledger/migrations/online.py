@@ -42,7 +42,7 @@ def raise_floor(connection: Connection, revision: str) -> None:
 
 
 def read_number(connection: Connection, name: str) -> int | None:
-    """A number that `counters` holds; None where it does not."""
+    """A number that `counters` holds; None if it does not."""
     number: int | None = connection.execute(
         text("SELECT value FROM counters WHERE name = :name"), {"name": name}
     ).scalar()

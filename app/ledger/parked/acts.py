@@ -1,4 +1,4 @@
-"""What people do with parked events, apart from counting them: keep a value, dismiss, reopen. Every change is in the audit log."""
+"""Actions on parked events: keep a value, dismiss, reopen. Every change is in the audit log."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,11 +26,11 @@ def keep(tx: Tx, event_id: int, values: Mapping[str, str | None], *, actor: str)
         if value is not None
     ]
     tx.insert_all([Rows(tables.fill_ins, rows)])
-    said = ", ".join(
+    summary = ", ".join(
         f"{name} removed" if value is None else name if name in PERSONAL else f"{name} = {value}"
         for name, value in sorted(values.items())
     )
-    note(tx, actor, "fill in", f"event {event_id}", said)
+    note(tx, actor, "fill in", f"event {event_id}", summary)
 
 
 def dismiss(tx: Tx, ids: Sequence[int], why: str, *, actor: str) -> list[int]:
@@ -40,7 +40,7 @@ def dismiss(tx: Tx, ids: Sequence[int], why: str, *, actor: str) -> list[int]:
     statement = f"SELECT id, reason FROM events WHERE {condition} AND outcome = 'parked' ORDER BY id{tx.for_update}"
     rows = tx.run(statement, value).all()
     now = tx.now()
-    closed = [{"event_id": one, "reason": reason, "actor": actor, "at": now} for one, reason in rows]
+    closed = [{"event_id": event_id, "reason": reason, "actor": actor, "at": now} for event_id, reason in rows]
     tx.insert_all([Rows(tables.dismissals, closed)])
     tx.run_many(
         "UPDATE events SET outcome = 'ignored', reason = ? WHERE id = ?", [(DISMISSED + why, r[0]) for r in rows]
@@ -51,7 +51,7 @@ def dismiss(tx: Tx, ids: Sequence[int], why: str, *, actor: str) -> list[int]:
 
 
 def reopen(tx: Tx, ids: Sequence[int], *, actor: str) -> list[int]:
-    """Takes dismissals back: the events are parked again, for the reason they were. Returns those. Safe to repeat."""
+    """Undoes dismissals: the events are parked again, with their earlier reason. Returns their IDs. Safe to repeat."""
     tx.lock([LOCK])
     condition, value = tx.among("d.event_id", list(ids))
     rows = tx.run(

@@ -20,18 +20,18 @@ LONGEST_BODY = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ParkedSelection:
-    """Which parked events: `ids`, else all of a source, of a reason, or of both; all of them where nothing is given."""
+    """Parked events: `ids`, or all of a source, of a reason, or of both; all of them by default."""
 
     ids: Sequence[int] = ()
     source: str | None = None
     reason: str | None = None
 
     def where(self, tx: Tx) -> Where:
-        # By the index on outcome, of which parked is the rarest: nothing else may look like a column with an index of its own.
-        found = Where("outcome = 'parked'")
+        # Parked is the rarest outcome, so its index must be used. The expressions hide the indexes of the other columns.
+        where = Where("outcome = 'parked'")
         if self.ids:
-            found.add(*tx.among("id", list(self.ids)))
-        return found.when(self.source, "source || '' = ?").when(self.reason, "reason = ?")
+            where.add(*tx.among("id", list(self.ids)))
+        return where.when(self.source, "source || '' = ?").when(self.reason, "reason = ?")
 
 
 EVERY = ParkedSelection()
@@ -50,7 +50,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ParkedRow:
-    """One parked event as the ledger has it. inbound: None where its body is larger than a list reads."""
+    """One parked event as the ledger has it. inbound: None if its body is larger than a list reads."""
 
     id: int
     source: str
@@ -70,22 +70,22 @@ def groups(tx: Tx) -> tuple[list[Group], bool]:
         f" FROM events WHERE outcome = 'parked' ORDER BY id DESC LIMIT {SCANNED}) n GROUP BY source, reason"
         " ORDER BY 3 DESC, source, reason"
     ).all()
-    found = [
+    shown = [
         Group(source, reason, count, times.iso(low) or "", times.iso(high) or "")
         for source, reason, count, low, high in rows[:MOST_GROUPS]
     ]
-    return found, sum(row[2] for row in rows) < SCANNED and len(rows) <= MOST_GROUPS
+    return shown, sum(row[2] for row in rows) < SCANNED and len(rows) <= MOST_GROUPS
 
 
-def parked_ids(tx: Tx, wanted: ParkedSelection, limit: int) -> list[int]:
+def parked_ids(tx: Tx, selection: ParkedSelection, limit: int) -> list[int]:
     """The IDs of parked events, oldest first."""
-    where = wanted.where(tx)
+    where = selection.where(tx)
     return list(tx.run(f"SELECT id FROM events WHERE {where} ORDER BY id LIMIT ?", *where.values, limit).scalars())
 
 
 def parked_rows(
     tx: Tx,
-    wanted: ParkedSelection = EVERY,
+    selection: ParkedSelection = EVERY,
     *,
     before: int | None = None,
     after: int | None = None,
@@ -93,7 +93,7 @@ def parked_rows(
     longest: int = LONGEST_BODY,
 ) -> list[ParkedRow]:
     """Parked events with IDs below `before`, newest first; with `after`, those above it, oldest first."""
-    where = wanted.where(tx)
+    where = selection.where(tx)
     if after is None:
         where.add("id < ?", LARGEST_ID if before is None else before)
     else:
@@ -106,38 +106,43 @@ def parked_rows(
         limit,
     ).all()
     by_hand = fill_ins(tx, [row[0] for row in rows])
-    found = []
-    for event_id, source, own_id, kind, reason, person_id, at, headers, body in rows:
+    events = []
+    for event_id, source, own_id, kind, reason, person_id, received_at, headers, body in rows:
         inbound = None if body is None else Inbound(bytes(body), json.loads(headers))
-        found.append(
-            ParkedRow(event_id, source, own_id, kind, reason, person_id, at, inbound, by_hand.get(event_id, {}))
+        events.append(
+            ParkedRow(
+                event_id, source, own_id, kind, reason, person_id, received_at, inbound, by_hand.get(event_id, {})
+            )
         )
-    return found
+    return events
 
 
 def fill_ins(tx: Tx, event_ids: Sequence[int]) -> dict[int, dict[str, str]]:
     """What was filled in by hand, by event and field."""
     condition, value = tx.among("event_id", list(event_ids))
-    found: dict[int, dict[str, str]] = {}
+    values: dict[int, dict[str, str]] = {}
     for event_id, name, text in tx.run(f"SELECT event_id, field, value FROM fill_ins WHERE {condition}", value).all():
-        found.setdefault(event_id, {})[name] = text
-    return found
+        values.setdefault(event_id, {})[name] = text
+    return values
 
 
 def fill_ins_of(tx: Tx, event_id: int) -> list[dict[str, Any]]:
     """What was filled in for one event: {field, value, actor, at}."""
     rows = tx.run("SELECT field, value, actor, at FROM fill_ins WHERE event_id = ? ORDER BY field", event_id).all()
-    return [{"field": name, "value": text, "actor": actor, "at": times.iso(at)} for name, text, actor, at in rows]
+    return [
+        {"field": name, "value": text, "actor": actor, "at": times.iso(filled_in_at)}
+        for name, text, actor, filled_in_at in rows
+    ]
 
 
 def dismissal_of(tx: Tx, event_id: int) -> dict[str, Any] | None:
-    """Who dismissed an event and when; None where nobody did."""
+    """Who dismissed an event and when; None if nobody did."""
     row = tx.run("SELECT actor, at, reason FROM dismissals WHERE event_id = ?", event_id).first()
     return row and {"actor": row[0], "at": times.iso(row[1]), "was": row[2]}
 
 
 def dismissed(tx: Tx, limit: int) -> list[dict[str, Any]]:
-    """The events that were dismissed last."""
+    """The events dismissed most recently."""
     rows = tx.run(
         "SELECT e.id, e.source, e.event_type, e.reason, d.actor, d.at, d.reason FROM"
         " (SELECT event_id, actor, at, reason FROM dismissals ORDER BY at DESC, event_id DESC LIMIT ?) d"

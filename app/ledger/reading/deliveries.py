@@ -285,8 +285,8 @@ def story(tx: Tx, delivery_id: int) -> dict[str, Any]:
     """A delivery as `delivery` returns it, with these keys added:
 
     text (its payload to the byte), origin (its event with headers and body), person (id, name and provider_id), keys (the dedupe
-    keys of its conversion), lines (of the audit log), not_editable (why it cannot be edited, None where it can), may_undo (it was
-    discarded by hand), tries (attempts of the present schedule), pauses (its destination's, None where no worker served it yet),
+    keys of its conversion), lines (of the audit log), not_editable (why it cannot be edited, None if it can), may_undo (it was
+    discarded by hand), tries (attempts of the present schedule), pauses (its destination's, None if no worker served it yet),
     and elsewhere (the deliveries of the same conversion to other destinations). Raises DeliveryNotFound.
     """
     shown = delivery(tx, delivery_id)

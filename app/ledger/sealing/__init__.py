@@ -1,1 +1,1 @@
-"""Encryption at rest: bodies, payloads and answers are sealed where they are written, and unsealed where they are read."""
+"""Encryption at rest: bodies, payloads and answers are sealed when written and unsealed when read."""

@@ -1,4 +1,4 @@
-"""Whether what is stored can be decrypted, tried on the newest and the oldest rows."""
+"""Checks that stored data can be decrypted, using the newest and the oldest rows."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ SAMPLES = (("events", "body"), ("deliveries", "payload"))
 
 
 def check_decrypts(raw: Ledger, cipher: Cipher) -> tuple[Literal["ok", "warn"], str]:
-    """For doctor: raw is the ledger without a cipher. Raises LedgerUnavailable where something cannot be decrypted."""
+    """For doctor: raw is the ledger without a cipher. Raises LedgerUnavailable if something cannot be decrypted."""
     stale = False
     with raw.read() as tx:
         for table, column in SAMPLES:
             for order in ("DESC", "ASC"):
                 rows = tx.run(f"SELECT {column} FROM {table} ORDER BY id {order} LIMIT 20").scalars().all()
-                for value in (bytes(one) if isinstance(one, memoryview) else one for one in rows):
+                for value in (bytes(stored) if isinstance(stored, memoryview) else stored for stored in rows):
                     cipher.unseal(value)
                     stale = stale or not (cipher.is_current(value) or value in PLAIN)
     if stale:

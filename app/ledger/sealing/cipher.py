@@ -1,7 +1,7 @@
 """AES-256-GCM for values of single columns.
 
-A sealed value says so at its beginning, and names its key, so that plain and sealed ones, and those of several keys, stand beside
-each other while keys are rotated. Nothing here is used unless ENCRYPTION_KEY is set.
+A sealed value begins with a mark and the ID of its key, so that plain values and values of several keys can coexist while keys
+are rotated. Used only if ENCRYPTION_KEY is set.
 """
 
 import base64
@@ -46,7 +46,7 @@ class Cipher:
 
     @property
     def marks(self) -> tuple[str, bytes]:
-        """How values that are sealed with the current key begin: texts, and bytes."""
+        """The prefixes of values sealed with the current key: of texts, and of bytes."""
         return self._mark, self._mark_bytes
 
     def is_current(self, value: str | bytes) -> bool:
@@ -54,17 +54,17 @@ class Cipher:
         return value.startswith(self._mark) if isinstance(value, str) else value.startswith(self._mark_bytes)
 
     def seal(self, value: Any) -> Any:
-        """A text or bytes, sealed; anything else, and what stands for nothing, as it is."""
+        """A text or bytes, sealed. Any other value, and those of PLAIN, are returned unchanged."""
         if value is None or value in PLAIN:
             return value
         nonce = os.urandom(NONCE_BYTES)
         if isinstance(value, str):
-            made = nonce + self._keys[self.current].encrypt(nonce, value.encode("utf-8", "surrogatepass"), None)
-            return self._mark + base64.b64encode(made).decode()
+            sealed = nonce + self._keys[self.current].encrypt(nonce, value.encode("utf-8", "surrogatepass"), None)
+            return self._mark + base64.b64encode(sealed).decode()
         return self._mark_bytes + nonce + self._keys[self.current].encrypt(nonce, bytes(value), None)
 
     def unseal(self, value: Any) -> Any:
-        """What was sealed; a value that was not, as it is. Raises LedgerUnavailable where it cannot be read."""
+        """The value that was sealed. Plain values are returned unchanged. Raises LedgerUnavailable if decryption fails."""
         if isinstance(value, str):
             if not value.startswith(MARK):
                 return value
@@ -90,7 +90,7 @@ class Cipher:
         return tuple(self.unseal(value) if isinstance(value, str | bytes) else value for value in row)
 
     def seal_rows(self, batch: Rows) -> Rows:
-        """The rows of one batch, as they are to be inserted."""
+        """The rows of one batch, sealed for their INSERT."""
         columns = SEALED.get(batch.table.name)
         if columns is None or columns.isdisjoint(batch.columns):
             return batch
@@ -100,7 +100,7 @@ class Cipher:
         return {name: self.seal(value) if name in columns else value for name, value in row.items()}
 
     def seal_values(self, statement: str, values: Sequence[Any]) -> Sequence[Any]:
-        """The values of an UPDATE, as they are to be written; those of any other statement as they are."""
+        """The values of an UPDATE, sealed. Values of any other statement are returned unchanged."""
         positions = sealed_positions(statement)
         if not positions:
             return values
@@ -111,22 +111,22 @@ ADD_KEY = "add it to ENCRYPTION_KEY, behind a comma"
 
 
 def key_id(key: bytes) -> str:
-    """What names a key, and says nothing about it."""
+    """The ID of a key, which reveals nothing about the key."""
     return hashlib.sha256(b"conversion-bridge key\0" + key).hexdigest()[:KEY_ID_CHARACTERS]
 
 
 @lru_cache(maxsize=2048)
 def sealed_positions(statement: str) -> frozenset[int]:
-    """Which of the values of a statement an UPDATE assigns to a column of SEALED."""
+    """The positions of the values that an UPDATE assigns to columns of SEALED."""
     match = _SET.fullmatch(statement)
     columns = SEALED.get(match[1].lower()) if match else None
     if match is None or columns is None:
         return frozenset()
-    found, number = set(), 0
+    positions, number = set(), 0
     for part in _PART.finditer(match[2]):
         if part[0].startswith("'"):
             continue
         if part[1] in columns:
-            found.add(number)
+            positions.add(number)
         number += 1
-    return frozenset(found)
+    return frozenset(positions)

@@ -1,4 +1,4 @@
-"""Which keys the ledger's data is sealed with, so that no process runs that could not read it."""
+"""The keys that the ledger's data is sealed with, so that no process runs that cannot read it."""
 
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
@@ -26,15 +26,15 @@ def missing_keys(ledger: Ledger) -> set[str]:
 
 
 def check_keys(ledger: Ledger) -> None:
-    """Raises ConfigurationError where this process lacks a key, and notes the one that it writes with.
+    """Raises ConfigurationError if this process lacks a key, and records the key that it writes with.
 
     Raises LedgerUnavailable.
     """
     missing = missing_keys(ledger)
     if missing:
         named = ", ".join(sorted(missing))
-        what = ADD_KEY if ledger.cipher else "set ENCRYPTION_KEY to it"
-        raise ConfigurationError(f"the ledger holds data that is encrypted with the key {named}: {what}")
+        remedy = ADD_KEY if ledger.cipher else "set ENCRYPTION_KEY to it"
+        raise ConfigurationError(f"the ledger holds data that is encrypted with the key {named}: {remedy}")
     if ledger.cipher is None:
         return
     current = ledger.cipher.current
@@ -56,6 +56,6 @@ def check_keys(ledger: Ledger) -> None:
 
 
 def forget_keys(tx: Tx, kept: set[str]) -> None:
-    """After nothing is sealed any more with others than those `kept`."""
+    """Removes all keys but `kept` from the record, once nothing is sealed with the others."""
     for name in used_keys(tx) - kept:
         tx.run("DELETE FROM counters WHERE name = ?", USED + name)

@@ -1,4 +1,4 @@
-"""Seals everything with the current key: what an older key sealed, and what was written before there was one. Or unseals it all."""
+"""Seals everything with the current key, including plain data and data of older keys, or unseals everything."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +18,11 @@ Progress = Callable[[str, int], None]
 
 
 def rotate(raw: Ledger, cipher: Cipher, *, off: bool, progress: Progress) -> int:
-    """Rewrites what is not sealed with the current key, while the bridge runs; off: unseals everything, while it does not.
+    """Rewrites everything that is not sealed with the current key, while the bridge runs. off: unseals everything; the bridge
+    must be stopped.
 
-    raw: the ledger without a cipher. Returns how many rows were written. Raises LedgerUnavailable where a key is missing, and then
-    has lost nothing: it goes on from there the next time.
+    raw: the ledger without a cipher. Returns the number of rows written. Raises LedgerUnavailable if a key is missing; nothing
+    is lost, and the next run continues from there.
     """
     with raw.read() as tx:
         before = used_keys(tx)
@@ -36,7 +37,7 @@ def rotate(raw: Ledger, cipher: Cipher, *, off: bool, progress: Progress) -> int
                 break
             after = last
         total += done
-    # Another process may have begun to write with a key meanwhile: only those are forgotten that were known before.
+    # Another process may have begun to write with a new key meanwhile, so only keys known before are removed.
     kept = set() if off else {cipher.current}
     raw.transact(lambda tx: forget_keys(tx, kept | (used_keys(tx) - before)))
     return total
@@ -45,8 +46,8 @@ def rotate(raw: Ledger, cipher: Cipher, *, off: bool, progress: Progress) -> int
 def _window(tx: Tx, table: str, cipher: Cipher, after: int, *, off: bool) -> tuple[int, int | None]:
     columns = sorted(SEALED[table])
     ids = [
-        int(one)
-        for one in tx.run(f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT {WINDOW}", after).scalars().all()
+        int(row_id)
+        for row_id in tx.run(f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT {WINDOW}", after).scalars().all()
     ]
     if not ids:
         return 0, None
@@ -82,5 +83,5 @@ def _again(cipher: Cipher, value: Any, *, off: bool) -> Any:
 
 
 def _is_binary(table: str, column: str) -> bool:
-    found: Any = tables.metadata.tables[table].columns[column].type
-    return bool(found.python_type is bytes)
+    column_type: Any = tables.metadata.tables[table].columns[column].type
+    return bool(column_type.python_type is bytes)

@@ -1,1 +1,1 @@
-"""Counts of what came in and went out, by time: for charts. Hours that are over are counted once and kept."""
+"""Counts of events and deliveries by time, for charts. Past hours are counted once and kept."""

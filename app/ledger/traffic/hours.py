@@ -1,7 +1,7 @@
-"""Keeps the counts of hours that are over in `hourly_counts`, so that a chart of 90 days reads some thousand rows.
+"""Keeps the counts of past hours in `hourly_counts`, so that a chart of 90 days reads a few thousand rows.
 
-An hour is counted soon after its end, and again whenever its age has doubled, since retries and people change what became of it.
-A count with fewer rows than the one before is of an hour that retention has thinned out: the one before stays.
+An hour is counted soon after its end, and again whenever its age has doubled, since retries and people change its results.
+A count with fewer rows than the earlier one means that retention removed some, so the earlier one stays.
 """
 
 import json
@@ -45,20 +45,20 @@ def count_next(ledger: Ledger) -> int:
 
 
 def next_due(tx: Tx, now: int) -> Due | None:
-    """The newest hours that are due and lie together; None where none is."""
+    """The newest consecutive hours that are due; None if none is."""
     last = (now - GRACE_MS) // HOUR_MS * HOUR_MS - HOUR_MS
     oldest = first_at(tx)
     if oldest is None:
         return None
     first = max(oldest // HOUR_MS, last // HOUR_MS - KEPT_HOURS + 1) * HOUR_MS
     rows = tx.run("SELECT hour, counted_at FROM hourly_counts WHERE destination = ? AND hour >= ?", EVENTS, first)
-    counted = {int(hour): int(at) for hour, at in rows.all()}
+    counted = {int(hour): int(counted_at) for hour, counted_at in rows.all()}
     ends = [hour for hour in range(last, first - 1, -HOUR_MS) if _is_due(hour, counted.get(hour), now)]
     if not ends:
         return None
     start = ends[0]
-    wanted = set(ends)
-    while start - HOUR_MS in wanted and (ends[0] - start) // HOUR_MS < CHUNK_HOURS - 1:
+    due_hours = set(ends)
+    while start - HOUR_MS in due_hours and (ends[0] - start) // HOUR_MS < CHUNK_HOURS - 1:
         start -= HOUR_MS
     end = ends[0] + HOUR_MS
     many = "SELECT 1 FROM events WHERE received_at >= ? AND received_at < ? ORDER BY received_at LIMIT 1 OFFSET ?"

@@ -1,4 +1,4 @@
-"""The bars of a chart: hours that are over from their kept counts, the rest counted now."""
+"""The bars of a chart: past hours from their kept counts, the rest counted now."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ KEPT_SECONDS = 30.0
 
 
 class PartsCache:
-    """Keeps counts of what is over for half a minute. Thread-safe."""
+    """Caches counts of the past for half a minute. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._answers: TTLCache[Any, Any] = TTLCache(64, KEPT_SECONDS, clock)
@@ -29,12 +29,12 @@ class PartsCache:
 
     def get(self, key: Any, ask: Callable[[], dict[int, Part]]) -> dict[int, Part]:
         with self._lock:
-            found: dict[int, Part] | None = self._answers.get(key)
-        if found is None:
-            found = ask()
+            parts: dict[int, Part] | None = self._answers.get(key)
+        if parts is None:
+            parts = ask()
             with self._lock:
-                self._answers[key] = found
-        return found
+                self._answers[key] = parts
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +66,20 @@ def series(tx: Tx, edges: Sequence[int], size: int, now: int, cache: PartsCache 
         missing = set(range(start, live, size))
     if live % size:
         missing.add(live // size * size)
-    found = [Part() for _ in edges[1:]]
-    for one in parts:
-        for at, part in one.items():
-            if start <= at < edges[-1]:
-                found[bisect_right(edges, at) - 1].add(part)
-    holes = {bisect_right(edges, at) - 1 for at in missing}
+    totals = [Part() for _ in edges[1:]]
+    for group in parts:
+        for start_of_part, part in group.items():
+            if start <= start_of_part < edges[-1]:
+                totals[bisect_right(edges, start_of_part) - 1].add(part)
+    holes = {bisect_right(edges, hole) - 1 for hole in missing}
     return [
         Bar(low, high, part, index not in holes)
-        for index, (low, high, part) in enumerate(zip(edges, edges[1:], found, strict=False))
+        for index, (low, high, part) in enumerate(zip(edges, edges[1:], totals, strict=False))
     ]
 
 
 def _older(tx: Tx, start: int, end: int) -> dict[int, Part]:
-    """Kept counts; of hours that were not counted yet, the newest LIVE_EVENTS events are counted now."""
+    """Kept counts. For hours that are not counted yet, the newest LIVE_EVENTS events are counted now."""
     parts = kept(tx, start, end)
     hours = [hour for hour in range(start, end, HOUR_MS) if hour not in parts]
     if not hours:
@@ -90,17 +90,17 @@ def _older(tx: Tx, start: int, end: int) -> dict[int, Part]:
 
 
 def _live_start(tx: Tx, now: int, size: int) -> int:
-    """From where on rows are counted now: LIVE_MS ago, or later where there are more than LIVE_EVENTS since then. It lies within
-    the part that is not over where that one alone has more."""
+    """The time from which rows are counted now: LIVE_MS ago, or later if there are more than LIVE_EVENTS since then. It lies
+    within the current part if that part alone has more."""
     return max((now - LIVE_MS) // size * size, _since(tx, now + 1, size))
 
 
 def _since(tx: Tx, end: int, size: int) -> int:
-    """The beginning of the first part that the newest LIVE_EVENTS events before `end` hold whole; 0 where they are fewer, and the
-    time of the oldest of them where they do not even hold the last part."""
+    """The beginning of the first part that the newest LIVE_EVENTS events before `end` cover completely; 0 if there are fewer
+    events, and the time of the oldest of them if they do not cover even the last part."""
     statement = "SELECT received_at FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1 OFFSET ?"
-    at = tx.run(statement, end, LIVE_EVENTS - 1).scalar()
-    if at is None:
+    received_at = tx.run(statement, end, LIVE_EVENTS - 1).scalar()
+    if received_at is None:
         return 0
-    start = (int(at) // size + 1) * size
-    return start if start < end else int(at)
+    start = (int(received_at) // size + 1) * size
+    return start if start < end else int(received_at)

@@ -19,7 +19,7 @@ class Span:
 
     @property
     def size(self) -> int:
-        """Of the parts that are counted (ms): bars of more than an hour are put together from hours."""
+        """The size of the parts that are counted (ms). Bars of more than an hour are built from hours."""
         return min(self.minutes * MINUTE_MS, HOUR_MS)
 
 

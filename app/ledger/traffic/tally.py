@@ -40,8 +40,8 @@ class Part:
     def add(self, other: Self) -> None:
         for outcome, count in other.events.items():
             self.events[outcome] += count
-        for name, one in other.sent.items():
-            self.sent[name].add(one.counts, one.times)
+        for name, results in other.sent.items():
+            self.sent[name].add(results.counts, results.times)
 
 
 def tally(tx: Tx, start: int, end: int, size: int) -> dict[int, Part]:
@@ -60,8 +60,8 @@ def tally(tx: Tx, start: int, end: int, size: int) -> dict[int, Part]:
         parts[int(number) * size].events[outcome] += int(count)
     rows = tx.run(_SENT.format(size=size), _last_id_before(tx, start), _first_id_after(tx, end), start, end)
     for number, destination, status, took, count in rows.all():
-        one = parts[int(number) * size].sent[destination]
-        one.add({status: int(count)}, {} if took is None else {int(took): int(count)})
+        results = parts[int(number) * size].sent[destination]
+        results.add({status: int(count)}, {} if took is None else {int(took): int(count)})
     return parts
 
 
@@ -75,17 +75,17 @@ _SENT = f"""
 
 def first_at(tx: Tx) -> int | None:
     """When the oldest event that is kept was received (ms)."""
-    found: int | None = tx.run(
+    received_at: int | None = tx.run(
         "SELECT received_at FROM events WHERE received_at > 0 ORDER BY received_at LIMIT 1"
     ).scalar()
-    return found
+    return received_at
 
 
-def _last_id_before(tx: Tx, at: int) -> int:
+def _last_id_before(tx: Tx, moment: int) -> int:
     statement = "SELECT id FROM events WHERE received_at < ? ORDER BY received_at DESC LIMIT 1"
-    return int(tx.run(statement, at - SKEW_MS).scalar() or 0)
+    return int(tx.run(statement, moment - SKEW_MS).scalar() or 0)
 
 
-def _first_id_after(tx: Tx, at: int) -> int:
+def _first_id_after(tx: Tx, moment: int) -> int:
     statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-    return int(tx.run(statement, at + SKEW_MS).scalar() or LARGEST_ID)
+    return int(tx.run(statement, moment + SKEW_MS).scalar() or LARGEST_ID)

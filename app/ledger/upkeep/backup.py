@@ -1,4 +1,4 @@
-"""A backup: one file with the ledger and the generated secrets, taken while the bridge runs, and what restoring it takes.
+"""Backups: one file with the ledger and the generated secrets, taken while the bridge runs, and its restore.
 
 The file is a gzipped tar of backup.json (when, of which version), ledger.db (SQLite, whatever the ledger is) and secrets.json.
 """
@@ -120,7 +120,7 @@ def _check_nothing_runs(ledger: Ledger) -> None:
 
 
 def _pause_all(tx: Tx, configured: Sequence[str], backup: Backup) -> list[str]:
-    """By hand, so to speak: nothing but a person ends these pauses."""
+    """Pauses all destinations as if by hand, so that only a person can resume them."""
     known = set(tx.run("SELECT name FROM destinations").scalars())
     known |= set(tx.run("SELECT DISTINCT destination FROM deliveries WHERE due_at IS NOT NULL").scalars())
     names, now = sorted(known | set(configured)), tx.now()
@@ -152,8 +152,8 @@ def _describe(copy: Path, taken_at: int, version: str) -> Backup:
     try:
         with ledger.read() as tx:
             counts = [
-                int(tx.run(f"SELECT COUNT(*) FROM {what}").scalar_one())
-                for what in ("events", "deliveries", "deliveries WHERE due_at IS NOT NULL")
+                int(tx.run(f"SELECT COUNT(*) FROM {rows}").scalar_one())
+                for rows in ("events", "deliveries", "deliveries WHERE due_at IS NOT NULL")
             ]
         return Backup(taken_at, version, HEAD, *counts)
     finally:
@@ -180,7 +180,7 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 
 def _read_manifest(path: Path) -> Backup | None:
-    """What the backup `path` says of itself; None where it is something else."""
+    """The manifest of the backup `path`; None if it is not a backup."""
     try:
         with tarfile.open(path, mode="r:gz") as archive:
             first = archive.next()

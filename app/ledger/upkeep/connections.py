@@ -1,4 +1,4 @@
-"""How many connections the processes may open together, beside how many PostgreSQL takes."""
+"""Compares the connections that all processes may open with those that PostgreSQL accepts."""
 
 from app.ledger.transaction import Tx
 from app.ledger.upkeep.processes import running
@@ -11,8 +11,8 @@ LIMITS = (
 
 
 def connection_problem(tx: Tx, most: int) -> str | None:
-    """What to do where the processes that run now may ask for more connections than there are; None where they fit. `most`: of
-    each process. For PostgreSQL without a pooler."""
+    """The remedy if the running processes may ask for more connections than PostgreSQL accepts; None if they fit. most: the
+    connections of each process. For PostgreSQL without a pooler."""
     processes = len(running(tx))
     room = int(tx.run(LIMITS).scalar_one())
     if processes * most <= room:

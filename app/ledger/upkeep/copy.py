@@ -63,19 +63,19 @@ def tables_to_copy() -> list[Table]:
 
 
 def check_empty(target: Ledger, ignored: frozenset[str] = OWN_ROWS) -> None:
-    """Raises NotEmpty where a table has rows, but for those of `ignored`, or where another program's tables are."""
+    """Raises NotEmpty if a table has rows, but for those of `ignored`, or where another program's tables are."""
     with target.read() as tx:
-        there = set(inspect(tx.connection).get_table_names())
-        if there and "alembic_version" not in there:
-            named = ", ".join(sorted(there)[:3])
+        present = set(inspect(tx.connection).get_table_names())
+        if present and "alembic_version" not in present:
+            named = ", ".join(sorted(present)[:3])
             raise NotEmpty(f"the target holds tables of another program ({named}): name an empty database")
         for table in sorted(tables_to_copy(), key=lambda table: table.name != "events"):
-            if table.name in there - ignored and tx.run(f"SELECT 1 FROM {table.name} LIMIT 1").first():
+            if table.name in present - ignored and tx.run(f"SELECT 1 FROM {table.name} LIMIT 1").first():
                 raise NotEmpty(f"the target is not empty: its table {table.name} has rows. Nothing was changed")
 
 
 def _empty(tx: Tx) -> None:
-    """Removes what a bridge that was started there left: rows of its workers, its destinations, its cursors."""
+    """Removes the rows that a bridge started on the target left: its workers, destinations and cursors."""
     for table in tables_to_copy():
         tx.connection.execute(table.delete())
 
@@ -95,7 +95,7 @@ def _copy_table(reading: Tx, writing: Tx, table: Table, progress: Progress) -> i
 
 
 def _rows(table: Table) -> Select[Any]:
-    """What is copied of a table: not the last id given out, which only SQLite keeps there."""
+    """The rows of a table to copy, without the last ID given out, which only SQLite keeps there."""
     return select(table) if table.name != "counters" else select(table).where(table.c.name != IDS)
 
 

@@ -40,17 +40,17 @@ class Shape:
 def downgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> str:
     """Takes back the newest migration and returns the revision that the ledger is at now.
 
-    Raises SchemaOutdated where that is not safe: data would be lost, the migration did not only add, or a worker runs.
+    Raises SchemaOutdated if that is not safe: data would be lost, the migration did not only add, or a worker runs.
     """
     head = newest_revision(migrations)
     with only_one(ledger):
         revision = current_revision(ledger)
         if revision != head:
             newer = is_newer(revision, head)
-            whose = (
+            problem = (
                 "a newer version took that step and has to take it back" if newer else "it has no step of this version"
             )
-            raise SchemaOutdated(f"the ledger is at {revision or 'no revision'}, this version at {head}: {whose}")
+            raise SchemaOutdated(f"the ledger is at {revision or 'no revision'}, this version at {head}: {problem}")
         if head == FIRST:
             raise SchemaOutdated(f"{FIRST} is the first revision: there is none before it")
         before, added = _added(migrations, head)
@@ -92,7 +92,7 @@ def _kept(tx: Tx, added: Shape) -> list[str]:
 
 
 def _added(migrations: Path, head: str) -> tuple[str, Shape]:
-    """The revision before `head`, and what `head` added. Raises SchemaOutdated where it did more than add."""
+    """The revision before `head`, and what `head` added. Raises SchemaOutdated if it did more than add."""
     from alembic import command
     from alembic.script import ScriptDirectory
 
