@@ -28,13 +28,13 @@ BULK = 500
 class Job:
     """Which deliveries, what to do with them, and the progress.
 
-    wanted: all that match, newest first; otherwise `ids`, at most BULK of them. mark: names the job from its first batch on;
+    criteria: all that match, newest first; otherwise `ids`, at most BULK of them. mark: names the job from its first batch on;
     an undo reverts the discard of that name. A resend is of what was delivered.
     after: where the next batch continues, in the order of the job; None before the first batch and, with is_over, at the end.
     """
 
     verb: Verb
-    wanted: Filter | None = None
+    criteria: Filter | None = None
     ids: Sequence[int] = ()
     mark: str = ""
     after: int | None = None
@@ -56,9 +56,9 @@ def step(tx: Tx, job: Job, sources: Iterable[str], *, actor: str) -> Job:
     job = _named(tx, job, actor)
     group = group_of(job.mark)
     ids, after = list(job.ids), None
-    if job.wanted is not None:
+    if job.criteria is not None:
         tx.plan_by_value()
-        ids, after = deliveries.ids(tx, job.wanted, sources, before=job.after, limit=BULK)
+        ids, after = deliveries.ids(tx, job.criteria, sources, before=job.after, limit=BULK)
     mark = job.mark if verb == "discard" else ""
     done = len(apply_to(tx, ids, verb, actor=actor, mark=mark, group=group))
     close_batch(tx, group, done)
@@ -70,7 +70,7 @@ def _named(tx: Tx, job: Job, actor: str) -> Job:
     action = "discard" if job.verb == "discard" else "replay"
     if job.mark and is_group(tx, group_of(job.mark), actor, action):
         return job
-    asked = job.wanted.in_words() if job.wanted is not None else "selected"
+    asked = job.criteria.in_words() if job.criteria is not None else "selected"
     return replace(job, mark=new_mark(begin_group(tx, actor, action, asked)))
 
 

@@ -36,7 +36,7 @@ class Window:
     target: Target | None = None
 
     @property
-    def wanted(self) -> Filter:
+    def criteria(self) -> Filter:
         return Filter(
             ("delivered",),
             self.source,
@@ -79,8 +79,8 @@ def preview(tx: Tx, window: Window, sources: Iterable[str]) -> Preview:
         parts: dict[str, Any] = {"kinds": kinds, "destinations": {window.target.route.name: count}, "first": []}
         return Preview(count, count < MOST_COUNTED, parts)
     names = list(sources)
-    count, is_all = deliveries.count(tx, window.wanted, names)
-    return Preview(count, is_all, *summed(tx, window.wanted, names))
+    count, is_all = deliveries.count(tx, window.criteria, names)
+    return Preview(count, is_all, *summed(tx, window.criteria, names))
 
 
 def step(tx: Tx, window: Window, progress: Progress, sources: Iterable[str], *, actor: str) -> Progress:
@@ -97,7 +97,7 @@ def step(tx: Tx, window: Window, progress: Progress, sources: Iterable[str], *, 
             progress.skipped + len(sending.results) - sent,
             sending.is_over,
         )
-    job = Job("resend", window.wanted, mark=progress.mark, after=progress.after)
+    job = Job("resend", window.criteria, mark=progress.mark, after=progress.after)
     job = bulk.step(tx, job, sources, actor=actor)
     done, skipped = progress.done + job.done, progress.skipped + job.skipped
     return Progress(job.after, job.mark, done, skipped, job.is_over)

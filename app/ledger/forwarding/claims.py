@@ -78,7 +78,7 @@ def has_due(tx: Tx, destination: str, now: int) -> bool:
 
 
 def due_since(tx: Tx, destination: str, before: int, *, now: int, hold_ms: int) -> int | None:
-    """Since when (ms), and from before `before`, there is a delivery that could have been sent; None if there is none.
+    """Since when (ms), and from before `before`, there is a delivery that could have been sent; None where there is none.
 
     That is one which may be claimed, or whose claim ran out by then and nobody took it over.
     """

@@ -224,7 +224,7 @@ def _next_probe(failures: int, now: int) -> int | None:
 
 
 def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str, now: int) -> int | None:
-    """When the newest attempt began that the destination took under this configuration; None if it took none, 0 where nobody
+    """When the newest attempt began that the destination took under this configuration; None where it took none, 0 where nobody
     knows: it is dated in a future that the ledger's clock has left, and would outdo every refusal until then."""
     times = [o.started_at for o in outcomes if o.result in TAKEN]
     if state.taken_at is not None and state.taken_print == token_print:

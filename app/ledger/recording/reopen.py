@@ -94,7 +94,7 @@ def _learned(snapshot: Snapshot, person: Person) -> frozenset[str]:
 def _payload_of(
     snapshot: Snapshot, one: _Unattributed, clicks: frozenset[str], *, may_swap: bool
 ) -> tuple[str, str | None] | None:
-    """What to send now; None if that says nothing new. clicks: those that are new.
+    """What to send now; None where that says nothing new. clicks: those that are new.
 
     may_swap: where the click of the destination's touch is the one that it does not know, the other one goes.
     """

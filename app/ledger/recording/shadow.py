@@ -29,7 +29,7 @@ def shadow_row(row: dict[str, Any], snapshot: Snapshot, conversion: Conversion, 
 
 
 def why_refused(wire: Format, conversion: Conversion, payload: str) -> str | None:
-    """Why the destination would not get or not take this; None if it would."""
+    """Why the destination would not get or not take this; None where it would."""
     if (verdict := wire.not_sent(conversion.kind, payload)) is not None:
         return verdict.error
     problem = wire.problem(conversion.kind, from_json(payload))
