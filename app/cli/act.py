@@ -15,8 +15,6 @@ from app.ledger.reading.persons import named
 from app.ledger.upkeep.space import compact, release_space
 
 UNKNOWN = "nobody is known by that"
-
-
 LEAST_SHOWN_BYTES = 1_000_000
 PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or person:<id>."
 
@@ -64,11 +62,16 @@ def prune(dry_run: bool, is_compacting: bool) -> None:
     ledger = open_ledger(settings)
     if not any(days for _, days in retention):
         say(f"Everything is kept: each entry of [retention] in {settings.config_path} is forever.")
+    is_any = False
     for done in prune_ledger(ledger, retention, dry_run=dry_run):
         if done.count:
+            is_any = True
             say(f"{'would be ' if dry_run else ''}{done.what}: {done.count:,} (older than {done.days:g} days)")
-    if dry_run:
+    if not is_any and any(days for _, days in retention):
+        say("Nothing is old enough to be removed.")
+    elif is_any and dry_run:
         say("Events are removed once they have no delivery, so those of the deliveries above would follow.")
+    if dry_run:
         return
     if (freed := release_space(ledger)) >= LEAST_SHOWN_BYTES:
         say(f"{freed / 1e6:,.1f} MB were given back.")

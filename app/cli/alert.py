@@ -29,7 +29,7 @@ def alert_test() -> None:
 @click.command()
 @click.option("--state", type=click.Choice(STATES), help="Only open or past ones.")
 @click.option("--kind", type=click.Choice(ALERT_KINDS), help="Only incidents of this kind.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Show at most this many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def alerts(state: State | None, kind: AlertKind | None, limit: int, as_json: bool) -> None:
     """List incidents and their notifications, newest first."""

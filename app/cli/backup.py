@@ -31,9 +31,9 @@ LEAST_SHOWN_SECONDS = 1.0
 def backup(file: Path) -> None:
     """Back up the ledger and the generated secrets.
 
-    Writes FILE while the bridge runs.
+    The bridge can keep running. Meanwhile, the folder of FILE needs extra room as large as the ledger.
 
-    Keep FILE private: it holds personal data and secrets. It needs room for the whole ledger beside it meanwhile.
+    Keep FILE private: it holds personal data and secrets.
     """
     settings = load_settings()
     ledger = open_ledger(settings)

@@ -24,8 +24,9 @@ from app.destinations.probe import probe, try_out
 from app.destinations.target import destinations_of
 from app.errors import BridgeError, LedgerUnavailable
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import destination_state
 from app.ledger.probe import try_write
-from app.ledger.reading.summary.stats import stats
+from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.sealing.check import check_decrypts
 from app.ledger.upkeep.connections import connection_problem
 from app.queue import redis_problem
@@ -111,11 +112,11 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
             yield "warn", problem
     with ledger.read() as tx:
         skew = abs(tx.now() / 1000 - time.time())
-        found = stats(tx)
+        alive = len(workers_alive(tx))
     if skew > SKEW_SECONDS:
         yield "wrong", f"this machine's clock and the database's are {skew:.0f} s apart: set up NTP"
-    if found["workers_alive"]:
-        yield "ok", f"workers alive: {found['workers_alive']}"
+    if alive:
+        yield "ok", f"workers alive: {alive}"
     else:
         yield "wrong", "no worker is alive: start `bridge worker` (or `bridge up`)"
 
@@ -188,8 +189,9 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
 
 
 def _paused(settings: Settings) -> set[str]:
+    names = [destination.name for destination in destinations_of(settings)]
     with suppress(BridgeError), open_ledger(settings).read() as tx:  # said by the check of the ledger
-        return {str(one["name"]) for one in stats(tx)["destinations"] if one["paused_at"]}
+        return {name for name in names if destination_state(tx, name).paused_at is not None}
     return set()
 
 

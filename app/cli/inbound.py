@@ -9,7 +9,7 @@ from app.bootstrap import make_intake, make_sealer, open_ledger
 from app.cli.options import TIME, check_source, moment
 from app.cli.output import is_asking, say, say_json
 from app.cli.table import print_table
-from app.config.settings import load_settings
+from app.config.settings import Settings, load_settings
 from app.intake.verify_again import drop_held, verify_again
 from app.ledger.engine import Ledger, look
 from app.ledger.inbound import quarantine as reading
@@ -20,6 +20,7 @@ from app.sources.catalog import all_sources
 from app.times import iso
 
 PAGE = 500
+NOT_HELD = "not in the quarantine"
 
 
 @click.command()
@@ -66,7 +67,7 @@ def quarantine() -> None:
 @click.option("--source", metavar="NAME", help="Only those of this source.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_held(source: str | None, as_json: bool) -> None:
-    """List them, newest first, without their bodies."""
+    """List the requests in the quarantine, newest first, without their bodies."""
     settings = load_settings()
     ledger = open_ledger(settings)
     if source is not None:
@@ -111,11 +112,12 @@ def _all_held(ledger: Ledger, source: str | None) -> Iterable[Held]:
 def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
     """Verify requests against the present secrets, and take in those that are authentic.
 
-    Exit status 1 if any is refused again.
+    Exit status 1 if any is refused again or is not in the quarantine.
     """
     wanted = _selected(ids, source, is_all)
     settings = load_settings()
     ledger = open_ledger(settings)
+    absent = _absent(settings, ledger, wanted)
     intake, writer = make_intake(settings, ledger)
     try:
         done = verify_again(ledger, intake, make_sealer(settings), wanted, actor="cli")
@@ -123,25 +125,43 @@ def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
         writer.stop()
     for identity, problem in done.problems.items():
         say(f"request {identity}: {problem}")
+    for identity in absent:
+        say(f"request {identity}: {NOT_HELD}")
     say(f"{done.sentence}.")
-    sys.exit(1 if done.problems else 0)
+    sys.exit(1 if done.problems or absent else 0)
 
 
 @quarantine.command()
 @click.option("--id", "ids", type=click.IntRange(1), multiple=True, metavar="ID", help="Drop this request.")
 @click.option("--source", metavar="NAME", help="Drop every request of this source.")
 @click.option("--all", "is_all", is_flag=True, help="Drop every request.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def drop(ids: tuple[int, ...], source: str | None, is_all: bool, yes: bool) -> None:
-    """Remove requests from the quarantine for good."""
+    """Remove requests from the quarantine for good. Exit status 1 if an ID is not in it."""
     wanted = _selected(ids, source, is_all)
-    ledger = open_ledger(load_settings())
+    settings = load_settings()
+    ledger = open_ledger(settings)
+    absent = _absent(settings, ledger, wanted)
     if not ids and not yes:
         if not is_asking():
             raise click.UsageError("this cannot be undone: add --yes")
         click.confirm(f"Drop every request{f' of {source}' if source else ''}? This cannot be undone.", abort=True)
     count = drop_held(ledger, wanted, actor="cli")
+    for identity in absent:
+        say(f"request {identity}: {NOT_HELD}")
     say(f"{count:,} dropped." if count else "Nothing matches.")
+    sys.exit(1 if absent else 0)
+
+
+def _absent(settings: Settings, ledger: Ledger, wanted: Selection) -> list[int]:
+    """Those IDs that are not in the quarantine. Raises BadParameter for a source that does not exist."""
+    if wanted.source is not None:
+        check_source(settings, ledger, wanted.source)
+    if wanted.ids is None:
+        return []
+    with look(ledger) as tx:
+        held = {one.id for one in reading.chosen(tx, wanted, limit=len(wanted.ids))}
+    return [identity for identity in dict.fromkeys(wanted.ids) if identity not in held]
 
 
 def _selected(ids: tuple[int, ...], source: str | None, is_all: bool) -> Selection:

@@ -1,12 +1,13 @@
 """deliveries and events: the lists."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import click
 
 from app.bootstrap import open_ledger
-from app.cli.options import check_destination, check_source, list_options, moment
+from app.cli.options import check_destination, check_source, list_options, span
 from app.cli.output import say, say_json
 from app.cli.table import print_table
 from app.config.settings import load_settings
@@ -19,6 +20,33 @@ from app.money import amount_text
 from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.text import storable
+
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str]]
+"""The cell of a row, by the title of its column."""
+
+DELIVERIES: Columns = {
+    "id": lambda row: str(row["id"]),
+    "kind": itemgetter("kind"),
+    "status": itemgetter("status"),
+    "recorded": itemgetter("created_at"),
+    "destination": itemgetter("destination"),
+    "tries": lambda row: str(row["attempts"]),
+    "amount": lambda row: "" if row["amount"] is None else amount_text(row["amount"], row["currency"]),
+    "customer": lambda row: row["customer_id"] or "",
+    "key": itemgetter("dedupe_key"),
+    "next attempt or last error": lambda row: row["last_error"] or row["next_attempt_at"] or "",
+}
+EVENTS: Columns = {
+    "id": lambda row: str(row["id"]),
+    "outcome": itemgetter("outcome"),
+    "received": itemgetter("received_at"),
+    "times": lambda row: f"{row['received_count']}×",
+    "source": itemgetter("source"),
+    "destination": lambda row: ", ".join(row["destinations"]),
+    "type": itemgetter("event_type"),
+    "why": itemgetter("reason"),
+}
 
 
 @click.command()
@@ -40,42 +68,21 @@ def deliveries(
     as_json: bool,
 ) -> None:
     """List deliveries, newest first."""
+    start, end = span(since, until)
     wanted = Filter(
         statuses=(status,) if status else STATUSES,
         source=source,
         kind=kind,
         destination=destination,
         code=code,
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
+        since=start,
+        until=end,
         text=storable((text or "").strip()),
         click=click,
     )
     ledger, sources = _opened(source, destination)
-    rows = all_deliveries(ledger, wanted, sources, limit)
-    if as_json:
-        _print_json(rows)
-        return
-    columns = (
-        "id", "kind", "status", "recorded", "destination", "tries", "amount", "customer", "key", "next attempt or last error"
-    )  # fmt: skip
-    shown = (
-        (
-            str(row["id"]),
-            row["kind"],
-            row["status"],
-            row["created_at"],
-            row["destination"],
-            str(row["attempts"]),
-            "" if row["amount"] is None else amount_text(row["amount"], row["currency"]),
-            row["customer_id"] or "",
-            row["dedupe_key"],
-            row["last_error"] or row["next_attempt_at"] or "",
-        )
-        for row in rows
-    )
-    if not print_table(columns, shown):
-        say("No delivery matches." if wanted != Filter(STATUSES) else "No delivery is recorded.")
+    none = "No delivery matches." if wanted != Filter(STATUSES) else "No delivery is recorded."
+    _print(all_deliveries(ledger, wanted, sources, limit), DELIVERIES, none, as_json=as_json)
 
 
 @click.command()
@@ -93,36 +100,19 @@ def events(
     as_json: bool,
 ) -> None:
     """List events, newest first, and what became of each."""
+    start, end = span(since, until)
     wanted = EventFilter(
         outcome=outcome,
         source=source,
         destination=destination,
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
+        since=start,
+        until=end,
         text=storable((text or "").strip()),
         click=click,
     )
     ledger, sources = _opened(source, destination)
-    rows = all_events(ledger, wanted, sources, limit)
-    if as_json:
-        _print_json(rows)
-        return
-    columns = ("id", "outcome", "received", "times", "source", "destination", "type", "why")
-    shown = (
-        (
-            str(row["id"]),
-            row["outcome"],
-            row["received_at"],
-            f"{row['received_count']}×",
-            row["source"],
-            ", ".join(row["destinations"]),
-            row["event_type"],
-            row["reason"],
-        )
-        for row in rows
-    )
-    if not print_table(columns, shown):
-        say("No event matches." if wanted != EventFilter() else "No event has arrived.")
+    none = "No event matches." if wanted != EventFilter() else "No event has arrived."
+    _print(all_events(ledger, wanted, sources, limit), EVENTS, none, as_json=as_json)
 
 
 def _opened(source: str | None, destination: str | None) -> tuple[Ledger, Mapping[str, Source]]:
@@ -136,6 +126,10 @@ def _opened(source: str | None, destination: str | None) -> tuple[Ledger, Mappin
     return ledger, all_sources(settings.config, settings.config_path)
 
 
-def _print_json(rows: Iterable[Mapping[str, Any]]) -> None:
-    for row in rows:
-        say_json(row)
+def _print(rows: Iterable[Row], columns: Columns, none: str, *, as_json: bool) -> None:
+    """none: what to say where there are no rows."""
+    if as_json:
+        for row in rows:
+            say_json(row)
+    elif not print_table(tuple(columns), ([cell(row) for cell in columns.values()] for row in rows)):
+        say(none)

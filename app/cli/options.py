@@ -36,16 +36,29 @@ def list_options(command: Command) -> Command:
 
 def moment(text: str | None, option: str) -> int | None:
     """A time as people type it, in ms. Raises BadParameter."""
+    return None if text is None else instant(text, option)
+
+
+def instant(text: str, option: str) -> int:
+    """As `moment`, of a time that is there."""
     try:
-        return None if text is None else read_since(text)
+        return read_since(text)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
+def span(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """--since and --until, in ms. Raises BadParameter, also where nothing can lie between them."""
+    start, end = moment(since, "--since"), moment(until, "--until")
+    if start is not None and end is not None and end < start:
+        raise click.BadParameter("lies before --since", param_hint="--until")
+    return start, end
+
+
 def check_source(settings: Settings, ledger: Ledger, name: str) -> None:
-    """Raises BadParameter unless the source exists now, or did when the ledger recorded an event of it."""
+    """Raises BadParameter unless the source exists now, or did when an event or a refused request of it was kept."""
     known = all_sources(settings.config, settings.config_path)
-    if name not in known and not _is_recorded(ledger, "events", "source", name):
+    if name not in known and not any(_is_recorded(ledger, table, "source", name) for table in ("events", "quarantine")):
         raise click.BadParameter(unknown_source(name, known), param_hint="--source")
 
 

@@ -15,7 +15,7 @@ from app.config.settings import Settings, load_settings
 from app.intake.parked import work
 from app.intake.parked.fill import FILLABLE, LABELS
 from app.intake.parked.work import ParkedEvent
-from app.intake.remap import Reprocessed, preview_parked, reprocess_parked
+from app.intake.remap import NO_LIMIT, Remapped, Reprocessed, preview_parked, reprocess_parked
 from app.ledger.engine import Ledger, look
 from app.ledger.parked.reading import ParkedSelection
 from app.ledger.recording.arrival import Policy
@@ -23,7 +23,6 @@ from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.text import storable
 
-NO_LIMIT = float("inf")
 PAGE = 100
 
 
@@ -64,20 +63,31 @@ THE_IDS = click.option(
 @click.option("--all", "everything", is_flag=True, help="All parked events of all sources.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and write nothing.")
 def reprocess(ids: tuple[int, ...], source: str | None, reason: str | None, everything: bool, dry_run: bool) -> None:
-    """Map parked events again: those with these IDs, of one source, or all."""
+    """Map parked events again: those with these IDs, of one source, or all.
+
+    Exit status 1 if an ID is not that of a parked event.
+    """
     if bool(ids) + (source is not None) + everything != 1:
         raise click.UsageError("choose events with --id, --source or --all")
     if reason is not None and source is None:
         raise click.UsageError("--reason goes with --source")
     ledger, sources, policy, settings = _opened(source)
     wanted = ParkedSelection(ids, source, reason)
+    absent = dict.fromkeys(ids)
+
+    def found(one: Remapped) -> None:
+        absent.pop(one.event_id, None)
+
     if dry_run:
-        _show(preview_parked(ledger, sources, policy, wanted, seconds=NO_LIMIT), "would be ")
-        return
-    done = reprocess_parked(ledger, sources, policy, wanted, actor="cli", seconds=NO_LIMIT)
-    _show(done, "")
-    if not done.is_empty:
-        nudge(settings)
+        _show(preview_parked(ledger, sources, policy, wanted, seconds=NO_LIMIT, show=found), "would be ")
+    else:
+        done = reprocess_parked(ledger, sources, policy, wanted, actor="cli", seconds=NO_LIMIT, show=found)
+        _show(done, "")
+        if not done.is_empty:
+            nudge(settings)
+    for event_id in absent:
+        say(f"event {event_id}: not parked")
+    sys.exit(1 if absent else 0)
 
 
 @parked.command()

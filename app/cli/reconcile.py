@@ -2,24 +2,28 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import click
 
-from app.bootstrap import make_policy, make_routes, open_ledger
+from app.bootstrap import make_policy, open_ledger
 from app.cli.act import nudge
-from app.cli.options import unknown_destination
+from app.cli.options import TIME, unknown_destination
 from app.cli.output import say, say_json
-from app.cli.stripe_reports import ACCOUNT_HELP, SINCE_HELP, start_of, time_text
+from app.cli.stripe_reports import ACCOUNT_HELP, start_of, time_text
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
-from app.intake.remap import remap_parked
+from app.intake.remap import NO_LIMIT, reprocess_parked
 from app.ledger.actions.replay import ActionResult, replay
 from app.ledger.actions.send_to import Target, send_conversions
 from app.ledger.engine import Ledger
+from app.ledger.parked.reading import ParkedSelection
+from app.ledger.recording.arrival import Policy
 from app.money import amount_text, json_number
+from app.sources.base import Source
 from app.sources.catalog import all_sources, source_called
 from app.stripe_api.backfill import Backfill
 from app.stripe_api.both_ends import End, compare_ends, send_missing
@@ -32,12 +36,12 @@ FETCHED_STATES = ("never_received", "unpaid")
 
 @click.command()
 @click.argument("source", type=click.Choice(["stripe"]), required=False)
-@click.option("--since", required=True, help=f"Check purchases paid since {SINCE_HELP}")
+@click.option("--since", required=True, help=f"Check purchases paid since {TIME}.")
 @click.option(
     "--destination", metavar="NAME", help="Ask only this destination. Default: every destination with an API for it."
 )
 @click.option("--send", is_flag=True, help="Send what is missing: fetch events, reprocess parked ones, and replay.")
-@click.option("--account", help=ACCOUNT_HELP)
+@click.option("--account", metavar="ID", help=ACCOUNT_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def reconcile(
     source: str | None, since: str, destination: str | None, send: bool, account: str | None, as_json: bool
@@ -57,8 +61,9 @@ def reconcile(
         raise click.UsageError(
             "there are no books to compare: set STRIPE_API_KEY, or configure a destination that has an API to ask (dub)"
         )
-    comparison, ends = _compare(settings, ledger, asked, since_s, account, destination, with_stripe=with_stripe)
-    done = _send(settings, ledger, comparison, ends, since_s, account, destination) if send else []
+    books = _Books(settings, ledger, make_policy(settings), since_s, account, destination)
+    comparison, ends = books.compare(asked, with_stripe=with_stripe)
+    done = books.send(comparison, ends) if send else []
     if as_json:
         found = comparison.as_json() if comparison else {}
         sent = [{"delivery_id": one.delivery_id or None, "done": one.done, "message": one.message} for one in done]
@@ -84,72 +89,76 @@ def _asked(settings: Settings, name: str | None, *, with_stripe: bool) -> list[D
     return [known[name]]
 
 
-def _compare(
-    settings: Settings,
-    ledger: Ledger,
-    asked: Sequence[Destination],
-    since: int,
-    account: str | None,
-    only: str | None,
-    *,
-    with_stripe: bool,
-) -> tuple[Comparison | None, list[End]]:
-    """only: the destination whose deliveries count; None for all."""
-    policy, comparison = make_policy(settings), None
-    if with_stripe:
-        source = source_called("stripe", settings.config, settings.config_path)
-        names = [only] if only else [route.name for route in policy.routes]
-        api = make_api(settings)
-        comparison = Reconciliation(api, ledger, source, settings.rules, names, account=account).compare(since)
-    return comparison, compare_ends(ledger, asked, policy.routes, since, comparison.sales if comparison else None)
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """One comparison. only: the destination whose deliveries count, and to send to; None for all."""
 
+    settings: Settings
+    ledger: Ledger
+    policy: Policy
+    since: int
+    account: str | None
+    only: str | None
 
-def _send(
-    settings: Settings,
-    ledger: Ledger,
-    comparison: Comparison | None,
-    ends: Sequence[End],
-    since: int,
-    account: str | None,
-    only: str | None,
-) -> list[ActionResult]:
-    """Sends what is missing, by the same use cases as backfill and replay. only: the destination to send to; None for all."""
-    done: list[ActionResult] = []
-    policy, sources = make_policy(settings), all_sources(settings.config, settings.config_path)
-    states = {missing.state for missing in comparison.missing} if comparison else set()
-    if states & set(FETCHED_STATES):
-        begin = max(since, int(time.time() - KEPT_SECONDS))
-        run = Backfill(make_api(settings), ledger, sources["stripe"], policy, since=begin, account=account)
+    def compare(self, asked: Sequence[Destination], *, with_stripe: bool) -> tuple[Comparison | None, list[End]]:
+        comparison, settings, routes = None, self.settings, self.policy.routes
+        if with_stripe:
+            source = source_called("stripe", settings.config, settings.config_path)
+            names = [self.only] if self.only else [route.name for route in routes]
+            api = make_api(settings)
+            books = Reconciliation(api, self.ledger, source, settings.rules, names, account=self.account)
+            comparison = books.compare(self.since)
+        return comparison, compare_ends(
+            self.ledger, asked, routes, self.since, comparison.sales if comparison else None
+        )
+
+    def send(self, comparison: Comparison | None, ends: Sequence[End]) -> list[ActionResult]:
+        """Sends what is missing, by the same use cases as backfill and replay."""
+        done: list[ActionResult] = []
+        sources = all_sources(self.settings.config, self.settings.config_path)
+        states = {missing.state for missing in comparison.missing} if comparison else set()
+        if states & set(FETCHED_STATES):
+            done.append(self._fetch(sources["stripe"]))
+        if "parked" in states:
+            done.append(self._reprocess(sources))
+        targets = {route.name: Target(route) for route in self.policy.routes}
+        for end in ends:
+            done += send_missing(self.ledger, end, targets.pop(end.name), actor="cli")
+        elsewhere = [one.conversion_id for one in comparison.missing if one.conversion_id] if comparison else []
+        for name, target in targets.items():  # they have no API to ask: our own deliveries say what they lack
+            if self.only in (None, name):
+                send = partial(send_conversions, conversion_ids=sorted(elsewhere), target=target, actor="cli")
+                done += self.ledger.transact(send)
+        shown = {one.delivery_id for one in done}
+        for missing in comparison.missing if comparison else ():
+            if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:
+                done.append(self.ledger.transact(partial(replay, delivery_id=missing.delivery_id, actor="cli")))
+            elif missing.state in ("ignored", "discarded"):
+                done.append(
+                    ActionResult(
+                        missing.delivery_id or 0, False, f"{missing.paid.id} is {missing.state}: left as it is"
+                    )
+                )
+        if any(one.done for one in done):
+            nudge(self.settings)
+        return done
+
+    def _fetch(self, stripe: Source) -> ActionResult:
+        """Records those of Stripe's events that it still keeps."""
+        begin = max(self.since, int(time.time() - KEPT_SECONDS))
+        api = make_api(self.settings)
+        run = Backfill(api, self.ledger, stripe, self.policy, since=begin, account=self.account)
         for _ in run.run():
             pass
-        done.append(
-            ActionResult(0, not run.tally.failed, f"Stripe's events: {run.tally.found} found, {run.tally.new} new")
-        )
-    if "parked" in states:
-        outcomes = [
-            one.receipt.outcome if one.receipt else "unreadable" for one in remap_parked(ledger, sources, policy)
-        ]
-        left = outcomes.count("parked") + outcomes.count("unreadable")
-        done.append(ActionResult(0, not left, f"parked events: {len(outcomes) - left} reprocessed, {left} stay parked"))
-    targets = {route.name: Target(route) for route in make_routes(settings)}
-    for end in ends:
-        done += send_missing(ledger, end, targets.pop(end.name), actor="cli")
-    elsewhere = [one.conversion_id for one in comparison.missing if one.conversion_id] if comparison else []
-    for name, target in targets.items():  # they have no API to ask: our own deliveries say what they lack
-        if only in (None, name):
-            send = partial(send_conversions, conversion_ids=sorted(elsewhere), target=target, actor="cli")
-            done += ledger.transact(send)
-    shown = {one.delivery_id for one in done}
-    for missing in comparison.missing if comparison else ():
-        if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:
-            done.append(ledger.transact(partial(replay, delivery_id=missing.delivery_id, actor="cli")))
-        elif missing.state in ("ignored", "discarded"):
-            done.append(
-                ActionResult(missing.delivery_id or 0, False, f"{missing.paid.id} is {missing.state}: left as it is")
-            )
-    if any(one.done for one in done):
-        nudge(settings)
-    return done
+        return ActionResult(0, not run.tally.failed, f"Stripe's events: {run.tally.found} found, {run.tally.new} new")
+
+    def _reprocess(self, sources: Mapping[str, Source]) -> ActionResult:
+        """Maps Stripe's parked events again. Those of other sources are not what was compared."""
+        wanted = ParkedSelection(source="stripe")
+        found = reprocess_parked(self.ledger, sources, self.policy, wanted, actor="cli", seconds=NO_LIMIT)
+        left = sum(found.outcomes.get(outcome, 0) for outcome in ("parked", "unreadable"))
+        made = sum(found.outcomes.values()) - left
+        return ActionResult(0, not left, f"Stripe's parked events: {made} reprocessed, {left} stay parked")
 
 
 def _show(

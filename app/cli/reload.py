@@ -12,7 +12,7 @@ from app.reloading.request import WAIT_SECONDS, reload_all
 
 
 @click.command("reload")
-@click.option("--json", "as_json", is_flag=True, help="Print one object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def reload_command(as_json: bool) -> None:
     """Read configuration and secrets again, everywhere.
 

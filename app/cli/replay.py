@@ -8,11 +8,11 @@ import click
 
 from app.bootstrap import make_policy, make_routes, open_ledger
 from app.cli.act import nudge
-from app.cli.options import TIME, check_destination, check_source, moment, unknown_destination
+from app.cli.options import TIME, check_destination, check_source, span, unknown_destination
 from app.cli.output import say
 from app.config.settings import Settings, load_settings
 from app.errors import DeliveryNotFound
-from app.intake.remap import remap_parked
+from app.intake.remap import NO_LIMIT, Remapped, reprocess_parked
 from app.ledger.actions import bulk
 from app.ledger.actions.replay import REPLAYABLE, ActionResult
 from app.ledger.actions.replay import replay as replay_one
@@ -59,7 +59,7 @@ class _Chosen:
 )
 @click.option("--until", help="With --status or --to: recorded before.")
 @click.option("--kind", type=click.Choice(DELIVERY_KINDS), help="With --status or --to: only this kind.")
-@click.option("--source", help="With --status, --to or --parked: only from this source.")
+@click.option("--source", metavar="NAME", help="With --status, --to or --parked: only from this source.")
 @click.option("--destination", metavar="NAME", help="With --status: only to this destination.")
 @click.option("--force", is_flag=True, help="With --id, --to or --status delivered: send delivered ones again.")
 @click.option("--parked", is_flag=True, help="Reprocess parked events after a configuration change.")
@@ -77,18 +77,15 @@ def replay(
     parked: bool,
 ) -> None:
     """Send deliveries again. Dead, discarded and unattributed ones start a fresh schedule; open ones are due now."""
-    times = moment(since, "--since"), moment(until, "--until")
-    chosen = _Chosen(ids + more, status, *times, kind, source, destination, force, parked, to)
+    chosen = _Chosen(ids + more, status, *span(since, until), kind, source, destination, force, parked, to)
     _check(chosen, named=bool(ids))
     settings = load_settings()
     ledger = open_ledger(settings)
-    if parked:
-        if chosen.source is not None:
-            check_source(settings, ledger, chosen.source)
-        _remap(settings, ledger, chosen.source)
-        return
     if chosen.source is not None:
         check_source(settings, ledger, chosen.source)
+    if parked:
+        _remap(settings, ledger, chosen.source)
+        return
     if chosen.destination is not None:
         check_destination(settings, ledger, chosen.destination)
     if chosen.status == "delivered":
@@ -204,11 +201,12 @@ def _show(done: list[ActionResult], *, all_skipped: bool) -> None:
 
 
 def _remap(settings: Settings, ledger: Ledger, source: str | None) -> None:
-    counts: dict[str, int] = {}
-    sources = all_sources(settings.config, settings.config_path)
-    for one in remap_parked(ledger, sources, make_policy(settings), ParkedSelection(source=source)):
-        counts[one.outcome] = counts.get(one.outcome, 0) + 1
+    def show(one: Remapped) -> None:
         say(f"event {one.event_id}: {one.outcome}: {one.reason}")
-    say(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) if counts else "No event is parked.")
-    if counts:
+
+    sources, wanted = all_sources(settings.config, settings.config_path), ParkedSelection(source=source)
+    policy = make_policy(settings)
+    done = reprocess_parked(ledger, sources, policy, wanted, actor="cli", seconds=NO_LIMIT, show=show)
+    say("No event is parked." if done.is_empty else done.counts())
+    if not done.is_empty:
         nudge(settings)

@@ -15,7 +15,7 @@ from app.ledger.sealing.rotate import rotate
 def rotate_key(off: bool) -> None:
     """Encrypt what is stored with the first key of ENCRYPTION_KEY.
 
-    Also what was stored before there was a key. Runs in small batches while the bridge runs. Safe to repeat.
+    This includes what was stored before there was a key. Runs in small batches while the bridge runs. Safe to repeat.
     """
     settings = load_settings()
     cipher = cipher_of(settings)

@@ -56,7 +56,7 @@ class _Way:
 def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, duplicate: int, yes: bool) -> None:
     """Sign and post webhooks as SOURCE would.
 
-    With the configured secret; without FILE, an example with fresh ids, which is marked as a test (metadata.test).
+    Uses the configured secret. Without FILE, posts an example with fresh IDs, marked as a test (metadata.test).
     """
     settings = load_settings()
     found = source_called(source, settings.config, settings.config_path)

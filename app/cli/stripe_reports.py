@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from app.bootstrap import make_nudges, make_policy, open_ledger
+from app.cli.options import TIME, instant, span
 from app.cli.output import say, say_json, say_over
 from app.config.settings import Settings, load_settings
 from app.ledger.recording.arrival import Receipt
@@ -15,12 +16,10 @@ from app.sources.catalog import source_called
 from app.stripe_api.backfill import Backfill, Tally
 from app.stripe_api.checks import mode_trouble
 from app.stripe_api.client import KEPT_SECONDS, make_api
-from app.times import read_since
 
 PROGRESS_SECONDS = 5.0
 """Between two lines of progress, where they cannot be written over each other."""
 
-SINCE_HELP = "2026-04-10, 2026-04-10T12:00:00Z, 24h or 7d."
 ACCOUNT_HELP = "A connected account (acct_…); needs the platform's key."
 
 
@@ -30,9 +29,9 @@ def backfill() -> None:
 
 
 @backfill.command("stripe")
-@click.option("--since", required=True, help=f"Fetch events since {SINCE_HELP}")
+@click.option("--since", required=True, help=f"Fetch events since {TIME}.")
 @click.option("--until", help="Fetch events before. Default: now.")
-@click.option("--account", help=ACCOUNT_HELP)
+@click.option("--account", metavar="ID", help=ACCOUNT_HELP)
 @click.option("--restart", is_flag=True, help="Start at --since instead of continuing an interrupted run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def backfill_stripe(since: str, until: str | None, account: str | None, restart: bool, as_json: bool) -> None:
@@ -40,9 +39,8 @@ def backfill_stripe(since: str, until: str | None, account: str | None, restart:
 
     They are recorded as if their webhooks had arrived. Safe to repeat and to interrupt.
     """
-    since_s, until_s = start_of(since), seconds_of(until, "--until") if until else None
-    if until_s is not None and until_s < since_s:
-        raise click.BadParameter("lies before --since", param_hint="--until")
+    since_s, (_, until_ms) = start_of(since), span(since, until)
+    until_s = None if until_ms is None else until_ms // 1000
     settings = load_settings()
     ledger = open_ledger(settings)
     if since_s < time.time() - KEPT_SECONDS:
@@ -132,17 +130,11 @@ def _report(tally: Tally, as_json: bool) -> None:
 
 
 def start_of(since: str) -> int:
-    found = seconds_of(since, "--since")
+    """--since, in seconds. Raises BadParameter."""
+    found = instant(since, "--since") // 1000
     if found > time.time():
         raise click.BadParameter("lies ahead", param_hint="--since")
     return found
-
-
-def seconds_of(text: str, option: str) -> int:
-    try:
-        return read_since(text) // 1000
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def time_text(seconds: int) -> str:

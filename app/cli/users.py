@@ -1,7 +1,9 @@
 """user and token: named users of the dashboard, and their API tokens."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import click
 
@@ -99,8 +101,7 @@ def passwd(name: str, generate: bool) -> None:
 @click.argument("role", type=ROLE)
 def change_role(name: str, role: Role) -> None:
     """Give a user another role, which ends their sessions."""
-    ledger = _ledger()
-    changed = set_role(ledger, _named(ledger, name).id, role, actor=ACTOR)
+    changed = _change(name, partial(set_role, role=role, actor=ACTOR))
     say(f"{changed.name} has the role {changed.role}.")
 
 
@@ -108,8 +109,7 @@ def change_role(name: str, role: Role) -> None:
 @click.argument("name")
 def disable(name: str) -> None:
     """Close the dashboard and the API to a user at once, until `bridge user enable`."""
-    ledger = _ledger()
-    changed = disable_user(ledger, _named(ledger, name).id, actor=ACTOR)
+    changed = _change(name, partial(disable_user, actor=ACTOR))
     say(f"{changed.name} is disabled: their sessions have ended, and their API tokens are refused.")
 
 
@@ -117,8 +117,7 @@ def disable(name: str) -> None:
 @click.argument("name")
 def enable(name: str) -> None:
     """Open the dashboard and the API to a disabled user again."""
-    ledger = _ledger()
-    changed = enable_user(ledger, _named(ledger, name).id, actor=ACTOR)
+    changed = _change(name, partial(enable_user, actor=ACTOR))
     say(f"{changed.name} is enabled.")
 
 
@@ -188,6 +187,12 @@ def revoke(token_id: int) -> None:
 
 def _ledger() -> Ledger:
     return open_ledger(load_settings())
+
+
+def _change(name: str, change: Callable[[Ledger, int], User]) -> User:
+    """The user as they are after `change`. Raises AccessError."""
+    ledger = _ledger()
+    return change(ledger, _named(ledger, name).id)
 
 
 def _named(ledger: Ledger, name: str) -> User:

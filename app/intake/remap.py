@@ -23,6 +23,7 @@ BATCH = 100
 REQUEST_SECONDS = 15.0
 """How long one request may reprocess. The command has no limit."""
 PREVIEW_SECONDS = 5.0
+NO_LIMIT = float("inf")
 MOST_REASONS = 20
 LONGEST_BODY = 2**40
 """Reprocessing reads bodies of any size."""
@@ -91,10 +92,11 @@ def reprocess_parked(
     actor: str,
     after: int = 0,
     seconds: float = REQUEST_SECONDS,
+    show: Callable[[Remapped], object] | None = None,
 ) -> Reprocessed:
     """Reprocesses the parked events of `wanted`, oldest first, for as long as a request may take; the audit log keeps the counts.
-    Safe to repeat."""
-    found = _counted(remap_parked(ledger, sources, policy, wanted, after), seconds)
+    Safe to repeat. show: gets each result as it comes."""
+    found = _counted(remap_parked(ledger, sources, policy, wanted, after), seconds, show)
     of = f"source {wanted.source}" if wanted.source else "parked events"
     if len(wanted.ids) == 1:
         of = f"event {wanted.ids[0]}"
@@ -109,12 +111,13 @@ def preview_parked(
     wanted: ParkedSelection = EVERY,
     *,
     seconds: float = PREVIEW_SECONDS,
+    show: Callable[[Remapped], object] | None = None,
 ) -> Reprocessed:
     """What `reprocess_parked` would do. Records as it does, and takes every transaction back: nothing is written.
 
     Each batch is taken back by itself, so two events of one purchase in different batches both look new.
     """
-    return _counted(_previewed(ledger, sources, policy, wanted), seconds)
+    return _counted(_previewed(ledger, sources, policy, wanted), seconds, show)
 
 
 def sentence(found: Reprocessed) -> str:
@@ -145,13 +148,17 @@ def _previewed(
         after = batch[-1].event_id
 
 
-def _counted(results: Iterator[Remapped], seconds: float) -> Reprocessed:
+def _counted(
+    results: Iterator[Remapped], seconds: float, show: Callable[[Remapped], object] | None = None
+) -> Reprocessed:
     until = time.monotonic() + seconds
     outcomes: Counter[str] = Counter()
     staying: Counter[str] = Counter()
     last: int | None = None
     for number, one in enumerate(results, 1):
         outcomes[one.outcome] += 1
+        if show is not None:
+            show(one)
         if one.outcome in ("parked", "unreadable"):
             staying[one.reason] += 1
         if number % BATCH == 0 and time.monotonic() > until:  # all of a batch are done, or none

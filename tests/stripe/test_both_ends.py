@@ -12,9 +12,11 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
+from app.sources.custom import build
 from tests.stripe.test_stripe_api import KEY, FakeStripe, bought, session
 from tests.support.dub import FakeDub
 from tests.support.makers import begin, change, one, settle
+from tests.support.stripe_recorder import Recorder
 
 Bridge = Callable[..., Result]
 sqlite_alone = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -196,3 +198,20 @@ def test_what_a_destination_without_an_api_to_ask_never_got_is_sent_to_it(
     assert [each["state"] for each in json.loads(bridge(*options, "--json", **crm).stdout)["missing"]] == [
         "pending"
     ] * 2
+
+
+@sqlite_alone
+def test_sending_what_is_missing_reprocesses_the_parked_events_of_stripe_alone(
+    bridge: Bridge, ledger: Ledger, stripe: FakeStripe, tmp_path: Path
+) -> None:
+    table = {"kind": "sale", "currency": "EUR", "fields": {"order_id": "id", "amount": "total"}}
+    Recorder(ledger, build("shop", table)).take(b'{"id": 7, "total": "10.00 EUR", "email": "ada@example.com"}')
+    nobody: dict[str, Any] = {"customer_details": None, "metadata": {}}
+    stripe.lists["/v1/checkout/sessions"] = [session(1, **nobody)]
+    Recorder(ledger, accept_test_events=True).take(json.dumps(bought(1, 3600, **nobody)).encode())
+    parked = "SELECT COUNT(*) FROM events WHERE outcome = 'parked'"
+    assert one(ledger, parked) == (2,)
+    code, found = reconciled(bridge, "--send")
+    assert "Stripe's parked events: 0 reprocessed, 1 stay parked" in [each["message"] for each in found["sent"]]
+    assert (code, one(ledger, parked)) == (1, (2,))
+    assert one(ledger, "SELECT actor, subject FROM audit WHERE action = 'remap'") == ("cli", "source stripe")
