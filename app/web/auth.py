@@ -30,15 +30,15 @@ POLICY = (
 )
 
 
-def same(given: str, wanted: str) -> bool:
+def same(sent: str, expected: str) -> bool:
     """Compares in constant time."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+    return hmac.compare_digest(sent.encode("utf-8", "replace"), expected.encode())
 
 
 def log_in(name: str, shared: Role) -> None:
-    """Starts a session for somebody who typed that name and a password of the environment. A viewer changes nothing.
+    """Starts a session for a login with a password of the environment. A viewer changes nothing.
 
-    Where there are named users, the name is marked, so that the audit log takes nobody who typed it for one of them.
+    If there are named users, the typed name is marked, so that the audit log does not confuse it with one of theirs.
     """
     typed = "".join(c for c in name if c.isprintable())[:LONGEST_NAME] or shared
     with _ledger().read() as tx:
@@ -86,7 +86,7 @@ def logged_in() -> bool:
 
 
 def user_id() -> int | None:
-    """The named user whose session it is; None for a password of the environment."""
+    """The ID of the named user of this session; None for a password of the environment."""
     return int(session["user"]) if "user" in session else None
 
 
@@ -107,7 +107,7 @@ def _ledger() -> Ledger:
 
 
 def role() -> str | None:
-    """What the sender of this request may do: by their session, or by their token in the API."""
+    """The role of the sender of this request: that of their session or, in the API, of their token."""
     return g.role if "role" in g else session.get("role")
 
 
@@ -121,7 +121,7 @@ def is_viewer() -> bool:
 
 
 def is_admin() -> bool:
-    """Whether they may manage users: an admin may, and those who know DASHBOARD_PASSWORD."""
+    """Whether the sender may manage users: admins, and everyone who knows DASHBOARD_PASSWORD."""
     return may(role(), "admin") or (is_operator() and user_id() is None)
 
 
@@ -150,7 +150,7 @@ OWN_ACCOUNT = "is_of_own_account"
 
 
 def own_account(view: View) -> View:
-    """Decorates pages, below login_required, that change nothing but the account of the user who is logged in."""
+    """Decorates pages, below login_required, that change only the account of the logged-in user."""
     guarded = _requires(lambda: user_id() is not None, "a shared password has no account: sign in as a named user")(
         view
     )
@@ -159,8 +159,8 @@ def own_account(view: View) -> View:
 
 
 def login_required(view: View) -> View:
-    """Decorates pages: redirects to the login without a session. Changes need the session's CSRF token, and an operator unless
-    they are of one's own account."""
+    """Decorates pages: redirects to the login without a session. Changes need the session's CSRF token, and, unless they
+    concern the user's own account, the role operator."""
     is_own = vars(view).get(OWN_ACCOUNT, False)
 
     @wraps(view)
@@ -194,13 +194,13 @@ def check_csrf() -> None:
 def check_bearer(token: str | None) -> None:
     """Raises Unauthorized unless the request has API_TOKEN (`token`) or the token of a user; Forbidden if it has no token of a
     user and there is no API_TOKEN."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    given = given.strip() if scheme.lower() == "bearer" else ""
-    if token is not None and same(given, token):
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    credentials = credentials.strip() if scheme.lower() == "bearer" else ""
+    if token is not None and same(credentials, token):
         g.role = "admin"
         return
-    if is_token(given):
-        g.bearer = bearer_of(_ledger(), given)
+    if is_token(credentials):
+        g.bearer = bearer_of(_ledger(), credentials)
         if g.bearer is None:
             raise Unauthorized("this token is wrong, revoked or expired, or its user is disabled")
         g.role = g.bearer.role
@@ -212,14 +212,14 @@ def check_bearer(token: str | None) -> None:
 
 def bearer() -> Bearer | None:
     """The token of a user that this request to the API was sent with; None for API_TOKEN."""
-    found: Bearer | None = g.get("bearer")
-    return found
+    sender: Bearer | None = g.get("bearer")
+    return sender
 
 
-def check_bearer_may(wanted: Role) -> None:
-    """Raises Forbidden unless the sender of this request to the API may do what that role may."""
-    if not may(role(), wanted):
-        raise Forbidden(f"this token has the role {role()}, and this needs the role {wanted}")
+def check_bearer_may(required: Role) -> None:
+    """Raises Forbidden unless the sender of this API request has the permissions of the role `required`."""
+    if not may(role(), required):
+        raise Forbidden(f"this token has the role {role()}, and this needs the role {required}")
 
 
 class PagesOnlySessions(SecureCookieSessionInterface):
@@ -241,7 +241,7 @@ def protect(app: Flask, *, secure_cookies: bool, passwords: Mapping[Role, str | 
         if password is not None
     }
     app.config.update(
-        SESSION_COOKIE_NAME="__Host-bridge" if secure_cookies else "bridge",  # so that no neighbouring host can set it
+        SESSION_COOKIE_NAME="__Host-bridge" if secure_cookies else "bridge",  # so that no sibling host can set it
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure_cookies,

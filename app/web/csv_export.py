@@ -42,14 +42,14 @@ EVENT = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def export_deliveries(ledger: Ledger, wanted: Filter, sources: Iterable[str], *, is_masked: bool) -> Response:
+def export_deliveries(ledger: Ledger, criteria: Filter, sources: Iterable[str], *, is_masked: bool) -> Response:
     """All deliveries that match, newest first."""
-    return table("deliveries", DELIVERY, all_deliveries(ledger, wanted, sources), is_masked=is_masked)
+    return table("deliveries", DELIVERY, all_deliveries(ledger, criteria, sources), is_masked=is_masked)
 
 
-def export_events(ledger: Ledger, wanted: EventFilter, sources: Iterable[str], *, is_masked: bool) -> Response:
+def export_events(ledger: Ledger, criteria: EventFilter, sources: Iterable[str], *, is_masked: bool) -> Response:
     """All events that match, newest first."""
-    return table("events", EVENT, all_events(ledger, wanted, sources), is_masked=is_masked)
+    return table("events", EVENT, all_events(ledger, criteria, sources), is_masked=is_masked)
 
 
 def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *, is_masked: bool) -> Response:
@@ -97,7 +97,7 @@ def _lines(columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> Iterator
 
 
 def _cell(value: Any) -> Any:
-    """A cell that a spreadsheet shows as text. Anybody may send text that begins like a formula."""
+    """A cell that a spreadsheet shows as text, because anyone can send text that begins like a formula."""
     if isinstance(value, list):
         value = "; ".join(value)
     if isinstance(value, dict):

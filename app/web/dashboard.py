@@ -55,7 +55,7 @@ def create_blueprint(
             "is_admin": is_admin(),
             "is_sandbox": parts.settings.is_sandbox,
             "source_names": sorted(parts.intake.configured),
-            "destination_names": [one.name for one in parts.destinations],
+            "destination_names": [destination.name for destination in parts.destinations],
             "pulse": parts.pulse.get() if session.get("name") else None,
             "link_at": partial(link_at, parts.sources),
             "layout": "fragment.html" if request.headers.get("X-Live") else "base.html",
@@ -68,7 +68,7 @@ def create_blueprint(
     @blueprint.get("/pulse")
     @login_required
     def pulse() -> str:
-        """What pages that do not change otherwise ask for."""
+        """The pulse alone, for live updates of pages whose content does not change."""
         return render_template("fragment.html")
 
     for page in PAGES:

@@ -83,7 +83,9 @@ def create_app(
 
     app = Flask("app.web", template_folder="templates", static_folder="static")
     app.secret_key = settings.secret_key.get_secret_value()
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY + 1  # so that a chunked body that is cut there can be distinguished
+    app.config["MAX_CONTENT_LENGTH"] = (
+        LARGEST_BODY + 1
+    )  # to tell a chunked body that is cut off there from a complete one
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY + 1  # a body that is pasted into the playground
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # /webhooks//stripe would be answered by a redirect
@@ -160,14 +162,14 @@ def create_app(
 
 
 def make_web_tracing(settings: Settings, ledger: Ledger) -> Tracing | None:
-    """None where nobody asks for traces. A ledger that is away at the start is not a reason to stay away."""
+    """Tracing for the web; None if it is not configured. An unavailable ledger does not prevent the start."""
     with suppress(LedgerUnavailable):
         return make_tracing(settings, ledger, "web")[1]
     return None
 
 
 def make_provider(settings: Settings) -> "Provider | None":
-    """The OpenID provider for single sign-on; None where none is configured. Raises ConfigurationError."""
+    """The OpenID provider for single sign-on; None if none is configured. Raises ConfigurationError."""
     oidc = read_oidc(settings, settings.public_url)
     if oidc is None:
         return None
@@ -177,7 +179,7 @@ def make_provider(settings: Settings) -> "Provider | None":
 
 
 def gateway(hangups: bool = False) -> Front:
-    """For granian (app/web/server/serve.py). hangups: SIGHUP, which the process holds, reloads."""
+    """The application for granian (app/web/server/serve.py). hangups: SIGHUP, which the process blocks, reloads."""
     settings = load_settings()
     application = wsgi(settings)
     front = Front(application.extensions["gateway"])
@@ -194,14 +196,14 @@ def gateway(hangups: bool = False) -> Front:
 
 
 class Serving:
-    """The application that serves, until a reload puts another one in its place."""
+    """The current application, until a reload replaces it."""
 
     def __init__(self, application: Flask, front: Front) -> None:
         self._application = application
         self._front = front
 
     def take_over(self, reloaded: Reloaded) -> None:
-        """Puts an application with these settings in its place. Raises BridgeError, and then nothing has changed."""
+        """Replaces the application with one that has these settings. Raises BridgeError if it cannot; nothing changes then."""
         before, settings = self._application, reloaded.settings
         ledger: Ledger = before.extensions["ledger"]
         application = create_app(settings, ledger, before=before)
@@ -222,7 +224,7 @@ class Serving:
 
 
 def retire(application: Flask) -> None:
-    """After its last request: records what was accepted. The ledger and the measures go on."""
+    """Call after its last request. Records accepted events; the ledger and the measures stay open."""
     application.extensions["writer"].stop()
     application.extensions["refusals"].stop()
     if application.extensions["alert"] is not None:
@@ -230,7 +232,7 @@ def retire(application: Flask) -> None:
 
 
 def close(application: Flask) -> None:
-    """At a clean stop: records what was accepted, and closes the ledger, so that a copy of its file is complete."""
+    """Call at a clean stop. Records accepted events and closes the ledger, so that a copy of its file is complete."""
     retire(application)
     application.extensions["measures"].stop()
     if application.extensions["tracing"] is not None:

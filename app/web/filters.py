@@ -43,7 +43,7 @@ def finish(response: Response) -> Response:
 
 def pretty(value: Any) -> str:
     """Indented JSON. Characters that change the direction of writing are escaped, so that nothing is disguised."""
-    return TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
+    return TURNS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def indented(body: str) -> str:
@@ -80,7 +80,7 @@ def span(seconds: float | None) -> str:
 
 
 def share(part: float) -> str:
-    """Per cent with one decimal, rounded down: 100 % means all."""
+    """A percentage with one decimal, rounded down: 100 % means all."""
     return f"{int(part * 1000) / 10:g} %"
 
 
@@ -88,11 +88,11 @@ def said(body: str | None) -> str:
     """The message in a destination's answer: from its JSON, else the text if it is short and not HTML."""
     text = (body or "").strip()
     try:
-        found = _message(json.loads(text))
+        message = _message(json.loads(text))
     except (ValueError, RecursionError):
-        found = None if text.startswith("<") else text
-    found = TURNS.sub("", " ".join((found or "").split()))
-    return found if len(found) <= LONGEST_SAID else found[:LONGEST_SAID] + "…"
+        message = None if text.startswith("<") else text
+    message = TURNS.sub("", " ".join((message or "").split()))
+    return message if len(message) <= LONGEST_SAID else message[:LONGEST_SAID] + "…"
 
 
 def brief(error: str) -> str:
@@ -110,13 +110,13 @@ def _message(value: Any, depth: int = 0) -> str | None:
         return _message(value[0], depth + 1)
     if isinstance(value, dict) and depth < DEEPEST_MESSAGE:
         for name in ("message", "error", "errors", "detail", "error_description", "title", "reason"):
-            if name in value and (found := _message(value[name], depth + 1)):
-                return found
+            if name in value and (message := _message(value[name], depth + 1)):
+                return message
     return None
 
 
 def with_etag(response: Response) -> Response:
-    """Answers 304 to the polling script of an open page while nothing changed."""
+    """Answers 304 to the live script of an open page if nothing changed."""
     if request.method == "GET" and request.headers.get("X-Live") and response.status_code == 200:
         response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32], weak=True)
         response.make_conditional(request)

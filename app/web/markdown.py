@@ -6,5 +6,5 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 def as_html(text: str) -> str:
-    """For a template to show as it is: nothing in it comes from elsewhere unescaped. Code can be scrolled by keys, and copied."""
+    """HTML that a template can show unescaped. Code blocks can be scrolled by keyboard, and copied."""
     return str(_MARKDOWN.render(text)).replace("<pre>", '<pre tabindex="0" data-copy="the code">')

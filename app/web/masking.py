@@ -57,27 +57,27 @@ def mask(text: str, known: str = "") -> str:
     spared = normal_email(known)
     shown: list[str] = []
     done = floor = 0
-    for at in AT.finditer(text):
-        start, end = _before(text, floor, at)
-        floor = at.end()
+    for sign in AT.finditer(text):
+        start, end = _before(text, floor, sign)
+        floor = sign.end()
         if start == end:
             continue
         shown.append(text[done:start])
-        domain = _DOMAIN.match(text, at.end())
+        domain = _DOMAIN.match(text, sign.end())
         address = text[start : domain.end()] if domain else ""
         if spared and address and _decoded(address) == spared:
-            shown.append(text[start : at.start()])
+            shown.append(text[start : sign.start()])
         else:
             first = text[start]
-            shown.append((first if first.isalnum() else "") + HIDDEN + text[end : at.start()])
-        done = at.start()
+            shown.append((first if first.isalnum() else "") + HIDDEN + text[end : sign.start()])
+        done = sign.start()
     shown.append(text[done:])
     return "".join(shown)
 
 
-def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
+def _before(text: str, floor: int, sign: re.Match[str]) -> tuple[int, int]:
     """Start and end of the part before the @, not before `floor`. A quoted part may contain anything but its quote."""
-    end = at.start()
+    end = sign.start()
     if end == floor or (last := text[end - 1]).isspace():
         return end, end
     closing = _QUOTE.search(text, max(floor, end - LONGEST_QUOTE), end) if last in '";2' else None
@@ -86,8 +86,8 @@ def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
         opening = text.rfind(closing[0], floor, inner_end)
         if opening > text.rfind("\n", floor, inner_end):
             return opening + len(closing[0]), inner_end
-        end = inner_end  # there is another @ between the quotes: what stands before that one is hidden already
-    letters = (_URL_LETTERS if at["url"] else _LETTERS).match(text[floor:end][::-1])
+        end = inner_end  # there is another @ between the quotes: the text before that one is already hidden
+    letters = (_URL_LETTERS if sign["url"] else _LETTERS).match(text[floor:end][::-1])
     assert letters is not None
     start = end - letters.end()
     for parameter in _PARAMETER.finditer(text, start, end):
@@ -98,7 +98,7 @@ def _before(text: str, floor: int, at: re.Match[str]) -> tuple[int, int]:
 
 
 def _decoded(address: str) -> str:
-    """The address as typed, without any encoding."""
+    """The address, decoded."""
     text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), address)
     for _ in range(3):
         text = unquote(html.unescape(text))

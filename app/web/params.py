@@ -302,7 +302,7 @@ def alerts_asked(fields: Mapping[str, Any]) -> HistoryFilter:
 
 
 def source_asked(fields: Mapping[str, Any]) -> str | None:
-    """The source in the fields of a form or query; None where none is chosen. Raises UnprocessableEntity."""
+    """The source in the fields of a form or query; None if none is chosen. Raises UnprocessableEntity."""
     asked = {"source": fields["source"]} if fields.get("source") else {}
     return read(RefusalsQuery, asked, QUERY).source
 
@@ -321,9 +321,9 @@ def _problem(model: type[Request], error: ValidationError, context: str | None) 
     first = error.errors(include_url=False, include_input=False)[0]
     name = storable(str(first["loc"][0]))[:100] if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        what = "parameter" if context == QUERY else "field"
+        noun = "parameter" if context == QUERY else "field"
         known = ", ".join(model.model_fields)
-        return f"unknown {what} {name}: " + (f"known are {known}" if known else "there are none here")
+        return f"unknown {noun} {name}: " + (f"known are {known}" if known else "there are none here")
     if first["type"] == "missing":
         return f"{name} is missing" + (f": {model.hint}" if model.hint else "")
     text = str(first["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""How this browser wants to see the pages: its time zone, and the colours."""
+"""Display preferences of a browser: time zone and colours."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -19,7 +19,7 @@ KEPT_SECONDS = 365 * 86_400
 
 
 def register(blueprint: Blueprint, local: Callable[[str | None], str]) -> None:
-    """local: makes a path of this site of what a form gives."""
+    """local: turns the target in a form into a path of this site."""
 
     @blueprint.app_context_processor
     def preferences() -> dict[str, str]:
@@ -27,7 +27,7 @@ def register(blueprint: Blueprint, local: Callable[[str | None], str]) -> None:
 
     @blueprint.post("/preferences")
     def prefer() -> Response:
-        """Keeps a choice in a cookie. It needs no login: it concerns this browser and nothing else."""
+        """Keeps a choice in a cookie. It needs no login, because it concerns only this browser."""
         check_site()
         where = local(request.form.get("next"))
         if not logged_in() and not where.startswith(login := url_for("dashboard.login")):
@@ -52,7 +52,7 @@ def times() -> str:
 
 
 def zone() -> tzinfo:
-    """The time zone to show times in: the reader's, or UTC where that was chosen or no other is known, as without script."""
+    """The time zone to show times in: the reader's, or UTC if it was chosen or no other is known, as without script."""
     if times() == "utc":
         return UTC
     name = unquote(request.cookies.get(ZONE, ""))

@@ -16,7 +16,7 @@ QUICK_SECONDS = 0.005
 
 
 class PulseKeeper:
-    """Reads it in the request where that is quick, and on a thread of its own where the ledger is large."""
+    """Reads the pulse in the request if that is quick, and on its own thread if the ledger is large."""
 
     def __init__(self, ledger: Ledger, health: Health, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
@@ -29,12 +29,12 @@ class PulseKeeper:
         self._is_reading = False
 
     def keep(self, known: Pulse) -> None:
-        """What a page has just read by itself."""
+        """Keeps a pulse that a page has just read."""
         with self._lock:
             self._known, self._read_at = known, self._clock()
 
     def get(self) -> Pulse | None:
-        """None where the ledger does not answer."""
+        """The pulse; None if the ledger does not answer."""
         with self._lock:
             age = self._clock() - self._read_at
             known, is_quick = self._known, self._took <= QUICK_SECONDS
@@ -48,16 +48,16 @@ class PulseKeeper:
 
     def _read(self) -> Pulse | None:
         began = time.monotonic()
-        found = None
+        current = None
         try:
             with look(self._ledger) as tx:
-                found = pulse(tx, self._health)
+                current = pulse(tx, self._health)
         except BridgeError:  # the page itself reports it
             pass
         finally:
             with self._lock:
                 self._is_reading = False
                 self._took = time.monotonic() - began
-                if found is not None:
-                    self._known, self._read_at = found, self._clock()
-        return found
+                if current is not None:
+                    self._known, self._read_at = current, self._clock()
+        return current

@@ -1,4 +1,4 @@
-"""What the pages share."""
+"""Services that the pages share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ ROWS = 50
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All that pages read and write through."""
+    """Everything that pages use to read and write."""
 
     ledger: Ledger
     settings: Settings
@@ -47,8 +47,8 @@ class Parts:
     counts: CountCache = field(default_factory=CountCache)
 
     def format(self, destination: str) -> Format | None:
-        """The format of the destination of that name; None where it is not configured."""
-        return next((one.format for one in self.destinations if one.name == destination), None)
+        """The format of a destination; None if the destination is not configured."""
+        return next((known.format for known in self.destinations if known.name == destination), None)
 
 
 def weeks_of(tx: Tx, parts: Parts) -> dict[str, dict[str, Any]]:
@@ -64,7 +64,7 @@ def source_choices(tx: Tx, parts: Parts) -> list[str]:
 
 
 def target_of(parts: Parts, name: str) -> Target:
-    """The destination of that name, for conversions that it did not get. Raises DestinationNotFound or UnprocessableEntity."""
+    """A destination as the target of conversions that it did not get. Raises DestinationNotFound or UnprocessableEntity."""
     route = next((route for route in parts.policy.routes if route.name == name), None)
     if route is None:
         raise DestinationNotFound(name, [route.name for route in parts.policy.routes])
@@ -75,11 +75,11 @@ def target_of(parts: Parts, name: str) -> Target:
 
 
 def actor() -> str:
-    """Who is logged in, as the audit log names them."""
+    """The logged-in user, as the audit log names them."""
     return str(session["name"])
 
 
 def redirect_with(message: str, where: str, *, is_done: bool = True) -> Response:
-    """Goes on to `where`, which shows `message` once."""
+    """Redirects to `where`, which shows `message` once."""
     flash(message[0].upper() + message[1:].rstrip(".") + ".", "ok" if is_done else "warn")
     return redirect(where)

@@ -1,5 +1,5 @@
-"""What page and API say of each source: whether it is configured, its URL, what it sent lately and what was refused. Never a
-secret's value, and a URL's token only where it is asked for."""
+"""The state of each source, for page and API: whether it is configured, its URL, recent events and refusals. Never a secret's
+value, and a URL's token only on request."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 def source_rows(
     tx: Tx, settings: Settings, sources: Mapping[str, Source], shows_token_of: str | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each source, those that are configured first."""
+    """One row for each source, configured ones first."""
     known = activity(tx, sources)
     now = tx.now()
     since = now - LATELY_DAYS * DAY_MS

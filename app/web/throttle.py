@@ -1,4 +1,4 @@
-"""How often somebody may get the password wrong: by the address they come from, and all together."""
+"""Limits failed logins, by client address and in total."""
 
 import threading
 import time
@@ -19,8 +19,8 @@ Network = IPv4Network | IPv6Network
 
 
 class Throttle:
-    """Of one web process. A stranger's failures close the login to their own address alone; where so many strangers fail that
-    it closes to everybody, it stays open to the addresses that somebody logged in from before."""
+    """The throttle of one web process. Failures close the login to the client's own address. If failures from many addresses
+    close it to everyone, it stays open to addresses with an earlier successful login."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -30,7 +30,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def begin(self, address: str) -> None:
-        """Counts a try, until it succeeded; so that many at once are no more than their number. Raises TooManyRequests."""
+        """Counts a try as failed until it succeeds, so that concurrent tries are limited too. Raises TooManyRequests."""
         key = group_of(address)
         with self._lock:
             now = self._clock()
@@ -43,7 +43,7 @@ class Throttle:
             self._of[key] += 1
 
     def succeeded(self, address: str) -> None:
-        """Takes back that one try, not those before it: else anyone with the viewers' password could guess the other for ever."""
+        """Does not count that one try. Earlier ones stay: else anyone with the viewers' password could guess the other forever."""
         key = group_of(address)
         with self._lock:
             last = next((n for n in reversed(range(len(self._tries))) if self._tries[n][1] == key), None)
@@ -63,32 +63,32 @@ class Throttle:
 
 
 def group_of(address: str) -> str:
-    """What is throttled together: an IPv4 address, the /64 that an IPv6 one lies in (somebody has all of it), or no address."""
+    """The group that is throttled together: an IPv4 address, the /64 of an IPv6 address (one client has all of it), or ""."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is None:
-            return str(IPv6Network((int(found), 64), strict=False))
-        found = found.ipv4_mapped
-    return str(found)
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(IPv6Network((int(parsed), 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
 
 
 def network_of(address: str) -> str:
-    """The network that an address lies in, where a whole address is nobody's business: the /24, or the /48 in IPv6."""
+    """The network of an address, for places that must not show a whole address: the /24, or the /48 in IPv6."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return str(ip_network((int(found), 24 if found.version == 4 else 48), strict=False))
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(ip_network((int(parsed), 24 if parsed.version == 4 else 48), strict=False))
 
 
 def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """The address that asks: `remote`, or where that is a trusted proxy the last one in X-Forwarded-For that is none. Anyone who
-    asks can write what they like into that header; only what our own proxies added at its end is believed."""
+    """The client's address: `remote` or, if that is a trusted proxy, the last address in X-Forwarded-For that is not one. Clients
+    can send any value in that header, so only what our own proxies appended is trusted."""
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = remote
     while hops and is_in(address, trusted):
@@ -97,7 +97,7 @@ def client_of(remote: str, forwarded: str, trusted: Sequence[Network]) -> str:
 
 
 def _bare(hop: str) -> str:
-    """Without the port that some proxies add."""
+    """The address without the port that some proxies add."""
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
@@ -105,9 +105,9 @@ def _bare(hop: str) -> str:
 
 def is_in(address: str, networks: Sequence[Network]) -> bool:
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in networks)
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)

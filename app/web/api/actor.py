@@ -1,4 +1,4 @@
-"""Who changes something through the API, as the audit log names them."""
+"""The actor of a change made through the API, as the audit log names it."""
 
 from app.web.auth import bearer
 

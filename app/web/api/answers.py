@@ -1,4 +1,4 @@
-"""What the models of /api/v1 are made of: types of their fields, and what every answer and every list has."""
+"""The parts that the models of /api/v1 share: field types, and the bases of answers and lists."""
 
 from typing import Annotated, Any, ClassVar, get_args
 
@@ -52,5 +52,5 @@ class ActionResult(Answer):
 
 
 def fields_of(row: dict[str, Any], model: type[Answer]) -> dict[str, Any]:
-    """Those fields of a row that the model has, where the row is of more than one use."""
+    """The fields of a row that the model has, for rows that serve several models."""
     return {name: row[name] for name in model.model_fields}

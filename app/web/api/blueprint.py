@@ -1,4 +1,4 @@
-"""/api/v1: the same verbs as the pages, for programs. Every change is in the audit log, by "api" or the user whose token it was."""
+"""/api/v1: the same actions as the pages, for programs. The audit log names "api" or the token's user as the actor."""
 
 from functools import cache
 from typing import Any

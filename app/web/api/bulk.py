@@ -28,7 +28,7 @@ class Continued(Request):
 
 class ReplayFilter(DeliveryFilter, Continued):
     hint: ClassVar[str] = f'one of {", ".join(replay.REPLAYABLE)}, such as {{"status": "dead"}}'
-    status: Annotated[str, OneOf(replay.REPLAYABLE)]  # so that an empty filter is none
+    status: Annotated[str, OneOf(replay.REPLAYABLE)]  # an empty filter counts as none
 
 
 class DiscardFilter(DeliveryFilter, Continued):
@@ -40,7 +40,7 @@ class DiscardFilter(DeliveryFilter, Continued):
 
 
 class ResendBody(ResendWindow, Continued):
-    """A window, and where to go on."""
+    """A window, and where to continue."""
 
 
 class UndoneDiscard(Continued):
@@ -64,14 +64,14 @@ def discard_deliveries(parts: Parts, body: DiscardFilter) -> Discarded:
 
 @ROUTES.post("/undo")
 def undo_deliveries(parts: Parts, body: UndoneDiscard) -> Undone:
-    """Take a bulk discard back."""
+    """Undo a bulk discard."""
     job = _run(parts, Job("undo", mark=body.mark, after=body.next))
     return Undone(undone=job.done, left_alone=job.skipped, next=job.after)
 
 
 @ROUTES.post("/resend", 404)
 def resend_deliveries(parts: Parts, body: ResendBody) -> Replayed:
-    """Send again what was delivered in a window, or send that window to another destination."""
+    """Resend the deliveries of a window, or send that window to another destination."""
     window = replace(body.as_window(), target=target_of(parts, body.to) if body.to else None)
     with parts.ledger.read() as tx:
         window = resend.until_now(tx, window)

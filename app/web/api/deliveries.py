@@ -88,7 +88,7 @@ def discard_delivery(parts: Parts, delivery_id: int) -> ActionResult:
 
 @ROUTES.post("/deliveries/<int:delivery_id>/undo")
 def undo_delivery(parts: Parts, delivery_id: int) -> ActionResult:
-    """Take a discard back."""
+    """Undo a discard."""
     result = parts.ledger.transact(lambda tx: actions.undo_discard(tx, delivery_id, actor=actor()))
     parts.nudge()
     return _answer(result)
@@ -98,12 +98,12 @@ def undo_delivery(parts: Parts, delivery_id: int) -> ActionResult:
 def edit_delivery(parts: Parts, delivery_id: int, body: Edit) -> ActionResult:
     """Send a dead delivery with another payload, under an Idempotency-Key of its own (`…:edit-N`).
 
-    What it is and its invoiceId must stay.
+    Its kind and invoiceId must not change.
     """
     with look(parts.ledger) as tx:
-        found = reading_deliveries.delivery(tx, delivery_id)
-    wire = parts.format(found["destination"])
-    edited = submit_edit(parts.ledger, found, json.dumps(body.payload), wire, actor=actor())
+        delivery = reading_deliveries.delivery(tx, delivery_id)
+    wire = parts.format(delivery["destination"])
+    edited = submit_edit(parts.ledger, delivery, json.dumps(body.payload), wire, actor=actor())
     if edited.problem:
         raise UnprocessableEntity(edited.problem)
     parts.nudge()

@@ -30,7 +30,7 @@ def destinations(parts: Parts) -> Destinations:
 
 @ROUTES.post("/destinations/<name>/pause")
 def pause(parts: Parts, name: str, body: Pause | None) -> PauseResult:
-    """Stop forwarding to a destination: what is due waits."""
+    """Stop forwarding to a destination: due deliveries wait."""
     reason = body.reason if body else None
     result = pause_destination(parts.ledger, name, _names(parts), reason or "", actor=actor())
     return PauseResult.model_validate(asdict(result))

@@ -40,15 +40,15 @@ def events_csv(parts: Parts, query: EventsFilter) -> Response:
 def event(parts: Parts, event_id: str) -> WholeEvent:
     """Get one event with headers, body and deliveries, by its ID here, or by source and the source's ID (stripe:evt_1)."""
     with look(parts.ledger) as tx:
-        found = reading_events.event(tx, event_id)
-    if found is None:
+        shown = reading_events.event(tx, event_id)
+    if shown is None:
         raise NotFound(f"there is no event {event_id}")
-    return WholeEvent.model_validate(found)
+    return WholeEvent.model_validate(shown)
 
 
 @ROUTES.post("/events/remap")
 def remap_events(parts: Parts) -> Message:
-    """Reprocess all parked events after a change of configuration. `parked/reprocess` takes a choice of them."""
-    found = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=actor())
+    """Reprocess all parked events after a change of configuration. To choose events, use `parked/reprocess`."""
+    reprocessed = reprocess_parked(parts.ledger, parts.sources, parts.policy, actor=actor())
     parts.nudge()
-    return Message(message=sentence(found))
+    return Message(message=sentence(reprocessed))

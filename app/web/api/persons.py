@@ -40,12 +40,12 @@ def persons(parts: Parts, query: PersonsQuery) -> PersonPage:
 def person(parts: Parts, person_id: int) -> WholePerson:
     """Get one person and what happened to them."""
     with look(parts.ledger) as tx:
-        found = _known(tx, person_id)
-        steps = reading_persons.journey(tx, found)
-        found["events"] = reading_persons.events_of(tx, person_id)
-    found["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank", "conversion")} for step in steps]
-    found["why"] = reading_persons.why_this_id(found)
-    return WholePerson.model_validate(found)
+        profile = _known(tx, person_id)
+        steps = reading_persons.journey(tx, profile)
+        profile["events"] = reading_persons.events_of(tx, person_id)
+    profile["journey"] = [{k: v for k, v in step.items() if k not in ("ms", "rank", "conversion")} for step in steps]
+    profile["why"] = reading_persons.why_this_id(profile)
+    return WholePerson.model_validate(profile)
 
 
 @ROUTES.get("/persons/<int:person_id>/export", role="operator")
@@ -70,8 +70,8 @@ def forget(parts: Parts, person_id: int) -> Forgotten:
 
 
 def _known(tx: Tx, person_id: int) -> dict[str, Any]:
-    """Raises NotFound."""
-    found = reading_persons.person(tx, person_id)
-    if found is None:
+    """A person with everything known about them. Raises NotFound."""
+    profile = reading_persons.person(tx, person_id)
+    if profile is None:
         raise NotFound(f"there is no person {person_id}")
-    return found
+    return profile

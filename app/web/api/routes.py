@@ -88,7 +88,7 @@ class Route:
             answers[status] = _refusal(status)
         if self.answer is not None and self.answer.skipped_status is not None:
             answers[self.answer.skipped_status] = _refusal(self.answer.skipped_status, self.answer)
-        found: dict[str, Any] = {
+        operation: dict[str, Any] = {
             "operationId": self.view.__name__,
             "summary": " ".join((self.view.__doc__ or "").split()),
             "parameters": [*self._path_parameters(), *self._query_parameters()],
@@ -96,8 +96,8 @@ class Route:
         }
         if self.body is not None:
             content = {"application/json": {"schema": _ref(self.body)}}
-            found["requestBody"] = {"required": not self.is_body_optional, "content": content}
-        return found
+            operation["requestBody"] = {"required": not self.is_body_optional, "content": content}
+        return operation
 
     def _path_parameters(self) -> list[dict[str, Any]]:
         return [
@@ -110,13 +110,13 @@ class Route:
             return []
         schema = self.query.model_json_schema(schema_generator=RequestSchema)
         required = schema.get("required", ())
-        found = []
+        parameters = []
         for name, field in schema["properties"].items():
             parameter = {"name": name, "in": "query", "required": name in required, "schema": field}
             if "description" in field:
                 parameter["description"] = field.pop("description")
-            found.append(parameter)
-        return found
+            parameters.append(parameter)
+        return parameters
 
 
 class Routes:
@@ -140,7 +140,7 @@ class Routes:
         def declare(view: View) -> View:
             hints = get_type_hints(view)
             body, answer = hints.get("body"), hints["return"]
-            models = [one for one in get_args(body) if one is not type(None)]
+            models = [model for model in get_args(body) if model is not type(None)]
             is_model = isinstance(answer, type) and issubclass(answer, Answer)
             self.routes.append(
                 Route(
@@ -182,9 +182,9 @@ class AnswerSchema(GenerateJsonSchema):
         return False
 
     def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
-        found = super().generate(schema, mode)
-        found.pop("title", None)
-        return found
+        generated = super().generate(schema, mode)
+        generated.pop("title", None)
+        return generated
 
 
 class RequestSchema(AnswerSchema):
@@ -194,10 +194,10 @@ class RequestSchema(AnswerSchema):
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        found = super().default_schema(schema)
-        if found.get("default", "") is None:
-            del found["default"]
-        return found
+        generated = super().default_schema(schema)
+        if generated.get("default", "") is None:
+            del generated["default"]
+        return generated
 
 
 def document(resources: Sequence[Routes]) -> dict[str, Any]:
@@ -236,10 +236,10 @@ def _schemas(
 ) -> dict[str, Any]:
     listed = [(model, mode) for model in dict.fromkeys(models)]
     _, schema = models_json_schema(listed, ref_template=REF, schema_generator=generator)
-    found: dict[str, Any] = schema.get("$defs", {})
-    for one in found.values():
-        one.pop("title", None)
-    return found
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    for definition in definitions.values():
+        definition.pop("title", None)
+    return definitions
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

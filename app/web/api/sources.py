@@ -27,7 +27,7 @@ ROUTES = Routes()
 
 @ROUTES.get("/sources")
 def sources(parts: Parts) -> Sources:
-    """List sources, and what they sent within the last days."""
+    """List sources and their recent events."""
     with look(parts.ledger) as tx:
         rows = source_rows(tx, parts.settings, parts.sources)
     return Sources.model_validate({"sources": [fields_of(row, Source) for row in rows], "days": LATELY_DAYS})
@@ -62,7 +62,9 @@ def setup(parts: Parts) -> SetUp:
     """List the steps of the setup checklist, and which of them are done."""
     with look(parts.ledger) as tx:
         steps = checklist(tx, parts.settings, parts.sources.values(), parts.destinations)
-    return SetUp(steps=[SetUpStep(key=one.key, title=one.title, is_done=one.is_done, text=one.text) for one in steps])
+    return SetUp(
+        steps=[SetUpStep(key=step.key, title=step.title, is_done=step.is_done, text=step.text) for step in steps]
+    )
 
 
 def _seen(event: Heard | None) -> SeenEvent | None:

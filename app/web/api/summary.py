@@ -58,11 +58,11 @@ def traffic(parts: Parts, query: TrafficQuery) -> Traffic:
 def bar_of(bar: Bar) -> dict[str, Any]:
     sent = {
         name: {
-            "by_status": dict(one.counts),
-            "p50": percentile(one.times, 0.5),
-            "p95": percentile(one.times, 0.95),
+            "by_status": dict(results.counts),
+            "p50": percentile(results.times, 0.5),
+            "p95": percentile(results.times, 0.95),
         }
-        for name, one in bar.part.sent.items()
+        for name, results in bar.part.sent.items()
     }
     return {
         "since": iso(bar.start),

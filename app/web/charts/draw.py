@@ -1,4 +1,4 @@
-"""Where everything of a chart lies. Widths are per cent and heights are pixels, so that text keeps its size at any width."""
+"""The layout of a chart. Widths are percentages and heights are pixels, so that text keeps its size at any width."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -23,12 +23,12 @@ Drawn = dict[str, Any]
 """What a template draws, by name."""
 
 
-def moment(at: int, zone: tzinfo) -> datetime:
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)
+def moment(milliseconds: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(zone)
 
 
 def title_of(bar: Bar, zone: tzinfo) -> str:
-    """When a bar was: 30 Nov, 14:00 to 14:10; Mon 30 Nov."""
+    """The time that a bar covers: 30 Nov, 14:00 to 14:10; Mon 30 Nov."""
     start, end = moment(bar.start, zone), moment(bar.end, zone)
     day = f"{start.day} {MONTHS[start.month - 1]}"
     if bar.end - bar.start > DAY_MS * 2 // 3:
@@ -41,16 +41,16 @@ def query_of(bar: Bar) -> str:
 
 
 def labels_of(bars: Sequence[Bar], zone: tzinfo) -> list[Drawn]:
-    """A few times below the bars, at the beginning of the bar that they name."""
+    """Labels of the time axis, each at the beginning of its bar."""
     room, size = 100 / len(bars), bars[0].end - bars[0].start
     days = size > DAY_MS // 8
     step = -(-len(bars) // LABELS)
-    found = []
+    labels = []
     for index in range(0, len(bars), step):
-        at = moment(bars[index].start, zone)
-        text = f"{at.day} {MONTHS[at.month - 1]}" if days else f"{at:%H:%M}"
-        found.append({"at": round(index * room, 3), "text": text, "is_extra": bool(index // step % 2)})
-    return found
+        start = moment(bars[index].start, zone)
+        text = f"{start.day} {MONTHS[start.month - 1]}" if days else f"{start:%H:%M}"
+        labels.append({"at": round(index * room, 3), "text": text, "is_extra": bool(index // step % 2)})
+    return labels
 
 
 def chart(
@@ -66,12 +66,12 @@ def chart(
     lines: Mapping[str, Sequence[float | None]] | None = None,
     texts: Sequence[tuple[str, Sequence[str]]],
 ) -> Drawn:
-    """A chart of stacked bars, or of lines: `height` of the plot in pixels with the numbers below it, `base` (where bars stand),
-    `ticks` and `labels` of the axes, `slots` (of each bar its room, what is drawn in it, what it says, and the query of the list
-    behind it), `lines`, and `columns` of the table with the same figures.
+    """A chart of stacked bars or lines, as a dictionary for the template: `height` of the plot in pixels including the labels below
+    it, `base` (the y of the axis), `ticks` and `labels` of the axes, `slots` (for each bar its position, rectangles, text, and the
+    query of its list), `lines`, and `columns` of the table with the same figures.
 
-    stacks: of each bar, the counts by name, from the bottom up. lines: by name, a value of
-    each bar. texts: of each bar what it says, and the cells of its row in the table."""
+    stacks: for each bar, the counts by name, from the bottom up. lines: by name, a value for each bar. texts: for each bar, its
+    text and the cells of its row in the table."""
     base, room = float(height - FOOT), 100 / len(bars)
     tall = base - TOP
 
@@ -109,12 +109,12 @@ def chart(
         "labels": labels_of(bars, zone),
         "slots": slots,
         "columns": columns,
-        "lines": [{"name": one, "path": _path(values, y_of)} for one, values in (lines or {}).items()],
+        "lines": [{"name": line_name, "path": _path(values, y_of)} for line_name, values in (lines or {}).items()],
     }
 
 
 def _path(values: Sequence[float | None], y_of: Callable[[float], float]) -> str:
-    """A line through the middles of the bars, one unit of x each; a value between two gaps is a dot."""
+    """An SVG path through the middles of the bars, one unit of x each. A value between two gaps is a dot."""
     parts, is_open = [], False
     for index, value in enumerate(values):
         if value is None:

@@ -1,4 +1,4 @@
-"""The numbers beside an axis: round ones, few, and from zero."""
+"""The scale of an axis: from zero, with few and round numbers."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -34,7 +34,7 @@ def seconds_scale(highest: float) -> Scale:
 
 
 def _step(highest: float) -> float:
-    """The smallest round step of which TICKS reach `highest`."""
+    """The smallest round step with which TICKS steps reach `highest`."""
     for power in count(-4):
         for step in STEPS:
             if highest <= step * 10.0**power * TICKS:
@@ -50,7 +50,7 @@ def _up_to(highest: float, step: float) -> Scale:
 
 
 def short(number: float) -> str:
-    """1,500 as 1.5k: there is little room beside an axis."""
+    """A number short enough for an axis: 1,500 as 1.5k."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""The charts of the Overview: what was received, what was delivered, how quickly, and which share."""
+"""The charts of the Overview: events received, deliveries by status, time to deliver, and success rate."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -41,10 +41,10 @@ def draw(bars: Sequence[Bar], name: str, chosen: Span, destination: str, zone: t
     received = [received_of(bar) for bar in bars]
     sent = [bar.part.sent[destination] if destination in bar.part.sent else Sent() for bar in bars]
     every = Sent()
-    for one in sent:
-        every.add(one.counts, one.times)
-    statuses = [one for one in STATUSES if one in ALWAYS or every.counts.get(one)]
-    totals = {key: sum(one[key] for one in received) for key in RECEIVED}
+    for results in sent:
+        every.add(results.counts, results.times)
+    statuses = [status for status in STATUSES if status in ALWAYS or every.counts.get(status)]
+    totals = {key: sum(outcomes[key] for outcomes in received) for key in RECEIVED}
     return {
         "span": name,
         "title": chosen.title,
@@ -56,7 +56,7 @@ def draw(bars: Sequence[Bar], name: str, chosen: Span, destination: str, zone: t
         "received_keys": [{"name": key, "count": n, "value": OUTCOME_OF.get(key)} for key, n in totals.items()],
         "sent": _sent(bars, sent, statuses, zone),
         "sent_total": sum(every.counts.values()),
-        "sent_keys": [{"name": one, "count": every.counts.get(one, 0), "value": one} for one in statuses],
+        "sent_keys": [{"name": status, "count": every.counts.get(status, 0), "value": status} for status in statuses],
         "times": _times(bars, sent, zone),
         "success": _success(bars, sent, zone),
         "p50": percentile(every.times, 0.5),
@@ -67,23 +67,23 @@ def draw(bars: Sequence[Bar], name: str, chosen: Span, destination: str, zone: t
 
 
 def received_of(bar: Bar) -> dict[str, int]:
-    return {name: sum(bar.part.events.get(one, 0) for one in outcomes) for name, outcomes in RECEIVED.items()}
+    return {name: sum(bar.part.events.get(outcome, 0) for outcome in outcomes) for name, outcomes in RECEIVED.items()}
 
 
 def success_of(sent: Sent) -> float | None:
-    """The share delivered of what is final; None where nothing is."""
+    """The share delivered among final deliveries; None if there are none."""
     delivered, dead = sent.counts.get("delivered", 0), sent.counts.get("dead", 0)
     return delivered / (delivered + dead) if delivered + dead else None
 
 
 def _received(bars: Sequence[Bar], counts: Sequence[dict[str, int]], zone: tzinfo) -> Drawn:
-    highest = max(sum(one.values()) for one in counts)
+    highest = max(sum(numbers.values()) for numbers in counts)
     texts = [
         (
-            f"{sum(one.values()):,} received = " + " + ".join(f"{n:,} {name}" for name, n in one.items()),
-            [f"{sum(one.values()):,}", *(f"{n:,}" for n in one.values())],
+            f"{sum(numbers.values()):,} received = " + " + ".join(f"{n:,} {name}" for name, n in numbers.items()),
+            [f"{sum(numbers.values()):,}", *(f"{n:,}" for n in numbers.values())],
         )
-        for one in counts
+        for numbers in counts
     ]
     columns = ("received", *RECEIVED)
     scale = whole_scale(highest)
@@ -91,21 +91,21 @@ def _received(bars: Sequence[Bar], counts: Sequence[dict[str, int]], zone: tzinf
 
 
 def _sent(bars: Sequence[Bar], sent: Sequence[Sent], statuses: Sequence[str], zone: tzinfo) -> Drawn:
-    counts = [{status: one.counts.get(status, 0) for status in statuses} for one in sent]
+    counts = [{status: results.counts.get(status, 0) for status in statuses} for results in sent]
     texts = [
         (
-            f"{sum(one.values()):,} deliveries = " + " + ".join(f"{n:,} {name}" for name, n in one.items()),
-            [f"{sum(one.values()):,}", *(f"{n:,}" for n in one.values())],
+            f"{sum(numbers.values()):,} deliveries = " + " + ".join(f"{n:,} {name}" for name, n in numbers.items()),
+            [f"{sum(numbers.values()):,}", *(f"{n:,}" for n in numbers.values())],
         )
-        for one in counts
+        for numbers in counts
     ]
-    scale, columns = whole_scale(max(sum(one.values()) for one in counts)), ("deliveries", *statuses)
+    scale, columns = whole_scale(max(sum(numbers.values()) for numbers in counts)), ("deliveries", *statuses)
     return chart("sent", bars, scale, zone, height=TALL, unit=short, columns=columns, stacks=counts, texts=texts)
 
 
 def _times(bars: Sequence[Bar], sent: Sequence[Sent], zone: tzinfo) -> Drawn:
-    middle = [percentile(one.times, 0.5) for one in sent]
-    high = [percentile(one.times, 0.95) for one in sent]
+    middle = [percentile(results.times, 0.5) for results in sent]
+    high = [percentile(results.times, 0.95) for results in sent]
     texts = [
         (
             f"half within {span(p50)}, 95 % within {span(p95)}" if p50 is not None else "nothing delivered",
@@ -113,7 +113,7 @@ def _times(bars: Sequence[Bar], sent: Sequence[Sent], zone: tzinfo) -> Drawn:
         )
         for p50, p95 in zip(middle, high, strict=True)
     ]
-    scale = seconds_scale(max((one for one in high if one is not None), default=1.0))
+    scale = seconds_scale(max((seconds for seconds in high if seconds is not None), default=1.0))
     return chart(
         "times",
         bars,
@@ -128,15 +128,15 @@ def _times(bars: Sequence[Bar], sent: Sequence[Sent], zone: tzinfo) -> Drawn:
 
 
 def _success(bars: Sequence[Bar], sent: Sequence[Sent], zone: tzinfo) -> Drawn:
-    shares = [success_of(one) for one in sent]
+    shares = [success_of(results) for results in sent]
     texts = [
         (
-            "nothing delivered or dead" if one is None else f"{share(one)} delivered",
-            ["–" if one is None else share(one)],
+            "nothing delivered or dead" if ratio is None else f"{share(ratio)} delivered",
+            ["–" if ratio is None else share(ratio)],
         )
-        for one in shares
+        for ratio in shares
     ]
-    lines = {"share": [None if one is None else one * 100 for one in shares]}
+    lines = {"share": [None if ratio is None else ratio * 100 for ratio in shares]}
     return chart(
         "success",
         bars,
@@ -151,7 +151,7 @@ def _success(bars: Sequence[Bar], sent: Sequence[Sent], zone: tzinfo) -> Drawn:
 
 
 def _duration(seconds: float) -> str:
-    """Beside an axis: 250 ms, 1.5 s, 15 min, 2 h."""
+    """A duration short enough for an axis: 250 ms, 1.5 s, 15 min, 2 h."""
     if seconds and seconds < 1:
         return f"{seconds * 1000:g} ms"
     for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):

@@ -1,4 +1,4 @@
-"""What the pages and the API take for a resend, and for the audit log."""
+"""Request models of a resend and of the audit log, for the pages and the API."""
 
 from typing import Annotated, ClassVar
 
@@ -20,7 +20,7 @@ class ResendWindow(Request):
     to: Annotated[Name | None, Field(description="Send it there instead, unless it went there already.")] = None
 
     def as_window(self) -> resend.Window:
-        """Without its target."""
+        """The window without its target."""
         return resend.Window(self.since, self.until, self.destination, self.kind, self.source)
 
 

@@ -1,7 +1,7 @@
-"""The filter of a list, as its URL has it: what was asked for, what is wrong with it, and how to change one thing about it.
+"""The filter of a list, read from its URL: its values, its errors, and the URLs that change one part of it.
 
-A list's address is its saved view, so it has no empty parameters. A form sends all its fields, and times of the reader's zone in
-`from` and `to`; it is answered by a redirect to the address without them.
+A list's URL is its saved view, so it has no empty parameters. A form sends all its fields, and times in the reader's zone as
+`from` and `to`; the answer is a redirect to the URL without them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ class Asked:
     typed: Mapping[str, str] = field(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:
-        """What the form and the chips of a list need."""
+        """The variables of the form and chips of a list."""
         return {
             "fields": self.fields,
             "errors": self.errors,
@@ -77,11 +77,11 @@ class Asked:
 
     @property
     def kept(self) -> dict[str, str]:
-        """Times that the form's own fields for a date cannot show, such as an age."""
+        """Times that the form's date fields cannot show, such as an age."""
         return {name: self.fields[name] for name in TIMES.values() if name in self.fields and not self.moment(name)}
 
     def moment(self, name: str) -> str:
-        """since or until for a field of a date and time, in the reader's zone; "" where it is not one."""
+        """since or until for a date and time field, in the reader's zone; "" if it is neither."""
         if typed := self.typed.get(name):
             return typed
         text = self.fields.get(name, "")
@@ -96,17 +96,17 @@ class Asked:
         return "?" + urlencode(fields) if fields else "?"
 
     def read(self, model: type[Model]) -> Model | None:
-        """The filter as the model; None where something is wrong with it."""
+        """The filter as the model; None if it is invalid."""
         known = {name: value for name, value in self.values.items() if name in model.model_fields}
         return None if self.errors else read(model, known, QUERY)
 
 
 def asked(model: type[Request], names: Iterable[str], *, checks: Mapping[str, Sequence[str]] | None = None) -> Asked:
-    """The filter of this request. checks: values that a field may have here, where they are fewer than the model's."""
+    """The filter of this request. checks: for some fields, fewer allowed values than the model has."""
     names = list(names)
     fields, errors, typed = filled(names), {}, {}
-    for given, name in TIMES.items():
-        text = storable(request.args.get(given, "").strip())
+    for typed_name, name in TIMES.items():
+        text = storable(request.args.get(typed_name, "").strip())
         if not text:
             continue
         try:
@@ -121,14 +121,14 @@ def asked(model: type[Request], names: Iterable[str], *, checks: Mapping[str, Se
     return Asked(fields, values, errors, typed)
 
 
-def canonical(found: Asked) -> Response | None:
-    """A redirect to the list's address without empty parameters and the form's own times; None where this is the address."""
+def canonical(request_filter: Asked) -> Response | None:
+    """A redirect to the list's URL without empty parameters and the form's own times; None if this is that URL."""
     args = request.args
     is_clean = all(value.strip() for value in args.values()) and not set(TIMES) & set(args)
-    if is_clean or found.typed:
+    if is_clean or request_filter.typed:
         return None
     others = {name: value for name, value in args.items() if value.strip() and name not in (*TIMES, *TIMES.values())}
-    fields = {**others, **found.fields}
+    fields = {**others, **request_filter.fields}
     return redirect(request.path + ("?" + urlencode(fields) if fields else ""))
 
 
@@ -154,7 +154,7 @@ def _is_age(text: str) -> bool:
 
 
 def _moment(text: str, where: tzinfo) -> int:
-    """What a field for a date and time holds; typed by hand, anything that the address may have. Raises ValueError."""
+    """The value of a date and time field or, if it was typed, any time that a URL may have. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

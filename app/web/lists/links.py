@@ -1,4 +1,4 @@
-"""Links to the providers' own pages of what an ID names."""
+"""Links to the provider's own page for an ID."""
 
 import json
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ class Place:
 
 
 def link_at(sources: Mapping[str, Source], source: str, identity: str | None, body: str | None = None) -> Place | None:
-    """Where `source` shows the thing with that ID (without its scope); None where no page of it is known. body: of an event of the
-    same purchase or person, which says whether it is test data."""
+    """The page on which `source` shows the object with this ID (without its scope); None if no such page is known. body: of an
+    event of the same purchase or person, to tell test data from live data."""
     known = sources.get(source)
     if known is None or not identity:
         return None
@@ -27,7 +27,7 @@ def link_at(sources: Mapping[str, Source], source: str, identity: str | None, bo
 
 
 def is_test(body: str | None) -> bool:
-    """Whether a body says so of itself, in Stripe's way."""
+    """Whether a body is marked as test data, in Stripe's way."""
     try:
         content = json.loads(body or "")
     except (ValueError, RecursionError):

@@ -17,7 +17,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def audit() -> str:
         fields, before = filled(AUDIT_FILTER), before_asked()
-        wanted = read(AuditLines, fields, QUERY).as_filter()
+        criteria = read(AuditLines, fields, QUERY).as_filter()
         with look(ledger) as tx:
-            page = audit_page(tx, wanted, before=before, limit=ROWS)
+            page = audit_page(tx, criteria, before=before, limit=ROWS)
         return render_template("audit.html", page=page, fields=fields, before=before)

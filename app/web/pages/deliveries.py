@@ -31,46 +31,46 @@ VARIABLE = "DESTINATION_TOKEN"
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
-    destinations = {one.name: one for one in parts.destinations}
+    destinations = {destination.name: destination for destination in parts.destinations}
     variables = {name: parts.settings.secret_name_of(name) for name in parts.settings.destination_tables}
 
     @blueprint.get("/deliveries")
     @login_required
     def deliveries() -> Any:
-        found, before = asked(DeliveryFilter, FILTER), before_asked()
-        if moved := canonical(found):
+        request_filter, before = asked(DeliveryFilter, FILTER), before_asked()
+        if moved := canonical(request_filter):
             return moved
-        query, page, is_viewer = found.read(DeliveryFilter), Page(), not is_operator()
+        query, page, is_viewer = request_filter.read(DeliveryFilter), Page(), not is_operator()
         with look(ledger) as tx:
             if query is not None:
-                wanted = replace(query.as_filter(), whole_addresses=is_viewer)
-                page = deliveries_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
-            text = found.fields["q"] if not page.rows and set(found.fields) == {"q"} and query else ""
+                criteria = replace(query.as_filter(), whole_addresses=is_viewer)
+                page = deliveries_that_match(tx, criteria, parts.sources, before=before, limit=ROWS)
+            text = request_filter.fields["q"] if not page.rows and set(request_filter.fields) == {"q"} and query else ""
             events = events_called(tx, text, parts.sources, whole_addresses=is_viewer, limit=EVENTS_SHOWN)
-            back = refunded(tx, [one["conversion_id"] for one in page.rows if one["kind"] == "sale"])
+            back = refunded(tx, [row["conversion_id"] for row in page.rows if row["kind"] == "sale"])
             choices = source_choices(tx, parts)
         shown = render_template(
             "deliveries.html",
             page=page,
             refunded=back,
             events=events,
-            asked=found.shown(),
-            fields=found.fields,
+            asked=request_filter.shown(),
+            fields=request_filter.fields,
             source_choices=choices,
             before=before,
             statuses=STATUSES,
         )
-        return shown, found.status_code
+        return shown, request_filter.status_code
 
     @blueprint.get("/deliveries/<int:delivery_id>")
     @login_required
     def delivery(delivery_id: int) -> str:
         with look(ledger) as tx:
-            found = story(tx, delivery_id)
-            reasons = no_clicks_of(tx, parts.sources, parts.settings.rules, conversion_id=found["conversion_id"])
-        curl = as_curl(found, destinations.get(found["destination"]), variables.get(found["destination"], VARIABLE))
-        left = len(parts.settings.schedule_seconds) - found["tries"]
-        return render_template("delivery.html", delivery=found, curl=curl, left=left, no_click=reasons.get(delivery_id))
+            shown = story(tx, delivery_id)
+            reasons = no_clicks_of(tx, parts.sources, parts.settings.rules, conversion_id=shown["conversion_id"])
+        curl = as_curl(shown, destinations.get(shown["destination"]), variables.get(shown["destination"], VARIABLE))
+        left = len(parts.settings.schedule_seconds) - shown["tries"]
+        return render_template("delivery.html", delivery=shown, curl=curl, left=left, no_click=reasons.get(delivery_id))
 
     @blueprint.post("/deliveries/<int:delivery_id>/replay")
     @login_required
@@ -97,43 +97,45 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @operator_required
     def ask_edit(delivery_id: int) -> Any:
         with look(ledger) as tx:
-            found = story(tx, delivery_id)
-        if found["not_editable"]:
-            return back(ActionResult(delivery_id, False, found["not_editable"]))
-        text = json.dumps(found["payload"], indent=2, ensure_ascii=False)
-        return render_template("edit.html", delivery=found, text=text, problem=None)
+            shown = story(tx, delivery_id)
+        if shown["not_editable"]:
+            return back(ActionResult(delivery_id, False, shown["not_editable"]))
+        text = json.dumps(shown["payload"], indent=2, ensure_ascii=False)
+        return render_template("edit.html", delivery=shown, text=text, problem=None)
 
     @blueprint.post("/deliveries/<int:delivery_id>/edit")
     @login_required
     def edit_one(delivery_id: int) -> Any:
         text = request.form.get("payload", "")
         with look(ledger) as tx:
-            found = story(tx, delivery_id)
-        wire = parts.format(found["destination"])
+            shown = story(tx, delivery_id)
+        wire = parts.format(shown["destination"])
         if request.form.get("do") == "review":
-            changes, problem = review_edit(ledger, found, text, wire)
-            page = render_template("edit.html", delivery=found, text=text, problem=problem, changes=changes)
+            changes, problem = review_edit(ledger, shown, text, wire)
+            page = render_template("edit.html", delivery=shown, text=text, problem=problem, changes=changes)
             return page, 422 if problem else 200
-        edited = submit_edit(ledger, found, text, wire, actor=actor())
+        edited = submit_edit(ledger, shown, text, wire, actor=actor())
         if edited.problem:
-            return render_template("edit.html", delivery=found, text=text, problem=edited.problem), 422
+            return render_template("edit.html", delivery=shown, text=text, problem=edited.problem), 422
         parts.nudge()
         return back(edited.result)
 
 
-def as_curl(found: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
+def as_curl(delivery: dict[str, Any], destination: Destination | None, variable: str) -> str | None:
     """The request as a shell command. The token is read from that environment variable."""
     if destination is None:
         return None
     wire = destination.format
-    if not (wire.takes_refunds if found["kind"] == "refund" else found["kind"] in wire.kinds):
+    if not (wire.takes_refunds if delivery["kind"] == "refund" else delivery["kind"] in wire.kinds):
         return None
     token = f"${variable}"
-    asked = destination.shown_request(found["kind"], found["text"], found["dedupe_key"], datetime.now(UTC), token)
+    asked = destination.shown_request(
+        delivery["kind"], delivery["text"], delivery["dedupe_key"], datetime.now(UTC), token
+    )
     lines = [f"curl -X {asked.method} {shlex.quote(destination.url + asked.path)}"]
     for name, value in asked.headers.items():
         header = f"{name}: {value}"
-        # In double quotes where the shell is to put in the token; no key or type of body has what these expand.
+        # In double quotes, so that the shell expands the token. No key or content type holds characters that they expand.
         lines.append(f'-H "{header}"' if token in header else f"-H {shlex.quote(header)}")
     if asked.body:
         lines.append(f"--data-raw {shlex.quote(asked.body.decode())}")

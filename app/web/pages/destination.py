@@ -19,14 +19,14 @@ from app.web.services import Parts, actor, redirect_with, weeks_of
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger = parts.ledger
-    known = {one.name: one for one in parts.destinations}
+    known = {destination.name: destination for destination in parts.destinations}
     tables = parts.settings.destination_tables
 
     @blueprint.get("/destination")
     @login_required
     def destination() -> str:
         with look(ledger) as tx:
-            states = {one["name"]: one for one in stats.destinations(tx)}
+            states = {state["name"]: state for state in stats.destinations(tx)}
             waiting = {name: overview.waiting(tx, name) for name in known}
             standings = {name: standing(tx, name) for name in known}
             weeks = weeks_of(tx, parts)
@@ -60,16 +60,16 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def test_call(name: str) -> Response:
         must_know(name)
-        found = probe(known[name])
-        return redirect_with(f"{name} {found.text}", url_for(".destination"), is_done=found.answers)
+        result = probe(known[name])
+        return redirect_with(f"{name} {result.text}", url_for(".destination"), is_done=result.answers)
 
     @blueprint.post("/destination/<name>/try-token")
     @login_required
     def try_its_token(name: str) -> Response:
         must_know(name)
-        given = request.form.get("token", "")
+        typed = request.form.get("token", "")
         try:
-            token = bearer_token(given) if given.strip() else ""
+            token = bearer_token(typed) if typed.strip() else ""
         except ValueError as error:
             return redirect_with(f"the token {error}", url_for(".destination"), is_done=False)
         trial = try_token(replace(known[name], token=token) if token else known[name])

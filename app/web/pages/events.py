@@ -1,4 +1,4 @@
-"""Events: everything that was received, and what became of it."""
+"""Events: everything that was received, with its outcome."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,35 +25,35 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/events")
     @login_required
     def events() -> Any:
-        found, before = asked(EventsFilter, EVENTS_FILTER), before_asked()
-        if moved := canonical(found):
+        request_filter, before = asked(EventsFilter, EVENTS_FILTER), before_asked()
+        if moved := canonical(request_filter):
             return moved
-        query, page = found.read(EventsFilter), Page()
+        query, page = request_filter.read(EventsFilter), Page()
         with look(ledger) as tx:
             if query is not None:
-                wanted = replace(query.as_filter(), whole_addresses=not is_operator())
-                page = events_that_match(tx, wanted, parts.sources, before=before, limit=ROWS)
+                criteria = replace(query.as_filter(), whole_addresses=not is_operator())
+                page = events_that_match(tx, criteria, parts.sources, before=before, limit=ROWS)
             choices = source_choices(tx, parts)
         shown = render_template(
             "events.html",
             page=page,
-            asked=found.shown(),
-            fields=found.fields,
+            asked=request_filter.shown(),
+            fields=request_filter.fields,
             source_choices=choices,
             before=before,
             outcomes=OUTCOMES,
         )
-        return shown, found.status_code
+        return shown, request_filter.status_code
 
     @blueprint.get("/events/<int:event_id>")
     @login_required
     def event(event_id: int) -> str:
         with look(ledger) as tx:
-            found = reading_events.event(tx, event_id)
-            if found is None:
+            shown = reading_events.event(tx, event_id)
+            if shown is None:
                 raise NotFound(f"there is no event {event_id}")
-            needs = needs_of(tx, parts, found)
-        return render_template("event.html", event=found, **needs)
+            needs = needs_of(tx, parts, shown)
+        return render_template("event.html", event=shown, **needs)
 
     @blueprint.get("/sandbox")
     @login_required

@@ -15,12 +15,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def deliveries_csv() -> Response:
         is_masked = not is_operator()
-        wanted = replace(filter_of(filled(FILTER)), whole_addresses=is_masked)
-        return export_deliveries(parts.ledger, wanted, parts.sources, is_masked=is_masked)
+        criteria = replace(filter_of(filled(FILTER)), whole_addresses=is_masked)
+        return export_deliveries(parts.ledger, criteria, parts.sources, is_masked=is_masked)
 
     @blueprint.get("/events.csv")
     @login_required
     def events_csv() -> Response:
         is_masked = not is_operator()
-        wanted = replace(events_asked(filled(EVENTS_FILTER)), whole_addresses=is_masked)
-        return export_events(parts.ledger, wanted, parts.sources, is_masked=is_masked)
+        criteria = replace(events_asked(filled(EVENTS_FILTER)), whole_addresses=is_masked)
+        return export_events(parts.ledger, criteria, parts.sources, is_masked=is_masked)

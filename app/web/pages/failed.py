@@ -35,22 +35,27 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.get("/failed")
     @login_required
     def failed() -> Any:
-        found, before = asked(DeliveryFilter, FIELDS, checks={"status": filters.FAILED}), before_asked()
-        if moved := canonical(found):
+        request_filter, before = asked(DeliveryFilter, FIELDS, checks={"status": filters.FAILED}), before_asked()
+        if moved := canonical(request_filter):
             return moved
         shown: dict[str, Any] = {"page": filters.Page(), "groups": [], "count": 0, "is_all": True, "stake": None}
         with look(ledger) as tx:
-            if not found.errors:
-                wanted = deliveries.resolve(tx, filter_of(found.fields), parts.sources)
-                shown["page"] = deliveries.failed(tx, wanted, parts.sources, before=before, limit=ROWS)
-                shown["groups"] = deliveries.groups(tx, wanted, parts.sources)
-                shown["count"], shown["is_all"] = deliveries.count(tx, wanted, parts.sources)
-                shown["stake"] = deliveries.at_stake(tx, wanted, parts.sources)
+            if not request_filter.errors:
+                criteria = deliveries.resolve(tx, filter_of(request_filter.fields), parts.sources)
+                shown["page"] = deliveries.failed(tx, criteria, parts.sources, before=before, limit=ROWS)
+                shown["groups"] = deliveries.groups(tx, criteria, parts.sources)
+                shown["count"], shown["is_all"] = deliveries.count(tx, criteria, parts.sources)
+                shown["stake"] = deliveries.at_stake(tx, criteria, parts.sources)
             shown["source_choices"] = source_choices(tx, parts)
         page = render_template(
-            "failed.html", asked=found.shown(), fields=found.fields, scan=filters.SCAN, before=before, **shown
+            "failed.html",
+            asked=request_filter.shown(),
+            fields=request_filter.fields,
+            scan=filters.SCAN,
+            before=before,
+            **shown,
         )
-        return page, found.status_code
+        return page, request_filter.status_code
 
     @blueprint.post("/failed/confirm")
     @login_required
@@ -59,11 +64,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         matching, is_all = len(job["ids"]), True
         with look(ledger) as tx:
             if job["all"]:
-                wanted = deliveries.resolve(tx, filter_of(job["fields"]), parts.sources)
-                matching, is_all = deliveries.count(tx, wanted, parts.sources)
+                criteria = deliveries.resolve(tx, filter_of(job["fields"]), parts.sources)
+                matching, is_all = deliveries.count(tx, criteria, parts.sources)
             else:
-                wanted = Filter(STATUSES, delivery_ids=job["ids"])
-            summed, stake = summed_of(tx, wanted, parts.sources)
+                criteria = Filter(STATUSES, delivery_ids=job["ids"])
+            summed, stake = summed_of(tx, criteria, parts.sources)
         if not matching:
             text = "nothing was selected: select deliveries, or all matching ones"
             return redirect_with(text, url_for(".failed", **job["fields"]), is_done=False)
@@ -90,14 +95,14 @@ def filter_of(fields: dict[str, str]) -> filters.Filter:
     """Raises UnprocessableEntity if a field is invalid."""
     if fields.get("status") not in (None, *filters.FAILED):
         raise UnprocessableEntity("status must be dead or retrying")
-    wanted = params.filter_of(fields, filters.FAILED)
-    return replace(wanted, reason=fields.get("reason"), whole_addresses=not is_operator())
+    criteria = params.filter_of(fields, filters.FAILED)
+    return replace(criteria, reason=fields.get("reason"), whole_addresses=not is_operator())
 
 
 def job_of(form: Any) -> dict[str, Any]:
     """What a bulk form requests: the verb, the deliveries (selected, or all that match the filter), and the progress."""
     verb, mark, after = form.get("verb", ""), form.get("mark", ""), form.get("after", "")
-    ids = [one for one in form.getlist("id") if re.fullmatch("[0-9]{1,18}", one)]
+    ids = [delivery_id for delivery_id in form.getlist("id") if re.fullmatch("[0-9]{1,18}", delivery_id)]
     if verb not in PAST or (mark and not replay.MARK.fullmatch(mark)) or not re.fullmatch("[0-9]{0,18}", after):
         raise BadRequest("this form is invalid: reload the page and try again")
     if verb == "undo" and not mark:
@@ -107,7 +112,7 @@ def job_of(form: Any) -> dict[str, Any]:
     return {
         "verb": verb,
         "mark": mark,
-        "ids": [] if is_all else [int(one) for one in ids][: bulk.BULK],
+        "ids": [] if is_all else [int(delivery_id) for delivery_id in ids][: bulk.BULK],
         "all": is_all,
         "fields": given(form),
         "after": int(after) if after else None,
@@ -117,7 +122,7 @@ def job_of(form: Any) -> dict[str, Any]:
 
 def run_batch(parts: Parts, form: dict[str, Any]) -> dict[str, Any]:
     """Runs the next batch of a form and returns the form with its progress; `after` is None at the end."""
-    wanted = filter_of(form["fields"]) if form["all"] and form["verb"] != "undo" else None
-    job = Job(form["verb"], wanted, form["ids"], form["mark"], form["after"], form["done"], form["left"])
+    criteria = filter_of(form["fields"]) if form["all"] and form["verb"] != "undo" else None
+    job = Job(form["verb"], criteria, form["ids"], form["mark"], form["after"], form["done"], form["left"])
     job = parts.ledger.transact(lambda tx: bulk.step(tx, job, parts.sources, actor=actor()))
     return {**form, "mark": job.mark, "after": job.after, "done": job.done, "left": job.skipped}

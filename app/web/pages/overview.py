@@ -25,7 +25,7 @@ DEFAULT_SPAN = "day"
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
     ledger, cache = parts.ledger, PartsCache()
-    names = [one.name for one in parts.destinations]
+    names = [destination.name for destination in parts.destinations]
 
     @blueprint.get("/")
     @login_required
@@ -34,26 +34,26 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         span = span if span in SPANS else DEFAULT_SPAN
         to = to if to in names else None
         with look(ledger) as tx:
-            found = status(tx, parts.health, names, parts.sources)
+            current = status(tx, parts.health, names, parts.sources)
             charts = charts_of(tx, span, to or names[0], zone(), cache)
             deliveries = reading_deliveries.deliveries(tx, limit=LAST_SHOWN)
             dead = reading_deliveries.groups(tx, DEAD, parts.sources, REASONS_SHOWN)
             steps = steps_to_show(tx, parts)
             clicks = click_share(tx)
-        parts.pulse.keep(pulse_of(found.verdict, found.counts))
+        parts.pulse.keep(pulse_of(current.verdict, current.counts))
         return render_template(
             "overview.html",
             steps=steps,
             clicks=clicks,
-            status=found,
-            verdict=found.verdict,
+            status=current,
+            verdict=current.verdict,
             charts=charts,
             to=to,
             spans=SPANS,
             deliveries=deliveries,
             dead=dead,
-            seen=found.sources,
+            seen=current.sources,
             sources=parts.intake.configured,
             most=lately.MOST,
-            rates={one.name: one.rate for one in parts.destinations},
+            rates={destination.name: destination.rate for destination in parts.destinations},
         )

@@ -32,35 +32,35 @@ def create_blueprint(ledger: Ledger, sources: Mapping[str, Source], rules: Rules
     @blueprint.get("/persons")
     @login_required
     def persons() -> Any:
-        wanted, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], before_asked()
+        query, before = storable(request.args.get("q", "").strip())[:LONGEST_NAME], before_asked()
         with look(ledger) as tx:
             page, is_exact = reading_persons.search(
-                tx, wanted, sources, whole_addresses=not is_operator(), before=before, limit=ROWS
+                tx, query, sources, whole_addresses=not is_operator(), before=before, limit=ROWS
             )
-            text = "" if page else wanted
+            text = "" if page else query
             events = events_called(tx, text, sources, whole_addresses=not is_operator(), limit=EVENTS_SHOWN)
         if is_exact and len(page) == 1 and before is None:
             return redirect(url_for(".person", person_id=page[0]["id"]))
         return render_template(
-            "persons.html", persons=page, events=events, wanted=wanted, before=before, more=len(page) == ROWS
+            "persons.html", persons=page, events=events, query=query, before=before, more=len(page) == ROWS
         )
 
     @blueprint.get("/persons/<int:person_id>")
     @login_required
     def person(person_id: int) -> Any:
         with look(ledger) as tx:
-            found = _person(tx, person_id)
-            if found["merged_into"] is not None:
-                return redirect(url_for(".person", person_id=found["merged_into"]))
-            steps = reading_persons.journey(tx, found)
+            profile = _person(tx, person_id)
+            if profile["merged_into"] is not None:
+                return redirect(url_for(".person", person_id=profile["merged_into"]))
+            steps = reading_persons.journey(tx, profile)
             events = reading_persons.events_of(tx, person_id)
-            reasons = no_clicks_of(tx, sources, rules, person_id=person_id) if not found["click_first"] else {}
+            reasons = no_clicks_of(tx, sources, rules, person_id=person_id) if not profile["click_first"] else {}
             newest = reading_events.event(tx, events[0]["id"]) if events else None
         conflicts = [step for step in steps if step["what"] == "conflict"]
-        why = reading_persons.why_this_id(found)
+        why = reading_persons.why_this_id(profile)
         return render_template(
             "person.html",
-            person=found,
+            person=profile,
             steps=steps,
             events=events,
             conflicts=conflicts,
@@ -75,8 +75,8 @@ def create_blueprint(ledger: Ledger, sources: Mapping[str, Source], rules: Rules
         if not is_operator():
             raise Forbidden("this login is read-only")
         with look(ledger) as tx:
-            found = _person(tx, person_id)
-        return render_template("forget.html", person=found)
+            profile = _person(tx, person_id)
+        return render_template("forget.html", person=profile)
 
     @blueprint.post("/persons/<int:person_id>/forget")
     @login_required
@@ -111,8 +111,8 @@ def create_blueprint(ledger: Ledger, sources: Mapping[str, Source], rules: Rules
 
 
 def _person(tx: Tx, person_id: int) -> dict[str, Any]:
-    """Raises NotFound."""
-    found = reading_persons.person(tx, person_id)
-    if found is None:
+    """A person with everything known about them. Raises NotFound."""
+    profile = reading_persons.person(tx, person_id)
+    if profile is None:
         raise NotFound(f"there is no person {person_id}")
-    return found
+    return profile

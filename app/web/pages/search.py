@@ -20,11 +20,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def search_all() -> str:
         text = storable(request.args.get("q", "").strip())
         with look(ledger) as tx:
-            found = search.find(tx, text, parts.sources, whole_addresses=not is_operator())
-            ids = search.deliveries_of(tx, found, ROWS) if text else []
+            matches = search.find(tx, text, parts.sources, whole_addresses=not is_operator())
+            ids = search.deliveries_of(tx, matches, ROWS) if text else []
             deliveries = rows.deliveries_by_id(tx, ids)
-            persons = reading_persons.persons(tx, ids=found.person_ids[:ROWS], limit=ROWS)
-            events = reading_events.events_by_id(tx, found.event_ids[:ROWS])
+            persons = reading_persons.persons(tx, ids=matches.person_ids[:ROWS], limit=ROWS)
+            events = reading_events.events_by_id(tx, matches.event_ids[:ROWS])
             is_found = bool(persons or deliveries or events)
             held = [] if is_found or not text else held_naming(tx, Traces([text]))[-ROWS:]
         return render_template(

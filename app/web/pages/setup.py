@@ -16,11 +16,11 @@ def steps(tx: Tx, parts: Parts) -> tuple[Step, ...]:
 
 
 def steps_to_show(tx: Tx, parts: Parts) -> tuple[Step, ...]:
-    """Those for the first page: none once all are done, or somebody dismissed them."""
+    """The steps to show on the first page: none once all are done or the checklist is dismissed."""
     if is_dismissed(tx):
         return ()
-    found = steps(tx, parts)
-    return () if all(step.is_done for step in found) else found
+    listed = steps(tx, parts)
+    return () if all(step.is_done for step in listed) else listed
 
 
 def register(blueprint: Blueprint, parts: Parts) -> None:
@@ -30,8 +30,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def setup() -> str:
         with look(ledger) as tx:
-            found, is_hidden = steps(tx, parts), is_dismissed(tx)
-        return render_template("setup.html", steps=found, is_hidden=is_hidden)
+            listed, is_hidden = steps(tx, parts), is_dismissed(tx)
+        return render_template("setup.html", steps=listed, is_hidden=is_hidden)
 
     @blueprint.post("/setup")
     @login_required

@@ -19,7 +19,7 @@ from app.web.markdown import as_html
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What an operator may copy. line: for bridge.env; value: for the provider, "" where it goes into the URL."""
+    """A generated secret to copy. line: for bridge.env; value: for the provider, "" if it is part of the URL."""
 
     line: str
     value: str
@@ -62,7 +62,9 @@ def set_up_page(
 
 
 def _generated(source: Source, state: SourceState, url: str) -> Generated | None:
-    """For a source that is not connected yet. The live page asks without: what is copied must not change under one's hands."""
+    """A generated secret for a source that is not connected yet. Live updates leave it out, so that it does not change while
+    someone copies it.
+    """
     secret = generated_secret(source) if state.stage == "off" else None
     if secret is None:
         return None

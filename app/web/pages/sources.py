@@ -65,8 +65,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             return redirect_with(str(error), url_for("sources.index"), is_done=False)
         ledger.transact(lambda tx: note(tx, actor(), "test event", f"source {name}", f"event {receipt.id}"))
         is_conversion = receipt.outcome in ("sale", "lead")
-        said = f"the test event is here: {receipt.outcome}, {receipt.reason}"
-        return redirect_with(said, url_for(".event", event_id=receipt.id), is_done=is_conversion)
+        message = f"the test event is here: {receipt.outcome}, {receipt.reason}"
+        return redirect_with(message, url_for(".event", event_id=receipt.id), is_done=is_conversion)
 
 
 GROUPS = (("sale", "Payments"), ("signup", "Sign-ups"), ("lead", "Forms and bookings"), ("own", "Your own"))
@@ -75,7 +75,7 @@ GROUPS = (("sale", "Payments"), ("signup", "Sign-ups"), ("lead", "Forms and book
 def offers(sources: Iterable[Source]) -> list[tuple[str, list[Source]]]:
     """Sources to connect, by what their built-in example is: a payment, a sign-up, or a form."""
     by_kind: dict[str, list[Source]] = {kind: [] for kind, _ in GROUPS}
-    for source in sorted(sources, key=lambda one: one.title.casefold()):
+    for source in sorted(sources, key=lambda offered: offered.title.casefold()):
         by_kind[kind_of_example(source.name)].append(source)
     return [(title, by_kind[kind]) for kind, title in GROUPS if by_kind[kind]]
 
@@ -119,17 +119,17 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
                 for bodies in [newest_bodies(tx, source.name, source.telling_event)]
                 if (notice := source.setup_notice(bodies, settings.rules))
             ]
-            came = arrived(tx, wanted_events(settings.rules)) if settings.opens("stripe") else Arrived()
-        notices += [("Stripe", f"{why_missing(event, shown_by)}.") for event, shown_by in came.missing]
+            arrivals = arrived(tx, wanted_events(settings.rules)) if settings.opens("stripe") else Arrived()
+        notices += [("Stripe", f"{why_missing(event, shown_by)}.") for event, shown_by in arrivals.missing]
         counted = sum(sum(row["outcomes"].values()) for row in rows)
         over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
         return render_template(
             "sources.html",
             sources=rows,
             variables={row["name"]: row["variable"] for row in rows},
-            offers=offers([one for one in sources.values() if not settings.opens(one.name)]),
+            offers=offers([source for source in sources.values() if not settings.opens(source.name)]),
             notices=notices,
-            unseen=() if came.is_empty else came.unseen,
+            unseen=() if arrivals.is_empty else arrivals.unseen,
             has_stripe_key=settings.stripe_api_key is not None,
             days=LATELY_DAYS,
             over=over,

@@ -1,4 +1,4 @@
-"""HEAD answers as GET does, less the body: for every view at once, so that none has to think of it."""
+"""Answers HEAD as GET without the body, for all views at once."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 
 
 class LedgerCollector(Collector):
-    """What the ledger counts, read at each scrape."""
+    """Metrics of the ledger, read at each scrape."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._counts = ledger, CountCache()
@@ -31,7 +31,7 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         ledger = self._ledger
         with look(ledger) as tx:
-            found = stats(tx, self._counts)
+            totals = stats(tx, self._counts)
             refused = refusals(tx, None, tx.now() - DAY_MS)
             alerts = open_incidents(tx)
             unsent = count_unsent(tx)
@@ -49,7 +49,7 @@ class LedgerCollector(Collector):
             "bridge_backlog", "Deliveries that are due and not claimed.", labels=["destination"]
         )
         flying = GaugeMetricFamily("bridge_claims", "Deliveries that a worker holds.", labels=["destination"])
-        for name in sorted({one["name"] for one in found["destinations"]} | backlog.keys() | claimed.keys()):
+        for name in sorted({row["name"] for row in totals["destinations"]} | backlog.keys() | claimed.keys()):
             waiting.add_metric([name], backlog.get(name, 0))
             flying.add_metric([name], claimed.get(name, 0))
         yield waiting
@@ -63,19 +63,21 @@ class LedgerCollector(Collector):
             pool.add_metric([role, state], number)
         yield pool
         deliveries = GaugeMetricFamily("bridge_deliveries", "Deliveries by status.", labels=["status"])
-        for status, count in found["deliveries"].items():
+        for status, count in totals["deliveries"].items():
             deliveries.add_metric([status], count)
         yield deliveries
         events = GaugeMetricFamily("bridge_events", "Events by outcome.", labels=["outcome"])
-        for outcome, count in found["events"].items():
+        for outcome, count in totals["events"].items():
             events.add_metric([outcome], count)
         yield events
-        yield GaugeMetricFamily("bridge_event_repeats", "Events received again.", value=found["repeats"])
-        yield GaugeMetricFamily("bridge_workers_alive", "Workers with a fresh heartbeat.", value=found["workers_alive"])
+        yield GaugeMetricFamily("bridge_event_repeats", "Events received again.", value=totals["repeats"])
+        yield GaugeMetricFamily(
+            "bridge_workers_alive", "Workers with a fresh heartbeat.", value=totals["workers_alive"]
+        )
         yield GaugeMetricFamily(
             "bridge_oldest_due_seconds",
             "How long the oldest due delivery has waited.",
-            value=found["oldest_due_seconds"] or 0,
+            value=totals["oldest_due_seconds"] or 0,
         )
         paused = GaugeMetricFamily(
             "bridge_destination_paused", "1 where a destination is paused.", labels=["destination"]
@@ -83,7 +85,7 @@ class LedgerCollector(Collector):
         tripped = GaugeMetricFamily(
             "bridge_destination_breaker_open", "1 where a destination is only probed.", labels=["destination"]
         )
-        for destination in found["destinations"]:
+        for destination in totals["destinations"]:
             paused.add_metric([destination["name"]], 1 if destination["paused_at"] else 0)
             tripped.add_metric([destination["name"]], 1 if destination["is_open"] else 0)
         yield paused
@@ -155,8 +157,8 @@ def create_blueprint(probes: Probes, metrics: Metrics, metrics_token: str | None
     @blueprint.get("/metrics")
     def show_metrics() -> Response:
         if metrics_token is not None:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("utf-8", "replace"), metrics_token.encode()):
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(token.encode("utf-8", "replace"), metrics_token.encode()):
                 raise Unauthorized("send Authorization: Bearer METRICS_TOKEN")
         return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 

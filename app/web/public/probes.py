@@ -1,4 +1,4 @@
-"""What /readyz and /statusz say: whether the ledger takes writes, and what else does not work. Nothing of where anything is."""
+"""The checks behind /readyz and /statusz: whether the ledger takes writes, and other problems. They reveal no addresses."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 5.0
 
 
 class Probe:
-    """Runs `check` on a thread of its own, once for all who ask at the same time; nobody waits longer than PATIENCE_SECONDS."""
+    """Runs `check` on its own thread, once for all concurrent callers. A caller waits PATIENCE_SECONDS at most."""
 
     def __init__(self, check: Callable[[], list[str]], silent: str) -> None:
         self._check = check
@@ -29,7 +29,7 @@ class Probe:
         self._round: _Round | None = None
 
     def problems(self) -> list[str]:
-        """What is wrong; [] where nothing is."""
+        """The problems; [] if there are none."""
         with self._lock:
             current = self._round
             if current is None or current.is_over:
@@ -62,7 +62,7 @@ class _Round:
 
 
 class Probes:
-    """names: the destinations there are."""
+    """names: the configured destinations."""
 
     def __init__(
         self, ledger: Ledger, nudges: Nudges | None, names: Sequence[str], hold_seconds: float, health: Health
@@ -83,14 +83,14 @@ class Probes:
         return self._write.problems()
 
     def others(self) -> list[str]:
-        """What else does not work: Redis, the workers, the destinations, what is late. Only asked where the ledger works."""
+        """Other problems: Redis, workers, destinations, late deliveries. Call only if the ledger works."""
         return self._redis.problems() + self._rest.problems()
 
     def redis(self) -> list[str]:
         return self._redis.problems()
 
     def warnings(self) -> list[str]:
-        """What else the verdict of the dashboard lists, without names and numbers. Only asked where the ledger works."""
+        """Further problems of the dashboard's verdict, without names and numbers. Call only if the ledger works."""
         return self._notes.problems()
 
     def _list_warnings(self) -> list[str]:
@@ -100,7 +100,7 @@ class Probes:
         return [PUBLIC[kind] for kind in kinds if kind in PUBLIC]
 
     def _try_ledger(self) -> list[str]:
-        if not self._is_current:  # the web may have been started while the ledger was away
+        if not self._is_current:  # the web may have started while the ledger was unavailable
             try:
                 check_schema(self._ledger)
             except SchemaOutdated as error:
@@ -116,16 +116,16 @@ class Probes:
         return [problem] if problem else []
 
     def _look_around(self) -> list[str]:
-        found = []
+        problems = []
         with look(self._ledger) as tx:
             now = tx.now()
             if not workers_alive(tx, now):
-                found.append("no worker has a fresh heartbeat: start `bridge worker`")
-            for one in destinations(tx):
-                if one["name"] in self._names and one["paused_at"]:
-                    found.append(f"forwarding to {one['name']} is paused")
-                elif one["name"] in self._names and one["is_open"]:
-                    found.append(f"{one['name']} is not responding")
+                problems.append("no worker has a fresh heartbeat: start `bridge worker`")
+            for state in destinations(tx):
+                if state["name"] in self._names and state["paused_at"]:
+                    problems.append(f"forwarding to {state['name']} is paused")
+                elif state["name"] in self._names and state["is_open"]:
+                    problems.append(f"{state['name']} is not responding")
             for name, seconds in overdue(tx, self._names, hold_seconds=self._hold_seconds, now=now):
-                found.append(f"deliveries to {name} are {late(seconds)} late")
-        return found
+                problems.append(f"deliveries to {name} are {late(seconds)} late")
+        return problems

@@ -1,5 +1,5 @@
-"""Counts refused requests in this process, keeps what was wrong with the last ones, and puts those that a corrected secret may heal
-into the quarantine. A thread of its own brings it to the ledger, so that no request waits."""
+"""Counts refused requests in this process, keeps details of the last ones, and quarantines those that a corrected secret may
+make valid. A thread writes all of it to the ledger, so that no request waits."""
 
 import random
 import threading
@@ -37,14 +37,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Sample:
-    """Requests of one source and client network, of `seen` that came since the last flush."""
+    """A sample of the `seen` requests of one source and client network since the last flush."""
 
     seen: int
     kept: list[Refused]
 
 
 class RefusalCounter:
-    """`count` returns at once. What was counted since the last flush is lost where the process is killed: it is a count."""
+    """`count` returns at once. A killed process loses its counts since the last flush."""
 
     def __init__(self, ledger: Ledger, bounds: Bounds = NOTHING) -> None:
         self._ledger = ledger
@@ -75,7 +75,7 @@ class RefusalCounter:
         self._something.set()
 
     def hold(self, source: str, client: str, make: Callable[[], Refused | None]) -> None:
-        """Puts what `make` returns into the quarantine at the next flush. make: called only where there is room for one more."""
+        """Quarantines the result of `make` at the next flush. make: called only if there is room for one more request."""
         if not self._bounds.is_on:
             return
         with self._lock:
@@ -93,7 +93,9 @@ class RefusalCounter:
             if self._bytes + refused.size > MOST_BYTES:
                 return
             self._rows, self._bytes = self._rows + 1, self._bytes + refused.size
-            kept = self._samples.setdefault((source, client), _Sample(0, [])).kept  # others came meanwhile, or a flush
+            kept = self._samples.setdefault(
+                (source, client), _Sample(0, [])
+            ).kept  # other requests arrived meanwhile, or a flush ran
             if len(kept) < MOST_OF_CLIENT:
                 kept.append(refused)
             else:
@@ -106,7 +108,7 @@ class RefusalCounter:
         return self._rows < MOST_A_MINUTE and self._bytes < MOST_BYTES
 
     def flush(self) -> None:
-        """Brings everything to the ledger. Raises LedgerUnavailable, and then keeps what was counted for the next time."""
+        """Writes everything to the ledger. Raises LedgerUnavailable, and keeps the counts for the next flush."""
         with self._lock:
             counted, self._counted = self._counted, Counter()
             times, self._times = self._times, {}
@@ -131,10 +133,12 @@ class RefusalCounter:
         self._keep_held()
 
     def _keep_held(self) -> None:
-        """In small transactions: the intake waits for the same lock."""
+        """Writes the quarantined requests in small transactions, because intake waits for the same lock."""
         with self._lock:
             samples, self._samples = self._samples, {}
-        held = sorted((one for sample in samples.values() for one in sample.kept), key=lambda one: one.received_at)
+        held = sorted(
+            (request for sample in samples.values() for request in sample.kept), key=lambda request: request.received_at
+        )
         for chunk in _chunks(held):
             self._ledger.transact(partial(keep, requests=chunk))
             self._stopping.wait(REST_SECONDS)
@@ -158,7 +162,7 @@ class RefusalCounter:
             except LedgerUnavailable as error:
                 log.warning("ledger.unavailable", error=str(error))
                 self._something.set()
-            except Exception as error:  # a bug must not end the counting
+            except Exception as error:  # a bug must not end the thread
                 log.error("refusals.uncounted", exc_info=error)
             if self._stopping.is_set():
                 return
@@ -172,11 +176,11 @@ def _ages(times: Mapping[tuple[str, str], tuple[float, float]]) -> dict[tuple[st
 def _chunks(held: Sequence[Refused]) -> Iterator[list[Refused]]:
     chunk: list[Refused] = []
     size = 0
-    for one in held:
-        if chunk and (len(chunk) >= CHUNK_ROWS or size + one.size > CHUNK_BYTES):
+    for request in held:
+        if chunk and (len(chunk) >= CHUNK_ROWS or size + request.size > CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(one)
-        size += one.size
+        chunk.append(request)
+        size += request.size
     if chunk:
         yield chunk

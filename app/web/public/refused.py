@@ -1,4 +1,4 @@
-"""What is noted of each refused request: its count, what was wrong with it, and whether it goes into the quarantine."""
+"""Records each refused request: its count, its details, and whether it goes into the quarantine."""
 
 from functools import partial
 

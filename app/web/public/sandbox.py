@@ -1,4 +1,4 @@
-"""The sandbox: a destination of the bridge's own that checks what it is sent against the destination's contract."""
+"""The sandbox: the bridge's own destination, which checks requests against the destination's contract."""
 
 import hmac
 import json
@@ -18,28 +18,28 @@ from app.model import DELIVERY_KINDS, DeliveryKind
 
 
 def problem_of(kind: DeliveryKind, payload: object, wire: Format) -> str | None:
-    """What is wrong with a payload by its format's rules; None where nothing is."""
+    """The error in a payload by its format's rules; None if it is valid."""
     if not isinstance(payload, dict):
         return "the body must be a JSON object"
     return wire.problem(kind, payload)
 
 
 def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) -> Blueprint:
-    """It takes what the format asks for: its paths and methods, with the bridge's own token where the format puts it."""
+    """Accepts the paths and methods of the format, with the bridge's own token where the format puts it."""
     blueprint = Blueprint("sandbox", __name__)
     token, wire = sandbox_token(secret_key), destination.format
 
     def kinds_at(path: str) -> list[DeliveryKind]:
-        """What may be sent to this path. Raises NotFound, Unauthorized."""
-        found: list[DeliveryKind] = []
-        for kind in (one for one in DELIVERY_KINDS if one in wire.kinds):
+        """The kinds of delivery that this path takes. Raises NotFound, Unauthorized."""
+        kinds: list[DeliveryKind] = []
+        for kind in (known for known in DELIVERY_KINDS if known in wire.kinds):
             expected = destination.request(kind, "{}", "", datetime.now(UTC))
             if (expected.method, expected.path.partition("?")[0].strip("/")) == (request.method, path.strip("/")):
                 check_token(expected)
-                found.append(kind)
-        if not found:
+                kinds.append(kind)
+        if not kinds:
             raise NotFound
-        return found
+        return kinds
 
     def check_token(expected: HttpRequest) -> None:
         """Raises Unauthorized unless the token stands where the format puts it."""
@@ -54,8 +54,8 @@ def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) 
         if not (all(carriers) if carriers else token.encode() in request.get_data()):
             raise Unauthorized("the sandbox takes only this bridge's own token")
 
-    def is_same(given: str, value: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), value.encode())
+    def is_same(sent: str, value: str) -> bool:
+        return hmac.compare_digest(sent.encode("utf-8", "replace"), value.encode())
 
     def is_known(customer_id: str) -> bool:
         """Whether an earlier conversion made this customer known: a Lead, or a Sale with a click."""
@@ -97,7 +97,7 @@ def create_blueprint(ledger: Ledger, secret_key: str, destination: Destination) 
 
 
 def fields_of(text: str, content_type: str) -> object:
-    """The body of a request; None where it cannot be read. Numbers of a form are numbers."""
+    """The body of a request; None if it cannot be read. Numbers in a form are returned as numbers."""
     if content_type == "application/x-www-form-urlencoded":
         pairs = parse_qsl(text, keep_blank_values=True)
         return {name: int(value) if re.fullmatch("[0-9]{1,15}", value) else value for name, value in pairs}

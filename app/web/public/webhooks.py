@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Answers:
-    """Answers to webhooks, and what is counted and logged about them, for this view and the gateway.
+    """Answers webhooks, and counts and logs them, for this view and the gateway.
 
     refused(source, reason, error, size, request) is called for each refused request, for pages and alerts.
     """
@@ -48,11 +48,11 @@ class Answers:
         self._measures.observe(WEBHOOK_SECONDS, seconds, source)
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
-    def log_received(self, source: str, receipt: Receipt, seconds: float, size: int, at: float) -> None:
+    def log_received(self, source: str, receipt: Receipt, seconds: float, size: int, received_at: float) -> None:
         """Logs a webhook recorded at `at` (seconds since 1970). The lines of its attempts have the same correlation_id."""
         log.info(
             "event.received",
-            timestamp=at,
+            timestamp=received_at,
             source=source,
             outcome=receipt.outcome,
             correlation_id=correlation_id(receipt.id),
@@ -64,7 +64,7 @@ class Answers:
                 receipt.id,
                 source=source,
                 outcome=receipt.outcome,
-                at=at,
+                at=received_at,
                 seconds=seconds,
                 size=size,
                 is_first=not receipt.is_repeat,
@@ -103,7 +103,7 @@ class Answers:
 def create_blueprint(
     intake: Intake, public_url: str | None, answers: Answers, proxies: Sequence[Network] = ()
 ) -> Blueprint:
-    """proxies: whose X-Forwarded-For is believed."""
+    """proxies: addresses whose X-Forwarded-For is trusted."""
     blueprint = Blueprint("webhooks", __name__)
     base = public_url or ""
 

@@ -1,8 +1,8 @@
 """Reading request bodies on the event loop, within bounds: of each body, of all bodies together, and of each client.
 
-Nobody has proved who they are while their body is read, so the memory that bodies take is bounded over all connections, and a
-client may have only so many unfinished ones. Where a bound is reached, the request that has waited longest gives way, of the
-client that holds the most: an honest body arrives within milliseconds and is hardly ever the oldest.
+Clients are not authenticated while their bodies are read, so the memory of bodies is bounded over all connections, and so is
+the number of unfinished bodies per client. At a bound, the oldest request of the client that holds the most is refused: an
+honest body arrives within milliseconds and is hardly ever the oldest.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class HeldBody:
         finally:
             limit.cancel()
             self._task = None
-        raise BodyRefused(status, message)  # out here it holds on to no other error, and so to no part of the body
+        raise BodyRefused(status, message)  # raised out here, it references no other error, and so no part of the body
 
 
 class Bodies:
@@ -141,7 +141,7 @@ def _count_down(counter: "Counter[str]", name: str, by: int) -> None:
 async def read_body(proto: Any, headers: Mapping[str, str], grow: Callable[[int], None]) -> bytes:
     """The body; b"" where it is too large to be read (see `is_whole`). grow(n): n more bytes are held.
 
-    Raises ProtocolClosed where the connection ended before the body did.
+    Raises ProtocolClosed if the connection ended before the body did.
     """
     length = headers.get("content-length")
     if "transfer-encoding" in headers:
@@ -163,8 +163,8 @@ async def read_body(proto: Any, headers: Mapping[str, str], grow: Callable[[int]
         size += len(chunk)
         if size > LARGEST_BODY:
             return b"".join(chunks)
-    # The server yields an empty chunk at the end of a body, and another one where the body broke off before (or carried
-    # trailers, which nobody sends). It raises nothing. Anything but exactly one is therefore no whole body.
+    # The server yields an empty chunk at the end of a body, and a second one if the body broke off early (or had
+    # trailers, which nobody sends). It raises nothing, so only exactly one empty chunk means a complete body.
     if ends != 1:
         raise ProtocolClosed
     return b"".join(chunks)

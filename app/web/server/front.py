@@ -1,7 +1,7 @@
-"""What the server holds for as long as it runs: it hands each request to the gateway of the present configuration.
+"""The server's permanent entry point, which hands each request to the gateway of the current configuration.
 
-A reload makes a whole new application beside the one that serves, and only then lets new requests go to it. Requests that began
-earlier end where they began. So a configuration that cannot be taken over changes nothing, and no connection is dropped.
+A reload builds a complete new application beside the current one, and only then routes new requests to it. Earlier requests
+finish where they began. So an invalid configuration changes nothing, and no connection is dropped.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ DRAIN_SECONDS = 60.0
 
 
 class Front:
-    """An RSGI application that can be given another gateway."""
+    """An RSGI application with a replaceable gateway."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

@@ -1,14 +1,14 @@
 """The front door, on the server's event loop: it reads bodies, takes webhooks, and hands everything else to Flask.
 
-A thread is asked only once a request has arrived whole. (While Flask's threads read bodies themselves, as many clients as there
-were threads, each sending half a body and no more, stopped the web for everybody; none of them needed a secret.) And a small
-JSON webhook is verified, mapped and given to the ledger's writer right here, since 32 threads that compete for the interpreter's
-lock cost more than the work itself. Whatever takes longer, a large body or a form, has a thread of its own pool.
+A request gets a thread only once it has arrived completely. (When Flask's threads read bodies themselves, as many clients as
+there were threads could block the web for everyone, each by sending half a body, without any secret.) A small JSON webhook is
+verified, mapped and handed to the ledger's writer right here, since 32 threads that compete for the interpreter's lock cost
+more than the work itself. Slower requests, such as a large body or a form, run in a separate pool.
 
 A request is refused as early as possible: by its URL before its body is read, and by its signature before its body is parsed.
 
 RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md. The Flask application alone also runs under
-any WSGI server (app.web.factory:wsgi), where all of this must be somebody else's care.
+any WSGI server (app.web.factory:wsgi), which then has to provide all of this.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class Gateway:
-    """An RSGI application in front of `flask`. proxies: whose X-Forwarded-For is believed."""
+    """An RSGI application in front of `flask`. proxies: addresses whose X-Forwarded-For is trusted."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Gateway:
         self.end()
 
     def end(self) -> None:
-        """After the last request. Idempotent."""
+        """Call after the last request. Idempotent."""
         self.lines.stop()
         self._pages.shutdown(wait=False)
         self._slow.shutdown(wait=False)
@@ -165,8 +165,8 @@ class Gateway:
         except Exception as error:
             log.error("request.failed", path="/webhooks/…", exc_info=error)
             return None
-        seconds, at = time.perf_counter() - began, time.time()
-        self.lines.put(partial(self._answers.log_received, source, receipt, seconds, len(body.data), at))
+        seconds, received_at = time.perf_counter() - began, time.time()
+        self.lines.put(partial(self._answers.log_received, source, receipt, seconds, len(body.data), received_at))
         return 200, [JSON], self._answers.accepted(source, receipt, seconds)
 
     async def _read(self, source: str, token: str | None, inbound: Inbound, now: datetime) -> Arrival:

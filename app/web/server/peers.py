@@ -1,8 +1,8 @@
 """Silent connections, bounded for each client.
 
-The server accepts a bounded number of connections. One that sends nothing never becomes a request, so no handler sees it; it
-keeps its place until the server's time for headers is over, and one machine could so take every place. This looks at the
-sockets of the process instead, and shuts down those of a client that has too many which no request uses, the oldest first.
+The server accepts a bounded number of connections. A silent one never becomes a request, so no handler sees it; it keeps its
+place until the server's timeout for headers, and one machine could take every place. So this module inspects the sockets of
+the process. If a client has too many that no request uses, it shuts them down, oldest first.
 """
 
 import os
@@ -31,8 +31,8 @@ Peer = tuple[str, int]
 
 
 class SilentConnections:
-    """Watches the connections to `port`. `busy`: the clients ("address:port") that are in a request now. exempt: proxies of
-    ours, whose connections carry everybody's requests."""
+    """Watches the connections to `port`. `busy`: the clients ("address:port") that are in a request now. exempt: our own
+    proxies, whose connections carry the requests of all clients."""
 
     def __init__(self, port: int, busy: Collection[str], exempt: Sequence[Network], most: int = MOST_SILENT) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class SilentConnections:
             try:
                 if len(_descriptors()) > FEW_OPEN and (closed := self.look()):
                     log.warning("connections.closed", count=closed, reason="too many silent ones of one client")
-            except Exception as error:  # a bug must not end the watching
+            except Exception as error:  # a bug must not end the thread
                 log.error("connections.unwatched", exc_info=error)
 
 
@@ -105,7 +105,7 @@ def _descriptors() -> list[int]:
 
 
 def _socket(descriptor: int) -> socket.socket | None:
-    """A duplicate of the descriptor where it is a socket. It may have been closed, or be another file, by now."""
+    """A duplicate of the descriptor if it is a socket. It may have been closed or reused by now."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None

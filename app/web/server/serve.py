@@ -1,7 +1,7 @@
 """python -m app.web.server.serve ADDRESS PORT PROCESSES FORMAT: the web under granian, after `bridge web` has checked everything.
 
-One process by default, since SQLite has one writer (WEB_PROCESSES). This one is their parent, which does nothing but restart
-them, so it loads nothing of the project: 17 MB instead of 52.
+One process by default, since SQLite has one writer (WEB_PROCESSES). This process is their parent. It only restarts them, so it
+loads nothing of the project: 17 MB instead of 52.
 """
 
 import gc
@@ -32,8 +32,8 @@ OTHER_FILES = 512
 
 
 class StoppableServer(Server):
-    """On SIGHUP, granian would replace its processes. This one hands it to them, so that they reload their configuration; where
-    a terminal sends it, which is being closed, the server stops cleanly. An ignored SIGHUP (nohup) stays ignored."""
+    """On SIGHUP, granian would replace its processes. This server forwards it, so that they reload their configuration. If a
+    closing terminal sends it, the server stops cleanly. An ignored SIGHUP (nohup) stays ignored."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -50,7 +50,7 @@ class StoppableServer(Server):
 
 
 class JsonLines(logging.Formatter):
-    """The server's own lines, as the rest of the log has them, without its libraries."""
+    """The server's own log lines, in the format of the rest of the log, without its libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {"logger": record.name.lstrip("_"), "event": record.getMessage()}
@@ -64,7 +64,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_config(log_format: str) -> dict[str, object]:
-    """For logging.config, in which the server puts its own level."""
+    """The dictionary for logging.config, in which the server sets its own level."""
     line = {"()": JsonLines} if log_format == "json" else {"format": "%(levelname)s granian: %(message)s"}
     return {
         "formatters": {"line": line},
@@ -100,10 +100,10 @@ def load(log_format: str, hangups: bool) -> object:
     """The application, in the child that serves. The server's own loader would import from the current folder first."""
     if hangups:
         hold_hangups()
-    else:  # a terminal that is closed sends it to us too, and our parent stops us cleanly
+    else:  # a closing terminal sends it to this process too, and the parent stops it cleanly
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with_parent()
-    gc.disable()  # imports leave no garbage, and looking for it takes a fifth of the time to start
+    gc.disable()  # imports leave no garbage, and collecting it takes a fifth of the start
     import structlog
 
     from app.errors import BridgeError
@@ -122,11 +122,11 @@ def load(log_format: str, hangups: bool) -> object:
 
 
 def allow_files() -> int:
-    """Raises the limit of open files as far as it may be needed; returns how many connections it has room for."""
+    """Raises the limit of open files as far as needed, and returns how many connections it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OPEN + OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = MOST_OPEN + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return MOST_OPEN if soft == resource.RLIM_INFINITY else max(64, min(MOST_OPEN, soft - OTHER_FILES))
 

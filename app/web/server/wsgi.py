@@ -1,7 +1,7 @@
-"""Flask behind an event loop: a request that has come whole becomes a WSGI call on a thread of a pool.
+"""Flask behind an event loop: a complete request becomes a WSGI call on a thread of a pool.
 
-An answer is made whole on its thread, and the server sends it at the client's pace without one. A long answer (a download) is
-a temporary file: a client that does not read costs room on the disk, and neither a thread nor memory.
+The thread builds the complete answer, and the server sends it at the client's pace without a thread. A long answer (a download)
+is a temporary file, so a client that does not read costs disk space, but neither a thread nor memory.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class FileAnswer:
 
 
 class Threads:
-    """Asks a WSGI application on threads of `pool`; for downloads (.csv), on a few of its own."""
+    """Calls a WSGI application on threads of `pool`, and for downloads (.csv) on a few of its own."""
 
     def __init__(self, application: "WSGIApplication", pool: ThreadPoolExecutor) -> None:
         self._application = application
@@ -79,7 +79,7 @@ class Threads:
 
 
 def make_environ(scope: Any, headers: dict[str, str], body: bytes) -> "WSGIEnvironment":
-    """A request of RSGI as PEP 3333 wants it. Headers with an underscore, which could pass for others, are left out."""
+    """An RSGI request as a PEP 3333 environ. Headers with an underscore are left out, since they could pose as others."""
     host, _, port = scope.server.rpartition(":")
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope.method,
@@ -103,7 +103,7 @@ def make_environ(scope: Any, headers: dict[str, str], body: bytes) -> "WSGIEnvir
     if scope.authority:
         environ["HTTP_HOST"] = scope.authority
     for name, value in headers.items():
-        if "_" not in name and name != "transfer-encoding":  # the body is whole, whatever it came as
+        if "_" not in name and name != "transfer-encoding":  # the body is complete, however it was sent
             key = name.upper().replace("-", "_")
             environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
     return environ

@@ -1,4 +1,4 @@
-"""What the claims of a provider say about a user. Pure."""
+"""Reads a user's identity from the claims of a provider. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Identity:
     groups: frozenset[str]
 
     def role(self, groups: Mapping[str, frozenset[str]]) -> Role | None:
-        """The highest role of those groups; None where none of them has one."""
+        """The highest role of the user's groups; None if none of them has a role."""
         return next((role for role in reversed(ROLES) if self.groups & groups[role]), None)
 
 
@@ -32,13 +32,13 @@ def identity_of(claims: Mapping[str, Any], groups_claim: str) -> Identity:
 
 
 def _groups(claims: Mapping[str, Any], path: str) -> frozenset[str]:
-    """A list of texts, or one text, at that claim, which may be within others: realm_access.roles."""
+    """The groups in a claim, which may be a list or one text and may be nested: realm_access.roles."""
     value: Any = claims.get(path)
     if value is None:
         value = claims
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
     if path == "email" and claims.get("email_verified") is not True:
-        return frozenset()  # anybody may have typed it
+        return frozenset()  # an unverified address may be anyone's
     values = value if isinstance(value, list) else [value]
-    return frozenset(one for one in values[:MOST_GROUPS] if isinstance(one, str))
+    return frozenset(group for group in values[:MOST_GROUPS] if isinstance(group, str))

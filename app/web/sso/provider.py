@@ -35,16 +35,16 @@ REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 class SignInRefused(BridgeError):
-    """The provider's answer cannot be accepted, or says no."""
+    """The provider's answer is invalid or refuses the sign-in."""
 
 
 class ProviderUnavailable(BridgeError):
-    """The provider does not answer, or not as an OpenID provider does."""
+    """The provider does not answer, or not like an OpenID provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What the browser that began to sign in must bring back. It is kept in its session."""
+    """The values that the browser must bring back from the provider. They are kept in its session."""
 
     state: str
     nonce: str
@@ -64,7 +64,7 @@ class Provider:
         self._failed: tuple[float, str] | None = None
 
     def begin(self) -> tuple[str, Pending]:
-        """Where to send the browser, and what it must bring back. Raises ProviderUnavailable."""
+        """The URL to send the browser to, and the values it must bring back. Raises ProviderUnavailable."""
         document = self.document()
         pending = Pending(*(secrets.token_urlsafe(32) for _ in range(3)))
         with self._session(document["authorization_endpoint"], document) as http:
@@ -77,7 +77,7 @@ class Provider:
         return str(url), pending
 
     def finish(self, pending: Pending, answer: Mapping[str, str]) -> Identity:
-        """Who signed in. answer: the query parameters of the callback. Raises SignInRefused or ProviderUnavailable."""
+        """The user who signed in. answer: the query parameters of the callback. Raises SignInRefused or ProviderUnavailable."""
         if not hmac.compare_digest(answer.get("state", "").encode("utf-8", "replace"), pending.state.encode()):
             raise SignInRefused(
                 "this sign-in was not begun in this browser, or another one was begun since: start again"
@@ -100,7 +100,7 @@ class Provider:
         return identity_of(claims, self.oidc.groups_claim)
 
     def end_url(self) -> str | None:
-        """Where a browser ends its session at the provider; None where the provider has no such page, or does not answer."""
+        """The URL at which a browser ends its session at the provider; None if the provider has none or does not answer."""
         try:
             end = self.document().get("end_session_endpoint")
         except ProviderUnavailable:
@@ -119,32 +119,32 @@ class Provider:
             if self._failed is not None and now - self._failed[0] < LEAST_BETWEEN_SECONDS:
                 raise ProviderUnavailable(self._failed[1])
             try:
-                found = self._discover()
+                document = self._discover()
             except ProviderUnavailable as error:
                 self._failed = (now, str(error))
                 raise
-            self._document, self._failed = (now, found), None
-            return found
+            self._document, self._failed = (now, document), None
+            return document
 
     def _discover(self) -> Mapping[str, Any]:
         base = self.oidc.issuer.rstrip("/")
-        found = self._get(f"{base}/.well-known/openid-configuration")
-        if str(found.get("issuer", "")).rstrip("/") != base:
+        document = self._get(f"{base}/.well-known/openid-configuration")
+        if str(document.get("issuer", "")).rstrip("/") != base:
             raise ProviderUnavailable(
                 f"{base} calls itself by another issuer: set OIDC_ISSUER to the one in its document"
             )
         for name in REQUIRED:
-            if not isinstance(found.get(name), str) or not str(found[name]).startswith(("https://", "http://")):
+            if not isinstance(document.get(name), str) or not str(document[name]).startswith(("https://", "http://")):
                 raise ProviderUnavailable(f"the discovery document of {base} has no {name}")
-            if base.startswith("https://") and not str(found[name]).startswith("https://"):
+            if base.startswith("https://") and not str(document[name]).startswith("https://"):
                 raise ProviderUnavailable(f"{name} of {base} does not begin with https://")
-        return found
+        return document
 
     def _exchange(self, document: Mapping[str, Any], code: str, verifier: str) -> Mapping[str, Any]:
         url = str(document["token_endpoint"])
         try:
             with self._session(url, document) as http:
-                found: Mapping[str, Any] = http.fetch_token(
+                token: Mapping[str, Any] = http.fetch_token(
                     url,
                     grant_type="authorization_code",
                     code=code,
@@ -156,10 +156,10 @@ class Provider:
             raise SignInRefused("the provider did not accept the code: start again") from None
         except (requests.RequestException, ValueError) as error:
             raise ProviderUnavailable(f"the provider did not exchange the code ({type(error).__name__})") from None
-        return found
+        return token
 
     def _verified(self, document: Mapping[str, Any], token: str, nonce: str) -> Mapping[str, Any]:
-        """The claims of an ID token that this provider made for us and this sign-in. Raises SignInRefused."""
+        """The claims of an ID token that this provider issued to us for this sign-in. Raises SignInRefused."""
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             keys = self._keys_for(document, key_id)
@@ -190,34 +190,34 @@ class Provider:
         raise SignInRefused(f"the ID token cannot be trusted: {problem}")
 
     def _keys_for(self, document: Mapping[str, Any], key_id: object) -> list[jwt.PyJWK]:
-        """The provider's keys of that ID, or all where the token names none. Fetches them again for one that is unknown."""
+        """The provider's keys with this ID, or all if the token names none. Fetches the keys again for an unknown ID."""
         with self._lock:
             now = self._clock()
             for age in (KEPT_SECONDS, LEAST_BETWEEN_SECONDS):
                 if self._keys is None or now - self._keys[0] >= age:
                     self._keys = (now, jwt.PyJWKSet.from_dict(dict(self._get(str(document["jwks_uri"])))))
-                found = [key for key in self._keys[1].keys if key_id is None or key.key_id == key_id]
-                if found:
-                    return found
+                matching = [key for key in self._keys[1].keys if key_id is None or key.key_id == key_id]
+                if matching:
+                    return matching
         return []
 
     def _userinfo(self, document: Mapping[str, Any], token: str, claims: Mapping[str, Any]) -> Mapping[str, Any]:
-        found = self._get(str(document["userinfo_endpoint"]), {"Authorization": f"Bearer {token}"})
-        if found.get("sub") != claims["sub"]:
+        userinfo = self._get(str(document["userinfo_endpoint"]), {"Authorization": f"Bearer {token}"})
+        if userinfo.get("sub") != claims["sub"]:
             raise SignInRefused("the provider described another user than the one who signed in")
-        return found
+        return userinfo
 
     def _get(self, url: str, headers: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-        """A JSON object. Raises ProviderUnavailable."""
+        """The JSON object at `url`. Raises ProviderUnavailable."""
         try:
             with self._proxies.session(url) as http:
                 answer = http.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-            found = answer.json() if answer.status_code == 200 else None
+            content = answer.json() if answer.status_code == 200 else None
         except (requests.RequestException, ValueError) as error:
             raise ProviderUnavailable(f"{url} cannot be read ({type(error).__name__})") from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise ProviderUnavailable(f"{url} answered {answer.status_code} without a JSON object")
-        return found
+        return content
 
     def _session(self, url: str, document: Mapping[str, Any]) -> Any:
         methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
@@ -225,7 +225,8 @@ class Provider:
             self.oidc.client_id,
             self.oidc.client_secret,
             token_endpoint_auth_method=next(
-                (one for one in ("client_secret_basic", "client_secret_post") if one in methods), "client_secret_basic"
+                (method for method in ("client_secret_basic", "client_secret_post") if method in methods),
+                "client_secret_basic",
             ),
             scope=self.oidc.scopes,
             redirect_uri=self.oidc.redirect_uri,

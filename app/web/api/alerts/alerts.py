@@ -17,10 +17,10 @@ ROUTES = Routes()
 
 @ROUTES.get("/alerts")
 def alerts(parts: Parts, query: AlertsQuery) -> AlertsPage:
-    """List incidents that were reported, newest first, with what was sent of them over which channel."""
+    """List reported incidents, newest first, with their notifications by channel."""
     with look(parts.ledger) as tx:
-        found = report(tx, parts.settings, query.as_filter(), before=query.before, limit=query.size)
-    return AlertsPage.model_validate(found.as_json())
+        incidents = report(tx, parts.settings, query.as_filter(), before=query.before, limit=query.size)
+    return AlertsPage.model_validate(incidents.as_json())
 
 
 @ROUTES.post("/alerts/test")

@@ -25,7 +25,7 @@ class HeldQuery(Paging):
 
 
 class Chosen(Request):
-    """Exactly one of the three, so that an empty body is none."""
+    """Exactly one of the three, so that an empty body selects nothing."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [one]} for one in ("ids", "source", "all")]})
     hint: ClassVar[str] = 'send {"ids": […]}, {"source": "typeform"} or {"all": true}'
@@ -55,7 +55,7 @@ def held_requests(parts: Parts, query: HeldQuery) -> HeldPage:
         rows = quarantine.held(tx, source=query.source, before=query.before, limit=query.size)
         counts = quarantine.counts(tx)
     following = rows[-1].id if len(rows) == query.size else None
-    listed = [one.as_json() for one in rows]
+    listed = [request.as_json() for request in rows]
     return HeldPage.model_validate({"quarantine": listed, "counts": counts, "next_before": following})
 
 
@@ -63,17 +63,17 @@ def held_requests(parts: Parts, query: HeldQuery) -> HeldPage:
 def held_request(parts: Parts, held_id: int) -> WholeHeldRequest:
     """Get one request in the quarantine, with headers and body."""
     with look(parts.ledger) as tx:
-        found = quarantine.one_held(tx, held_id)
-    if found is None:
+        held = quarantine.one_held(tx, held_id)
+    if held is None:
         raise NotFound(f"there is no request {held_id} in the quarantine")
-    one, content = found
+    request, content = held
     body = content.body.decode("utf-8", "replace")
-    return WholeHeldRequest.model_validate({**one.as_json(), "headers": dict(content.headers), "body": body})
+    return WholeHeldRequest.model_validate({**request.as_json(), "headers": dict(content.headers), "body": body})
 
 
 @ROUTES.post("/quarantine/verify")
 def verify_requests(parts: Parts, body: VerifyChosen) -> VerifiedAgain:
-    """Verify requests against the present secrets, and take in those that are authentic."""
+    """Verify requests with the current secrets, and record those that are authentic."""
     done = verify_again(
         parts.ledger,
         parts.intake,

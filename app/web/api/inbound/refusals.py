@@ -12,7 +12,7 @@ ROUTES = Routes()
 
 @ROUTES.get("/refusals")
 def refusals(parts: Parts, query: RefusalsQuery) -> Refusals:
-    """List refused requests by source and reason, the newest first, with what to do."""
+    """List refused requests by source and reason, newest first, each with its remedy."""
     with look(parts.ledger) as tx:
-        found = refused_requests(tx, parts.settings, parts.sources, query.as_filter())
-    return Refusals.model_validate({"refusals": [one.as_json() for one in found]})
+        groups = refused_requests(tx, parts.settings, parts.sources, query.as_filter())
+    return Refusals.model_validate({"refusals": [group.as_json() for group in groups]})

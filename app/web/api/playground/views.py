@@ -26,10 +26,10 @@ def map_body(parts: Parts, body: Body) -> MappedBody:
     bench = _bench(parts)
     if body.ledger is False:
         bench = replace(bench, ledger=None)
-    found = _checked(lambda: bench.explain(_asked(parts, body)))
+    mapped = _checked(lambda: bench.explain(_asked(parts, body)))
     blank: dict[str, Any] = {"not_sent": None, "delivery": None, "status": None}
-    found["destinations"] = [{**blank, **one} for one in found["destinations"]]
-    return MappedBody.model_validate(found)
+    mapped["destinations"] = [{**blank, **destination} for destination in mapped["destinations"]]
+    return MappedBody.model_validate(mapped)
 
 
 @ROUTES.post("/map/compare")
@@ -57,7 +57,7 @@ def _asked(parts: Parts, body: Body) -> Asked:
 
 
 def _checked(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Raises UnprocessableEntity where the mapping or the source is wrong."""
+    """The result of `ask`. Raises UnprocessableEntity if the mapping or the source is invalid."""
     try:
         return work()
     except (ConfigurationError, UnknownSource, MalformedEvent, TrialFailed) as error:

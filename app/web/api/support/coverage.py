@@ -15,7 +15,7 @@ ROUTES = Routes()
 def coverage(parts: Parts) -> CoverageAnswer:
     """Get the share of Sales with a click ID, by source and week."""
     with look(parts.ledger) as tx:
-        found, now = weeks(tx), click_share(tx)
+        listed, now = weeks(tx), click_share(tx)
     return CoverageAnswer.model_validate(
         {
             "last_7_days": share(now.now),
@@ -26,13 +26,15 @@ def coverage(parts: Parts) -> CoverageAnswer:
                     "start": week.start,
                     "end": week.end,
                     "total": share(week.total),
-                    "sources": [{"source": name, **share(one)} for name, one in sorted(week.by_source.items())],
+                    "sources": [
+                        {"source": name, **share(source_share)} for name, source_share in sorted(week.by_source.items())
+                    ],
                 }
-                for week in found
+                for week in listed
             ],
         }
     )
 
 
-def share(found: Share) -> dict[str, Any]:
-    return {"sales": found.sales, "with_click": found.clicked, "percent": found.percent}
+def share(shared: Share) -> dict[str, Any]:
+    return {"sales": shared.sales, "with_click": shared.clicked, "percent": shared.percent}

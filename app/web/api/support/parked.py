@@ -34,7 +34,7 @@ class _Exactly:
 
     def _check(self, value: Any) -> bool:
         if not isinstance(value, bool) or value not in self.values:
-            raise ValueError(f"must be {' or '.join(str(one).lower() for one in self.values)}")
+            raise ValueError(f"must be {' or '.join(str(allowed).lower() for allowed in self.values)}")
         return value
 
     def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
@@ -71,7 +71,7 @@ class ParkedQuery(Paging):
 
 
 class Choice(Request):
-    """At least one of ids, source and all; what is given of the others narrows it."""
+    """At least one of ids, source and all. Further fields narrow the choice."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": ["ids"]}, {"required": ["source"]}, {"required": ["all"]}]}
@@ -85,7 +85,7 @@ class Choice(Request):
     ] = None
 
     def selection(self) -> ParkedSelection:
-        """Raises UnprocessableEntity where nothing was chosen."""
+        """The chosen events. Raises UnprocessableEntity if none were chosen."""
         if self.ids is None and self.source is None and not self.all:
             raise UnprocessableEntity(f"choose events: {self.hint}")
         return ParkedSelection(self.ids or (), self.source, self.reason)
@@ -190,16 +190,16 @@ class ChangedEvents(Answer):
 @ROUTES.get("/parked")
 def parked_events(parts: Parts, query: ParkedQuery) -> ParkedPage:
     """List parked events, newest first, with what each lacks; at most 100 on a page."""
-    wanted = ParkedSelection((), query.source, query.reason)
+    selection = ParkedSelection((), query.source, query.reason)
     with look(parts.ledger) as tx:
-        found = work.parked_work(
-            tx, parts.sources, parts.policy, wanted, before=query.before, limit=min(query.size, MOST_LISTED)
+        page = work.parked_work(
+            tx, parts.sources, parts.policy, selection, before=query.before, limit=min(query.size, MOST_LISTED)
         )
     return ParkedPage.model_validate(
         {
-            "groups": [asdict(one) for one in found.groups],
-            "events": [asdict(one) for one in found.events],
-            "next_before": found.next_before,
+            "groups": [asdict(entry) for entry in page.groups],
+            "events": [asdict(entry) for entry in page.events],
+            "next_before": page.next_before,
         }
     )
 
@@ -209,15 +209,15 @@ def parked_event(parts: Parts, event_id: str) -> ParkedEvent:
     """Get what one parked event lacks."""
     with look(parts.ledger) as tx:
         known = reading_events.event_number(tx, event_id)
-        found = None if known is None else work.parked_event(tx, parts.sources, parts.policy, known)
-    if found is None:
+        event = None if known is None else work.parked_event(tx, parts.sources, parts.policy, known)
+    if event is None:
         raise NotFound(f"there is no parked event {event_id}")
-    return ParkedEvent.model_validate(asdict(found))
+    return ParkedEvent.model_validate(asdict(event))
 
 
 @ROUTES.post("/events/<path:event_id>/fill")
 def fill_parked_event(parts: Parts, event_id: str, body: Values) -> FilledIn:
-    """Fill in what a parked event lacks, and reprocess it. A value that cannot be used changes nothing."""
+    """Fill in what a parked event lacks, and reprocess it. An invalid value changes nothing."""
     values = {name: value for name, value in body.model_dump().items() if value is not None}
     if not values:
         raise UnprocessableEntity('send the missing values, such as {"currency": "EUR"}')
@@ -232,15 +232,15 @@ def fill_parked_event(parts: Parts, event_id: str, body: Values) -> FilledIn:
 
 @ROUTES.post("/parked/reprocess")
 def reprocess_parked_events(parts: Parts, body: Reprocessing) -> ReprocessedEvents:
-    """Reprocess the parked events that were chosen, after a change of configuration, or preview that."""
-    wanted = body.selection()
+    """Reprocess the chosen parked events after a change of configuration, or preview the result."""
+    selection = body.selection()
     if body.dry_run:
-        return _answer(preview_parked(parts.ledger, parts.sources, parts.policy, wanted), is_dry=True)
-    found = reprocess_parked(
-        parts.ledger, parts.sources, parts.policy, wanted, actor=actor(), after=body.next or 0, seconds=10.0
+        return _answer(preview_parked(parts.ledger, parts.sources, parts.policy, selection), is_dry=True)
+    reprocessed = reprocess_parked(
+        parts.ledger, parts.sources, parts.policy, selection, actor=actor(), after=body.next or 0, seconds=10.0
     )
     parts.nudge()
-    return _answer(found, is_dry=False)
+    return _answer(reprocessed, is_dry=False)
 
 
 @ROUTES.post("/parked/dismiss")
@@ -251,10 +251,12 @@ def dismiss_parked_events(parts: Parts, body: Dismissal) -> ChangedEvents:
 
 @ROUTES.post("/parked/reopen")
 def reopen_parked_events(parts: Parts, body: Reopening) -> ChangedEvents:
-    """Take a dismissal back: the events are parked again."""
+    """Undo a dismissal: the events are parked again."""
     return ChangedEvents(ids=work.reopen(parts.ledger, body.ids, actor=actor()))
 
 
-def _answer(found: Reprocessed, *, is_dry: bool) -> ReprocessedEvents:
-    staying = [Staying(reason=reason, count=count) for reason, count in found.staying]
-    return ReprocessedEvents(dry_run=is_dry, outcomes=dict(found.outcomes), staying=staying, next=found.next)
+def _answer(reprocessed: Reprocessed, *, is_dry: bool) -> ReprocessedEvents:
+    staying = [Staying(reason=reason, count=count) for reason, count in reprocessed.staying]
+    return ReprocessedEvents(
+        dry_run=is_dry, outcomes=dict(reprocessed.outcomes), staying=staying, next=reprocessed.next
+    )

@@ -25,26 +25,29 @@ class WhyQuery(Request):
 
 @ROUTES.get("/why")
 def why_not_credited(parts: Parts, query: WhyQuery) -> WhyAnswer:
-    """Explain why a purchase is not credited: what came, what was sent, whether it carried a click ID, and what to do."""
+    """Explain why a purchase is not credited: its events and deliveries, whether they carried a click ID, and the remedy."""
     if query.q is None and query.person is None:
         raise UnprocessableEntity("q is missing: send an email address, an order number or any ID")
     with look(parts.ledger) as tx:
         if query.q is None and query.person is not None:
-            found = why_person(tx, query.person, parts.sources, parts.settings.rules)
+            explanation = why_person(tx, query.person, parts.sources, parts.settings.rules)
         else:
-            found = why(tx, query.q or "", parts.sources, parts.settings.rules)
+            explanation = why(tx, query.q or "", parts.sources, parts.settings.rules)
     findings: list[dict[str, Any]] = [
-        {"level": one.level, "text": one.text, "next_step": one.next_step, "path": one.path} for one in found.findings
+        {"level": finding.level, "text": finding.text, "next_step": finding.next_step, "path": finding.path}
+        for finding in explanation.findings
     ]
     deliveries = []
-    for row in found.story.deliveries:
-        reason = found.reasons.get(row["id"])
-        deliveries.append(row | {"click": found.carried.get(row["id"]), "no_click": reason.text if reason else None})
+    for row in explanation.story.deliveries:
+        reason = explanation.reasons.get(row["id"])
+        deliveries.append(
+            row | {"click": explanation.carried.get(row["id"]), "no_click": reason.text if reason else None}
+        )
     return WhyAnswer.model_validate(
         {
             "findings": findings,
-            "people": found.story.people,
-            "events": found.story.events,
+            "people": explanation.story.people,
+            "events": explanation.story.events,
             "deliveries": deliveries,
         }
     )

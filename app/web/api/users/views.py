@@ -66,7 +66,7 @@ class ChangedPassword(Request):
 
 @ROUTES.get("/me")
 def me(parts: Parts) -> Me:
-    """Get who this token belongs to, and its role."""
+    """Get the user of this token, and its role."""
     token = bearer()
     if token is None:
         return Me(name="api", role="admin", token=None, expires_at=None)
@@ -77,8 +77,8 @@ def me(parts: Parts) -> Me:
 def users(parts: Parts) -> NamedUsers:
     """List the named users."""
     with look(parts.ledger) as tx:
-        found = all_users(tx)
-    return NamedUsers(users=[user_answer(one) for one in found])
+        listed = all_users(tx)
+    return NamedUsers(users=[user_answer(user) for user in listed])
 
 
 @ROUTES.post("/users", 409, role="admin")
@@ -105,10 +105,10 @@ def change_role(parts: Parts, user_id: int, body: ChangedRole) -> NamedUser:
 @ROUTES.post("/users/<int:user_id>/password", 409, role="admin")
 def change_password(parts: Parts, user_id: int, body: ChangedPassword | None) -> UserWithPassword:
     """Set another password, which ends the sessions. Without one, it is generated."""
-    given = body.password if body else None
-    password = given or generate_password()
+    chosen = body.password if body else None
+    password = chosen or generate_password()
     changed = set_password(parts.ledger, parts.passwords, user_id, password, actor=actor())
-    return UserWithPassword(user=user_answer(changed), password=None if given else password)
+    return UserWithPassword(user=user_answer(changed), password=None if chosen else password)
 
 
 @ROUTES.post("/users/<int:user_id>/end-sessions", role="admin")
@@ -125,7 +125,7 @@ def disable(parts: Parts, user_id: int) -> NamedUser:
 
 @ROUTES.post("/users/<int:user_id>/enable", role="admin")
 def enable(parts: Parts, user_id: int) -> NamedUser:
-    """Open them again."""
+    """Reopen the dashboard and the API to a user."""
     return user_answer(enable_user(parts.ledger, user_id, actor=actor()))
 
 
@@ -134,8 +134,8 @@ def user_tokens(parts: Parts, user_id: int) -> Tokens:
     """List the API tokens of a user."""
     with look(parts.ledger) as tx:
         user_of(tx, user_id)
-        found = tokens_of(tx, user_id)
-    return Tokens(tokens=[Token.model_validate(token_answer(one)) for one in found])
+        tokens = tokens_of(tx, user_id)
+    return Tokens(tokens=[Token.model_validate(token_answer(token)) for token in tokens])
 
 
 @ROUTES.post("/tokens/<int:token_id>/revoke", role="admin")

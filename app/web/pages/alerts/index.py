@@ -1,4 +1,4 @@
-"""The page of alerts: what was reported, to whom, whether that worked, and a test."""
+"""The Alerts page: incidents that were reported, the result for each channel, and a test."""
 
 from typing import Any
 
@@ -23,18 +23,18 @@ def create_blueprint(parts: Parts) -> Blueprint:
     @login_required
     def index() -> str:
         fields, before = filled(ALERTS_FILTER), before_asked()
-        wanted = alerts_asked(fields)
+        criteria = alerts_asked(fields)
         with look(parts.ledger) as tx:
-            found = report(tx, parts.settings, wanted, before=before, limit=ROWS)
+            incidents = report(tx, parts.settings, criteria, before=before, limit=ROWS)
         return render_template(
             "alerts/index.html",
-            report=found,
+            report=incidents,
             fields=fields,
             before=before,
             states=STATES,
             kinds=ALERT_KINDS,
             titles=TITLES,
-            subjects=sorted({*parts.intake.configured, *(one.name for one in parts.destinations)}),
+            subjects=sorted({*parts.intake.configured, *(destination.name for destination in parts.destinations)}),
             how=how_to_turn_on(parts.settings, code="`"),
             has_public_url=parts.settings.public_url is not None,
         )

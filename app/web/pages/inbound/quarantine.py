@@ -45,15 +45,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def held(held_id: int) -> str:
         with look(ledger) as tx:
-            found = reading.one_held(tx, held_id)
-        if found is None:
+            kept = reading.one_held(tx, held_id)
+        if kept is None:
             raise NotFound(f"there is no request {held_id} in the quarantine")
-        one, content = found
+        request_held, content = kept
         body = content.body[:LARGEST_SHOWN].decode("utf-8", "replace")
         return render_template(
             "inbound/held.html",
-            held=one,
-            title=titles(parts).get(one.source, one.source),
+            held=request_held,
+            title=titles(parts).get(request_held.source, request_held.source),
             headers=dict(content.headers),
             sealed=[name for name in content.sealed if name in content.headers or not name.startswith("body")],
             body=body if is_operator() else None,
@@ -63,39 +63,43 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @blueprint.post("/inbound/quarantine/verify")
     @login_required
     def verify() -> Response:
-        wanted, where = chosen(), back()
-        if wanted is None:
+        selection, where = chosen(), back()
+        if selection is None:
             return redirect_with("select at least one request", where, is_done=False)
-        done = verify_again(ledger, parts.intake, parts.sealer, wanted, actor=actor(), seconds=PATIENCE_SECONDS)
+        done = verify_again(ledger, parts.intake, parts.sealer, selection, actor=actor(), seconds=PATIENCE_SECONDS)
         parts.nudge()
         return redirect_with(done.sentence, where, is_done=not done.problems)
 
     @blueprint.post("/inbound/quarantine/drop")
     @login_required
     def drop() -> Response | str:
-        wanted, where = chosen(), back()
-        if wanted is None:
+        selection, where = chosen(), back()
+        if selection is None:
             return redirect_with("select at least one request", where, is_done=False)
         if "confirmed" not in request.form:
             with look(ledger) as tx:
                 counts = reading.counts(tx)
-            count = len(wanted.ids or ()) or (counts.get(wanted.source, 0) if wanted.source else sum(counts.values()))
-            return render_template("inbound/drop.html", wanted=wanted, count=count, where=where)
-        count = drop_held(ledger, wanted, actor=actor())
+            count = len(selection.ids or ()) or (
+                counts.get(selection.source, 0) if selection.source else sum(counts.values())
+            )
+            return render_template("inbound/drop.html", selection=selection, count=count, where=where)
+        count = drop_held(ledger, selection, actor=actor())
         return redirect_with(f"{count:,} {'request' if count == 1 else 'requests'} dropped", where)
 
 
 def titles(parts: Parts) -> dict[str, Any]:
-    """Of all sources, by name."""
+    """The titles of all sources, by name."""
     return {name: source.title for name, source in parts.sources.items()}
 
 
 def chosen() -> Selection | None:
-    """Which requests the form is about; None where none is selected."""
+    """The requests that the form selects; None if it selects none."""
     source = source_asked(request.form)
     if request.form.get("all"):
         return Selection(source=source)
-    ids = tuple(int(one) for one in request.form.getlist("id") if one.isdecimal() and len(one) < MOST_DIGITS)
+    ids = tuple(
+        int(number) for number in request.form.getlist("id") if number.isdecimal() and len(number) < MOST_DIGITS
+    )
     return Selection(ids=ids) if ids else None
 
 

@@ -27,16 +27,16 @@ def create_blueprint(parts: Parts) -> Blueprint:
     def index() -> tuple[str, int]:
         fields, problem = filled(REFUSALS_FILTER), ""
         try:
-            wanted = refusals_asked(fields)
+            criteria = refusals_asked(fields)
         except UnprocessableEntity as error:
-            wanted, problem = RefusalFilter(), str(error.description)
+            criteria, problem = RefusalFilter(), str(error.description)
         with look(parts.ledger) as tx:
-            found = [] if problem else refused_requests(tx, parts.settings, parts.sources, wanted)
-            held = {name: n for name, n in reading.counts(tx).items() if wanted.source in (None, name)}
+            groups = [] if problem else refused_requests(tx, parts.settings, parts.sources, criteria)
+            held = {name: n for name, n in reading.counts(tx).items() if criteria.source in (None, name)}
         page = render_template(
             "inbound/index.html",
             problem=problem,
-            refused=[(one, drawing(one)) for one in found],
+            refused=[(group, drawing(group)) for group in groups],
             fields=fields,
             spans=SPANS,
             reasons=REASONS,

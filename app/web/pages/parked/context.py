@@ -1,4 +1,4 @@
-"""What the page of an event shows of a parked one: what it lacks, what was filled in, and whether it was dismissed."""
+"""The part of an event's page about parked events: what is missing, what was filled in, and whether it was dismissed."""
 
 from typing import Any
 

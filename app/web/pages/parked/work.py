@@ -33,31 +33,31 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def parked() -> str:
         fields, before = given(request.args), before_asked()
         with look(ledger) as tx:
-            found = work.parked_work(
+            listed = work.parked_work(
                 tx, parts.sources, parts.policy, selection_of(fields), before=before, limit=ROWS, is_grouped=not fields
             )
             closed = dismissed(tx, ROWS) if before is None and not fields else []
         return render_template(
-            "parked/list.html", work=found, fields=fields, before=before, closed=closed, labels=LABELS
+            "parked/list.html", work=listed, fields=fields, before=before, closed=closed, labels=LABELS
         )
 
     @blueprint.post("/parked/choose")
     @login_required
     def choose_parked() -> Any:
-        """The next step of a choice: a preview before reprocessing, or the reason of a dismissal."""
+        """The next step for the selected events: a preview before reprocessing, or the reason for a dismissal."""
         fields, ids = chosen(request.form)
         verb = request.form.get("verb", "")
-        wanted = ParkedSelection(ids, fields.get("source"), fields.get("reason"))
+        selection = ParkedSelection(ids, fields.get("source"), fields.get("reason"))
         if not ids and request.form.get("all") != "1":
             text = "nothing was selected: select events, or all of this list"
             return redirect_with(text, url_for(".parked", **fields), is_done=False)
         if verb == "reprocess":
-            found = preview_parked(ledger, parts.sources, parts.policy, wanted)
-            return render_template("parked/preview.html", found=found, fields=fields, ids=ids)
+            preview = preview_parked(ledger, parts.sources, parts.policy, selection)
+            return render_template("parked/preview.html", preview=preview, fields=fields, ids=ids)
         if verb != "dismiss":
             raise BadRequest("this form is invalid: reload the page and try again")
         with look(ledger) as tx:
-            matching = parked_ids(tx, wanted, MOST_AT_ONCE)
+            matching = parked_ids(tx, selection, MOST_AT_ONCE)
         return render_template(
             "parked/dismiss.html", ids=matching, fields=fields, most=MOST_AT_ONCE, problem=None, why=""
         )
@@ -68,18 +68,21 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         fields, ids = chosen(request.form)
         if not ids and request.form.get("all") != "1":
             raise BadRequest("this form is invalid: reload the page and try again")
-        wanted, after = ParkedSelection(ids, fields.get("source"), fields.get("reason")), request.form.get("after", "")
-        found = reprocess_parked(
+        selection, after = (
+            ParkedSelection(ids, fields.get("source"), fields.get("reason")),
+            request.form.get("after", ""),
+        )
+        reprocessed = reprocess_parked(
             ledger,
             parts.sources,
             parts.policy,
-            wanted,
+            selection,
             actor=actor(),
             after=int(after) if re.fullmatch("[0-9]{1,18}", after) else 0,
         )
         parts.nudge()
         where = url_for(".event", event_id=ids[0]) if len(ids) == 1 else url_for(".parked", **fields)
-        return redirect_with(sentence(found), where)
+        return redirect_with(sentence(reprocessed), where)
 
     @blueprint.post("/parked/dismiss")
     @login_required
@@ -115,12 +118,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             parts.nudge()
             return redirect_with(done.message, url_for(".event", event_id=event_id), is_done=done.done)
         with look(ledger) as tx:
-            found = reading_events.event(tx, event_id)
-            if found is None:
+            event = reading_events.event(tx, event_id)
+            if event is None:
                 raise NotFound(f"there is no event {event_id}")
-            needs = needs_of(tx, parts, found)
+            needs = needs_of(tx, parts, event)
         shown = {"given": values, "problems": done.problems, "problem": done.message}
-        return render_template("event.html", event=found, **{**needs, **shown}), 422
+        return render_template("event.html", event=event, **{**needs, **shown}), 422
 
 
 def given(source: Any) -> dict[str, Any]:
@@ -133,6 +136,10 @@ def selection_of(fields: dict[str, str]) -> ParkedSelection:
 
 
 def chosen(form: Any) -> tuple[dict[str, Any], list[int]]:
-    """The filter and the events of a form; no events where all that match are meant."""
-    ids = [] if form.get("all") == "1" else [int(one) for one in form.getlist("id") if re.fullmatch("[0-9]{1,18}", one)]
+    """The filter and the event IDs of a form; no IDs if all matching events are selected."""
+    ids = (
+        []
+        if form.get("all") == "1"
+        else [int(event_id) for event_id in form.getlist("id") if re.fullmatch("[0-9]{1,18}", event_id)]
+    )
     return given(form), ids[:MOST_AT_ONCE]

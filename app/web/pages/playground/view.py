@@ -55,34 +55,34 @@ def create_blueprint(parts: Parts) -> Blueprint:
         form = request.form
         event, name = event_asked(parts, form.get("event", "")), form.get("source", "").strip()
         mapping = mapping_in(parts, form) if is_operator() else ""
-        found: dict[str, Any] = {}
+        outcome: dict[str, Any] = {}
         try:
             if form.get("do") == "compare" and is_operator():
-                found["comparison"] = bench.compare(name, mapping or mapping_of(parts.settings, name))
+                outcome["comparison"] = bench.compare(name, mapping or mapping_of(parts.settings, name))
             else:
-                found["result"] = bench.explain(asked_in(form, event, name, mapping))
+                outcome["result"] = bench.explain(asked_in(form, event, name, mapping))
         except (ConfigurationError, UnknownSource, MalformedEvent, TrialFailed) as error:
-            found["problem"] = str(error)
-        shown = page(parts, name, event, form=form, **found)
-        return shown, 422 if "problem" in found and not request.headers.get("X-Live") else 200
+            outcome["problem"] = str(error)
+        shown = page(parts, name, event, form=form, **outcome)
+        return shown, 422 if "problem" in outcome and not request.headers.get("X-Live") else 200
 
     return blueprint
 
 
 def event_asked(parts: Parts, text: str) -> Received | None:
-    """The event of the form or link; None where none is named. Raises NotFound."""
+    """The event of the form or link; None if none is named. Raises NotFound."""
     if not text:
         return None
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
     with look(parts.ledger) as tx:
-        found = received(tx, min(number, LARGEST_NUMBER))
-    if found is None:
+        event = received(tx, min(number, LARGEST_NUMBER))
+    if event is None:
         raise NotFound(f"there is no event {text[:20]}")
-    return found
+    return event
 
 
 def asked_in(form: Any, event: Received | None, name: str, mapping: str) -> Asked:
-    """What the form asks about: a body as it was pasted, or an event that nobody changed as it was received."""
+    """The input of the form: a pasted body, or an event as received if its body was not edited."""
     body = form.get("body", "")
     if event is not None and name in ("", event.source) and (not body or plain(body) == plain(text_of(event))):
         return Asked.of(event, mapping)
@@ -94,17 +94,17 @@ def asked_in(form: Any, event: Received | None, name: str, mapping: str) -> Aske
 
 
 def headers_in(text: str) -> dict[str, str]:
-    """Lines of `Name: value`."""
-    found = {}
+    """Headers by lower-case name, from lines of `Name: value`."""
+    headers = {}
     for line in text.splitlines()[:MOST_HEADERS]:
         name, colon, value = line.partition(":")
         if colon and name.strip():
-            found[name.strip().lower()] = value.strip()
-    return found
+            headers[name.strip().lower()] = value.strip()
+    return headers
 
 
 def mapping_in(parts: Parts, form: Any) -> str:
-    """The edited mapping; "" where it is the present one of the source that it was shown for."""
+    """The edited mapping; "" if it equals the source's current one."""
     text = form.get("mapping", "")
     shown_for = form.get("mapping_of", "")
     return "" if plain(text) == plain(mapping_shown(parts, shown_for)) and form.get("source") else text
@@ -115,7 +115,7 @@ def mapping_shown(parts: Parts, name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Without what a browser changes: line ends, and what is around the text."""
+    """The text without what a browser changes: line ends and surrounding white space."""
     return text.replace("\r\n", "\n").strip()
 
 
@@ -133,10 +133,10 @@ def page(
     comparison: dict[str, Any] | None = None,
     problem: str | None = None,
 ) -> str:
-    """The form, filled as it was sent, with what came of it."""
+    """The form with its input, and the result below."""
     body, kind, is_kept = "", KINDS[0], False
     if event is not None:
-        kind = next((one for one in KINDS if one in event.headers.get("content-type", "")), KINDS[0])
+        kind = next((candidate for candidate in KINDS if candidate in event.headers.get("content-type", "")), KINDS[0])
         is_kept = len(event.body) > LONGEST_SHOWN or not is_operator()
         body = "" if is_kept else text_of(event)
     elif form is None and has_example(name):

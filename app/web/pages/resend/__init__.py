@@ -1,1 +1,1 @@
-"""Sending again what was delivered: one, a window, or to another destination."""
+"""Resending deliveries: one, a window, or a window to another destination."""

@@ -1,4 +1,4 @@
-"""Resend: a window of what was delivered, previewed, confirmed, and sent in batches; and one delivery, after a question."""
+"""Resend: a window of deliveries, previewed, confirmed and sent in batches; and a single delivery, after a confirmation."""
 
 from dataclasses import replace
 from typing import Any
@@ -60,8 +60,8 @@ def create_blueprint(parts: Parts) -> Blueprint:
     @operator_required
     def ask_again(delivery_id: int) -> str:
         with look(parts.ledger) as tx:
-            found = delivery_of(tx, delivery_id)
-        return render_template("resend/again.html", delivery=found)
+            delivery = delivery_of(tx, delivery_id)
+        return render_template("resend/again.html", delivery=delivery)
 
     return blueprint
 
@@ -72,14 +72,14 @@ def given(source: Any) -> dict[str, str]:
 
 
 def window_of(parts: Parts, fields: dict[str, str]) -> Window:
-    """Raises UnprocessableEntity where a field is wrong."""
+    """The window of the form. Raises UnprocessableEntity if a field is invalid."""
     asked = read(ResendWindow, fields, QUERY)
     target = target_of(parts, asked.to) if asked.to else None
     return replace(asked.as_window(), target=target)
 
 
 def progress_of(form: Any) -> Progress:
-    """How far the form's work is. A mark that is not one begins it again in the audit log."""
+    """The progress in the form. An invalid mark begins a new group in the audit log."""
     mark, after = form.get("mark", ""), form.get("after", "")
     done, skipped = (int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "skipped"))
     known = mark if MARK.fullmatch(mark) or (mark.isdecimal() and len(mark) < 19) else ""

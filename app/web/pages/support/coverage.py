@@ -13,7 +13,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     def coverage() -> str:
         with look(parts.ledger) as tx:
-            found, now = weeks(tx), click_share(tx)
+            listed, now = weeks(tx), click_share(tx)
         return render_template(
-            "support/coverage.html", weeks=found, sources=sources_in(found), lately=now, nothing=NO_SALES
+            "support/coverage.html", weeks=listed, sources=sources_in(listed), lately=now, nothing=NO_SALES
         )

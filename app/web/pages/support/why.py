@@ -19,7 +19,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         rules = parts.settings.rules
         with look(parts.ledger) as tx:
             if number.isascii() and number.isdigit() and int(number[:20]) <= LARGEST_NUMBER:
-                found = why_person(tx, int(number), parts.sources, rules)
+                explanation = why_person(tx, int(number), parts.sources, rules)
             else:
-                found = why(tx, text, parts.sources, rules, whole_addresses=not is_operator())
-        return render_template("support/why.html", q=text, why=found, is_asked=bool(text or number))
+                explanation = why(tx, text, parts.sources, rules, whole_addresses=not is_operator())
+        return render_template("support/why.html", q=text, why=explanation, is_asked=bool(text or number))

@@ -1,1 +1,1 @@
-"""Signing in, one's own account, and the management of named users."""
+"""Signing in, the user's own account, and the management of named users."""

@@ -53,7 +53,7 @@ def register(blueprint: Blueprint, parts: Parts, guard: Guard) -> None:
             user = set_password(ledger, parts.passwords, mine(), form.get("password", ""), actor=actor())
         except AccessError as error:
             return redirect_with(str(error), url_for(".account"), is_done=False)
-        log_in_user(user)  # the session that asked has ended with the others
+        log_in_user(user)  # this session has ended with the others
         return redirect_with("the password is changed, and your other sessions have ended", url_for(".account"))
 
     @blueprint.post("/account/end-sessions")
@@ -85,14 +85,14 @@ def register(blueprint: Blueprint, parts: Parts, guard: Guard) -> None:
 
 
 def mine() -> int:
-    """The user whose session it is. For pages of one's own account."""
-    found = user_id()
-    assert found is not None
-    return found
+    """The ID of the logged-in user, for the pages of their own account."""
+    own_id = user_id()
+    assert own_id is not None
+    return own_id
 
 
 def role_named(text: str) -> Role:
-    """Raises AccessError."""
+    """The role of that name. Raises AccessError if there is none."""
     if text not in ROLES:
         raise AccessError(f"a role is one of {', '.join(ROLES)}")
     return text

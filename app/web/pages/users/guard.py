@@ -1,4 +1,4 @@
-"""Who may try a password, and how often."""
+"""Throttles password attempts on pages."""
 
 from collections.abc import Sequence
 
@@ -23,5 +23,5 @@ class Guard:
         self._throttle.begin(self.address)
 
     def succeeded(self) -> None:
-        """Takes that try back."""
+        """Does not count that try."""
         self._throttle.succeeded(self.address)

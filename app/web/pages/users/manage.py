@@ -38,8 +38,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @admin_required
     def users() -> str:
         with look(ledger) as tx:
-            found = all_users(tx)
-        return render_template("users/users.html", users=found, roles=ROLES)
+            listed = all_users(tx)
+        return render_template("users/users.html", users=listed, roles=ROLES)
 
     @blueprint.post("/users")
     @login_required
@@ -58,11 +58,11 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @admin_required
     def user(of: int) -> str:
         with look(ledger) as tx:
-            found = user_of(tx, of)
-            tokens, lines = tokens_of(tx, of), audit(tx, subject=found.target, limit=LINES)
+            shown = user_of(tx, of)
+            tokens, lines = tokens_of(tx, of), audit(tx, subject=shown.target, limit=LINES)
         return render_template(
             "users/user.html",
-            user=found,
+            user=shown,
             tokens=tokens,
             revoke_url=lambda token_id: url_for(".revoke", of=of, token_id=token_id),
             lines=lines,
@@ -74,8 +74,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @login_required
     @admin_required
     def change_role(of: int) -> Response:
-        wanted = request.form.get("role", "")
-        return changed(of, "changed the role of", lambda: set_role(ledger, of, role_named(wanted), actor=actor()))
+        role = request.form.get("role", "")
+        return changed(of, "changed the role of", lambda: set_role(ledger, of, role_named(role), actor=actor()))
 
     @blueprint.post("/users/<int:of>/disable")
     @login_required
@@ -102,10 +102,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         password = generate_password()
         try:
             check_not_me(of)
-            found = set_password(ledger, parts.passwords, of, password, actor=actor())
+            user = set_password(ledger, parts.passwords, of, password, actor=actor())
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
-        return render_template("users/secret.html", user=found, text=password, back=url_for(".user", of=of))
+        return render_template("users/secret.html", user=user, text=password, back=url_for(".user", of=of))
 
     @blueprint.post("/users/<int:of>/remove")
     @login_required
@@ -118,8 +118,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             check_not_me(of)
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
-        found = remove_user(ledger, of, actor=actor())
-        return redirect_with(f"removed {found.name}", url_for(".users"))
+        removed = remove_user(ledger, of, actor=actor())
+        return redirect_with(f"removed {removed.name}", url_for(".users"))
 
     @blueprint.post("/users/<int:of>/tokens/<int:token_id>/revoke")
     @login_required
@@ -129,18 +129,18 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         return redirect_with(f"revoked the token {token.label}", url_for(".user", of=of))
 
     def changed(of: int, done: str, change: Callable[[], User]) -> Response:
-        """Goes back to the page of the user, which says what was done. Raises UserNotFound."""
+        """Makes the change, and redirects to the user's page with the result. Raises UserNotFound."""
         with look(ledger) as tx:
             user_of(tx, of)
         try:
             check_not_me(of)
-            found = change()
+            changed_user = change()
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
-        return redirect_with(f"{done} {found.name}", url_for(".user", of=of))
+        return redirect_with(f"{done} {changed_user.name}", url_for(".user", of=of))
 
 
 def check_not_me(of: int) -> None:
-    """Raises AccessError for one's own account, so that an admin does not lock themselves out."""
+    """Raises AccessError for the user's own account, so that admins cannot lock themselves out."""
     if of == user_id():
         raise AccessError("this is your own account: ask another admin, or sign in with DASHBOARD_PASSWORD")

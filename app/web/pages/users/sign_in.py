@@ -48,13 +48,13 @@ def register(
             return redirect(url_for(".overview")) if logged_in() else form()
         check_site()
         guard.begin()
-        name, given = request.form.get("name", "").strip(), request.form.get("password", "")
-        if (shared := _shared_role(given, password, viewer_password)) is not None:
+        name, typed = request.form.get("name", "").strip(), request.form.get("password", "")
+        if (shared := _shared_role(typed, password, viewer_password)) is not None:
             guard.succeeded()
             log_in(name, shared)
             log.info("login.accepted", address=guard.address, role=shared)
             return redirect(local(request.args.get("next")))
-        user = sign_in(ledger, parts.passwords, name, given) if name and _has_users(ledger) else None
+        user = sign_in(ledger, parts.passwords, name, typed) if name and _has_users(ledger) else None
         if user is None:
             if (more := sampler.admit("login")) is not None:
                 log.warning("login.refused", address=guard.address, **more)
@@ -98,11 +98,11 @@ def local(path: str | None) -> str:
     return path if path and is_local else "/"
 
 
-def _shared_role(given: str, password: str, viewer_password: str | None) -> Role | None:
-    """The role of a password of the environment; None where it is neither."""
-    if same(given, password):
+def _shared_role(typed: str, password: str, viewer_password: str | None) -> Role | None:
+    """The role of a password of the environment; None if it is neither."""
+    if same(typed, password):
         return "operator"
-    return "viewer" if viewer_password is not None and same(given, viewer_password) else None
+    return "viewer" if viewer_password is not None and same(typed, viewer_password) else None
 
 
 def _has_users(ledger: Ledger) -> bool:
