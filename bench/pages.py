@@ -13,8 +13,9 @@ from bench.parts import Database, Parts
 from bench.table import Row, number
 
 AIM_MS = 200.0
-PASSWORD = "of the benchmark"  # as bench/parts.py sets it
-API = {"Authorization": "Bearer token-of-the-benchmark"}
+PASSWORD = "of the benchmark"  # these two as bench/parts.py sets them
+API_TOKEN = "token-of-the-benchmark"
+API = {"Authorization": f"Bearer {API_TOKEN}"}
 SECRETS = {"TYPEFORM_WEBHOOK_SECRET": "secret of the benchmark", "DESTINATION_URL": "https://destination.example"}
 
 
@@ -77,6 +78,10 @@ def paths(rows: int) -> list[str]:
         "/coverage", "/api/v1/coverage", "/deliveries?click=none", "/events?click=none",
         "/deliveries?kind=sale&source=clerk&click=none",
         "/parked", "/parked?source=clerk", "/api/v1/parked?limit=100",
+        "/setup", "/sources/stripe", "/sandbox", f"/deliveries/{year.ids_of(rows // 2)['delivery']}/again", "/api/v1/setup",
+        "/api/v1/sources/stripe", "/api/v1/status", "/api/v1/me", "/api/v1/users", "/api/v1/refusals", "/api/v1/quarantine",
+        f"/api/v1/events/{year.ids_of(rows // 100 * 50)['other']}/lacks",
+        f"/api/v1/why?q=pi_{tail}", f"/api/v1/why?q={email}",
         "/api/v1/deliveries?source=clerk&kind=lead", "/api/v1/deliveries?since=1h", f"/api/v1/deliveries?q={email}",
     ]  # fmt: skip
 

@@ -3,15 +3,14 @@
 The statements are not copied here: the functions run, and what they send to the database is explained.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
 
+from app.config.settings import Settings
 from app.destinations.formats.registry import format_of
 from app.ledger.actions.replay import discard, replay
 from app.ledger.credit import story
@@ -48,28 +47,16 @@ from app.ledger.transaction import Tx
 from app.model import AttemptResult, Inbound, Rules
 from app.sources.stripe.source import SOURCE as STRIPE
 from app.sources.typeform.source import SOURCE as TYPEFORM
-from bench import year
+from app.web.factory import create_app
+from bench import pages, year
 from bench.backlog import fill
 from tests.conftest import _execute, _with_database
 from tests.faults.producer import make_pile
 from tests.support import stripe_world as world
+from tests.support.plans import nodes, watched
 
 ROWS = 30_000
 HERE = ("here", "boot 1", "pid:[1]")
-LARGE = (
-    "events",
-    "conversions",
-    "deliveries",
-    "dedupe_keys",
-    "identifiers",
-    "persons",
-    "attempts",
-    "conflicts",
-    "marks",
-    "event_facts",
-)
-PARTIAL = ("ix_deliveries_due", "ix_deliveries_person_open", "ix_deliveries_claimed", "ix_events_repeated")
-"""Indexes that hold few rows of their table."""
 NAMES = ["stripe", "typeform"]
 RULES = Rules(accept_test_events=True)
 POLICY = Policy(RULES, [Route("main", format_of("events"))], person_hold_seconds=20, purchase_hold_seconds=90)
@@ -93,84 +80,6 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ledger.close()
     if request.param == "postgresql":
         _execute(server, "DROP DATABASE plans WITH (FORCE)")
-
-
-@contextmanager
-def watched(ledger: Ledger, *, counting: bool = False) -> Iterator[None]:
-    """Explains every statement that runs meanwhile. counting: a whole index may be read, but no table."""
-    sent: dict[str, Sequence[Any]] = {}
-
-    def note(_connection: object, _cursor: object, statement: str, values: Any, _context: object, many: bool) -> None:
-        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", statement):
-            sent.setdefault(statement, values[0] if many else values)
-
-    event.listen(ledger.engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(ledger.engine, "before_cursor_execute", note)
-    assert sent
-    with ledger.engine.connect() as connection:
-        for statement, values in sent.items():
-            explain = explain_sqlite if ledger.is_sqlite else explain_postgres
-            problems = explain(connection, statement, values, counting)
-            assert not problems, f"{problems}\n{statement}"
-
-
-def explain_sqlite(connection: Connection, statement: str, values: Sequence[Any], counting: bool) -> list[str]:
-    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(values))]
-    aliases = dict(re.findall(r"(?:FROM|JOIN|UPDATE)\s+(\w+)\s+(?:AS\s+)?(\w+)", statement))
-    named = {alias: table for table, alias in aliases.items()}
-    made_here = set(re.findall(r"(?:CO-ROUTINE|MATERIALIZE) (\w+)", "\n".join(plan)))
-    problems = []
-    for line in plan:
-        found = re.match(r"SCAN (\w+)(.*)", line)
-        if not found or named.get(found[1], found[1]) not in LARGE:
-            continue
-        if found[1] in made_here or any(name in found[2] for name in PARTIAL):
-            continue
-        # Newest first, a limit and no condition: a walk down the primary key that ends soon.
-        sorted_by_walking = not any("TEMP B-TREE" in each for each in plan)
-        if sorted_by_walking and re.search(r"(WHERE 1 = 1 |events |deliveries )ORDER BY .* LIMIT \?$", statement):
-            continue
-        if re.search(r"SELECT 1 FROM \w+ LIMIT 1$", statement):
-            continue
-        if counting and "COVERING INDEX" in found[2]:
-            continue
-        problems.append(line)
-    return problems
-
-
-def explain_postgres(connection: Connection, statement: str, values: Sequence[Any], counting: bool) -> list[str]:
-    """By the plan for these values, and by the plan for any: the server goes over to that one when it was asked often."""
-    with connection.begin() as transaction:
-        plans = [connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", tuple(values)).scalar_one()]
-        numbers = iter(range(1, 1000))
-        generic = re.sub("%s", lambda _: f"${next(numbers)}", statement)
-        cursor = connection.connection.cursor()
-        cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {generic.replace('%%', '%')}")
-        row = cursor.fetchone()
-        assert row is not None
-        plans.append(row[0])
-        cursor.close()
-        small = set(
-            connection.exec_driver_sql("SELECT relname FROM pg_class WHERE reltuples BETWEEN 0 AND 1000").scalars()
-        )
-        transaction.rollback()
-    problems = []
-    for (plan,) in plans:
-        for node in nodes(plan["Plan"]):
-            if node.get("Relation Name") in set(LARGE) - small and node["Node Type"] == "Seq Scan":
-                if re.search(r"SELECT 1 FROM \w+ LIMIT 1$", statement) or (counting and "GROUP BY" in statement):
-                    continue  # of counts by status: an index or, where that is as small, the table
-                problems.append(f"Seq Scan on {node['Relation Name']}: {node.get('Filter', 'all of it')}")
-    return problems
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
 
 
 def take(ledger: Ledger, source: Any, bodies: Sequence[bytes]) -> list[str]:
@@ -383,12 +292,32 @@ def test_lists_and_searches_go_by_index(large: Ledger, name: str) -> None:
         LISTS[name](tx)
 
 
+def vacuum(ledger: Ledger) -> None:
+    """As autovacuum does: the tests before changed rows, of which an index alone says too little."""
+    if not ledger.is_sqlite:
+        with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def test_every_page_goes_by_index(large: Ledger, make_settings: Callable[..., Settings]) -> None:
+    """The benchmark names them all, with the filters that could cost most: see test_the_benchmark_asks_for_every_page."""
+    vacuum(large)
+    app = create_app(make_settings(DASHBOARD_PASSWORD=pages.PASSWORD, API_TOKEN=pages.API_TOKEN), large)
+    client = app.test_client()
+    client.post("/login", data={"password": pages.PASSWORD, "name": "Grace"})
+    explained: set[str] = set()
+    try:
+        for path in pages.paths(ROWS):
+            with watched(large, counting=True, explained=explained):
+                answer = client.get(path, headers=pages.API, follow_redirects=True)
+            assert answer.status_code in (200, 422), path
+    finally:
+        app.extensions["writer"].stop()
+        app.extensions["refusals"].stop()
+
+
 def test_the_counts_of_metrics_read_no_table(large: Ledger) -> None:
-    if (
-        not large.is_sqlite
-    ):  # as autovacuum does: the tests before changed rows, and an index alone says too little of these
-        with large.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE deliveries, events")
+    vacuum(large)
     with watched(large, counting=True), large.read() as tx:
         found = stats.stats(tx)
     assert found["deliveries"]["delivered"] > ROWS * 0.9
@@ -439,3 +368,11 @@ def test_a_statement_that_reads_a_whole_table_is_found(large: Ledger) -> None:
     ):
         with pytest.raises(AssertionError, match=r"SCAN|Seq Scan"), watched(large), large.write() as tx:
             tx.run(statement)
+    if large.is_sqlite:  # which finds both sides of an OR by index
+        return
+    statement = (
+        "SELECT id FROM deliveries WHERE conversion_id = 58 OR conversion_id IN"
+        " (SELECT conversion_id FROM refunds WHERE sale_id = 58) ORDER BY id LIMIT 50"
+    )
+    with pytest.raises(AssertionError, match="all of deliveries"), watched(large), large.write() as tx:
+        tx.run(statement)

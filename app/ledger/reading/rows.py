@@ -22,8 +22,8 @@ DELIVERIES = (
     " LEFT JOIN persons p ON p.id = d.person_id"
 )
 
-WITHOUT_CLICK = "EXISTS (SELECT 1 FROM conversions w WHERE w.id = {} AND w.clicked = 0)"
-"""A condition on the column that holds a conversion's ID."""
+WITHOUT_CLICK = "(SELECT w.clicked FROM conversions w WHERE w.id = {}) = 0"
+"""A condition on the column that holds a conversion's ID. For EXISTS, PostgreSQL would read all conversions."""
 
 EVENT = (
     "id, source, event_id, event_type, outcome, reason, conversion_id, person_id, received_at, received_count,"

@@ -122,8 +122,8 @@ class Stakes:
 
     def of_parked(self, tx: Tx, count: int) -> Stake:
         """The newest ADDED parked events, as far as their amounts are known."""
-        named = "outcome = 'parked' AND conversion_id IS NOT NULL"
-        rows = f"SELECT conversion_id FROM events WHERE {named} ORDER BY id DESC LIMIT {ADDED}"
+        newest = f"SELECT conversion_id FROM events WHERE outcome = 'parked' ORDER BY id DESC LIMIT {ADDED}"
+        rows = f"SELECT conversion_id FROM ({newest}) n WHERE conversion_id IS NOT NULL"
         return self._sum(tx, rows, (), count, is_parked=True)
 
     def of_waiting(self, tx: Tx, destination: str, count: int) -> Stake:
