@@ -6,10 +6,10 @@ LONGEST_TEXT = 512
 
 
 def storable(text: str) -> str:
-    """Text that every database takes: no NUL, no lone surrogate, of bounded length."""
+    """Text that every database takes: no NUL, no lone surrogate, of bounded length. Nothing in it looks encrypted (\\x01)."""
     if text.isascii() and text.isprintable() and len(text) <= LONGEST_TEXT:
         return text
-    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)[:LONGEST_TEXT]
+    return re.sub("[\x00\x01\ud800-\udfff]", "\ufffd", text)[:LONGEST_TEXT]
 
 
 def printable(text: str) -> str:

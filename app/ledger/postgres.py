@@ -4,6 +4,7 @@ DATABASE_URL is read as libpq does (https://www.postgresql.org/docs/current/libp
 included. `pgbouncer` is a parameter of our own, as in Prisma.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -119,13 +120,18 @@ def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
     class Text(TextLoader):
         def load(self, data: Buffer) -> bytes | str:
             text = super().load(data)
-            return str(cipher.unseal(text)) if text[:1] in ("\x01", b"\x01") else text
+            return str(cipher.unseal(text if isinstance(text, str) else text.decode()))
 
     class Bytes(ByteaLoader):
         def load(self, data: Buffer) -> bytes:
             return bytes(cipher.unseal(super().load(bytes(data))))
 
-    return [("text", Text), ("varchar", Text), ("bytea", Bytes)]
+    class Json(TextLoader):
+        def load(self, data: Buffer) -> Any:
+            text = super().load(data)
+            return json.loads(cipher.unseal(text if isinstance(text, str) else text.decode()))
+
+    return [("text", Text), ("varchar", Text), ("json", Json), ("bytea", Bytes)]
 
 
 class Server:

@@ -1,7 +1,7 @@
 """One transaction on the ledger: statements, locks, clock and ids of either database."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -238,6 +238,18 @@ class Tx:
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))
         return f"{column} = ANY(?)", array(values)  # a text of no declared type: it becomes an array of the column's
+
+    def among_sealed(self, column: str, values: Iterable[str]) -> tuple[str, str]:
+        """`among` for a column that may be sealed so that equals stay equal (How.EQUAL)."""
+        return self.among(column, [form for value in values for form in self.forms(value)])
+
+    def forms(self, value: str) -> list[str]:
+        """How a column of How.EQUAL may hold `value`."""
+        return [value] if self._cipher is None else self._cipher.forms(value)
+
+    def unseal_facts(self, text: str) -> str:
+        """The facts of a conversion, which a statement put into JSON. Raises LedgerUnavailable where they cannot be read."""
+        return text if self._cipher is None else self._cipher.unseal_facts(text)
 
     def _translate(self, statement: str) -> str:
         return statement if self.is_sqlite else to_psycopg(statement)

@@ -78,7 +78,7 @@ def text_of(value: object) -> str | None:
         return None
     text = str(value).strip()
     if not text.isprintable():
-        text = text.replace("\x00", "").strip(INVISIBLE + " \t\r\n")
+        text = text.replace("\x00", "").replace("\x01", "").strip(INVISIBLE + " \t\r\n")
     return text if text and text.casefold() not in ("null", "none", "undefined") else None
 
 

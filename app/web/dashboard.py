@@ -54,6 +54,7 @@ def create_blueprint(
             "may_change": is_operator(),
             "is_admin": is_admin(),
             "is_sandbox": parts.settings.is_sandbox,
+            "is_encrypted": parts.settings.encryption_key is not None,
             "source_names": sorted(parts.intake.configured),
             "destination_names": [destination.name for destination in parts.destinations],
             "pulse": parts.pulse.get() if session.get("name") else None,

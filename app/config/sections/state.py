@@ -25,7 +25,7 @@ class StateVariables(Section):
     redis_url: Annotated[RedisUrl | None, Unset("embedded in `bridge up`"), RESTART] = None
     """Redis or Valkey for RQ ([Sentinel and TLS](operations.md#redis))."""
     encryption_key: Annotated[EncryptionKeys | None, Unset("off"), RESTART] = None
-    """Encrypts bodies, payloads and answers in the ledger ([encryption](operations.md#encryption-at-rest)).
+    """Encrypts bodies, payloads, answers and what names a person in the ledger ([encryption](operations.md#encryption-at-rest)).
     The first key encrypts; further ones only decrypt."""
     quarantine_rows: int = Field(1000, ge=0, le=100_000)
     """Refused requests that are kept for each source ([quarantine](operations.md#the-quarantine)); 0 keeps none."""

@@ -66,11 +66,12 @@ def persons_called(tx: Tx, name: str) -> Sequence[int]:
         condition, value = tx.among("id", person_ids)
         return list(tx.run(f"SELECT id FROM persons WHERE {condition}", value).scalars())
     values = {name, *forms_of(name), f"stripe:{name}"}
-    condition, value = tx.among("value", sorted(values))
+    condition, value = tx.among_sealed("value", sorted(values))
     matching = set(tx.run(f"SELECT DISTINCT person_id FROM identifiers WHERE {condition}", value).scalars())
     if "@" not in name:
-        scoped = "SELECT value, person_id FROM identifiers WHERE kind = 'alias' AND value LIKE ? ESCAPE '!'"
-        rows = tx.run(scoped, f"%:{literal(name)}").all()
+        scoped = "SELECT value, person_id FROM identifiers WHERE kind = 'alias'"
+        like = f"{scoped} AND value LIKE ? ESCAPE '!'"
+        rows = (tx.run(scoped) if tx.is_sealed else tx.run(like, f"%:{literal(name)}")).all()
         matching |= {person_id for alias, person_id in rows if alias.endswith(f":{name}")}
     return sorted(matching)
 
@@ -162,7 +163,7 @@ def _events_tied_to(tx: Tx, person_id: int | None, names: Sequence[str]) -> list
 
 
 def _events_that_say(tx: Tx, values: set[str], kinds: Sequence[str]) -> set[int]:
-    condition, value = tx.among("value", sorted(values))
+    condition, value = tx.among_sealed("value", sorted(values))
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     return set(tx.run(f"SELECT event_id FROM event_facts WHERE {condition} AND kind IN ({listed})", value).scalars())
 
@@ -222,7 +223,7 @@ def _redact_others(tx: Tx, traces: Traces, rows: Sequence[Any]) -> None:
         left = mine.redacted(text)
         kept = BLANK_BODY if mine.names_them(left) else left.encode("utf-8", "surrogateescape")
         tx.run("UPDATE events SET body = ?, reason = ? WHERE id = ?", kept, mine.redacted(reason), event_id)
-        condition, value = tx.among("value", sorted({form for name in mine.names for form in forms_of(name)}))
+        condition, value = tx.among_sealed("value", sorted({form for name in mine.names for form in forms_of(name)}))
         tx.run(f"DELETE FROM event_facts WHERE event_id = ? AND {condition}", event_id, value)
 
 

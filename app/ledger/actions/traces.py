@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from app.ledger.engine import Ledger, look
+from app.ledger.sealing.columns import SEALED
 from app.ledger.transaction import Tx
 from app.persons import normal_email, normal_phone
 
@@ -121,10 +122,13 @@ def redact_texts(tx: Tx, traces: Traces) -> None:
         for column in columns:
             condition = " OR ".join([f"{column} LIKE ? ESCAPE '!'"] * len(traces.spellings))
             patterns = [f"%{literal(spelling)}%" for spelling in traces.spellings]
+            if tx.is_sealed and column in SEALED.get(table, ()):
+                condition, patterns = f"{column} IS NOT NULL", []
             if not tx.is_sqlite:
                 condition = condition.replace(" LIKE ", " ILIKE ")
             rows = tx.run(f"SELECT {key}, {column} FROM {table} WHERE {condition}", *patterns).all()
-            changed = [(traces.redacted(text), identity) for identity, text in rows]
+            redacted = [(traces.redacted(text), identity, text) for identity, text in rows]
+            changed = [(new, identity) for new, identity, text in redacted if new != text]
             tx.run_many(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", changed)
 
 

@@ -7,6 +7,7 @@ at SCAN.
 from collections.abc import Iterable, Sequence
 
 from app.ledger.reading.filters import KINDS, MOST, Found
+from app.ledger.sealing.cipher import MARK
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.persons import normal_email, normal_phone
@@ -26,8 +27,9 @@ def find(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = F
     ledger's ID of a delivery or event. Events without a conversion are found by everything that could be read from them.
 
     whole_addresses: match an email address only if it is complete. Beginnings would reveal a masked address letter by letter.
+    In an encrypted ledger, a beginning finds only IDs of purchases, submissions and events.
     """
-    text, names = text.strip(), list(sources)
+    text, names = text.strip().lstrip(MARK[0]), list(sources)
     if not text:
         return Found()
     masked = whole_addresses
@@ -52,7 +54,7 @@ def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
     text, names = text.strip(), list(sources)
     forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
     own_scopes = [f"{name}:{text}" for name in names]
-    condition, value = tx.among("value", [*forms, *own_scopes])
+    condition, value = tx.among_sealed("value", [*forms, *own_scopes])
     persons = list(
         tx.run(
             f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?", value, MOST
@@ -62,8 +64,7 @@ def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
         ("click_first", "click_first IS NOT NULL"),
         ("click_last", "click_last <> click_first"),
     ):
-        clicks = f"SELECT id FROM persons WHERE {restriction} AND {column} = ? LIMIT ?"
-        persons += tx.run(clicks, text, MOST).scalars()
+        persons += _clicked_exactly(tx, column, restriction, text)
     statement = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
     events = list(tx.run(statement, value, MOST).scalars())
     if text.startswith("person:") and text[7:].isascii() and text[7:].isdigit() and len(text) < 26:
@@ -84,7 +85,7 @@ def exactly(tx: Tx, text: str, sources: Iterable[str]) -> Found:
 def person_ids(tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool = False) -> list[int]:
     """People with an identifier that equals or begins with `text`, exact matches first."""
     forms, scopes = _forms(text), [f"{name}:" for name in sources]
-    condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
+    condition, value = tx.among_sealed("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT person_id FROM identifiers WHERE {condition} ORDER BY seen_at DESC LIMIT ?"
     persons = dict.fromkeys(tx.run(exact, value, MOST).scalars())
     for form in forms:
@@ -99,6 +100,8 @@ def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
     """People whose first or last click ID equals or begins with this one."""
     persons: dict[int, None] = {}
     for column, condition in (("click_first", "click_first IS NOT NULL"), ("click_last", "click_last <> click_first")):
+        if tx.is_sealed:
+            persons |= dict.fromkeys(_clicked_exactly(tx, column, condition, click_id))
         hidden = f" AND {MASKED.format(column)}" if masked else ""
         statement = (
             f"SELECT id FROM persons WHERE {condition} AND {column} >= ? AND {column} < ?{hidden}"
@@ -106,6 +109,11 @@ def clicked(tx: Tx, click_id: str, *, masked: bool = False) -> list[int]:
         )
         persons |= dict.fromkeys(tx.run(statement, click_id, click_id + LAST, MOST).scalars())
     return list(persons)[:MOST]
+
+
+def _clicked_exactly(tx: Tx, column: str, restriction: str, click_id: str) -> list[int]:
+    condition, value = tx.among_sealed(column, [click_id])
+    return list(tx.run(f"SELECT id FROM persons WHERE {restriction} AND {condition} LIMIT ?", value, MOST).scalars())
 
 
 def _forms(text: str) -> list[str]:
@@ -117,7 +125,7 @@ def _forms(text: str) -> list[str]:
 def _events_that_say(tx: Tx, text: str, scopes: Sequence[str], *, masked: bool) -> list[int]:
     """Events with a stored fact that equals or begins with `text`, exact matches first."""
     forms = sorted({*_forms(text), " ".join(text.split()).casefold()})
-    condition, value = tx.among("value", [*forms, *(scope + text for scope in scopes)])
+    condition, value = tx.among_sealed("value", [*forms, *(scope + text for scope in scopes)])
     exact = f"SELECT event_id FROM event_facts WHERE {condition} ORDER BY event_id DESC LIMIT ?"
     events = dict.fromkeys(tx.run(exact, value, MOST).scalars())
     for form in forms:

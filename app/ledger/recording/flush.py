@@ -79,8 +79,9 @@ def _merge_persons(snapshot: Snapshot) -> None:
 def _update_persons(snapshot: Snapshot, changed: list[Person]) -> None:
     snapshot.tx.update(tables.persons, [person_row(person) for person in changed])
     seen = [
-        (snapshot.now, kind, value, person.survivor().id)
+        (snapshot.now, kind, form, person.survivor().id)
         for (kind, value, _), person in sorted(snapshot.seen_again.items(), key=lambda item: item[0])
+        for form in snapshot.tx.forms(value)
     ]
     statement = "UPDATE identifiers SET seen_at = ? WHERE kind = ? AND value = ? AND person_id = ?"
     snapshot.tx.run_many(statement, seen)
@@ -142,8 +143,9 @@ def _insert_conflicts(snapshot: Snapshot) -> None:
     """Inserts conflicts, each once per person."""
     for conflict in snapshot.conflicts:
         person_id = conflict.person.survivor().id if conflict.person else None
-        statement = "SELECT 1 FROM conflicts WHERE person_id = ? AND reason = ?"
-        if not snapshot.tx.run(statement, person_id, conflict.reason).first():
+        condition, value = snapshot.tx.among_sealed("reason", [conflict.reason])
+        statement = f"SELECT 1 FROM conflicts WHERE person_id = ? AND {condition}"
+        if not snapshot.tx.run(statement, person_id, value).first():
             row = {
                 "at": snapshot.now,
                 "event_id": conflict.event_id,

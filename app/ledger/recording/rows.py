@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from app.clicks import from_text, to_text
 from app.ledger.recording.arrival import Conversion, NewEvent
 from app.ledger.tables import PERSON_FACTS
+from app.ledger.transaction import Tx
 from app.persons import Person
 
 PERSON = ("id", *PERSON_FACTS)
@@ -38,10 +39,10 @@ def read_person(values: Sequence[Any]) -> Person:
     return Person(**fields | {"clicks": from_text(fields["clicks"])})
 
 
-def read_conversion(values: Sequence[Any], person: Person | None) -> Conversion:
+def read_conversion(values: Sequence[Any], person: Person | None, tx: Tx) -> Conversion:
     """Builds a conversion from values in the order of CONVERSION."""
     fields = dict(zip(CONVERSION, values, strict=True))
-    return Conversion(**fields | {"facts": json.loads(fields["facts"]), "person": person})
+    return Conversion(**fields | {"facts": json.loads(tx.unseal_facts(fields["facts"])), "person": person})
 
 
 def person_row(person: Person) -> dict[str, Any]:

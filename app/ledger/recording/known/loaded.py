@@ -113,15 +113,8 @@ class Loaded:
         """The statement and values that find (table, name, fields) of everything known under these names. The fields are JSON,
         so one statement covers all tables."""
         array, conversion, person = self._array, self._conversion_json, self._person_json
-        events, keyed, learned, owned = (
-            self.tx.among(column, wanted)
-            for column, wanted in (
-                ("event_key", event_keys),
-                ("k.key", keys),
-                ("n.value", fact_keys),
-                ("i.value", values),
-            )
-        )
+        events, keyed = self.tx.among("event_key", event_keys), self.tx.among("k.key", keys)
+        learned, owned = self.tx.among_sealed("n.value", fact_keys), self.tx.among_sealed("i.value", values)
         kinds = ", ".join(f"'{kind}'" for kind in KEY_KINDS)
         statement = (
             f"SELECT 'event', event_key, {array}(id, outcome, conversion_id) FROM events WHERE {events[0]}"
@@ -143,7 +136,7 @@ class Loaded:
         if not missing:
             return
         self.tx.lock([f"{kind}={value}" for kind, value in missing])
-        condition, values = self.tx.among("i.value", [value for _, value in missing])
+        condition, values = self.tx.among_sealed("i.value", [value for _, value in missing])
         lock = "" if self.tx.is_sqlite else " FOR UPDATE OF p"
         rows = self.tx.run(
             f"SELECT i.kind, i.value, {self._person_json} FROM identifiers i JOIN persons p ON p.id = i.person_id"
@@ -228,7 +221,7 @@ class Loaded:
         """The single object for this conversion, and for its person."""
         known = self.conversions.get(values[0])
         if known is None:
-            found = read_conversion(values, self._person(person) if person[0] is not None else None)
+            found = read_conversion(values, self._person(person) if person[0] is not None else None, self.tx)
             known = self.conversions[found.id] = found
         return known
 
