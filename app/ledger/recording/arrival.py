@@ -95,6 +95,15 @@ class Conversion:
         """Whether it is counted under another ID of the same kind as `key` (in_1 where `key` has in_2)."""
         return self.state == "counted" and self.dedupe_key != key and _kind_of(self.dedupe_key) == _kind_of(key)
 
+    def is_another(self, invoice_id: str | None, order_id: str | None) -> bool:
+        """Whether it shares a key with a Sale of these IDs only because its invoice has the number of that Sale's order, or the
+        other way round. Shops count both from 1."""
+        sale = self.facts.get("sale") or {}
+        ours = sale.get("invoice_id"), sale.get("order_id")
+        if self.state != "counted" or not (order_id and ours[1]) or ours[0] == invoice_id or ours[1] == order_id:
+            return False
+        return ours[0] == order_id or ours[1] == invoice_id
+
 
 def _kind_of(key: str) -> str:
     """The kind of ID in a key: `in` for sale:stripe:in_1."""

@@ -7,6 +7,7 @@ from app.ledger.recording.arrival import Conversion
 from app.ledger.recording.known.event_facts import keep_who, kept_who
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.unnamed import hand_over
+from app.model import Sale
 
 COUNTED_TWICE = "counted_twice"
 
@@ -33,6 +34,21 @@ def known_conversions(
         if conversion not in known and not conversion.contradicts(keys[0]):
             known.append(conversion)
     return known
+
+
+def of_one_purchase(
+    snapshot: Snapshot, owners: Sequence[Conversion], sale: Sale | None, keys: Sequence[str]
+) -> tuple[Sequence[Conversion], Sequence[str]]:
+    """`owners` without the Sales that only share a number with the one that an event is about (see Conversion.is_another), and the
+    keys that those own. The one it is about is its `sale`, or what is counted under the first of `keys`."""
+    named = next((one for one in owners if one.dedupe_key in keys[:1]), None) if len(owners) > 1 else None
+    facts = (named.facts.get("sale") if named is not None else None) or {}
+    about = (sale.invoice_id, sale.order_id) if sale is not None else (facts.get("invoice_id"), facts.get("order_id"))
+    others = [one for one in owners if one.is_another(*about)]
+    if not others:
+        return owners, ()
+    foreign = [key for key in keys if any(one in others for one in snapshot.owners([key], ()))]
+    return [one for one in owners if one not in others], foreign
 
 
 def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -> Joined | None:

@@ -21,7 +21,7 @@ from app.ledger.recording.deferred_leads import (
 from app.ledger.recording.flush import flush
 from app.ledger.recording.holds import due_at, free, hold_of
 from app.ledger.recording.identity import Identity
-from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions
+from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions, of_one_purchase
 from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
@@ -69,6 +69,8 @@ class _Recording:
         self.conversion: Conversion | None = None
         self.known: list[Conversion] = []
         """`conversion`, and the ones joined into it."""
+        self.foreign: Sequence[str] = ()
+        """Keys that only look like this event's: see Conversion.is_another."""
 
     def run(self) -> Receipt:
         event_id = self.mapped.event_id
@@ -276,7 +278,8 @@ class _Recording:
         """Finds the conversion that owns one of the keys, and joins conversions that this event shows to be one purchase.
         Returns notes about the join."""
         names = self.names
-        known = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
+        owners = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
+        known, self.foreign = of_one_purchase(self.snapshot, owners, self.mapped.sale, names.own)
         joined = join(self.snapshot, known, names.own)
         if joined is None:
             return []
@@ -328,6 +331,8 @@ class _Recording:
             at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
             money = mark.money
             for key in self.keys:
+                if key in self.foreign:
+                    continue
                 status = storable(mark.status)
                 row = (storable(mark.reference), key, mark.kind, status, money.minor, money.currency, at, self.event_id)
                 self.snapshot.marks.append(row)
