@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from app.cli import main
+from app.config.generated_secrets import make_up_secrets
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from app.model import Rules
@@ -77,10 +79,10 @@ def test_what_has_not_come_is_listed_as_that_alone(ledger: Ledger) -> None:
 
 
 def test_doctor_without_a_key_says_what_never_came(
-    ledger: Ledger, make_settings: Callable[..., Settings], ledger_url: str
+    ledger: Ledger, make_settings: Callable[..., Settings], ledger_url: str, tmp_path: Path
 ) -> None:
-    def doctor() -> str:
-        make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY="")
+    def doctor(**variables: str) -> str:
+        make_settings(DATABASE_URL=ledger_url, STRIPE_API_KEY="", **variables)
         return CliRunner().invoke(main, ["doctor"]).stdout
 
     assert "have not come yet" not in doctor(), "nothing of Stripe has come at all"
@@ -88,6 +90,8 @@ def test_doctor_without_a_key_says_what_never_came(
     message = doctor()
     assert "customer.subscription.created comes and invoice.paid never does" in message
     assert "these wanted events have not come yet: checkout.session.completed" in message
+    make_up_secrets(tmp_path / "home")
+    assert "have not come yet" not in doctor(STRIPE_WEBHOOK_SECRET=""), "no endpoint at Stripe has a generated secret"
 
 
 def test_the_sources_page_says_what_never_came(make_app: Callable[..., Flask], ledger: Ledger) -> None:

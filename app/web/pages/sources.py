@@ -119,7 +119,8 @@ def create_blueprint(ledger: Ledger, settings: Settings, sources: Mapping[str, S
                 for bodies in [newest_bodies(tx, source.name, source.telling_event)]
                 if (notice := source.setup_notice(bodies, settings.rules))
             ]
-            arrivals = arrived(tx, wanted_events(settings.rules)) if settings.opens("stripe") else Arrived()
+            is_connected = settings.opens("stripe") and not settings.is_generated("stripe")
+            arrivals = arrived(tx, wanted_events(settings.rules)) if is_connected else Arrived()
         notices += [("Stripe", f"{why_missing(event, shown_by)}.") for event, shown_by in arrivals.missing]
         counted = sum(sum(row["outcomes"].values()) for row in rows)
         over = f"last {LATELY_DAYS} days" if counted < COUNTED else f"newest {COUNTED:,}"
