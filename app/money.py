@@ -112,6 +112,12 @@ def json_number(amount: Decimal) -> int | float:
     return float(amount)
 
 
+def plausible_tax(tax: int, minor: int) -> int:
+    """`tax` if it can be a part of an amount of `minor`, else 0: what is left without it would be nothing, less, or more than was
+    paid."""
+    return tax if 0 < tax < minor else 0
+
+
 def tax_in(minor: int, tax: int, of: int) -> int:
     """How much of `tax`, which is in an amount of `of`, is in `minor` of it; a half goes to the even one."""
     return round(Fraction(tax * minor, of)) if tax and of else 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from app.model import Adjustment, Draft, Hold, Lead, Mapped, Product, Rules, Sale, Who
-from app.money import Money, Payment
+from app.money import Money, Payment, plausible_tax
 from app.sources.parse import body_hash, text_of
 from app.sources.submission import Submission, who_of
 
@@ -74,7 +74,7 @@ def sale(
         {**described(lines, codes), **(metadata or {})},
         lines,
         codes,
-        money.tax if isinstance(money, Payment) else 0,
+        plausible_tax(money.tax, money.minor) if isinstance(money, Payment) else 0,
     )
     if not keys or isinstance(money, str):
         missing = money if isinstance(money, str) else no_id

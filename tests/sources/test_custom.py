@@ -152,6 +152,14 @@ def test_units_of_amounts(unit: str, amount: Any, currency: str, sent: float | N
     assert (line["payload"] or {}).get("amount") == sent
 
 
+@pytest.mark.parametrize(("tax", "sent"), [("1.90", 8.1), ("10.00", 10), ("20.00", 10), ("-1.00", 10), ("none", 10)])
+def test_a_tax_that_is_not_a_part_of_the_amount_is_not_taken_off(tax: str, sent: float) -> None:
+    table = {"kind": "sale", "currency": "EUR", "fields": {"order_id": "id", "amount": "total", "tax": "tax"}}
+    body = json.dumps({"id": "o1", "total": "10.00", "tax": tax, "email": "a@b.example"}).encode()
+    line = explain(build("shop", table), Inbound(body, {}), Rules(net_of_tax=True), NOW)
+    assert (line["outcome"], line["payload"]["amount"]) == ("sale", sent)
+
+
 def test_lead_without_any_fields_reads_what_every_form_is_read_for() -> None:
     line = line_of(
         '[sources.shop]\nsignature = "none"',

@@ -551,6 +551,13 @@ def test_an_invoice_paid_in_part_is_gross_even_net_of_tax() -> None:
     assert net_of(map_fixture("invoice_renewal_clover", **changes)) == Money(5000, "USD")
 
 
+@pytest.mark.parametrize("tax", [19999, 25000, -100])
+def test_a_tax_that_is_not_a_part_of_the_amount_leaves_it_gross(tax: int) -> None:
+    session = map_fixture("checkout_payment", total_details={"amount_tax": tax})
+    paid = map_fixture("invoice_renewal_clover", amount_paid=19999, total=19999, total_excluding_tax=19999 - tax)
+    assert {net_of(session), net_of(paid)} == {Money(19999, "USD")}
+
+
 def test_gross_is_what_the_customer_paid() -> None:
     changes: dict[str, Any] = {"amount_paid": 12300, "total": 12300, "total_excluding_tax": 10000}
     assert amount_of(map_fixture("invoice_renewal_clover", **changes)) == Money(12300, "USD")

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.ledger.recording.arrival import Policy
 from app.model import Draft, Lead, Mapped
-from app.money import Money, Payment, currency_code, from_major
+from app.money import Money, Payment, currency_code, from_major, plausible_tax
 from app.persons import customer_id_of, normal_phone
 from app.sources.forms.person_fields import name_of
 from app.sources.outcomes import NOT_COLLECTED, Missing
@@ -94,7 +94,7 @@ def filled(mapped: Mapped, values: Mapping[str, str], phone_region: str | None =
         return replace(known, draft=lacks_id)
     if money.minor <= 0:
         return replace(known, outcome="ignored", draft=None, reason=NOT_COLLECTED)
-    tax = money.tax if isinstance(money, Payment) else 0
+    tax = plausible_tax(money.tax, money.minor) if isinstance(money, Payment) else 0
     own = Money(money.minor, money.currency)
     sale = replace(draft.sale, invoice_id=draft.sale.invoice_id or keys[0], money=own, tax=tax)
     return replace(known, outcome="sale", sale=sale, draft=None, reason=reason)
@@ -132,6 +132,6 @@ def _money(draft: Draft, values: Mapping[str, str]) -> Money | str:
         return total_paid(draft.amount, draft.tax, currency, unit)  # type: ignore[arg-type]
     money = money_of(values["amount"], currency, "major")
     tax = money_of(draft.tax or 0, currency, unit)  # type: ignore[arg-type]
-    if isinstance(money, Money) and isinstance(tax, Money) and 0 < tax.minor <= money.minor:
+    if isinstance(money, Money) and isinstance(tax, Money):
         return Payment(money.minor, money.currency, tax.minor)
     return money

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from app.model import Draft, Hold, Mapped, Product, Sale, Who
-from app.money import Money, currency_code
+from app.money import Money, currency_code, plausible_tax
 from app.sources.outcomes import NOTHING, described
 from app.sources.parse import text_of
 from app.sources.stripe.event import StripeEvent
@@ -75,7 +75,7 @@ def _sale_of(
         metadata=described(products, codes),
         products=products,
         promotion_codes=codes,
-        tax=tax,
+        tax=plausible_tax(tax, money.minor),
     )
 
 
