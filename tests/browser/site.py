@@ -23,8 +23,8 @@ ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 class Web:
-    """`bridge web` on the ledger in `home`, on a port of its own, with no Redis. `url` is where it answers, and what
-    {url} stands for in `variables`."""
+    """What `bridge web` becomes after its checks, on the ledger in `home` and a port of its own, with no Redis. `url` is where it
+    answers, and what {url} stands for in `variables`."""
 
     def __init__(self, home: Path, **variables: str) -> None:
         self._reserved = Port()
@@ -44,7 +44,12 @@ class Web:
         }
         self._log = home / "log.txt"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen([PYTHON, "-m", "app", "web"], env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [PYTHON, "-m", "app.web.server.serve", "127.0.0.1", str(self._reserved.number), "1", "json"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
         LOGS.append(self._log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -65,13 +70,12 @@ class Web:
 
 
 class Restarted(Web):
-    """A web on a ledger that outlives it: set a variable, restart, go on."""
+    """A web on a ledger that outlives it: set a variable, restart, go on. The test starts it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
         upgrade(self.ledger)
-        self.start()
 
     def start(self, **variables: str) -> None:
         super().__init__(self.home, **{"STRIPE_WEBHOOK_SECRET": "", **variables})

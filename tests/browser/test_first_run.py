@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.conftest import PATIENCE_MS
 from tests.browser.site import VIEWER_PASSWORD, Restarted
 from tests.support.makers import one, settle
 
@@ -31,6 +30,7 @@ def done(page: Any) -> list[str]:
 
 
 def test_from_the_checklist_to_the_first_conversion(site: Restarted, visit: Callable[..., Any]) -> None:
+    site.start()
     page = visit("/")
     page.get_by_role("heading", name="Set up the bridge").wait_for()
     assert done(page) == []
@@ -73,7 +73,6 @@ def test_from_the_checklist_to_the_first_conversion(site: Restarted, visit: Call
 
 
 def test_a_test_event_is_sent_from_the_page_without_script(site: Restarted, visit: Callable[..., Any]) -> None:
-    site.stop()
     site.start(TYPEFORM_WEBHOOK_SECRET="typeform secret of the tests")
     page = visit("/sources/typeform", java_script_enabled=False)
     page.get_by_role("button", name="Send a test event").click()
@@ -83,24 +82,22 @@ def test_a_test_event_is_sent_from_the_page_without_script(site: Restarted, visi
     page.get_by_text("Test event", exact=True).wait_for()
 
 
-def test_a_read_only_login_sees_the_steps_and_no_secret(site: Restarted, visit: Callable[..., Any]) -> None:
+def test_the_pages_of_the_set_up_are_accessible_fit_a_phone_and_show_a_viewer_no_secret(
+    site: Restarted, visit: Callable[..., Any]
+) -> None:
+    site.start()
     page = visit("/sources/typeform", VIEWER_PASSWORD)
     page.get_by_text("Turn the webhook on").wait_for()
     assert page.locator("pre").filter(has_text="WEBHOOK_SECRET=").count() == 0
     assert page.get_by_role("main").get_by_role("button").filter(has_not_text=re.compile("Log out|Copy")).count() == 0
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
-def test_the_pages_of_the_set_up_are_accessible_and_fit_a_phone(
-    site: Restarted, visit: Callable[..., Any], scheme: str, width: int
-) -> None:
-    page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
-    page.set_default_timeout(PATIENCE_MS)
     found = {}
-    for path in PAGES:
-        page.goto(path)
-        violations = Axe().run(page).response["violations"]
-        if violations:
-            found[path] = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    for scheme, width in (("light", 1200), ("dark", 1200), ("light", 390)):
+        page = visit("/", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
+        for path in PAGES:
+            page.goto(path)
+            violations = Axe().run(page).response["violations"]
+            if violations:
+                shown = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
+                found[path, scheme, width] = shown
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert found == {}

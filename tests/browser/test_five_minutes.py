@@ -66,7 +66,6 @@ def test_the_token_expired(
         "DESTINATION_URL": destination.url, "DESTINATION_ALLOW_PRIVATE": "1", "STRIPE_ALLOW_TEST_EVENTS": "1",
         "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
     }  # fmt: skip
-    site.stop()
     site.start(**variables, DESTINATION_TOKEN="the-old-token")
     worker = Worker(site.ledger, make_settings(**variables, DESTINATION_TOKEN="the-old-token"))
     for number in range(5):
@@ -104,7 +103,6 @@ def test_the_token_expired(
 
 
 def test_a_form_tool_s_secret_was_rotated(site: Restarted, visit: Callable[..., Page]) -> None:
-    site.stop()
     site.start(TYPEFORM_WEBHOOK_SECRET="the secret until yesterday")
     assert site.post("typeform", "the secret until yesterday") == 200
     page = visit("/")
