@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FakeDestination, wait_for
+from tests.conftest import PATIENCE_SECONDS, FakeDestination, wait_for
 from tests.support.stack_parts import Stack
 
 pytestmark = pytest.mark.stack
@@ -46,11 +46,9 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
         assert "422 ×150" in report
         assert "https://bridge.example/failed?status=dead" in report
         assert "example.com" not in report.replace("bridge.example", "")
-        began = time.monotonic()
         for worker in workers:
             worker.terminate()
-        assert {worker.wait(15) for worker in workers} == {0}
-        assert time.monotonic() - began < 10
+        assert {worker.wait(PATIENCE_SECONDS) for worker in workers} == {0}
     finally:
         hook.close()
 

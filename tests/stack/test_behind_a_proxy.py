@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from app.sources.stripe.source import SOURCE as STRIPE
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.ports import Port, listeners
 from tests.support.reaper import guard_process
 from tests.support.stack_parts import SECRET, Stack, purchase
@@ -75,7 +75,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[Start, list[int]], str]]:
     yield begin
     for process in running:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
     port.close()
 
 
@@ -146,7 +146,7 @@ def test_behind_nginx_two_webs_are_restarted_in_turn_and_no_webhook_is_refused(
         load = Load(proxy(start_nginx, list(webs)))
         for port, process in list(webs.items()):
             process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
             start(port)
             load.go_on()
         load.end(stack, most_lost=0)
@@ -163,5 +163,5 @@ def test_behind_caddy_the_web_is_replaced_on_its_port_and_loses_at_most_what_arr
     stack.start("web", "--share-port", wait=False)
     wait_for(lambda: len(listeners(stack.port)) == 2)
     first.terminate()
-    first.wait(60)
+    first.wait(PATIENCE_SECONDS)
     load.end(stack, most_lost=CLIENTS)

@@ -77,7 +77,7 @@ def test_a_web_whose_parent_is_killed_while_it_starts_leaves_no_orphan(make_stac
     web.wait()
     stack.processes.remove(web)
     os.kill(child, signal.SIGCONT)
-    wait_for(lambda: pid_started(child) != started, 30)
+    wait_for(lambda: pid_started(child) != started)
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{stack.url}/healthz", timeout=5)
 

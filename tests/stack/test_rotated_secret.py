@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from app.sources.catalog import SOURCES, example
+from tests.conftest import PATIENCE_SECONDS
 from tests.support.makers import count
 from tests.support.stack_parts import FORM_SECRET, Stack, purchase
 
@@ -37,7 +38,7 @@ def test_what_came_while_the_secret_was_wrong_is_one_conversion_each(make_stack:
     turning = {"typeform": [FORM_SECRET] * 4 + [NEW] * 8, "stripe": [old_stripe] * 4 + [NEW_STRIPE] * 8}
     assert sorted(send_all(turning)) == [200] * 8 + [401] * 16
     web.terminate()  # what is not yet in the quarantine gets there before it stops
-    assert web.wait(30) == 0
+    assert web.wait(PATIENCE_SECONDS) == 0
     stack.processes.remove(web)
     assert count(stack.ledger, "quarantine") == 16
     assert count(stack.ledger, "events") == 8

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.ledger.engine import Ledger
-from tests.conftest import FakeDestination, wait_for
+from tests.conftest import PATIENCE_SECONDS, FakeDestination, wait_for
 from tests.support.proxy import Proxy
 from tests.support.stack_parts import Stack
 
@@ -39,7 +41,7 @@ def test_after_an_orderly_stop_the_ledger_s_file_alone_holds_everything(
     wait_for(lambda: len(destination.requests) == 80)
     for process in (worker, web) if last == "web" else (web, worker):
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     assert copied(path, tmp_path) == 80
     wal = path.with_name(path.name + "-wal")
     assert not wal.exists() or wal.stat().st_size == 0
@@ -86,6 +88,19 @@ def test_roles_wait_for_a_database_that_is_not_there_yet(
     proxy.close()
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_web_process_that_is_stopped_before_it_serves_ends_at_once(make_stack: Callable[..., Stack]) -> None:
+    """It ignored the signal, since its parent's handlers do nothing in it, and was killed after ten seconds."""
+    stack = make_stack()
+    code = (
+        "import os, signal; signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "from app.web.server.serve import load; load('json', False)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=stack.environment, stdout=stack.log, stderr=stack.log)
+    assert done.returncode == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(
     make_stack: Callable[..., Stack], ledger_url: str
@@ -94,7 +109,7 @@ def test_a_database_that_waiting_does_not_bring_ends_the_role_at_once(
     stack = make_stack(DATABASE_URL=url.render_as_string(hide_password=False))
     for role in ("web", "worker"):
         process = stack.start(role, wait=False)
-        assert process.wait(60) == 1
+        assert process.wait(PATIENCE_SECONDS) == 1
         stack.processes.remove(process)
     assert "ledger.waiting" not in stack.log_path.read_text()
     assert stack.log_path.read_text().count('database "there_is_no_such" does not exist') == 2

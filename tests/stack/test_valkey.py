@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from app.queue import Nudges, connect
 from app.stack.valkey import EmbeddedValkey
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_SECONDS, wait_for
 from tests.support.up import Up
 
 pytestmark = pytest.mark.stack
@@ -78,10 +78,10 @@ def test_one_whose_files_are_damaged_starts_without_them(tmp_path: Path, damage:
         redis.set(f"key{number}", "x" * 100)
     redis.close()
     process.terminate()
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     spoil(tmp_path / "valkey" / "appendonlydir", damage)
     another = EmbeddedValkey(tmp_path)  # as of the next `bridge up`
-    assert another.start().wait(60) > 0
+    assert another.start().wait(PATIENCE_SECONDS) > 0
     process = another.start()
     wait_for(lambda: answers(another.url))
     assert (tmp_path / "valkey" / "damaged" / "appendonlydir").exists()

@@ -98,6 +98,10 @@ def serve(address: str, port: int, processes: int, log_format: str) -> None:
 
 def load(log_format: str, hangups: bool) -> object:
     """The application, in the child that serves. The server's own loader would import from the current folder first."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(
+            number, signal.SIG_DFL
+        )  # until it serves; the parent's handlers, which it inherits, do nothing here
     if hangups:
         hold_hangups()
     else:  # a closing terminal sends it to this process too, and the parent stops it cleanly
