@@ -95,7 +95,7 @@ def test_the_wheel_runs_where_it_is_installed(wheel: Path, make_up: Callable[...
     assert "bridge [OPTIONS] COMMAND" in up.bridge("--help")
     up.start()
     assert "sale" in up.bridge("send", "stripe")
-    wait_for(lambda: [delivery["status"] for delivery in up.deliveries()] == ["delivered"])
+    wait_for(lambda: up.statuses() == ["delivered"])
     assert up.interrupt() == 0
 
 

@@ -44,7 +44,7 @@ def test_bridge_up_in_a_folder_with_an_app_and_workers_of_somebody_else_runs_our
     assert "foreign code" not in up.said()
     assert up.ended() is None
     assert "sale" in up.bridge("send", "stripe")
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
+    wait_for(lambda: up.statuses() == ["delivered"])
 
 
 @pytest.mark.parametrize("module", ["app.web.server.serve", "workers"])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from app.config.addresses.redis import check_redis_url
 from app.queue import Nudges, connect, redis_problem
@@ -53,7 +55,7 @@ class Watched:
         return process
 
     def _role(self, port: int) -> list[object]:
-        with suppress(RedisError), Redis(port=port) as redis:
+        with suppress(RedisError), Redis(port=port, retry=Retry(NoBackoff(), 0)) as redis:
             return list(redis.execute_command("ROLE"))
         return []
 

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 
 from app.queue import Nudges, connect
 from app.stack.valkey import EmbeddedValkey
@@ -53,7 +55,7 @@ def test_one_that_listens_on_a_port_takes_nothing_without_its_password(
     assert Nudges(redis).nudge()
     redis.close()
     for password in (None, "", "wrong"):
-        stranger = Redis(parts.hostname, parts.port or 0, password=password)
+        stranger = Redis(parts.hostname, parts.port or 0, password=password, retry=Retry(NoBackoff(), 0))
         with pytest.raises(AuthenticationError):
             stranger.keys("*")
         stranger.close()
@@ -112,13 +114,14 @@ def test_up_goes_on_with_a_damaged_append_only_file(make_up: Callable[..., Up]) 
     up = make_up()
     up.start()
     up.bridge("send", "stripe")
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
+    wait_for(lambda: up.statuses() == ["delivered"])
     assert up.interrupt() == 0
     folder = up.home / "valkey" / "appendonlydir"
     spoil(folder, "no manifest")
     up.start()
+    assert up.statuses() == ["delivered"], "a second start goes on where the first stopped"
     up.bridge("send", "stripe")
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"] * 2)
+    wait_for(lambda: up.statuses() == ["delivered"] * 2)
     wait_for(lambda: "accepts nudges" in up.doctor())
 
 
@@ -129,7 +132,7 @@ def test_while_the_embedded_one_cannot_start_workers_forward_and_doctor_says_so(
     (up.home / "valkey" / "valkey.sock" / "x").touch()
     up.start()
     up.bridge("send", "stripe")
-    wait_for(lambda: [d["status"] for d in up.deliveries()] == ["delivered"])
+    wait_for(lambda: up.statuses() == ["delivered"])
     said = up.doctor()
     assert "the embedded Valkey does not answer" in said
     assert "valkey.log" in said

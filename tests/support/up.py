@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,11 @@ class Up:
         """What doctor says, whether it is content or not."""
         command = [*self.command, "doctor"]
         return subprocess.run(command, env=self.environment, cwd=self.folder, capture_output=True, text=True).stdout
+
+    def statuses(self) -> list[str]:
+        """Those of its deliveries, from its ledger: to wait for them with a command would start a process for each look."""
+        with closing(sqlite3.connect(self.home / "ledger.db", timeout=PATIENCE_SECONDS)) as ledger:
+            return [status for (status,) in ledger.execute("SELECT status FROM deliveries ORDER BY id")]
 
     def deliveries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bridge("deliveries", "--json").splitlines()]

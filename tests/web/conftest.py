@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app.config.settings import Settings
@@ -35,6 +36,24 @@ class Compiled(BytecodeCache):
 
 
 COMPILED = Compiled()
+
+
+class LateRule(Rule):
+    """Compiles what builds its URLs when it is asked for one: for all rules that takes longer than most tests of a page."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compiled: list[Callable[..., tuple[str, str]]] = []
+        compile_it = super()._compile_builder
+
+        def build(rule: Rule, **values: Any) -> tuple[str, str]:
+            if not compiled:
+                compiled.append(compile_it(append_unknown))
+            return compiled[0](rule, **values)
+
+        return build
+
+
+Flask.url_rule_class = LateRule
 
 
 class Browser:
