@@ -19,7 +19,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench audit secrets sbom fuzz clean help
+.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench audit secrets sbom fuzz clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -69,12 +69,14 @@ lock:
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
-# The faults run by themselves, for their table and their clocks, and beside them the linters. Then all else, a file at a time on four
-# processes: on two cores, since many tests wait for other processes. tests/support/order.py says which files first.
+# The faults run before all other tests, for their table and their clocks, then all else, a file at a time on four processes: on two
+# cores, since many tests wait for other processes. tests/support/order.py says which files first. The linters run beside the tests.
 PYTEST_ALL := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 
 test: $(TEST_STAMP) browser pgbouncer
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint short-faults
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: short-faults
 	$(PYTEST_ALL)
 
 short-faults: $(TEST_STAMP)

@@ -72,7 +72,7 @@ ROUNDS = [
     Round("Valkey emptied", "empty_valkey", pause=(0, 0.03), most=1000, short=LITE),
     Round("PostgreSQL restarted", "restart_postgres", only="postgresql", short=GRES),
     Round("failover to read-only", "fail_over", only="postgresql", short=GRES),
-    Round("stores fall silent", "silence_stores", delay_seconds=0.02, most=2 if LONG else 1, short=BOTH),
+    Round("stores fall silent", "silence_stores", delay_seconds=0.02, most=2 if LONG else 1, short=LITE),  # and test_stuck.py
     Round("ledger full", "fill_ledger", short=BOTH),
     Round("ledger read-only", "lock_ledger", most=2 if LONG else 1, short=GRES),
     Round("clock jumps", "jump_clock", script=sometimes(("500",), 0.2, SEED), short=BOTH),
