@@ -72,9 +72,9 @@ def configuration_problems(settings: Settings) -> Iterator[str]:
 
 
 def check_has_destination(settings: Settings) -> None:
-    """Raises ConfigurationError where nothing says where a web or worker of its own should send.
+    """Raises ConfigurationError if a separate web or worker has no destination configured.
 
-    Else a variable that is forgotten, or misspelled, would send real conversions to the bridge's own sandbox.
+    Otherwise a forgotten or misspelled variable would send real conversions to the bridge's own sandbox.
     """
     if settings.is_sandbox and not settings.sandbox:
         raise ConfigurationError(
@@ -84,36 +84,36 @@ def check_has_destination(settings: Settings) -> None:
 
 
 def make_ledger(settings: Settings) -> Ledger:
-    """The ledger; its folder is made where it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
+    """The ledger. Creates its folder if it is SQLite in BRIDGE_HOME. Raises ConfigurationError."""
     if settings.database_url is None:
         make_home(settings.bridge_home)
     return Ledger(settings.ledger_url, pool=pool_of(settings), cipher=cipher_of(settings))
 
 
 def pool_of(settings: Settings) -> Pool:
-    """How many connections each process may have. SQLite's are not shared with anybody: each thread may have one."""
+    """The number of connections of each process. With SQLite, each thread may have one."""
     kept = settings.database_pool_size
     most = settings.database_pool_max if settings.ledger_url.startswith("postgresql") else 32
     return Pool(kept, max(kept, most))
 
 
 def cipher_of(settings: Settings) -> Cipher | None:
-    """What encrypts at rest; None without ENCRYPTION_KEY. Raises ConfigurationError."""
+    """The cipher for encryption at rest; None without ENCRYPTION_KEY. Raises ConfigurationError."""
     if settings.encryption_key is None:
         return None
     return Cipher(encryption_keys(settings.encryption_key.get_secret_value()))
 
 
 def check_ledger(ledger: Ledger) -> None:
-    """Raises ConfigurationError where this process could not use the ledger: SchemaOutdated, or a key is missing."""
+    """Raises ConfigurationError if this process cannot use the ledger: SchemaOutdated, or a key is missing."""
     check_schema(ledger)
     check_keys(ledger)
 
 
 def start_ledger(settings: Settings, wait_seconds: float = LEDGER_WAIT_SECONDS) -> Ledger:
-    """The ledger for what is about to run on it. Waits while its database is away, as it may be when all start at the same time.
+    """The ledger for a process that starts. Waits for its database, which may start at the same time.
 
-    Raises LedgerUnavailable once `wait_seconds` are over, or at once where waiting cannot help (a wrong password).
+    Raises LedgerUnavailable after `wait_seconds`, or at once if waiting cannot help (a wrong password).
     """
     ledger = make_ledger(settings)
     deadline, waits = time.monotonic() + wait_seconds, False
@@ -131,9 +131,9 @@ def start_ledger(settings: Settings, wait_seconds: float = LEDGER_WAIT_SECONDS) 
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger as `bridge up` or `bridge db upgrade` left it, for a command: nothing is made.
+    """The existing ledger, for a command. Creates and upgrades nothing.
 
-    Raises ConfigurationError where there is none, SchemaOutdated where it is not current.
+    Raises ConfigurationError if it does not exist, SchemaOutdated if it is not current.
     """
     if settings.database_url is None and not (path := settings.bridge_home / "ledger.db").exists():
         raise ConfigurationError(
@@ -145,7 +145,7 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def make_policy(settings: Settings) -> Policy:
-    """What recording needs to know."""
+    """The policy that recording applies."""
     return Policy(
         rules=settings.rules,
         routes=make_routes(settings),
@@ -158,7 +158,7 @@ def make_policy(settings: Settings) -> Policy:
 
 
 def make_routes(settings: Settings) -> list[Route]:
-    """Which destinations new conversions go to. Raises ConfigurationError where a filter names a source that there is not."""
+    """The routes of new conversions. Raises ConfigurationError if a filter names an unknown source."""
     tables: dict[str, RouteTable] = dict(settings.destination_tables)
     if settings.is_sandbox or settings.destination_url is not None:
         tables = {SANDBOX if settings.is_sandbox else MAIN: settings.main_route, **tables}
@@ -199,14 +199,14 @@ def make_routes(settings: Settings) -> list[Route]:
 
 
 def make_nudges(settings: Settings, timeout_seconds: float = 1.0) -> Nudges:
-    """Raises ConfigurationError without REDIS_URL."""
+    """The nudges for workers. Raises ConfigurationError without REDIS_URL."""
     if settings.redis_url is None:
         raise ConfigurationError("set REDIS_URL (`bridge up` starts an embedded Valkey by itself)")
     return Nudges(connect(settings.redis_url.get_secret_value(), timeout_seconds=timeout_seconds))
 
 
 def make_tracing(settings: Settings, ledger: Ledger, role: str) -> tuple[TraceIds | None, Tracing | None]:
-    """The ids of traces, where something needs them, and what exports spans, where somebody asks for it."""
+    """The IDs of traces and the exporter of spans, each None if nothing needs it."""
     if not is_asked_for() and not settings.destination_traceparent:
         return None, None
     ids = TraceIds(trace_seed(ledger))
@@ -214,7 +214,7 @@ def make_tracing(settings: Settings, ledger: Ledger, role: str) -> tuple[TraceId
 
 
 def make_health(settings: Settings) -> Health:
-    """What judges whether everything works, for the dashboard and for `bridge doctor`. Raises ConfigurationError."""
+    """The health checks of the dashboard and `bridge doctor`. Raises ConfigurationError."""
     sources = {}
     for name, source in all_sources(settings.config, settings.config_path).items():
         if settings.opens(name):
@@ -241,14 +241,14 @@ def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter
 
 
 def make_sealer(settings: Settings) -> Sealer:
-    """What makes refused requests fit for the quarantine, and whole again. Raises ConfigurationError."""
+    """The sealer, which prepares refused requests for the quarantine and restores them. Raises ConfigurationError."""
     known = configured_sources(settings, all_sources(settings.config, settings.config_path))
     key = settings.secret_key.get_secret_value() if settings.secret_key else None
     return Sealer(known, key, settings.public_url)
 
 
 def make_bounds(settings: Settings) -> Bounds:
-    """How much the quarantine may hold. Raises ConfigurationError."""
+    """The bounds of the quarantine. Raises ConfigurationError."""
     return Bounds(settings.quarantine_rows, settings.quarantine_mb * 1024 * 1024, settings.retention.quarantine_days)
 
 

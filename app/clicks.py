@@ -1,4 +1,4 @@
-"""The click ids that a person keeps beside the main one: by name, the first and the last, each with when it was seen. Pure."""
+"""The further click IDs of a person: by name, the first and the last, each with the time it was seen. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Span:
     last: Seen
 
     def with_seen(self, seen: Seen) -> "Span":
-        """With one more; the same where it adds nothing. An id keeps the time at which it first came."""
+        """`bag` with one more click ID, or `bag` itself if it adds nothing. An ID keeps the time it was first seen."""
         span = self
         if seen.at < span.first.at and seen.value != span.first.value:
             span = replace(span, first=seen)
@@ -46,7 +46,7 @@ def learned(bag: Bag, said: Mapping[str, str], at: int) -> Bag:
 
 
 def merged(bag: Bag, other: Bag) -> Bag:
-    """What two persons kept who turn out to be one."""
+    """The click IDs of two persons who turn out to be one."""
     both = dict(bag)
     for name, span in other.items():
         known = both.get(name)
@@ -55,12 +55,12 @@ def merged(bag: Bag, other: Bag) -> Bag:
 
 
 def chosen(bag: Bag, *, first_touch: bool) -> dict[str, Seen]:
-    """By name, the one that counts at a destination of that touch."""
+    """By name, the click ID that counts at a destination with that touch."""
     return {name: span.first if first_touch else span.last for name, span in bag.items()}
 
 
 def with_fbc(clicks: Mapping[str, Seen]) -> dict[str, Seen]:
-    """Where nobody sent Meta's fbc, it is made of fbclid and the time at which that was seen.
+    """Adds Meta's fbc if none was sent, made of fbclid and the time it was seen.
     https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc"""
     completed = dict(clicks)
     if (clicked := completed.get("fbclid")) and "fbc" not in completed:
@@ -79,7 +79,7 @@ def to_text(bag: Bag) -> str | None:
 
 
 def from_text(text: str | None) -> Bag:
-    """What `to_text` made."""
+    """Reads the result of `to_text`."""
     if text is None:
         return EMPTY
     return {name: Span(Seen(*kept[:2]), Seen(*kept[2:])) for name, kept in json.loads(text).items()}

@@ -29,14 +29,14 @@ LIBRARIES = "WARNING"
 
 
 def without_details(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Takes PostgreSQL's DETAIL out of a traceback: it quotes the row, so bodies and e-mail addresses."""
+    """Removes PostgreSQL's DETAIL from a traceback, because it quotes the row, and so bodies and email addresses."""
     if isinstance(text := entry.get("exception"), str):
         entry["exception"] = DETAIL.sub("", text)
     return entry
 
 
 def without_escapes(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Takes what would steer a terminal out of texts that come from elsewhere, such as a destination's status line."""
+    """Removes terminal control characters from external text, such as a destination's status line."""
     for name, value in entry.items():
         if isinstance(value, str):
             entry[name] = "\n".join(map(printable, value.split("\n"))) if name == "exception" else printable(value)
@@ -45,8 +45,8 @@ def without_escapes(_logger: object, _method: str, entry: structlog.typing.Event
 
 def with_timestamp(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Adds the time, unless `timestamp` is given: in seconds since 1970, by a line that is written later than it happened."""
-    at = entry.get("timestamp")
-    moment = datetime.fromtimestamp(at, UTC) if isinstance(at, float) else datetime.now(UTC)
+    seconds = entry.get("timestamp")
+    moment = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, float) else datetime.now(UTC)
     entry["timestamp"] = moment.isoformat(timespec="microseconds")[:-6] + "Z"
     return entry
 
@@ -61,7 +61,7 @@ def as_json(_logger: object, _method: str, entry: structlog.typing.EventDict) ->
 
 
 class Sampler:
-    """Lets so many lines of a kind through in each span of time, so that a client that posts rubbish does not fill the disk."""
+    """Limits the lines of one kind per span of time, so that a client that posts garbage does not fill the disk."""
 
     def __init__(self, lines: int = 10, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
         self._lines = lines
@@ -72,7 +72,7 @@ class Sampler:
         self._lock = threading.Lock()
 
     def admit(self, kind: str) -> dict[str, int] | None:
-        """None where the line is left out; else what it has to say besides: {"left_out": N} of the span before."""
+        """None if the line is left out; else fields to add to it: {"left_out": N}, the lines left out in the span before."""
         now = self._clock()
         with self._lock:
             began, count = self._kinds.get(kind, (now, 0))
@@ -86,12 +86,12 @@ class Sampler:
 
 
 def correlation_id(event_id: int) -> str:
-    """What the lines of one webhook and of its attempts have in common. event_id: the ledger's."""
+    """The ID that the log lines of a webhook and of its attempts share. event_id: the ledger's."""
     return f"event-{event_id}"
 
 
 def log_start(role: str) -> None:
-    """What runs here, once nothing speaks against it: a refusal to start is one line on stderr."""
+    """Logs what starts here. Call it after all checks: a refusal to start is a single line on stderr."""
     structlog.get_logger(__name__).info("process.started", role=role, pid=os.getpid(), **build())
 
 
@@ -106,7 +106,7 @@ _held = _Held()
 
 
 class Unfailing:
-    """A stream whose writes never raise. A log on a full disk must not end the thread that wanted to say so."""
+    """A stream whose writes never raise: a full disk must not end the thread that logs."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -73,7 +73,7 @@ class Nudges:
         self._queue = Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
 
     def nudge(self) -> bool:
-        """Makes sure that one nudge waits. Returns whether it had to be queued."""
+        """Queues a nudge unless one waits already. Returns whether it queued one."""
         if not self._redis.set(FLAG, "1", nx=True, ex=FLAG_SECONDS):
             return False
         if self._queue.count:  # it is answered after this moment, so it finds what this one is for
@@ -102,12 +102,12 @@ class Nudges:
         self._redis.delete(FLAG)
 
     def try_write(self) -> None:
-        """Raises RedisError unless Redis takes a write: a replica, or one without memory, answers every question and no nudge."""
+        """Raises RedisError unless Redis accepts a write: a replica, or a full Redis, answers reads and refuses nudges."""
         self._redis.set(PROBE, "1", ex=60)
 
 
 def redis_problem(nudges: Nudges) -> str | None:
-    """Why Redis takes no nudge now, without its address; None where it does."""
+    """Why Redis accepts no nudges now, without its address; None if it does."""
     try:
         nudges.try_write()
     except ReadOnlyError:

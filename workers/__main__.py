@@ -201,8 +201,8 @@ def _run_turn(
     install(forwarder, nudges.clear)
     direct = DirectRuns(lambda: forwarder.run(lambda: None))
     names = live_names(destinations)
-    made = (make_lookups(settings, ledger), make_alert_thread(settings, ledger), make_pruning(settings, ledger))
-    helpers = [helper for helper in (*made, Counting(ledger)) if helper]
+    threads = (make_lookups(settings, ledger), make_alert_thread(settings, ledger), make_pruning(settings, ledger))
+    helpers = [helper for helper in (*threads, Counting(ledger)) if helper]
 
     def ask() -> None:
         for helper in helpers:

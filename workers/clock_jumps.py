@@ -8,8 +8,7 @@ TOLERANCE_MS = 2000
 
 
 class ClockWatch:
-    """Compares the ledger's clock with the monotonic clock at each look. A machine that slept looks like a jump ahead, and is
-    one.
+    """Compares the ledger's clock with the monotonic clock at each look. A machine that slept counts as a jump ahead.
 
     remember_seconds: how long a jump ahead is allowed for. Not thread-safe.
     """

@@ -1,4 +1,4 @@
-"""A thread that counts the hours that are over, for charts, in one worker at a time that the ledger chooses."""
+"""A thread that counts past hours for charts, in one worker at a time, chosen through the ledger."""
 
 import time
 

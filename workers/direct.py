@@ -1,4 +1,4 @@
-"""Forwards without nudges, on its own thread, while Redis delivers none."""
+"""Forwards on its own thread while Redis delivers no nudges."""
 
 import threading
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The only job that a worker runs: `forward`, without arguments.
 
-RQ finds what a job calls, its callbacks and its webhooks in Redis, and imports any dotted name it finds. Anyone who may write
-to Redis could so run code in the worker, or have it post anywhere. Here the names are compared and never imported.
+RQ reads a job's function, callbacks and webhooks from Redis, and imports any dotted name there. So anyone who can write to
+Redis could run code in the worker, or make it post anywhere. This class compares the names and never imports them.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class NudgeJob(Job):
-    """RQ's job, of which only the name is trusted. A job that is not a nudge is dropped when its turn comes."""
+    """RQ's job, of which only the name is used. A job that is not a nudge is dropped when its turn comes."""
 
     @property
     def func(self) -> Any:

@@ -1,4 +1,4 @@
-"""A thread that works when a sweep asks it to, and not again before some time is over."""
+"""A thread that works when a sweep asks it to, but not more often than its interval."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ class Occasional:
         self._asked.set()
 
     def stop(self) -> None:
-        """Ends the round that is going on as soon as it can. Another worker, or the next start, does the rest. Idempotent."""
+        """Ends the current round as soon as possible. Another worker, or the next start, does the rest. Idempotent."""
         self._stopping.set()
         self._asked.set()
         if self._thread.is_alive():

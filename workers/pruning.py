@@ -1,4 +1,4 @@
-"""A thread that applies [retention] once a day, in one worker that the ledger chooses."""
+"""A thread that applies [retention] once a day, in one worker, chosen through the ledger."""
 
 import time
 
@@ -38,7 +38,7 @@ class Pruning(Occasional):
             return False
         began, is_whole, pace = time.monotonic(), False, Pace(SHARE, self._stopping.is_set)
         try:
-            done = {one.what: one.count for one in prune(ledger, self._retention, pace=pace) if one.count}
+            done = {pruned.what: pruned.count for pruned in prune(ledger, self._retention, pace=pace) if pruned.count}
             freed = release_space(ledger, pace) if done else 0
             is_whole = not self._stopping.is_set()
         finally:
@@ -49,7 +49,7 @@ class Pruning(Occasional):
 
 
 def _fields(done: dict[str, int]) -> dict[str, int]:
-    return {what.replace(" ", "_"): count for what, count in done.items()}
+    return {name.replace(" ", "_"): count for name, count in done.items()}
 
 
 def make_pruning(settings: Settings, ledger: Ledger) -> Pruning | None:

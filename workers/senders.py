@@ -137,7 +137,7 @@ class SenderPool:
     def submit(self, claimed: list[Claimed], send_before: float) -> None:
         if not claimed:
             return
-        tasks = [Task(one, send_before) for one in claimed]
+        tasks = [Task(delivery, send_before) for delivery in claimed]
         self.open_tasks.update((task.claimed.id, task) for task in tasks)
         self._waiting.extend(tasks)
         self._loop.call(self._start)

@@ -1,7 +1,7 @@
 """A thread of every worker: heartbeat, claims that nobody will finish, and a nudge where something is due.
 
-It is what makes a lost nudge, an emptied Redis or a killed worker no matter. It reads first and writes only where there is
-something to write, since on SQLite every write makes the others wait.
+It makes up for a lost nudge, an emptied Redis and a killed worker. It reads first and writes only if there is something to
+write, since on SQLite every write makes the others wait.
 """
 
 import threading

@@ -1,1 +1,1 @@
-"""Alerts: a thread that watches for incidents, their wording, and the webhook they are posted to."""
+"""Alerts: a thread that watches for incidents, their wording, and the channels that deliver them."""

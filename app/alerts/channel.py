@@ -10,7 +10,7 @@ AGENT = "conversion-bridge/0.1"
 
 
 class AlertUnsent(Exception):
-    """The channel did not take it. The text says why, and holds no URL, key, password or address."""
+    """The channel did not accept the message. The text says why, without any URL, key, password or address."""
 
 
 class Channel(Protocol):
@@ -25,11 +25,11 @@ class Channel(Protocol):
     def variable(self) -> str: ...
     @property
     def is_pager(self) -> bool:
-        """It calls somebody: each message by itself, and none about what is over."""
+        """Whether it calls a person: it gets each message separately, and none about incidents that are over."""
         ...
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Raises AlertUnsent."""
+        """Sends the messages. Raises AlertUnsent."""
         ...
 
     def test(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which channels are configured, and whether each of them works."""
+"""The configured channels, and a test of each."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from app.config.settings import Settings
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:
-    """Those that are configured. Raises ConfigurationError."""
-    found: list[Channel] = []
+    """The configured channels. Raises ConfigurationError."""
+    channels: list[Channel] = []
     if url := settings.alert_url:
-        found.append(WebhookChannel(url, settings.proxies, settings.alerts.url_env))
+        channels.append(WebhookChannel(url, settings.proxies, settings.alerts.url_env))
     if settings.alert_smtp_url is not None and settings.alert_recipients:
         sender = settings.alert_email_from or settings.alert_recipients[0]
-        found.append(EmailChannel(settings.alert_smtp_url.get_secret_value(), settings.alert_recipients, sender))
+        channels.append(EmailChannel(settings.alert_smtp_url.get_secret_value(), settings.alert_recipients, sender))
     if settings.alert_pagerduty_key is not None:
         key = settings.alert_pagerduty_key.get_secret_value()
-        found.append(PagerDutyChannel(key, settings.alert_pagerduty_url, settings.public_url, settings.proxies))
-    return tuple(found)
+        channels.append(PagerDutyChannel(key, settings.alert_pagerduty_url, settings.public_url, settings.proxies))
+    return tuple(channels)
 
 
 def how_to_turn_on(settings: Settings, code: str = "") -> str:
-    """code: stands around the name of a variable."""
+    """How to turn alerts on, in one sentence. code: the quote around the name of a variable."""
     webhook, server, to, key = (
         f"{code}{name}{code}"
         for name in (settings.alerts.url_env, "ALERT_SMTP_URL", "ALERT_EMAIL_TO", "ALERT_PAGERDUTY_KEY")
@@ -35,7 +35,7 @@ def how_to_turn_on(settings: Settings, code: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What became of a test alert over one channel."""
+    """The result of a test alert over one channel."""
 
     channel: str
     target: str
@@ -44,13 +44,13 @@ class Trial:
 
 
 def try_channels(settings: Settings) -> list[Trial]:
-    """Sends a test alert over each channel; one that fails keeps none of the others from being tried."""
+    """Sends a test alert over each channel, even if an earlier one fails."""
     text = f"{TEST} {settings.public_url}/" if settings.public_url else TEST
-    found = []
+    trials = []
     for channel in channels_of(settings):
         try:
-            found.append(Trial(channel.name, channel.target, True, channel.test(text)))
+            trials.append(Trial(channel.name, channel.target, True, channel.test(text)))
         except AlertUnsent as error:
             remedy = f"{str(error)[:1].upper()}{str(error)[1:]}. Check {channel.variable}."
-            found.append(Trial(channel.name, channel.target, False, remedy))
-    return found
+            trials.append(Trial(channel.name, channel.target, False, remedy))
+    return trials

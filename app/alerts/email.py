@@ -33,8 +33,8 @@ class EmailChannel:
     def send(self, messages: Sequence[Message]) -> None:
         first = messages[0]
         title = first.title if len(messages) == 1 else f"{len(messages)} messages about conversions"
-        # The same message has the same ID, whatever process sends it: one that is sent twice shows once.
-        identity = "-".join(str(one.id) for one in messages[:20])
+        # A message has the same ID in every process, so that mail programs show a repeat once.
+        identity = "-".join(str(message.id) for message in messages[:20])
         self._send(title, lines_of(messages), f"<alert-{identity}-{first.began_at}@conversion-bridge>")
 
     def test(self, text: str) -> str:

@@ -1,7 +1,7 @@
 """Alerts as people read them.
 
-They carry counts, sums, reasons, names of sources and destinations, and links: nothing of a person, and nothing that a destination
-or a source said.
+They carry counts, sums, reasons, names of sources and destinations, and links, but no personal data and no text from a
+destination or source.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def message_of(notification: Notification, public_url: str | None, now: int) -> 
         past = f" It ended at {_time(incident.over_at, now)}." if incident.over_at is not None else ""
         text = f"{title}{stake}{past}"
     else:
-        dead = next((one for one in (incident, *incident.parts) if one.kind == "dead"), None)
+        dead = next((part for part in (incident, *incident.parts) if part.kind == "dead"), None)
         path = DEAD_PAGE if dead else path
         text = title = _all_clear(incident)
     link = f"{public_url}{path}" if public_url else f"(dashboard: {path})"
@@ -68,7 +68,7 @@ def message_of(notification: Notification, public_url: str | None, now: int) -> 
 
 
 def page_of(incident: Reported) -> str:
-    """The page of the dashboard about it."""
+    """The page of the dashboard about an incident."""
     if incident.kind in ("paused", "down"):
         return "/destination"
     if incident.kind == "silent":
@@ -83,12 +83,12 @@ def _queued(count: int) -> str:
 
 
 def sentence(alert: Reported, now: int) -> str:
-    """What is wrong, or was."""
+    """The sentence that reports an incident."""
     name, detail, since = alert.subject, alert.detail, _time(alert.began_at, now)
     if alert.kind == "dead":
         count = detail["count"]
-        what = "delivery to {} has" if count == 1 else "deliveries to {} have"
-        return f"{_number(count)} {what.format(name)} failed permanently since {since} (answers: {_counts(detail['codes'])})."
+        deliveries = "delivery to {} has" if count == 1 else "deliveries to {} have"
+        return f"{_number(count)} {deliveries.format(name)} failed permanently since {since} (answers: {_counts(detail['codes'])})."
     if alert.kind == "paused":
         why = "by hand" if detail["by_hand"] else "because it refuses our deliveries"
         reason = f": {detail['reason']}" if detail.get("reason") else ""
@@ -114,30 +114,30 @@ def sentence(alert: Reported, now: int) -> str:
 
 def _all_clear(first: Reported) -> str:
     parts = (first, *first.parts)
-    ended = max(one.over_at or 0 for one in parts)
-    kinds = {one.kind for one in parts}
+    ended = max(part.over_at or 0 for part in parts)
+    kinds = {part.kind for part in parts}
     if kinds & {"paused", "down"}:
-        what = f"{first.subject} accepts deliveries again"
+        outcome = f"{first.subject} accepts deliveries again"
     elif "late" in kinds:
-        what = f"deliveries to {first.subject} are on time again"
+        outcome = f"deliveries to {first.subject} are on time again"
     elif "dead" in kinds:
-        what = f"the failed deliveries to {first.subject} were replayed or discarded, or no more failed for a while"
+        outcome = f"the failed deliveries to {first.subject} were replayed or discarded, or no more failed for a while"
     elif "silent" in kinds:
-        what = f"source {first.subject} is active again"
+        outcome = f"source {first.subject} is active again"
     else:
-        what = f"refusals of source {first.subject} are back to normal"
-    dead = next((one for one in parts if one.kind == "dead"), None)
+        outcome = f"refusals of source {first.subject} are back to normal"
+    dead = next((part for part in parts if part.kind == "dead"), None)
     meanwhile = (
         f" {_number(dead.detail['count'])} of its deliveries failed permanently meanwhile."
         if dead and len(parts) > 1
         else ""
     )
-    return f"All clear: {what}, after {_span((ended - first.began_at) / 1000)}.{meanwhile}"
+    return f"All clear: {outcome}, after {_span((ended - first.began_at) / 1000)}.{meanwhile}"
 
 
 def lines_of(messages: Sequence[Message]) -> str:
-    """One text of several, alerts first, each on a line of its own."""
-    return "\n".join(one.line for one in sorted(messages, key=lambda one: one.what != "alert"))
+    """One text for several messages, one per line, alerts first."""
+    return "\n".join(message.line for message in sorted(messages, key=lambda message: message.what != "alert"))
 
 
 def _counts(counts: Mapping[str, Any]) -> str:
@@ -148,9 +148,9 @@ def _number(count: int) -> str:
     return f"{count:,}{'+' if count >= MOST else ''}"
 
 
-def _time(at: int | None, now: int) -> str:
-    moment = datetime.fromtimestamp((at or 0) / 1000, UTC)
-    is_today = now - (at or 0) < 20 * 3_600_000
+def _time(milliseconds: int | None, now: int) -> str:
+    moment = datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
+    is_today = now - (milliseconds or 0) < 20 * 3_600_000
     return f"{moment:%H:%M} UTC" if is_today else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 

@@ -1,4 +1,4 @@
-"""Incidents as people read them, open and past, and the channels with how they did: one answer for page, API and command line."""
+"""Incidents for people, open and past, and the state of the channels: one answer for page, API and command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +35,11 @@ class Report:
         return {"incidents": self.incidents, "channels": self.channels, "next_before": self.next_before}
 
 
-def report(tx: Tx, settings: Settings, wanted: HistoryFilter, *, before: int | None = None, limit: int = 50) -> Report:
-    """Raises ConfigurationError."""
-    now, records = tx.now(), history(tx, wanted, before=before, limit=limit)
+def report(
+    tx: Tx, settings: Settings, criteria: HistoryFilter, *, before: int | None = None, limit: int = 50
+) -> Report:
+    """One page of incidents, with the channels. Raises ConfigurationError."""
+    now, records = tx.now(), history(tx, criteria, before=before, limit=limit)
     configured = channels_of(settings)
     states = {state.name: state for state in channel_states(tx, [channel.name for channel in configured])}
     channels = [
@@ -51,7 +53,7 @@ def report(tx: Tx, settings: Settings, wanted: HistoryFilter, *, before: int | N
         for channel in configured
     ]
     following = records[-1].incident.id if len(records) == limit else None
-    return Report([_shown(one, now) for one in records], channels, following)
+    return Report([_shown(record, now) for record in records], channels, following)
 
 
 def _shown(record: Record, now: int) -> dict[str, Any]:
@@ -65,15 +67,15 @@ def _shown(record: Record, now: int) -> dict[str, Any]:
         "parts": [_told(part, now) for part in incident.parts],
         "notifications": [
             {
-                "channel": one.channel,
-                "what": one.what,
-                "state": one.state,
-                "sent_at": iso(one.sent_at),
-                "next_try_at": iso(one.next_try_at),
-                "tries": one.tries,
-                "problem": one.problem,
+                "channel": notified.channel,
+                "what": notified.what,
+                "state": notified.state,
+                "sent_at": iso(notified.sent_at),
+                "next_try_at": iso(notified.next_try_at),
+                "tries": notified.tries,
+                "problem": notified.problem,
             }
-            for one in record.notified
+            for notified in record.notified
         ],
     }
 

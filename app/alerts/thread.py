@@ -1,6 +1,6 @@
-"""A thread that looks for conditions and reports them: of every worker, and of every web process, which is there when no worker is.
+"""A thread that detects conditions and reports them. Every worker has one, and so has every web process, in case no worker runs.
 
-Of all of them one looks each quarter of a minute, and one sends each message: who, the ledger decides. Nobody waits for it.
+Through the ledger, one of all threads detects every quarter of a minute, and one sends each message. Nothing waits for it.
 """
 
 import secrets
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class AlertThread:
-    """Looks, and tells, now and then by itself and whenever asked. Nothing that fails there ends it, or harms anything else.
+    """Detects and reports periodically and on request. An error neither ends it nor affects anything else.
 
     clock: milliseconds by the database's clock, unless a test knows better.
     """
@@ -61,19 +61,19 @@ class AlertThread:
         self._asked.set()
 
     def stop(self) -> None:
-        """A message that is being sent just now is not waited for: another process sends it again if need be."""
+        """Does not wait for a message that is being sent. If needed, another process sends it again."""
         self._stopping = True
         self._asked.set()
 
     def look(self) -> None:
-        """One round, if it is time for one, and sending what is to be said. Raises LedgerUnavailable."""
+        """Runs a round if one is due, and sends waiting notifications. Raises LedgerUnavailable."""
         every_ms, ledger = int(ROUND_SECONDS * 1000), self._ledger
         with ledger.read() as tx:
             now = self._clock(tx)
             is_due = round_is_due(tx, incidents.ROUND, now, every_ms)
         if is_due and ledger.transact(lambda tx: take_round(tx, incidents.ROUND, now, every_ms)):
             with look(ledger) as tx:
-                began = {one.topic: one.began_at for one in incidents.open_incidents(tx)}
+                began = {incident.topic: incident.began_at for incident in incidents.open_incidents(tx)}
                 conditions = self._detector.conditions(tx, now, began)
             if conditions or began:
                 names, rules = [channel.name for channel in self._channels], self._detector.rules
@@ -81,7 +81,7 @@ class AlertThread:
         self._tell()
 
     def _tell(self) -> None:
-        """Over each channel in turn: what one does not take is tried again later, and holds up no other."""
+        """Sends over each channel in turn. A failed channel is retried later and does not delay the others."""
         for channel in self._channels:
             with self._ledger.read() as tx:
                 if not notifications.has_unsent(tx, channel.name, self._clock(tx)):
@@ -101,24 +101,26 @@ class AlertThread:
             return
         with ledger.read() as tx:
             now = self._clock(tx)
-        messages = [message_of(one, self._public_url, now) for one in claimed]
-        if channel.is_pager and (late := [one.id for one in messages if one.what == "alert" and one.is_over]):
+        messages = [message_of(notification, self._public_url, now) for notification in claimed]
+        if channel.is_pager and (
+            late := [message.id for message in messages if message.what == "alert" and message.is_over]
+        ):
             ledger.transact(lambda tx: notifications.drop(tx, token, late))
-            messages = [one for one in messages if one.id not in late]
-        for part in [[one] for one in messages] if channel.is_pager else [messages]:
+            messages = [message for message in messages if message.id not in late]
+        for part in [[message] for message in messages] if channel.is_pager else [messages]:
             try:
                 if part:
                     channel.send(part)
             except AlertUnsent as error:
-                tries, problem = max(one.tries for one in claimed) + 1, str(error)
+                tries, problem = max(notification.tries for notification in claimed) + 1, str(error)
                 self._record_failure(token, tries, problem)
                 log.error("alert.unsent", channel=channel.name, tries=tries, error=problem)
                 return
             self._record(part, token)
-            log.info("alert.sent", channel=channel.name, notifications=[one.id for one in part])
+            log.info("alert.sent", channel=channel.name, notifications=[message.id for message in part])
 
     def _record(self, sent: Sequence[Message], token: str) -> None:
-        texts = [(one.id, one.line) for one in sent]
+        texts = [(message.id, message.line) for message in sent]
         self._ledger.transact(lambda tx: notifications.mark_sent(tx, token, texts, self._clock(tx)))
 
     def _record_failure(self, token: str, tries: int, problem: str) -> None:

@@ -24,13 +24,13 @@ PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or per
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def forget(person: str, yes: bool) -> None:
     ledger = open_ledger(load_settings())
-    found = _named(ledger, person)
-    if not found and not is_named(ledger, person):
+    person_id = _named(ledger, person)
+    if not person_id and not is_named(ledger, person):
         raise click.ClickException(UNKNOWN)
     if not yes:
         click.confirm("This cannot be undone. Erase everything except the IDs of their purchases?", abort=True)
     try:
-        done = forget_person(ledger, found, actor="cli") if found else forget_name(ledger, person, actor="cli")
+        done = forget_person(ledger, person_id, actor="cli") if person_id else forget_name(ledger, person, actor="cli")
     except BeingSent:
         raise click.ClickException("one of their deliveries is being sent: try again in a minute") from None
     who = "a name without a person" if done.person_id is None else f"person:{done.person_id}"
@@ -84,8 +84,8 @@ def prune(dry_run: bool, is_compacting: bool) -> None:
 @click.argument("person")
 def export(person: str) -> None:
     ledger = open_ledger(load_settings())
-    found = _named(ledger, person)
-    data = export_person(ledger, found, actor="cli") if found else export_name(ledger, person, actor="cli")
+    person_id = _named(ledger, person)
+    data = export_person(ledger, person_id, actor="cli") if person_id else export_name(ledger, person, actor="cli")
     if data is None:
         raise click.ClickException(UNKNOWN)
     say_json(data, indent=2)
@@ -113,7 +113,7 @@ def resume(destination: str) -> None:
 
 def _with_destinations() -> tuple[Ledger, list[str]]:
     settings = load_settings()
-    return open_ledger(settings), [one.name for one in destinations_of(settings)]
+    return open_ledger(settings), [destination.name for destination in destinations_of(settings)]
 
 
 def _named(ledger: Ledger, person: str) -> int | None:
@@ -122,11 +122,11 @@ def _named(ledger: Ledger, person: str) -> int | None:
     Raises ClickException where several are.
     """
     with ledger.read() as tx:
-        found = sorted(set(named(tx, person)))
-    if len(found) > 1:
-        names = ", ".join(f"person:{one}" for one in found)
-        raise click.ClickException(f"{len(found)} people share that: choose one of {names}")
-    return found[0] if found else None
+        person_ids = sorted(set(named(tx, person)))
+    if len(person_ids) > 1:
+        names = ", ".join(f"person:{person_id}" for person_id in person_ids)
+        raise click.ClickException(f"{len(person_ids)} people share that: choose one of {names}")
+    return person_ids[0] if person_ids else None
 
 
 def nudge(settings: Settings) -> None:

@@ -35,20 +35,26 @@ def alerts(state: State | None, kind: AlertKind | None, limit: int, as_json: boo
     """List incidents and their notifications, newest first."""
     settings = load_settings()
     with look(open_ledger(settings)) as tx:
-        found = report(tx, settings, HistoryFilter(state, kind), limit=limit)
-    for incident in found.incidents:
+        incidents = report(tx, settings, HistoryFilter(state, kind), limit=limit)
+    for incident in incidents.incidents:
         if as_json:
             say_json(incident)
             continue
         ended = f"over {_short(incident['over_at'])}" if incident["over_at"] else "open"
         stake = f" At stake: {incident['stake']}." if incident["stake"] else ""
         say(f"{_short(incident['began_at'])}  {incident['kind']:<8} {ended:<22} {incident['text']}{stake}")
-        for one in incident["notifications"]:
-            sent = f"sent {_short(one['sent_at'])}" if one["sent_at"] else one["problem"] or one["state"]
-            say(f"{'':<18}{'all-clear' if one['what'] == 'over' else 'alert'} to {one['channel']}: {sent}")
-    if not as_json and not found.channels:
+        for notification in incident["notifications"]:
+            sent = (
+                f"sent {_short(notification['sent_at'])}"
+                if notification["sent_at"]
+                else notification["problem"] or notification["state"]
+            )
+            say(
+                f"{'':<18}{'all-clear' if notification['what'] == 'over' else 'alert'} to {notification['channel']}: {sent}"
+            )
+    if not as_json and not incidents.channels:
         say(f"Alerts are off. {how_to_turn_on(settings)}.", colour="yellow")
 
 
-def _short(at: str) -> str:
-    return at[:16].replace("T", " ")
+def _short(iso_time: str) -> str:
+    return iso_time[:16].replace("T", " ")

@@ -15,16 +15,20 @@ from app.ledger.engine import look
 def coverage(as_json: bool) -> None:
     """Show which share of Sales has a click ID."""
     with look(open_ledger(load_settings())) as tx:
-        found = weeks(tx)
+        listed = weeks(tx)
     if as_json:
-        for week in found:
-            by_source = {name: {"sales": one.sales, "with_click": one.clicked} for name, one in week.by_source.items()}
+        for week in listed:
+            by_source = {
+                name: {"sales": source_share.sales, "with_click": source_share.clicked}
+                for name, source_share in week.by_source.items()
+            }
             say_json({"start": week.start, "end": week.end, "sources": by_source})
         return
     rows = [
-        (source, *(_shown(week.by_source.get(source, NO_SALES)) for week in found), "") for source in sources_in(found)
+        (source, *(_shown(week.by_source.get(source, NO_SALES)) for week in listed), "")
+        for source in sources_in(listed)
     ]
-    if not print_table(("source", *(week.start[:10] for week in found), ""), rows):
+    if not print_table(("source", *(week.start[:10] for week in listed), ""), rows):
         say("No Sales in the last 8 weeks.")
 
 

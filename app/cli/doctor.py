@@ -126,7 +126,9 @@ def _check_forwarding(settings: Settings) -> Iterator[Finding]:
     sources = all_sources(settings.config, settings.config_path)
     with open_ledger(settings).read() as tx:
         problems = make_health(settings).verdict(tx).problems
-        yield from check_sources(tx, settings, [one for one in sources.values() if settings.opens(one.name)], problems)
+        yield from check_sources(
+            tx, settings, [source for source in sources.values() if settings.opens(source.name)], problems
+        )
     for problem in problems:
         if problem.kind in ("no source", "no worker", *KINDS):  # reported above
             continue
@@ -141,11 +143,11 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
         problem = redis_problem(make_nudges(settings))
         yield ("wrong", f"{problem}: check REDIS_URL. {slower}") if problem else ("ok", "Redis accepts nudges")
         return
-    found = problems_of_running(settings)
-    if found is None:
+    running_problems = problems_of_running(settings)
+    if running_problems is None:
         yield "ok", "Redis: embedded, run by `bridge up`"
         return
-    for problem in found:
+    for problem in running_problems:
         if "Redis" in problem:
             log = settings.bridge_home / "valkey" / "valkey.log"
             yield "wrong", f"{problem.replace('Redis', 'the embedded Valkey', 1)}: see {log}. {slower}"
@@ -160,11 +162,11 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
         if destination.name == SANDBOX:
             destination = replace(destination, url=sandbox_url(settings, destination.url))
         where = f"destination {destination.name} at {destination.url}"
-        found = probe(destination)
+        result = probe(destination)
         if destination.is_shadow:
             yield "ok", f"{where} is in shadow mode: deliveries are recorded, and none is sent"
-        if not found.answers:
-            yield "warn" if destination.is_shadow else "wrong", f"{where} {found.text}"
+        if not result.answers:
+            yield "warn" if destination.is_shadow else "wrong", f"{where} {result.text}"
             continue
         if destination.name in paused:
             yield "warn", f"{where} answers, and forwarding to it is paused"
@@ -178,7 +180,7 @@ def _check_destination(settings: Settings) -> Iterator[Finding]:
         ):
             yield "warn", f"{where}: {advice}"
         try:
-            skew = abs(parsedate_to_datetime(found.date or "").timestamp() - time.time())
+            skew = abs(parsedate_to_datetime(result.date or "").timestamp() - time.time())
         except (ValueError, TypeError):
             continue
         if skew > SKEW_SECONDS:
@@ -222,7 +224,7 @@ def _check_stripe(settings: Settings) -> Iterator[Finding]:
     if settings.stripe_api_key is None:
         if ledger is not None and settings.opens("stripe") and not settings.is_generated("stripe"):
             with ledger.read() as tx:
-                found = arrived(tx, wanted_events(settings.rules))
-            yield from check_arrived(found)
+                arrivals = arrived(tx, wanted_events(settings.rules))
+            yield from check_arrived(arrivals)
         return
     yield from check_stripe(settings, make_api(settings), ledger)

@@ -19,13 +19,13 @@ def check_sources(
 ) -> Iterator[Finding]:
     """For each open source. problems: what the dashboard's verdict lists, of which those of a source are reported here."""
     for source in sources:
-        own = [one for one in problems if one.kind in KINDS and one.subject == source.name]
+        own = [listed for listed in problems if listed.kind in KINDS and listed.subject == source.name]
         for problem in own:
             level, text = of_problem(problem)
             yield level, f"{text} The page /sources/{source.name} has the steps at {source.title}."
-        found = source_state(tx, settings, source)
-        if found.stage == "waiting" or not own:
-            yield _heard(found, tx.now(), settings)
+        state = source_state(tx, settings, source)
+        if state.stage == "waiting" or not own:
+            yield _heard(state, tx.now(), settings)
         yield from settings_findings(settings, source)
     if sources and settings.public_url is None and not settings.is_sandbox:
         yield (
@@ -43,18 +43,18 @@ def of_problem(problem: Problem) -> Finding:
     return "wrong" if problem.level == "bad" else "warn", " ".join(part for part in parts if part)
 
 
-def _heard(found: SourceState, now: int, settings: Settings) -> Finding:
-    title, name = found.title, found.name
-    if found.is_generated:
+def _heard(state: SourceState, now: int, settings: Settings) -> Finding:
+    title, name = state.title, state.name
+    if state.is_generated:
         return "ok", f"{title}: sandbox mode, with a generated secret that no provider knows"
-    if found.stage == "waiting":
-        url = f"{settings.public_url or settings.own_url}/webhooks/{name}{'/…' if found.has_token else ''}"
-        only = "only test events so far" if found.test else "no event yet"
+    if state.stage == "waiting":
+        url = f"{settings.public_url or settings.own_url}/webhooks/{name}{'/…' if state.has_token else ''}"
+        only = "only test events so far" if state.test else "no event yet"
         return (
             "warn",
             f"{title}: {only}. Enter {url} at {title}, as the page /sources/{name} says",
         )
-    last = found.last or found.first
+    last = state.last or state.first
     assert last is not None  # what is receiving has sent something
     age = lasting(max(0.0, now / 1000 - datetime.fromisoformat(last.at).timestamp()))
     return "ok", f"{title}: last event {age} ago ({last.outcome})"

@@ -30,32 +30,32 @@ NOT_HELD = "not in the quarantine"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def refusals(source: str | None, reason: str | None, since: str | None, as_json: bool) -> None:
     """List refused requests by source and reason, newest first."""
-    wanted = RefusalFilter(source, reason, moment(since, "--since"))
+    criteria = RefusalFilter(source, reason, moment(since, "--since"))
     settings = load_settings()
     ledger = open_ledger(settings)
     if source is not None:
         check_source(settings, ledger, source)
     with look(ledger) as tx:
-        found = refused_requests(tx, settings, all_sources(settings.config, settings.config_path), wanted)
+        refused = refused_requests(tx, settings, all_sources(settings.config, settings.config_path), criteria)
     if as_json:
-        for one in found:
-            say_json(one.as_json())
+        for group in refused:
+            say_json(group.as_json())
         return
     columns = ("source", "reason", "requests", "first", "last", "quarantined", "what to do")
     shown = (
         (
-            one.group.source,
-            one.name,
-            f"{one.group.count:,}",
-            iso(one.group.first_at) or "",
-            iso(one.group.last_at) or "",
-            f"{one.held:,}" if one.held else "",
-            f"{one.remedy} Redeliver: {one.redeliver}" if one.redeliver else one.remedy,
+            group.group.source,
+            group.name,
+            f"{group.group.count:,}",
+            iso(group.group.first_at) or "",
+            iso(group.group.last_at) or "",
+            f"{group.held:,}" if group.held else "",
+            f"{group.remedy} Redeliver: {group.redeliver}" if group.redeliver else group.remedy,
         )
-        for one in found
+        for group in refused
     )
     if not print_table(columns, shown):
-        say("No refused request matches." if wanted != RefusalFilter() else "Nothing was refused in the last 7 days.")
+        say("No refused request matches." if criteria != RefusalFilter() else "Nothing was refused in the last 7 days.")
 
 
 @click.group()
@@ -74,21 +74,21 @@ def list_held(source: str | None, as_json: bool) -> None:
         check_source(settings, ledger, source)
     rows = _all_held(ledger, source)
     if as_json:
-        for one in rows:
-            say_json(one.as_json())
+        for request in rows:
+            say_json(request.as_json())
         return
     columns = ("id", "source", "received", "times", "bytes", "from", "why")
     shown = (
         (
-            str(one.id),
-            one.source,
-            iso(one.received_at) or "",
-            f"{one.count}×",
-            f"{one.size:,}",
-            one.client,
-            one.problem or one.reason,
+            str(request.id),
+            request.source,
+            iso(request.received_at) or "",
+            f"{request.count}×",
+            f"{request.size:,}",
+            request.client,
+            request.problem or request.reason,
         )
-        for one in rows
+        for request in rows
     )
     if not print_table(columns, shown):
         say("The quarantine is empty.")
@@ -114,13 +114,13 @@ def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
 
     Exit status 1 if any is refused again or is not in the quarantine.
     """
-    wanted = _selected(ids, source, is_all)
+    selection = _selected(ids, source, is_all)
     settings = load_settings()
     ledger = open_ledger(settings)
-    absent = _absent(settings, ledger, wanted)
+    absent = _absent(settings, ledger, selection)
     intake, writer = make_intake(settings, ledger)
     try:
-        done = verify_again(ledger, intake, make_sealer(settings), wanted, actor="cli")
+        done = verify_again(ledger, intake, make_sealer(settings), selection, actor="cli")
     finally:
         writer.stop()
     for identity, problem in done.problems.items():
@@ -138,30 +138,30 @@ def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def drop(ids: tuple[int, ...], source: str | None, is_all: bool, yes: bool) -> None:
     """Remove requests from the quarantine for good. Exit status 1 if an ID is not in it."""
-    wanted = _selected(ids, source, is_all)
+    selection = _selected(ids, source, is_all)
     settings = load_settings()
     ledger = open_ledger(settings)
-    absent = _absent(settings, ledger, wanted)
+    absent = _absent(settings, ledger, selection)
     if not ids and not yes:
         if not is_asking():
             raise click.UsageError("this cannot be undone: add --yes")
         click.confirm(f"Drop every request{f' of {source}' if source else ''}? This cannot be undone.", abort=True)
-    count = drop_held(ledger, wanted, actor="cli")
+    count = drop_held(ledger, selection, actor="cli")
     for identity in absent:
         say(f"request {identity}: {NOT_HELD}")
     say(f"{count:,} dropped." if count else "Nothing matches.")
     sys.exit(1 if absent else 0)
 
 
-def _absent(settings: Settings, ledger: Ledger, wanted: Selection) -> list[int]:
+def _absent(settings: Settings, ledger: Ledger, selection: Selection) -> list[int]:
     """Those IDs that are not in the quarantine. Raises BadParameter for a source that does not exist."""
-    if wanted.source is not None:
-        check_source(settings, ledger, wanted.source)
-    if wanted.ids is None:
+    if selection.source is not None:
+        check_source(settings, ledger, selection.source)
+    if selection.ids is None:
         return []
     with look(ledger) as tx:
-        held = {one.id for one in reading.chosen(tx, wanted, limit=len(wanted.ids))}
-    return [identity for identity in dict.fromkeys(wanted.ids) if identity not in held]
+        held = {request.id for request in reading.chosen(tx, selection, limit=len(selection.ids))}
+    return [identity for identity in dict.fromkeys(selection.ids) if identity not in held]
 
 
 def _selected(ids: tuple[int, ...], source: str | None, is_all: bool) -> Selection:

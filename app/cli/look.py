@@ -69,7 +69,7 @@ def deliveries(
 ) -> None:
     """List deliveries, newest first."""
     start, end = span(since, until)
-    wanted = Filter(
+    criteria = Filter(
         statuses=(status,) if status else STATUSES,
         source=source,
         kind=kind,
@@ -81,8 +81,8 @@ def deliveries(
         click=click,
     )
     ledger, sources = _opened(source, destination)
-    none = "No delivery matches." if wanted != Filter(STATUSES) else "No delivery is recorded."
-    _print(all_deliveries(ledger, wanted, sources, limit), DELIVERIES, none, as_json=as_json)
+    none = "No delivery matches." if criteria != Filter(STATUSES) else "No delivery is recorded."
+    _print(all_deliveries(ledger, criteria, sources, limit), DELIVERIES, none, as_json=as_json)
 
 
 @click.command()
@@ -101,7 +101,7 @@ def events(
 ) -> None:
     """List events, newest first, and what became of each."""
     start, end = span(since, until)
-    wanted = EventFilter(
+    criteria = EventFilter(
         outcome=outcome,
         source=source,
         destination=destination,
@@ -111,8 +111,8 @@ def events(
         click=click,
     )
     ledger, sources = _opened(source, destination)
-    none = "No event matches." if wanted != EventFilter() else "No event has arrived."
-    _print(all_events(ledger, wanted, sources, limit), EVENTS, none, as_json=as_json)
+    none = "No event matches." if criteria != EventFilter() else "No event has arrived."
+    _print(all_events(ledger, criteria, sources, limit), EVENTS, none, as_json=as_json)
 
 
 def _opened(source: str | None, destination: str | None) -> tuple[Ledger, Mapping[str, Source]]:

@@ -70,7 +70,7 @@ def map_files(
         return
     if not toml:
         source_called(source, settings.config, settings.config_path)
-    given, target = headers_of(headers), _destination(settings, destination) if destination else None
+    given_headers, target = headers_of(headers), _destination(settings, destination) if destination else None
     playground = _playground(settings) if explains or toml else None
     unreadable = False
     for path in files:
@@ -80,10 +80,10 @@ def map_files(
             say(f"{path}: {error.strerror}", err=True)
             unreadable = True
             continue
-        inbound = Inbound(body, {"content-type": content_type or content_type_of(path.name, body), **given})
+        inbound = Inbound(body, {"content-type": content_type or content_type_of(path.name, body), **given_headers})
         if playground is None:
-            found = source_called(source, settings.config, settings.config_path)
-            say_json({"file": str(path), **explain(found, inbound, settings.rules, datetime.now(UTC), target)})
+            provider = source_called(source, settings.config, settings.config_path)
+            say_json({"file": str(path), **explain(provider, inbound, settings.rules, datetime.now(UTC), target)})
             continue
         shown = playground.explain(Asked(source, inbound, datetime.now(UTC), toml), origins=explains)
         names = EXPLAINED if explains else LINE
@@ -106,9 +106,13 @@ def _show(path: str, shown: dict[str, Any]) -> None:
     rows = [(name, str(value), shown["origins"].get(name)) for name, value in values.items()]
     rows += [(name, str(value), shown["origins"].get(f"payload.{name}")) for name, value in _values(shown["payload"])]
     print_table(("value", "is", "from"), ((name, value, origin_text(origin)) for name, value, origin in rows))
-    for one in shown["destinations"]:
-        request = one["request"]
-        say(f"{one['name']}: {request['method']} {request['url']}" if request else f"{one['name']}: {one['not_sent']}")
+    for sent in shown["destinations"]:
+        request = sent["request"]
+        say(
+            f"{sent['name']}: {request['method']} {request['url']}"
+            if request
+            else f"{sent['name']}: {sent['not_sent']}"
+        )
     if shown["deciding"]:
         say(f"These fields decide the outcome: {', '.join(shown['deciding'])}.")
     if shown["tried"] < shown["fields"]:
@@ -139,12 +143,12 @@ def origin_text(origin: dict[str, Any] | None) -> str:
 
 def _compare(settings: Settings, source: str, toml: str, last: int, *, as_json: bool) -> None:
     playground = replace(_playground(settings), ledger=open_ledger(settings))
-    found = playground.compare(source, toml, most=last)
+    comparison = playground.compare(source, toml, most=last)
     if as_json:
-        say_json(found)
+        say_json(comparison)
         return
-    say(f"{found['compared']} events of {found['source']} compared: {found['unchanged']} unchanged.")
-    for group in found["groups"]:
+    say(f"{comparison['compared']} events of {comparison['source']} compared: {comparison['unchanged']} unchanged.")
+    for group in comparison["groups"]:
         outcomes = group["before"] if group["before"] == group["after"] else f"{group['before']} → {group['after']}"
         fields = f": {', '.join(group['fields'])}" if group["fields"] else ""
         say(f"{group['count']} {outcomes}{fields}", bold=True)
@@ -152,7 +156,7 @@ def _compare(settings: Settings, source: str, toml: str, last: int, *, as_json: 
             say(f"  event {example['event']}: {example['reason_before']} → {example['reason_after']}")
             for value in example["values"]:
                 say(f"    {value['name']}: {_shown(value['before'])} → {_shown(value['after'])}")
-    for sentence in left_out(found["left_out"]):
+    for sentence in left_out(comparison["left_out"]):
         say(sentence)
 
 
@@ -171,7 +175,7 @@ def left_out(counts: dict[str, int]) -> list[str]:
 
 
 def _destination(settings: Settings, name: str) -> Destination:
-    known = {one.name: one for one in destinations_of(settings)}
+    known = {destination.name: destination for destination in destinations_of(settings)}
     if name not in known:
         raise click.BadParameter(unknown_destination(name, list(known)), param_hint="--destination")
     return known[name]

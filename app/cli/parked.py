@@ -39,13 +39,16 @@ def parked() -> None:
 def list_parked(source: str | None, reason: str | None, limit: int | None, as_json: bool) -> None:
     """List parked events, newest first, with what each lacks and what the body has."""
     ledger, sources, policy, _ = _opened(source)
-    found = _events(ledger, sources, policy, ParkedSelection((), source, reason), limit)
+    listed = _events(ledger, sources, policy, ParkedSelection((), source, reason), limit)
     if as_json:
-        for one in found:
-            say_json(asdict(one))
+        for event in listed:
+            say_json(asdict(event))
         return
     columns = ("id", "received", "source", "amount", "email", "missing")
-    rows = ((str(one.id), one.received_at, one.source, _paid(one), one.email or "", _missing(one)) for one in found)
+    rows = (
+        (str(event.id), event.received_at, event.source, _paid(event), event.email or "", _missing(event))
+        for event in listed
+    )
     if not print_table(columns, rows):
         say("No event is parked." if source is None and reason is None else "No parked event matches.")
 
@@ -72,16 +75,16 @@ def reprocess(ids: tuple[int, ...], source: str | None, reason: str | None, ever
     if reason is not None and source is None:
         raise click.UsageError("--reason goes with --source")
     ledger, sources, policy, settings = _opened(source)
-    wanted = ParkedSelection(ids, source, reason)
+    selection = ParkedSelection(ids, source, reason)
     absent = dict.fromkeys(ids)
 
-    def found(one: Remapped) -> None:
-        absent.pop(one.event_id, None)
+    def found(remapped: Remapped) -> None:
+        absent.pop(remapped.event_id, None)
 
     if dry_run:
-        _show(preview_parked(ledger, sources, policy, wanted, seconds=NO_LIMIT, show=found), "would be ")
+        _show(preview_parked(ledger, sources, policy, selection, seconds=NO_LIMIT, show=found), "would be ")
     else:
-        done = reprocess_parked(ledger, sources, policy, wanted, actor="cli", seconds=NO_LIMIT, show=found)
+        done = reprocess_parked(ledger, sources, policy, selection, actor="cli", seconds=NO_LIMIT, show=found)
         _show(done, "")
         if not done.is_empty:
             nudge(settings)
@@ -102,11 +105,11 @@ def reprocess(ids: tuple[int, ...], source: str | None, reason: str | None, ever
 @click.option("--click-id", help="The click that led to it.")
 def fill(event_id: int, **values: str | None) -> None:
     """Fill in what a parked event lacks, and reprocess it. An empty value removes one that was filled in."""
-    given = {name: storable(value) for name in FILLABLE if (value := values[name]) is not None}
-    if not given:
+    filled = {name: storable(value) for name in FILLABLE if (value := values[name]) is not None}
+    if not filled:
         raise click.UsageError("give at least one value, such as --currency EUR")
     ledger, sources, policy, settings = _opened(None)
-    done = work.fill_in(ledger, sources, policy, event_id, given, actor="cli")
+    done = work.fill_in(ledger, sources, policy, event_id, filled, actor="cli")
     say(f"event {event_id}: {done.message}")
     if done.delivers:
         nudge(settings)
@@ -143,19 +146,19 @@ def _opened(source: str | None) -> tuple[Ledger, Mapping[str, Source], Policy, S
 
 
 def _events(
-    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection, limit: int | None
+    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, selection: ParkedSelection, limit: int | None
 ) -> list[ParkedEvent]:
-    found: list[ParkedEvent] = []
+    events: list[ParkedEvent] = []
     before = None
-    while limit is None or len(found) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(found))
+    while limit is None or len(events) < limit:
+        size = PAGE if limit is None else min(PAGE, limit - len(events))
         with look(ledger) as tx:
-            page = work.parked_work(tx, sources, policy, wanted, before=before, limit=size)
-        found += page.events
+            page = work.parked_work(tx, sources, policy, selection, before=before, limit=size)
+        events += page.events
         before = page.next_before
         if before is None:
             break
-    return found
+    return events
 
 
 def _paid(event: ParkedEvent) -> str:
@@ -169,21 +172,23 @@ def _missing(event: ParkedEvent) -> str:
         if lack.looked_for:
             text += f" (looked for {', '.join(lack.looked_for)})"
         if lack.similar:
-            text += ": the body has " + ", ".join(f'{one.path}: "{one.value}"' for one in lack.similar)
+            text += ": the body has " + ", ".join(
+                f'{candidate.path}: "{candidate.value}"' for candidate in lack.similar
+            )
         parts.append(text)
     return "; ".join(parts) or ("nothing now: reprocess it" if event.ready else event.problem or event.reason)
 
 
-def _show(found: Reprocessed, verb: str) -> None:
-    if found.is_empty:
+def _show(reprocessed: Reprocessed, verb: str) -> None:
+    if reprocessed.is_empty:
         say("No parked event matches.")
         return
-    say(", ".join(f"{count:,} {verb}{outcome}" for outcome, count in sorted(found.outcomes.items())) + ".")
-    for reason, count in found.staying:
+    say(", ".join(f"{count:,} {verb}{outcome}" for outcome, count in sorted(reprocessed.outcomes.items())) + ".")
+    for reason, count in reprocessed.staying:
         say(f"  {count:,} × {reason}")
 
 
-def _say_changed(done: list[int], asked: tuple[int, ...], what: str, otherwise: str) -> None:
-    for one in asked:
-        say(f"event {one}: {what if one in done else otherwise}")
+def _say_changed(done: list[int], asked: tuple[int, ...], success: str, failure: str) -> None:
+    for event_id in asked:
+        say(f"event {event_id}: {success if event_id in done else failure}")
     sys.exit(0 if set(asked) == set(done) else 1)

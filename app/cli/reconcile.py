@@ -65,21 +65,26 @@ def reconcile(
     comparison, ends = books.compare(asked, with_stripe=with_stripe)
     done = books.send(comparison, ends) if send else []
     if as_json:
-        found = comparison.as_json() if comparison else {}
-        sent = [{"delivery_id": one.delivery_id or None, "done": one.done, "message": one.message} for one in done]
-        say_json({"since": time_text(since_s), **found, "destinations": [end.as_json() for end in ends], "sent": sent})
+        compared = comparison.as_json() if comparison else {}
+        sent = [
+            {"delivery_id": result.delivery_id or None, "done": result.done, "message": result.message}
+            for result in done
+        ]
+        say_json(
+            {"since": time_text(since_s), **compared, "destinations": [end.as_json() for end in ends], "sent": sent}
+        )
     else:
         _show(comparison, ends, since_s, done, send=send)
     count = sum(len(end.missing) for end in ends) + (len(comparison.missing) if comparison else 0)
-    failed = any(end.problem for end in ends) or (not all(one.done for one in done) if send else count > 0)
+    failed = any(end.problem for end in ends) or (not all(result.done for result in done) if send else count > 0)
     sys.exit(1 if failed else 0)
 
 
 def _asked(settings: Settings, name: str | None, *, with_stripe: bool) -> list[Destination]:
     """The destinations to ask. Raises UsageError where one is named that cannot be, and nobody else is asked."""
-    known = {one.name: one for one in destinations_of(settings)}
+    known = {destination.name: destination for destination in destinations_of(settings)}
     if name is None:
-        return [one for one in known.values() if one.format.books is not None]
+        return [destination for destination in known.values() if destination.format.books is not None]
     if name not in known:
         raise click.BadParameter(unknown_destination(name, list(known)), param_hint="--destination")
     if known[name].format.books is None and with_stripe:
@@ -124,12 +129,14 @@ class _Books:
         targets = {route.name: Target(route) for route in self.policy.routes}
         for end in ends:
             done += send_missing(self.ledger, end, targets.pop(end.name), actor="cli")
-        elsewhere = [one.conversion_id for one in comparison.missing if one.conversion_id] if comparison else []
+        elsewhere = (
+            [lacking.conversion_id for lacking in comparison.missing if lacking.conversion_id] if comparison else []
+        )
         for name, target in targets.items():  # they have no API to ask: our own deliveries say what they lack
             if self.only in (None, name):
                 send = partial(send_conversions, conversion_ids=sorted(elsewhere), target=target, actor="cli")
                 done += self.ledger.transact(send)
-        shown = {one.delivery_id for one in done}
+        shown = {result.delivery_id for result in done}
         for missing in comparison.missing if comparison else ():
             if missing.state == "dead" and missing.delivery_id is not None and missing.delivery_id not in shown:
                 done.append(self.ledger.transact(partial(replay, delivery_id=missing.delivery_id, actor="cli")))
@@ -139,7 +146,7 @@ class _Books:
                         missing.delivery_id or 0, False, f"{missing.paid.id} is {missing.state}: left as it is"
                     )
                 )
-        if any(one.done for one in done):
+        if any(result.done for result in done):
             nudge(self.settings)
         return done
 
@@ -154,11 +161,11 @@ class _Books:
 
     def _reprocess(self, sources: Mapping[str, Source]) -> ActionResult:
         """Maps Stripe's parked events again. Those of other sources are not what was compared."""
-        wanted = ParkedSelection(source="stripe")
-        found = reprocess_parked(self.ledger, sources, self.policy, wanted, actor="cli", seconds=NO_LIMIT)
-        left = sum(found.outcomes.get(outcome, 0) for outcome in ("parked", "unreadable"))
-        made = sum(found.outcomes.values()) - left
-        return ActionResult(0, not left, f"Stripe's parked events: {made} reprocessed, {left} stay parked")
+        selection = ParkedSelection(source="stripe")
+        reprocessed = reprocess_parked(self.ledger, sources, self.policy, selection, actor="cli", seconds=NO_LIMIT)
+        left = sum(reprocessed.outcomes.get(outcome, 0) for outcome in ("parked", "unreadable"))
+        done = sum(reprocessed.outcomes.values()) - left
+        return ActionResult(0, not left, f"Stripe's parked events: {done} reprocessed, {left} stay parked")
 
 
 def _show(
@@ -168,8 +175,8 @@ def _show(
         _show_comparison(comparison, since)
     for end in ends:
         _show_end(end, comparison)
-    for one in done:
-        say(f"delivery {one.delivery_id}: {one.message}" if one.delivery_id else one.message)
+    for result in done:
+        say(f"delivery {result.delivery_id}: {result.message}" if result.delivery_id else result.message)
     is_missing = bool(comparison and comparison.missing) or any(end.missing for end in ends)
     if is_missing and not send:
         say("--send sends what is missing.")

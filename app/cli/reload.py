@@ -24,7 +24,7 @@ def reload_command(as_json: bool) -> None:
     if as_json:
         say_json(answers.as_json())
     else:
-        for one in answers.rejected:
-            say(f"{one.title}: rejected: {one.problem}", err=True)
+        for process in answers.rejected:
+            say(f"{process.title}: rejected: {process.problem}", err=True)
         say(answers.message[0].upper() + answers.message[1:] + ".", err=not answers.is_done)
     sys.exit(0 if answers.is_done else 1)

@@ -95,12 +95,12 @@ def replay(
         _replay_status(settings, ledger, chosen, chosen.status)
         return
     done = _send_to(settings, ledger, chosen, to) if to else _send_again(ledger, chosen)
-    made = sum(each.done for each in done)
+    due_now = sum(each.done for each in done)
     _show(done, all_skipped=not chosen.to or bool(chosen.ids))
-    if made:
+    if due_now:
         nudge(settings)
     is_filter = to is not None and not chosen.ids  # what it has already is not a failure: the call may be repeated
-    sys.exit(0 if is_filter or made == len(done) else 1)
+    sys.exit(0 if is_filter or due_now == len(done) else 1)
 
 
 def _check(chosen: _Chosen, *, named: bool) -> None:
@@ -131,9 +131,9 @@ def _check(chosen: _Chosen, *, named: bool) -> None:
 
 
 def _replay_status(settings: Settings, ledger: Ledger, chosen: _Chosen, status: str) -> None:
-    wanted = Filter((status,), chosen.source, chosen.kind, chosen.destination, since=chosen.since, until=chosen.until)
+    criteria = Filter((status,), chosen.source, chosen.kind, chosen.destination, since=chosen.since, until=chosen.until)
     sources = all_sources(settings.config, settings.config_path)
-    job = bulk.run(ledger, bulk.Job("replay", wanted), sources, actor="cli")
+    job = bulk.run(ledger, bulk.Job("replay", criteria), sources, actor="cli")
     if job.done:
         nudge(settings)
     if not job.done and not job.skipped:
@@ -151,10 +151,10 @@ def _resend(settings: Settings, ledger: Ledger, chosen: _Chosen) -> None:
     with look(ledger) as tx:
         window = Window(chosen.since, chosen.until, chosen.destination, chosen.kind, chosen.source)
         window = until_now(tx, window)
-        found = preview(tx, window, sources)
-    of = ", ".join(f"{count} {kind}" for kind, count in found.summed["kinds"].items())
-    money = f"; Sales of {found.stake.text}" if found.stake else ""
-    say(f"{found.count}{'' if found.is_all else ' or more'} delivered: {of or 'none'}{money}.")
+        window_preview = preview(tx, window, sources)
+    of = ", ".join(f"{count} {kind}" for kind, count in window_preview.summed["kinds"].items())
+    money = f"; Sales of {window_preview.stake.text}" if window_preview.stake else ""
+    say(f"{window_preview.count}{'' if window_preview.is_all else ' or more'} delivered: {of or 'none'}{money}.")
     progress = resend_window(ledger, window, sources, actor="cli")
     if progress.done:
         nudge(settings)
@@ -164,11 +164,11 @@ def _resend(settings: Settings, ledger: Ledger, chosen: _Chosen) -> None:
 
 def _send_again(ledger: Ledger, chosen: _Chosen) -> list[ActionResult]:
     done = []
-    for one in chosen.ids:
+    for delivery_id in chosen.ids:
         try:
-            done.append(ledger.transact(partial(replay_one, delivery_id=one, actor="cli", force=chosen.force)))
+            done.append(ledger.transact(partial(replay_one, delivery_id=delivery_id, actor="cli", force=chosen.force)))
         except DeliveryNotFound:
-            done.append(ActionResult(0, False, f"delivery {one} does not exist"))
+            done.append(ActionResult(0, False, f"delivery {delivery_id} does not exist"))
     return done
 
 
@@ -196,17 +196,17 @@ def _show(done: list[ActionResult], *, all_skipped: bool) -> None:
         say(f"delivery {each.delivery_id}: {message}" if each.delivery_id else message)
     if len(shown) < len(skipped):
         say(f"… and {len(skipped) - len(shown)} more that were skipped")
-    made = len(done) - len(skipped)
-    say(f"{made} due now, {len(skipped)} skipped." if done else "Nothing matches.")
+    due_now = len(done) - len(skipped)
+    say(f"{due_now} due now, {len(skipped)} skipped." if done else "Nothing matches.")
 
 
 def _remap(settings: Settings, ledger: Ledger, source: str | None) -> None:
-    def show(one: Remapped) -> None:
-        say(f"event {one.event_id}: {one.outcome}: {one.reason}")
+    def show(remapped: Remapped) -> None:
+        say(f"event {remapped.event_id}: {remapped.outcome}: {remapped.reason}")
 
-    sources, wanted = all_sources(settings.config, settings.config_path), ParkedSelection(source=source)
+    sources, selection = all_sources(settings.config, settings.config_path), ParkedSelection(source=source)
     policy = make_policy(settings)
-    done = reprocess_parked(ledger, sources, policy, wanted, actor="cli", seconds=NO_LIMIT, show=show)
+    done = reprocess_parked(ledger, sources, policy, selection, actor="cli", seconds=NO_LIMIT, show=show)
     say("No event is parked." if done.is_empty else done.counts())
     if not done.is_empty:
         nudge(settings)

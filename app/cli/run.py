@@ -46,11 +46,11 @@ def up(host: str | None, port: int | None, workers: int) -> None:
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     home = settings.bridge_home
-    given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
+    password_given = settings.dashboard_password is not None and "DASHBOARD_PASSWORD" in os.environ
     make_home(home)
     lock = lock_home(home)
     try:
-        plan = _prepare(home, workers, lock, password_given=given)
+        plan = _prepare(home, workers, lock, password_given=password_given)
         log_start("up")
         become(plan)
     finally:  # it did not: where this process lives on, another may start
@@ -109,8 +109,8 @@ def _greeting(settings: Settings, *, replaced: int, password_given: bool) -> lis
     title = "Conversion Bridge is up."
     lines = []
     if replaced:
-        what = "a process" if replaced == 1 else f"{replaced} processes"
-        lines.append(f"Replaced {what} that an earlier run had left behind.")
+        processes = "a process" if replaced == 1 else f"{replaced} processes"
+        lines.append(f"Replaced {processes} that an earlier run had left behind.")
     lines += ["", click.style(title, bold=True) if sys.stdout.isatty() else title]
     lines += _aligned("Dashboard", [f"{settings.own_url}/"])
     lines += _aligned("Password", [password])
@@ -119,7 +119,9 @@ def _greeting(settings: Settings, *, replaced: int, password_given: bool) -> lis
         "Forwards to", ["its own sandbox (no DESTINATION_URL is set)"] if settings.is_sandbox else targets
     )
     lines += _aligned("State", [str(settings.bridge_home.resolve())])
-    lines += _aligned("Note", [str(one) for one in unknown_variables(settings, sources, os.environ) if one.is_missed])
+    lines += _aligned(
+        "Note", [str(warning) for warning in unknown_variables(settings, sources, os.environ) if warning.is_missed]
+    )
     lines += ["", "Try it in a second terminal, in this folder:"]
     if settings.is_sandbox:
         lines += [f"  {_command()} send {source.lower()}" for source in SANDBOX_SOURCES]

@@ -59,9 +59,9 @@ def send(source: str, bodies: tuple[Path, ...], url: str | None, count: int, dup
     Uses the configured secret. Without FILE, posts an example with fresh IDs, marked as a test (metadata.test).
     """
     settings = load_settings()
-    found = source_called(source, settings.config, settings.config_path)
+    sender = source_called(source, settings.config, settings.config_path)
     running = read_running(settings.bridge_home)
-    way = _find_way(settings, running, found, url, mark=not bodies)
+    way = _find_way(settings, running, sender, url, mark=not bodies)
     if not bodies and not yes:
         _ask(settings, running)
     failed = False

@@ -34,22 +34,28 @@ def status(as_json: bool) -> None:
     fails.
     """
     settings = load_settings()
-    found = {"running": _running(settings), **_ask(settings)}
+    summary = {"running": _running(settings), **_ask(settings)}
     if as_json:
-        say_json(found)
+        say_json(summary)
         return
-    say(found["headline"], bold=True, colour=_COLOURS[found["level"]])
+    say(summary["headline"], bold=True, colour=_COLOURS[summary["level"]])
     say("")
-    for name, text in _lines(found):
+    for name, text in _lines(summary):
         say(f"{name:<13} {text}".rstrip())
-    problems = [one for one in found["problems"] if one["text"] != found["headline"] or one["remedy"] or one["money"]]
+    problems = [
+        problem
+        for problem in summary["problems"]
+        if problem["text"] != summary["headline"] or problem["remedy"] or problem["money"]
+    ]
     if problems:
         say("")
-    for one in problems:
-        since = f" Since {_short(one['since'])}." if one["since"] else ""
-        command = f" On the command line: {one['command']}." if one["command"] else ""
-        stake = f" At stake: {_money(one['money'], is_capped=one['money_is_capped'])}." if one["money"] else ""
-        say(f"{_MARKS[one['level']]:<13} {one['text']}{stake}{since} {one['remedy']}{command}".rstrip())
+    for problem in problems:
+        since = f" Since {_short(problem['since'])}." if problem["since"] else ""
+        command = f" On the command line: {problem['command']}." if problem["command"] else ""
+        stake = (
+            f" At stake: {_money(problem['money'], is_capped=problem['money_is_capped'])}." if problem["money"] else ""
+        )
+        say(f"{_MARKS[problem['level']]:<13} {problem['text']}{stake}{since} {problem['remedy']}{command}".rstrip())
 
 
 @click.command()
@@ -92,59 +98,62 @@ def _running(settings: Settings) -> dict[str, Any] | None:
     return None if running is None else {"url": running.url, "pid": running.pid, "version": running.version}
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    running, workers = found["running"], found["workers_alive"]
+def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    running, workers = summary["running"], summary["workers_alive"]
     where = f"`bridge up` {running['version']} at {running['url']} (process {running['pid']}), " if running else ""
     yield "Running", f"{where}{workers} {'worker' if workers == 1 else 'workers'} alive"
-    day, took = found["last_day"], found["delivery_seconds"]["p95"]
+    day, took = summary["last_day"], summary["delivery_seconds"]["p95"]
     speed = "" if took is None else f"; 95% within {took:.1f} s"
     yield "Last 24 hours", f"{day['events']:,} events in, {day['delivered']:,} delivered, {day['dead']:,} failed{speed}"
-    counts = [f"{_capped(count)} {name}" for name, count in found["deliveries"].items() if count]
+    counts = [f"{_capped(count)} {name}" for name, count in summary["deliveries"].items() if count]
     yield "Deliveries", ", ".join(counts) or "none yet"
-    if found["parked_events"]:
-        yield "Parked", f"{_capped(found['parked_events'])} events"
-    if found["oldest_waiting_seconds"] is not None:
-        yield "Oldest open", f"delivery {found['oldest_waiting_id']}, {lasting(found['oldest_waiting_seconds'])} old"
+    if summary["parked_events"]:
+        yield "Parked", f"{_capped(summary['parked_events'])} events"
+    if summary["oldest_waiting_seconds"] is not None:
+        yield (
+            "Oldest open",
+            f"delivery {summary['oldest_waiting_id']}, {lasting(summary['oldest_waiting_seconds'])} old",
+        )
     label = "Destinations"
-    for one in found["destinations"]:
-        yield label, f"{one['name']}: {_state(one)}"
+    for destination in summary["destinations"]:
+        yield label, f"{destination['name']}: {_state(destination)}"
         label = ""
     label = "Sources"
-    for one in found["sources"]:
-        yield label, f"{one['source']}: last event {_short(one['at'])} ({one['outcome']})"
+    for event in summary["sources"]:
+        yield label, f"{event['source']}: last event {_short(event['at'])} ({event['outcome']})"
         label = ""
-    if not found["sources"]:
+    if not summary["sources"]:
         yield label, "no event has arrived"
 
 
 def _money(amounts: Sequence[Mapping[str, Any]], *, is_capped: bool) -> str:
-    text = ", ".join(amount_text(one["amount"], one["currency"]) for one in amounts)
+    text = ", ".join(amount_text(amount["amount"], amount["currency"]) for amount in amounts)
     return f"at least {text}" if is_capped else text
 
 
-def _state(one: Mapping[str, Any]) -> str:
-    state = "healthy" if one["is_used"] else "not used yet"
-    if one["paused_at"]:
-        state = f"paused since {_short(one['paused_at'])} ({one['paused_reason']})"
-    elif one["is_open"]:
-        state = f"recovering after {one['failures']} failures in a row"
-    if one["mode"] == "shadow":
+def _state(destination: Mapping[str, Any]) -> str:
+    state = "healthy" if destination["is_used"] else "not used yet"
+    if destination["paused_at"]:
+        state = f"paused since {_short(destination['paused_at'])} ({destination['paused_reason']})"
+    elif destination["is_open"]:
+        state = f"recovering after {destination['failures']} failures in a row"
+    if destination["mode"] == "shadow":
         state = "shadow mode, nothing is sent to it"
-    return state + (f", {_capped(one['waiting'])} queued" if one["waiting"] else "")
+    return state + (f", {_capped(destination['waiting'])} queued" if destination["waiting"] else "")
 
 
 def _capped(count: int) -> str:
     return f"{count:,}{'+' if count >= MOST else ''}"
 
 
-def _short(at: str) -> str:
-    return f"{at[:16].replace('T', ' ')} UTC"
+def _short(iso_time: str) -> str:
+    return f"{iso_time[:16].replace('T', ' ')} UTC"
 
 
 def _line(row: Mapping[str, Any]) -> str:
     """One conversion, in columns that stay in place."""
     amount = "" if row["amount"] is None else amount_text(row["amount"], row["currency"])
     who = row["email"] or row["customer_id"] or ""
-    where = ", ".join(f"{one['destination']} {one['status']}" for one in row["deliveries"])
+    where = ", ".join(f"{delivery['destination']} {delivery['status']}" for delivery in row["deliveries"])
     rest = row["reason"] if row["outcome"] == "parked" else f"{row['dedupe_key'] or ''} → {where or 'no destination'}"
     return f"{row['received_at']}  {row['outcome']:<6}  {row['source']:<10}  {amount:>14}  {who:<28}  {rest}"

@@ -39,8 +39,8 @@ def show(url: str | None, connect: bool, as_json: bool) -> None:
     settings = load_settings()
     api = make_api(settings)
     endpoints = list_endpoints(api)
-    wanted = _wanted(settings, url, connect=connect, required=False)
-    ours = find_endpoint(endpoints, wanted) if wanted else None
+    expected = _wanted(settings, url, connect=connect, required=False)
+    ours = find_endpoint(endpoints, expected) if expected else None
     for endpoint in endpoints:
         line = {name: endpoint.get(name) for name in ("id", "url", "status", "api_version", "enabled_events")}
         if as_json:
@@ -54,18 +54,20 @@ def show(url: str | None, connect: bool, as_json: bool) -> None:
     if not endpoints:
         mode = "test" if api.is_test else "live"
         say(f"The account has no webhook endpoint in {mode} mode (STRIPE_API_KEY is a key of that mode).")
-    if wanted is None:
+    if expected is None:
         if endpoints:
             say("To show which one belongs to this bridge, give --url or set PUBLIC_URL.")
         return
-    made = plan(endpoints, wanted)
+    changes = plan(endpoints, expected)
     if ours is None:
-        found = "None of them is" if endpoints else "So there is none"
+        none_text = "None of them is" if endpoints else "So there is none"
         scope, option = (" for connected accounts", " --connect") if connect else ("", "")
-        say(f"{found} for {wanted.url}{scope}: `bridge stripe-endpoint sync --url {wanted.url}{option}` creates one.")
-        _show_notes(made)
+        say(
+            f"{none_text} for {expected.url}{scope}: `bridge stripe-endpoint sync --url {expected.url}{option}` creates one."
+        )
+        _show_notes(changes)
     else:
-        _show_plan(made)
+        _show_plan(changes)
 
 
 def _count_events(endpoint: JsonObject) -> str:
@@ -92,22 +94,22 @@ def _count_events(endpoint: JsonObject) -> str:
 def sync(url: str | None, connect: bool, dry_run: bool, enable: bool, secret_file: Path | None) -> None:
     """Create or update the endpoint with the right events. Other endpoints are not changed."""
     settings = load_settings()
-    wanted = _wanted(settings, url, connect=connect, required=True)
-    assert wanted is not None
+    expected = _wanted(settings, url, connect=connect, required=True)
+    assert expected is not None
     api = make_api(settings)
     if secret_file is not None and secret_file.exists():
         raise click.BadParameter(f"{secret_file} already exists", param_hint="--secret-file")
-    made = plan(list_endpoints(api), wanted, enable=enable)
-    _show_plan(made)
-    if not made.is_needed:
+    changes = plan(list_endpoints(api), expected, enable=enable)
+    _show_plan(changes)
+    if not changes.is_needed:
         return
     if dry_run:
         say("Dry run: nothing was changed.")
         return
-    done = apply(api, made)
-    if made.current is not None:
+    done = apply(api, changes)
+    if changes.current is not None:
         say(f"Updated {done.get('id')}. Its signing secret is unchanged.")
-        if "disabled" in made.changes and not connect:
+        if "disabled" in changes.changes and not connect:
             say("Fetch what it missed with `bridge backfill stripe --since 7d`.")
         return
     say(f"Created {done.get('id')}.")
@@ -128,20 +130,20 @@ def _wanted(settings: Settings, url: str | None, *, connect: bool, required: boo
     return Wanted(url, wanted_events(settings.rules), mark_of(settings), is_connect=connect)
 
 
-def _show_plan(made: Plan) -> None:
-    new = "a new endpoint for connected accounts" if made.wanted.is_connect else "a new endpoint"
-    name = made.current.get("id") if made.current else new
-    if made.lines:
+def _show_plan(changes: Plan) -> None:
+    new = "a new endpoint for connected accounts" if changes.wanted.is_connect else "a new endpoint"
+    name = changes.current.get("id") if changes.current else new
+    if changes.lines:
         say(f"{name}:")
-        for line in made.lines:
+        for line in changes.lines:
             say(f"  {line}", colour="green" if line.startswith("+") else "red")
-    elif made.current is not None:
+    elif changes.current is not None:
         say(f"{name}: nothing to change.")
-    _show_notes(made)
+    _show_notes(changes)
 
 
-def _show_notes(made: Plan) -> None:
-    for note in made.notes:
+def _show_notes(changes: Plan) -> None:
+    for note in changes.notes:
         say(f"Note: {note}.")
 
 

@@ -131,10 +131,10 @@ def _report(tally: Tally, as_json: bool) -> None:
 
 def start_of(since: str) -> int:
     """--since, in seconds. Raises BadParameter."""
-    found = instant(since, "--since") // 1000
-    if found > time.time():
+    start = instant(since, "--since") // 1000
+    if start > time.time():
         raise click.BadParameter("lies ahead", param_hint="--since")
-    return found
+    return start
 
 
 def time_text(seconds: int) -> str:

@@ -54,8 +54,8 @@ def add(name: str, role: Role, generate: bool) -> None:
     ledger = _ledger()
     name = clean_name(name)
     with ledger.read() as tx:
-        if (there := find_user(tx, name)) is not None:
-            raise AccessError(f"there is a user {there.name} already")
+        if (existing := find_user(tx, name)) is not None:
+            raise AccessError(f"there is a user {existing.name} already")
     password = _new_password(name, generate=generate)
     added = add_user(ledger, Passwords(), name, role, password, actor=ACTOR)
     say(f"Added {added.name} with the role {added.role}.", err=generate)
@@ -67,14 +67,20 @@ def add(name: str, role: Role, generate: bool) -> None:
 def list_users(as_json: bool) -> None:
     """List the users."""
     with _ledger().read() as tx:
-        found = all_users(tx)
+        accounts = all_users(tx)
     if as_json:
-        for one in found:
-            say_json(_described(one))
+        for account in accounts:
+            say_json(_described(account))
         return
     rows = (
-        (one.name, one.role, "disabled" if one.is_disabled else "enabled", _moment(one.signed_in_at), one.issuer or "")
-        for one in found
+        (
+            account.name,
+            account.role,
+            "disabled" if account.is_disabled else "enabled",
+            _moment(account.signed_in_at),
+            account.issuer or "",
+        )
+        for account in accounts
     )
     if not print_table(("name", "role", "state", "last signed in", "signs in at"), rows):
         say("There are no named users: everyone signs in with DASHBOARD_PASSWORD or DASHBOARD_VIEWER_PASSWORD.")
@@ -89,10 +95,10 @@ def passwd(name: str, generate: bool) -> None:
     Asks for the password, or reads it from standard input.
     """
     ledger = _ledger()
-    found = _named(ledger, name)
-    password = _new_password(found.name, generate=generate)
-    set_password(ledger, Passwords(), found.id, password, actor=ACTOR)
-    say(f"Changed the password of {found.name}. Their sessions have ended.", err=generate)
+    account = _named(ledger, name)
+    password = _new_password(account.name, generate=generate)
+    set_password(ledger, Passwords(), account.id, password, actor=ACTOR)
+    say(f"Changed the password of {account.name}. Their sessions have ended.", err=generate)
     _show(password, shown=generate)
 
 
@@ -127,11 +133,11 @@ def enable(name: str) -> None:
 def remove(name: str, yes: bool) -> None:
     """Remove a user with their sessions and API tokens. The audit log keeps what they did."""
     ledger = _ledger()
-    found = _named(ledger, name)
+    account = _named(ledger, name)
     if not yes:
-        click.confirm(f"Remove {found.name} and revoke their API tokens?", abort=True)
-    remove_user(ledger, found.id, actor=ACTOR)
-    say(f"Removed {found.name}.")
+        click.confirm(f"Remove {account.name} and revoke their API tokens?", abort=True)
+    remove_user(ledger, account.id, actor=ACTOR)
+    say(f"Removed {account.name}.")
 
 
 @click.group()
@@ -150,9 +156,9 @@ def add_token(name: str, label: str, role: Role | None, days: int | None) -> Non
     LABEL names the program that uses it; the audit log shows it.
     """
     ledger = _ledger()
-    made, text = make_token(ledger, _named(ledger, name).id, label, role=role, days=days, actor=ACTOR)
-    until = f", expires {_moment(made.expires_at)}" if made.expires_at else ""
-    say(f"Token {made.id} of {name}, role {made.role}{until}. It is not shown again:", err=True)
+    created, text = make_token(ledger, _named(ledger, name).id, label, role=role, days=days, actor=ACTOR)
+    until = f", expires {_moment(created.expires_at)}" if created.expires_at else ""
+    say(f"Token {created.id} of {name}, role {created.role}{until}. It is not shown again:", err=True)
     say(text)
 
 
@@ -162,19 +168,26 @@ def add_token(name: str, label: str, role: Role | None, days: int | None) -> Non
 def list_tokens(name: str, as_json: bool) -> None:
     """List the API tokens of a user."""
     ledger = _ledger()
-    found = _named(ledger, name)
+    owner = _named(ledger, name)
     with ledger.read() as tx:
-        tokens = tokens_of(tx, found.id)
+        tokens = tokens_of(tx, owner.id)
     if as_json:
-        for one in tokens:
-            say_json(_token_described(one))
+        for listed in tokens:
+            say_json(_token_described(listed))
         return
     rows = (
-        (str(one.id), f"cb_…{one.hint}", one.role, _moment(one.used_at), _moment(one.expires_at), one.label)
-        for one in tokens
+        (
+            str(listed.id),
+            f"cb_…{listed.hint}",
+            listed.role,
+            _moment(listed.used_at),
+            _moment(listed.expires_at),
+            listed.label,
+        )
+        for listed in tokens
     )
     if not print_table(("id", "token", "role", "last used", "expires", "label"), rows):
-        say(f"{found.name} has no API tokens.")
+        say(f"{owner.name} has no API tokens.")
 
 
 @token.command("revoke")
@@ -222,18 +235,18 @@ def _moment(milliseconds: int | None) -> str:
     return (iso(milliseconds) or "")[:19].replace("T", " ")
 
 
-def _described(one: User) -> dict[str, object]:
+def _described(account: User) -> dict[str, object]:
     return {
-        "id": one.id,
-        "name": one.name,
-        "role": one.role,
-        "disabled": one.is_disabled,
-        "issuer": one.issuer,
-        "created_at": iso(one.created_at),
-        "signed_in_at": iso(one.signed_in_at),
+        "id": account.id,
+        "name": account.name,
+        "role": account.role,
+        "disabled": account.is_disabled,
+        "issuer": account.issuer,
+        "created_at": iso(account.created_at),
+        "signed_in_at": iso(account.signed_in_at),
     }
 
 
-def _token_described(one: ApiToken) -> dict[str, object]:
-    kept = asdict(one)
+def _token_described(described: ApiToken) -> dict[str, object]:
+    kept = asdict(described)
     return kept | {name: iso(kept[name]) for name in ("created_at", "expires_at", "used_at")}

@@ -32,43 +32,43 @@ def why(text: str, as_json: bool) -> None:
     ledger = open_ledger(settings)
     sources = all_sources(settings.config, settings.config_path)
     with look(ledger) as tx:
-        found = explain(tx, storable(text), sources, settings.rules)
+        explanation = explain(tx, storable(text), sources, settings.rules)
     if as_json:
-        say_json(_json(found))
+        say_json(_json(explanation))
     else:
-        _show(found)
-    sys.exit(0 if not found.story.is_empty else 1)
+        _show(explanation)
+    sys.exit(0 if not explanation.story.is_empty else 1)
 
 
-def _json(found: Why) -> dict[str, object]:
+def _json(explanation: Why) -> dict[str, object]:
     return {
-        "findings": [asdict(one) for one in found.findings],
-        "people": list(found.story.people),
-        "events": list(found.story.events),
+        "findings": [asdict(finding) for finding in explanation.findings],
+        "people": list(explanation.story.people),
+        "events": list(explanation.story.events),
         "deliveries": [
             row
             | {
-                "click": found.carried.get(row["id"]),
-                "no_click": found.reasons[row["id"]].text if row["id"] in found.reasons else None,
+                "click": explanation.carried.get(row["id"]),
+                "no_click": explanation.reasons[row["id"]].text if row["id"] in explanation.reasons else None,
             }
-            for row in found.story.deliveries
+            for row in explanation.story.deliveries
         ],
     }
 
 
-def _show(found: Why) -> None:
-    for finding in found.findings:
+def _show(explanation: Why) -> None:
+    for finding in explanation.findings:
         say(f"{MARKS[finding.level]} {finding.text}", bold=finding.level == "bad")
         if finding.next_step:
             say(f"  {finding.next_step}")
-    if found.story.events:
+    if explanation.story.events:
         say("")
         rows = (
             (str(e["id"]), e["outcome"], e["received_at"], e["source"], e["event_type"], e["reason"])
-            for e in found.story.events
+            for e in explanation.story.events
         )
         print_table(("event", "outcome", "received", "source", "type", "why"), rows)
-    if found.story.deliveries:
+    if explanation.story.deliveries:
         say("")
         sent = (
             (
@@ -77,9 +77,9 @@ def _show(found: Why) -> None:
                 d["destination"],
                 d["kind"],
                 "" if d["amount"] is None else amount_text(d["amount"], d["currency"]),
-                found.carried.get(d["id"]) or "none",
+                explanation.carried.get(d["id"]) or "none",
                 d["last_error"] or "",
             )
-            for d in found.story.deliveries
+            for d in explanation.story.deliveries
         )
         print_table(("delivery", "status", "destination", "kind", "amount", "click ID", "last error"), sent)

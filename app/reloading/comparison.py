@@ -1,4 +1,4 @@
-"""Whether two processes run with the same settings: `bridge up` and the commands that are called beside it."""
+"""Compares the settings of two processes: `bridge up`, and a command run beside it."""
 
 from app.config.settings import Settings
 
@@ -9,7 +9,7 @@ ITS_OWN = frozenset(
 
 
 def compared_values(settings: Settings) -> dict[str, str]:
-    """The values that count, by the names that people know them by. They hold secrets: only fingerprints of them may be kept."""
+    """The values to compare, by setting name. They include secrets, so store only their fingerprints."""
     values = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)

@@ -1,4 +1,4 @@
-"""The one function by which people reload: the command, the page and the API call it."""
+"""Requests a reload. The command, the page and the API call the same function."""
 
 import socket
 import time
@@ -15,7 +15,7 @@ WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What became of a request. silent: processes that did not answer in time; they follow when they can."""
+    """The answers to a reload request. silent: processes that did not answer in time; they reload once they can."""
 
     reloaded: Sequence[Process]
     rejected: Sequence[Process]
@@ -27,22 +27,22 @@ class Answers:
 
     def as_json(self) -> dict[str, Any]:
         """As the API and `bridge reload --json` show it."""
-        rows = [(one, True) for one in self.reloaded] + [(one, True) for one in self.rejected]
-        rows += [(one, False) for one in self.silent]
+        rows = [(process, True) for process in self.reloaded] + [(process, True) for process in self.rejected]
+        rows += [(process, False) for process in self.silent]
         return {
             "done": self.is_done,
             "message": self.message,
             "processes": [
                 {
-                    "role": one.role,
-                    "host": one.host,
-                    "pid": one.pid,
+                    "role": process.role,
+                    "host": process.host,
+                    "pid": process.pid,
                     "answered": answered,
-                    "problem": one.problem if answered else None,
-                    "changed": list(one.changed) if answered else [],
-                    "needs_restart": list(one.kept) if answered else [],
+                    "problem": process.problem if answered else None,
+                    "changed": list(process.changed) if answered else [],
+                    "needs_restart": list(process.kept) if answered else [],
                 }
-                for one, answered in rows
+                for process, answered in rows
             ],
         }
 
@@ -55,8 +55,8 @@ class Answers:
             return f"{self.silent[0].title} did not answer yet: it reloads once it can"
         if not self.reloaded:
             return "no process runs: a web or a worker reads its configuration when it starts"
-        changed = sorted({name for one in self.reloaded for name in one.changed})
-        kept = sorted({name for one in self.reloaded for name in one.kept})
+        changed = sorted({name for process in self.reloaded for name in process.changed})
+        kept = sorted({name for process in self.reloaded for name in process.kept})
         text = f"reloaded; changed: {', '.join(changed)}" if changed else "reloaded; nothing changed"
         return text + (f"; needs a restart: {', '.join(kept)}" if kept else "")
 
@@ -67,18 +67,18 @@ def reload_all(ledger: Ledger, actor: str, wait_seconds: float = WAIT_SECONDS) -
     deadline = time.monotonic() + wait_seconds
     while True:
         with ledger.read() as tx:
-            found = [one for one in running(tx) if not _is_gone(one)]
-        silent = [one for one in found if one.answered < number]
+            processes = [process for process in running(tx) if not _is_gone(process)]
+        silent = [process for process in processes if process.answered < number]
         if not silent or time.monotonic() > deadline:
-            answered = [one for one in found if one.answered >= number]
+            answered = [process for process in processes if process.answered >= number]
             return Answers(
-                [one for one in answered if one.problem is None],
-                [one for one in answered if one.problem is not None],
+                [process for process in answered if process.problem is None],
+                [process for process in answered if process.problem is not None],
                 silent,
             )
         time.sleep(0.2)
 
 
 def _is_gone(process: Process) -> bool:
-    """Whether it was killed on this machine, so that nobody took its row away."""
+    """Whether it was killed on this machine, which leaves its row behind."""
     return process.host == socket.gethostname() and not is_alive(process.pid, "")

@@ -1,4 +1,4 @@
-"""The settings as the files say now, checked whole, before a running process takes them over."""
+"""Reads the settings from the files again and checks them completely, before a running process applies them."""
 
 import os
 from collections.abc import MutableMapping
@@ -12,7 +12,7 @@ from app.reloading.comparison import compared_values
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """changed: the names of what differs from before; kept: those of NEEDS_RESTART whose new value waits."""
+    """changed: the names of changed settings; kept: those of NEEDS_RESTART, whose new values wait for a restart."""
 
     settings: Settings
     changed: tuple[str, ...]
@@ -20,7 +20,7 @@ class Reloaded:
 
 
 def reload_settings(current: Settings, environment: MutableMapping[str, str] | None = None) -> Reloaded:
-    """Reads bridge.env, bridge.toml and the files of secrets again. Raises ConfigurationError where any of it is wrong.
+    """Reads bridge.env, bridge.toml and the files of secrets again. Raises ConfigurationError if any of it is wrong.
 
     Variables of the environment itself stay as they were when the process started. Nothing of the process is changed.
     """

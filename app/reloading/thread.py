@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 
 class Reloader:
-    """Looks every second, and reports to the ledger what became of a request. role: web or worker.
+    """Looks for requests every second, and reports the result to the ledger. role: web or worker.
 
-    apply: takes the checked settings over. What it raises is reported, and the configuration stays what it was.
+    apply: applies the checked settings. If it raises, the error is reported and the configuration does not change.
     """
 
     def __init__(self, ledger: Ledger, settings: Settings, role: str, apply: Callable[[Reloaded], None]) -> None:
@@ -63,7 +63,7 @@ class Reloader:
         self._hangups += 1
 
     def await_hangups(self) -> None:
-        """Takes SIGHUP on a thread of its own, whatever the main thread runs. Needs hold_hangups() of app.stack.processes."""
+        """Handles SIGHUP on its own thread, whatever the main thread runs. Needs hold_hangups() of app.stack.processes."""
         threading.Thread(target=self._take_hangups, name="hangups", daemon=True).start()
 
     def _take_hangups(self) -> None:

@@ -1,1 +1,1 @@
-"""Getting started: what is still to be set up, and what each source's set-up lacks."""
+"""Getting started: the steps still open, and what the set-up of each source lacks."""

@@ -17,7 +17,7 @@ DISMISSED = "checklist_dismissed"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """text: what is so, or what to do. path, link: the page of the dashboard where to go on, with the words of its link."""
+    """text: the state, or what to do. path, link: the page of the dashboard to continue on, and the text of its link."""
 
     key: str
     title: str
@@ -107,10 +107,12 @@ def _alerts(settings: Settings) -> Step:
 
 
 def _retention(settings: Settings) -> Step:
-    """The defaults apply without a decision; the table in bridge.toml, even with nothing in it, is one."""
+    """Done once bridge.toml has the table [retention], even an empty one. Until then, the defaults apply."""
     title, kept = "Decide how long data is kept", settings.retention
     bodies, events = (f"{days:g} days" if days else "forever" for days in (kept.bodies_days, kept.events_days))
-    said = f"Bodies are kept {bodies}, events {events}."
+    kept_text = f"Bodies are kept {bodies}, events {events}."
     if "retention" in settings.config:
-        return Step("retention", title, True, said)
-    return Step("retention", title, False, f"{said} Confirm or change it with a table `[retention]` in `bridge.toml`.")
+        return Step("retention", title, True, kept_text)
+    return Step(
+        "retention", title, False, f"{kept_text} Confirm or change it with a table `[retention]` in `bridge.toml`."
+    )

@@ -1,4 +1,4 @@
-"""Secrets for those sources whose secret the operator chooses, in the form that the source takes. Nothing is kept."""
+"""Generates secrets for sources whose secret the operator chooses, in the form that the source takes. Nothing is stored."""
 
 import base64
 import secrets
@@ -8,7 +8,7 @@ from app.sources.set_up import set_up_of
 
 
 def generated_secret(source: Source) -> str | None:
-    """A fresh signing secret, or the token for the URL of a source that does not sign; None where the provider makes the secret."""
+    """A new signing secret, or a URL token for a source that does not sign; None if the provider generates the secret."""
     if not source.signed:
         return secrets.token_urlsafe(32)
     known = set_up_of(source)

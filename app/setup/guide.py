@@ -14,7 +14,7 @@ COLUMNS = ("source", "where", "secret or token", "known by", "notes")
 
 
 def steps_for(source: Source, base_url: str) -> str | None:
-    """What to do at the provider, with `base_url` in its URLs; None where the page has no heading of this source."""
+    """What to do at the provider, with `base_url` in its URLs; None if the page has no heading of this source."""
     text = _sections().get(source.title) or _rows().get(source.name)
     if text is None:
         return None
@@ -47,8 +47,8 @@ def rows_of(text: str) -> dict[str, str]:
         cells = [cell.strip().replace("\\|", "|") for cell in CELLS.split(line)[1:-1]]
         name = re.fullmatch(r"`([a-z0-9_]+)`", cells[0]) if len(cells) == len(COLUMNS) else None
         if name:
-            said = [f"- {column.capitalize()}: {cell}" for column, cell in zip(COLUMNS, cells, strict=True) if cell]
-            rows[name[1]] = "\n".join(said[1:])
+            items = [f"- {column.capitalize()}: {cell}" for column, cell in zip(COLUMNS, cells, strict=True) if cell]
+            rows[name[1]] = "\n".join(items[1:])
     return rows
 
 

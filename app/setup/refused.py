@@ -58,7 +58,7 @@ class Refused:
 
 
 def facts_of(settings: Settings, source: Source) -> SourceFacts:
-    """What a remedy needs to know of a source."""
+    """The facts about a source that a remedy mentions."""
     has_secret, has_token = bool(settings.secrets_of(source.name)), bool(settings.path_tokens_of(source.name))
     is_signed = source.signed and (has_secret or not has_token)
     variable = f"{variable_of(source.name)}_{'WEBHOOK_SECRET' if is_signed else 'PATH_TOKEN'}"
@@ -66,15 +66,21 @@ def facts_of(settings: Settings, source: Source) -> SourceFacts:
 
 
 def refused_requests(
-    tx: Tx, settings: Settings, sources: Mapping[str, Source], wanted: RefusalFilter
+    tx: Tx, settings: Settings, sources: Mapping[str, Source], criteria: RefusalFilter
 ) -> Sequence[Refused]:
-    """The newest first."""
-    found = groups(tx, wanted)
-    known = details(tx, [topic_of(group.source, group.reason) for group in found])
+    """Refused requests by source and reason, newest first."""
+    refused_groups = groups(tx, criteria)
+    known = details(tx, [topic_of(group.source, group.reason) for group in refused_groups])
     held = quarantine.counts(tx)
     return [
-        _described(settings, sources.get(one.source), one, held, known.get(topic_of(one.source, one.reason)))
-        for one in found
+        _described(
+            settings,
+            sources.get(rejected.source),
+            rejected,
+            held,
+            known.get(topic_of(rejected.source, rejected.reason)),
+        )
+        for rejected in refused_groups
     ]
 
 

@@ -1,4 +1,4 @@
-"""How far the set-up of one source is: is it configured, has anything come, what was refused, and what looks wrong."""
+"""The set-up of one source: whether it is configured, its first and last event, refusals, and what looks wrong."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def configured_by(settings: Settings, source: Source) -> str:
 
 
 def source_state(tx: Tx, settings: Settings, source: Source) -> SourceState:
-    """Everything that is known of the set-up of `source`. Raises ConfigurationError where its URL token cannot be used."""
+    """Everything known about the set-up of `source`. Raises ConfigurationError if its URL token cannot be used."""
     name = source.name
     tokens, is_signed = settings.path_tokens_of(name), is_verified(settings, source)
     variable = configured_by(settings, source)
@@ -104,12 +104,12 @@ def _problems(settings: Settings, source: Source) -> Iterator[Finding]:
 
 
 def settings_findings(settings: Settings, source: Source) -> Iterator[Finding]:
-    """What the settings of an open source show, beyond what keeps the bridge from starting: secrets that look like something
-    else, test events that reach a real destination, and the unit in which a source of one's own reads amounts."""
+    """Findings about the settings of an open source that do not keep the bridge from starting: secrets that look like something
+    else, test events that reach a real destination, and the unit in which a custom source reads amounts."""
     name, title, variable = source.name, source.title, variable_of(source.name)
     known = set_up_of(source)
     for secret in settings.secrets_of(name) if source.signed and not settings.is_generated(name) else ():
-        wrong = next((what for prefix, what in known.wrong_prefixes.items() if secret.startswith(prefix)), None)
+        wrong = next((meaning for prefix, meaning in known.wrong_prefixes.items() if secret.startswith(prefix)), None)
         if wrong:
             yield (
                 "wrong",
@@ -134,7 +134,7 @@ def settings_findings(settings: Settings, source: Source) -> Iterator[Finding]:
 
 
 def _own_unit(table: Any) -> str | None:
-    """In which unit a source of one's own reads amounts; None where it sells nothing."""
+    """The unit in which a custom source reads amounts; None if it has no Sales."""
     if not isinstance(table, dict):
         return None
     fields, events = table.get("fields"), table.get("events")

@@ -55,7 +55,7 @@ def describe_run(
 
 
 def update_run_file(home: Path, settings: Mapping[str, str], stop_seconds: float, is_sandbox: bool) -> None:
-    """After a reload: what the running `bridge up` runs with now. Does nothing where none runs, or the folder is full."""
+    """Updates the run file after a reload. Does nothing if no `bridge up` runs or the disk is full."""
     running = read_running(home)
     if running is None:
         return
@@ -94,8 +94,8 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def keep_private(home: Path) -> None:
-    """Takes what this user's files in BRIDGE_HOME allow to everybody from them: a version before left them so. What a group may
-    do stays, for a backup that reads as one."""
+    """Removes the permissions of others from this user's files in BRIDGE_HOME, which an earlier version left. Permissions of the
+    group stay, for a backup that reads as one."""
     names = ("secrets.json", "ledger.db", "ledger.db-wal", "ledger.db-shm", RUN_FILE, PIDS_FILE, LOCK_FILE, "valkey")
     for path in (home / name for name in names):
         with suppress(OSError):
@@ -106,9 +106,9 @@ def keep_private(home: Path) -> None:
 
 def lock_home(home: Path) -> int | None:
     """Takes the lock of BRIDGE_HOME, which lasts until its descriptor is closed: until this process and those that replace it
-    by exec have ended, however they end. None where the file system knows no locks.
+    by exec have ended, however they end. None if the file system knows no locks.
 
-    Raises ConfigurationError where another process has it: two on one home would fight over the port and the files.
+    Raises ConfigurationError if another process has it: two on one home would fight over the port and the files.
     """
     try:
         descriptor = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
@@ -130,7 +130,7 @@ def lock_home(home: Path) -> int | None:
 def end_leftovers(home: Path, patience_seconds: float) -> int:
     """Ends what an earlier `bridge up` on the same BRIDGE_HOME left when it was killed. Returns how many processes.
 
-    Raises ConfigurationError where that one still runs, which the lock cannot tell on every file system.
+    Raises ConfigurationError if that one still runs, which the lock cannot tell on every file system.
     """
     path = home / PIDS_FILE
     try:

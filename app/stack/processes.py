@@ -99,8 +99,8 @@ def is_alive(pid: int, started: str) -> bool:
 
 
 class StopFlag:
-    """A flag that a signal handler may set at any moment. threading.Event is none: a handler that runs while the main thread is
-    inside of wait() finds the event's lock taken by that very thread, and waits for ever."""
+    """A flag that a signal handler may set at any moment. threading.Event is not safe: a handler that runs while the main thread
+    is inside wait() finds the event's lock held by that same thread, and deadlocks."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -169,20 +169,20 @@ def end(pid: int, started: str, patience_seconds: float) -> None:
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """How a process of ours is started: with our interpreter, and with nothing imported from the current folder (-P), which may
-    hold an app.py of somebody else's."""
+    """The command of one of our processes: our interpreter, with no imports from the current folder (-P), which may hold another
+    app.py."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def isolated(environment: Mapping[str, str], parent: int | None = None) -> dict[str, str]:
     """The environment of a process of ours. parent: the process that it is to end with (see end_with_parent)."""
-    made = dict(environment)
+    variables = dict(environment)
     if parent is not None:
-        made[PARENT_VARIABLE] = str(parent)
+        variables[PARENT_VARIABLE] = str(parent)
     folder = str(Path(__file__).parents[2])
     if sys.path[:1] == [folder]:  # `python -m app` in a checkout that is not installed: -P would not find it
-        made["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, made.get("PYTHONPATH"))))
-    return made
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, variables.get("PYTHONPATH"))))
+    return variables
 
 
 def become(module: str, *arguments: str) -> NoReturn:
@@ -193,7 +193,7 @@ def become(module: str, *arguments: str) -> NoReturn:
 
 
 def collect_garbage_rarely() -> None:
-    """Spares the garbage collector what is loaded by now: it would look at all of it again and again, and find nothing.
+    """Exempts everything loaded so far from garbage collection, which would scan it repeatedly without finding garbage.
 
     To be called when the process is about to begin its work, and again after a reload.
     """

@@ -1,6 +1,6 @@
 """python -m app.stack.run FD: the part of `bridge up` that waits, in place of the command that prepared everything.
 
-It lives as long as the stack does and needs next to nothing of the project, so it imports next to nothing: 7 MB instead of 62.
+It lives as long as the stack and needs little of the project, so it imports little: 7 MB instead of 62.
 """
 
 import json
@@ -28,7 +28,7 @@ class Plan:
 
     stop_seconds: how long a worker that stops waits for what is in flight; valkey: the program of the embedded one, None where
     REDIS_URL names another; greeting: the lines that are shown once the web answers at (host, port); running: what the run file
-    says; lock: the descriptor that holds the lock of BRIDGE_HOME; ledger: SQLite's file, None where it is PostgreSQL.
+    says; lock: the descriptor that holds the lock of BRIDGE_HOME; ledger: SQLite's file, None if it is PostgreSQL.
     """
 
     home: str
@@ -56,7 +56,7 @@ def become(plan: Plan) -> None:
 
 
 def run(plan: Plan) -> None:
-    """Until it is asked to stop."""
+    """Runs the plan until it is asked to stop."""
     home = Path(plan.home)
     if plan.lock is not None:
         os.set_inheritable(
@@ -109,7 +109,7 @@ def _empty_wal(ledger: str | None) -> None:
 
 
 def _say(to: int, lines: Sequence[str]) -> None:
-    """Whole lines at once. A terminal that is gone is not a reason to stop anything."""
+    """Prints whole lines at once. A closed terminal stops nothing."""
     try:
         os.write(to, "".join(f"{line}\n" for line in lines).encode())
     except OSError:

@@ -146,7 +146,7 @@ class Supervisor:
         self._write_files()
 
     def _write_files(self) -> None:
-        """What runs, for the other commands and for the next start. A BRIDGE_HOME that is full ends nothing: it is tried again."""
+        """Writes what runs, for other commands and for the next start. If the disk is full, it is tried again."""
         pids = [(p.process.pid, pid_started(p.process.pid)) for p in self._parts if p.process is not None]
         pids.append((os.getpid(), pid_started(os.getpid())))
         try:
@@ -205,7 +205,7 @@ def log_failure(logs: Logs, error: BaseException) -> None:
 
 
 def _logger(logs: Logs) -> Any:
-    """The libraries of the log take 10 MB, for a process that mostly has nothing to say: they are loaded when it has."""
+    """The logger, whose libraries take 10 MB and are loaded only on first use, since this process rarely logs."""
     import structlog
 
     from app.logs import configure_logs
@@ -217,7 +217,7 @@ def _logger(logs: Logs) -> Any:
 def child(
     module: str, arguments: Sequence[str], environment: Mapping[str, str], heart: Heart | None = None
 ) -> "subprocess.Popen[bytes]":
-    """A part of ours, in a session of its own: Ctrl-C reaches the supervisor alone. It ends with this process."""
+    """Starts a part in its own session, so that Ctrl-C reaches only the supervisor. It ends with this process."""
     if heart is not None:
         environment = {**environment, HEART_VARIABLE: str(heart.writing)}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules

@@ -1,1 +1,1 @@
-"""What a process says about itself to those who watch it."""
+"""What a process reports about itself: counts, traces and its build."""

@@ -1,4 +1,4 @@
-"""What each process counts for /metrics: plain numbers in memory, which the ledger adds up over all processes."""
+"""The counts of a process for /metrics: plain numbers in memory, which the ledger adds up over all processes."""
 
 import json
 import threading
@@ -60,8 +60,10 @@ class Measures:
             self.something.set()
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
-        at = bisect_left(metric.buckets, seconds)
-        bound = _key(metric.name, labels, str(float(metric.buckets[at])) if at < len(metric.buckets) else INFINITY)
+        index = bisect_left(metric.buckets, seconds)
+        bound = _key(
+            metric.name, labels, str(float(metric.buckets[index])) if index < len(metric.buckets) else INFINITY
+        )
         total = _key(metric.name, labels, SUM)
         with self._lock:
             self._counts[bound] += 1
@@ -70,14 +72,14 @@ class Measures:
             self.something.set()
 
     def take(self) -> Mapping[Key, int]:
-        """All that was counted; from here on it is the caller's."""
+        """Returns all counts and resets them."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
             self.something.clear()
         return taken
 
     def put_back(self, taken: Mapping[Key, int]) -> None:
-        """What could not be kept is taken again the next time."""
+        """Adds counts that could not be stored back, for the next `take`."""
         with self._lock:
             self._counts.update(taken)
         self.something.set()
@@ -89,5 +91,5 @@ def _key(name: str, labels: tuple[str, ...], part: str) -> Key:
 
 
 def status_class(status: int | None) -> str:
-    """An HTTP status as metrics name it: 2xx, 4xx, …; none where no answer came."""
+    """An HTTP status as metrics name it: 2xx, 4xx, …; none without an answer."""
     return "none" if status is None else f"{status // 100}xx"

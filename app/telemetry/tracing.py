@@ -1,8 +1,8 @@
 """OpenTelemetry: one trace for each event, from its webhook to the last attempt of its deliveries.
 
-The ids of a trace follow from the event, so that web and worker agree on them without anything being stored or handed on: `seed` is
-a random number of the ledger. Spans are made when they are over, next to the line of the log, so nothing waits for them. Without
-the extra, or without an OTEL_… variable that asks for it, none of this is used.
+The IDs of a trace are derived from the event, so that web and worker agree on them without storing or passing anything. `seed`
+is a random number of the ledger. Spans are created when they are over, next to the log line, so nothing waits for them. None
+of this is used without the extra, or without an OTEL_… variable that asks for it.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class TraceIds:
         return self._number(16, event)
 
     def webhook(self, event: int) -> int:
-        """Of the span of the webhook, which all attempts have for a parent."""
+        """The ID of the webhook's span, the parent of all attempts."""
         return self._number(8, event, "webhook")
 
     def attempt(self, event: int, delivery: int, number: int) -> int:
@@ -78,7 +78,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer(OWN_SERVICE)
 
     def webhook(
-        self, event: int, *, source: str, outcome: str, at: float, seconds: float, size: int, is_first: bool
+        self, event: int, *, source: str, outcome: str, received_at: float, seconds: float, size: int, is_first: bool
     ) -> None:
         """at: when it was recorded, seconds since 1970. is_first: the event was not known before."""
         self._next.trace, self._next.span = self._ids.trace(event), self._ids.webhook(event) if is_first else 0
@@ -91,7 +91,7 @@ class Tracing:
         self._record(
             f"webhook {source}",
             None if is_first else self._parent(event),
-            (at - seconds, at),
+            (received_at - seconds, received_at),
             {**facts, "http.request.method": "POST", "http.response.status_code": 200},
             "SERVER",
         )
@@ -144,7 +144,7 @@ class Tracing:
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind, Status, StatusCode
 
-        began, ended = (int(at * 1e9) for at in lasted)
+        began, ended = (int(seconds * 1e9) for seconds in lasted)
         context = Context() if parent is None else parent
         span = self._tracer.start_span(name, context, SpanKind[kind], attributes=facts, start_time=began)
         if failed is not None:
@@ -153,7 +153,7 @@ class Tracing:
 
 
 class _NextIds(threading.local):
-    """What the next span of this thread is to be called."""
+    """The IDs of the next span of this thread."""
 
     trace = 0
     span = 0
@@ -184,7 +184,7 @@ def _exporter() -> Any:
 
 
 def start_tracing(ids: TraceIds, role: str) -> Tracing | None:
-    """None where nobody asks for traces, or the extra is not installed."""
+    """Tracing; None if no variable asks for it or the extra is not installed."""
     if not is_asked_for():
         return None
     try:

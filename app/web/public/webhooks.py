@@ -64,7 +64,7 @@ class Answers:
                 receipt.id,
                 source=source,
                 outcome=receipt.outcome,
-                at=received_at,
+                received_at=received_at,
                 seconds=seconds,
                 size=size,
                 is_first=not receipt.is_repeat,
