@@ -37,6 +37,6 @@ def delivered(database_url: str) -> int:
     """How many deliveries the ledger says are delivered."""
     ledger = Ledger(database_url)
     with ledger.read() as tx:
-        found = tx.run("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").scalar_one()
+        count = tx.run("SELECT COUNT(*) FROM deliveries WHERE status = 'delivered'").scalar_one()
     ledger.close()
-    return int(found)
+    return int(count)

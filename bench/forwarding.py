@@ -39,16 +39,16 @@ def measure(parts: Parts, *, rounds: int, backlog: int, databases: tuple[Databas
         for _ in range(rounds):
             ours.append(forward(parts, database, instant, backlog))
             theirs.append(send_bare(instant, backlog))
-        rate, floor, aim = median([one.rate for one in ours]), median(theirs), INSTANT_AIMS[database]
+        rate, floor, aim = median([run.rate for run in ours]), median(theirs), INSTANT_AIMS[database]
         name = f"forwarding, {database}, instant destination"
         yield Row(f"{name}: delivered a second", number(rate), number(floor), rate / floor, f"{aim:,}", rate >= aim)
-        time_us = median([one.worker_us for one in ours])
+        time_us = median([run.worker_us for run in ours])
         aim_text = f"{WORKER_AIM_US} µs"
         yield Row(
             f"{name}: worker's processor time", number(time_us, "µs"), "", None, aim_text, time_us <= WORKER_AIM_US
         )
         if database == "PostgreSQL":
-            yield Row(f"{name}: PostgreSQL's processor time", number(median([one.database_us for one in ours]), "µs"))
+            yield Row(f"{name}: PostgreSQL's processor time", number(median([run.database_us for run in ours]), "µs"))
     for database in databases:
         yield _slow(parts, database, slow, CONCURRENCY, rounds=max(1, rounds - 2))
         yield _slow(parts, database, slow, WIDE, rounds=max(1, rounds - 2))
@@ -62,7 +62,7 @@ def _slow(parts: Parts, database: Database, sink: Sink, concurrency: int, *, rou
     """Beside what so many requests in flight can do at most."""
     count, floor = concurrency * 30, concurrency / SLOW_SECONDS
     ours = [forward(parts, database, sink, count, DESTINATION_CONCURRENCY=str(concurrency)) for _ in range(rounds)]
-    rate = median([one.rate for one in ours])
+    rate = median([run.rate for run in ours])
     aim = SLOW_SHARE * floor if concurrency == CONCURRENCY else WIDE_AIM
     name = f"forwarding, {database}, 100 ms destination, {concurrency} in flight: delivered a second"
     return Row(name, number(rate), number(floor), rate / floor, f"{aim:,.0f}", rate >= aim)

@@ -79,18 +79,18 @@ class Wire:
         head, end, body = self.received.partition(b"\r\n\r\n")
         if not end:
             return False
-        found = LENGTH.search(head)
-        return found is not None and len(body) >= int(found.group(1))
+        length = LENGTH.search(head)
+        return length is not None and len(body) >= int(length.group(1))
 
 
 def fire(order: Order) -> Tally:
     """Prepares, asks, and tells. Raises RuntimeError where a connection breaks or an answer does not come."""
     total = int(order.seconds * (order.rate or MOST_A_SECOND))
     purchases = Purchases()
-    made = [purchases.make() for _ in range(total)]
-    requests = [request(body, order.port) for _, body in made]
-    identities = [identity for identity, _ in made]
-    del made
+    purchases_made = [purchases.make() for _ in range(total)]
+    requests = [request(body, order.port) for _, body in purchases_made]
+    identities = [identity for identity, _ in purchases_made]
+    del purchases_made
     wires = [Wire(order.port) for _ in range(order.connections)]
     poll = select.epoll()
     by_number = {wire.sock.fileno(): wire for wire in wires}

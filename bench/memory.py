@@ -6,14 +6,14 @@ from pathlib import Path
 
 def family(pid: int) -> list[int]:
     """`pid` and all processes below it."""
-    found = [pid]
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             for child in task.read_text().split():
-                found += family(int(child))
+                pids += family(int(child))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def resident_mb(pid: int) -> float:

@@ -35,14 +35,14 @@ def _on(parts: Parts, database: Database, backlog: int) -> Iterator[Row]:
     worker = parts.worker(url, sink)
     tally = finish_load(load, order)
     counts = sink.wait_for(backlog + tally.answered, DRAIN_SECONDS)
-    arrivals = {key[-LENGTH:]: at for key, at in sink.ask("/arrivals").items()}
+    arrivals = {key[-LENGTH:]: delivered_at for key, delivered_at in sink.ask("/arrivals").items()}
     for part in (web, worker, sink.part):
         part.stop()
     if not counts["distinct"] == counts["count"] == backlog + tally.answered:
         raise RuntimeError(f"of {backlog} and {tally.answered} deliveries came {counts}\n{parts.log_end()}")
-    old = [at for identity, at in arrivals.items() if identity not in tally.answered_at]
+    old = [delivered_at for identity, delivered_at in arrivals.items() if identity not in tally.answered_at]
     drained = max(old)
-    rate = sum(at <= drained for at in arrivals.values()) / (drained - min(arrivals.values()))
+    rate = sum(delivered_at <= drained for delivered_at in arrivals.values()) / (drained - min(arrivals.values()))
     name = f"{database}, {backlog:,} deliveries after an outage, {NEW_A_SECOND:.0f} webhooks a second"
     yield Row(
         f"{name} (floor: none): delivered a second",
@@ -54,9 +54,9 @@ def _on(parts: Parts, database: Database, backlog: int) -> Iterator[Row]:
     )
     # At the end of the drain nothing is left to overtake.
     waits = [
-        max(0.0, arrivals[i] - at) * 1000
-        for i, at in tally.answered_at.items()
-        if min(arrivals.values()) < at < drained
+        max(0.0, arrivals[i] - answered_at) * 1000
+        for i, answered_at in tally.answered_at.items()
+        if min(arrivals.values()) < answered_at < drained
     ]
     if len(waits) > 1:
         cuts = statistics.quantiles(waits, n=100)

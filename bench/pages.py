@@ -34,11 +34,16 @@ def measure(
         for path in sorted(p95s, key=lambda path: -p95s[path])[:8]:
             print(f"         {p95s[path]:6.0f} ms p95, {medians[path]:6.0f} ms median  {path}", file=sys.stderr)
         name = f"{len(took)} pages and lists, {rows:,} deliveries, {database}"
-        for what, found in (("median", medians), ("p95", p95s)):
-            slowest = max(found, key=lambda path: found[path])
-            value = found[slowest]
+        for statistic, values in (("median", medians), ("p95", p95s)):
+            slowest = max(values, key=lambda path: values[path])
+            value = values[slowest]
             yield Row(
-                f"{name}: slowest {what} ({slowest})", number(value, "ms"), "", None, f"{AIM_MS:g} ms", value <= AIM_MS
+                f"{name}: slowest {statistic} ({slowest})",
+                number(value, "ms"),
+                "",
+                None,
+                f"{AIM_MS:g} ms",
+                value <= AIM_MS,
             )
 
 
@@ -86,13 +91,13 @@ def paths(rows: int) -> list[str]:
     ]  # fmt: skip
 
 
-def ask(base: str, wanted: list[str], rounds: int) -> dict[str, list[float]]:
+def ask(base: str, paths_to_ask: list[str], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each answer, by path. Raises RuntimeError where one is not 200."""
     session = requests.Session()
     session.post(f"{base}/login", data={"password": PASSWORD, "name": "bench"}, timeout=60).raise_for_status()
-    took: dict[str, list[float]] = {path: [] for path in wanted}
+    took: dict[str, list[float]] = {path: [] for path in paths_to_ask}
     for turn in range(rounds + 1):
-        for path in wanted:
+        for path in paths_to_ask:
             began = time.perf_counter()
             answer = session.get(base + path, headers=API, timeout=120)
             if turn:

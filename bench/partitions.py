@@ -49,11 +49,11 @@ def measure(parts: Parts, purchases: int) -> Iterator[Row]:
     url = parts.database("PostgreSQL")
     year.fill(url, purchases)
     with psycopg.connect(url, autocommit=True) as server:
-        for one in TABLES:
-            seconds = _timed(lambda one=one: partition(server, one))  # type: ignore[misc]
-            yield Row(f"{one.table}: copied into partitions", number(seconds, "s"))
+        for table in TABLES:
+            seconds = _timed(lambda table=table: partition(server, table))  # type: ignore[misc]
+            yield Row(f"{table.table}: copied into partitions", number(seconds, "s"))
         server.execute("ANALYZE")
-        both = ({one.table: f"{one.table}{suffix}" for one in TABLES} for suffix in ("_parts", ""))
+        both = ({table.table: f"{table.table}{suffix}" for table in TABLES} for suffix in ("_parts", ""))
         new, old = both
         for name, statement in PAGES.items():
             times = [_ms(server, statement.format(**tables)) for tables in (new, old)]
@@ -63,27 +63,27 @@ def measure(parts: Parts, purchases: int) -> Iterator[Row]:
         yield from _oldest_month(server)
 
 
-def partition(server: "psycopg.Connection[Any]", one: Partitioned) -> None:
+def partition(server: "psycopg.Connection[Any]", table: Partitioned) -> None:
     """Copies a table. Its primary key is the ID, which is what it is partitioned by."""
-    new = f"{one.table}_parts"
-    run(server, f"CREATE TABLE {new} (LIKE {one.table} INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY RANGE (id)")
-    month = f"date_trunc('month', to_timestamp({one.moment} / 1000.0))"
+    new = f"{table.table}_parts"
+    run(server, f"CREATE TABLE {new} (LIKE {table.table} INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY RANGE (id)")
+    month = f"date_trunc('month', to_timestamp({table.moment} / 1000.0))"
     begins = [
-        row[0] for row in server.execute(f"SELECT min(id) FROM {one.table} GROUP BY {month} ORDER BY 1").fetchall()
+        row[0] for row in server.execute(f"SELECT min(id) FROM {table.table} GROUP BY {month} ORDER BY 1").fetchall()
     ]
     edges = ["MINVALUE", *map(str, begins[1:]), "MAXVALUE"]
     for number_, (start, end) in enumerate(pairwise(edges)):
         run(server, f"CREATE TABLE {new}_{number_} PARTITION OF {new} FOR VALUES FROM ({start}) TO ({end})")
-    if one.keys:
-        named = ", ".join(one.keys)
-        run(server, f"CREATE TABLE {one.table}_keys AS SELECT {named}, id FROM {one.table}")
-        run(server, f"ALTER TABLE {one.table}_keys ADD PRIMARY KEY ({named})")
-    run(server, f"INSERT INTO {new} SELECT * FROM {one.table}")
-    found = server.execute(
-        "SELECT indexdef FROM pg_indexes WHERE tablename = %s AND indexdef NOT LIKE 'CREATE UNIQUE%%'", (one.table,)
+    if table.keys:
+        named = ", ".join(table.keys)
+        run(server, f"CREATE TABLE {table.table}_keys AS SELECT {named}, id FROM {table.table}")
+        run(server, f"ALTER TABLE {table.table}_keys ADD PRIMARY KEY ({named})")
+    run(server, f"INSERT INTO {new} SELECT * FROM {table.table}")
+    indexes = server.execute(
+        "SELECT indexdef FROM pg_indexes WHERE tablename = %s AND indexdef NOT LIKE 'CREATE UNIQUE%%'", (table.table,)
     )
-    for (definition,) in found.fetchall():
-        run(server, definition.replace(" INDEX ", " INDEX p_", 1).replace(f".{one.table} ", f".{new} ", 1))
+    for (definition,) in indexes.fetchall():
+        run(server, definition.replace(" INDEX ", " INDEX p_", 1).replace(f".{table.table} ", f".{new} ", 1))
 
 
 def _insert(server: "psycopg.Connection[Any]", table: str, *, keyed: bool) -> float:

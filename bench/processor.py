@@ -24,7 +24,7 @@ def _of(pid: int) -> float:
 
 def processor_seconds_by_role(stack: int) -> dict[str, float]:
     """Of web and worker below `bridge up`, with all that runs below them."""
-    found = {"web": 0.0, "worker": 0.0}
+    seconds = {"web": 0.0, "worker": 0.0}
     for child in family(stack)[1:]:
         try:
             command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
@@ -32,5 +32,5 @@ def processor_seconds_by_role(stack: int) -> dict[str, float]:
             continue
         for role, module in (("web", b"app.web.server.serve"), ("worker", b"workers")):
             if module in command:
-                found[role] += processor_seconds(child)
-    return found
+                seconds[role] += processor_seconds(child)
+    return seconds

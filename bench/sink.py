@@ -73,7 +73,7 @@ class Conversation(asyncio.Protocol):
         memory = self._memory
         if head.startswith(b"DELETE"):
             memory.forget()
-        answer: object = {key.decode(): at for key, at in memory.arrivals.items()}
+        answer: object = {key.decode(): arrived_at for key, arrived_at in memory.arrivals.items()}
         if not head.startswith(b"GET /arrivals"):
             first, last = memory.first_at, memory.last_at
             answer = {"count": memory.count, "distinct": len(memory.arrivals), "first_at": first, "last_at": last}

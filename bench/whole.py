@@ -36,12 +36,12 @@ class Flow:
     def delivered_meanwhile(self) -> float:
         """Delivered a second while webhooks came."""
         end = self.tally.started_at + self.tally.seconds
-        return sum(1 for at in self.arrivals.values() if at <= end) / self.tally.seconds
+        return sum(1 for arrived_at in self.arrivals.values() if arrived_at <= end) / self.tally.seconds
 
     def lateness_ms(self) -> tuple[float, float]:
         """p50 and p99 from the answer to the webhook until the destination had the conversion."""
         answered = self.tally.answered_at
-        waits = [max(0.0, at - answered[identity]) * 1000 for identity, at in self.arrivals.items()]
+        waits = [max(0.0, arrived_at - answered[identity]) * 1000 for identity, arrived_at in self.arrivals.items()]
         cuts = statistics.quantiles(waits, n=100)
         return cuts[49], cuts[98]
 
@@ -87,5 +87,5 @@ def run(parts: Parts, sink: Sink, order: Order) -> Flow:
     counts = sink.wait_for(tally.answered, DRAIN_SECONDS)
     if counts["distinct"] != tally.answered or counts["count"] != tally.answered:
         raise RuntimeError(f"{tally.answered} webhooks were answered, and {counts} delivered\n{parts.log_end()}")
-    arrivals = {key[-LENGTH:]: at for key, at in sink.ask("/arrivals").items()}
+    arrivals = {key[-LENGTH:]: arrived_at for key, arrived_at in sink.ask("/arrivals").items()}
     return Flow(tally, arrivals)

@@ -131,7 +131,7 @@ def _wanted(settings: Settings, url: str | None, *, connect: bool, required: boo
 
 
 def _show_plan(changes: Plan) -> None:
-    new = "a new endpoint for connected accounts" if changes.wanted.is_connect else "a new endpoint"
+    new = "a new endpoint for connected accounts" if changes.expected.is_connect else "a new endpoint"
     name = changes.current.get("id") if changes.current else new
     if changes.lines:
         say(f"{name}:")

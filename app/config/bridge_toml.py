@@ -181,9 +181,9 @@ def deferred_leads(config: Mapping[str, Any], path: object) -> Mapping[str, froz
     """Sources with lead_mode = "deferred", each with those that verify it. Raises ConfigurationError that names file and key."""
     by_source = {}
     for name, table in config.get("sources", {}).items():
-        said = {key: value for key, value in table.items() if key in LEAD_KEYS}
-        checked = _checked(LeadTable, said, path, ("sources", name))
-        if "verified_by" in said and checked.lead_mode != "deferred":
+        lead_options = {key: value for key, value in table.items() if key in LEAD_KEYS}
+        checked = _checked(LeadTable, lead_options, path, ("sources", name))
+        if "verified_by" in lead_options and checked.lead_mode != "deferred":
             raise ConfigurationError(f'{path}: sources.{name}.verified_by: says nothing without lead_mode = "deferred"')
         if checked.lead_mode == "deferred":
             by_source[name] = frozenset(checked.verified_by)
@@ -217,8 +217,8 @@ def read_retention(config: Mapping[str, Any], path: object) -> RetentionTable:
     )
 
 
-def _checked(model: type[Table], table: object, path: object, at: tuple[str, ...]) -> Table:
+def _checked(model: type[Table], table: object, path: object, keys: tuple[str, ...]) -> Table:
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {what_is_wrong(error, model, at)}") from None
+        raise ConfigurationError(f"{path}: {what_is_wrong(error, model, keys)}") from None

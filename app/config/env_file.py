@@ -56,7 +56,7 @@ def override(environment: MutableMapping[str, str], name: str, value: str) -> No
     """Sets a variable over what the file says, as an option of a command does."""
     environment[name] = value
     if NAMES_VARIABLE in environment:
-        environment[NAMES_VARIABLE] = ",".join(one for one in _names_of_file(environment) if one != name)
+        environment[NAMES_VARIABLE] = ",".join(other for other in _names_of_file(environment) if other != name)
 
 
 def _names_of_file(environment: MutableMapping[str, str]) -> list[str]:

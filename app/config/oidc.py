@@ -92,17 +92,17 @@ def read_oidc(variables: OidcVariables, public_url: str | None) -> Oidc | None:
         "operator": variables.oidc_operators,
         "admin": variables.oidc_admins,
     }
-    given = {
+    values = {
         "OIDC_ISSUER": variables.oidc_issuer,
         "OIDC_CLIENT_ID": variables.oidc_client_id,
         "OIDC_CLIENT_SECRET": secret,
         "PUBLIC_URL": public_url,
         "OIDC_OPERATORS or OIDC_VIEWERS": "".join(filter(None, groups.values())),
     }
-    asked = [name for name, value in given.items() if value and name != "PUBLIC_URL"]
+    asked = [name for name, value in values.items() if value and name != "PUBLIC_URL"]
     if not asked:
         return None
-    if missing := [name for name, value in given.items() if not value]:
+    if missing := [name for name, value in values.items() if not value]:
         raise ConfigurationError(f"{asked[0]} is set: set {', '.join(missing)} too, for single sign-on")
     if find_spec("authlib") is None:
         raise ConfigurationError(f"OIDC_ISSUER is set, and Authlib is not installed: {EXTRA}")

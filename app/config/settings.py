@@ -75,10 +75,10 @@ class Settings(Variables):
 
     def named_secret(self, variable: str, key: str) -> str:
         """The secret of a variable that the table of a destination names with `key`. Raises ConfigurationError."""
-        found = self.secret(variable)
-        if not found:
+        secret = self.secret(variable)
+        if not secret:
             raise ConfigurationError(f"{self.config_path}: destinations.{key}: the variable {variable} is not set")
-        return found
+        return secret
 
     def secret_name_of(self, name: str) -> str:
         """The variable of the token, or of what stands for it, of a destination: for people."""
@@ -144,8 +144,8 @@ class Settings(Variables):
     def alert_url(self) -> str | None:
         """Where alerts are posted; None where no such URL is set. Raises ConfigurationError where it is none."""
         variable = self.alerts.url_env
-        given = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
-        url = given if variable == "ALERT_WEBHOOK_URL" else self.secret(variable)
+        from_environment = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
+        url = from_environment if variable == "ALERT_WEBHOOK_URL" else self.secret(variable)
         try:
             return web_url(url) if url else None
         except ValueError as error:
@@ -235,13 +235,13 @@ def load_settings(environment: MutableMapping[str, str] | None = None) -> Settin
     variables = os.environ if environment is None else environment
     load_env_file(variables)
     named = {name.lower(): value for name, value in variables.items() if value}
-    given: dict[str, Any] = {name: named[name] for name in Settings.model_fields if name in named}
+    values: dict[str, Any] = {name: named[name] for name in Settings.model_fields if name in named}
     generated = read_made_up_secrets(Path(variables.get("BRIDGE_HOME") or "var"))
-    given = {name.lower(): value for name, value in generated.items() if name in GENERATED} | given
+    values = {name.lower(): value for name, value in generated.items() if name in GENERATED} | values
     secrets, problems = read_secrets(variables, SECRET_VARIABLES)
-    given |= {name.lower(): value for name, value in secrets.items()}
+    values |= {name.lower(): value for name, value in secrets.items()}
     try:
-        settings = _Given(**given)
+        settings = _Given(**values)
     except ValidationError as error:
         raise ConfigurationError("; ".join(problems + variable_problems(error))) from None
     source_secrets, more = read_secrets(variables, source_secret_names(variables))

@@ -30,8 +30,8 @@ class Unknown:
     is_missed: bool
 
     def __str__(self) -> str:
-        what = "names no source" if self.name.removesuffix(SUFFIX).endswith(OF_SOURCES) else "is not a setting"
-        return f"{self.name} {what}" + (f"; did you mean {self.meant}?" if self.meant else "")
+        predicate = "names no source" if self.name.removesuffix(SUFFIX).endswith(OF_SOURCES) else "is not a setting"
+        return f"{self.name} {predicate}" + (f"; did you mean {self.meant}?" if self.meant else "")
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -78,14 +78,14 @@ def take(
         has_token = has_token or "token_env" in table or OAUTH in table
         secrets = (*variables, TOKEN) if has_token else tuple(variables)
         mistakes += define(tables, secrets=secrets, clicks=clicks)[1]
-        found = TemplateOptions(tables, {}, variables, oauth, has_url=True)
+        options = TemplateOptions(tables, {}, variables, oauth, has_url=True)
     else:
         chosen = preset(format_name)
-        found = _of_preset(chosen, table, tables, mistakes, has_token=has_token)
-        mistakes += define_preset(chosen, tables, found.parameters, clicks)[1]
+        options = _of_preset(chosen, table, tables, mistakes, has_token=has_token)
+        mistakes += define_preset(chosen, tables, options.parameters, clicks)[1]
     if mistakes:
         raise ConfigurationError("; ".join(said(mistake, path, name) for mistake in mistakes))
-    return found
+    return options
 
 
 def _variables(raw: object, mistakes: list[Mistake]) -> dict[str, str]:

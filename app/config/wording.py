@@ -17,7 +17,7 @@ def variable_problems(error: ValidationError) -> list[str]:
     return problems
 
 
-def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str, ...]) -> str:
+def what_is_wrong(error: ValidationError, model: type[BaseModel], keys: tuple[str, ...]) -> str:
     """The first complaint about a table of bridge.toml, as "key: what to do"."""
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "extra_forbidden":
@@ -25,7 +25,7 @@ def what_is_wrong(error: ValidationError, model: type[BaseModel], at: tuple[str,
         text = f"is not known; known are {', '.join(name for name, _ in fields)}"
     else:
         text = _plain(first, quoted=True)
-    return f"{'.'.join(str(part) for part in (*at, *first['loc']))}: {text}"
+    return f"{'.'.join(str(part) for part in (*keys, *first['loc']))}: {text}"
 
 
 def _plain(problem: Problem, *, quoted: bool) -> str:

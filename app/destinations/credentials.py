@@ -68,8 +68,8 @@ def credentials_of(settings: Settings, name: str, table: RouteTable, sandbox_tok
         variable = table.signature.secret_env
         where = f"{name}.signature.secret_env"
         text = settings.named_secret(variable, where)
-        at = f"{settings.config_path}: destinations.{where}: the variable {variable}"
-        signing = tuple(_key(key, at) for key in split_secrets(text))
+        location = f"{settings.config_path}: destinations.{where}: the variable {variable}"
+        signing = tuple(_key(key, location) for key in split_secrets(text))
     return Credentials(values, signing, base, access)
 
 

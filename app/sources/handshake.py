@@ -46,8 +46,8 @@ class Handshake:
         if kind != FORM or body.lstrip()[:1] == b"{":
             return []
         name = re.escape(self.field.encode())
-        found = re.finditer(rb"(?:^|&)\s*" + name + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
-        return [match.span(1) for match in islice(found, MOST_KEYS)]
+        matches = re.finditer(rb"(?:^|&)\s*" + name + rb"=([^&]{1,%d})" % LONGEST_KEY, body)
+        return [match.span(1) for match in islice(matches, MOST_KEYS)]
 
     def _keys(self, inbound: Inbound, secrets: Sequence[str]) -> list[bytes]:
         """The keys that the body gives. A form is searched and not read; JSON and multipart bodies are read only where they hold

@@ -27,15 +27,15 @@ class Missing(str):
 
     @classmethod
     def money(cls, reason: str, *lacks: str, amount: Any, unit: str, currency: str | None) -> "Missing":
-        found = cls(reason)
-        found.lacks, found.amount, found.unit, found.currency = lacks, amount, unit, currency
-        return found
+        missing = cls(reason)
+        missing.lacks, missing.amount, missing.unit, missing.currency = lacks, amount, unit, currency
+        return missing
 
     def called(self, reason: str) -> "Missing":
         """The same for another reason."""
-        found = self.money(reason, *self.lacks, amount=self.amount, unit=self.unit, currency=self.currency)
-        found.tax = self.tax
-        return found
+        missing = self.money(reason, *self.lacks, amount=self.amount, unit=self.unit, currency=self.currency)
+        missing.tax = self.tax
+        return missing
 
 
 def sale(
@@ -66,7 +66,7 @@ def sale(
     lines = tuple(entry for entry in products if entry.id or entry.name)[:MOST_PRODUCTS]
     codes = tuple(dict.fromkeys(code for entry in promotion_codes if (code := text_of(entry))))[:MOST_PRODUCTS]
     paid = money if isinstance(money, Money) else NOTHING
-    made = Sale(
+    conversion = Sale(
         invoice_id or (keys[0] if keys else ""),
         Money(paid.minor, paid.currency),
         order_id,
@@ -78,7 +78,7 @@ def sale(
     )
     if not keys or isinstance(money, str):
         missing = money if isinstance(money, str) else no_id
-        return Mapped(outcome="parked", reason=missing, draft=_draft(made, money, keys, reason), **common)
+        return Mapped(outcome="parked", reason=missing, draft=_draft(conversion, money, keys, reason), **common)
     if money.minor <= 0:
         carries_identity = bool(person.aliases)
         return Mapped(
@@ -86,16 +86,16 @@ def sale(
             reason=NOT_COLLECTED,
             **{**common, "carries_identity": carries_identity},
         )
-    return Mapped(outcome="sale", reason=reason, sale=made, **common)
+    return Mapped(outcome="sale", reason=reason, sale=conversion, **common)
 
 
-def _draft(made: Sale, money: Money | str, keys: Keys, reason: str) -> Draft:
+def _draft(conversion: Sale, money: Money | str, keys: Keys, reason: str) -> Draft:
     if isinstance(money, Money):
         tax = money.tax if isinstance(money, Payment) else None
-        return Draft(("id",), made, money.minor, tax, "stripe", money.currency, reason)
+        return Draft(("id",), conversion, money.minor, tax, "stripe", money.currency, reason)
     known = money if isinstance(money, Missing) else Missing(money)
     lacks = known.lacks if keys else ("id", *known.lacks)
-    return Draft(lacks, made, known.amount, known.tax, known.unit, known.currency, reason)
+    return Draft(lacks, conversion, known.amount, known.tax, known.unit, known.currency, reason)
 
 
 def described(products: Iterable[Product], codes: Sequence[str]) -> dict[str, Any]:
@@ -245,5 +245,5 @@ def _of_a_lead(
     submission_id = view.submission_id
     metadata = {"source": source, "form": view.form, "event": view.event}
     keys = (submission_id, *view.other_ids) if submission_id else ()
-    made = Lead(submission_id or event_id_of(view), event_name, metadata={k: v for k, v in metadata.items() if v})
-    return Mapped(outcome=outcome, reason=reason, keys=keys, who=who, lead=made, **_envelope(view), **flags)
+    conversion = Lead(submission_id or event_id_of(view), event_name, metadata={k: v for k, v in metadata.items() if v})
+    return Mapped(outcome=outcome, reason=reason, keys=keys, who=who, lead=conversion, **_envelope(view), **flags)

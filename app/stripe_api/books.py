@@ -48,8 +48,8 @@ class Books:
         """Each purchase once: invoices first, then sessions without one, then payments that belong to neither. Only invoices say
         when they were paid; of the others those made since are meant. Raises StripeApiError."""
         if self._wants("invoice"):
-            made = {"gte": max(0, self._since - LATE_SECONDS)}
-            yield from self._each("/v1/invoices", _read_invoice, status="paid", created=made)
+            created = {"gte": max(0, self._since - LATE_SECONDS)}
+            yield from self._each("/v1/invoices", _read_invoice, status="paid", created=created)
         if self._wants("session"):
             yield from self._each("/v1/checkout/sessions", _read_session, status="complete", created=self._lately)
         yield from self._payments("/v1/payment_intents", "payment intents", self._read_intent)
@@ -93,14 +93,14 @@ class Books:
         self._leave_out(f"{kind}s", EVENTS_OF[kind])
         return False
 
-    def _leave_out(self, what: str, setting: str) -> None:
-        self._notes.append(f"{what} were not compared: STRIPE_SALE_EVENTS does not hold {setting}")
+    def _leave_out(self, objects: str, setting: str) -> None:
+        self._notes.append(f"{objects} were not compared: STRIPE_SALE_EVENTS does not hold {setting}")
 
-    def _payments(self, path: str, what: str, read: Callable[[JsonObject], Paid | None]) -> Iterator[Paid]:
+    def _payments(self, path: str, objects: str, read: Callable[[JsonObject], Paid | None]) -> Iterator[Paid]:
         try:
             yield from self._each(path, read, created=self._lately)
         except (StripeRefused, StripeNotFound) as error:
-            self._notes.append(f"{what} were not compared: {error}")
+            self._notes.append(f"{objects} were not compared: {error}")
 
     def _each(self, path: str, read: Callable[[JsonObject], Paid | None], **params: object) -> Iterator[Paid]:
         for thing in self._api.each(path, self._account, **params):

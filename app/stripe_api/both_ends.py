@@ -93,9 +93,9 @@ def compare_ends(
         ends.append(end)
         expected = [sale for sale in sales if route.takes("sale", sale.source) and not _is_withdrawn(sale, route.name)]
         end.sales = len(expected)
-        at = datetime.fromtimestamp(since, UTC) - CLOCKS
+        start = datetime.fromtimestamp(since, UTC) - CLOCKS
         try:
-            held = held_of(destination, [sale.invoice_id for sale in expected], at)
+            held = held_of(destination, [sale.invoice_id for sale in expected], start)
         except (BooksRefused, TransientDeliveryError) as error:
             end.problem = str(error)
             continue

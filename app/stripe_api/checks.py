@@ -76,12 +76,12 @@ def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
 def _check_endpoint(
     settings: Settings, endpoints: Sequence[JsonObject], url: str, *, connect: bool
 ) -> Iterator[Finding]:
-    made = plan(endpoints, Wanted(url, wanted_events(settings.rules), mark_of(settings), is_connect=connect))
+    planned = plan(endpoints, Wanted(url, wanted_events(settings.rules), mark_of(settings), is_connect=connect))
     option = " --connect" if connect else ""
-    current, sync = made.current, f"`bridge stripe-endpoint sync --url {url}{option}`"
+    current, sync = planned.current, f"`bridge stripe-endpoint sync --url {url}{option}`"
     if current is None:
         yield "wrong", f"Stripe has no webhook endpoint for {url}: create it with {sync}"
-        for note in made.notes:
+        for note in planned.notes:
             yield "warn", note
         return
     name = f"Stripe's webhook endpoint {current.get('id')}{' for connected accounts' if connect else ''}"
@@ -94,21 +94,21 @@ def _check_endpoint(
         yield "wrong", f"{name} is disabled: enable it with {sync} --enable, then {missed}"
     else:
         yield "ok", f"{name} is enabled"
-    if not _event_lines(made):
-        yield "ok", f"{name} is subscribed to all {len(made.wanted.events)} wanted events"
-    missing = [line.removeprefix("+ event ") for line in made.lines if line.startswith("+ event ")]
-    needless = [line.removeprefix("- event ") for line in made.lines if line.startswith("- event ")]
+    if not _event_lines(planned):
+        yield "ok", f"{name} is subscribed to all {len(planned.expected.events)} wanted events"
+    missing = [line.removeprefix("+ event ") for line in planned.lines if line.startswith("+ event ")]
+    needless = [line.removeprefix("- event ") for line in planned.lines if line.startswith("- event ")]
     if missing and "*" not in needless:
         yield "wrong", f"{name} is not sent {', '.join(missing)}: {sync} puts that right"
     elif needless:
         yield "warn", f"{name} is sent more than is of use ({', '.join(needless[:5])}): {sync} puts that right"
-    for note in made.notes:
+    for note in planned.notes:
         if "disabled" not in note:
             yield "warn", f"{name}: {note}"
 
 
-def _event_lines(made: Plan) -> list[str]:
-    return [line for line in made.lines if line[2:].startswith("event ")]
+def _event_lines(planned: Plan) -> list[str]:
+    return [line for line in planned.lines if line[2:].startswith("event ")]
 
 
 def _check_undelivered(settings: Settings, api: StripeApi, ledger: Ledger | None) -> Iterator[Finding]:

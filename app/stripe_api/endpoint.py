@@ -37,7 +37,7 @@ class Wanted:
 class Plan:
     """What would be done. `current` is the endpoint as it is, None where it is to be created."""
 
-    wanted: Wanted
+    expected: Wanted
     current: JsonObject | None
     changes: dict[str, Any] = field(default_factory=dict)
     """Parameters of the request that makes it so; empty: nothing to change."""
@@ -56,43 +56,43 @@ def list_endpoints(api: StripeApi) -> list[JsonObject]:
     return list(api.each("/v1/webhook_endpoints"))
 
 
-def find_endpoint(endpoints: Iterable[JsonObject], wanted: Wanted) -> JsonObject | None:
+def find_endpoint(endpoints: Iterable[JsonObject], expected: Wanted) -> JsonObject | None:
     """Ours among them: the one of its kind with exactly our URL (an enabled one first). No other is ever touched."""
-    ours = [e for e in endpoints if e.get("url") == wanted.url and is_connect(e) == wanted.is_connect]
-    return min(ours, key=lambda e: (is_disabled(e), _mark_of(e) != wanted.mark), default=None)
+    ours = [e for e in endpoints if e.get("url") == expected.url and is_connect(e) == expected.is_connect]
+    return min(ours, key=lambda e: (is_disabled(e), _mark_of(e) != expected.mark), default=None)
 
 
-def plan(endpoints: Sequence[JsonObject], wanted: Wanted, *, enable: bool = False) -> Plan:
+def plan(endpoints: Sequence[JsonObject], expected: Wanted, *, enable: bool = False) -> Plan:
     """How to make ours what is wanted. enable: also where it is disabled."""
-    current = find_endpoint(endpoints, wanted)
+    current = find_endpoint(endpoints, expected)
     if current is None:
-        made = _creation(wanted)
-        made.notes += _similar(endpoints, wanted)
-        return made
-    made = Plan(wanted, current)
-    _plan_events(made, current)
+        planned = _creation(expected)
+        planned.notes += _similar(endpoints, expected)
+        return planned
+    planned = Plan(expected, current)
+    _plan_events(planned, current)
     if is_disabled(current):
         if enable:
-            made.changes["disabled"] = False
-            made.lines += ["- status disabled", "+ status enabled"]
+            planned.changes["disabled"] = False
+            planned.lines += ["- status disabled", "+ status enabled"]
         else:
             missed = (
                 "what was missed can be resent in Stripe's Dashboard"
-                if wanted.is_connect
+                if expected.is_connect
                 else "then `bridge backfill stripe --since 30d` for what was missed"
             )
-            made.notes.append(f"it is disabled, so Stripe sends it nothing: add --enable to enable it ({missed})")
-    made.notes += _notes(endpoints, current, wanted)
-    return made
+            planned.notes.append(f"it is disabled, so Stripe sends it nothing: add --enable to enable it ({missed})")
+    planned.notes += _notes(endpoints, current, expected)
+    return planned
 
 
-def apply(api: StripeApi, made: Plan) -> JsonObject:
+def apply(api: StripeApi, planned: Plan) -> JsonObject:
     """Does what is planned; the endpoint as it then is, with its `secret` only where it was created. Raises StripeApiError."""
-    if made.current is None:
-        return api.post("/v1/webhook_endpoints", **made.changes)
-    if not made.changes:
-        return made.current
-    return api.post(f"/v1/webhook_endpoints/{made.current['id']}", **made.changes)
+    if planned.current is None:
+        return api.post("/v1/webhook_endpoints", **planned.changes)
+    if not planned.changes:
+        return planned.current
+    return api.post(f"/v1/webhook_endpoints/{planned.current['id']}", **planned.changes)
 
 
 def is_disabled(endpoint: JsonObject) -> bool:
@@ -118,33 +118,37 @@ def own_url(settings: Settings) -> str | None:
     return settings.public_url + PATH if settings.public_url else None
 
 
-def _creation(wanted: Wanted) -> Plan:
+def _creation(expected: Wanted) -> Plan:
     changes: dict[str, Any] = {
-        "url": wanted.url,
-        "enabled_events": list(wanted.events),
+        "url": expected.url,
+        "enabled_events": list(expected.events),
         "api_version": API_VERSION,
         "description": DESCRIPTION,
     }
-    metadata = ({MARK: wanted.mark} if wanted.mark else {}) | ({SCOPE: CONNECTED} if wanted.is_connect else {})
+    metadata = ({MARK: expected.mark} if expected.mark else {}) | ({SCOPE: CONNECTED} if expected.is_connect else {})
     if metadata:
         changes["metadata"] = metadata
-    lines = [f"+ url {wanted.url}", f"+ api_version {API_VERSION}", *(f"+ event {event}" for event in wanted.events)]
-    if wanted.is_connect:
+    lines = [
+        f"+ url {expected.url}",
+        f"+ api_version {API_VERSION}",
+        *(f"+ event {event}" for event in expected.events),
+    ]
+    if expected.is_connect:
         changes["connect"] = True
         lines.insert(1, "+ connect true")
-    return Plan(wanted, None, changes, lines)
+    return Plan(expected, None, changes, lines)
 
 
-def _plan_events(made: Plan, current: JsonObject) -> None:
+def _plan_events(planned: Plan, current: JsonObject) -> None:
     """The order in which Stripe lists them means nothing."""
-    enabled, wanted = _events_of(current), made.wanted.events
-    removed, added = [e for e in enabled if e not in wanted], [e for e in wanted if e not in enabled]
+    enabled, expected = _events_of(current), planned.expected.events
+    removed, added = [e for e in enabled if e not in expected], [e for e in expected if e not in enabled]
     if removed or added:
-        made.changes["enabled_events"] = list(wanted)
-        made.lines += [f"- event {event}" for event in removed] + [f"+ event {event}" for event in added]
+        planned.changes["enabled_events"] = list(expected)
+        planned.lines += [f"- event {event}" for event in removed] + [f"+ event {event}" for event in added]
 
 
-def _notes(endpoints: Sequence[JsonObject], current: JsonObject, wanted: Wanted) -> list[str]:
+def _notes(endpoints: Sequence[JsonObject], current: JsonObject, expected: Wanted) -> list[str]:
     notes = []
     version = current.get("api_version")
     if version != API_VERSION:
@@ -153,26 +157,26 @@ def _notes(endpoints: Sequence[JsonObject], current: JsonObject, wanted: Wanted)
             " The bridge reads both, so this may stay. To have the other: delete the endpoint in Stripe's Dashboard, run"
             " this again, set the new STRIPE_WEBHOOK_SECRET, and `bridge backfill stripe --since 1h` for what came meanwhile"
         )
-    same = [e for e in endpoints if is_connect(e) == wanted.is_connect]
-    others = [e for e in same if e.get("url") == wanted.url and e is not current and not is_disabled(e)]
+    same = [e for e in endpoints if is_connect(e) == expected.is_connect]
+    others = [e for e in same if e.get("url") == expected.url and e is not current and not is_disabled(e)]
     if others:
         names = ", ".join(str(endpoint.get("id")) for endpoint in others)
         notes.append(
             f"{names} has the same URL: each event comes twice (and counts once); delete what is not needed in the Dashboard"
         )
-    return notes + _similar(endpoints, wanted)
+    return notes + _similar(endpoints, expected)
 
 
-def _similar(endpoints: Sequence[JsonObject], wanted: Wanted) -> list[str]:
+def _similar(endpoints: Sequence[JsonObject], expected: Wanted) -> list[str]:
     """Stripe takes URLs that only look different for different ones."""
-    place = _place_of(wanted.url)
+    place = _place_of(expected.url)
     return [
-        f"{endpoint.get('id')} is for {endpoint.get('url')}, which leads to the same place as {wanted.url}: with both, each"
+        f"{endpoint.get('id')} is for {endpoint.get('url')}, which leads to the same place as {expected.url}: with both, each"
         " event comes twice, under two signing secrets. Delete one of them in the Dashboard, or keep that one with --url"
         for endpoint in endpoints
-        if endpoint.get("url") != wanted.url
+        if endpoint.get("url") != expected.url
         and not is_disabled(endpoint)
-        and is_connect(endpoint) == wanted.is_connect
+        and is_connect(endpoint) == expected.is_connect
         and _place_of(str(endpoint.get("url"))) == place
     ]
 

@@ -182,18 +182,18 @@ def _judge(
         return Missing(
             paid, "unpaid", "recorded as never paid: the event that says it was paid never came", dedupe_key=key
         )
-    here = [delivery for delivery in state.deliveries if delivery[2] in destinations]
-    if any(status == "delivered" for _, status, _, _ in here):
+    deliveries = [delivery for delivery in state.deliveries if delivery[2] in destinations]
+    if any(status == "delivered" for _, status, _, _ in deliveries):
         return "delivered"
-    if here and all(status == "discarded" and error == WHOLE for _, status, _, error in here):
+    if deliveries and all(status == "discarded" and error == WHOLE for _, status, _, error in deliveries):
         return "refunded"
-    if any(status == "unattributed" for _, status, _, _ in here):
+    if any(status == "unattributed" for _, status, _, _ in deliveries):
         return "unattributed"
-    if not here:
+    if not deliveries:
         elsewhere = ", ".join(sorted({name for _, _, name, _ in state.deliveries}))
         reason = f"it went to {elsewhere} alone" if elsewhere else "it was counted and has no delivery"
         return Missing(paid, "elsewhere", reason, dedupe_key=key, conversion_id=state.conversion_id)
-    delivery_id, status, name, error = here[0]
+    delivery_id, status, name, error = deliveries[0]
     return Missing(paid, status, error or _WORDS.get(status, f"not sent to {name} yet"), key, delivery_id)
 
 

@@ -62,7 +62,7 @@ def read_sentinels(url: str) -> Sentinels:
         own["ssl"] = options["ssl"] = True
     options |= {name: unquote(value) for name, value in (("username", username), ("password", password)) if value}
     options["db"] = int(database or str(options.get("db", "0")))
-    return Sentinels(tuple(_host(one) for one in hosts.split(",")), unquote(service), options, own)
+    return Sentinels(tuple(_host(host) for host in hosts.split(",")), unquote(service), options, own)
 
 
 def _host(text: str) -> tuple[str, int]:

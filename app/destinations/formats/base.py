@@ -273,8 +273,8 @@ def by_status(answer: Answered, sent: Sent) -> Verdict:
     """The meaning of a status, and of a 2xx that says in its JSON that nothing was recorded."""
     status = answer.status
     if 200 <= status <= 299:
-        if said := said_no(answer.body):
-            return Verdict("permanent", said)
+        if refusal := said_no(answer.body):
+            return Verdict("permanent", refusal)
         return Verdict("delivered")
     if status == ALREADY_THERE:
         if sent.is_edited:

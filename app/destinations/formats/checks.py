@@ -27,7 +27,7 @@ def problem_of(model: type[Fields], fields: Mapping[str, Any]) -> str | None:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         known = ", ".join(model.model_fields)
-        said = {
+        wording = {
             "missing": "is missing",
             "extra_forbidden": f"is not a field of this format; its fields are {known}",
             "string_type": "must be text in quotes",
@@ -37,7 +37,7 @@ def problem_of(model: type[Fields], fields: Mapping[str, Any]) -> str | None:
             "dict_type": "must be an object",
         }.get(first["type"])
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-        sentence = said or message
+        sentence = wording or message
         return f"{name} {sentence}" if sentence.startswith(("must", "is ")) else f"{name}: {sentence}"
     return None
 

@@ -177,8 +177,8 @@ class Dub(Format):
             if kind == "sale":
                 return 200, to_json({"eventName": fields.get("eventName"), "customer": None, "sale": None}).decode()
             return 400, to_json({"error": {"code": "bad_request", "message": NO_CLICK}}).decode()
-        what = {"sale": {"amount": fields["amount"]}} if kind == "sale" else {"link": {"id": "link_sandbox"}}
-        return 200, to_json({"customer": customer, **what}).decode()
+        content = {"sale": {"amount": fields["amount"]}} if kind == "sale" else {"link": {"id": "link_sandbox"}}
+        return 200, to_json({"customer": customer, **content}).decode()
 
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
         """https://dub.co/docs/api-reference documents the codes; the meanings are those of its routes

@@ -19,15 +19,15 @@ from app.sources.webhook import Scheme, Webhook
 
 def build(name: str, table: Mapping[str, Any]) -> Source:
     """The source that [sources.<name>] describes. Raises ConfigurationError naming the key that is wrong."""
-    at = f"sources.{name}"
+    location = f"sources.{name}"
     if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{at}: must be a table")
+        raise ConfigurationError(f"{location}: must be a table")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise ConfigurationError(
-            f"{at}: a source's name is 1 to 40 of a-z, 0-9 and _ and begins with a letter: it names a URL and a variable"
+            f"{location}: a source's name is 1 to 40 of a-z, 0-9 and _ and begins with a letter: it names a URL and a variable"
         )
-    read_table = checked(SourceTable, table, at)
-    return _put_together(read_plan(name, read_table, at), read_table, at)
+    read_table = checked(SourceTable, table, location)
+    return _put_together(read_plan(name, read_table, location), read_table, location)
 
 
 def build_shipped(name: str, text: str) -> Source:
@@ -40,8 +40,8 @@ def build_shipped(name: str, text: str) -> Source:
     return replace(_put_together(plan, table, "source.toml"), vectors=vectors, pings=None, set_up=known)
 
 
-def _put_together(plan: Plan, table: SourceTable, at: str) -> Webhook:
-    signature = scheme_in(table.signature, at)
+def _put_together(plan: Plan, table: SourceTable, location: str) -> Webhook:
+    signature = scheme_in(table.signature, location)
     return Webhook(
         plan.name,
         table.title or plan.name,

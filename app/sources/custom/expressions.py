@@ -14,18 +14,18 @@ from app.errors import ConfigurationError
 LONGEST_EXPRESSION = 500
 
 
-def expression(text: str, at: str) -> Callable[[Any], Any]:
+def expression(text: str, location: str) -> Callable[[Any], Any]:
     """What `text` finds in a body; None where it finds nothing, or cannot be computed for that body. Raises ConfigurationError
     that begins with `at`."""
     if len(text) > LONGEST_EXPRESSION:
-        raise ConfigurationError(f"{at}: the expression is longer than {LONGEST_EXPRESSION} characters")
+        raise ConfigurationError(f"{location}: the expression is longer than {LONGEST_EXPRESSION} characters")
     try:
         compiled = jmespath.compile(text.strip())
         misused = _wrong_call(compiled.parsed)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ConfigurationError(f"{at}: is not a jmespath expression: {_complaint(error, text)}") from None
+        raise ConfigurationError(f"{location}: is not a jmespath expression: {_complaint(error, text)}") from None
     if misused:
-        raise ConfigurationError(f"{at}: is not a jmespath expression: {misused}: {text.strip()}")
+        raise ConfigurationError(f"{location}: is not a jmespath expression: {misused}: {text.strip()}")
 
     def search(body: Any) -> Any:
         try:
@@ -38,8 +38,8 @@ def expression(text: str, at: str) -> Callable[[Any], Any]:
 
 def _complaint(error: Exception, text: str) -> str:
     """What jmespath says in its first line, and the expression, which it says in others."""
-    said = (str(error).splitlines() or [""])[0].removeprefix("Invalid jmespath expression: ").rstrip(": ")
-    return f"{said or 'it cannot be read'}: {text.strip()}"
+    complaint = (str(error).splitlines() or [""])[0].removeprefix("Invalid jmespath expression: ").rstrip(": ")
+    return f"{complaint or 'it cannot be read'}: {text.strip()}"
 
 
 def _wrong_call(node: Mapping[str, Any]) -> str | None:

@@ -127,7 +127,9 @@ class Event:
         view, has_event = self.view, self.plan.event is not None or self.plan.is_shipped
         metadata = {"source": self.plan.name, "form": view.form, "event": view.event if has_event else None}
         has_lead = self.about == "lead" and (view.submission_id is not None or outcome == "parked")
-        made = Lead(view.submission_id or "", self._event_name(), metadata={k: v for k, v in metadata.items() if v})
+        conversion = Lead(
+            view.submission_id or "", self._event_name(), metadata={k: v for k, v in metadata.items() if v}
+        )
         return Mapped(
             outcome=outcome,
             reason=reason,
@@ -137,7 +139,7 @@ class Event:
             about=self.about,
             occurred_at=view.occurred_at,
             who=self.who,
-            lead=made if has_lead else None,
+            lead=conversion if has_lead else None,
         )
 
     def _event_name(self) -> str:

@@ -68,23 +68,23 @@ class Plan:
     """Its Leads name their event, as those of every built-in source do."""
 
 
-def read_plan(name: str, table: SourceTable, at: str) -> Plan:
+def read_plan(name: str, table: SourceTable, location: str) -> Plan:
     """Raises ConfigurationError."""
-    event, kinds = _events(table, at)
+    event, kinds = _events(table, location)
     sells = table.kind == "sale" or bool({"sale", "refund"} & set(kinds.values()))
     if table.currency is not None and not sells:
-        raise ConfigurationError(f'{at}.currency: a lead has none; leave it out, or set kind = "sale"')
+        raise ConfigurationError(f'{location}.currency: a lead has none; leave it out, or set kind = "sale"')
     entries = dict(table.fields)
     if "test" in table.model_fields_set:
         if "test" in entries:
-            raise ConfigurationError(f"{at}.fields.test: is there twice; leave this one out")
+            raise ConfigurationError(f"{location}.fields.test: is there twice; leave this one out")
         entries["test"] = table.test
     for option, of in OPTIONS_OF_FIELDS.items():
         if option in entries and of not in entries:
-            raise ConfigurationError(f"{at}.fields.{option}: has no effect without {of}")
-    fields = checked(SaleFields if sells else LeadFields, entries, f"{at}.fields")
+            raise ConfigurationError(f"{location}.fields.{option}: has no effect without {of}")
+    fields = checked(SaleFields if sells else LeadFields, entries, f"{location}.fields")
     picks = {
-        key: (_pick_all if key in SEVERAL else _pick)(getattr(fields, key), f"{at}.fields.{key}")
+        key: (_pick_all if key in SEVERAL else _pick)(getattr(fields, key), f"{location}.fields.{key}")
         for key in fields.model_fields_set - OPTIONS_OF_FIELDS.keys()
     }
     plan = Plan(
@@ -102,51 +102,55 @@ def read_plan(name: str, table: SourceTable, at: str) -> Plan:
         looked_for=_looked_for({key: getattr(fields, key) for key in picks}),
     )
     if sells:
-        _check_sale(plan, at)
+        _check_sale(plan, location)
     return plan
 
 
 def _looked_for(texts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     ids = [text for key in ("invoice_id", "order_id", "submission_id") for text in texts.get(key, ())]
-    found = {key: tuple(text.removeprefix("=").strip() for text in values) for key, values in texts.items()}
-    return found | ({"id": tuple(text.removeprefix("=").strip() for text in ids)} if ids else {})
+    paths = {key: tuple(text.removeprefix("=").strip() for text in values) for key, values in texts.items()}
+    return paths | ({"id": tuple(text.removeprefix("=").strip() for text in ids)} if ids else {})
 
 
-def _events(table: SourceTable, at: str) -> tuple[Pick | None, dict[str, Kind]]:
+def _events(table: SourceTable, location: str) -> tuple[Pick | None, dict[str, Kind]]:
     """Where the event's name is, and what each event is. Those that are in no list are ignored."""
     if not table.events:
         return None, {}
-    at = f"{at}.events"
-    events = checked(EventsTable, table.events, at)
+    location = f"{location}.events"
+    events = checked(EventsTable, table.events, location)
     if not (events.allow or events.sales or events.leads):
-        raise ConfigurationError(f"{at}.allow: must be a list of the event names that are conversions")
+        raise ConfigurationError(f"{location}.allow: must be a list of the event names that are conversions")
     kinds: dict[str, Kind] = {}
     for option, of in (("allow", table.kind), *LISTS_OF_EVENTS.items()):
         for name in getattr(events, option) or ():
             if name in kinds:
-                raise ConfigurationError(f"{at}.{option}: {name} is in two lists")
+                raise ConfigurationError(f"{location}.{option}: {name} is in two lists")
             kinds[name] = of
     if (events.path is None) == (events.header is None):
-        raise ConfigurationError(f"{at}.path: must say where the event's name is (or header, which header holds it)")
+        raise ConfigurationError(
+            f"{location}.path: must say where the event's name is (or header, which header holds it)"
+        )
     if events.header is not None:
-        return _of_header(events.header, f"{at}.header"), kinds
-    return _pick(events.path, f"{at}.path"), kinds
+        return _of_header(events.header, f"{location}.header"), kinds
+    return _pick(events.path, f"{location}.path"), kinds
 
 
-def _check_sale(plan: Plan, at: str) -> None:
+def _check_sale(plan: Plan, location: str) -> None:
     if "amount" not in plan.picks:
-        raise ConfigurationError(f"{at}.fields.amount: a sale needs it")
+        raise ConfigurationError(f"{location}.fields.amount: a sale needs it")
     if "currency" not in plan.picks and plan.currency is None:
-        raise ConfigurationError(f'{at}.fields.currency: a sale needs it, or a fixed currency = "EUR" in {at}')
+        raise ConfigurationError(
+            f'{location}.fields.currency: a sale needs it, or a fixed currency = "EUR" in {location}'
+        )
     if not plan.picks.keys() & {"order_id", "invoice_id", "submission_id"}:
         raise ConfigurationError(
-            f"{at}.fields.order_id: a sale needs it or invoice_id, since it is counted once by them"
+            f"{location}.fields.order_id: a sale needs it or invoice_id, since it is counted once by them"
         )
 
 
-def _pick(texts: list[str], at: str) -> Pick:
+def _pick(texts: list[str], location: str) -> Pick:
     """Aliases and expressions in their order, as one function: the first that finds something wins."""
-    picks = [_one_pick(text, at) for text in texts]
+    picks = [_one_pick(text, location) for text in texts]
 
     def pick(body: Body) -> Any:
         return next((value for choose in picks if (value := single(choose(body))) not in (None, "", {})), None)
@@ -154,9 +158,9 @@ def _pick(texts: list[str], at: str) -> Pick:
     return pick
 
 
-def _pick_all(texts: list[str], at: str) -> Pick:
+def _pick_all(texts: list[str], location: str) -> Pick:
     """Everything that is found, as one list."""
-    picks = [_one_pick(text, at) for text in texts]
+    picks = [_one_pick(text, location) for text in texts]
 
     def pick(body: Body) -> list[Any]:
         picked = [choose(body) for choose in picks]
@@ -165,20 +169,20 @@ def _pick_all(texts: list[str], at: str) -> Pick:
     return pick
 
 
-def _one_pick(text: str, at: str) -> Pick:
+def _one_pick(text: str, location: str) -> Pick:
     if text.startswith("="):
-        return _found_by(text[1:], at)
-    return _of_header(text.removeprefix(HEADER), at) if text.startswith(HEADER) else _alias(text)
+        return _found_by(text[1:], location)
+    return _of_header(text.removeprefix(HEADER), location) if text.startswith(HEADER) else _alias(text)
 
 
-def _of_header(name: str, at: str) -> Pick:
+def _of_header(name: str, location: str) -> Pick:
     if not HEADER_NAME.fullmatch(name):
-        raise ConfigurationError(f"{at}: {HEADER} must be followed by a header's name alone, such as X-Topic")
+        raise ConfigurationError(f"{location}: {HEADER} must be followed by a header's name alone, such as X-Topic")
     return lambda body: body.headers.get(name.lower())
 
 
-def _found_by(text: str, at: str) -> Pick:
-    search = expression(text, at)
+def _found_by(text: str, location: str) -> Pick:
+    search = expression(text, location)
     return lambda body: search(body.raw)
 
 

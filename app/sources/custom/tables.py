@@ -157,47 +157,47 @@ class StaticTable(Table):
     static: Literal["whole", "bearer", "basic"] = "whole"
 
 
-def checked(model: type[Checked], table: object, at: str) -> Checked:
+def checked(model: type[Checked], table: object, location: str) -> Checked:
     """`table` as a `model`. Raises ConfigurationError that begins with the key that is wrong."""
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise ConfigurationError(what_is_wrong(error, model, (at,))) from None
+        raise ConfigurationError(what_is_wrong(error, model, (location,))) from None
 
 
-def scheme_in(options: object, at: str) -> HmacScheme | StaticSecret | None:
+def scheme_in(options: object, location: str) -> HmacScheme | StaticSecret | None:
     """How the sender signs, or None where it cannot."""
     if options is None or options == "none":
         return None
-    at = f"{at}.signature"
+    location = f"{location}.signature"
     if not isinstance(options, Mapping):
-        raise ConfigurationError(f'{at}: must be a table, or "none" for a sender that cannot sign')
+        raise ConfigurationError(f'{location}: must be a table, or "none" for a sender that cannot sign')
     if "static" in options:
-        static = checked(StaticTable, options, at)
+        static = checked(StaticTable, options, location)
         return StaticSecret(header=static.header, form=static.static)
-    table = checked(SignatureTable, options, at)
+    table = checked(SignatureTable, options, location)
     if table.pairs is not None and len(table.pairs) != 2:
-        raise ConfigurationError(f'{at}.pairs: must be the names of time and signature, such as ["t", "v1"]')
+        raise ConfigurationError(f'{location}.pairs: must be the names of time and signature, such as ["t", "v1"]')
     ways = [key for key in ("prefix", "pairs", "versions") if getattr(table, key)]
     if len(ways) > 1:
-        raise ConfigurationError(f"{at}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
-    _check_template(table, at)
+        raise ConfigurationError(f"{location}.{ways[1]}: cannot go with {ways[0]}: each says how the header is written")
+    _check_template(table, location)
     chosen = table.model_dump(exclude_unset=True, exclude={"pairs"})
     return HmacScheme(**chosen, pairs=(table.pairs[0], table.pairs[1]) if table.pairs else None)
 
 
-def _check_template(table: SignatureTable, at: str) -> None:
-    at, rest = f"{at}.template", table.template.replace("{body}", "")
+def _check_template(table: SignatureTable, location: str) -> None:
+    location, rest = f"{location}.template", table.template.replace("{body}", "")
     if table.template.count("{body}") != 1:
-        raise ConfigurationError(f"{at}: must hold {{body}} once")
+        raise ConfigurationError(f"{location}: must hold {{body}} once")
     for name in PLACES:
         rest = rest.replace(f"{{{name}}}", "")
     if "{" in rest or "}" in rest:
-        raise ConfigurationError(f"{at}: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
+        raise ConfigurationError(f"{location}: knows {{body}}, {{t}}, {{id}}, {{method}} and {{url}} only")
     is_timed = bool(table.timestamp_header or table.pairs)
     if "{t}" in table.template and not is_timed:
-        raise ConfigurationError(f"{at}: has {{t}}, so timestamp_header or pairs must say where the time is")
+        raise ConfigurationError(f"{location}: has {{t}}, so timestamp_header or pairs must say where the time is")
     if "{id}" in table.template and not table.id_header:
-        raise ConfigurationError(f"{at}: has {{id}}, so id_header must say where it is")
+        raise ConfigurationError(f"{location}: has {{id}}, so id_header must say where it is")
     if "{t}" not in table.template and is_timed:
-        raise ConfigurationError(f"{at}: leaves {{t}} out, so the time would be taken unsigned from the sender")
+        raise ConfigurationError(f"{location}: leaves {{t}} out, so the time would be taken unsigned from the sender")

@@ -54,22 +54,22 @@ def _walk(values: Mapping[str, Any], path: str, depth: int, skip: frozenset[str]
     for key, value in values.items():
         if fold(key) in skip:
             continue
-        here = f"{path}.{key}" if path else key
+        location = f"{path}.{key}" if path else key
         if isinstance(value, list):
-            yield from _listed(value, key, here, depth)
+            yield from _listed(value, key, location, depth)
         elif not isinstance(value, dict):
-            yield Field(id=key, key=here, value=value)
+            yield Field(id=key, key=location, value=value)
         elif described := as_field(value, key):
             yield described
         elif _is_composite(value):
-            yield Field(id=key, key=here, value=value)
+            yield Field(id=key, key=location, value=value)
         elif depth < DEEPEST:
-            yield from _walk(value, here, depth + 1, frozenset())
+            yield from _walk(value, location, depth + 1, frozenset())
 
 
-def _listed(values: list[Any], key: str, here: str, depth: int) -> Iterator[Field]:
+def _listed(values: list[Any], key: str, location: str, depth: int) -> Iterator[Field]:
     if not any(isinstance(value, dict) for value in values):
-        yield Field(id=key, key=here, value=values)
+        yield Field(id=key, key=location, value=values)
         return
     for number, value in enumerate(values[:MOST_FIELDS]):
         if isinstance(value, dict):
@@ -77,7 +77,7 @@ def _listed(values: list[Any], key: str, here: str, depth: int) -> Iterator[Fiel
             if described:
                 yield described
             elif depth < DEEPEST:
-                yield from _walk(value, f"{here}.{number}", depth + 1, frozenset())
+                yield from _walk(value, f"{location}.{number}", depth + 1, frozenset())
 
 
 def as_field(entry: Mapping[str, Any], key: str) -> Field | None:

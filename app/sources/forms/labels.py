@@ -141,5 +141,5 @@ def says_no_person(label: str) -> bool:
 
 def says_only_who(label: str) -> bool:
     """A label such as "Applicant" or "Customer": nothing but who it is about, and that is the person who sent the form."""
-    said = frozenset(word.casefold() for word in WORD.findall(label[:500]))
-    return bool(said) and said <= FILLERS
+    words = frozenset(word.casefold() for word in WORD.findall(label[:500]))
+    return bool(words) and words <= FILLERS

@@ -99,9 +99,9 @@ def _total(attributes: dict[str, Any]) -> Money | str:
 
 def _version(attributes: dict[str, Any]) -> str:
     """Events have no id: the same object at another time, or with more of it refunded, is another event."""
-    at = text_of(attributes.get("updated_at")) or text_of(attributes.get("created_at")) or ""
+    changed_at = text_of(attributes.get("updated_at")) or text_of(attributes.get("created_at")) or ""
     refunded = whole(attributes.get("refunded_amount"))
-    return f"{at}:{refunded}" if refunded else at
+    return f"{changed_at}:{refunded}" if refunded else changed_at
 
 
 VECTORS = (

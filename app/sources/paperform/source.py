@@ -13,8 +13,8 @@ from app.sources.submission import Submission, title_of
 
 
 def see(raw: dict[str, Any], inbound: Inbound) -> Submission | str:
-    said = [text_of(raw.get(key)) or "" for key in ("trigger", "event", "type")]
-    if any("partial" in word.casefold() for word in (*said, *(key for key, value in raw.items() if value))):
+    values = [text_of(raw.get(key)) or "" for key in ("trigger", "event", "type")]
+    if any("partial" in word.casefold() for word in (*values, *(key for key, value in raw.items() if value))):
         return "a partial submission"
     return Submission(
         event="submission",

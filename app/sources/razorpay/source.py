@@ -62,10 +62,10 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             reason="a captured payment",
             event_name="subscription_renewed" if subscription else "order_paid",
         )
-    at = replace(view, occurred_at=from_unix(raw.get("created_at")))
+    dated_view = replace(view, occurred_at=from_unix(raw.get("created_at")))
     if event == "refund.processed":
         return refunded(
-            at,
+            dated_view,
             money_of(refund.get("amount"), refund.get("currency"), "iso"),
             reference=identifier_of(refund.get("id")),
             keys=keys_of(refund.get("payment_id") or payment.get("id")),
@@ -73,7 +73,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         )
     if event in DISPUTES:
         return refunded(
-            at,
+            dated_view,
             money_of(dispute.get("amount_deducted") or dispute.get("amount"), dispute.get("currency"), "iso"),
             reference=identifier_of(dispute.get("id")),
             keys=keys_of(dispute.get("payment_id") or payment.get("id")),

@@ -100,8 +100,8 @@ def _money_back(view: Submission, event: dict[str, Any], status: str) -> Mapped:
     """The latest period was refunded; its price may be negative."""
     price, keys = _price(event), keys_of(event.get("transaction_id"))
     money = Money(abs(price.minor), price.currency) if isinstance(price, Money) else price
-    at = replace(view, occurred_at=from_unix(event.get("event_timestamp_ms")))
-    return refunded(at, money, reference=f"{keys[0]}:refunded" if keys else None, keys=keys, status=status)
+    dated_view = replace(view, occurred_at=from_unix(event.get("event_timestamp_ms")))
+    return refunded(dated_view, money, reference=f"{keys[0]}:refunded" if keys else None, keys=keys, status=status)
 
 
 VECTORS = (

@@ -25,10 +25,10 @@ def map_async_succeeded(event: StripeEvent) -> Mapped:
 def map_unpaid(event: StripeEvent) -> Mapped:
     """checkout.session.async_payment_failed and .expired: what was pending is so no longer."""
     failed = event.type.endswith("failed")
-    what = "its delayed payment failed" if failed else "it expired unpaid"
+    cause = "its delayed payment failed" if failed else "it expired unpaid"
     # A failure may overtake the event that says "unpaid"; what expires was never completed, so nothing waits for it.
     return event.ignore(
-        f"a checkout session without money: {what}",
+        f"a checkout session without money: {cause}",
         who=who_of(event),
         keys=find_keys(event.object),
         links_keys=failed,

@@ -103,7 +103,7 @@ def _became_permanent(raw: dict[str, Any], user: dict[str, Any]) -> bool:
 
 
 def _view(
-    inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, event_id: str | None, at: Any
+    inbound: Inbound, event: str, user: dict[str, Any], metadata: Any, event_id: str | None, occurred_at: Any
 ) -> Submission:
     user_id, known = identifier_of(user.get("id")), dict_of(metadata)
     return Submission(
@@ -111,7 +111,7 @@ def _view(
         submission_id=user_id,
         body=inbound.body,
         event_id=event_id,
-        occurred_at=from_iso(at) or from_iso(user.get("created_at")),
+        occurred_at=from_iso(occurred_at) or from_iso(user.get("created_at")),
         fields=below(known),
         hidden=known,
         contact=Contact(

@@ -70,17 +70,17 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             promotion_codes=(dict_of(data.get("promo_code")).get("code"),),
             event_name="subscription_renewed" if data.get("billing_reason") == "subscription_cycle" else "order_paid",
         )
-    at = replace(view, occurred_at=from_iso(raw.get("timestamp")))
+    dated_view = replace(view, occurred_at=from_iso(raw.get("timestamp")))
     keys, status = keys_of(dict_of(data.get("payment")).get("id")), text_of(data.get("status")) or ""
     amount, reference = money_of(data.get("amount"), currency, "major"), identifier_of(data.get("id"))
     if event in ("refund.created", "refund.updated") and status in REFUNDED:
-        return refunded(at, amount, reference=reference, keys=keys, status=status)
+        return refunded(dated_view, amount, reference=reference, keys=keys, status=status)
     if event == "payment.auto_refunded":
         own = keys_of(data.get("id"))
         refund = f"{own[0]}:refunded" if own else None
-        return refunded(at, _total(data), reference=refund, keys=own, status="refunded")
+        return refunded(dated_view, _total(data), reference=refund, keys=own, status="refunded")
     if event in ("dispute.created", "dispute.updated"):
-        return refunded(at, amount, reference=reference, keys=keys, status=status or "created", kind="dispute")
+        return refunded(dated_view, amount, reference=reference, keys=keys, status=status or "created", kind="dispute")
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
 
 

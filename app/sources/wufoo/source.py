@@ -23,10 +23,10 @@ SCHEME = Handshake()
 def see(raw: dict[str, Any], inbound: Inbound) -> Submission:
     form = dict_of(json_in(raw.get("FormStructure")))
     entry, hashed = identifier_of(raw.get("EntryId")), identifier_of(form.get("Hash"))
-    made = "".join(c for c in text_of(raw.get("DateCreated")) or "" if c.isdigit())[:14]
+    created_digits = "".join(c for c in text_of(raw.get("DateCreated")) or "" if c.isdigit())[:14]
     return Submission(
         event="entry",
-        submission_id=f"{entry}-{made}" if entry and made and not hashed else entry,
+        submission_id=f"{entry}-{created_digits}" if entry and created_digits and not hashed else entry,
         body=inbound.body,
         fields=tuple(_wufoo_fields(raw)),
         form=title_of(form.get("Name"), hashed),

@@ -104,9 +104,9 @@ class _Reader:
         kinds = {}
         for kind in BY_KIND:
             if kind in raw:
-                made = self._kind(raw[kind], kind, common)
-                if made is not None:
-                    kinds[kind] = made
+                definition_of_kind = self._kind(raw[kind], kind, common)
+                if definition_of_kind is not None:
+                    kinds[kind] = definition_of_kind
         if not any(kind in raw for kind in BY_KIND):
             self._wrong((), "has no request: write a table [destinations.NAME.sale] or [destinations.NAME.lead]")
         answers = {key: self._answer(raw[key], key) for key in OF_ANSWERS if key in raw}
@@ -179,10 +179,10 @@ class _Reader:
             where: Where = (kind, "headers", name)
             if not HEADER_NAME.fullmatch(name):
                 self._wrong(where, "is not the name of a header")
-            made = expression_of(text, where, compile_, self.mistakes)
-            if made is not None:
-                self._check_secret(made, where)
-                headers[name] = made
+            compiled = expression_of(text, where, compile_, self.mistakes)
+            if compiled is not None:
+                self._check_secret(compiled, where)
+                headers[name] = compiled
         return headers
 
     def _check_secret(self, expression: Expression, where: Where) -> None:
@@ -196,9 +196,9 @@ class _Reader:
         for index, text in enumerate(texts):
             place = (*where, index) if isinstance(raw, list) else where
             mistakes: list[Mistake] = []
-            made = expression_of(text, place, compile_, mistakes)
-            if made is not None:
-                needs.append(made)
+            compiled = expression_of(text, place, compile_, mistakes)
+            if compiled is not None:
+                needs.append(compiled)
             self.mistakes += [mistake for mistake in mistakes if mistake not in self.mistakes]
         return needs
 
@@ -209,9 +209,9 @@ class _Reader:
             return ()
         checks = []
         for says, text in raw.items():
-            made = expression_of(text, (kind, "checks", says), self._over_anything, self.mistakes)
-            if made is not None:
-                checks.append(Check(made, says))
+            compiled = expression_of(text, (kind, "checks", says), self._over_anything, self.mistakes)
+            if compiled is not None:
+                checks.append(Check(compiled, says))
         return tuple(checks)
 
     def _over_anything(self, text: str) -> Expression:

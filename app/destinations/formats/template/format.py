@@ -186,11 +186,11 @@ class Template(Format):
     # -- the answer
 
     def verdict(self, answer: Answered, sent: Sent) -> Verdict:
-        said, context = _said(answer.body), self._context(status=answer.status)
+        body, context = _said(answer.body), self._context(status=answer.status)
         status, rules = answer.status, self.definition
 
         def is_true(rule: Expression | None) -> bool:
-            return rule is not None and rule.is_true(said, context)
+            return rule is not None and rule.is_true(body, context)
 
         if is_true(rules.unattributed):
             return Verdict(
@@ -232,8 +232,8 @@ def _text(expression: Expression, document: Any, context: Context) -> str | None
 
 def _set(headers: dict[str, str], name: str, value: str | None) -> None:
     """Sets a header, or removes it where there is no value; whatever the case of its name."""
-    for there in [part for part in headers if part.lower() == name.lower()]:
-        del headers[there]
+    for existing in [part for part in headers if part.lower() == name.lower()]:
+        del headers[existing]
     if value is not None:
         headers[name] = "".join(part if part.isascii() and part.isprintable() else quote(part) for part in value)
 

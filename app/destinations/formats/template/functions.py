@@ -120,8 +120,8 @@ class TemplateFunctions(Functions):  # type: ignore[misc] # jmespath has no type
     @takes(TEXT)
     def _func_gmail(self, email: str) -> str:
         """As Google compares addresses: of its own, without the dots before the @."""
-        local, at, domain = email.strip().lower().rpartition("@")
-        return (local.replace(".", "") if domain in GMAIL else local) + at + domain
+        local, sign, domain = email.strip().lower().rpartition("@")
+        return (local.replace(".", "") if domain in GMAIL else local) + sign + domain
 
     @takes(TEXT, {"types": ["array"]})
     def _func_join(self, separator: str, parts: list[Any]) -> str:
@@ -143,9 +143,9 @@ class TemplateFunctions(Functions):  # type: ignore[misc] # jmespath has no type
     @takes(any_of("string"))
     def _func_unix(self, moment: str, unit: str = "s") -> int:
         """Seconds since 1970, or with 'ms' or 'us' so many more."""
-        at = datetime.fromisoformat(moment)
+        parsed = datetime.fromisoformat(moment)
         per_second = UNITS[_one_of(unit, *UNITS)]
-        return int(at.timestamp()) * per_second + at.microsecond * per_second // 1_000_000
+        return int(parsed.timestamp()) * per_second + parsed.microsecond * per_second // 1_000_000
 
     @takes(any_of("number"))
     def _func_whole(self, amount: float, places: int | None = None) -> int:

@@ -31,16 +31,16 @@ def line_and_column(text: str, keys: Key, offset: int | None = None) -> tuple[in
     if not keys:
         return None
     place = places[keys]
-    at = place.start if offset is None else _advance(text, place, offset)
-    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+    position = place.start if offset is None else _advance(text, place, offset)
+    return text.count("\n", 0, position) + 1, position - (text.rfind("\n", 0, position) + 1) + 1
 
 
 def _advance(text: str, place: Place, offset: int) -> int:
-    at = place.start
+    position = place.start
     for _ in range(offset):
-        escape = ESCAPES.match(text, at) if place.is_basic and text[at : at + 1] == "\\" else None
-        at = escape.end() if escape else at + 1
-    return min(at, len(text))
+        escape = ESCAPES.match(text, position) if place.is_basic and text[position : position + 1] == "\\" else None
+        position = escape.end() if escape else position + 1
+    return min(position, len(text))
 
 
 class _Reader:
@@ -143,13 +143,15 @@ class _Reader:
         """Where the text of a string begins and ends, and whether it may have escapes."""
         quote = self.text[self.at]
         mark = quote * 3 if self.text.startswith(quote * 3, self.at) else quote
-        start = at = self.at + len(mark)
+        start = position = self.at + len(mark)
         if len(mark) == 3:  # a line break right after the quotes is not part of the text
-            at = start = start + (2 if self.text.startswith("\r\n", start) else 1 if self.text[start] == "\n" else 0)
-        while not self.text.startswith(mark, at):
-            escape = ESCAPES.match(self.text, at) if quote == '"' and self.text[at] == "\\" else None
-            at = escape.end() if escape else at + 1
-        end = at
+            position = start = start + (
+                2 if self.text.startswith("\r\n", start) else 1 if self.text[start] == "\n" else 0
+            )
+        while not self.text.startswith(mark, position):
+            escape = ESCAPES.match(self.text, position) if quote == '"' and self.text[position] == "\\" else None
+            position = escape.end() if escape else position + 1
+        end = position
         while len(mark) == 3 and self.text.startswith(quote, end + 3):
             end += 1  # up to two quotes may stand before the closing ones
         self.at = end + len(mark)

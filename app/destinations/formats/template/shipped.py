@@ -117,11 +117,11 @@ class Shipped(Template):
         moment = preset(self.name).moment
         if moment is None or self.max_age is None:
             return None
-        at = compiled(moment, UNKNOWN, Names()).search(fields, Context())
-        if not isinstance(at, int):
+        event_time = compiled(moment, UNKNOWN, Names()).search(fields, Context())
+        if not isinstance(event_time, int):
             return None
-        seconds = at // 1000 ** (
-            max(len(str(at)) - 10, 0) // 3
+        seconds = event_time // 1000 ** (
+            max(len(str(event_time)) - 10, 0) // 3
         )  # ten digits are seconds, 13 milliseconds, 16 microseconds
         return f"older than {self.max_age.text}" if int(now.timestamp()) - seconds > self.max_age.seconds else None
 
