@@ -177,7 +177,7 @@ def _send_to(settings: Settings, ledger: Ledger, chosen: _Chosen, name: str) -> 
     if name not in routes:
         raise click.BadParameter(unknown_destination(name, list(routes)), param_hint="--to")
     if routes[name].is_shadow:
-        raise click.UsageError(f'{name} is in shadow mode. Set mode = "live" and restart the bridge first.')
+        raise click.UsageError(f'{name} is in shadow mode. Set mode = "live" and run `bridge reload` first.')
     days = settings.retention.deliveries_days
     with ledger.read() as tx:
         target = Target(routes[name], known_since(days, tx.now()), chosen.force)

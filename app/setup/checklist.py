@@ -64,7 +64,7 @@ def _destination(settings: Settings, urls: list[str]) -> Step:
     if settings.is_sandbox:
         text = (
             "Everything goes to the bridge's own sandbox. Set `DESTINATION_URL` and `DESTINATION_TOKEN` in `bridge.env` and"
-            " restart the bridge."
+            " run `bridge reload`."
         )
         return Step("destination", title, False, text, path, "Destination")
     hosts = ", ".join(dict.fromkeys(urlsplit(url).hostname or url for url in urls))
@@ -90,7 +90,7 @@ def _first_event(has_come: bool, connected: list[str]) -> Step:
 def _public_url(url: str | None) -> Step:
     title = "Set the public URL"
     if url is None:
-        text = "Set `PUBLIC_URL` to the https address under which providers reach this bridge, and restart it."
+        text = "Set `PUBLIC_URL` to the https address under which providers reach this bridge, and run `bridge reload`."
         return Step("public_url", title, False, text, "/sources", "Sources")
     if not url.startswith("https://"):
         return Step("public_url", title, False, f"`PUBLIC_URL` is {url}: most providers call https addresses only.")
@@ -101,7 +101,7 @@ def _alerts(settings: Settings) -> Step:
     title, path = "Turn on alerts", "/alerts"
     targets = [channel.target for channel in channels_of(settings)]
     if not targets:
-        text = f"{how_to_turn_on(settings, code='`')}. Then restart the bridge and send a test alert."
+        text = f"{how_to_turn_on(settings, code='`')}. Then run `bridge reload` and send a test alert."
         return Step("alerts", title, False, text, path, "Alerts")
     return Step("alerts", title, True, f"Alerts go to {', '.join(targets)}.", path, "Send a test alert")
 

@@ -69,7 +69,7 @@ def target_of(parts: Parts, name: str) -> Target:
     if route is None:
         raise DestinationNotFound(name, [route.name for route in parts.policy.routes])
     if route.is_shadow:
-        raise UnprocessableEntity(f'{name} is in shadow mode: set mode = "live" and restart the bridge first')
+        raise UnprocessableEntity(f'{name} is in shadow mode: set mode = "live" and reload the configuration first')
     with parts.ledger.read() as tx:
         return Target(route, known_since(parts.settings.retention.deliveries_days, tx.now()))
 

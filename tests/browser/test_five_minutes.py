@@ -83,7 +83,7 @@ def test_the_token_expired(
     page.get_by_role("main").get_by_role("link", name="Destination", exact=True).click()
     page.get_by_text(f"The destination said: “{SAID}”").wait_for()
     page.get_by_text(
-        "Fix DESTINATION_TOKEN (or the URL) and restart the bridge: forwarding resumes by itself."
+        "Fix DESTINATION_TOKEN (or the URL) and reload the configuration: forwarding resumes by itself."
     ).wait_for()
     page.get_by_label("Token to test with main").fill("the-new-token")
     page.get_by_role("button", name="Test token").click()

@@ -48,7 +48,7 @@ def test_a_destination_that_refuses_the_token_is_shown_with_its_words_and_the_re
     text = text_of(real.get("/destination"))
     assert "main paused" in text
     assert "The destination said: “API key expired on 2026-11-29”" in text
-    assert "Fix DESTINATION_TOKEN (or the URL) and restart the bridge: forwarding resumes by itself." in text
+    assert "Fix DESTINATION_TOKEN (or the URL) and reload the configuration: forwarding resumes by itself." in text
 
 
 def test_buttons_and_notices_follow_the_state_on_an_open_page(real: Browser, ledger: Ledger) -> None:
@@ -76,7 +76,7 @@ def test_a_pause_by_hand_asks_for_no_token(real: Browser, ledger: Ledger) -> Non
     text = text_of(real.get("/destination"))
     assert "moving house" in text
     assert "It stays paused until you resume it." in text
-    assert "restart the bridge" not in text
+    assert "reload the configuration" not in text
 
 
 @pytest.mark.parametrize(

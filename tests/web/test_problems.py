@@ -192,7 +192,7 @@ def test_a_destination_that_fails_or_is_paused_says_what_waits(
     (problem,) = verdict_of(health, ledger).problems
     assert (problem.kind, problem.level, problem.since) == ("paused", "bad", 5)
     assert problem.text == "Forwarding to sandbox is paused: answered 401: key expired. 1 delivery is queued."
-    assert "restart" in problem.remedy
+    assert "reload" in problem.remedy
 
 
 def test_deliveries_that_nobody_sends_although_a_worker_is_alive_are_late(

@@ -21,4 +21,4 @@ def configuration(tx: Tx) -> list[Problem]:
     if not waiting:
         return []
     text = f"A new value waits for a restart: {', '.join(waiting)}."
-    return [Problem("restart", "", "note", text, "Restart the bridge.", PAGE, LINK)]
+    return [Problem("restart", "", "note", text, "Restart the web and the workers.", PAGE, LINK)]

@@ -112,7 +112,7 @@ class Health:
         if self._sources:
             return []
         text = "Nothing can come in: no source is configured."
-        remedy = "Set STRIPE_WEBHOOK_SECRET, or the secret of another source, and restart the bridge."
+        remedy = "Set STRIPE_WEBHOOK_SECRET, or the secret of another source, and reload the configuration."
         return [Problem("no source", "", "warn", text, remedy, "/sources", "Connect a source")]
 
     def _no_worker(self, tx: Tx, now: int) -> list[Problem]:
@@ -239,4 +239,4 @@ def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str
         return f"Forwarding to {name} is paused by hand.{queued}", "Resume it when it may go on."
     reason = str(detail["reason"]).rstrip(".")
     text = f"Forwarding to {name} is paused: {reason}.{queued}"
-    return text, "Fix its configuration and restart the bridge: forwarding resumes by itself."
+    return text, "Fix its configuration and reload it: forwarding resumes by itself."
