@@ -317,6 +317,12 @@ def before_asked() -> int | None:
     return read(Paging, {k: v for k, v in request.args.items() if k == "before"}, QUERY).before
 
 
+def number_in(form: Mapping[str, str], name: str) -> int | None:
+    """The number in a hidden field of a form; None where there is none."""
+    text = form.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
 def _problem(model: type[Request], error: ValidationError, context: str | None) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     name = storable(str(first["loc"][0]))[:100] if first["loc"] else ""

@@ -1,6 +1,7 @@
 """Requests refused for a wrong signature are kept, bounded and apart, and taken in once the secret here is right."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,6 +120,29 @@ def test_the_pages_verify_and_drop_what_is_selected(make_app: Callable[..., Flas
     assert len(ids(ledger)) == 2
     after.submit("/inbound/quarantine/drop", id=str(large), confirmed="1")
     assert ids(ledger) == [small]
+
+
+def test_only_what_the_confirmation_counted_is_dropped(make_app: Callable[..., Flask], ledger: Ledger) -> None:
+    app = make_app()
+    browser = Browser(app.test_client(), "password of the tests")
+
+    def refuse(number: int) -> None:
+        body = checkout(number)
+        browser.client.post("/webhooks/stripe", data=body, headers=stripe_headers(body, secret=NEW))
+        flush(app)
+
+    refuse(1)
+    (first,) = ids(ledger)
+    confirm = browser.submit("/inbound/quarantine/drop", all="1").text
+    assert "Drop 1 request?" in confirm
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', confirm))
+    refuse(2)
+    browser.submit("/inbound/quarantine/drop", **fields)
+    (second,) = ids(ledger)
+    assert second > first
+    assert "Drop 1 request?" in browser.submit("/inbound/quarantine/drop", id=str(second)).text
+    browser.submit("/inbound/quarantine/drop", id=str(first))
+    assert "These requests are no longer in the quarantine" in browser.get("/inbound/quarantine").text
 
 
 def test_a_viewer_sees_no_body_and_changes_nothing(make_app: Callable[..., Flask], ledger: Ledger) -> None:

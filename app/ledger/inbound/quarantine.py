@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.ledger import tables
+from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.times import iso
@@ -72,10 +73,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Requests to act on: those of `ids`, or all of `source` (None: of every source)."""
+    """Requests to act on: those of `ids`, or all of `source` (None: of every source), up to the ID `through`."""
 
     ids: tuple[int, ...] | None = None
     source: str | None = None
+    through: int | None = None
 
 
 def keep(tx: Tx, requests: Sequence[Refused]) -> None:
@@ -147,20 +149,25 @@ def held(tx: Tx, *, source: str | None = None, before: int | None = None, limit:
 
 def chosen(tx: Tx, selection: Selection, *, after: int = 0, limit: int = 50) -> list[Held]:
     """The next requests of a selection, oldest first."""
-    condition, values = "TRUE", []
-    if selection.ids is not None:
-        condition, value = tx.among("id", selection.ids)
-        values.append(value)
-    if selection.source is not None:
-        condition += " AND source = ?"
-        values.append(selection.source)
+    where = _of(tx, selection).add("id > ?", after)
     rows = tx.run(
-        f"SELECT {', '.join(_COLUMNS)} FROM quarantine WHERE {condition} AND id > ? ORDER BY id LIMIT ?",
-        *values,
-        after,
+        f"SELECT {', '.join(_COLUMNS)} FROM quarantine WHERE {where} ORDER BY id LIMIT ?",
+        *where.values,
         limit,
     ).all()
     return [_held(row) for row in rows]
+
+
+def count_chosen(tx: Tx, selection: Selection) -> tuple[int, int]:
+    """How many requests of a selection are there, and the highest ID of them (0: none is)."""
+    where = _of(tx, selection)
+    row = tx.run(f"SELECT COUNT(*), COALESCE(MAX(id), 0) FROM quarantine WHERE {where}", *where.values).one()
+    return int(row[0]), int(row[1])
+
+
+def _of(tx: Tx, selection: Selection) -> Where:
+    where = Where().when(selection.source, "source = ?").when(selection.through, "id <= ?")
+    return where if selection.ids is None else where.add(*tx.among("id", selection.ids))
 
 
 def one_held(tx: Tx, identity: int) -> tuple[Held, Content] | None:
@@ -197,12 +204,8 @@ def note_problems(tx: Tx, problems: Mapping[int, str]) -> None:
 
 def drop(tx: Tx, selection: Selection) -> int:
     """Removes requests for good; returns how many."""
-    if selection.ids is not None:
-        condition, value = tx.among("id", selection.ids)
-        return int(tx.run(f"DELETE FROM quarantine WHERE {condition}", value).rowcount)
-    if selection.source is not None:
-        return int(tx.run("DELETE FROM quarantine WHERE source = ?", selection.source).rowcount)
-    return int(tx.run("DELETE FROM quarantine").rowcount)
+    where = _of(tx, selection)
+    return int(tx.run(f"DELETE FROM quarantine WHERE {where}", *where.values).rowcount)
 
 
 def _held(row: Sequence[object]) -> Held:

@@ -108,7 +108,7 @@ def job_of(form: Any) -> dict[str, Any]:
     if verb == "undo" and not mark:
         raise BadRequest("this form has no discard to undo")
     is_all = form.get("all") == "1" or verb == "undo"
-    counts = {name: int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "left", "total")}
+    counts = {name: params.number_in(form, name) or 0 for name in ("done", "left", "total")}
     return {
         "verb": verb,
         "mark": mark,

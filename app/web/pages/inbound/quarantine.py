@@ -11,7 +11,7 @@ from app.ledger.engine import look
 from app.ledger.inbound import quarantine as reading
 from app.ledger.inbound.quarantine import Selection
 from app.web.auth import is_operator, login_required
-from app.web.params import before_asked, source_asked
+from app.web.params import before_asked, number_in, source_asked
 from app.web.services import ROWS, Parts, actor, redirect_with
 
 PATIENCE_SECONDS = 10.0
@@ -78,11 +78,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             return redirect_with("select at least one request", where, is_done=False)
         if "confirmed" not in request.form:
             with look(ledger) as tx:
-                counts = reading.counts(tx)
-            count = len(selection.ids or ()) or (
-                counts.get(selection.source, 0) if selection.source else sum(counts.values())
-            )
-            return render_template("inbound/drop.html", selection=selection, count=count, where=where)
+                count, through = reading.count_chosen(tx, selection)
+            if not count:
+                return redirect_with("these requests are no longer in the quarantine", where, is_done=False)
+            return render_template("inbound/drop.html", selection=selection, count=count, through=through, where=where)
         count = drop_held(ledger, selection, actor=actor())
         return redirect_with(f"{count:,} {'request' if count == 1 else 'requests'} dropped", where)
 
@@ -96,7 +95,7 @@ def chosen() -> Selection | None:
     """The requests that the form selects; None if it selects none."""
     source = source_asked(request.form)
     if request.form.get("all"):
-        return Selection(source=source)
+        return Selection(source=source, through=number_in(request.form, "through"))
     ids = tuple(
         int(number) for number in request.form.getlist("id") if number.isdecimal() and len(number) < MOST_DIGITS
     )

@@ -16,7 +16,7 @@ from app.ledger.reading import events as reading_events
 from app.text import storable
 from app.web.auth import login_required
 from app.web.pages.parked.context import needs_of
-from app.web.params import before_asked
+from app.web.params import before_asked, number_in
 from app.web.services import ROWS, Parts, actor, redirect_with
 
 FIELDS = ("source", "reason")
@@ -68,17 +68,14 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         fields, ids = chosen(request.form)
         if not ids and request.form.get("all") != "1":
             raise BadRequest("this form is invalid: reload the page and try again")
-        selection, after = (
-            ParkedSelection(ids, fields.get("source"), fields.get("reason")),
-            request.form.get("after", ""),
-        )
+        selection = ParkedSelection(ids, fields.get("source"), fields.get("reason"))
         reprocessed = reprocess_parked(
             ledger,
             parts.sources,
             parts.policy,
             selection,
             actor=actor(),
-            after=int(after) if re.fullmatch("[0-9]{1,18}", after) else 0,
+            after=number_in(request.form, "after") or 0,
         )
         parts.nudge()
         where = url_for(".event", event_id=ids[0]) if len(ids) == 1 else url_for(".parked", **fields)

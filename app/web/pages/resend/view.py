@@ -16,7 +16,7 @@ from app.text import storable
 from app.times import iso
 from app.web.auth import login_required, operator_required
 from app.web.lists.acts import ResendWindow
-from app.web.params import QUERY, read
+from app.web.params import QUERY, number_in, read
 from app.web.services import Parts, actor, source_choices, target_of
 
 FIELDS = tuple(ResendWindow.model_fields)
@@ -80,7 +80,7 @@ def window_of(parts: Parts, fields: dict[str, str]) -> Window:
 
 def progress_of(form: Any) -> Progress:
     """The progress in the form. An invalid mark begins a new group in the audit log."""
-    mark, after = form.get("mark", ""), form.get("after", "")
-    done, skipped = (int(form[name]) if form.get(name, "").isdecimal() else 0 for name in ("done", "skipped"))
-    known = mark if MARK.fullmatch(mark) or (mark.isdecimal() and len(mark) < 19) else ""
-    return Progress(int(after) if after.isdecimal() and len(after) < 19 else None, known, done, skipped)
+    mark = form.get("mark", "")
+    done, skipped = (number_in(form, name) or 0 for name in ("done", "skipped"))
+    known = mark if MARK.fullmatch(mark) or number_in(form, "mark") is not None else ""
+    return Progress(number_in(form, "after"), known, done, skipped)
