@@ -123,7 +123,7 @@ class Forwarder:
                 self.is_running = False
 
     def _run(self) -> int:
-        made, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1
+        attempts, started, idle_since, pause = 0, time.monotonic(), time.monotonic(), 0.1
         while not self._stop.is_set() and time.monotonic() - started < LONGEST_JOB_SECONDS:
             try:
                 if not self._ready:
@@ -131,7 +131,7 @@ class Forwarder:
                 busy = False
                 for pool in self._pools:
                     count, active = self._turn(pool)
-                    made += count
+                    attempts += count
                     busy = busy or active
                 pause = 0.1
             except LedgerUnavailable as error:
@@ -143,10 +143,10 @@ class Forwarder:
             if busy:
                 idle_since = now
             elif now - idle_since > LINGER_SECONDS:
-                return made
+                return attempts
             self._wake.wait(TURN_SECONDS)
             self._wake.clear()
-        return made + self._wind_down()
+        return attempts + self._wind_down()
 
     def close(self) -> None:
         """Stops the senders, whatever they are doing. Idempotent."""
@@ -173,13 +173,13 @@ class Forwarder:
         turn = Turn(pool.destination.name, pool.destination.token_print, outcomes, unsent, tuple(self._doubtful), wish)
 
         def work(tx: Tx) -> tuple[Sequence[Outcome], list[Claimed], bool]:
-            recorded, found = take_turn(tx, turn)
-            found = attend(tx, found, turn.destination)
+            recorded, claimable = take_turn(tx, turn)
+            claimable = attend(tx, claimable, turn.destination)
             route = self._routes[turn.destination]
             ids = [outcome.claimed.id for outcome in recorded if outcome.result == "unattributed"]
             reopen_attempted(tx, ids, route)
-            fresh = refresh(tx, found, route)
-            return recorded, screen(tx, fresh, route.format), bool(found)
+            fresh = refresh(tx, claimable, route)
+            return recorded, screen(tx, fresh, route.format), bool(claimable)
 
         asked = time.monotonic()
         try:
@@ -240,7 +240,7 @@ class Forwarder:
         began, stopping_since = time.monotonic(), 0.0
         longest = max((pool.destination.timeout_seconds for pool in self._pools), default=0.0) + STOP_MARGIN_SECONDS
         unsent = {pool.destination.name: pool.withdraw() for pool in self._pools}
-        made = 0
+        attempts = 0
         while True:
             now = time.monotonic()
             if self._stop.is_set():
@@ -255,10 +255,10 @@ class Forwarder:
                     outcomes += pool.give_up()
                 back = too_old + unsent.pop(pool.destination.name, [])
                 if outcomes or back:
-                    made += self._record_last(pool, outcomes, back)
+                    attempts += self._record_last(pool, outcomes, back)
                 done = done and not pool.open_tasks and pool.destination.name not in self._unrecorded
             if done or late:
-                return made
+                return attempts
             time.sleep(TURN_SECONDS)
 
     def _record_last(self, pool: SenderPool, outcomes: list[Outcome], back: list[Claimed]) -> int:

@@ -94,14 +94,14 @@ class Sealer:
         """The headers to keep, and the digests of those that are credentials."""
         needed = set(signature_headers(source, secrets))
         is_secret_sent = not getattr(getattr(source, "signature", None), "signs_body", True)
-        hidden = [one for one in (*secrets, *tokens, request.token or "") if one]
+        hidden = [credential for credential in (*secrets, *tokens, request.token or "") if credential]
         kept, sealed = {}, {}
         for name, value in request.inbound.headers.items():
             if name in CREDENTIALS or (is_secret_sent and name in needed):
                 sealed[name] = self._digest(value.strip().encode("utf-8", "backslashreplace"))
             elif len(value) <= LONGEST_HEADER and (name in needed or not _is_private(name)):
-                for one in hidden:
-                    value = value.replace(one, "***")
+                for credential in hidden:
+                    value = value.replace(credential, "***")
                 kept[name] = value
         return kept, sealed
 
@@ -127,12 +127,12 @@ class Sealer:
         return source in self._configured and bool(self._configured[source][1])
 
     def reopen(self, held: Held, content: Content) -> tuple[Inbound, str | None]:
-        """The request as it arrived, with those configured secrets in it that it was sent with; and the URL's token."""
+        """The request as it arrived, including the configured secrets that it was sent with, and the URL's token."""
         source, secrets, tokens = self._configured[held.source]
         headers, body = dict(content.headers), content.body
-        at = datetime.fromtimestamp(held.received_at / 1000, UTC)
+        received_at = datetime.fromtimestamp(held.received_at / 1000, UTC)
         for secret in secrets if content.sealed else ():
-            for name, value in source.sign(b"", secret, at).items():
+            for name, value in source.sign(b"", secret, received_at).items():
                 if self._is_sealed(content, name.lower(), value.strip().encode()):
                     headers[name.lower()] = value
             for name in content.sealed:

@@ -69,14 +69,14 @@ class _RolledBack(Exception):
 
 
 def remap_parked(
-    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection = EVERY, after: int = 0
+    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, selection: ParkedSelection = EVERY, after: int = 0
 ) -> Iterator[Remapped]:
-    """Maps the parked events of `wanted` again, oldest first, one transaction per batch. Events that stay parked can be retried.
+    """Maps the parked events of `selection` again, oldest first, one transaction per batch. Events that stay parked can be retried.
 
     after: only events with IDs above this one.
     """
     while True:
-        batch: list[Remapped] = ledger.transact(_batch(sources, policy, wanted, after))
+        batch: list[Remapped] = ledger.transact(_batch(sources, policy, selection, after))
         if not batch:
             return
         yield from batch
@@ -87,57 +87,57 @@ def reprocess_parked(
     ledger: Ledger,
     sources: Mapping[str, Source],
     policy: Policy,
-    wanted: ParkedSelection = EVERY,
+    selection: ParkedSelection = EVERY,
     *,
     actor: str,
     after: int = 0,
     seconds: float = REQUEST_SECONDS,
     show: Callable[[Remapped], object] | None = None,
 ) -> Reprocessed:
-    """Reprocesses the parked events of `wanted`, oldest first, for as long as a request may take; the audit log keeps the counts.
-    Safe to repeat. show: gets each result as it comes."""
-    found = _counted(remap_parked(ledger, sources, policy, wanted, after), seconds, show)
-    of = f"source {wanted.source}" if wanted.source else "parked events"
-    if len(wanted.ids) == 1:
-        of = f"event {wanted.ids[0]}"
-    ledger.transact(lambda tx: note(tx, actor, "remap", of, sentence(found)))
-    return found
+    """Reprocesses the parked events of `selection`, oldest first, for up to `seconds`. The audit log keeps the counts. Safe to
+    repeat. show: called with each result."""
+    reprocessed = _counted(remap_parked(ledger, sources, policy, selection, after), seconds, show)
+    of = f"source {selection.source}" if selection.source else "parked events"
+    if len(selection.ids) == 1:
+        of = f"event {selection.ids[0]}"
+    ledger.transact(lambda tx: note(tx, actor, "remap", of, sentence(reprocessed)))
+    return reprocessed
 
 
 def preview_parked(
     ledger: Ledger,
     sources: Mapping[str, Source],
     policy: Policy,
-    wanted: ParkedSelection = EVERY,
+    selection: ParkedSelection = EVERY,
     *,
     seconds: float = PREVIEW_SECONDS,
     show: Callable[[Remapped], object] | None = None,
 ) -> Reprocessed:
-    """What `reprocess_parked` would do. Records as it does, and takes every transaction back: nothing is written.
+    """The result that `reprocess_parked` would have. Records in the same way, and rolls every transaction back.
 
-    Each batch is taken back by itself, so two events of one purchase in different batches both look new.
+    Each batch is rolled back separately, so two events of one purchase in different batches both look new.
     """
-    return _counted(_previewed(ledger, sources, policy, wanted), seconds, show)
+    return _counted(_previewed(ledger, sources, policy, selection), seconds, show)
 
 
-def sentence(found: Reprocessed) -> str:
+def sentence(reprocessed: Reprocessed) -> str:
     """The result for people."""
-    if found.is_empty:
+    if reprocessed.is_empty:
         return "No event is parked."
-    return f"Reprocessed: {found.counts()}." + (
-        "" if found.next is None else " Time ran out: reprocess again for the rest."
+    return f"Reprocessed: {reprocessed.counts()}." + (
+        "" if reprocessed.next is None else " Time ran out: reprocess again for the rest."
     )
 
 
 def _previewed(
-    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection
+    ledger: Ledger, sources: Mapping[str, Source], policy: Policy, selection: ParkedSelection
 ) -> Iterator[Remapped]:
     after = 0
     while True:
         batch: list[Remapped] = []
 
         def work(tx: Tx, after: int = after, batch: list[Remapped] = batch) -> None:
-            batch[:] = _batch(sources, policy, wanted, after)(tx)
+            batch[:] = _batch(sources, policy, selection, after)(tx)
             raise _RolledBack
 
         with suppress(_RolledBack):
@@ -155,14 +155,14 @@ def _counted(
     outcomes: Counter[str] = Counter()
     staying: Counter[str] = Counter()
     last: int | None = None
-    for number, one in enumerate(results, 1):
-        outcomes[one.outcome] += 1
+    for number, remapped in enumerate(results, 1):
+        outcomes[remapped.outcome] += 1
         if show is not None:
-            show(one)
-        if one.outcome in ("parked", "unreadable"):
-            staying[one.reason] += 1
+            show(remapped)
+        if remapped.outcome in ("parked", "unreadable"):
+            staying[remapped.reason] += 1
         if number % BATCH == 0 and time.monotonic() > until:  # all of a batch are done, or none
-            last = one.event_id
+            last = remapped.event_id
             break
     return Reprocessed(outcomes, staying.most_common(MOST_REASONS), last)
 
@@ -173,20 +173,20 @@ def remap_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id:
 
 
 def _batch(
-    sources: Mapping[str, Source], policy: Policy, wanted: ParkedSelection, after: int
+    sources: Mapping[str, Source], policy: Policy, selection: ParkedSelection, after: int
 ) -> Callable[[Tx], list[Remapped]]:
     def work(tx: Tx) -> list[Remapped]:
         tx.lock([LOCK])
-        found, arrivals = [], []
-        for row in parked_rows(tx, wanted, after=after, limit=BATCH, longest=LONGEST_BODY):
+        remapped, arrivals = [], []
+        for row in parked_rows(tx, selection, after=after, limit=BATCH, longest=LONGEST_BODY):
             arrival = _arrival(row, sources, policy)
             if isinstance(arrival, str):
-                found.append(Remapped(row.id, None, arrival))
+                remapped.append(Remapped(row.id, None, arrival))
             else:
                 arrivals.append(arrival)
         receipts = record(tx, arrivals, policy) if arrivals else []
-        found += [Remapped(receipt.id, receipt) for receipt in receipts]
-        return sorted(found, key=lambda one: one.event_id)
+        remapped += [Remapped(receipt.id, receipt) for receipt in receipts]
+        return sorted(remapped, key=lambda entry: entry.event_id)
 
     return work
 

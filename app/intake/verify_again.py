@@ -57,13 +57,14 @@ def verify_again(
     ledger: Ledger,
     intake: Intake,
     sealer: Sealer,
-    wanted: Selection,
+    selection: Selection,
     *,
     actor: str,
     after: int = 0,
     seconds: float = 1e9,
 ) -> Verified:
-    """Takes in what is authentic now, oldest first; the rest stays, with the reason. Safe to repeat. Raises LedgerUnavailable.
+    """Records the requests that are authentic now, oldest first. The rest stay, with the reason. Safe to repeat. Raises
+    LedgerUnavailable.
 
     Stops between two batches once `seconds` have passed. Recorded in the audit log.
     """
@@ -71,45 +72,45 @@ def verify_again(
     try:
         while done.after is not None:
             with look(ledger) as tx:
-                batch = chosen(tx, wanted, after=done.after, limit=BATCH)
-            for one in batch:
-                _verify(ledger, intake, sealer, one, done)
+                batch = chosen(tx, selection, after=done.after, limit=BATCH)
+            for held in batch:
+                _verify(ledger, intake, sealer, held, done)
             done.after = batch[-1].id if len(batch) == BATCH else None
             if time.monotonic() > until:
                 break
     finally:
         if done.taken or done.problems:
-            ledger.transact(lambda tx: _record(tx, actor, wanted, done))
+            ledger.transact(lambda tx: _record(tx, actor, selection, done))
     return done
 
 
-def drop_held(ledger: Ledger, wanted: Selection, *, actor: str) -> int:
+def drop_held(ledger: Ledger, selection: Selection, *, actor: str) -> int:
     """Removes requests from the quarantine for good; returns how many. Recorded in the audit log."""
 
     def work(tx: Tx) -> int:
-        count = drop(tx, wanted)
+        count = drop(tx, selection)
         if count:
-            note(tx, actor, "drop", _subject(wanted), f"{count:,} {'request' if count == 1 else 'requests'}")
+            note(tx, actor, "drop", _subject(selection), f"{count:,} {'request' if count == 1 else 'requests'}")
         return count
 
     return ledger.transact(work)
 
 
-def _record(tx: Tx, actor: str, wanted: Selection, done: Verified) -> None:
+def _record(tx: Tx, actor: str, selection: Selection, done: Verified) -> None:
     note_problems(tx, done.problems)
-    note(tx, actor, "verify again", _subject(wanted), done.sentence)
+    note(tx, actor, "verify again", _subject(selection), done.sentence)
 
 
-def _subject(wanted: Selection) -> str:
-    return f"quarantine of {wanted.source}" if wanted.source else "quarantine"
+def _subject(selection: Selection) -> str:
+    return f"quarantine of {selection.source}" if selection.source else "quarantine"
 
 
 def _verify(ledger: Ledger, intake: Intake, sealer: Sealer, held: Held, done: Verified) -> None:
     with look(ledger) as tx:
-        found = one_held(tx, held.id)
-    if found is None:  # a repeat of one that was taken in, or dropped meanwhile
+        kept = one_held(tx, held.id)
+    if kept is None:  # a repeat of one that was taken in, or dropped meanwhile
         return
-    content = found[1]
+    content = kept[1]
     try:
         if not sealer.knows(held.source):
             raise UnknownSource(NOT_CONFIGURED, source=held.source)

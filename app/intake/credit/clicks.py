@@ -32,7 +32,7 @@ def why_no_click(
     *,
     is_sent: bool,
 ) -> NoClick | None:
-    """None where a click ID is known, and nothing was sent before it was. is_sent: it was sent without one."""
+    """Why a conversion has no click ID; None if it has one and was not sent without it. is_sent: it was sent without one."""
     if conversion.follows:
         return NoClick("deferred", "No click ID: this is the second event of a deferred Lead, whose first carries it.")
     if conversion.clicks:
@@ -40,17 +40,17 @@ def why_no_click(
             return None
         text = f"Sent without a click ID: {conversion.clicks[0]} became known later, or its format sends none."
         return NoClick("learned later", text, "Resend it if the destination can still credit it.")
-    what = "session" if conversion.event_type.startswith("checkout.session.") else "event"
+    kind = "session" if conversion.event_type.startswith("checkout.session.") else "event"
     if body is not None:
         inbound = Inbound(body[0], body[1])
         (lack,) = explain_lacks(("click_id",), source, inbound, rules, is_own=False)
         for similar in lack.similar:
             if is_placeholder(similar.value):
-                text = f'No click ID: the {what} has {similar.path}: "{similar.value}", which is a placeholder.'
+                text = f'No click ID: the {kind} has {similar.path}: "{similar.value}", which is a placeholder.'
                 return NoClick("placeholder", text, "Fill that field with the visitor’s click ID on your page.")
-        named = next((one for one in lack.similar if one.usable), None)
+        named = next((candidate for candidate in lack.similar if candidate.usable), None)
         if named is not None:
-            text = f'No click ID: the {what} has {named.path}: "{named.value}", which is not read as one.'
+            text = f'No click ID: the {kind} has {named.path}: "{named.value}", which is not read as one.'
             name = named.path.rpartition(".")[2]
             return NoClick(
                 "other name", text, f"If it is one, add “{name}” to click_id in [attribution] of bridge.toml."
@@ -62,6 +62,6 @@ def why_no_click(
             if count == 1
             else f"none of the {count} earlier Leads of this person carried one"
         )
-        return NoClick("leads without", f"No click ID: the {what} has none, and {leads}.", TELL_IT)
-    text = f"No click ID: the {what} has none, and no earlier Lead of this person carried one."
+        return NoClick("leads without", f"No click ID: the {kind} has none, and {leads}.", TELL_IT)
+    text = f"No click ID: the {kind} has none, and no earlier Lead of this person carried one."
     return NoClick("no lead", text, TELL_IT)

@@ -40,12 +40,12 @@ class Why:
 
 
 def why(tx: Tx, text: str, sources: Mapping[str, Source], rules: Rules, *, whole_addresses: bool = False) -> Why:
-    """What is known of what `text` names: an email address, an order number, a click, a name, or any ID."""
+    """Everything known about what `text` names: an email address, an order number, a click ID, a name, or any other ID."""
     text = text.strip()
     story = story_of(tx, text, sources, whole_addresses=whole_addresses) if text else Story()
-    found = explain(text, story, sources, rules)
+    explanation = explain(text, story, sources, rules)
     held = held_naming(tx, Traces([text])) if story.is_empty and text else []
-    return replace(found, findings=[_in_quarantine(text, held)]) if held else found
+    return replace(explanation, findings=[_in_quarantine(text, held)]) if held else explanation
 
 
 def why_person(tx: Tx, person_id: int, sources: Mapping[str, Source], rules: Rules) -> Why:
@@ -87,7 +87,7 @@ def explain(text: str, story: Story, sources: Mapping[str, Source], rules: Rules
             findings.append(_of_delivery(delivery, conversion, click, reasons.get(delivery["id"])))
         if not deliveries:
             findings.append(_of_unsent(conversion))
-    findings += [found for event in story.events if (found := _of_event(event)) is not None]
+    findings += [of_event for event in story.events if (of_event := _of_event(event)) is not None]
     if story.is_empty:
         findings.append(_nothing(text))
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
@@ -101,38 +101,38 @@ def click_in(delivery: Mapping[str, Any], conversion: Conversion) -> str | None:
 
 def _holds(value: Any, click: str) -> bool:
     if isinstance(value, dict):
-        return any(_holds(one, click) for one in value.values())
+        return any(_holds(part, click) for part in value.values())
     if isinstance(value, list):
-        return any(_holds(one, click) for one in value)
+        return any(_holds(part, click) for part in value)
     return isinstance(value, str) and click in value
 
 
 def _of_delivery(
     delivery: Mapping[str, Any], conversion: Conversion, click: str | None, reason: NoClick | None
 ) -> Finding:
-    what = f"{delivery['kind'].capitalize()} {_named(delivery)}to {delivery['destination']}"
+    subject = f"{delivery['kind'].capitalize()} {_named(delivery)}to {delivery['destination']}"
     path, link = f"/deliveries/{delivery['id']}", f"Delivery {delivery['id']}"
     status, error = delivery["status"], delivery["last_error"] or "no reason is recorded"
     if status == "dead":
-        return Finding("bad", f"{what} failed: {error}.", "Fix the cause, then replay the delivery.", path, link)
+        return Finding("bad", f"{subject} failed: {error}.", "Fix the cause, then replay the delivery.", path, link)
     if status == "unattributed":
-        text = f"{what}: the destination knows no click or customer for it."
+        text = f"{subject}: the destination knows no click or customer for it."
         step = reason.next_step if reason else "It is sent again when a click ID of this person arrives."
         return Finding("bad", f"{text} {reason.text}" if reason else text, step, path, link)
     if status == "discarded":
         return Finding(
-            "warn", f"{what} was discarded and is not sent: {error}.", "Replay it if it should count.", path, link
+            "warn", f"{subject} was discarded and is not sent: {error}.", "Replay it if it should count.", path, link
         )
     if status == "shadow":
         step = f'Set mode = "live", then run `bridge replay --to {delivery["destination"]} --id {delivery["id"]}`.'
-        return Finding("warn", f"{what} was not sent: the destination is in shadow mode.", step, path, link)
+        return Finding("warn", f"{subject} was not sent: the destination is in shadow mode.", step, path, link)
     if status in ("pending", "retrying"):
         failed = f" The last attempt failed: {error}." if status == "retrying" else ""
         waits = " It waits for an event that says who the customer is." if delivery["held"] else ""
         step = "It is sent by itself. Look at the destination if it stays."
-        return Finding("warn", f"{what} is {status}.{failed}{waits}", step, path, link)
+        return Finding("warn", f"{subject} is {status}.{failed}{waits}", step, path, link)
     when = (delivery["delivered_at"] or "")[:16].replace("T", " ")
-    taken = f"{what} was delivered ({when} UTC, {delivery['last_status'] or 'accepted'})"
+    taken = f"{subject} was delivered ({when} UTC, {delivery['last_status'] or 'accepted'})"
     if click is None and delivery["kind"] != "refund" and reason is not None:
         text = f"{taken}, but cannot be credited to a link. {reason.text}"
         return Finding("bad" if conversion.kind == "sale" else "warn", text, reason.next_step, path, link)
@@ -157,16 +157,16 @@ def _of_unsent(conversion: Conversion) -> Finding:
 
 def _of_event(event: Mapping[str, Any]) -> Finding | None:
     path, link = f"/events/{event['id']}", f"Event {event['id']}"
-    what = f"Event {event['id']} ({event['event_type']} from {event['source']})"
+    subject = f"Event {event['id']} ({event['event_type']} from {event['source']})"
     if event["outcome"] == "parked":
         step = "Fill in what is missing, or fix the mapping and reprocess it."
-        return Finding("bad", f"{what} is parked and not sent: {event['reason']}.", step, path, link)
+        return Finding("bad", f"{subject} is parked and not sent: {event['reason']}.", step, path, link)
     if event["outcome"] != "ignored":
         return None
     if event["reason"].startswith(DISMISSED):
         step = "Undo the dismissal if it should count."
-        return Finding("warn", f"{what} was {event['reason']}.", step, path, link)
-    return Finding("note", f"{what} was ignored: {event['reason'].rstrip('.')}.", "", path, link)
+        return Finding("warn", f"{subject} was {event['reason']}.", step, path, link)
+    return Finding("note", f"{subject} was ignored: {event['reason'].rstrip('.')}.", "", path, link)
 
 
 def _nothing(text: str) -> Finding:
@@ -179,14 +179,14 @@ def _nothing(text: str) -> Finding:
 
 def _in_quarantine(text: str, held: Sequence[int]) -> Finding:
     count = len(held)
-    what = (
+    mentions = (
         "1 request that was refused for its signature mentions"
         if count == 1
         else f"{count:,} requests that were refused for their signature mention"
     )
     step = "Correct the secret, then verify the quarantine again: what is authentic is taken in."
     path = f"/inbound/quarantine/{held[-1]}"
-    return Finding("bad", f"Nothing was taken in about “{text}”, but {what} it.", step, path, f"Request {held[-1]}")
+    return Finding("bad", f"Nothing was taken in about “{text}”, but {mentions} it.", step, path, f"Request {held[-1]}")
 
 
 def _named(delivery: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ LONGEST_NAME = 200
 
 
 def read_value(field: str, text: str, *, currency: str | None, phone_region: str | None) -> str:
-    """A value as it is kept. Raises ValueError that says what is wrong with it. currency: of an amount, where it is known."""
+    """A value as it is stored. Raises ValueError that says what is wrong. currency: that of an amount, if known."""
     text = text.strip()
     if field == "amount":
         if from_major(text, currency or "KWD").minor <= 0:  # KWD has the most decimals
@@ -45,10 +45,10 @@ def read_value(field: str, text: str, *, currency: str | None, phone_region: str
             raise ValueError("must be a currency code of three letters, such as EUR")
         return code
     if field == "email":
-        found = email_of(text)
-        if found is None:
+        email = email_of(text)
+        if email is None:
             raise ValueError("is not an email address")
-        return found
+        return email
     if field == "phone":
         if normal_phone(text, phone_region) is None:
             raise ValueError("must be a phone number with its country code, such as +49 151 12345678")
@@ -101,28 +101,28 @@ def filled(mapped: Mapped, values: Mapping[str, str], phone_region: str | None =
 
 
 def lacks_of(mapped: Mapped, policy: Policy) -> tuple[str, ...]:
-    """What must be filled in before an event counts: fields of LABELS, and "person" for one of email, customer_id and phone."""
-    found: list[str] = []
+    """The fields to fill in before an event counts: fields of LABELS, and "person" for one of email, customer_id and phone."""
+    lacks: list[str] = []
     if mapped.outcome == "parked":
         if mapped.draft is None:
             return ()
-        found += [one for one in mapped.draft.lacks if one != "person" and not (one == "id" and mapped.keys)]
+        lacks += [field for field in mapped.draft.lacks if field != "person" and not (field == "id" and mapped.keys)]
     elif mapped.outcome not in ("sale", "lead"):
         return ()
-    if not mapped.keys and "id" not in found:
-        found.append("id")
+    if not mapped.keys and "id" not in lacks:
+        lacks.append("id")
     if customer_id_of(mapped.who, policy.rules.phone_region) is None:
-        found.append("person")
+        lacks.append("person")
     if policy.require_click_id and mapped.kind == "lead" and not mapped.who.click_id:
-        found.append("click_id")
-    return tuple(found)
+        lacks.append("click_id")
+    return tuple(lacks)
 
 
 def _completed(draft: Draft, values: Mapping[str, str], missing: str) -> Draft:
-    """The draft with what is known of its money, which still lacks something."""
+    """The draft with the known part of its money, which is still incomplete."""
     lacks = missing.lacks if isinstance(missing, Missing) else ("amount",)
-    found = replace(draft, lacks=lacks, currency=values.get("currency") or draft.currency)
-    return replace(found, amount=values["amount"], unit="major") if "amount" in values else found
+    completed = replace(draft, lacks=lacks, currency=values.get("currency") or draft.currency)
+    return replace(completed, amount=values["amount"], unit="major") if "amount" in values else completed
 
 
 def _money(draft: Draft, values: Mapping[str, str]) -> Money | str:

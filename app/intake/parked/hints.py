@@ -53,9 +53,9 @@ def explain_lacks(
     lacks: Sequence[str], source: Source | None, inbound: Inbound | None, rules: Rules, *, is_own: bool
 ) -> list[Lack]:
     """is_own: the source is one of bridge.toml, where a line can be added."""
-    fields = [one for lack in lacks for one in (OF_A_PERSON if lack == "person" else (lack,))]
+    fields = [name for lack in lacks for name in (OF_A_PERSON if lack == "person" else (lack,))]
     values = list(_values(inbound)) if inbound is not None and fields else []
-    found = []
+    explained = []
     for field in dict.fromkeys(fields):
         raw = list(source.looked_for.get(field, ())) if source is not None else []
         if not raw and field == "customer_id":
@@ -63,42 +63,42 @@ def explain_lacks(
         if not raw and field == "click_id":
             raw = list(rules.click_id_names)
         similar = _similar(field, raw, values, rules)
-        best = next((one for one in similar if one.usable), None)
+        best = next((candidate for candidate in similar if candidate.usable), None)
         line = ""
         if is_own and best is not None and field != "id" and best.path not in raw:
             texts = [*(source.looked_for.get(field, ()) if source is not None else ()), best.path]
             line = f"{field} = [{', '.join(_quoted(text) for text in texts)}]"
-        found.append(Lack(field, [one.removeprefix("=").strip() for one in raw], similar, line))
-    return found
+        explained.append(Lack(field, [sought.removeprefix("=").strip() for sought in raw], similar, line))
+    return explained
 
 
 def _similar(field: str, looked_for: Sequence[str], values: Sequence[tuple[str, Any]], rules: Rules) -> list[Similar]:
-    wanted = {plain_name(one.rpartition(".")[2]) for one in looked_for} - {""}
+    names = {plain_name(path_or_name.rpartition(".")[2]) for path_or_name in looked_for} - {""}
     ranked = []
     for order, (path, value) in enumerate(values):
         text = text_of(value)
         if text is None:
             continue
         usable = _is_usable(field, value, rules)
-        closeness = _closeness(field, plain_name(path.rpartition(".")[2].partition("[")[0]), wanted)
+        closeness = _closeness(field, plain_name(path.rpartition(".")[2].partition("[")[0]), names)
         if closeness or (field == "email" and usable):
             shown = text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
             ranked.append(((not usable, -closeness, order), Similar(path, shown, usable)))
-    return [one for _, one in sorted(ranked, key=lambda pair: pair[0])][:MOST_SIMILAR]
+    return [entry for _, entry in sorted(ranked, key=lambda pair: pair[0])][:MOST_SIMILAR]
 
 
-def _closeness(field: str, name: str, wanted: set[str]) -> int:
-    """3: the name that was looked for. 2: it has it within, or the other way round. 1: it looks like a usual name."""
+def _closeness(field: str, name: str, names: set[str]) -> int:
+    """3: one of `names`. 2: it contains one of them, or is contained in one. 1: it looks like a usual name. 0: none of these."""
     if not name:
         return 0
-    if name in wanted:
+    if name in names:
         return 3
-    if any(len(one) > 2 and (one in name or (name in one and len(name) > 2)) for one in wanted):
+    if any(len(other) > 2 and (other in name or (name in other and len(name) > 2)) for other in names):
         return 2
-    if any(difflib.SequenceMatcher(None, one, name).ratio() >= LIKE for one in wanted):
+    if any(difflib.SequenceMatcher(None, other, name).ratio() >= LIKE for other in names):
         return 2
     usual = USUAL.get(field, ())
-    return int(any(name.endswith(one) if len(one) < 3 else one in name for one in usual))
+    return int(any(name.endswith(other) if len(other) < 3 else other in name for other in usual))
 
 
 def _is_usable(field: str, value: Any, rules: Rules) -> bool:
@@ -117,7 +117,7 @@ def _is_usable(field: str, value: Any, rules: Rules) -> bool:
 
 
 def _values(inbound: Inbound) -> Iterator[tuple[str, Any]]:
-    """The values of a body by their paths, JSON inside text included; nothing where it cannot be read."""
+    """The values of a body with their paths, including JSON inside text; nothing if the body cannot be read."""
     try:
         raw = read_body(inbound)
     except MalformedEvent:
@@ -125,10 +125,10 @@ def _values(inbound: Inbound) -> Iterator[tuple[str, Any]]:
             raw = {"": parse_json(inbound.body)}
         except MalformedEvent:
             return
-    for number, found in enumerate(_walk(raw, "", 0)):
+    for number, pair in enumerate(_walk(raw, "", 0)):
         if number >= MOST_VALUES:
             return
-        yield found
+        yield pair
 
 
 def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

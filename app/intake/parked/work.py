@@ -72,17 +72,17 @@ def parked_work(
     tx: Tx,
     sources: Mapping[str, Source],
     policy: Policy,
-    wanted: ParkedSelection = EVERY,
+    selection: ParkedSelection = EVERY,
     *,
     before: int | None = None,
     limit: int,
     is_grouped: bool = True,
 ) -> Work:
     """is_grouped: count all parked events by source and reason, too."""
-    found, is_all = groups(tx) if is_grouped else ([], True)
-    rows = parked_rows(tx, wanted, before=before, limit=limit)
+    parked_groups, is_all = groups(tx) if is_grouped else ([], True)
+    rows = parked_rows(tx, selection, before=before, limit=limit)
     events = [describe(row, sources, policy) for row in rows]
-    return Work(found, is_all, events, rows[-1].id if len(rows) == limit else None)
+    return Work(parked_groups, is_all, events, rows[-1].id if len(rows) == limit else None)
 
 
 def parked_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int) -> ParkedEvent | None:
@@ -131,7 +131,7 @@ def fill_in(
     sources: Mapping[str, Source],
     policy: Policy,
     event_id: int,
-    given: Mapping[str, str],
+    values: Mapping[str, str],
     *,
     actor: str,
 ) -> Filled:
@@ -139,11 +139,11 @@ def fill_in(
 
     Safe to repeat: an event that is not parked any more is left as it is.
     """
-    unknown = sorted(set(given) - set(FILLABLE))
+    unknown = sorted(set(values) - set(FILLABLE))
     if unknown:
         return Filled(False, f"unknown field {unknown[0]}: known are {', '.join(FILLABLE)}", problems={})
     return ledger.transact(
-        partial(_fill_in, sources=sources, policy=policy, event_id=event_id, given=given, actor=actor)
+        partial(_fill_in, sources=sources, policy=policy, event_id=event_id, given=values, actor=actor)
     )
 
 

@@ -63,9 +63,9 @@ def probe(source: Source, inbound: Inbound, rules: Rules, mapped: Mapped, *, sec
         if tried == MOST_PROBES or time.thread_time() > until:
             break
         tried += 1
-        found, decides = _try(source, document, leaf, rules, base)
-        if found is not None:
-            probes.append(found)
+        tried_probe, decides = _try(source, document, leaf, rules, base)
+        if tried_probe is not None:
+            probes.append(tried_probe)
         if decides:
             deciding.append((leaf.path, plain(leaf.value)))
     return Probed(base, probes, deciding, tried, len(leaves))
@@ -88,7 +88,7 @@ def _try(source: Source, document: Document, leaf: Leaf, rules: Rules, base: Map
 
 
 def _likely_first(leaves: Sequence[Leaf], mapped: Mapped) -> list[Leaf]:
-    """Fields whose text is, or is part of, a value of the result come first; then those that lie least deep."""
+    """Sorts fields: first those whose text equals, or is part of, a value of the result; then the least deep ones."""
     known = [hint for hint in map(plain, _texts_of(asdict(mapped))) if len(hint) >= SHORTEST_HINT]
     whole = set(known)
 
@@ -96,7 +96,11 @@ def _likely_first(leaves: Sequence[Leaf], mapped: Mapped) -> list[Leaf]:
         text = plain(leaf.value)
         if text in whole:
             return 0, len(leaf.steps)
-        is_part = len(text) >= SHORTEST_HINT and len(text) <= 500 and any(text in one or one in text for one in known)
+        is_part = (
+            len(text) >= SHORTEST_HINT
+            and len(text) <= 500
+            and any(text in known_text or known_text in text for known_text in known)
+        )
         return (1 if is_part else 2), len(leaf.steps)
 
     return sorted(leaves, key=order)
@@ -129,13 +133,13 @@ def _other_texts(text: str) -> Iterator[str]:
         yield f"{date[1]}{(int(date[2]) - 1) % 10}{date[3]}"
         return
     if mail := EMAIL.match(text):
-        at = mail.end(1) - 1
-        yield text[:at] + _next(text[at]) + text[at + 1 :]
+        changed = mail.end(1) - 1
+        yield text[:changed] + _next(text[changed]) + text[changed + 1 :]
         return
     end = text.index("?") if "?" in text and "=" in text else len(text)  # a URL's parameters are fields of their own
-    at = next((index for index in range(end - 1, -1, -1) if text[index].isalnum()), -1)
-    if at >= 0:
-        yield text[:at] + _next(text[at]) + text[at + 1 :]
+    changed = next((index for index in range(end - 1, -1, -1) if text[index].isalnum()), -1)
+    if changed >= 0:
+        yield text[:changed] + _next(text[changed]) + text[changed + 1 :]
         yield text + "x"
 
 

@@ -54,17 +54,17 @@ class Tried:
 
 
 def map_all(source: Source, inbounds: Sequence[Inbound], rules: Rules, seconds: float) -> list[Mapped | str]:
-    """What each body means, for as long as `seconds` of computing last."""
+    """The meaning of each body, within `seconds` of processor time."""
     until = time.thread_time() + seconds
-    found: list[Mapped | str] = []
+    results: list[Mapped | str] = []
     for inbound in inbounds:
-        if found and time.thread_time() > until:
+        if results and time.thread_time() > until:
             break
         try:
-            found.append(source.map(inbound, rules))
+            results.append(source.map(inbound, rules))
         except MalformedEvent as error:
-            found.append(str(error))
-    return found
+            results.append(str(error))
+    return results
 
 
 def try_edited(edited: Edited, inbounds: Sequence[Inbound], *, probes: bool = False) -> Tried:

@@ -62,14 +62,14 @@ class Wish:
 
 def has_due(tx: Tx, destination: str, now: int) -> bool:
     """Whether something may be sent now. Cheap, and writes nothing."""
-    # Without an order PostgreSQL's plan for any values reads the table from its start, since one row is soon found: unless,
-    # as at most times, there is none.
-    found = tx.run(
+    # Without an order, PostgreSQL's generic plan reads the table from its start, expecting to find a row soon. Most of the
+    # time there is none.
+    row = tx.run(
         "SELECT 1 FROM deliveries WHERE destination = ? AND due_at <= ? AND claim IS NULL ORDER BY due_at LIMIT 1",
         destination,
         now,
     ).first()
-    if found is None:
+    if row is None:
         return False
     state = destination_state(tx, destination)
     if state.paused_at is not None:
@@ -78,9 +78,9 @@ def has_due(tx: Tx, destination: str, now: int) -> bool:
 
 
 def due_since(tx: Tx, destination: str, before: int, *, now: int, hold_ms: int) -> int | None:
-    """Since when (ms), and from before `before`, there is a delivery that could have been sent; None where there is none.
+    """The time (ms), before `before`, since which a delivery could have been sent; None if there is none.
 
-    That is one which may be claimed, or whose claim ran out by then and nobody took it over.
+    Such a delivery can be claimed, or its claim has expired and no worker took it over.
     """
     row = tx.run(
         f"SELECT due_at FROM deliveries WHERE id IN ({_CLAIMABLE.format(limit=1, among='')})",
@@ -90,7 +90,7 @@ def due_since(tx: Tx, destination: str, before: int, *, now: int, hold_ms: int) 
         "SELECT MIN(claimed_until) FROM deliveries WHERE claim IS NOT NULL AND destination = ? AND claimed_until <= ?"
     )
     left = tx.run(statement, destination, before).scalar()
-    return min((at for at in (row and row[0], left) if at is not None), default=None)
+    return min((moment for moment in (row and row[0], left) if moment is not None), default=None)
 
 
 def claim(
@@ -210,17 +210,17 @@ def _claim_newest(tx: Tx, destination: str, limit: int, statement: str, now: int
 
 
 def _candidates(tx: Tx, destination: str, now: int, *, unrefused: bool) -> list[int]:
-    """Due deliveries in the order in which to try them: the least tried first, among these at random.
+    """Due deliveries in the order to try them: the least tried first, and in random order among these.
 
-    At random, since what fails for itself may be many, and in a row. Of those that are longest and shortest due, since a backlog
-    may be long. unrefused: only those that were not refused when they were last tried.
+    The order is random, since many deliveries in a row may fail for reasons of their own. They are taken from both ends of the
+    queue, since a backlog may be long. unrefused: only deliveries whose last attempt was not refused.
     """
     condition = f" AND (last_status IS NULL OR NOT {REFUSED_BEFORE})" if unrefused else ""
-    one = (
+    select = (
         f"SELECT id, attempts - schedule_start + (CASE WHEN {REFUSED_BEFORE} THEN 1 ELSE 0 END) AS tries FROM deliveries"
         f" WHERE destination = ? AND due_at <= ? AND claim IS NULL{condition} ORDER BY due_at {{}} LIMIT {CANDIDATES}"
     )
-    both = f"SELECT * FROM ({one.format('')}) a UNION SELECT * FROM ({one.format('DESC')}) b"
+    both = f"SELECT * FROM ({select.format('')}) a UNION SELECT * FROM ({select.format('DESC')}) b"
     rows = [(int(tries), int(identity)) for identity, tries in tx.run(both, *(destination, now) * 2).all()]
     random.shuffle(rows)
     rows.sort(key=lambda row: row[0])

@@ -77,9 +77,9 @@ def settle(
     def decide(outcome: "Outcome") -> "Outcome":
         if outcome.result not in REFUSED:
             return outcome
-        what = f"answered {outcome.status}"
+        answer = f"answered {outcome.status}"
         if location := _location(outcome):
-            what += f", a redirect to {location}"
+            answer += f", a redirect to {location}"
         identity = outcome.claimed.id
         count, before, _ = earlier.get(identity, (0, 0, 0))
         if taken_at is None:
@@ -90,10 +90,10 @@ def settle(
         else:
             alone = taken_at > outcome.started_at + outcome.duration_ms
         if alone:
-            error = f"{what} while other deliveries were taken: the destination rejected this one"
+            error = f"{answer} while other deliveries were taken: the destination rejected this one"
             return replace(outcome, result="permanent", error=error, due_at=None)
         seconds = REFUSED_RETRY_SECONDS[min(count, len(REFUSED_RETRY_SECONDS) - 1)]
-        return replace(outcome, error=what, due_at=now + seconds * 1000)
+        return replace(outcome, error=answer, due_at=now + seconds * 1000)
 
     return [decide(outcome) for outcome in outcomes]
 
@@ -158,8 +158,8 @@ def _judge_refusals(
         doubted_at = now
     arrived_at = min(o.started_at + o.duration_ms for o in refused)
     since = min(refusals.since, arrived_at) if refusals.ids else arrived_at
-    found = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(fresh))
-    tx.run("UPDATE destinations SET refused = ? WHERE name = ?", found.text(), destination)
+    updated = Refusals(since, ids[:MOST_IDS], doubted_at, refusals.probes + len(fresh))
+    tx.run("UPDATE destinations SET refused = ? WHERE name = ?", updated.text(), destination)
 
 
 def _judge_failures(
@@ -232,8 +232,8 @@ def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_prin
     return max(times, default=None)
 
 
-def _is_ahead(at: int, now: int) -> bool:
-    return at > now + CLOCK_TOLERANCE_MS
+def _is_ahead(moment: int, now: int) -> bool:
+    return moment > now + CLOCK_TOLERANCE_MS
 
 
 def _refused_before(tx: Tx, ids: Collection[int]) -> dict[int, tuple[int, int, int]]:

@@ -127,5 +127,5 @@ def _closing(outcome: Outcome, now: int) -> tuple[Any, ...]:
     delivered_at = now if status == "delivered" else None
     dead_at = now if status == "dead" else None
     error = outcome.error[:LONGEST_ERROR] if outcome.error else outcome.error
-    said = (error, outcome.status, delivered_at, dead_at, outcome.note)
-    return (status, outcome.due_at, counted, *said, claimed.id, claimed.claim)
+    facts = (error, outcome.status, delivered_at, dead_at, outcome.note)
+    return (status, outcome.due_at, counted, *facts, claimed.id, claimed.claim)

@@ -40,7 +40,7 @@ def reopen_refunds(tx: Tx, sale_ids: Sequence[int], *, now: int) -> None:
 def attend(tx: Tx, claimed: Sequence[Claimed], destination: str) -> list[Claimed]:
     """`claimed` without the refunds that must not be sent, and the others with what their format remembers. Within the claim's
     transaction."""
-    refunds = {one.id: one for one in claimed if one.kind == "refund"}
+    refunds = {delivery.id: delivery for delivery in claimed if delivery.kind == "refund"}
     if not refunds:
         return list(claimed)
     condition, value = tx.among("d.id", sorted(refunds))
@@ -56,7 +56,9 @@ def attend(tx: Tx, claimed: Sequence[Claimed], destination: str) -> list[Claimed
             sends[identity] = replace(refunds[identity], remembered=remembered or None)
         else:
             _wait(tx, refunds[identity], sale, status)
-    return [sends.get(one.id, one) for one in claimed if one.kind != "refund" or one.id in sends]
+    return [
+        sends.get(delivery.id, delivery) for delivery in claimed if delivery.kind != "refund" or delivery.id in sends
+    ]
 
 
 def _wait(tx: Tx, refund: Claimed, sale: int, status: str) -> None:

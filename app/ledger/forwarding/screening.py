@@ -11,35 +11,37 @@ STATUSES = {"unattributed": "unattributed", "permanent": "dead"}
 
 
 def screen(tx: Tx, claimed: Sequence[Claimed], wire: Format) -> list[Claimed]:
-    """Those of `claimed` that may be sent; closes the others. Within the claim's transaction."""
+    """The deliveries of `claimed` that may be sent. Closes the others, within the claim's transaction."""
     if not claimed or not (wire.holds_back or wire.max_age):
         return list(claimed)
     age = wire.max_age
-    verdicts = {one.id: wire.not_sent(one.kind, one.payload) for one in claimed}
+    verdicts = {delivery.id: wire.not_sent(delivery.kind, delivery.payload) for delivery in claimed}
     if not age and not any(verdicts.values()):
         return list(claimed)
     now = tx.now()
     old = _too_old(tx, claimed, now - age.seconds * 1000) if age else frozenset()
     kept: list[Claimed] = []
     closed: list[tuple[object, ...]] = []
-    for one in claimed:
-        verdict = verdicts[one.id]
-        if age and one.id in old:
-            closed.append(("discarded", f"older than {age.text}", None, one.id, one.claim))
+    for delivery in claimed:
+        verdict = verdicts[delivery.id]
+        if age and delivery.id in old:
+            closed.append(("discarded", f"older than {age.text}", None, delivery.id, delivery.claim))
         elif verdict is not None:
             status = STATUSES[verdict.result]
-            closed.append((status, verdict.error, now if status == "dead" else None, one.id, one.claim))
+            closed.append((status, verdict.error, now if status == "dead" else None, delivery.id, delivery.claim))
         else:
-            kept.append(one)
+            kept.append(delivery)
     if closed:
         tx.run_many(_CLOSE, closed)
-        stays = {one.id for one in kept}
-        unblock_sales(tx, [one.id for one in claimed if one.kind == "lead" and one.id not in stays], now=now)
+        stays = {delivery.id for delivery in kept}
+        unblock_sales(
+            tx, [delivery.id for delivery in claimed if delivery.kind == "lead" and delivery.id not in stays], now=now
+        )
     return kept
 
 
 def _too_old(tx: Tx, claimed: Sequence[Claimed], before: int) -> frozenset[int]:
-    condition, value = tx.among("d.id", [one.id for one in claimed])
+    condition, value = tx.among("d.id", [delivery.id for delivery in claimed])
     rows = tx.run(
         "SELECT d.id FROM deliveries d JOIN conversions c ON c.id = d.conversion_id"
         f" WHERE {condition} AND c.occurred_at < ?",

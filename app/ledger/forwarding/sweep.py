@@ -25,14 +25,14 @@ def expired_claims(tx: Tx, now: int) -> list[tuple[int, str, int, int]]:
 
 
 def claims_of(tx: Tx, worker_ids: Sequence[int]) -> list[tuple[int, str, int, int]]:
-    """Claims of these workers, whether they ran out or not."""
-    found = []
+    """Claims of these workers, expired or not."""
+    claims = []
     for identity, token, attempts, until in tx.run(
         "SELECT id, claim, attempts, claimed_until FROM deliveries WHERE claim IS NOT NULL"
     ).all():
         if int(token.split(".", 1)[0]) in worker_ids:
-            found.append((identity, token, attempts, until))
-    return found
+            claims.append((identity, token, attempts, until))
+    return claims
 
 
 def take_over(tx: Tx, claims: Sequence[tuple[int, str, int, int]], *, now: int) -> int:
