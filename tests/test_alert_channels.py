@@ -82,9 +82,9 @@ class Clock:
             self.now += 15_000
             self._thread.look()
 
-    def history(self, **wanted: Any) -> Sequence[Record]:
+    def history(self, **expected: Any) -> Sequence[Record]:
         with self._ledger.read() as tx:
-            return history(tx, HistoryFilter(**wanted))
+            return history(tx, HistoryFilter(**expected))
 
 
 def die(ledger: Ledger, number: int, at: int) -> None:

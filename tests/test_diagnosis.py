@@ -13,14 +13,14 @@ def counts() -> dict[str, int]:
 
 
 def test_what_was_waited_for_in_vain_is_told_with_what_there_was_instead() -> None:
-    wanted, missing = {"delivered": 8}, ["pi_1"]
+    expected, missing = {"delivered": 8}, ["pi_1"]
     with pytest.raises(pytest.fail.Exception) as caught:
-        wait_for(lambda: counts() == wanted and not missing, 0.01)
+        wait_for(lambda: counts() == expected and not missing, 0.01)
     text = str(caught.value)
-    assert "wait_for(lambda: counts() == wanted and not missing, 0.01)" in text
+    assert "wait_for(lambda: counts() == expected and not missing, 0.01)" in text
     assert "at last: False" in text
     assert "now: counts() is {'delivered': 7, 'dead': 1}" in text
-    assert "now: wanted is {'delivered': 8}" in text
+    assert "now: expected is {'delivered': 8}" in text
     assert "now: missing is ['pi_1']" in text
 
 

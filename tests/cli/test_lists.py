@@ -56,7 +56,7 @@ def ids(result: Result) -> list[str]:
 
 
 def test_deliveries_are_chosen_by_every_filter(on_ledger: Run, recorded: None) -> None:
-    for options, wanted in (
+    for options, expected in (
         (("--source", "stripe"), ["evt_1", "evt_2", "evt_3", "evt_3"]),
         (("--source", "tally"), []),
         (("--destination", "crm"), ["evt_3"]),
@@ -69,11 +69,11 @@ def test_deliveries_are_chosen_by_every_filter(on_ledger: Run, recorded: None) -
         (("--until", "2020-01-01"), []),
         (("--source", "stripe", "--limit", 1), ["evt_3"]),
     ):
-        assert ids(on_ledger("deliveries", "--json", *options)) == wanted, options
+        assert ids(on_ledger("deliveries", "--json", *options)) == expected, options
 
 
 def test_events_are_chosen_by_every_filter(on_ledger: Run, recorded: None) -> None:
-    for options, wanted in (
+    for options, expected in (
         (("--source", "stripe", "--outcome", "sale"), ["evt_1", "evt_2", "evt_3"]),
         (("--destination", "crm"), ["evt_3"]),
         (("--destination", "sandbox", "--outcome", "ignored"), []),
@@ -82,7 +82,7 @@ def test_events_are_chosen_by_every_filter(on_ledger: Run, recorded: None) -> No
         (("--since", "1h", "--limit", 2), ["evt_3", "evt_x"]),
         (("--until", "2020-01-01"), []),
     ):
-        assert ids(on_ledger("events", "--json", *options)) == wanted, options
+        assert ids(on_ledger("events", "--json", *options)) == expected, options
 
 
 def test_tables_show_time_and_destination(on_ledger: Run, recorded: None) -> None:

@@ -290,7 +290,7 @@ class Site:
         self._roles[process.pid] = role
 
     def _keep(self) -> None:
-        wanted = list(self._roles.values())
+        expected = list(self._roles.values())
         while not self._ends.wait(0.1):
             with self._lock:
                 for process in list(self.stack.processes):
@@ -300,7 +300,7 @@ class Site:
                         self.stack.processes.remove(process)
                 running = [self._roles[p.pid] for p in self.stack.processes]
                 for role in ("web", "worker"):
-                    for _ in range(wanted.count(role) - running.count(role)):
+                    for _ in range(expected.count(role) - running.count(role)):
                         self._start(role)
 
 

@@ -168,8 +168,8 @@ def test_lead_without_any_fields_reads_what_every_form_is_read_for() -> None:
     )
     assert line["outcome"] == "lead"
     assert line["dedupe_keys"][0].startswith("lead:shop:sha256-")
-    wanted = {"email": "ola@nord.example", "name": "Ola Nord", "phone": "+4722334455", "clickId": "clk_own"}
-    assert wanted.items() <= line["payload"].items()
+    expected = {"email": "ola@nord.example", "name": "Ola Nord", "phone": "+4722334455", "clickId": "clk_own"}
+    assert expected.items() <= line["payload"].items()
 
 
 def test_lead_fields_are_matched_without_case_on_id_key_and_label() -> None:

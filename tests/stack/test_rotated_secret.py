@@ -29,10 +29,10 @@ def test_what_came_while_the_secret_was_wrong_is_one_conversion_each(make_stack:
         return requests.post(f"{stack.url}/webhooks/{name}", data=body, headers=headers, timeout=30).status_code
 
     def send_all(secrets: dict[str, list[str]]) -> list[int]:
-        wanted = [("typeform", *one) for one in zip(forms, secrets["typeform"], strict=True)]
-        wanted += [("stripe", *one) for one in zip(sales, secrets["stripe"], strict=True)]
+        expected = [("typeform", *one) for one in zip(forms, secrets["typeform"], strict=True)]
+        expected += [("stripe", *one) for one in zip(sales, secrets["stripe"], strict=True)]
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda one: send(*one), wanted))
+            return list(pool.map(lambda one: send(*one), expected))
 
     old_stripe = stack.environment["STRIPE_WEBHOOK_SECRET"]
     turning = {"typeform": [FORM_SECRET] * 4 + [NEW] * 8, "stripe": [old_stripe] * 4 + [NEW_STRIPE] * 8}

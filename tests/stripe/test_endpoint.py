@@ -71,9 +71,9 @@ def test_an_endpoint_for_all_events_is_narrowed(sync: Callable[..., Result], str
 def test_an_endpoint_that_another_installation_made_is_not_taken_for_ours(
     sync: Callable[..., Result], stripe: FakeStripe
 ) -> None:
-    wanted = list(wanted_events(Rules()))
+    expected = list(wanted_events(Rules()))
     stripe.lists["/v1/webhook_endpoints"] = [
-        endpoint("we_1", "https://staging.example.com/webhooks/stripe", wanted, metadata={MARK: "f" * 16})
+        endpoint("we_1", "https://staging.example.com/webhooks/stripe", expected, metadata={MARK: "f" * 16})
     ]
     sync("--url", URL)
     assert [path for _, path, _ in stripe.changes] == ["/v1/webhook_endpoints"]
@@ -89,8 +89,8 @@ def test_another_url_gets_an_endpoint_of_its_own(sync: Callable[..., Result], st
 
 
 def test_a_second_endpoint_of_the_same_url_is_told_of_and_left(sync: Callable[..., Result], stripe: FakeStripe) -> None:
-    wanted = list(wanted_events(Rules()))
-    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted), endpoint("we_2", URL, ["*"])]
+    expected = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, expected), endpoint("we_2", URL, ["*"])]
     sync("--url", URL)
     result = sync("--url", URL)
     assert "we_2 has the same URL" in result.stdout
@@ -224,16 +224,16 @@ def test_a_dry_run_for_connected_accounts_changes_nothing(sync: Callable[..., Re
 def test_an_enabled_connect_endpoint_is_not_promised_a_backfill_that_cannot_reach_it(
     sync: Callable[..., Result], stripe: FakeStripe
 ) -> None:
-    wanted = list(wanted_events(Rules()))
-    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_2", URL, wanted, application="ca_1", status="disabled")]
+    expected = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_2", URL, expected, application="ca_1", status="disabled")]
     assert "resent in Stripe's Dashboard" in sync("--url", URL, "--connect").stdout
     assert "backfill" not in sync("--url", URL, "--connect", "--enable").stdout
     assert stripe.lists["/v1/webhook_endpoints"][0]["status"] == "enabled"
 
 
 def test_show_tells_the_two_apart(command: Callable[..., Result], stripe: FakeStripe) -> None:
-    wanted = list(wanted_events(Rules()))
-    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
+    expected = list(wanted_events(Rules()))
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, expected)]
     assert "sync --url" in command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
     assert "--connect` creates one" in command("stripe-endpoint", "show", "--url", URL, "--connect").stdout
     stripe.lists["/v1/webhook_endpoints"].append(endpoint("we_2", URL, ["*"], application="ca_1"))
@@ -246,16 +246,16 @@ def test_show_tells_the_two_apart(command: Callable[..., Result], stripe: FakeSt
 def test_doctor_checks_the_connect_endpoint_where_there_is_one(
     command: Callable[..., Result], stripe: FakeStripe
 ) -> None:
-    wanted = list(wanted_events(Rules()))
+    expected = list(wanted_events(Rules()))
     base = URL.removesuffix("/webhooks/stripe")
-    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, wanted)]
+    stripe.lists["/v1/webhook_endpoints"] = [endpoint("we_1", URL, expected)]
     message = command("doctor", PUBLIC_URL=base).stdout
-    assert f"we_1 is subscribed to all {len(wanted)} wanted events" in message
+    assert f"we_1 is subscribed to all {len(expected)} wanted events" in message
     assert "connected accounts" not in message
-    short = endpoint("we_2", URL, wanted[:-1], application="ca_1")
+    short = endpoint("we_2", URL, expected[:-1], application="ca_1")
     stripe.lists["/v1/webhook_endpoints"].append(short)
     message = command("doctor", PUBLIC_URL=base).stdout
-    assert f"we_2 for connected accounts is not sent {wanted[-1]}" in message
+    assert f"we_2 for connected accounts is not sent {expected[-1]}" in message
     assert f"sync --url {URL} --connect" in message
     short["status"] = "disabled"
     assert "resend what was missed in Stripe's Dashboard" in command("doctor", PUBLIC_URL=base).stdout

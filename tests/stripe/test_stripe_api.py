@@ -354,15 +354,15 @@ def test_sync_makes_the_endpoint_once_and_prints_its_secret_once(
 def test_sync_changes_only_the_events_that_differ_and_never_another_url(
     bridge: Callable[..., Result], stripe: FakeStripe, make_settings: Callable[..., Settings]
 ) -> None:
-    wanted = list(wanted_events(make_settings().rules))
+    expected = list(wanted_events(make_settings().rules))
     bridge("stripe-endpoint", "sync", "--url", "https://staging.example.com/webhooks/stripe")
-    stripe.lists["/v1/webhook_endpoints"].append(endpoint("we_ours", URL, [*wanted[1:], "charge.failed"]))
+    stripe.lists["/v1/webhook_endpoints"].append(endpoint("we_ours", URL, [*expected[1:], "charge.failed"]))
     before = json.dumps(stripe.lists["/v1/webhook_endpoints"][0])
     result = bridge("stripe-endpoint", "sync", "--url", URL)
-    assert f"+ event {wanted[0]}" in result.stdout
+    assert f"+ event {expected[0]}" in result.stdout
     assert "- event charge.failed" in result.stdout
     assert "SECRET" not in result.stdout
-    assert set(stripe.lists["/v1/webhook_endpoints"][1]["enabled_events"]) == set(wanted)
+    assert set(stripe.lists["/v1/webhook_endpoints"][1]["enabled_events"]) == set(expected)
     assert json.dumps(stripe.lists["/v1/webhook_endpoints"][0]) == before
 
 
@@ -379,9 +379,9 @@ def test_dry_run_shows_the_change_and_makes_none(bridge: Callable[..., Result], 
 def test_a_disabled_endpoint_and_another_version_are_said_with_the_remedy(
     bridge: Callable[..., Result], stripe: FakeStripe, make_settings: Callable[..., Settings]
 ) -> None:
-    wanted = list(wanted_events(make_settings().rules))
+    expected = list(wanted_events(make_settings().rules))
     stripe.lists["/v1/webhook_endpoints"].append(
-        endpoint("we_1", URL, wanted, status="disabled", api_version="2020-08-27")
+        endpoint("we_1", URL, expected, status="disabled", api_version="2020-08-27")
     )
     shown = bridge("stripe-endpoint", "show", "--url", URL)
     assert "* we_1  disabled  2020-08-27" in shown.stdout

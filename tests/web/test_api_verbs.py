@@ -50,7 +50,7 @@ def audit(ledger: Ledger) -> list[tuple[str, str, str]]:
 def test_deliveries_are_filtered_as_on_the_pages_and_alike_as_csv(
     api: Callable[..., TestResponse], six: list[int]
 ) -> None:
-    for query, wanted in [
+    for query, expected in [
         ("", [0, 1, 2, 3, 4, 5]),
         ("status=dead", [0, 1]),
         ("status=dead&code=422", [0]),
@@ -71,9 +71,9 @@ def test_deliveries_are_filtered_as_on_the_pages_and_alike_as_csv(
     ]:
         answer = api(f"deliveries?{query}")
         assert answer.status_code == 200, query
-        assert sorted(d["id"] for d in answer.get_json()["deliveries"]) == [six[n] for n in wanted], query
+        assert sorted(d["id"] for d in answer.get_json()["deliveries"]) == [six[n] for n in expected], query
         rows = list(csv.DictReader(io.StringIO(api(f"deliveries.csv?{query}").text)))
-        assert sorted(int(row["id"]) for row in rows) == [six[n] for n in wanted], query
+        assert sorted(int(row["id"]) for row in rows) == [six[n] for n in expected], query
 
 
 def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(
@@ -83,7 +83,7 @@ def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(
         post(checkout(number))
     post(checkout(1, event_id="evt_1b"))
     post(b'{"id": "evt_x", "object": "event", "type": "x"}')
-    for query, wanted in (
+    for query, expected in (
         ("", ["evt_1", "evt_2", "evt_1b", "evt_x"]),
         ("outcome=ignored", ["evt_x"]),
         ("source=stripe&outcome=sale", ["evt_1", "evt_2"]),
@@ -98,9 +98,9 @@ def test_events_are_filtered_as_on_the_pages_and_alike_as_csv(
         ("until=2001-01-01", []),
     ):
         found = api(f"events?{query}").get_json()["events"]
-        assert sorted(e["event_id"] for e in found) == sorted(wanted), query
+        assert sorted(e["event_id"] for e in found) == sorted(expected), query
         rows = list(csv.DictReader(io.StringIO(api(f"events.csv?{query}").text)))
-        assert sorted(row["event_id"] for row in rows) == sorted(wanted), query
+        assert sorted(row["event_id"] for row in rows) == sorted(expected), query
 
 
 @sqlite_alone
@@ -124,12 +124,12 @@ def test_pages_of_a_rare_filter_end_although_some_are_empty(
             before, pages = page["next_before"], pages + 1
             if before is None:
                 break
-        wanted = [n for n in range(1000, 0, -1) if query.startswith("since") or n % 301 == 0]
+        expected = [n for n in range(1000, 0, -1) if query.startswith("since") or n % 301 == 0]
         if "ignored" in query:
-            wanted = [n for n in wanted if n % 2]
+            expected = [n for n in expected if n % 2]
         if "sale" in query:
-            wanted = [n for n in wanted if n % 2 == 0]
-        assert seen == wanted
+            expected = [n for n in expected if n % 2 == 0]
+        assert seen == expected
         assert pages < 200
 
 

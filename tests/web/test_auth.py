@@ -305,8 +305,8 @@ def test_after_login_nobody_is_sent_to_another_site(web: FlaskClient, target: st
 
 @sqlite_alone
 def test_after_login_one_is_where_one_wanted_to_be(web: FlaskClient) -> None:
-    wanted = web.get("/deliveries?status=dead").headers["Location"]
-    answer = web.post(wanted, data={"password": "password of the tests"})
+    expected = web.get("/deliveries?status=dead").headers["Location"]
+    answer = web.post(expected, data={"password": "password of the tests"})
     assert answer.headers["Location"] == "/deliveries?status=dead"
 
 

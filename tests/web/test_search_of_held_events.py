@@ -90,13 +90,13 @@ def test_parked_and_ignored_events_are_found_by_all_that_they_say_on_every_page(
 ) -> None:
     operator, _, client = held
     parked, ignored = sorted(events_on(operator.get("/events").text))
-    for texts, wanted in ((PARKED, parked), (IGNORED, ignored)):
+    for texts, expected in ((PARKED, parked), (IGNORED, ignored)):
         for text in texts:
             for page in PAGES:
                 answer = operator.client.get(page, query_string={"q": text})
-                assert events_on(answer.text) == {wanted}, (page, text)
+                assert events_on(answer.text) == {expected}, (page, text)
             found = client.get("/api/v1/events", query_string={"q": text}, headers=API).get_json()["events"]
-            assert [one["id"] for one in found] == [wanted], text
+            assert [one["id"] for one in found] == [expected], text
     for text in ("A-2026-19", "nobody@example.com", "ida f", "x" * 500):
         assert "No results" in operator.client.get("/search", query_string={"q": text}).text
 
@@ -157,13 +157,13 @@ def test_any_event_of_stripe_is_found_by_its_ids_and_whoever_it_names(
     browser: Browser, kind: str, thing: dict[str, Any]
 ) -> None:
     assert browser.client.post("/webhooks/stripe", **signed(stripe_event(kind, 9, **thing))).status_code == 200
-    wanted = events_on(browser.get("/events").text)
+    expected = events_on(browser.get("/events").text)
     said = [str(value) for name, value in thing.items() if name in ("id", "customer", "charge", "payment_intent")]
     said += re.findall(r"[^\"]+@[^\"]+", json.dumps(thing)) + (
         ["Sam Nine", "nine"] if "Sam" in json.dumps(thing) else []
     )
     for text in said:
-        assert events_on(browser.client.get("/events", query_string={"q": text}).text) == wanted, text
+        assert events_on(browser.client.get("/events", query_string={"q": text}).text) == expected, text
 
 
 def test_a_counted_person_is_found_by_name_and_surname(browser: Browser, post: Callable[[bytes], Any]) -> None:
