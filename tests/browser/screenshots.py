@@ -96,8 +96,8 @@ def picture(page: Page, path: Path, tallest: int) -> None:
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def take(folder: Path, expected: set[str]) -> int:
-    """Takes all pictures, or those named in `expected`, and returns their size in bytes."""
+def take(folder: Path, requested: set[str]) -> int:
+    """Takes all pictures, or those named in `requested`, and returns their size in bytes."""
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         (home / "fonts.conf").write_text(FONTS)
@@ -133,7 +133,7 @@ def take(folder: Path, expected: set[str]) -> int:
                     for name in ("", "sandbox"):
                         session(browser, sites[name].url, options, look, folder, {
                             one: path for one, path in places.items()
-                            if (one == "sandbox") == (name == "sandbox") and (not expected or one in expected)
+                            if (one == "sandbox") == (name == "sandbox") and (not requested or one in requested)
                         })  # fmt: skip
                 browser.close()
         finally:
