@@ -15,7 +15,7 @@ from app.cli.output import say, say_json
 from app.cli.table import print_table
 from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
-from app.intake.dry_run import explain
+from app.intake.dry_run import explain, parts_of
 from app.intake.playground.bench import MOST_EVENTS, Asked, Playground
 from app.model import Inbound
 from app.sources.catalog import content_type_of, source_called
@@ -83,7 +83,8 @@ def map_files(
         inbound = Inbound(body, {"content-type": content_type or content_type_of(path.name, body), **given_headers})
         if playground is None:
             provider = source_called(source, settings.config, settings.config_path)
-            say_json({"file": str(path), **explain(provider, inbound, settings.rules, datetime.now(UTC), target)})
+            for part in parts_of(provider, inbound):
+                say_json({"file": str(path), **explain(provider, part, settings.rules, datetime.now(UTC), target)})
             continue
         shown = playground.explain(Asked(source, inbound, datetime.now(UTC), toml), origins=explains)
         names = EXPLAINED if explains else LINE
@@ -102,6 +103,8 @@ def _playground(settings: Settings) -> Playground:
 
 def _show(path: str, shown: dict[str, Any]) -> None:
     say(f"{path}: {shown['outcome']}: {shown['reason']}", bold=True)
+    if shown["events"] > 1:
+        say(f"The body holds {shown['events']} events. This is the first one.")
     values = {**{f"dedupe_keys[{n}]": key for n, key in enumerate(shown["dedupe_keys"])}}
     rows = [(name, str(value), shown["origins"].get(name)) for name, value in values.items()]
     rows += [(name, str(value), shown["origins"].get(f"payload.{name}")) for name, value in _values(shown["payload"])]

@@ -1,5 +1,6 @@
 """Shows what a body would become. Maps only: checks no signature, remembers and stores nothing."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,14 @@ from app.errors import MalformedEvent
 from app.model import DeliveryKind, Facts, Inbound, Mapped, Rules, dedupe_key
 from app.persons import NOBODY, customer_id_of, shown_phone
 from app.sources.base import Source
+
+
+def parts_of(source: Source, inbound: Inbound) -> Sequence[Inbound]:
+    """A request for each event that a request holds, as intake takes them."""
+    try:
+        return source.split(inbound) or (inbound,)
+    except MalformedEvent:
+        return (inbound,)
 
 
 def facts_of(

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
@@ -17,11 +18,13 @@ from sqlalchemy import event, make_url
 from app.config.settings import Settings
 from app.errors import ConfigurationError
 from app.ledger.engine import Ledger
+from app.sources.catalog import SOURCES
 from app.web.factory import create_app
 from tests.conftest import STRIPE_SECRET
 from tests.support.makers import away, change, checkout, count, execute_beside, one, signed, stripe_headers
 
 TOKEN = "path_token-of-the-tests"
+META = "an-app-secret-of-meta"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MIB = 1024 * 1024
 
@@ -434,3 +437,27 @@ def test_a_request_with_several_events_is_recorded_as_several(make_app: Callable
     assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)
     assert web.post(f"/webhooks/kit/{TOKEN}", json={"events": events}).get_json()["outcome"] == "duplicate"
     assert (count(ledger, "events"), count(ledger, "deliveries")) == (3, 2)
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_each_lead_of_a_request_of_meta_is_an_event(
+    make_app: Callable[..., Flask], ledger: Ledger, bridge: Callable[..., Result], tmp_path: Path
+) -> None:
+    def entry(page: int, *leads: int) -> dict[str, Any]:
+        changes = [{"field": "leadgen", "value": {"leadgen_id": str(lead)}} for lead in leads]
+        return {"id": str(page), "changes": [{"field": "feed", "value": {}}, *changes]}
+
+    body = json.dumps({"object": "page", "entry": [entry(1, 11, 12), entry(2), entry(3, 13)]}).encode()
+    (tmp_path / "body.json").write_bytes(body)
+    mapped = [json.loads(line) for line in bridge("map", "metaleads", tmp_path / "body.json").stdout.splitlines()]
+    assert [(line["outcome"], line["event_id"]) for line in mapped] == [
+        ("parked", f"leadgen:{lead}") for lead in (11, 12, 13)
+    ]
+    web = make_app(METALEADS_WEBHOOK_SECRET=META).test_client()
+    headers = SOURCES["metaleads"].sign(body, META, datetime.now(UTC))
+    for outcome in ("parked", "duplicate"):
+        answer = web.post("/webhooks/metaleads", data=body, headers=headers)
+        assert (answer.status_code, answer.get_json()["outcome"]) == (200, outcome)
+    with ledger.read() as tx:
+        recorded = tx.run("SELECT event_key, received_count FROM events ORDER BY id").all()
+    assert [tuple(row) for row in recorded] == [(f"metaleads:leadgen:{lead}", 2) for lead in (11, 12, 13)]

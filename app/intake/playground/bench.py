@@ -10,8 +10,8 @@ from pydantic_core import from_json
 from app.config.settings import Settings
 from app.destinations.formats.events import Events
 from app.destinations.target import Destination
-from app.errors import LedgerUnavailable, MalformedEvent
-from app.intake.dry_run import conversion_of, line_of, request_to, shown_request
+from app.errors import LedgerUnavailable
+from app.intake.dry_run import conversion_of, line_of, parts_of, request_to, shown_request
 from app.intake.playground.comparison import Case, compare
 from app.intake.playground.mapping_text import Edited, read_mapping
 from app.intake.playground.origins import Origin, Values, flat, origins
@@ -134,10 +134,7 @@ class Playground:
             return self._read_edited(read_mapping(self.settings, asked.source, asked.mapping), asked, probes=probes), 1
         settings = self.settings
         source, rules = source_called(asked.source, settings.config, settings.config_path), settings.rules
-        try:
-            parts = list(source.split(asked.inbound)) or [asked.inbound]
-        except MalformedEvent:
-            parts = [asked.inbound]
+        parts = parts_of(source, asked.inbound)
         (mapped,) = map_all(source, parts[:1], rules, SECONDS)
         probed = probe(source, parts[0], rules, mapped) if probes and isinstance(mapped, Mapped) else None
         table = settings.config.get("sources", {}).get(asked.source, {})

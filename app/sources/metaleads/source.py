@@ -1,27 +1,44 @@
 """Meta lead ads: the app's own webhook, which names the lead alone, or a relay that sends its fields.
 
-Signing: https://developers.facebook.com/docs/graph-api/webhooks/getting-started (X-Hub-Signature-256: sha256=…, the app
-secret). A relay
-does not sign, and its URL carries a token.
+Signing: https://developers.facebook.com/docs/graph-api/webhooks/getting-started (X-Hub-Signature-256: sha256=…, the app secret). A
+relay does not sign, and its URL carries a token.
 Payload: https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pydantic_core import to_json
+
+from app.errors import MalformedEvent
 from app.model import Inbound, Mapped, Rules
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import declared
 from app.sources.outcomes import ignored, lead, parked
-from app.sources.parse import from_iso, from_unix, identifier_of, json_object, text_of
+from app.sources.parse import from_iso, from_unix, identifier_of, json_object, parse_json, text_of
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Field, Submission, title_of
 from app.sources.webhook import Webhook
 
 NAME = "metaleads"
+LEAD = "leadgen"
 SCHEME = HmacScheme(header="X-Hub-Signature-256", prefix="sha256=")
+
+
+def split(inbound: Inbound) -> Sequence[Inbound]:
+    """One request for each lead: Meta sends up to 1,000 changes at once, of several pages."""
+    try:
+        raw = dict_of(parse_json(inbound.body))
+    except MalformedEvent:
+        return (inbound,)
+    leads = [(entry, change) for entry, change in _changes(raw) if change.get("field") == LEAD]
+    if len(leads) < 2:
+        return (inbound,)
+    bodies = ({**raw, "entry": [{**entry, "changes": [change]}]} for entry, change in leads)
+    return [replace(inbound, body=to_json(body)) for body in bodies]
 
 
 def read(inbound: Inbound, rules: Rules) -> Mapped:
@@ -30,7 +47,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return _native(inbound, raw, rules)
     lead_id = identifier_of(raw.get("leadgen_id")) or identifier_of(raw.get("id"))
     view = Submission(
-        event="leadgen",
+        event=LEAD,
         submission_id=lead_id,
         body=inbound.body,
         occurred_at=_moment(raw.get("created_time")),
@@ -45,12 +62,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _native(inbound: Inbound, raw: dict[str, Any], rules: Rules) -> Mapped:
-    changes = [
-        dict_of(change) for entry in map(dict_of, list_of(raw.get("entry"))) for change in list_of(entry.get("changes"))
-    ]
-    value = next((dict_of(change.get("value")) for change in changes if change.get("field") == "leadgen"), None)
+    value = next((dict_of(change.get("value")) for _, change in _changes(raw) if change.get("field") == LEAD), None)
     view = Submission(
-        event="leadgen",
+        event=LEAD,
         submission_id=identifier_of((value or {}).get("leadgen_id")),
         body=inbound.body,
         occurred_at=from_unix((value or {}).get("created_time")),
@@ -59,6 +73,13 @@ def _native(inbound: Inbound, raw: dict[str, Any], rules: Rules) -> Mapped:
     if value is None:
         return ignored(view, "the event is not about a lead", rules)
     return parked(NAME, view, rules, "it names only the lead: its fields are in Meta's Graph API", lacks=("person",))
+
+
+def _changes(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each change with its entry."""
+    for entry in map(dict_of, list_of(raw.get("entry"))):
+        for change in list_of(entry.get("changes")):
+            yield entry, dict_of(change)
 
 
 def _fields(raw: dict[str, Any]) -> Iterator[Field]:
@@ -83,4 +104,4 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Meta lead ads", SCHEME, read, vectors=VECTORS)
+SOURCE = Webhook(NAME, "Meta lead ads", SCHEME, read, splits=split, vectors=VECTORS)
