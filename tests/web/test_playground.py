@@ -13,6 +13,7 @@ from flask import Flask
 
 from app.ledger.engine import Ledger
 from app.ledger.tables import metadata
+from tests.conftest import PATIENCE_SECONDS
 from tests.support.makers import checkout, one, settle
 from tests.web.conftest import API, Browser
 
@@ -42,6 +43,12 @@ def contents(ledger: Ledger) -> dict[str, int]:
 def text_of(page: str) -> str:
     """What a page says, without its tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapping that is tried has seconds of computing, which a busy build machine may spread over minutes."""
+    monkeypatch.setattr("app.intake.playground.trial.PATIENCE_SECONDS", float(PATIENCE_SECONDS))
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def _ask(task: Task) -> Tried:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise TrialFailed("an expression of this mapping takes too long") from None
+        raise TrialFailed("the machine is too busy to try a mapping just now; try again") from None
     if done.returncode != 0:
         raise TrialFailed("an expression of this mapping takes too much time or memory")
     tried: Tried = pickle.loads(done.stdout)  # noqa: S301 - written by our own process
