@@ -12,7 +12,7 @@ from app.model import Rules
 from app.money import Money, currency_code
 from app.sources.stripe import checkout, invoices, payments
 from app.sources.stripe.fields import JsonObject, id_of, integer_of, moment_of, object_of, objects_of
-from app.sources.stripe.purchases import paid_of
+from app.sources.stripe.purchases import paid_of, session_money
 from app.stripe_api.client import StripeApi, StripeNotFound, StripeRefused
 
 LATE_SECONDS = 45 * 86400
@@ -139,7 +139,8 @@ def _read_invoice(invoice: JsonObject) -> Paid | None:
 def _read_session(session: JsonObject) -> Paid | None:
     if session.get("payment_status") != "paid":
         return None
-    return _read("session", session, session.get("amount_total"), checkout.find_keys(session), None)
+    amount, currency, _ = session_money(session)
+    return _read("session", {**session, "currency": currency}, amount, checkout.find_keys(session), None)
 
 
 def _read_charge(charge: JsonObject) -> Paid | None:

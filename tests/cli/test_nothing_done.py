@@ -76,6 +76,11 @@ def test_a_time_that_ends_before_it_begins_is_a_usage_error(on_ledger: Run) -> N
         assert "lies before --since" in result.stderr
 
 
+def test_a_list_of_incidents_that_is_empty_says_so(on_ledger: Run) -> None:
+    assert on_ledger("alerts").stdout.splitlines()[0] == "There was no incident."
+    assert on_ledger("alerts", "--state", "open").stdout.splitlines()[0] == "No incident matches."
+
+
 def test_prune_says_that_there_was_nothing_to_remove(on_ledger: Run) -> None:
     for option in ((), ("--dry-run",)):
         assert on_ledger("prune", *option).stdout == "Nothing is old enough to be removed.\n"

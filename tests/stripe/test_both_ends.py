@@ -215,3 +215,14 @@ def test_sending_what_is_missing_reprocesses_the_parked_events_of_stripe_alone(
     assert "Stripe's parked events: 0 reprocessed, 1 stay parked" in [each["message"] for each in found["sent"]]
     assert (code, one(ledger, parked)) == (1, (2,))
     assert one(ledger, "SELECT actor, subject FROM audit WHERE action = 'remap'") == ("cli", "source stripe")
+
+
+@sqlite_alone
+def test_a_session_in_the_buyers_currency_is_listed_in_that_of_the_merchant(
+    bridge: Bridge, ledger: Ledger, stripe: FakeStripe
+) -> None:
+    conversion = {"amount_total": 1999, "source_currency": "usd", "fx_rate": "0.92"}
+    shown = session(1, amount_total=1839, currency="eur", currency_conversion=conversion)
+    stripe.lists["/v1/checkout/sessions"] = [shown]
+    _, found = reconciled(bridge)
+    assert [missing["amount"] for missing in found["missing"]] == ["19.99 USD"]
