@@ -16,6 +16,7 @@ from bench.table import Row, show
 NAMES = ("intake", "forwarding", "workers", "whole", "outage", "million", "pages")
 QUICK = ("intake", "forwarding", "whole")
 """The main rows."""
+DATABASES: tuple[Database, ...] = ("SQLite", "PostgreSQL")
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[Row]]]:
@@ -23,23 +24,26 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
     quick = options.quick
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
     backlog = 6000 if quick else 12_000
-    databases: tuple[Database, ...] = ("SQLite",) if quick else ("SQLite", "PostgreSQL")
+    both: tuple[Database, ...] = tuple(options.database or DATABASES)
+    databases: tuple[Database, ...] = both if options.database or not quick else ("SQLite",)
     everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
-        "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds),
+        "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds, databases=both),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
         "workers": lambda parts: scaling.measure(parts, rounds=1 if quick else 3, backlog=backlog),
         "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
-        "outage": lambda parts: outage.measure(
-            parts, backlog=10_000 if quick else 100_000, databases=("SQLite", "PostgreSQL")
-        ),
+        "outage": lambda parts: outage.measure(parts, backlog=10_000 if quick else 100_000, databases=both),
         "million": lambda parts: million.measure(
-            parts, rounds=rounds, seconds=seconds, count=options.purchases or (100_000 if quick else million.PURCHASES)
+            parts,
+            rounds=rounds,
+            seconds=seconds,
+            count=options.purchases or (100_000 if quick else million.PURCHASES),
+            databases=both,
         ),
         "pages": lambda parts: pages.measure(
             parts,
             rows=options.purchases or (100_000 if quick else 1_000_000),
             rounds=10,
-            databases=("SQLite", "PostgreSQL"),
+            databases=both,
         ),
     }
     if options.profile:
@@ -54,7 +58,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
     parser.add_argument(
-        "--purchases", type=int, help="how many the part `million` fills a ledger with, instead of as many"
+        "--purchases", type=int, help="how many purchases `million` and `pages` fill a ledger with (default: 1,000,000)"
+    )
+    parser.add_argument(
+        "--database",
+        action="append",
+        choices=DATABASES,
+        help="measure on this database alone (intake, forwarding, outage, million, pages)",
     )
     parser.add_argument(
         "--profile",

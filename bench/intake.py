@@ -11,10 +11,10 @@ SHARE = 0.6
 SLOWER = 3.0
 
 
-def measure(parts: Parts, *, rounds: int, seconds: float) -> Iterator[Row]:
+def measure(parts: Parts, *, rounds: int, seconds: float, databases: tuple[Database, ...]) -> Iterator[Row]:
     """Alternating rounds of bridge and floor on each database, no worker running."""
     yield _empty_answers(parts, seconds)
-    for database in ("SQLite", "PostgreSQL"):
+    for database in databases:
         yield from _on(parts, database, rounds, seconds)
 
 

@@ -16,15 +16,17 @@ from bench.table import Row, median, number
 PURCHASES = 1_000_000
 SHARE = 0.9
 BACKLOG = 3000
-FREE_GIGABYTES = 6
+FREE_GIGABYTES = 5
 
 
-def measure(parts: Parts, *, rounds: int, seconds: float, count: int = PURCHASES) -> Iterator[Row]:
+def measure(
+    parts: Parts, *, rounds: int, seconds: float, count: int = PURCHASES, databases: tuple[Database, ...]
+) -> Iterator[Row]:
     """Alternating rounds on both ledgers, one database after the other. Raises RuntimeError where the disk has no room."""
     free = shutil.disk_usage(parts.folder).free / 1e9
     if free < FREE_GIGABYTES * count / PURCHASES:
         raise RuntimeError(f"{count:,} purchases take up to {FREE_GIGABYTES} GB, and {free:.1f} are free")
-    for database in ("SQLite", "PostgreSQL"):
+    for database in databases:
         large = parts.database(database)
         print(f"filling a ledger on {database} with {count:,} purchases ...", file=sys.stderr, flush=True)
         year.fill(large, count)

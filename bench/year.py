@@ -42,6 +42,7 @@ def fill(
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
             connection.exec_driver_sql("PRAGMA cache_size=-400000")
         else:
+            tx.set_deadline(None)
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("SET synchronous_commit = off")
             connection.exec_driver_sql("SET maintenance_work_mem = '256MB'")
