@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -46,9 +46,12 @@ def without_escapes(_logger: object, _method: str, entry: structlog.typing.Event
 def with_timestamp(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Adds the time, unless `timestamp` is given: in seconds since 1970, by a line that is written later than it happened."""
     seconds = entry.get("timestamp")
-    moment = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, float) else datetime.now(UTC)
-    entry["timestamp"] = moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    entry["timestamp"] = _iso(datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, float) else datetime.now(UTC))
     return entry
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def as_json(_logger: object, _method: str, entry: structlog.typing.EventDict) -> str:
@@ -112,8 +115,8 @@ class Unfailing:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        if _held.lines is not None:
-            _held.lines.append(text)
+        if (lines := _held.lines) is not None:
+            lines.append(text)
             _held.stream = self._stream
             return len(text)
         try:
@@ -126,6 +129,27 @@ class Unfailing:
             return
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+class _InfoLines:
+    """Where lines of level info are written, and what makes them of their entries."""
+
+    stream: Unfailing | None = None
+    processors: Sequence[structlog.typing.Processor] = ()
+
+
+def log_info(event: str, happened_at: float, fields: Mapping[str, object]) -> None:
+    """Logs `event` of `happened_at` (seconds since 1970) with level info.
+
+    Where lines are JSON, it makes this one without structlog, which takes twice as long.
+    """
+    stream = _InfoLines.stream
+    if stream is None or _InfoLines.processors[-1] is not as_json:
+        structlog.get_logger(__name__).info(event, timestamp=happened_at, **fields)
+        return
+    entry = {"timestamp": _iso(datetime.fromtimestamp(happened_at, UTC)), **fields, "event": event, "level": "info"}
+    stream.write(as_json(None, "info", entry) + "\n")
+    stream.flush()
 
 
 @contextmanager
@@ -166,7 +190,8 @@ def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> 
 
     log_format: None for text on a terminal, and JSON elsewhere. Idempotent.
     """
-    stream = cast(TextIO, Unfailing(sys.stderr))
+    unfailing = Unfailing(sys.stderr)
+    stream = cast(TextIO, unfailing)
     common: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         with_timestamp,
@@ -177,8 +202,11 @@ def configure_logs(level: str = "info", log_format: LogFormat | None = None) -> 
         last += [without_escapes, structlog.dev.ConsoleRenderer(exception_formatter=plain, colors=sys.stderr.isatty())]
     else:
         last.append(as_json)
+    processors = [*common, *last]
+    _InfoLines.stream = unfailing if LEVELS[level] <= LEVELS["info"] else None
+    _InfoLines.processors = processors
     structlog.configure(
-        processors=[*common, *last],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,

@@ -159,3 +159,23 @@ def test_lines_that_are_written_together_keep_order_time_and_text_and_hold_up_no
     assert {entry["timestamp"] for entry in entries[1:61]} == {"2023-11-14T22:13:20.250000Z"}
     assert entries[1]["text"] == "\u00e9\ud800"
     assert done.stderr.isascii()
+
+
+INFO = """
+import structlog
+from app.logs import configure_logs, log_info
+for level, log_format in (("info", "json"), ("info", "text"), ("warning", "json")):
+    configure_logs(level, log_format)
+    log_info("event.received", 1700000000.25, {"source": "stripe", "text": "\\u00e9\\ud800", "bytes": 7})
+    structlog.get_logger().info("event.received", timestamp=1700000000.25, source="stripe", text="\\u00e9\\ud800", bytes=7)
+"""
+
+
+def test_the_short_way_of_a_line_of_level_info_writes_what_structlog_would() -> None:
+    done = subprocess.run([PYTHON, "-c", INFO], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    in_json, same_in_json, in_text, same_in_text = done.stderr.splitlines()
+    assert in_json == same_in_json
+    assert json.loads(in_json)["timestamp"] == "2023-11-14T22:13:20.250000Z"
+    assert in_text == same_in_text
+    assert "event.received" in in_text

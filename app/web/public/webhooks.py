@@ -14,7 +14,7 @@ from app.errors import LedgerUnavailable, MalformedEvent, SetupRequest, Signatur
 from app.intake.quarantine import Request
 from app.intake.verify_and_map import Intake
 from app.ledger.recording.arrival import Receipt
-from app.logs import Sampler, correlation_id
+from app.logs import Sampler, correlation_id, log_info
 from app.model import Inbound
 from app.telemetry.measures import REFUSED, WEBHOOK_SECONDS, WEBHOOKS, Measures
 from app.telemetry.tracing import Tracing
@@ -49,16 +49,15 @@ class Answers:
         return to_json({"outcome": receipt.outcome, "event_id": receipt.event_id, "reason": receipt.reason})
 
     def log_received(self, source: str, receipt: Receipt, seconds: float, size: int, received_at: float) -> None:
-        """Logs a webhook recorded at `at` (seconds since 1970). The lines of its attempts have the same correlation_id."""
-        log.info(
-            "event.received",
-            timestamp=received_at,
-            source=source,
-            outcome=receipt.outcome,
-            correlation_id=correlation_id(receipt.id),
-            duration_ms=round(seconds * 1000, 1),
-            bytes=size,
-        )
+        """Logs a webhook recorded at `received_at` (seconds since 1970). The lines of its attempts have the same correlation_id."""
+        fields = {
+            "source": source,
+            "outcome": receipt.outcome,
+            "correlation_id": correlation_id(receipt.id),
+            "duration_ms": round(seconds * 1000, 1),
+            "bytes": size,
+        }
+        log_info("event.received", received_at, fields)
         if self._tracing is not None:
             self._tracing.webhook(
                 receipt.id,
