@@ -30,7 +30,8 @@ def read_since(text: object, now: float | None = None) -> int:
 
 def iso_milliseconds(moment: datetime) -> str:
     """2026-04-10T12:34:56.000Z: UTC, milliseconds cut off and not rounded."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def iso(milliseconds: int | None) -> str | None:

@@ -60,14 +60,18 @@ def plain_name(name: str) -> str:
 def first_named(values: Mapping[str, T], names: Iterable[str]) -> T | None:
     """The value under the first of `names` that is there. `values` holds each value under fold(name) and "=" + plain_name(name),
     so that a name as it was configured goes before a decorated one."""
-    candidates = tuple(names)
-    for name in candidates:
-        if (value := values.get(fold(name))) is not None:
-            return value
-    for name in candidates:
-        if (value := values.get(f"={plain_name(name)}")) is not None:
+    if not values:
+        return None
+    for form in _forms(tuple(names)):
+        if (value := values.get(form)) is not None:
             return value
     return None
+
+
+@lru_cache(maxsize=1024)
+def _forms(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What `first_named` looks for, in this order."""
+    return (*map(fold, names), *(f"={plain_name(name)}" for name in names))
 
 
 def keep_named(values: dict[str, T], name: str, value: T) -> None:

@@ -18,6 +18,8 @@ EMAIL = re.compile(r"[^@\s<>\"(),:;\\]+@[^@\s<>\"(),:;\\]+\.[^@\s<>\"(),:;\\.]+"
 SURROGATES = re.compile("[\ud800-\udfff]")
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 """Characters with no width that come along when a phone number or an address is pasted."""
+NULLS = frozenset(("", "null", "none", "undefined"))
+LONGEST_NULL = max(map(len, NULLS))
 DEEPEST = 200
 LONGEST_ID = 255
 LONGEST_URL = 4000
@@ -30,7 +32,7 @@ def parse_json(body: bytes) -> Any:
     if not body:
         raise MalformedEvent("the body is empty")
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(body, allow_inf_nan=False, cache_strings="keys")  # values hardly repeat
     except (ValueError, RecursionError):
         return _parse_slowly(body)
 
@@ -74,12 +76,19 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def text_of(value: object) -> str | None:
     """A scalar as stripped text, with no control characters; None for empty, null, "null", containers and booleans."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if value is None or isinstance(value, bool):
         return None
-    text = str(value).strip()
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, int | float):
+        text = str(value)
+    else:
+        return None
     if not text.isprintable():
         text = text.replace("\x00", "").replace("\x01", "").strip(INVISIBLE + " \t\r\n")
-    return text if text and text.casefold() not in ("null", "none", "undefined") else None
+    if len(text) <= LONGEST_NULL and text.casefold() in NULLS:
+        return None
+    return text
 
 
 def identifier_of(value: object) -> str | None:
@@ -108,11 +117,16 @@ def _is_template(email: str) -> bool:
 
 def pick(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """The id under the first of `names` that has one in `values`. Names are compared as in forms (app/sources/field_names.py)."""
+    return first_named(ids_by_name(values), names)
+
+
+def ids_by_name(values: Mapping[str, Any]) -> dict[str, str]:
+    """The ids in `values`, as `first_named` reads them."""
     named: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(key, str) and (identity := identifier_of(value)):
             keep_named(named, key, identity)
-    return first_named(named, names)
+    return named
 
 
 def page_parameters(url: object) -> dict[str, str]:
@@ -128,7 +142,7 @@ def page_parameters(url: object) -> dict[str, str]:
 
 def from_unix(value: object) -> datetime | None:
     """Unix seconds (or milliseconds, by size) to an aware UTC time; None for anything that is not a plausible time."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 < value < 4102444800_000:  # the year 2100, in milliseconds
         return None

@@ -84,8 +84,10 @@ def is_placeholder(text: str) -> bool:
 
 def is_no_name(text: str) -> bool:
     """Whether `text` stands where a person's name would be. It leaves more words alone than is_placeholder: Guest is a surname."""
-    is_template = any(MARKS.search(layer) and TEMPLATE.fullmatch(layer) for layer in _layers(text.strip()))
-    return is_template or _bare(text) in NOT_A_NAME
+    for layer in _layers(text.strip()):
+        if MARKS.search(layer) and TEMPLATE.fullmatch(layer):
+            return True
+    return _bare(text) in NOT_A_NAME
 
 
 def _stands_for_nothing(text: str) -> bool:

@@ -34,12 +34,13 @@ class Arrival:
     """Source, account and the source's own ID: unique to this event."""
 
     def __post_init__(self) -> None:
-        texts = (self.mapped.event_id, self.mapped.event_type, self.mapped.reason)
-        stored = tuple(storable(text) for text in texts)
+        mapped = self.mapped
+        texts = (mapped.event_id, mapped.event_type, mapped.reason)
+        stored = (storable(mapped.event_id), storable(mapped.event_type), storable(mapped.reason))
         if stored != texts:
-            cleaned = replace(self.mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
-            object.__setattr__(self, "mapped", cleaned)
-        object.__setattr__(self, "event_key", fact_key(self.source, self.mapped, self.mapped.event_id))
+            mapped = replace(mapped, event_id=stored[0], event_type=stored[1], reason=stored[2])
+            object.__setattr__(self, "mapped", mapped)
+        object.__setattr__(self, "event_key", fact_key(self.source, mapped, mapped.event_id))
 
 
 @dataclass(slots=True, eq=False)

@@ -32,6 +32,8 @@ def objects_of(value: object) -> list[JsonObject]:
 
 def id_of(value: object) -> str | None:
     """The id in an expandable field: a string, or the id of the object that stands in its place."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         value = value.get("id")
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:

@@ -1,10 +1,11 @@
 """Who an event is about: metadata first, wherever the merchant put it, then what Checkout asked the buyer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from app.model import Rules, Who
 from app.sources.click_ids import clicks_in, clicks_in_urls
-from app.sources.parse import email_of, identifier_of, pick, text_of
+from app.sources.field_names import first_named
+from app.sources.parse import email_of, identifier_of, ids_by_name, pick, text_of
 from app.sources.placeholders import is_no_name
 from app.sources.stripe.event import StripeEvent
 from app.sources.stripe.fields import JsonObject, id_of, object_of
@@ -29,11 +30,11 @@ def name_person(
     """`places` are metadata objects, the most telling first; `customer` is an id or an expanded object; `reference` is
     client_reference_id; of `emails`, `names` and `phones` the first that is one counts. `purchase`: its ids, by which a guest
     (no customer at Stripe) is found again, whom its other events may know by another mailbox or by none."""
-    metadata = [place for place in places if isinstance(place, dict) and place]
+    metadata = [place for place in places if place and isinstance(place, dict)]
     click_id, customer_id = find_ids(metadata, event.rules)
     reference_click, reference_customer = split_reference(reference, event.rules)
     expanded = object_of(customer)
-    email = next((text for value in (*emails, expanded.get("email")) if (text := email_of(value))), None)
+    email = _first(email_of, (*emails, expanded.get("email")))
     is_reference = customer_id is None and reference_customer is not None
     customer_id, click_id = customer_id or reference_customer, click_id or reference_click
     is_guest = id_of(customer) is None and bool(customer_id or click_id or email)
@@ -45,10 +46,18 @@ def name_person(
         click_id=click_id,
         email=email,
         name=first_name((*names, expanded.get("name")), email),
-        phone=next((text for value in (*phones, expanded.get("phone")) if (text := text_of(value))), None),
-        aliases=tuple(event.alias(identifier) for identifier in aliases if identifier),
+        phone=_first(text_of, (*phones, expanded.get("phone"))),
+        aliases=tuple([event.alias(identifier) for identifier in aliases if identifier]),
         clicks=find_clicks(metadata, event.rules),
     )
+
+
+def _first(read: Callable[[object], str | None], values: Iterable[object]) -> str | None:
+    """What `read` makes of the first of `values` that it can read."""
+    for value in values:
+        if value is not None and (text := read(value)):
+            return text
+    return None
 
 
 def _own_id(customer: object) -> str | None:
@@ -71,8 +80,9 @@ def find_ids(places: Iterable[JsonObject], rules: Rules) -> tuple[str | None, st
     """(click id, customer id), each from the first place that has one."""
     click_id = customer_id = None
     for place in places:
-        click_id = click_id or pick(place, rules.click_id_names)
-        customer_id = customer_id or pick(place, rules.customer_id_names)
+        named = ids_by_name(place)
+        click_id = click_id or first_named(named, rules.click_id_names)
+        customer_id = customer_id or first_named(named, rules.customer_id_names)
     return click_id, customer_id
 
 
@@ -91,7 +101,7 @@ def split_reference(reference: object, rules: Rules) -> tuple[str | None, str | 
 def first_name(names: Iterable[object], email: str | None) -> str | None:
     """The first that names anybody: Checkout repeats the e-mail address where the buyer gave no name."""
     for value in names:
-        name = text_of(value)
+        name = text_of(value) if value is not None else None
         if name and not is_no_name(name) and (email is None or name.casefold() != email.casefold()):
             return name
     return None

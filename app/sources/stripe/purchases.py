@@ -20,7 +20,7 @@ def gather_keys(
     *, invoice: str | None = None, intent: str | None = None, session: str | None = None, charge: str | None = None
 ) -> tuple[str, ...]:
     """The ids of one purchase, the invoiceId to send first: in_, else pi_, else cs_, else ch_."""
-    return tuple(key for key in (invoice, intent, session, charge) if key)
+    return tuple([key for key in (invoice, intent, session, charge) if key])
 
 
 def make_sale(
@@ -132,6 +132,8 @@ def _untaxed(invoice: JsonObject, total: int) -> int:
 
 def products_of(lines: object) -> tuple[Product, ...]:
     """What invoice lines or line items say of products (prod_…)."""
+    if not lines:
+        return ()
     bought = (
         Product(
             _product_id(line),
