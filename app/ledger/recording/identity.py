@@ -63,7 +63,8 @@ class Identity:
         them."""
         snapshot = self.snapshot
         of_purchase = {one.id: one.person for one in known if one.person is not None}
-        of_purchase |= {facts.event_id: facts.person for facts in self.other_facts() if facts.person is not None}
+        if snapshot.facts:
+            of_purchase |= {facts.event_id: facts.person for facts in self.other_facts() if facts.person is not None}
         if not self.identifiers and not of_purchase:
             return None
 
@@ -77,9 +78,11 @@ class Identity:
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:
             snapshot.conflicts.append(Conflict(event_id, person, conversion, reason))
-        index_clicks(snapshot, event_id, resolution.new_clicks)
-        for identifier in (one for one in resolution.identifiers if one[0] != PURCHASE):
-            snapshot.remember(identifier, person)
+        if resolution.new_clicks:
+            index_clicks(snapshot, event_id, resolution.new_clicks)
+        for identifier in resolution.identifiers:
+            if identifier[0] != PURCHASE:
+                snapshot.remember(identifier, person)
         return person
 
     def named(self) -> Person | None:

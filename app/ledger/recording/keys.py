@@ -20,20 +20,25 @@ class Keys:
         scope = fact_key(arrival.source, mapped, "")
         self._prefix = f"{mapped.kind}:{scope}"
         """Of each dedupe key (app.model.dedupe_key)."""
-        self.own = [*self._full(mapped.keys), *(f"{mapped.kind}:{key}" for key in mapped.gateway_keys)]
-        self.loose = self._full(mapped.weak_keys)
-        self.prefixes = self._full(mapped.key_prefixes)
-        self.cut_off = [BEGINS + key for key in self.prefixes] if mapped.outcome != "sale" else []
+        self.own = self._full(mapped.keys)
+        self.facts = [scope + key for key in mapped.keys if key not in mapped.weak_keys]
+        if mapped.gateway_keys:
+            self.own += [f"{mapped.kind}:{key}" for key in mapped.gateway_keys]
+            self.facts += mapped.gateway_keys
+        self.loose = self._full(mapped.weak_keys) if mapped.weak_keys else []
+        self.prefixes = self._full(mapped.key_prefixes) if mapped.key_prefixes else []
+        self.cut_off = [BEGINS + key for key in self.prefixes] if self.prefixes and mapped.outcome != "sale" else []
         """Keys that do not join two payments counted separately, even for the same invoice."""
-        cut = [text for key in mapped.truncatable_keys for text in (key[:LENGTH_OF_A_BEGINNING], key)]
-        self.named_before = [BEGINS + key for key in self._full(dict.fromkeys(cut))]
+        self.named_before = self._named_before() if mapped.truncatable_keys else []
         """Keys under which an earlier event with a truncated ID recorded this purchase."""
         self.known_by = [*self.own, *self.cut_off, *self.named_before]
-        self.facts = [scope + key for key in mapped.keys if key not in mapped.weak_keys]
-        self.facts += mapped.gateway_keys
         self.beginnings = [] if is_sqlite else self._beginnings()
         """Beginnings to lock: of keys that other events may have truncated, and of this event's own truncated ones. SQLite
         needs none: it has one writer."""
+
+    def _named_before(self) -> list[str]:
+        cut = [text for key in self._mapped.truncatable_keys for text in (key[:LENGTH_OF_A_BEGINNING], key)]
+        return [BEGINS + key for key in self._full(dict.fromkeys(cut))]
 
     def _full(self, keys: Iterable[str]) -> list[str]:
         prefix = self._prefix

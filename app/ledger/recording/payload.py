@@ -95,7 +95,8 @@ def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
 def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
     """Further click IDs, by name."""
     assert conversion.person is not None
-    return with_fbc(chosen(conversion.person.survivor().clicks, first_touch=first_touch))
+    clicks = conversion.person.survivor().clicks
+    return with_fbc(chosen(clicks, first_touch=first_touch)) if clicks else {}
 
 
 def shown_of(person: Person) -> tuple[object, ...]:

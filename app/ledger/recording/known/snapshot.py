@@ -111,8 +111,10 @@ class Snapshot(Loaded):
 
     def remember(self, identifier: Identifier, person: Person) -> None:
         """Records that `identifier` was last seen with `person`."""
-        known = self.found.setdefault(identifier, [])
-        row = (*identifier, person.id)
+        known, row = self.found.get(identifier), (*identifier, person.id)
+        if known is None:
+            self.found[identifier], self.new_identifiers[row] = [person], person
+            return
         owners = [one.survivor() for one in known]
         if person not in owners:
             self.new_identifiers[row] = person
