@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
 TOOLS := .venv-security
+DEPLOY_TOOLS := .venv-deploy
+DEPLOY_TOOLS_STAMP := $(DEPLOY_TOOLS)/.installed
 TOOLS_STAMP := $(TOOLS)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV ?= uv
@@ -19,7 +21,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench audit secrets sbom fuzz clean help
+.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench deploy-checks image audit secrets sbom fuzz clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -28,6 +30,8 @@ help:
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
 	@echo "make bench   measure it on this machine"
+	@echo "make deploy-checks  the files in deploy/, by the programs that read them: nginx, Caddy, promtool, systemd, hadolint"
+	@echo "make image   build deploy/Dockerfile without a registry, and run the image (Debian, root)"
 	@echo "make audit   known vulnerabilities of the pinned dependencies"
 	@echo "make secrets secrets in the files of the repository"
 	@echo "make sbom    a CycloneDX bill of materials, build/sbom.cdx.json"
@@ -65,6 +69,7 @@ lock:
 	$(LOCK) $(EXTRAS) -o requirements.txt
 	$(LOCK) $(EXTRAS) --extra test -o constraints.txt
 	$(UV) pip compile --group security $(LOCK_OPTIONS) -o requirements-security.txt
+	$(UV) pip compile --group deploy $(LOCK_OPTIONS) -o requirements-deploy.txt
 
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
@@ -101,6 +106,31 @@ pgbouncer:
 	  echo "installing Debian's pgbouncer for the tests behind a pooler"; \
 	  $(APT_INSTALL) pgbouncer >/dev/null || echo "*** PGBOUNCER COULD NOT BE INSTALLED ***"; \
 	else echo "*** THERE IS NO PGBOUNCER: apt-get install pgbouncer ***"; fi
+
+# The files in deploy/ by the programs that read them. `make test` skips what is not installed; this installs it where it may.
+deploy-checks: $(TEST_STAMP) $(DEPLOY_TOOLS_STAMP)
+	@for one in nginx:nginx caddy:caddy promtool:prometheus systemd-analyze:systemd; do \
+	  command -v $${one%:*} >/dev/null || test -x /usr/sbin/$${one%:*} || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing Debian's $${one#*:}"; \
+	    $(APT_INSTALL) $${one#*:} >/dev/null || echo "*** $${one#*:} COULD NOT BE INSTALLED ***"; \
+	  else echo "*** THERE IS NO $${one%:*}: apt-get install $${one#*:} ***"; fi; \
+	done
+	PATH="$(CURDIR)/$(DEPLOY_TOOLS)/bin:$$PATH:/usr/sbin" $(BIN)/python -m pytest -rs tests/test_deploy.py tests/web/test_monitoring.py \
+	  tests/stack/test_behind_a_proxy.py
+
+$(DEPLOY_TOOLS_STAMP): requirements-deploy.txt
+	@$(PYTHON) -m venv --clear $(DEPLOY_TOOLS)
+	@$(DEPLOY_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-deploy.txt
+	@touch $@
+
+image:
+	@for one in buildah mmdebstrap crun; do command -v $$one >/dev/null || missing="$$missing $$one"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(APT_INSTALL) $$missing >/dev/null; \
+	  else echo "*** THE IMAGE WAS NOT BUILT: install$$missing as root, on Debian ***"; exit 1; fi; \
+	fi
+	deploy/check-image
 
 screenshots: $(TEST_STAMP) browser
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
@@ -158,4 +188,4 @@ fuzz: $(TEST_STAMP)
 	BRIDGE_STRANGERS=3000 BRIDGE_FUZZ=20000 $(BIN)/python -m pytest -s --timeout 3600 tests/fuzz tests/test_intake_fuzz.py
 
 clean:
-	rm -rf $(VENV) $(TOOLS) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) $(DEPLOY_TOOLS) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -145,6 +145,14 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert not ours, done.stderr
 
 
+@pytest.mark.skipif(shutil.which("kubernetes-validate") is None, reason="kubernetes-validate is not installed")
+def test_kubernetes_knows_every_field_of_the_manifests(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(yaml.safe_dump_all(OBJECTS))
+    done = subprocess.run(["kubernetes-validate", "--strict", manifests], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
 def test_hadolint_accepts_the_dockerfile() -> None:
     done = subprocess.run(["hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=60)

@@ -15,7 +15,7 @@ EXTRAS = dict(PROJECT["project"]["optional-dependencies"])
 TEST = EXTRAS.pop("test")
 RUN = PROJECT["project"]["dependencies"] + BUILD + [one for extra in EXTRAS.values() for one in extra]
 TEST += RUN
-SECURITY = PROJECT["dependency-groups"]["security"]
+SECURITY, DEPLOY = PROJECT["dependency-groups"]["security"], PROJECT["dependency-groups"]["deploy"]
 
 
 def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
@@ -31,7 +31,13 @@ def pinned(name: str) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"), [("requirements.txt", RUN), ("constraints.txt", TEST), ("requirements-security.txt", SECURITY)]
+    ("name", "asked"),
+    [
+        ("requirements.txt", RUN),
+        ("constraints.txt", TEST),
+        ("requirements-security.txt", SECURITY),
+        ("requirements-deploy.txt", DEPLOY),
+    ],
 )
 def test_every_dependency_is_pinned_with_hashes_at_a_version_that_pyproject_allows(name: str, asked: list[str]) -> None:
     found = pinned(name)
