@@ -97,11 +97,10 @@ def test_secrets_and_destinations_are_taken_over_while_requests_are_in_flight_an
     assert (web.poll(), worker.poll()) == (None, None)
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_wrong_configuration_is_rejected_whole_by_every_process_and_every_one_says_so(
-    site: Site, places: tuple[ScriptedDestination, ScriptedDestination], ledger_url: str
+    site: Site, places: tuple[ScriptedDestination, ScriptedDestination]
 ) -> None:
-    if not ledger_url.startswith("sqlite"):
-        pytest.skip("the database makes no difference")
     stack, (place, other) = site.stack, places
     stack.environment["API_TOKEN"] = TOKEN
     site.write(FIRST, place.url)

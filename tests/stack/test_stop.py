@@ -67,9 +67,8 @@ def test_a_worker_that_is_stopped_waits_for_what_is_in_flight_and_nothing_is_sen
 
 
 @stack_alone
-def test_a_terminal_that_is_closed_ends_web_and_worker_in_good_order(stack: Stack, ledger_url: str) -> None:
-    if not ledger_url.startswith("sqlite"):
-        pytest.skip("the database makes no difference")
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_terminal_that_is_closed_ends_web_and_worker_in_good_order(stack: Stack) -> None:
     terminals = []
     for module in (["app", "web"], ["workers"]):
         ours, theirs = os.openpty()

@@ -24,11 +24,10 @@ def spans_of(collector: FakeDestination) -> list[Span]:
     return found
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_one_trace_leads_from_the_webhook_to_every_attempt_and_the_destination_is_told_of_it(
-    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, ledger_url: str
+    make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
 ) -> None:
-    if not ledger_url.startswith("sqlite"):
-        pytest.skip("the database makes no difference")
     collector = FakeDestination()
     refusals = iter([503])
     destination.answer = lambda _request: (next(refusals, 200), {}, b"{}")
