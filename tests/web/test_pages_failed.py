@@ -189,6 +189,7 @@ def test_those_that_were_ticked_are_replayed_after_a_confirmation(
     failed = fail(ledger, post, (1, 2, 3))
     asked = browser.client.post("/failed/confirm", data={"csrf": browser.csrf, "verb": "replay", "id": failed[:2]})
     assert "Replay 2 deliveries?" in asked.text
+    assert '<span class="num">2</span> Sales</dd>' in asked.text
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (3,)
     done = browser.client.post("/failed/run", data={"csrf": browser.csrf, "verb": "replay", "id": failed[:2]})
     assert "2</b> deliveries are due now" in done.text
