@@ -17,12 +17,13 @@ from app.config.settings import Settings
 from app.destinations.target import destinations_of
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import resume
+from app.ledger.forwarding.sweep import expired_claims
 from app.ledger.schema import HEAD
 from app.ledger.upkeep.backup import back_up, restore
 from app.ledger.upkeep.copy import copy_ledger, tables_to_copy
 from app.web.factory import create_app
 from tests.conftest import FakeDestination, wait_for
-from tests.support.makers import change, checkout, count, one, settle, signed
+from tests.support.makers import begin, change, checkout, count, one, settle, signed
 from tests.support.released_ledgers import load
 from workers.forward import Forwarder
 
@@ -155,6 +156,21 @@ def test_a_copy_holds_every_row_and_goes_on_with_new_ids(
     assert one(empty, "SELECT MAX(id) FROM events")[0] > newest
     with pytest.raises(Exception, match="not empty"):
         copy_ledger(ledger, empty)
+
+
+@CROSSED
+def test_what_was_being_sent_is_taken_over_at_once_in_the_copy(
+    ledger: Ledger, empty: Ledger, settings: Settings
+) -> None:
+    app = create_app(settings, ledger)
+    post(app, 1)
+    stop(app)
+    (claimed,) = begin(ledger, "main")
+    copy_ledger(ledger, empty)
+    with empty.read() as tx:
+        assert [identity for identity, *_ in expired_claims(tx, tx.now())] == [claimed.id]
+    with ledger.read() as tx:
+        assert expired_claims(tx, tx.now()) == [], "its worker may still send it there"
 
 
 @pytest.mark.parametrize("rows", ["events", "audit", "strange"])

@@ -53,7 +53,7 @@ def copy_ledger(
         for table in tables_to_copy():
             counts[table.name] = _copy_table(reading, writing, table, progress)
         _take_over_ids(reading, writing)
-        writing.run("UPDATE workers SET stopped_at = ? WHERE stopped_at IS NULL", writing.now())  # none works here
+        _end_work(writing)
         finish(writing)
     return counts
 
@@ -121,6 +121,13 @@ def _write(tx: Tx, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copying:
         for row in rows:
             copying.write_row([value.replace("\x00", "\ufffd") if isinstance(value, str) else value for value in row])
+
+
+def _end_work(tx: Tx) -> None:
+    """No worker of the source works here: the first sweep takes over what they were sending, before their claims run out."""
+    now = tx.now()
+    tx.run("UPDATE workers SET stopped_at = ? WHERE stopped_at IS NULL", now)
+    tx.run("UPDATE deliveries SET claimed_until = ? WHERE claimed_until > ?", now, now)
 
 
 def _take_over_ids(reading: Tx, writing: Tx) -> None:
