@@ -21,7 +21,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer screenshots settings-reference nightly faults bench deploy-checks image audit secrets sbom fuzz clean help
+.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer nginx screenshots settings-reference nightly faults operator bench deploy-checks image audit secrets sbom fuzz clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -29,6 +29,7 @@ help:
 	@echo "make coverage how much of the code the tests run; fails below the floor in pyproject.toml"
 	@echo "make nightly 1,000 shuffled purchases of each kind, 20,000 fuzzed bodies, 24,000 requests to the API"
 	@echo "make faults  the long form of tests/faults"
+	@echo "make operator  an operator's run: deploy, kill, upgrade, back up, restore and move under load"
 	@echo "make bench   measure it on this machine"
 	@echo "make deploy-checks  the files in deploy/, by the programs that read them: nginx, Caddy, promtool, systemd, hadolint"
 	@echo "make image   build deploy/Dockerfile without a registry, and run the image (Debian, root)"
@@ -132,6 +133,14 @@ image:
 	fi
 	deploy/check-image
 
+# Debian's nginx, for the operator's run: installed where we may, else the run goes without a proxy, and says so.
+nginx:
+	@test -x /usr/sbin/nginx || command -v nginx >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian's nginx for the operator's run"; \
+	  $(APT_INSTALL) nginx-light >/dev/null || echo "*** NGINX COULD NOT BE INSTALLED ***"; \
+	else echo "*** THERE IS NO NGINX: apt-get install nginx ***"; fi
+
 screenshots: $(TEST_STAMP) browser
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
 
@@ -155,6 +164,9 @@ bench: $(TEST_STAMP)
 
 faults: $(TEST_STAMP) pgbouncer
 	BRIDGE_FAULTS=long $(BIN)/python -m pytest tests/faults -s
+
+operator: $(TEST_STAMP) nginx
+	$(BIN)/python -m tests.operator
 
 nightly: $(TEST_STAMP)
 	BRIDGE_EXAMPLES=1000 BRIDGE_FUZZ=20000 BRIDGE_SCHEMATHESIS=500 $(BIN)/python -m pytest -s --timeout 3600 \

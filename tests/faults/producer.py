@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -78,10 +79,15 @@ def _submission(tag: str) -> Event:
 
 
 class Producer:
-    """Posts a pile with several connections. What is answered 503, or not at all, is sent again after a moment."""
+    """Posts a pile with several connections. What is answered 503, or not at all, is sent again after a moment.
 
-    def __init__(self, port: int, pile: Pile, threads: int = 8, a_second: float | None = None, seed: int = 1) -> None:
-        self._port = port
+    port: one, or several, each connection choosing one of them.
+    """
+
+    def __init__(
+        self, port: int | Sequence[int], pile: Pile, threads: int = 8, a_second: float | None = None, seed: int = 1
+    ) -> None:
+        self._ports = [port] if isinstance(port, int) else port
         self._rest = 0.0 if a_second is None else threads / a_second
         self._lock = threading.Lock()
         self._waiting = [(0.0, event) for event in reversed(pile.posts)]
@@ -142,7 +148,9 @@ class Producer:
         headers = {"Content-Type": "application/json", **source.sign(event.body, secret, datetime.now(UTC))}
         try:
             if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
+                connection = http.client.HTTPConnection(
+                    "127.0.0.1", self._dice.choice(self._ports), timeout=PATIENCE_SECONDS
+                )
             connection.request("POST", f"/webhooks/{event.source}", event.body, headers)
             response = connection.getresponse()
             text = response.read()

@@ -1,7 +1,6 @@
 """The samples for nginx and Caddy in deploy/: a restart behind them loses no webhook and counts none twice."""
 
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -15,6 +14,7 @@ import requests
 
 from app.sources.stripe.source import SOURCE as STRIPE
 from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.support.nginx import start_nginx
 from tests.support.ports import Port, listeners
 from tests.support.reaper import guard_process
 from tests.support.stack_parts import SECRET, Stack, purchase
@@ -24,23 +24,6 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CLIENTS = 4
 Start = Callable[[Path, int, list[int]], "subprocess.Popen[bytes]"]
-
-
-def start_nginx(folder: Path, port: int, webs: list[int]) -> "subprocess.Popen[bytes]":
-    """With the sample as it stands, but for ports, names and certificates of the test."""
-    text = (DEPLOY / "nginx.conf").read_text()
-    text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{port}", text)
-    text = re.sub(r"\n    ssl_certificate.*", "", text)
-    text = re.sub(r"server \{\n    listen 80;.*?\n\}\n", "", text, flags=re.DOTALL)
-    for known, web in zip((8000, 8001), webs, strict=True):
-        text = text.replace(f"127.0.0.1:{known}", f"127.0.0.1:{web}")
-    user = "user root;" if os.getuid() == 0 else ""
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    whole = f"{user} daemon off; pid {folder}/pid; error_log {folder}/errors; events {{}} http {{ access_log off; {paths} {text} }}"
-    (folder / "nginx.conf").write_text(whole)
-    return subprocess.Popen([str(shutil.which("nginx")), "-c", str(folder / "nginx.conf"), "-p", str(folder)])
 
 
 def start_caddy(folder: Path, port: int, webs: list[int]) -> "subprocess.Popen[bytes]":
