@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import flames, forwarding, intake, million, outage, pages, scaling, whole
+from bench import flames, forwarding, intake, long, million, outage, pages, prune, scaling, whole
 from bench.parts import Database, Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "workers", "whole", "outage", "million", "pages")
+NAMES = ("intake", "forwarding", "workers", "whole", "outage", "million", "pages", "long", "prune")
 QUICK = ("intake", "forwarding", "whole")
 """The main rows."""
 DATABASES: tuple[Database, ...] = ("SQLite", "PostgreSQL")
@@ -45,6 +45,12 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
             rounds=10,
             databases=both,
         ),
+        "long": lambda parts: long.measure(
+            parts, count=options.purchases or (5000 if quick else 100_000), rate=options.rate, databases=both
+        ),
+        "prune": lambda parts: prune.measure(
+            parts, count=options.purchases or (10_000 if quick else 200_000), databases=both
+        ),
     }
     if options.profile:
         folder = Path(options.profile)
@@ -58,13 +64,18 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="shorter rounds, the main rows: some 80 seconds")
     parser.add_argument("--only", action="append", choices=NAMES, help="this part alone; may be repeated")
     parser.add_argument(
-        "--purchases", type=int, help="how many purchases `million` and `pages` fill a ledger with (default: 1,000,000)"
+        "--purchases",
+        type=int,
+        help="how many purchases `million` and `pages` fill a ledger with (default: 1,000,000); `long` takes, `prune` removes",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=long.A_SECOND, help="webhooks a second of the part `long` (default: %(default)g)"
     )
     parser.add_argument(
         "--database",
         action="append",
         choices=DATABASES,
-        help="measure on this database alone (intake, forwarding, outage, million, pages)",
+        help="measure on this database alone (intake, forwarding, outage, million, pages, long, prune)",
     )
     parser.add_argument(
         "--profile",

@@ -100,12 +100,12 @@ def fire(order: Order) -> Tally:
     gc.disable()
     answered_at, latencies, statuses = [0.0] * total, [], Counter[bytes]()
     pace = 1 / order.rate if order.rate else 0.0
-    idle, following, busy = list(wires), 0, 0
+    idle, following, busy = list(wires), 0, 0  # in turn: the server closes a connection that is idle for long
     started = now = time.monotonic()
     end = started + order.seconds
     while True:
         while idle and following < total and (started + following * pace <= now if pace else now < end):
-            idle.pop().ask(following, requests[following], started + following * pace if pace else now)
+            idle.pop(0).ask(following, requests[following], started + following * pace if pace else now)
             following += 1
             busy += 1
         if not busy and (following >= total or now >= end):

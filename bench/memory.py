@@ -1,6 +1,7 @@
 """Memory of a tree of processes: the proportional set size, which counts a shared page once, split between its users."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,16 +17,26 @@ def family(pid: int) -> list[int]:
     return pids
 
 
-def resident_mb(pid: int) -> float:
-    """Of the whole tree, in MB (10^6 bytes)."""
+def resident_mb(pid: int, *, without_cache: bool = False) -> float:
+    """Of the whole tree, in MB (10^6 bytes). without_cache: what is shared on purpose is left out, as PostgreSQL's buffers are."""
     total = 0
     for member in family(pid):
         try:
             lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Pss")}
+        total += sizes["Pss"] - (sizes.get("Pss_Shmem", 0) if without_cache else 0)
     return total * 1024 / 1e6
+
+
+def descriptors(pid: int) -> int:
+    """That the whole tree has open."""
+    total = 0
+    for member in family(pid):
+        with suppress(OSError):
+            total += len(list(Path(f"/proc/{member}/fd").iterdir()))
+    return total
 
 
 class Watch:

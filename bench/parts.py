@@ -100,6 +100,7 @@ class Parts:
         self._closers: list[Callable[[], object]] = []
         self._postgres: str | None = None
         self._redis: str | None = None
+        self.redis_pid = 0
         self._made = 0
 
     def __enter__(self) -> "Parts":
@@ -195,6 +196,7 @@ class Parts:
         if self._redis is None:
             server = EmbeddedValkey(self.folder)
             process = server.start()
+            self.redis_pid = process.pid
             self._closers += [lambda: process.wait(10), process.terminate]
             self._redis = server.url
         return self._redis

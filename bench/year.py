@@ -14,6 +14,7 @@ from app.ledger import tables
 from app.ledger.engine import Ledger
 from app.ledger.traffic.hours import count_next
 from app.ledger.transaction import Tx
+from bench.purchases import FIXTURE
 
 DAYS = 60
 CHUNK = 100_000
@@ -30,11 +31,14 @@ def fill(
     *,
     due_each: int = 0,
     counts_hours: bool = False,
+    whole_bodies: bool = False,
 ) -> None:
     """Fills an empty ledger with `rows` deliveries. report(line) says how far it is.
 
     due_each: of so many deliveries one waits and is due; 0: none is, for a day. counts_hours: also what a worker counts for charts.
+    whole_bodies: bodies of events are as long as Stripe's, instead of a tenth.
     """
+    more = f',"whole":{FIXTURE.read_text(encoding="utf-8")}'.replace("'", "''") if whole_bodies else ""
     ledger = Ledger(database_url)
     with ledger.engine.connect() as connection:
         tx = Tx(connection, is_sqlite=ledger.is_sqlite, clock=time.time)
@@ -51,7 +55,7 @@ def fill(
         _each(connection, indexes, Index.drop)
         end = tx.now()
         for start in range(0, rows, CHUNK):
-            for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end, due_each):
+            for statement in _statements(ledger.is_sqlite, start, min(start + CHUNK, rows), rows, end, due_each, more):
                 connection.exec_driver_sql(statement if ledger.is_sqlite else statement.replace("%", "%%"))
             connection.commit()
             report(f"{min(start + CHUNK, rows):,} of {rows:,} deliveries")
@@ -85,7 +89,7 @@ def _each(connection: Connection, indexes: list[Index], change: Callable[[Index,
     connection.commit()
 
 
-def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_each: int) -> list[str]:
+def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_each: int, more: str) -> list[str]:
     if is_sqlite:
         numbers = f"(WITH RECURSIVE n(i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end}) SELECT i FROM n)"
         tail, blob = "printf('%08x%08x', i * 2654435761 % 4294967296, i)", "CAST({} AS BLOB)"
@@ -105,9 +109,9 @@ def _statements(is_sqlite: bool, start: int, end: int, rows: int, now: int, due_
              WHEN i >= {rows} - {rows // 500} OR {is_due} THEN 'pending'
              WHEN i % 200 = 13 THEN 'discarded' ELSE 'delivered' END AS status
         FROM {numbers} n) r"""
-    body = """'{"id":"evt_' || x || '","type":"checkout.session.completed","data":{"object":{"id":"cs_' || x ||
-        '","amount_total":4900,"currency":"usd","customer_details":{"email":"p' || x || '@example.com"},"payment_intent":"pi_'
-        || x || '"}}}'"""
+    body = f"""'{{"id":"evt_' || x || '","type":"checkout.session.completed","data":{{"object":{{"id":"cs_' || x ||
+        '","amount_total":4900,"currency":"usd","customer_details":{{"email":"p' || x || '@example.com"}},"payment_intent":"pi_'
+        || x || '"}}}}{more}}}'"""
     payload = """'{"event":"' || kind || '","timestamp":"2026-04-10T12:34:56.000Z","clickId":"clk_' || x ||
         '","customerExternalId":"user_' || x || '","email":"p' || x || '@example.com","currency":"USD","amount":49,"invoiceId":"pi_'
         || x || '"}'"""

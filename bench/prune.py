@@ -1,0 +1,107 @@
+"""`bridge prune` of old events while webhooks come: their answers, how long it takes, and the space that it returns."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import make_url
+
+from bench import year
+from bench.backlog import fill
+from bench.load import Order, Tally
+from bench.parts import Database, Part, Parts, Sink, to_sink
+from bench.table import Row, number
+
+A_SECOND = 50.0
+ROUND_SECONDS = 10.0
+P99_AIM_MS = 200.0
+SHARE_LEFT = 0.5
+AGAIN = 20_000
+DAY = "1"
+RULES = ("deliveries_days", "events_days", "attempts_days", "bodies_days", "answers_days")
+TOML = "[retention]\n" + "".join(f"{rule} = {DAY}\n" for rule in RULES)
+
+
+def measure(parts: Parts, *, count: int, databases: tuple[Database, ...] = ("SQLite", "PostgreSQL")) -> Iterator[Row]:
+    """One database after the other. Raises RuntimeError where a webhook was not answered 200, or the command failed."""
+    for database in databases:
+        yield from _on(parts, database, count)
+
+
+def _on(parts: Parts, database: Database, count: int) -> Iterator[Row]:
+    url, sink = parts.database(database), parts.sink()
+    print(f"filling a ledger on {database} with {count:,} purchases ...", file=sys.stderr, flush=True)
+    year.fill(url, count, whole_bodies=True)
+    config = parts.folder / "bridge.toml"
+    config.write_text(TOML)
+    web, port = parts.web(url, **to_sink(sink))
+    worker = parts.worker(url, sink)
+    events, size = _events(url), _size(url)
+    parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
+    alone = parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
+    began = time.monotonic()
+    variables = {"DATABASE_URL": url, "BRIDGE_CONFIG": str(config), **to_sink(sink)}
+    pruning = parts.start(["-m", "app", "prune"], output=None, **variables)
+    tallies = list(_until_over(parts, pruning, port))
+    seconds = time.monotonic() - began
+    if pruning.process.returncode:
+        raise RuntimeError(f"bridge prune failed:\n{parts.log_end()}")
+    posted = sum(tally.answered for tally in (*tallies, alone)) + int(ROUND_SECONDS * A_SECOND)
+    _wait(sink, posted)
+    left = _size(url)
+    name = f"prune, {database}, {A_SECOND:g} webhooks a second"
+    yield Row(f"{name}: events removed, of {events:,}", number(events + posted - _events(url)))
+    yield Row(f"{name}: it took, to the last load round", number(seconds, "s"))
+    yield Row(f"{name}: webhooks answered meanwhile, all 200", number(sum(tally.answered for tally in tallies)))
+    worst = max(tally.p99_ms for tally in tallies)
+    shown = " ".join(f"{tally.p99_ms:.0f}" for tally in tallies)
+    label = f"{name}: answer p99, worst of rounds of {ROUND_SECONDS:g} s (floor: before; {shown})"
+    yield Row(label, number(worst, "ms"), number(alone.p99_ms, "ms"), None, f"{P99_AIM_MS:g} ms", worst <= P99_AIM_MS)
+    if database == "SQLite":
+        label = f"{name}: MB of the file after (floor: before)"
+        yield Row(
+            label, number(left / 1e6), number(size / 1e6), left / size, f"{SHARE_LEFT:.0%}", left <= size * SHARE_LEFT
+        )
+    for part in (worker, web, sink.part):
+        part.stop()
+    if database == "PostgreSQL":
+        fill(url, AGAIN)
+        label = f"{name}: MB that {AGAIN:,} further purchases add (floor: the database before)"
+        added = _size(url) - left
+        yield Row(label, number(added / 1e6), number(size / 1e6), None, "1 MB", added <= 1e6)
+
+
+def _until_over(parts: Parts, pruning: Part, port: int) -> Iterator[Tally]:
+    """Rounds of load for as long as the command runs, at least one."""
+    while True:
+        yield parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
+        if pruning.process.poll() is not None:
+            return
+
+
+def _wait(sink: Sink, posted: int) -> None:
+    counts = sink.wait_for(posted, 60)
+    if counts["distinct"] != posted or counts["count"] != posted:
+        raise RuntimeError(f"{posted} webhooks were answered, and {counts} delivered")
+
+
+def _events(url: str) -> int:
+    from app.ledger.engine import Ledger
+
+    ledger = Ledger(url)
+    with ledger.read() as tx:
+        found = tx.run("SELECT COUNT(*) FROM events").scalar_one()
+    ledger.close()
+    return int(found)
+
+
+def _size(url: str) -> int:
+    """Bytes of the ledger; of SQLite without its log, which is used again."""
+    if url.startswith("sqlite"):
+        return Path(make_url(url).database or "").stat().st_size
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    assert row is not None
+    return int(row[0])
