@@ -97,8 +97,8 @@ def _on(parts: Parts, database: Database, count: int, rate: float) -> Iterator[R
         found = _sample(running, flow)
         for name, value in found.items():
             samples.setdefault(name, []).append(value)
-        told = ", ".join(f"{name} {number(value)}" for name, value in found.items())
-        print(f"{database}, {(turn + 1) * each:,} of {count:,}: {told}", file=sys.stderr, flush=True)
+        shown = ", ".join(f"{name} {number(value)}" for name, value in found.items())
+        print(f"{database}, {(turn + 1) * each:,} of {count:,}: {shown}", file=sys.stderr, flush=True)
     name = f"long run, {database}, {count:,} at {rate:g} a second"
     for what, values in samples.items():
         first, last = median(values[:COMPARED]), median(values[-COMPARED:])
