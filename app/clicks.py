@@ -34,11 +34,11 @@ Bag = Mapping[str, Span]
 EMPTY: Bag = {}
 
 
-def learned(bag: Bag, said: Mapping[str, str], at: int) -> Bag:
-    """`bag` with what an event of that time (ms) said; `bag` itself where that is nothing new."""
+def learned(bag: Bag, stated: Mapping[str, str], moment: int) -> Bag:
+    """`bag` with the click IDs of an event at `moment` (ms), or `bag` itself if they add nothing."""
     news = {}
-    for name, value in said.items():
-        seen, known = Seen(value, at), bag.get(name)
+    for name, value in stated.items():
+        seen, known = Seen(value, moment), bag.get(name)
         span = Span(seen, seen) if known is None else known.with_seen(seen)
         if span != known:
             news[name] = span

@@ -112,11 +112,11 @@ def resolve(
     find: Find,
     create: Callable[[], Person],
     attempted: Callable[[Person], bool],
-    at: int = 0,
+    moment: int = 0,
 ) -> Resolution:
-    """The person that `who` speaks of, made where there is none, with everything `who` says learned.
+    """The person that `who` describes, created if necessary, with everything that `who` says.
 
-    attempted(person): whether anything was ever tried to be sent for them; asked only where it matters. at: of the event (ms).
+    attempted(person): whether an attempt was ever made for them; called only if it matters. moment: that of the event (ms).
     """
     if who.is_reference and _is_outranked(who, identifiers, find, attempted):
         who = replace(who, customer_id=None)
@@ -130,7 +130,7 @@ def resolve(
     if resolution is None:
         resolution = Resolution(create())
     _learn(resolution, who, identifiers, attempted)
-    _learn_clicks(resolution, who, at)
+    _learn_clicks(resolution, who, moment)
     resolution.identifiers = identifiers
     return resolution
 
@@ -166,9 +166,9 @@ def _join(resolution: Resolution, other: Person, identifier: Identifier, attempt
     person = resolution.person
     if person.explicit_id and other.explicit_id and person.explicit_id != other.explicit_id:
         if identifier[0] in ("alias", PURCHASE):
-            what = identifier[1] if identifier[0] == "alias" else "this purchase"
+            subject = identifier[1] if identifier[0] == "alias" else "this purchase"
             resolution.conflicts.append(
-                f"{what} belongs to customer {other.explicit_id} and came with customer {person.explicit_id}"
+                f"{subject} belongs to customer {other.explicit_id} and came with customer {person.explicit_id}"
             )
         return
     other_stands = attempted(other)
@@ -243,9 +243,9 @@ def _learn(
             )
 
 
-def _learn_clicks(resolution: Resolution, who: Who, at: int) -> None:
+def _learn_clicks(resolution: Resolution, who: Who, moment: int) -> None:
     person = resolution.person
-    clicks = learned(person.clicks, who.clicks, at)
+    clicks = learned(person.clicks, who.clicks, moment)
     if clicks is not person.clicks:
         resolution.new_clicks = dict(sorted(values_of(clicks) - values_of(person.clicks)))
         person.clicks, person.is_changed = clicks, True

@@ -24,7 +24,7 @@ def env_file(environment: MutableMapping[str, str] = os.environ) -> tuple[Path, 
 
 
 def load_env_file(environment: MutableMapping[str, str] = os.environ) -> Path | None:
-    """Adds to `environment` what the file sets and the environment does not; returns the file, None where there is none.
+    """Adds to `environment` what the file sets and the environment does not; returns the file, None if there is none.
 
     What an earlier call added, here or in the process that started this one, is read again. Idempotent. Raises
     ConfigurationError that names file and line, and never shows a value.
@@ -117,7 +117,7 @@ def read_value(text: str) -> str:
 
 
 def read_small_text(path: Path) -> str:
-    """The text of a file that people write. Raises OSError, or ValueError where it is not UTF-8 or too large."""
+    """The text of a file that people write. Raises OSError, or ValueError if it is not UTF-8 or too large."""
     with path.open("rb") as opened:
         content = opened.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:

@@ -30,7 +30,7 @@ def read_made_up_secrets(home: Path) -> dict[str, str]:
 
 
 def make_home(home: Path) -> None:
-    """Makes BRIDGE_HOME, for its owner alone, where it is not there. Raises ConfigurationError where nothing can be kept in it."""
+    """Makes BRIDGE_HOME, for its owner alone, where it is not there. Raises ConfigurationError if nothing can be kept in it."""
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -42,7 +42,7 @@ def make_home(home: Path) -> None:
 def make_up_secrets(home: Path) -> dict[str, str]:
     """Fills BRIDGE_HOME/secrets.json (readable by its owner alone) with what is missing; returns all of it. Idempotent.
 
-    Raises ConfigurationError where BRIDGE_HOME cannot be used.
+    Raises ConfigurationError if BRIDGE_HOME cannot be used.
     """
     make_home(home)
     kept = read_made_up_secrets(home)
@@ -57,7 +57,7 @@ def make_up_secrets(home: Path) -> dict[str, str]:
 def replace_secrets(home: Path, restored: Mapping[str, str]) -> Path | None:
     """Puts the secrets of a backup into BRIDGE_HOME. Returns where other ones that were there are kept now.
 
-    Raises ConfigurationError where BRIDGE_HOME cannot be used.
+    Raises ConfigurationError if BRIDGE_HOME cannot be used.
     """
     make_home(home)
     before, path = read_made_up_secrets(home), home / SECRETS_FILE

@@ -85,7 +85,7 @@ class Oidc:
 
 
 def read_oidc(variables: OidcVariables, public_url: str | None) -> Oidc | None:
-    """None where nobody asked for single sign-on. Raises ConfigurationError that names what is missing."""
+    """None if nobody asked for single sign-on. Raises ConfigurationError that names what is missing."""
     secret = variables.oidc_client_secret.get_secret_value() if variables.oidc_client_secret else ""
     groups = {
         "viewer": variables.oidc_viewers,

@@ -35,7 +35,7 @@ class Proxies:
         self._direct = tuple(part.strip().lower() for part in variables.get("no_proxy", "").split(",") if part.strip())
 
     def of(self, url: str) -> str | None:
-        """The proxy for `url`; None where it is reached directly."""
+        """The proxy for `url`; None if it is reached directly."""
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         if host == "localhost" or host.startswith("127.") or host == "::1" or self._is_direct(host, parts.port):

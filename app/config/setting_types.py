@@ -47,7 +47,7 @@ def base_url(value: str) -> str:
 
 
 def destination_url(value: str) -> str:
-    """`value`, a web_url. Raises ValueError where it ends in a path that is appended to every destination's URL."""
+    """`value`, a web_url. Raises ValueError if it ends in a path that is appended to every destination's URL."""
     path = urlsplit(value).path.rstrip("/").lower()
     ending = next((suffix for suffix in APPENDED if path.endswith(suffix)), None)
     if ending is not None:

@@ -142,7 +142,7 @@ class Settings(Variables):
 
     @property
     def alert_url(self) -> str | None:
-        """Where alerts are posted; None where no such URL is set. Raises ConfigurationError where it is none."""
+        """Where alerts are posted; None if no such URL is set. Raises ConfigurationError if it is none."""
         variable = self.alerts.url_env
         from_environment = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
         url = from_environment if variable == "ALERT_WEBHOOK_URL" else self.secret(variable)
@@ -158,7 +158,7 @@ class Settings(Variables):
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """bridge.toml as it is, or {}. Raises ConfigurationError where it cannot be read."""
+        """bridge.toml as it is, or {}. Raises ConfigurationError if it cannot be read."""
         return read_config(self.config_path, is_named=self.bridge_config is not None)
 
     @cached_property

@@ -37,7 +37,7 @@ def own_token(text: str) -> str:
 
 
 def stripe_api_key(text: str) -> str:
-    """`text` without surrounding white space. Raises ValueError where it is certainly no key of Stripe's API."""
+    """`text` without surrounding white space. Raises ValueError if it is certainly no key of Stripe's API."""
     key = text.strip()
     if problem := _quotes_problem(key):
         raise ValueError(problem)

@@ -30,7 +30,7 @@ class Held:
 
 
 def held_of(destination: Destination, invoice_ids: Iterable[str], since: datetime) -> Held | None:
-    """Which of these Sales the destination holds, and recorded since then; None where it has no API to ask.
+    """Which of these Sales the destination holds, and recorded since then; None if it has no API to ask.
 
     Its list is read first, and each Sale that this does not have is asked for by itself. Raises BooksRefused, and
     TransientDeliveryError where it does not answer.

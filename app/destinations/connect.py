@@ -176,7 +176,7 @@ async def _tunnel(sock: socket.socket, target: str, authorization: str | None) -
 
 
 def proxy_authorization(proxy: str) -> str | None:
-    """The Proxy-Authorization header for the user and password in a proxy's URL; None where it has none."""
+    """The Proxy-Authorization header for the user and password in a proxy's URL; None if it has none."""
     parts = urlsplit(proxy)
     if not parts.username:
         return None
@@ -190,7 +190,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def public(host: str, addresses: list[Address]) -> list[Address]:
-    """Those of `addresses` that are on the public internet. Raises PrivateAddress where none is."""
+    """Those of `addresses` that are on the public internet. Raises PrivateAddress if none is."""
     allowed = [(family, address) for family, address in addresses if not is_private(address[0])]
     if not allowed:
         raise PrivateAddress(f"{host} is at {addresses[0][1][0]}, a private address")
@@ -228,7 +228,7 @@ def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def _left(deadline: float) -> float:
-    """Seconds until `deadline`, more than 0. Raises TimeoutError where it is over."""
+    """Seconds until `deadline`, more than 0. Raises TimeoutError if it is over."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("the deadline is over")

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, request: bytes, deadline: float, *, expects_body: bool = True) -> Answer:
         """Sends `request` and reads the answer, with any status; interim answers (1xx) are skipped.
 
-        Raises AnswerLost where no whole answer came by `deadline` (monotonic), and TimeoutError where it had passed before
+        Raises AnswerLost if no whole answer came by `deadline` (monotonic), and TimeoutError where it had passed before
         anything was sent.
         """
         assert self._transport is not None
@@ -263,7 +263,7 @@ class Client:
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, expects_body: bool = True
     ) -> Answer:
-        """Any status is an Answer; redirects are not followed. Raises AnswerLost where the request may have been taken,
+        """Any status is an Answer; redirects are not followed. Raises AnswerLost if the request may have been taken,
         TransientDeliveryError where it certainly was not."""
         deadline = time.monotonic() + self._timeout_seconds
         connection: Connection | None = None
@@ -317,7 +317,7 @@ class Client:
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:
-    """Raises ValueError where a part of it cannot stand in a header."""
+    """Raises ValueError if a part of it cannot stand in a header."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     text = f"{method} {target} HTTP/1.1\r\n{lines}Content-Length: {length}\r\n\r\n"
     if text.count("\r") != len(headers) + 3 or text.count("\n") != len(headers) + 3 or " " in target:

@@ -57,7 +57,7 @@ class Trial:
 
 
 def try_out(destination: Destination) -> Trial | None:
-    """`try_token` where nobody asked for it. None where the format is not one of a public API, which could take it."""
+    """`try_token` where nobody asked for it. None if the format is not one of a public API, which could take it."""
     return try_token(destination) if destination.format.is_public_api else None
 
 

@@ -133,7 +133,7 @@ class DestinationClient:
         """Sends `payload`, to the byte, in the next request of the destination's format. Any status is an Answer. headers: beside
         those of the format.
 
-        Raises AnswerLost where the destination may have taken it, TransientDeliveryError where it certainly has not.
+        Raises AnswerLost if the destination may have taken it, TransientDeliveryError where it certainly has not.
         """
         if self._tokens is None:
             return await self._send(self._destination.request(kind, payload, key, now, remembered), headers)

@@ -48,7 +48,7 @@ def facts_of(
 
 
 def request_to(destination: Destination, facts: Facts, key: str, now: datetime) -> dict[str, Any]:
-    """{"request": …}: what `destination` would be sent, {method, url, headers, body}, with masks instead of secrets; None where it
+    """{"request": …}: what `destination` would be sent, {method, url, headers, body}, with masks instead of secrets; None if it
     takes no conversion of this kind. With "not_sent" where it needs what this body alone does not tell."""
     if facts.kind not in destination.format.kinds:
         return {"request": None, "not_sent": f"{destination.name} takes no {facts.kind}"}
@@ -79,7 +79,7 @@ def explain(
     source: Source, inbound: Inbound, rules: Rules, received_at: datetime, destination: Destination | None = None
 ) -> dict[str, Any]:
     """One line of `bridge map`, less the file: outcome, reason, event_id, event_type, dedupe_keys, payload (format events); with
-    a destination, the request that it would be sent as well (None where it would be sent none)."""
+    a destination, the request that it would be sent as well (None if it would be sent none)."""
     try:
         mapped: Mapped | str = source.map(inbound, rules)
     except MalformedEvent as error:

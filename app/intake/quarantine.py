@@ -55,7 +55,7 @@ class Sealer:
         self._proofs: dict[str, tuple[str, ...]] = {}
 
     def seal(self, error: SourceError, request: Request) -> Refused | None:
-        """What may be kept of a request that was refused with `error`; None where it must not be, or would be of no use."""
+        """What may be kept of a request that was refused with `error`; None if it must not be, or would be of no use."""
         if not isinstance(error, SignatureError) or not error.heals or request.at.timestamp() <= 0:
             return None
         source, secrets, tokens = self._configured.get(error.source or "", (None, (), ()))

@@ -49,7 +49,7 @@ class Remapped:
 @dataclass(frozen=True, slots=True)
 class Reprocessed:
     """What became of the chosen events, or would. staying: those that stay parked or cannot be read, by reason, the most first.
-    next: the ID after which to continue; None where all are done."""
+    next: the ID after which to continue; None if all are done."""
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     staying: Sequence[tuple[str, int]] = ()
@@ -168,7 +168,7 @@ def _counted(
 
 
 def remap_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int) -> Remapped | None:
-    """Maps one parked event again, within the caller's transaction; None where it is not parked."""
+    """Maps one parked event again, within the caller's transaction; None if it is not parked."""
     return next(iter(_batch(sources, policy, ParkedSelection((event_id,)), 0)(tx)), None)
 
 

@@ -129,7 +129,7 @@ class Intake:
         return source
 
     def _answer_early(self, name: str, inbound: Inbound) -> None:
-        """Raises SetupRequest where a provider tests the URL before it shows the secret that the source needs."""
+        """Raises SetupRequest if a provider tests the URL before it shows the secret that the source needs."""
         source = self._tested_before_setup.get(name)
         ping = source.setup_request(inbound) if source else None
         if ping:

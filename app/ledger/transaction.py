@@ -248,7 +248,7 @@ class Tx:
         return [value] if self._cipher is None else self._cipher.forms(value)
 
     def unseal_facts(self, text: str) -> str:
-        """The facts of a conversion, which a statement put into JSON. Raises LedgerUnavailable where they cannot be read."""
+        """The facts of a conversion, which a statement put into JSON. Raises LedgerUnavailable if they cannot be read."""
         return text if self._cipher is None else self._cipher.unseal_facts(text)
 
     def _translate(self, statement: str) -> str:

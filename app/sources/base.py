@@ -87,4 +87,4 @@ class Source(Protocol):
         """The request as one for each of its events; itself where it holds one."""
 
     def map(self, inbound: Inbound, rules: Rules) -> Mapped:
-        """What the body means. Pure. Raises MalformedEvent where it cannot be read as this provider's, nothing else."""
+        """What the body means. Pure. Raises MalformedEvent if it cannot be read as this provider's, nothing else."""

@@ -62,7 +62,7 @@ def json_dict(body: bytes) -> dict[str, Any]:
 
 
 def json_in(value: Any) -> Any:
-    """The JSON inside a text value (Jotform's rawRequest, Wufoo's FieldStructure); None where it holds none."""
+    """The JSON inside a text value (Jotform's rawRequest, Wufoo's FieldStructure); None if it holds none."""
     if not isinstance(value, str):
         return value if isinstance(value, dict | list) else None
     try:

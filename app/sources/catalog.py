@@ -56,7 +56,7 @@ SOURCES: Mapping[str, Source] = {name: source for name, (source, _) in BUILT_IN.
 
 @cache
 def installed() -> Mapping[str, tuple[Source, str]]:
-    """The sources of this package and of others, by name. Raises ConfigurationError where another package's cannot be loaded."""
+    """The sources of this package and of others, by name. Raises ConfigurationError if another package's cannot be loaded."""
     catalog = dict(BUILT_IN)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         source, package = _load(point)
@@ -106,7 +106,7 @@ def all_sources(config: Mapping[str, Any], path: object = "bridge.toml") -> dict
 
 
 def _own_source(name: str, table: object) -> Source | None:
-    """The source that `table` declares; None where it only says something of an installed one."""
+    """The source that `table` declares; None if it only says something of an installed one."""
     if not isinstance(table, dict):
         raise ConfigurationError(f"sources.{name}: must be a table")
     if name not in installed() or (name not in RESERVED and table.keys() & DESCRIBES):
@@ -138,7 +138,7 @@ def has_example(source: str) -> bool:
 def example(source: str) -> tuple[bytes, str]:
     """A body of `source` with fresh ids and the present time, and its content type.
 
-    Raises ConfigurationError where there is none.
+    Raises ConfigurationError if there is none.
     """
     file = _example_of(source)
     if file is None:

@@ -92,7 +92,7 @@ def text_of(value: object) -> str | None:
 
 
 def identifier_of(value: object) -> str | None:
-    """The id in `value`, of whatever it is: a click, a customer, a submission, an order. None where it is longer than any id, holds
+    """The id in `value`, of whatever it is: a click, a customer, a submission, an order. None if it is longer than any id, holds
     white space or control characters, or is a placeholder (app/sources/placeholders.py)."""
     text = text_of(value)
     if (
@@ -103,7 +103,7 @@ def identifier_of(value: object) -> str | None:
 
 
 def email_of(value: object) -> str | None:
-    """The e-mail address in `value`, as written; None where it does not look like one."""
+    """The e-mail address in `value`, as written; None if it does not look like one."""
     text = text_of(value)
     if text and not text.isprintable():
         text = "".join(c for c in text if c not in INVISIBLE)

@@ -41,7 +41,7 @@ PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def link_of(source: object, identity: str, *, is_test: bool = False) -> Link | None:
-    """Where the provider shows the thing with that ID; None where no page of it is known."""
+    """Where the provider shows the thing with that ID; None if no page of it is known."""
     if not PLAIN_ID.fullmatch(identity):
         return None
     for link in set_up_of(source).links:

@@ -170,7 +170,7 @@ class StaticSecret:
 
 
 def keys_of(secret: str, encoding: SecretEncoding = "text") -> list[bytes]:
-    """The HMAC keys that `secret` may stand for, the likeliest first. Raises ConfigurationError where there is none."""
+    """The HMAC keys that `secret` may stand for, the likeliest first. Raises ConfigurationError if there is none."""
     if encoding == "html":
         return [key_of(html.unescape(secret))]
     if encoding != "either":
@@ -183,7 +183,7 @@ def keys_of(secret: str, encoding: SecretEncoding = "text") -> list[bytes]:
 
 
 def key_of(secret: str, encoding: Literal["text", "whsec"] = "text") -> bytes:
-    """The HMAC key that `secret` stands for. Raises ConfigurationError where it is empty or no base64: checked at start."""
+    """The HMAC key that `secret` stands for. Raises ConfigurationError if it is empty or no base64: checked at start."""
     if encoding == "text":
         key = secret.encode()
     else:

@@ -144,7 +144,7 @@ class Backfill:
                 width *= 2
 
     def _fetch(self, start: int, end: int | None, *, bounded: bool) -> list[Listed] | None:
-        """The events of a window, the oldest first; None where they are too many."""
+        """The events of a window, the oldest first; None if they are too many."""
         created = {"gte": start} | ({} if end is None else {"lte": end})
         listed_events: list[Listed] = []
         for first in range(0, len(self._types), MOST_TYPES):

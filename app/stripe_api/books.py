@@ -155,7 +155,7 @@ def _read_charge(charge: JsonObject) -> Paid | None:
 
 
 def _read(kind: str, thing: JsonObject, amount: object, keys: tuple[str, ...], paid_at: datetime | None) -> Paid | None:
-    """None where no money was collected."""
+    """None if no money was collected."""
     identity, minor = id_of(thing), integer_of(amount)
     moment = paid_at or moment_of(thing.get("created"))
     if identity is None or moment is None or minor is None or minor <= 0:

@@ -67,7 +67,7 @@ def _only_url(endpoints: Sequence[JsonObject]) -> str | None:
 
 
 def mode_trouble(settings: Settings, api: StripeApi) -> str | None:
-    """What to mind where the key sees only what the mapping ignores; None where it does not."""
+    """What to mind where the key sees only what the mapping ignores; None if it does not."""
     if api.is_test and not settings.rules.accepts_test_events("stripe"):
         return "STRIPE_API_KEY is a test key, and test events are ignored here: use a live key"
     return None

@@ -174,7 +174,7 @@ class StripeApi:
 
 
 def make_api(settings: Settings) -> StripeApi:
-    """The API under STRIPE_API_KEY, for a command. Raises ConfigurationError where that is missing or no key."""
+    """The API under STRIPE_API_KEY, for a command. Raises ConfigurationError if that is missing or no key."""
     return StripeApi(_key_of(settings), settings.stripe_api_base, proxies=settings.proxies)
 
 

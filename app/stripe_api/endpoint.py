@@ -24,7 +24,7 @@ DESCRIPTION = "Conversion Bridge: Sales and Leads for link attribution"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the endpoint should be. mark: names this installation; None where it has no SECRET_KEY to derive one from.
+    """What the endpoint should be. mark: names this installation; None if it has no SECRET_KEY to derive one from.
     is_connect: it gets the events of connected accounts, and not those of the account itself."""
 
     url: str
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Plan:
-    """What would be done. `current` is the endpoint as it is, None where it is to be created."""
+    """What would be done. `current` is the endpoint as it is, None if it is to be created."""
 
     expected: Wanted
     current: JsonObject | None
@@ -114,7 +114,7 @@ def mark_of(settings: Settings) -> str | None:
 
 
 def own_url(settings: Settings) -> str | None:
-    """Where Stripe should send to, by PUBLIC_URL; None where that is not set."""
+    """Where Stripe should send to, by PUBLIC_URL; None if that is not set."""
     return settings.public_url + PATH if settings.public_url else None
 
 

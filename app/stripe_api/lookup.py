@@ -67,7 +67,7 @@ class Found:
 
 
 def target_of(who: Who, account: str | None) -> Target | None:
-    """Whom the aliases of an event name; None where they name nobody that can be asked for."""
+    """Whom the aliases of an event name; None if they name nobody that can be asked for."""
     bare = [alias.rsplit(":", 1)[-1] for alias in who.aliases]
     customer = next((identity for identity in bare if identity.startswith("cus_")), None)
     subscription = next((identity for identity in bare if identity.startswith("sub_")), None)

@@ -206,7 +206,7 @@ _WORDS = {
 
 
 def _object_in(body: bytes) -> str | None:
-    """The id of the object an event is about; None where its body was erased."""
+    """The id of the object an event is about; None if its body was erased."""
     try:
         event = object_of(json.loads(body))
     except ValueError:

@@ -7,7 +7,7 @@ END = "<!-- End of what is generated. -->\n"
 
 
 def with_tables(page: str) -> str:
-    """The page with its tables as they are to be. Raises ValueError where it lacks a comment."""
+    """The page with its tables as they are to be. Raises ValueError if it lacks a comment."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -35,8 +35,14 @@ def tables() -> str:
 
 
 def _rows_of_sources() -> Iterator[str]:
-    for one in OF_SOURCE:
-        yield _line(f"`<SOURCE>{one.ending}`", one.meaning, one.value, one.unset, is_secret=one.is_secret)
+    for variable in OF_SOURCE:
+        yield _line(
+            f"`<SOURCE>{variable.ending}`",
+            variable.meaning,
+            variable.value,
+            variable.unset,
+            is_secret=variable.is_secret,
+        )
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -63,13 +69,13 @@ def _value(field: FieldInfo) -> str:
     if choices:
         *first, last = [f"`{choice}`" for choice in choices]
         return f"{', '.join(first)} or {last}"
-    said = _mark(field, Value)
-    text = said.text if said else PLAIN_TYPES[_plain(kinds[0])]
+    meaning = _mark(field, Value)
+    text = meaning.text if meaning else PLAIN_TYPES[_plain(kinds[0])]
     return ", ".join(filter(None, (text, _bounds(field))))
 
 
 def _bounds(field: FieldInfo) -> str:
-    limits = {name: getattr(one, name) for one in _marks(field) for name in BOUNDS if hasattr(one, name)}
+    limits = {name: getattr(mark, name) for mark in _marks(field) for name in BOUNDS if hasattr(mark, name)}
     match limits:
         case {"min_length": least}:
             return f"{least} or more characters" if least > 1 else ""
@@ -94,19 +100,19 @@ def _default(field: FieldInfo) -> str:
 
 
 def _mark(field: FieldInfo, kind: type[_Mark]) -> _Mark | None:
-    return next((one for one in _marks(field) if isinstance(one, kind)), None)
+    return next((candidate for candidate in _marks(field) if isinstance(candidate, kind)), None)
 
 
 def _marks(field: FieldInfo) -> Iterator[Any]:
-    """What the annotation of a field carries, wherever in it. A Field inside carries further ones."""
-    found = [*field.metadata]
+    """The metadata anywhere in the annotation of a field, including that of nested Fields."""
+    marks = [*field.metadata]
     for kind in _alternatives(field.annotation):
-        found += getattr(kind, "__metadata__", ())
-    for one in found:
-        if isinstance(one, FieldInfo):
-            yield from one.metadata
+        marks += getattr(kind, "__metadata__", ())
+    for mark in marks:
+        if isinstance(mark, FieldInfo):
+            yield from mark.metadata
         else:
-            yield one
+            yield mark
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

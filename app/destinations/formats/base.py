@@ -130,7 +130,7 @@ class Books(Protocol):
         ...
 
     def listed(self, answer: Answered) -> Sequence[str] | None:
-        """The invoice ids on a page; None where the answer is not one. A page with fewer than `page_size` is the last."""
+        """The invoice ids on a page; None if the answer is not one. A page with fewer than `page_size` is the last."""
         ...
 
     @property
@@ -154,12 +154,12 @@ class Format(Protocol):
 
     @property
     def touch(self) -> Literal["first", "last"] | None:
-        """Which click the service credits; None where it says nothing."""
+        """Which click the service credits; None if it says nothing."""
         return None
 
     @property
     def books(self) -> Books | None:
-        """For `bridge reconcile`; None where the destination has no API to ask."""
+        """For `bridge reconcile`; None if the destination has no API to ask."""
         return None
 
     @property
@@ -192,7 +192,7 @@ class Format(Protocol):
         ...
 
     def problem(self, kind: DeliveryKind, fields: Mapping[str, Any]) -> str | None:
-        """What is wrong with a body by this format's own rules, beginning with the field's name; None where nothing is."""
+        """What is wrong with a body by this format's own rules, beginning with the field's name; None if nothing is."""
         ...
 
     @property
@@ -201,7 +201,7 @@ class Format(Protocol):
         return False
 
     def not_sent(self, kind: DeliveryKind, body: str) -> Verdict | None:
-        """What becomes of a body that is not to be sent, since it lacks what its destination needs; None where it is sent."""
+        """What becomes of a body that is not to be sent, since it lacks what its destination needs; None if it is sent."""
         return None
 
     def with_secrets(self, secrets: Mapping[str, str], *, is_masked: bool = False) -> "Format":
@@ -224,7 +224,7 @@ class Format(Protocol):
         return unattributed(answer, sent) or by_status(answer, sent)
 
     def age_problem(self, fields: Mapping[str, Any], now: datetime) -> str | None:
-        """Why the destination would refuse a body for its age at `now`, for the sandbox; None where it would not."""
+        """Why the destination would refuse a body for its age at `now`, for the sandbox; None if it would not."""
         return None
 
     def sandbox_answer(
@@ -242,7 +242,7 @@ class Format(Protocol):
         yield from ()
 
     def edit_problem(self, kind: DeliveryKind, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-        """Why a body cannot be edited like that; None where it can."""
+        """Why a body cannot be edited like that; None if it can."""
         changed = [name for name in self.fixed_fields if before.get(name) != after.get(name)]
         if changed:
             return f"these fields identify the conversion and cannot be changed: {', '.join(changed)}"

@@ -20,7 +20,7 @@ class Fields(BaseModel):
 
 
 def problem_of(model: type[Fields], fields: Mapping[str, Any]) -> str | None:
-    """The first thing that is wrong with `fields`, with the field's name and never its value; None where nothing is."""
+    """The first thing that is wrong with `fields`, with the field's name and never its value; None if nothing is."""
     try:
         model.model_validate(dict(fields))
     except ValidationError as error:

@@ -86,7 +86,7 @@ def parked_work(
 
 
 def parked_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int) -> ParkedEvent | None:
-    """One parked event; None where the event is not parked (any more)."""
+    """One parked event; None if the event is not parked (any more)."""
     rows = parked_rows(tx, ParkedSelection((event_id,)), limit=1, longest=LONGEST_BODY)
     return describe(rows[0], sources, policy) if rows else None
 

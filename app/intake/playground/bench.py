@@ -63,7 +63,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Playground:
-    """ledger: None where there is none to ask, so that a body is read by itself."""
+    """ledger: None if there is none to ask, so that a body is read by itself."""
 
     settings: Settings
     destinations: Sequence[Destination]
@@ -145,7 +145,7 @@ class Playground:
         return _Reading(edited.name, tried.results[0], edited.rules, tried.probed, edited.own_table)
 
     def _rehearse(self, asked: Asked, reading: _Reading) -> Rehearsed | None:
-        """None where the ledger is not asked, cannot be, or has nothing to add."""
+        """None if the ledger is not asked, cannot be, or has nothing to add."""
         if self.ledger is None or isinstance(reading.mapped, str):
             return None
         event = asked.event

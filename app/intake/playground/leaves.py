@@ -63,7 +63,7 @@ class Leaf:
 
 
 class Document:
-    """A request, taken apart. Raises MalformedEvent where its body cannot be read at all."""
+    """A request, taken apart. Raises MalformedEvent if its body cannot be read at all."""
 
     def __init__(self, inbound: Inbound) -> None:
         self._inbound = inbound

@@ -50,7 +50,7 @@ class Probed:
 
 
 def probe(source: Source, inbound: Inbound, rules: Rules, mapped: Mapped, *, seconds: float = SECONDS) -> Probed:
-    """mapped: what the body means. Raises MalformedEvent where it cannot be read."""
+    """mapped: what the body means. Raises MalformedEvent if it cannot be read."""
     until = time.thread_time() + seconds
     document = Document(inbound)
     start = document.base

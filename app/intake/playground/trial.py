@@ -68,7 +68,7 @@ def map_all(source: Source, inbounds: Sequence[Inbound], rules: Rules, seconds: 
 
 
 def try_edited(edited: Edited, inbounds: Sequence[Inbound], *, probes: bool = False) -> Tried:
-    """Maps `inbounds` by an edited mapping. Raises TrialFailed where that takes too much."""
+    """Maps `inbounds` by an edited mapping. Raises TrialFailed if that takes too much."""
     if not _free.acquire(timeout=PATIENCE_SECONDS):
         raise TrialFailed("other mappings are being tried just now; try again")
     try:

@@ -49,8 +49,8 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Some deliveries fail for themselves, it seems: the breaker was open, and closed by a delivery that was taken. For a while
-    deliveries are chosen at random, so that bad ones in a row do not look like an outage, and more failures open it."""
+    """Some deliveries seem to fail for reasons of their own: an accepted delivery closed the open breaker. For a while, deliveries
+    are chosen at random, so that bad ones in a row do not look like an outage, and it takes more failures to open it."""
 
     until: int = 0
     failures: int = 0
@@ -109,7 +109,7 @@ def ensure_destination(tx: Tx, name: str, token: str) -> None:
 
 
 def is_refused_for_another(tx: Tx, name: str, token: str) -> bool:
-    """Whether a destination is paused because it refused what another configuration than this one sent."""
+    """Whether a destination is paused because it refused deliveries sent with another configuration."""
     statement = "SELECT 1 FROM destinations WHERE name = ? AND paused_token IS NOT NULL AND paused_token <> ?"
     return tx.run(statement, name, token).first() is not None
 

@@ -104,12 +104,12 @@ def claim(
     hold_ms: int,
     rate: float | None = None,
 ) -> list[Claimed]:
-    """Claims up to `limit` deliveries that are due, none of which has an earlier one of its person that must go first.
+    """Claims up to `limit` due deliveries that no earlier delivery of the same person blocks.
 
-    A person's deliveries go one at a time and in ledger order; one that waits for its next attempt stops only what comes after
-    it if it is a Lead, and that for no longer than `hold_ms` after the waiting one was recorded. A destination that is paused
-    by hand gives none. One whose breaker is open, or that refuses what it is sent, gives at most one: the least tried, so that
-    payloads which fail for themselves never hold up the others. `rate` is in requests a second over all workers.
+    A person's deliveries go one at a time and in ledger order. A delivery that waits for its next attempt blocks later ones only
+    if it is a Lead, and for at most `hold_ms` after it was recorded. A destination that is paused by hand gets no claims. One
+    with an open breaker, or that refuses deliveries, gets at most one: the least tried, so that payloads that fail for reasons
+    of their own never hold up the others. `rate` is in requests per second over all workers.
     """
     lock_claims(tx, destination)
     wish = Wish(token, limit, claim_ms, hold_ms, rate)
@@ -228,10 +228,10 @@ def _candidates(tx: Tx, destination: str, now: int, *, unrefused: bool) -> list[
 
 
 def defer_blocked(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
-    """Makes what a Lead holds due when that Lead is (or when the hold ends), so that claims need not pass over it each time.
+    """Postpones deliveries held by a Lead until that Lead is due (or the hold ends), so that claims need not skip them each time.
 
-    Some thousand Sales of one person behind a Lead that is being retried made every claim walk past all of them. Of the first
-    2000 that are due, which are those that claims walk past, and no more: a backlog may be long. Returns how many.
+    Thousands of Sales of one person behind a retrying Lead made every claim skip all of them. Looks only at the first 2000 due
+    deliveries, which are those that claims skip, since a backlog may be long. Returns how many it postponed.
     """
     statement = _SET_ASIDE if tx.is_sqlite else _SET_ASIDE_POSTGRES
     values = (hold_ms, now, destination, now, now - hold_ms, now)
@@ -239,7 +239,7 @@ def defer_blocked(tx: Tx, destination: str, *, now: int, hold_ms: int) -> int:
 
 
 def unblock_sales(tx: Tx, lead_ids: Sequence[int], *, now: int) -> None:
-    """These Leads are closed: Sales deferred for them are due now. Idempotent."""
+    """Makes Sales due that were deferred for these Leads, which are closed. Idempotent."""
     tx.run_given(_LET_GO, (("id", "bigint"), ("now", "bigint")), [(lead_id, now) for lead_id in lead_ids])
 
 

@@ -1,8 +1,8 @@
-"""What outcomes say of a destination, and of the deliveries that it refuses: who is at fault?
+"""Judges outcomes: whether a refusal is the fault of the destination or of the delivery.
 
-One payload can be refused for itself (a firewall that dislikes what somebody wrote into a form) or fail for ever (a payload that
-crashes the destination). That must never stop the others, so a destination is judged by different deliveries, and a single one
-that is refused or fails beside others that are taken is judged by itself.
+One payload may be refused for its own content (by a firewall that dislikes a text in a form) or fail forever (by crashing the
+destination). That must never stop the others, so a destination is judged by different deliveries. A single delivery that is
+refused or fails while others are accepted is judged on its own.
 """
 
 import json
@@ -58,7 +58,7 @@ def settle(
     now: int,
     token_print: str,
 ) -> "list[Outcome]":
-    """`outcomes` with those that were refused decided: each waits, or is dead for its own fault."""
+    """`outcomes` with a decision on refused ones: each waits, or is dead if the refusal is its own fault."""
     refused = [o for o in outcomes if o.result in REFUSED]
     if not refused:
         return list(outcomes)
@@ -71,7 +71,7 @@ def settle(
         and o.claimed.id in earlier
         and taken_at >= _proof_since(earlier[o.claimed.id], o.status)
     }
-    """Others were taken since these were refused."""
+    """Deliveries refused before the destination accepted others."""
     several = len({*state.refusals.ids, *(o.claimed.id for o in refused)} - known) >= SEVERAL
 
     def decide(outcome: "Outcome") -> "Outcome":
@@ -224,7 +224,7 @@ def _next_probe(failures: int, now: int) -> int | None:
 
 
 def _taken_at(state: DestinationState, outcomes: "Sequence[Outcome]", token_print: str, now: int) -> int | None:
-    """When the newest attempt began that the destination took under this configuration; None where it took none, 0 where nobody
+    """When the newest attempt began that the destination took under this configuration; None if it took none, 0 where nobody
     knows: it is dated in a future that the ledger's clock has left, and would outdo every refusal until then."""
     times = [o.started_at for o in outcomes if o.result in TAKEN]
     if state.taken_at is not None and state.taken_print == token_print:

@@ -19,13 +19,15 @@ NEWEST = 100
 
 def deferred_leads(snapshot: Snapshot, person: Person) -> list[Conversion]:
     """The person's Leads that were sent as deferred."""
-    found = [c for c in snapshot.new_conversions if c.person is person]
+    conversions = [c for c in snapshot.new_conversions if c.person is person]
     if not person.is_new:
         statement = f"SELECT id FROM conversions WHERE person_id = ? AND kind = 'lead' ORDER BY id DESC LIMIT {NEWEST}"
         ids = list(snapshot.tx.run(statement, person.id).scalars())
         snapshot.load_conversions(ids)
-        found += [snapshot.conversions[identity] for identity in ids]
-    return [c for c in found if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"]
+        conversions += [snapshot.conversions[identity] for identity in ids]
+    return [
+        c for c in conversions if c.state == "counted" and c.facts["lead"] and c.facts["lead"]["mode"] == "deferred"
+    ]
 
 
 def verified_by(leads: Sequence[Conversion], mapped: Mapped, source: str, policy: Policy) -> list[Conversion]:

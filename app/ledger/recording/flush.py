@@ -51,8 +51,8 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
         if event.arrival.recorded_as is None
     ]
     facts = [
-        {"value": value, "kind": kind, "event_id": event_id, "given": given}
-        for event_id, (value, kind, given) in sorted(snapshot.new_facts, key=lambda fact: (fact[1][:2], fact[0]))
+        {"value": value, "kind": kind, "event_id": event_id, "given": original}
+        for event_id, (value, kind, original) in sorted(snapshot.new_facts, key=lambda fact: (fact[1][:2], fact[0]))
     ]
     deliveries = [row for conversion in due for row in _deliveries(snapshot, conversion)]
     snapshot.tx.insert_all(

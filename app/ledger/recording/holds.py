@@ -5,17 +5,17 @@ from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Hold
 
 
-def hold_of(wanted: Hold, known: Conversion | None) -> Hold:
-    """What a conversion waits for; less if other events of its purchase (`known`) arrived first."""
+def hold_of(requested: Hold, known: Conversion | None) -> Hold:
+    """The hold of a conversion: `requested`, or a shorter one if other events of its purchase (`known`) arrived first."""
     if known is None:
-        return wanted
-    if wanted == "link":
+        return requested
+    if requested == "link":
         return "click"
-    if wanted == "click" and known.state == "pending":  # its session came, and said what it knows
+    if requested == "click" and known.state == "pending":  # its session has arrived and has nothing to add
         return "none"
-    if wanted == "details" and (known.facts.get("complete") or known.hold == "purchase"):
+    if requested == "details" and (known.facts.get("complete") or known.hold == "purchase"):
         return "none"
-    return wanted
+    return requested
 
 
 def due_at(conversion: Conversion, policy: Policy, now: int) -> int:

@@ -51,9 +51,9 @@ class Identity:
             or mapped.verifies_email
         ):
             return True
-        if self.identifiers and not mapped.cancels and any(unnamed.is_unnamed(one) for one in known):
+        if self.identifiers and not mapped.cancels and any(unnamed.is_unnamed(conversion) for conversion in known):
             return True
-        persons = {one.person.survivor().id for one in known if one.person is not None}
+        persons = {conversion.person.survivor().id for conversion in known if conversion.person is not None}
         return len(persons) > 1 or bool(persons and (who.click_id or who.customer_id or who.clicks))
 
     def resolve(
@@ -90,8 +90,8 @@ class Identity:
 
         The event is shown with their events and erased with them.
         """
-        found = (self.snapshot.find(identifier) for identifier in self.identifiers)
-        return next((persons[0].survivor() for persons in found if persons), None)
+        matches = (self.snapshot.find(identifier) for identifier in self.identifiers)
+        return next((persons[0].survivor() for persons in matches if persons), None)
 
     def store(self, event_id: int, outcome: Outcome, person: Person | None, conversion: Conversion | None) -> None:
         """Stores what this event says, for the search and for a later event that counts the same purchase."""

@@ -41,14 +41,14 @@ def of_one_purchase(
 ) -> tuple[Sequence[Conversion], Sequence[str]]:
     """`owners` without the Sales that only share a number with the one that an event is about (see Conversion.is_another), and the
     keys that those own. The one it is about is its `sale`, or what is counted under the first of `keys`."""
-    named = next((one for one in owners if one.dedupe_key in keys[:1]), None) if len(owners) > 1 else None
+    named = next((owner for owner in owners if owner.dedupe_key in keys[:1]), None) if len(owners) > 1 else None
     facts = (named.facts.get("sale") if named is not None else None) or {}
     about = (sale.invoice_id, sale.order_id) if sale is not None else (facts.get("invoice_id"), facts.get("order_id"))
-    others = [one for one in owners if one.is_another(*about)]
+    others = [owner for owner in owners if owner.is_another(*about)]
     if not others:
         return owners, ()
-    foreign = [key for key in keys if any(one in others for one in snapshot.owners([key], ()))]
-    return [one for one in owners if one not in others], foreign
+    foreign = [key for key in keys if any(owner in others for owner in snapshot.owners([key], ()))]
+    return [owner for owner in owners if owner not in others], foreign
 
 
 def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -> Joined | None:
@@ -64,10 +64,10 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
     unsent = {identity for identity, destinations in sent_to.items() if destinations == frozenset()}
 
     def rank(conversion: Conversion) -> tuple[object, ...]:
-        wanted = keys.index(conversion.dedupe_key) if conversion.dedupe_key in keys else len(keys)
+        position = keys.index(conversion.dedupe_key) if conversion.dedupe_key in keys else len(keys)
         is_waiting = conversion.hold == "purchase"
         states = (conversion.state != "counted", conversion.state != "pending")
-        return (*states, conversion.id in unsent, is_waiting, not conversion.is_named, wanted, conversion.id)
+        return (*states, conversion.id in unsent, is_waiting, not conversion.is_named, position, conversion.id)
 
     first, *others = sorted(known, key=rank)
     joined = Joined(first, [first, *others])
@@ -84,8 +84,12 @@ def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -
             joined.withdrawn.append(other)
         else:
             snapshot.sent_twice.append((other, first))
-            here, there = sent_to[first.id], sent_to[other.id]
-            if here is None or there is None or here & there:
+            destinations_of_first, destinations_of_other = sent_to[first.id], sent_to[other.id]
+            if (
+                destinations_of_first is None
+                or destinations_of_other is None
+                or destinations_of_first & destinations_of_other
+            ):
                 reason = f"{other.dedupe_key} and {first.dedupe_key} are one purchase and were both counted"
                 joined.sent_twice.append(reason)
     return joined

@@ -50,7 +50,7 @@ def _details(sale: Sale, *, net_of_tax: bool) -> dict[str, Any]:
     if not (sale.products or sale.promotion_codes or sale.tax or net_of_tax):
         return {}
     details = {
-        "products": [[one.id, one.name, one.quantity] for one in sale.products],
+        "products": [[product.id, product.name, product.quantity] for product in sale.products],
         "promotion_codes": list(sale.promotion_codes),
         "tax": sale.tax,
         "is_net": net_of_tax,
@@ -135,7 +135,10 @@ def _sale(kept: dict[str, Any] | None, lowered: int, *, net_of_tax: bool) -> Sal
         kept["order_id"],
         kept["event_name"],
         kept["metadata"],
-        tuple(Product(*one) for one in kept.get("products", [[one] for one in kept.get("product_ids", ())])),
+        tuple(
+            Product(*product)
+            for product in kept.get("products", [[product] for product in kept.get("product_ids", ())])
+        ),
         tuple(kept.get("promotion_codes", ())),
         tax_in(money.minor, tax, kept["minor"]),
     )

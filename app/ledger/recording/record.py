@@ -120,10 +120,10 @@ class _Recording:
             return []
         verified = verified_by(leads, self.mapped, self.arrival.source, self.policy)
         seconds = (add_second(self.snapshot, first, self.event_id, self._occurred_at()) for first in verified)
-        made = [second for second in seconds if second is not None]
-        if made and self.conversion is None and not self.keys:
-            self.conversion = made[0]
-        return made
+        created = [second for second in seconds if second is not None]
+        if created and self.conversion is None and not self.keys:
+            self.conversion = created[0]
+        return created
 
     def _decide(self) -> tuple[Outcome, str, bool]:
         mapped, conversion = self.mapped, self.conversion
@@ -142,8 +142,8 @@ class _Recording:
             if mapped.outcome in ("sale", "lead"):
                 return self._already_counted(conversion, freed)
             if mapped.outcome == "pending" or (mapped.links_keys and not mapped.cancels):
-                what = "purchase" if mapped.kind == "sale" else "submission"
-                return "duplicate", f"this {what} is counted already, as {conversion.dedupe_key}", freed
+                noun = "purchase" if mapped.kind == "sale" else "submission"
+                return "duplicate", f"this {noun} is counted already, as {conversion.dedupe_key}", freed
             return mapped.outcome, mapped.reason, freed
         if mapped.outcome in ("sale", "lead"):
             return (
@@ -250,8 +250,8 @@ class _Recording:
         return True
 
     def _is_known_lead(self, person: Person) -> bool:
-        wanted = self.arrival.source in self.policy.lead_once and self.mapped.lead is not None
-        return wanted and self.snapshot.has_lead(person)
+        may_be_known = self.arrival.source in self.policy.lead_once and self.mapped.lead is not None
+        return may_be_known and self.snapshot.has_lead(person)
 
     def _take_facts(self, conversion: Conversion) -> None:
         conversion.hold = hold_of(self.mapped.hold, conversion)
@@ -289,7 +289,7 @@ class _Recording:
             self.snapshot.conflicts.append(conflict)
         if joined.withdrawn:
             free(self.snapshot, joined.first, is_linked=True, completes=False)
-        notes = [f"{one.dedupe_key} was not sent yet, and is withdrawn" for one in joined.withdrawn]
+        notes = [f"{withdrawn.dedupe_key} was not sent yet, and is withdrawn" for withdrawn in joined.withdrawn]
         return [*notes, *joined.sent_twice]
 
     def _keep_open(self, state: str) -> None:
@@ -328,12 +328,21 @@ class _Recording:
     def _mark(self, mark: Adjustment) -> None:
         """Records a refund or dispute under every ID it names. Its Sale may be known, arrive later, or never arrive."""
         if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is not an amount that any payment had
-            at = int((mark.at or self.arrival.received_at).timestamp() * 1000)
+            moment = int((mark.at or self.arrival.received_at).timestamp() * 1000)
             money = mark.money
             for key in self.keys:
                 if key in self.foreign:
                     continue
                 status = storable(mark.status)
-                row = (storable(mark.reference), key, mark.kind, status, money.minor, money.currency, at, self.event_id)
+                row = (
+                    storable(mark.reference),
+                    key,
+                    mark.kind,
+                    status,
+                    money.minor,
+                    money.currency,
+                    moment,
+                    self.event_id,
+                )
                 self.snapshot.marks.append(row)
                 self.snapshot.marked.add(key)

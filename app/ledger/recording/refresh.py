@@ -28,17 +28,17 @@ def render_waiting(snapshot: Snapshot, changed: Sequence[Person]) -> list[Person
     persons = [p for p in changed if not p.is_new and (p.id in merged or _looks_different(snapshot, p))]
     rows: dict[int, Any] = {}
     for person in sorted(persons, key=lambda p: p.id):
-        found = _rows(snapshot, f"person_id = ? AND {_WAITING} ORDER BY id LIMIT {MOST + 1}", person.id)
-        if len(found) > MOST:
+        waiting = _rows(snapshot, f"person_id = ? AND {_WAITING} ORDER BY id LIMIT {MOST + 1}", person.id)
+        if len(waiting) > MOST:
             snapshot.tx.run("INSERT INTO stale_payloads (person_id) VALUES (?) ON CONFLICT DO NOTHING", person.id)
-        rows |= {row[0]: row for row in found[:MOST]}
+        rows |= {row[0]: row for row in waiting[:MOST]}
     released = {p.survivor().id for p in snapshot.released if not p.survivor().is_new}
     for person_id in sorted(released | {p.id for p in persons}):
-        found = _rows(snapshot, f"person_id = ? AND held > 0 AND {_WAITING} ORDER BY id LIMIT {MOST_HELD}", person_id)
-        rows |= {row[0]: row for row in found}
+        waiting = _rows(snapshot, f"person_id = ? AND held > 0 AND {_WAITING} ORDER BY id LIMIT {MOST_HELD}", person_id)
+        rows |= {row[0]: row for row in waiting}
     for conversion in snapshot.claimed:
-        found = _rows(snapshot, f"conversion_id = ? AND {_WAITING} ORDER BY id", conversion.id)
-        rows |= {row[0]: row for row in found}
+        waiting = _rows(snapshot, f"conversion_id = ? AND {_WAITING} ORDER BY id", conversion.id)
+        rows |= {row[0]: row for row in waiting}
     _render(snapshot, [rows[identity] for identity in sorted(rows)], released)
     return persons
 
@@ -84,14 +84,18 @@ _CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_a
 
 
 def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
-    """Renders the payloads of marked people in `claimed` again, within the claim's transaction; and those that the format holds
-    back, since what it needs may be configured otherwise by now."""
-    untried = [one for one in claimed if not one.attempts]
-    held = [one.id for one in untried if route.format.holds_back and route.format.not_sent(one.kind, one.payload)]
+    """Renders the payloads of marked people in `claimed` again, within the claim's transaction, and those that the format holds
+    back, since its needs may have changed in the configuration."""
+    untried = [delivery for delivery in claimed if not delivery.attempts]
+    held = [
+        delivery.id
+        for delivery in untried
+        if route.format.holds_back and route.format.not_sent(delivery.kind, delivery.payload)
+    ]
     marked: dict[int, tuple[int, int]] = {}
     if untried and tx.run("SELECT 1 FROM stale_payloads LIMIT 1").first() is not None:
         joined = " JOIN stale_payloads s ON s.person_id = d.person_id"
-        marked = _rows_of(tx, [one.id for one in untried], joined)
+        marked = _rows_of(tx, [delivery.id for delivery in untried], joined)
     rows = _rows_of(tx, held) | marked
     if not rows:
         return list(claimed)
@@ -103,7 +107,7 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
         conversion.person = snapshot.person(person_id)
         fresh[identity] = (*snapshot.render(conversion, route), conversion.dedupe_key)
     statement = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ? WHERE id = ?"
-    tx.run_many(statement, [(*found, identity) for identity, found in fresh.items()])
+    tx.run_many(statement, [(*rendered, identity) for identity, rendered in fresh.items()])
     for person_id in sorted({person_id for _, person_id in marked.values()}):
         tx.run(
             "DELETE FROM stale_payloads WHERE person_id = ? AND NOT EXISTS ("
@@ -111,8 +115,10 @@ def refresh(tx: Tx, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
             *(person_id, person_id),
         )
     return [
-        replace(one, payload=fresh[one.id][0], dedupe_key=fresh[one.id][2]) if one.id in fresh else one
-        for one in claimed
+        replace(delivery, payload=fresh[delivery.id][0], dedupe_key=fresh[delivery.id][2])
+        if delivery.id in fresh
+        else delivery
+        for delivery in claimed
     ]
 
 

@@ -77,37 +77,39 @@ def _unattributed(snapshot: Snapshot, condition: str, parameter: Any) -> list[_U
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     routes = {route.name: route for route in snapshot.routes}
-    found = []
+    unattributed = []
     for identity, conversion_id, person_id, destination, payload in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
         if destination in routes:
-            found.append(_Unattributed(identity, conversion, routes[destination], payload))
-    return found
+            unattributed.append(_Unattributed(identity, conversion, routes[destination], payload))
+    return unattributed
 
 
 def _learned(snapshot: Snapshot, person: Person) -> frozenset[str]:
-    """Click ids that this group learned of a person."""
+    """Click IDs of a person that this group learned."""
     return click_ids_of(person) - snapshot.clicked.get(person.id, frozenset())
 
 
 def _payload_of(
-    snapshot: Snapshot, one: _Unattributed, clicks: frozenset[str], *, may_swap: bool
+    snapshot: Snapshot, delivery: _Unattributed, clicks: frozenset[str], *, may_swap: bool
 ) -> tuple[str, str | None] | None:
-    """What to send now; None where that says nothing new. clicks: those that are new.
+    """The payload to send now, with its omissions; None if it says nothing new. clicks: the new ones.
 
-    may_swap: where the click of the destination's touch is the one that it does not know, the other one goes.
+    may_swap: send the other click if the destination does not know that of its touch.
     """
-    kind = one.conversion.kind
-    rendered = snapshot.render(one.conversion, one.route)
-    if one.route.format.not_sent(kind, one.sent) is not None:
-        return rendered if one.route.format.not_sent(kind, rendered[0]) is None else None
-    new = [text for text in (to_json(click).decode()[1:-1] for click in clicks) if text not in one.sent]
+    kind = delivery.conversion.kind
+    rendered = snapshot.render(delivery.conversion, delivery.route)
+    if delivery.route.format.not_sent(kind, delivery.sent) is not None:
+        return rendered if delivery.route.format.not_sent(kind, rendered[0]) is None else None
+    new = [text for text in (to_json(click).decode()[1:-1] for click in clicks) if text not in delivery.sent]
     if any(click in rendered[0] for click in new):
         return rendered
-    swapped = snapshot.render(one.conversion, one.route, other_touch=True) if may_swap and new else None
+    swapped = snapshot.render(delivery.conversion, delivery.route, other_touch=True) if may_swap and new else None
     return swapped if swapped and any(click in swapped[0] for click in new) else None
 
 
 def _make_due(snapshot: Snapshot, changes: Sequence[tuple[_Unattributed, tuple[str, str | None] | None]]) -> None:
-    snapshot.tx.run_many(_REOPEN, [(*found, snapshot.now, one.id) for one, found in changes if found])
+    snapshot.tx.run_many(
+        _REOPEN, [(*rendered, snapshot.now, delivery.id) for delivery, rendered in changes if rendered]
+    )

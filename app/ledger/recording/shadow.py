@@ -17,7 +17,7 @@ _COLUMNS = "id, conversion_id, person_id, destination"
 
 
 def shadow_row(row: dict[str, Any], snapshot: Snapshot, conversion: Conversion, route: Route) -> dict[str, Any]:
-    """A delivery that would be made as `row` were the destination live."""
+    """The shadow row for a delivery that would be `row` if the destination were live."""
     wait_ms = (conversion.deliver_at or 0) - snapshot.now
     return row | {
         "status": "shadow",
@@ -29,7 +29,7 @@ def shadow_row(row: dict[str, Any], snapshot: Snapshot, conversion: Conversion, 
 
 
 def why_refused(wire: Format, conversion: Conversion, payload: str) -> str | None:
-    """Why the destination would not get or not take this; None where it would."""
+    """Why the destination would not get or not take this; None if it would."""
     if (verdict := wire.not_sent(conversion.kind, payload)) is not None:
         return verdict.error
     problem = wire.problem(conversion.kind, from_json(payload))

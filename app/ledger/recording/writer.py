@@ -56,8 +56,8 @@ Tell = Callable[[Sequence[Submitted]], None]
 
 
 def _set(done: Sequence[Submitted]) -> None:
-    for one in done:
-        one.context.set()
+    for submitted in done:
+        submitted.context.set()
 
 
 class GroupWriter:
@@ -132,17 +132,17 @@ class GroupWriter:
 
     def _commit(self, group: list[Submitted]) -> None:
         try:
-            receipts = self._record([one.arrival for one in group])
+            receipts = self._record([submitted.arrival for submitted in group])
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", events=len(group), error=str(error))
-            for one in group:
-                one.error = error
+            for submitted in group:
+                submitted.error = error
             _tell_owners(group)
             return
         except Exception as error:
             if len(group) > 1:
-                for one in group:
-                    self._commit([one])
+                for submitted in group:
+                    self._commit([submitted])
                 return
             log.error("event.unrecorded", source=group[0].arrival.source, exc_info=error)
             failure = LedgerUnavailable("this event could not be recorded; the log says why")
@@ -150,8 +150,8 @@ class GroupWriter:
             group[0].error = failure
             _tell_owners(group)
             return
-        for one, receipt in zip(group, receipts, strict=True):
-            one.receipt = receipt
+        for submitted, receipt in zip(group, receipts, strict=True):
+            submitted.receipt = receipt
         _tell_owners(group)
         self._after_commit(receipts)
 
@@ -161,7 +161,7 @@ class GroupWriter:
 
 def _tell_owners(group: list[Submitted]) -> None:
     by_owner: dict[Tell, list[Submitted]] = {}
-    for one in group:
-        by_owner.setdefault(one.tell, []).append(one)
+    for submitted in group:
+        by_owner.setdefault(submitted.tell, []).append(submitted)
     for tell, done in by_owner.items():
         tell(done)

@@ -83,7 +83,7 @@ class Cipher:
         return text if text is None or text in PLAIN else personal_changed(text, self.seal)
 
     def unseal_facts(self, text: str) -> str:
-        """The opposite. Raises LedgerUnavailable where something cannot be read."""
+        """The opposite. Raises LedgerUnavailable if something cannot be read."""
         return personal_changed(text, self.unseal) if IN_JSON in text else text
 
     def forms(self, value: str) -> list[str]:

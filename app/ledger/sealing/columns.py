@@ -45,7 +45,7 @@ def personal_changed(text: str, change: Callable[[str], str]) -> str:
 
 def _changed(value: Any, change: Callable[[str], str], *, within: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _changed(one, change, within=within or key in PERSONAL) for key, one in value.items()}
+        return {key: _changed(part, change, within=within or key in PERSONAL) for key, part in value.items()}
     if isinstance(value, list):
-        return [_changed(one, change, within=within) for one in value]
+        return [_changed(part, change, within=within) for part in value]
     return change(value) if within and isinstance(value, str) else value

@@ -15,7 +15,7 @@ LONGEST_EXPRESSION = 500
 
 
 def expression(text: str, location: str) -> Callable[[Any], Any]:
-    """What `text` finds in a body; None where it finds nothing, or cannot be computed for that body. Raises ConfigurationError
+    """What `text` finds in a body; None if it finds nothing, or cannot be computed for that body. Raises ConfigurationError
     that begins with `at`."""
     if len(text) > LONGEST_EXPRESSION:
         raise ConfigurationError(f"{location}: the expression is longer than {LONGEST_EXPRESSION} characters")

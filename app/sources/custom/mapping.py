@@ -29,7 +29,7 @@ LONGEST_JSON_FIELD = 256 * 1024
 
 
 def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
-    """What the body means. Raises MalformedEvent where it cannot be read."""
+    """What the body means. Raises MalformedEvent if it cannot be read."""
     raw = _opened(read_body(inbound))
     event = Event(plan, Body(raw, fields_from(raw), inbound.headers), inbound, rules)
     name, kind = event.view.event, event.kind
@@ -51,7 +51,7 @@ def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
 
 
 class Event:
-    """One body, read by a plan. kind: None where no list names its event."""
+    """One body, read by a plan. kind: None if no list names its event."""
 
     def __init__(self, plan: Plan, body: Body, inbound: Inbound, rules: Rules) -> None:
         self.plan, self.body, self.rules = plan, body, rules

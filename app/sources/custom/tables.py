@@ -166,7 +166,7 @@ def checked(model: type[Checked], table: object, location: str) -> Checked:
 
 
 def scheme_in(options: object, location: str) -> HmacScheme | StaticSecret | None:
-    """How the sender signs, or None where it cannot."""
+    """How the sender signs, or None if it cannot."""
     if options is None or options == "none":
         return None
     location = f"{location}.signature"

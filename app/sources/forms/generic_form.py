@@ -81,7 +81,7 @@ def _listed(values: list[Any], key: str, location: str, depth: int) -> Iterator[
 
 
 def as_field(entry: Mapping[str, Any], key: str) -> Field | None:
-    """The field that an object like {"id": …, "type": "email", "title": …, "value": …} describes; None where it is none."""
+    """The field that an object like {"id": …, "type": "email", "title": …, "value": …} describes; None if it is none."""
     holder = next((name for name in ("value", "answer", "values") if name in entry), None)
     label = next((text for name in ("title", "label", "question", "name") if (text := text_of(entry.get(name)))), None)
     own_id = text_of(entry.get("id"))
@@ -108,6 +108,6 @@ def below(values: Mapping[str, Any]) -> tuple[Field, ...]:
 
 
 def get(values: Mapping[str, Any], *names: str) -> Any:
-    """The first value under one of `names`, which are compared folded; None where there is none."""
+    """The first value under one of `names`, which are compared folded; None if there is none."""
     folded = {fold(key): value for key, value in values.items()}
     return next((folded[name] for name in names if folded.get(name) not in (None, "", [], {})), None)

@@ -21,7 +21,7 @@ def single(value: Any) -> Any:
 
 
 def name_of(value: Any) -> str | None:
-    """A person's name from a text or from {first, last} in the spellings that tools use; None where it holds no letter."""
+    """A person's name from a text or from {first, last} in the spellings that tools use; None if it holds no letter."""
     value = single(value)
     if isinstance(value, Mapping):
         folded = {fold(key).replace("_", ""): item for key, item in value.items() if isinstance(key, str)}
@@ -51,7 +51,7 @@ COUNTRY_BEFORE_PLUS = re.compile(r"[A-Z]{2}(?=\+)")
 
 
 def phone_of(value: Any) -> str | None:
-    """A phone number as it was given: a text, a JSON number (digits), or {area, phone, full}; None where it is none."""
+    """A phone number as it was given: a text, a JSON number (digits), or {area, phone, full}; None if it is none."""
     value = single(value)
     if isinstance(value, Mapping):
         folded = {fold(key): item for key, item in value.items() if isinstance(key, str)}

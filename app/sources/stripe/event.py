@@ -52,7 +52,7 @@ class StripeEvent:
 
 
 def read_event(body: bytes, rules: Rules) -> StripeEvent:
-    """Opens the envelope. Raises MalformedEvent where the body is not an event."""
+    """Opens the envelope. Raises MalformedEvent if the body is not an event."""
     event = json_object(body)
     kind, event_type, event_id = event.get("object"), event.get("type"), id_of(event.get("id"))
     is_thin = isinstance(kind, str) and kind.startswith("v2.")

@@ -106,7 +106,7 @@ def invoice_money(invoice: JsonObject) -> tuple[object, object, int]:
 
 
 def paid_of(invoice: JsonObject) -> object:
-    """What was paid with an invoice, as sent and unchecked; None where it does not say.
+    """What was paid with an invoice, as sent and unchecked; None if it does not say.
 
     Old renderings (2018 and before) have no amount_paid. There, amount_due is what was charged, with credit already taken off, and
     `paid` says whether it was; a forgiven invoice was closed without money.

@@ -51,7 +51,7 @@ MAPPERS: dict[str, Callable[[StripeEvent], Mapped]] = {
 
 
 def read(inbound: Inbound, rules: Rules) -> Mapped:
-    """Raises MalformedEvent where the body is not an event; whatever else may be wrong with it is an outcome."""
+    """Raises MalformedEvent if the body is not an event; whatever else may be wrong with it is an outcome."""
     event = read_event(inbound.body, rules)
     if event.is_thin:
         reason = (

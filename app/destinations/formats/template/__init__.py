@@ -9,7 +9,7 @@ EVERYTHING = {"sale": {"path": "/sale"}, "lead": {"path": "/lead"}}
 
 
 def make(options: Options) -> Format:
-    """Raises ValueError where the template has a mistake."""
+    """Raises ValueError if the template has a mistake."""
     definition, mistakes = define(options.template or EVERYTHING, secrets=options.secrets, clicks=options.clicks)
     if mistakes:
         raise ValueError(mistakes[0].text)

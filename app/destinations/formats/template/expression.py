@@ -124,7 +124,7 @@ def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _check(node: Any, shape: Shape, text: str, names: Names) -> Shape:
-    """The shape of what a parsed expression is of something of `shape`. Raises Wrong where it names what there never is."""
+    """The shape of what a parsed expression is of something of `shape`. Raises Wrong if it names what there never is."""
     kind, children = node["type"], node["children"]
     if kind == "field":
         return _below(shape, node["value"], text)
@@ -208,7 +208,7 @@ def _place(text: str, name: str) -> int | None:
 
 
 def _try(expression: Expression, example: Any, names: Names) -> None:
-    """Raises Wrong where it fails for a conversion of which everything is known."""
+    """Raises Wrong if it fails for a conversion of which everything is known."""
     secrets = {"token": "-", **dict.fromkeys(names.secrets, "-")}
     context = Context(dict.fromkeys(names.parameters, "-"), secrets, currency="USD")
     try:

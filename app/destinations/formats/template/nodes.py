@@ -103,7 +103,7 @@ def node_of(raw: Any, where: Where, compile_: Compile, mistakes: list[Mistake]) 
 
 
 def expression_of(raw: Any, where: Where, compile_: Compile, mistakes: list[Mistake]) -> Expression | None:
-    """`raw` as an expression; None where it is wrong, which goes to `mistakes`."""
+    """`raw` as an expression; None if it is wrong, which goes to `mistakes`."""
     if not isinstance(raw, str):
         mistakes.append(Mistake(where, "must be an expression in quotes"))
         return None
@@ -127,7 +127,7 @@ def leaves_of(node: Node, where: Where = ()) -> Iterator[tuple[Where, Expression
 
 
 def at(value: Any, where: Where) -> Any:
-    """What stands there; None where nothing does."""
+    """What stands there; None if nothing does."""
     for key in where:
         try:
             value = value[key]
@@ -137,7 +137,7 @@ def at(value: Any, where: Where) -> Any:
 
 
 def stray(value: Any, node: Node, where: str = "") -> str | None:
-    """The first field of an edited body that its template does not have, or that is null; None where all is as it may be."""
+    """The first field of an edited body that its template does not have, or that is null; None if all is as it may be."""
     if value is None:
         return f"{where} must not be null: leave it out"
     if isinstance(node, Fields):

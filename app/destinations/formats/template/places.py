@@ -24,7 +24,7 @@ class Place:
 
 def line_and_column(text: str, keys: Key, offset: int | None = None) -> tuple[int, int] | None:
     """Line and column, from 1, of the value at `keys`, or of the character `offset` in it. Of the nearest key above it where that
-    value is not in the file; None where no key of it is."""
+    value is not in the file; None if no key of it is."""
     places = dict(_Reader(text).read())
     while keys and keys not in places:
         keys, offset = keys[:-1], None

@@ -61,7 +61,7 @@ class Parameter:
         return self.default if self.default is not None else self.example if self.is_required else ""
 
     def problem(self, value: str) -> str | None:
-        """What is wrong with a value; None where nothing is."""
+        """What is wrong with a value; None if nothing is."""
         return self.says if self.pattern and not re.fullmatch(self.pattern, value) else None
 
 
@@ -137,7 +137,7 @@ def preset_names() -> list[str]:
 
 @cache
 def preset(name: str) -> Preset:
-    """Raises KeyError where there is none of that name."""
+    """Raises KeyError if there is none of that name."""
     if name not in preset_names():
         raise KeyError(name)
     raw = tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
@@ -184,7 +184,7 @@ def define_preset(
 
 
 def make_preset(name: str, options: Options) -> Format:
-    """Raises ValueError where the destination's own tables have a mistake."""
+    """Raises ValueError if the destination's own tables have a mistake."""
     chosen = preset(name)
     definition, mistakes = define_preset(chosen, options.template, options.parameters, options.clicks)
     if mistakes:

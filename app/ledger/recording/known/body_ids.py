@@ -19,15 +19,15 @@ ID = re.compile(r"[^\s/@]*[0-9_][^\s/@]*")
 
 def ids_in(body: bytes, most: int) -> list[str]:
     """Up to `most` addresses and short words with a digit or an underscore, normalized for comparison."""
-    found: dict[str, None] = {}
+    ids: dict[str, None] = {}
     for number, text in enumerate(_texts(body)):
-        if len(found) >= most or number >= MOST_SEEN:
+        if len(ids) >= most or number >= MOST_SEEN:
             break
         if ADDRESS.fullmatch(text):
-            found[storable(normal_email(text))] = None
+            ids[storable(normal_email(text))] = None
         elif 3 <= len(text) <= LONGEST and ID.fullmatch(text):
-            found[storable(text)] = None
-    return list(found)
+            ids[storable(text)] = None
+    return list(ids)
 
 
 def _texts(body: bytes) -> Iterator[str]:
@@ -49,5 +49,5 @@ def _scalars(value: Any, depth: int) -> Iterator[str]:
     elif isinstance(value, int) and not isinstance(value, bool):
         yield str(value)[: LONGEST + 1]
     elif isinstance(value, dict | list) and depth < DEEPEST:
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _scalars(one, depth + 1)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _scalars(part, depth + 1)

@@ -39,14 +39,14 @@ class EventFacts:
     @property
     def who(self) -> Who:
         """The person that its rows describe."""
-        said: dict[str, Any] = {"is_reference": any(kind == "reference" for _, kind, _ in self.rows)}
-        for value, kind, given in self.rows:
+        fields: dict[str, Any] = {"is_reference": any(kind == "reference" for _, kind, _ in self.rows)}
+        for value, kind, original in self.rows:
             if kind in _FIELDS:
-                said.setdefault(_FIELDS[kind], given or value)
+                fields.setdefault(_FIELDS[kind], original or value)
         clicks = {
-            kind.removeprefix(CLICK): given or value for value, kind, given in self.rows if kind.startswith(CLICK)
+            kind.removeprefix(CLICK): original or value for value, kind, original in self.rows if kind.startswith(CLICK)
         }
-        return Who(**said, aliases=tuple(value for value, kind, _ in self.rows if kind == "alias"), clicks=clicks)
+        return Who(**fields, aliases=tuple(value for value, kind, _ in self.rows if kind == "alias"), clicks=clicks)
 
 
 _FIELDS = {
@@ -64,17 +64,17 @@ def rows_of(
 ) -> list[Row]:
     """The rows of one event: its keys, and everything that the search does not find through `person` already."""
     rows: list[Row] = [(key, key_kind, None) for key in keys]
-    if said := list(_said(who, identifiers)):
+    if stated := list(_said(who, identifiers)):
         known = _known_of(person) if person is not None else set()
-        rows += [row for row in said if row[:2] not in known]
+        rows += [row for row in stated if row[:2] not in known]
     return list({row[:2]: row for row in map(_bounded, rows) if row[0]}.values())[:MOST_ROWS]
 
 
 def _bounded(row: Row) -> Row:
-    value, kind, given = row
-    if given and not kind.startswith(CLICK):
-        given = storable(given)
-    return storable(value), kind, given or None
+    value, kind, original = row
+    if original and not kind.startswith(CLICK):
+        original = storable(original)
+    return storable(value), kind, original or None
 
 
 def name_rows(name: str | None) -> list[Row]:
@@ -97,9 +97,9 @@ def click_rows(clicks: Iterable[tuple[str, str]]) -> list[Row]:
 
 
 def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
-    given = {"email": who.email, "phone": who.phone}
+    originals = {"email": who.email, "phone": who.phone}
     for kind, value in identifiers:
-        text = given.get(kind)
+        text = originals.get(kind)
         yield value, "reference" if kind == "id" and who.is_reference else kind, text if text != value else None
     if who.click_id:
         yield who.click_id, "click", None
@@ -109,14 +109,14 @@ def _said(who: Who, identifiers: Iterable[Identifier]) -> Iterator[Row]:
 
 def _known_of(person: Person) -> set[tuple[str, str]]:
     """What the search already finds through `person`. A new person's name has no row yet."""
-    found = {(value, "click") for value in (person.click_first, person.click_last) if value}
+    known = {(value, "click") for value in (person.click_first, person.click_last) if value}
     if person.name and not person.is_new:
-        found |= {(value, kind) for value, kind, _ in name_rows(person.name)}
-    found |= {row[:2] for row in click_rows(values_of(person.clicks))}
+        known |= {(value, kind) for value, kind, _ in name_rows(person.name)}
+    known |= {row[:2] for row in click_rows(values_of(person.clicks))}
     if person.email:
-        found.add((normal_email(person.email), "email"))
-    found |= {(value, kind) for value, kind in ((person.phone, "phone"), (person.explicit_id, "id")) if value}
-    return found
+        known.add((normal_email(person.email), "email"))
+    known |= {(value, kind) for value, kind in ((person.phone, "phone"), (person.explicit_id, "id")) if value}
+    return known
 
 
 # --- facts of a purchase that is known and not counted yet, as its conversion keeps them --------------------------------

@@ -62,34 +62,33 @@ class Loaded:
         names = [*event_keys, *keys, *fact_keys, *beginnings, *owned]
         look, values = self._look(event_keys, keys, fact_keys, [value for _, value in identifiers])
         self.now, ids, rows = self.tx.enter(names, IDS_AN_EVENT * len(arrivals), look, *values)
-        self._ids, wanted = ids[::-1], set(identifiers)
+        self._ids, sought = ids[::-1], set(identifiers)
         persons, conversions = set[int](), set[int]()
-        self._read(rows, wanted)
+        self._read(rows, sought)
         while not self.tx.is_sqlite and not (self.persons.keys() <= persons and self.conversions.keys() <= conversions):
-            # One person has many identifiers, one purchase many keys, and another writer may be at work on this one under those
-            # that we did not lock.
+            # A person has many identifiers and a purchase many keys, and another writer may hold those that we did not lock.
             persons |= self.persons.keys()
             conversions |= self.conversions.keys()
             for known in (self.events, self.keys, self.marked, self.facts, self.found, self.persons, self.conversions):
                 known.clear()
-            self._read(self.tx.look_again(sorted(persons), sorted(conversions), look, *values), wanted)
+            self._read(self.tx.look_again(sorted(persons), sorted(conversions), look, *values), sought)
 
-    def _read(self, rows: Sequence[Any], wanted: set[Identifier]) -> None:
+    def _read(self, rows: Sequence[Any], sought: set[Identifier]) -> None:
         """Takes over the rows that `_look` found."""
         owners: list[tuple[int, Identifier, list[Any]]] = []
-        for what, name, content in rows:
+        for table, name, content in rows:
             fields = _values(content)
-            if what == "event":
+            if table == "event":
                 self.events[name] = SeenEvent(*fields)
-            elif what == "key":
+            elif table == "key":
                 self.keys[name] = self._conversion(*fields)
-            elif what == "mark":
+            elif table == "mark":
                 self.marked.add(name)
-            elif what == "fact":
+            elif table == "fact":
                 self._add_fact(name, *fields)
             else:
                 kind, seen_at, person = fields
-                if (kind, name) in wanted:
+                if (kind, name) in sought:
                     owners.append((seen_at, (kind, name), person))
         for _, identifier, person in sorted(owners, key=lambda owner: -owner[0]):  # the one last seen with it first
             self.found.setdefault(identifier, []).append(self._person(person))
@@ -98,14 +97,14 @@ class Loaded:
         self, key: str, event_id: int, outcome: str, key_kind: str, fact: FactRow, values: Sequence[Any]
     ) -> None:
         known = self.facts.setdefault(key, [])
-        facts = next((one for one in known if one.event_id == event_id), None)
+        facts = next((of_event for of_event in known if of_event.event_id == event_id), None)
         if facts is None:
             person = self._person(values) if values[0] is not None else None
             facts = EventFacts(event_id, outcome, key_kind, person)
             known.append(facts)
-            known.sort(key=lambda one: one.event_id)
-        value, kind, given = fact
-        facts.rows.append((value, kind, given))
+            known.sort(key=lambda of_event: of_event.event_id)
+        value, kind, original = fact
+        facts.rows.append((value, kind, original))
 
     def _look(
         self, event_keys: Sequence[str], keys: Sequence[str], fact_keys: Sequence[str], values: Sequence[str]
@@ -168,8 +167,8 @@ class Loaded:
         return self._attempted[person.id]
 
     def sent_to(self, conversion: Conversion) -> frozenset[str] | None:
-        """The destinations where it cannot be withdrawn any more: it was attempted, or somebody closed it. None if it has no
-        deliveries (retention removed them), so nobody knows."""
+        """The destinations where it can no longer be withdrawn: it was attempted or closed. None if that is unknown, because
+        retention removed its deliveries."""
         if conversion.is_new or conversion.deliver_at is not None:  # counted within this group: not written yet
             return frozenset()
         lock = self.tx.for_update  # so that no worker claims them before this is over
@@ -221,8 +220,8 @@ class Loaded:
         """The single object for this conversion, and for its person."""
         known = self.conversions.get(values[0])
         if known is None:
-            found = read_conversion(values, self._person(person) if person[0] is not None else None, self.tx)
-            known = self.conversions[found.id] = found
+            loaded = read_conversion(values, self._person(person) if person[0] is not None else None, self.tx)
+            known = self.conversions[loaded.id] = loaded
         return known
 
     def _person(self, values: Sequence[Any]) -> Person:

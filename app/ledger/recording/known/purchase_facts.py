@@ -22,10 +22,10 @@ def facts_under(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
 
 def complete_who(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
     """Completes `who` with other events of the same purchase. If the conversion has a person, that person already knows it."""
-    said = [facts.who for facts in learned]
+    stated = [facts.who for facts in learned]
     if conversion is not None and conversion.person is None and conversion.state != "counted":
-        said.insert(0, kept_who(conversion.facts))
-    return completed(who, said) if said else who
+        stated.insert(0, kept_who(conversion.facts))
+    return completed(who, stated) if stated else who
 
 
 def store_with_conversion(
@@ -37,7 +37,9 @@ def store_with_conversion(
     news = conversion.person is None and keep_who(facts, who)
     if completes and not facts.get("complete"):
         facts["complete"] = news = True
-    waiting = [one.event_id for one in learned if one.outcome == "parked"] + ([parked] if parked is not None else [])
+    waiting = [of_event.event_id for of_event in learned if of_event.outcome == "parked"] + (
+        [parked] if parked is not None else []
+    )
     if set(waiting) - set(facts.get("parked", ())):
         facts["parked"] = list(dict.fromkeys((*facts.get("parked", ()), *waiting)))
         news = True
@@ -76,12 +78,12 @@ def index_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -
 def index_ids(snapshot: Snapshot, event_id: int, mapped: Mapped) -> None:
     """Makes a counted event findable by IDs that neither its keys nor its person have: an order number that is not a key, and
     IDs of a connected account, whose keys begin with that account."""
-    found = [*mapped.mentions]
+    ids = [*mapped.mentions]
     if mapped.sale is not None and mapped.sale.order_id and mapped.sale.order_id not in mapped.keys:
-        found.append(mapped.sale.order_id)
+        ids.append(mapped.sale.order_id)
     if mapped.account is not None:
-        found += (*mapped.keys, *(alias.rpartition(":")[2] for alias in mapped.who.aliases))
-    snapshot.new_facts += [(event_id, (storable(text), "text", None)) for text in dict.fromkeys(found)]
+        ids += (*mapped.keys, *(alias.rpartition(":")[2] for alias in mapped.who.aliases))
+    snapshot.new_facts += [(event_id, (storable(text), "text", None)) for text in dict.fromkeys(ids)]
 
 
 def index_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:

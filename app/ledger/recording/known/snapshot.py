@@ -57,11 +57,11 @@ class Snapshot(Loaded):
 
     def owners(self, keys: Sequence[str], prefixes: Sequence[str]) -> list[Conversion]:
         """The conversions that own these keys, or the one key that begins with one of `prefixes`; each once."""
-        found = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
-        found += [self.by_prefix(prefix) for prefix in prefixes]
-        if not any(found):
+        owners = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
+        owners += [self.by_prefix(prefix) for prefix in prefixes]
+        if not any(owners):
             return []
-        return list(dict.fromkeys(conversion for conversion in found if conversion is not None))
+        return list(dict.fromkeys(conversion for conversion in owners if conversion is not None))
 
     def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> list[str]:
         """Gives the unowned keys to `conversion`, and returns them."""
@@ -71,7 +71,7 @@ class Snapshot(Loaded):
 
     def settle(self, event_id: int, conversion: Conversion) -> None:
         """Another event counted a parked event's conversion."""
-        staged = next((one for one in self.new_events if one.id == event_id), None)
+        staged = next((event for event in self.new_events if event.id == event_id), None)
         if staged is None:
             self.settled[event_id] = conversion
         elif staged.outcome == "parked":
@@ -80,7 +80,7 @@ class Snapshot(Loaded):
 
     def count(self, event_id: int, conversion: Conversion) -> None:
         """`conversion` is counted by a parked event."""
-        staged = next((one for one in self.new_events if one.id == event_id), None)
+        staged = next((event for event in self.new_events if event.id == event_id), None)
         if staged is None:
             self.counted[event_id] = conversion
         else:
@@ -115,7 +115,7 @@ class Snapshot(Loaded):
         if known is None:
             self.found[identifier], self.new_identifiers[row] = [person], person
             return
-        owners = [one.survivor() for one in known]
+        owners = [owner.survivor() for owner in known]
         if person not in owners:
             self.new_identifiers[row] = person
             known.insert(0, person)
@@ -132,18 +132,18 @@ class Snapshot(Loaded):
 
     def by_prefix(self, prefix: str) -> Conversion | None:
         """The conversion that owns the only key beginning with `prefix`; None if there is no such key, or several."""
-        found = [conversion for key, conversion in self.new_keys.items() if key.startswith(prefix)]
+        owners = [conversion for key, conversion in self.new_keys.items() if key.startswith(prefix)]
         rows = self.tx.run(
             "SELECT key FROM dedupe_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT 2",
             prefix,
             prefix + "\x7f",
         ).all()
-        if len(found) + len(rows) != 1:
+        if len(owners) + len(rows) != 1:
             return None
         if rows:
             self._load_keys([rows[0][0]])
             return self.keys[rows[0][0]]
-        return found[0]
+        return owners[0]
 
     def has_lead(self, person: Person) -> bool:
         """Whether a Lead of this person was counted."""

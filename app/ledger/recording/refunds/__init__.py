@@ -1,1 +1,1 @@
-"""Refunds: what went back of counted Sales, and what is sent of it."""
+"""Refunds of counted Sales, and their deliveries."""

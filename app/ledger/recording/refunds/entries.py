@@ -1,4 +1,4 @@
-"""The refunds that stand for what is back of one Sale: table `refunds`, and the conversions of that kind."""
+"""The refunds in force of one Sale: rows of the table `refunds`, and their conversions."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,7 +24,7 @@ class Entry:
 
 
 class Entries:
-    """Those of one Sale, in their order. event_of: the events that reported its marks, by reference."""
+    """The refunds of one Sale, in order. event_of: the events that reported its marks, by reference."""
 
     def __init__(self, snapshot: Snapshot, sale: Conversion, event_of: Mapping[str, int | None]) -> None:
         self.snapshot, self.tx, self.sale, self.event_of = snapshot, snapshot.tx, sale, event_of
@@ -49,17 +49,19 @@ class Entries:
 
     @property
     def refunded(self) -> int:
-        """What the refunds that stand come to."""
+        """The sum of the refunds in force, in minor units."""
         return sum(entry.minor for entry in self.live)
 
-    def take_back(self, wanted: Mapping[str, int], back: AbstractSet[str]) -> None:
-        """Refunds whose money is not back after all: those not sent are dropped, the others are followed by one that restores."""
+    def take_back(self, amounts: Mapping[str, int], back: AbstractSet[str]) -> None:
+        """Undoes refunds whose money was not returned after all: drops unsent ones, and restores the others by a further refund.
+        amounts: minor units by reference.
+        """
         for reference in self._references:
             if reference in self.known and reference not in back and not _is_sum(reference):
                 self._undo(reference, self._stands_for(reference))
-        surplus = self._surplus(wanted, back) - sum(max(0, m - self._stands_for(r)) for r, m in wanted.items())
+        surplus = self._surplus(amounts, back) - sum(max(0, m - self._stands_for(r)) for r, m in amounts.items())
         for reference in self._references:
-            excess = min(surplus, self._stands_for(reference) - wanted.get(reference, 0))
+            excess = min(surplus, self._stands_for(reference) - amounts.get(reference, 0))
             if reference in self.known and _is_sum(reference) and excess > 0:
                 self._undo(reference, excess)
                 surplus -= excess
@@ -71,69 +73,69 @@ class Entries:
     def _stands_for(self, reference: str) -> int:
         return sum(entry.minor for entry in self.live if entry.reference == reference)
 
-    def _surplus(self, wanted: Mapping[str, int], back: AbstractSet[str]) -> int:
-        """By how much refunds stand for more than their marks say: of a sum, whose single refunds turned up since; or because
-        another source reported the same money."""
+    def _surplus(self, amounts: Mapping[str, int], back: AbstractSet[str]) -> int:
+        """By how much the refunds in force exceed their marks: single refunds of a sum may arrive after it, or another source may
+        report the same money."""
         known = [reference for reference in self._references if reference in self.known]
         loose = [reference for reference in known if _is_sum(reference) or reference in back]
-        return sum(max(0, self._stands_for(reference) - wanted.get(reference, 0)) for reference in loose)
+        return sum(max(0, self._stands_for(reference) - amounts.get(reference, 0)) for reference in loose)
 
     def _undo(self, reference: str, minor: int) -> None:
-        for entry in [one for one in reversed(self.live) if one.reference == reference and one.minor > 0]:
+        for entry in [live for live in reversed(self.live) if live.reference == reference and live.minor > 0]:
             if 0 < entry.minor <= minor and self._drop(entry):
                 minor -= entry.minor
         if minor > 0:
             self._make(reference, -minor, f"{_bare(reference)}:restored")
 
     def _drop(self, entry: Entry) -> bool:
-        """Drops one that was not sent anywhere."""
+        """Drops a refund unless a delivery of it was sent. Returns whether it did."""
         deliveries, sales = self.sent.of(entry.conversion.id), self.sent.of(self.sale.id)
-        if any(not (one.is_unsent or one.status == "discarded") for one in deliveries.values()):
+        if any(not (delivery.is_unsent or delivery.status == "discarded") for delivery in deliveries.values()):
             return False
-        for name, one in deliveries.items():
-            self.sent.discard(one, TAKEN_BACK)
-            if one.last_error == LOWERED and name in sales and sales[name].is_unsent:  # which is raised again
-                self.tx.run("UPDATE deliveries SET last_error = ? WHERE id = ?", TAKEN_BACK, one.id)
-                one.last_error = TAKEN_BACK
+        for name, delivery in deliveries.items():
+            self.sent.discard(delivery, TAKEN_BACK)
+            if delivery.last_error == LOWERED and name in sales and sales[name].is_unsent:  # which is raised again
+                self.tx.run("UPDATE deliveries SET last_error = ? WHERE id = ?", TAKEN_BACK, delivery.id)
+                delivery.last_error = TAKEN_BACK
         entry.is_dropped = True
         self.tx.run("UPDATE refunds SET is_dropped = 1 WHERE conversion_id = ?", entry.conversion.id)
         return True
 
-    def add(self, wanted: Sequence[Adjustment], back: AbstractSet[str]) -> None:
-        """Refunds that nothing stands for yet. A single one takes the place of one that was known by a sum alone."""
-        surplus = self._surplus({one.reference: one.minor for one in wanted}, back)
-        for one in sorted(wanted, key=lambda one: (one.summed is not None, one.at, one.reference)):
-            lacks = max(0, one.minor - self._stands_for(one.reference))
-            if lacks and one.summed is None and (entry := self._anonymous(one, lacks)) is not None:
-                self._rename(entry, one)
+    def add(self, marks: Sequence[Adjustment], back: AbstractSet[str]) -> None:
+        """Adds refunds for marks that have none yet. A single refund replaces one that was known only from a sum."""
+        surplus = self._surplus({mark.reference: mark.minor for mark in marks}, back)
+        for mark in sorted(marks, key=lambda mark: (mark.summed is not None, mark.at, mark.reference)):
+            lacks = max(0, mark.minor - self._stands_for(mark.reference))
+            if lacks and mark.summed is None and (entry := self._anonymous(mark, lacks)) is not None:
+                self._rename(entry, mark)
                 surplus -= lacks
                 continue
             covered = min(max(surplus, 0), lacks)
             surplus -= covered
             amount = min(lacks - covered, self.minor - self.refunded)
             if amount > 0:
-                name = _bare(one.reference) if one.summed is None else f"{one.summed}:{one.total}"
-                self._make(one.reference, amount, name, one.source, one.at)
+                name = _bare(mark.reference) if mark.summed is None else f"{mark.summed}:{mark.total}"
+                self._make(mark.reference, amount, name, mark.source, mark.at)
 
-    def _anonymous(self, one: Adjustment, minor: int) -> Entry | None:
-        """The refund of a sum that turns out to be this one."""
+    def _anonymous(self, mark: Adjustment, minor: int) -> Entry | None:
+        """The refund known from a sum that turns out to be this mark; None if there is none."""
         for entry in self.live:
             payment = _bare(entry.reference)
-            if _is_sum(entry.reference) and entry.minor == minor and any(k.endswith(f":{payment}") for k in one.keys):
+            if _is_sum(entry.reference) and entry.minor == minor and any(k.endswith(f":{payment}") for k in mark.keys):
                 return entry
         return None
 
-    def _rename(self, entry: Entry, one: Adjustment) -> None:
-        entry.reference = one.reference
+    def _rename(self, entry: Entry, mark: Adjustment) -> None:
+        entry.reference = mark.reference
         statement = "UPDATE refunds SET reference = ? WHERE conversion_id = ?"
-        self.tx.run(statement, one.reference, entry.conversion.id)
-        key = self._key_of(_bare(one.reference), one.source)
+        self.tx.run(statement, mark.reference, entry.conversion.id)
+        key = self._key_of(_bare(mark.reference), mark.source)
         self.snapshot.new_keys[key] = entry.conversion
         self.tx.run("INSERT INTO dedupe_keys (key, conversion_id) VALUES (?, ?)", key, entry.conversion.id)
         deliveries = self.sent.of(entry.conversion.id).values()
         if all(delivery.is_unsent for delivery in deliveries):
             entry.conversion.dedupe_key = key
-            entry.conversion.facts["refund"]["id"] = _bare(one.reference)
+            entry.conversion.facts["refund"]["id"] = _bare(mark.reference)
             self.tx.update(tables.conversions, [conversion_row(entry.conversion)])
             statement = "UPDATE deliveries SET dedupe_key = ? WHERE conversion_id = ?"
             self.tx.run(statement, key, entry.conversion.id)
@@ -149,7 +151,9 @@ class Entries:
             key = f"{first}:{number}"
         return key
 
-    def _make(self, reference: str, minor: int, name: str, source: str | None = None, at: int | None = None) -> None:
+    def _make(
+        self, reference: str, minor: int, name: str, source: str | None = None, moment: int | None = None
+    ) -> None:
         now, key = self.snapshot.now, self._key_of(name, source)
         refund = {"id": name.removesuffix(":restored"), "minor": abs(minor), "is_restored": minor < 0}
         facts = {
@@ -167,7 +171,7 @@ class Entries:
             hold="none",
             event_id=self.event_of.get(reference) or self.sale.event_id,
             person=self.sale.person,
-            occurred_at=at or now,
+            occurred_at=moment or now,
             created_at=now,
             facts=facts,
             deliver_at=now,

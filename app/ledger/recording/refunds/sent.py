@@ -29,12 +29,12 @@ class Sent:
 
     @property
     def is_unsent(self) -> bool:
-        """It is open, and nothing of it was tried."""
+        """Whether it is open and was never attempted."""
         return self.is_untaken and self.attempts == 0
 
     @property
     def is_untaken(self) -> bool:
-        """It is open, and its destination certainly has not taken it."""
+        """Whether it is open and its destination certainly has not accepted it."""
         return self.due_at is not None and not self.is_claimed and not self.may_be_taken
 
 
@@ -58,7 +58,7 @@ class Deliveries:
             self._by_conversion.setdefault(owner, {})[name] = sent
 
     def of(self, conversion_id: int) -> dict[str, Sent]:
-        """By destination."""
+        """The deliveries of a conversion, by destination."""
         return self._by_conversion.get(conversion_id, {})
 
     def discard(self, delivery: Sent, reason: str) -> None:
@@ -69,7 +69,7 @@ class Deliveries:
         delivery.status, delivery.due_at, delivery.last_error = "discarded", None, reason
 
     def undo(self, delivery: Sent, reason: str) -> None:
-        """Makes due again what was discarded for this reason."""
+        """Makes a delivery due again if it was discarded for this reason."""
         if delivery.status != "discarded" or delivery.last_error != reason:
             return
         if undo_discard(self._tx, delivery.id, actor="bridge").done:

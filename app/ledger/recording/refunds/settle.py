@@ -1,8 +1,8 @@
-"""What is to be sent of refunds and disputes: for each counted Sale, what its marks say went back, beside what was made of that.
+"""Settles refunds and disputes: compares, for each counted Sale, the money that its marks report back with its refunds.
 
-Marks say how things stand, and may come in any order, as sums or one by one, before their Sale or long after it. So nothing is
-concluded from an event: once a group is written, the difference between what is back and what refunds stand for is settled, by
-another refund, by one that is dropped unsent, or by one that restores. Doing it again changes nothing.
+Marks describe a state, and may arrive in any order, as sums or one by one, before their Sale or long after it. So no single
+event decides: once a group is written, any difference between the money back and the refunds in force is settled by another
+refund, by dropping an unsent one, or by one that restores. Safe to repeat.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ NOT_KNOWN = ", which is not known yet"
 
 
 def settle_refunds(snapshot: Snapshot) -> None:
-    """For all Sales of the group that have marks. After the flush, in its transaction."""
-    found = {sale.id: sale for one in snapshot.adjusted for sale in [snapshot.surviving(one)]}
-    for identity in sorted(found):
-        sale = found[identity]
+    """Settles all Sales of the group that have marks. Call it after the flush, in its transaction."""
+    sales = {sale.id: sale for conversion in snapshot.adjusted for sale in [snapshot.surviving(conversion)]}
+    for identity in sorted(sales):
+        sale = sales[identity]
         if sale.state == "counted" and sale.facts.get("sale"):
             _Settlement(snapshot, sale).run()
 
@@ -40,50 +40,50 @@ class _Settlement:
         self.routes = {route.name: route for route in snapshot.routes}
 
     def run(self) -> None:
-        marks = [one for one in adjustments(self.tx, [self.sale.id]) if one.currency == self.currency]
+        marks = [mark for mark in adjustments(self.tx, [self.sale.id]) if mark.currency == self.currency]
         if not marks:
             return
-        there = self._name_in_events(marks)
-        event_of = {one.reference: one.event_id for one in marks if one.event_id in there}
+        present = self._name_in_events(marks)
+        event_of = {mark.reference: mark.event_id for mark in marks if mark.event_id in present}
         self.entries = Entries(self.snapshot, self.sale, event_of)
         self.sent = self.entries.sent
         back = money_back(marks)
-        wanted, references = of_one_source(back), {one.reference for one in back}
-        self.entries.take_back({one.reference: one.minor for one in wanted}, references)
-        self.entries.add(wanted, references)
+        reported, references = of_one_source(back), {mark.reference for mark in back}
+        self.entries.take_back({mark.reference: mark.minor for mark in reported}, references)
+        self.entries.add(reported, references)
         self._mind_the_sale()
         self._write_facts()
         self._deliver()
 
     def _name_in_events(self, marks: Sequence[Adjustment]) -> set[int | None]:
-        """The events that reported them belong to the Sale now, and say so. Returns those that are still there."""
-        condition, value = self.tx.among("id", sorted({one.event_id for one in marks if one.event_id is not None}))
+        """Links the events that reported `marks` to the Sale, and says so in their reasons. Returns the events that still exist."""
+        condition, value = self.tx.among("id", sorted({mark.event_id for mark in marks if mark.event_id is not None}))
         person = self.sale.person.survivor().id if self.sale.person else None
         rows = self.tx.run(f"SELECT id, reason, person_id, conversion_id FROM events WHERE {condition}", value).all()
         for identity, reason, known_person, known_conversion in rows:
-            said = reason.replace(NOT_KNOWN, f", {self.sale.dedupe_key}")
-            if said != reason or known_person is None or known_conversion is None:
+            updated = reason.replace(NOT_KNOWN, f", {self.sale.dedupe_key}")
+            if updated != reason or known_person is None or known_conversion is None:
                 self.tx.run(
                     "UPDATE events SET reason = ?, conversion_id = ?, person_id = ? WHERE id = ?",
-                    *(said, known_conversion or self.sale.id, known_person or person, identity),
+                    *(updated, known_conversion or self.sale.id, known_person or person, identity),
                 )
         return {row[0] for row in rows}
 
     # -- deliveries
 
     def _mind_the_sale(self) -> None:
-        """A Sale that is refunded in full before it is sent is not sent, and is sent where that is undone."""
+        """Discards an unsent Sale that is fully refunded, and makes it due again if the refund is undone."""
         is_whole = self.entries.refunded >= self.minor
         for name, sale in self.sent.of(self.sale.id).items():
             refunds = [self.sent.of(entry.conversion.id).get(name) for entry in self.entries.live]
-            deliveries = [sale, *(one for one in refunds if one is not None)]
+            deliveries = [sale, *(delivery for delivery in refunds if delivery is not None)]
             if is_whole and sale.is_untaken:
-                for one in deliveries:
-                    if one.is_untaken:
-                        self.sent.discard(one, WHOLE)
+                for delivery in deliveries:
+                    if delivery.is_untaken:
+                        self.sent.discard(delivery, WHOLE)
             elif not is_whole:
-                for one in deliveries:
-                    self.sent.undo(one, WHOLE)
+                for delivery in deliveries:
+                    self.sent.undo(delivery, WHOLE)
 
     def _write_facts(self) -> None:
         """What is left after each refund, in their order, and by how much an unsent Sale is to be lowered."""
@@ -103,16 +103,16 @@ class _Settlement:
                 self.tx.update(tables.conversions, [conversion_row(self.sale)])
 
     def _lowered(self) -> dict[str, int]:
-        """By how much the Sale was lowered where it went with less, by destination."""
-        found = {}
+        """By how much the Sale was lowered, by destination."""
+        amounts = {}
         for name in self.routes:
             covered = [e.minor for e in self.entries.all if self._is_covered(e, name)]
             if covered:
-                found[name] = sum(covered)
-        return found
+                amounts[name] = sum(covered)
+        return amounts
 
     def _is_covered(self, entry: Entry, destination: str) -> bool:
-        """The Sale went, or goes, to that destination without this part."""
+        """Whether the Sale goes to that destination without this part."""
         refund = self.sent.of(entry.conversion.id).get(destination)
         if refund is not None:
             return refund.status == "discarded" and refund.last_error == LOWERED
@@ -151,8 +151,10 @@ class _Settlement:
 
     def _was_sent(self, reference: str, destination: str) -> bool:
         refunds = [e.conversion.id for e in self.entries.live if e.reference == reference and e.minor > 0]
-        found = [self.sent.of(identity).get(destination) for identity in refunds]
-        return any(one is not None and one.status in ("delivered", "retrying", "pending") for one in found)
+        sent = [self.sent.of(identity).get(destination) for identity in refunds]
+        return any(
+            delivery is not None and delivery.status in ("delivered", "retrying", "pending") for delivery in sent
+        )
 
     def _render_again(self, conversion: Conversion, delivery: Sent, route: Route) -> None:
         text, omitted = self.snapshot.render(conversion, route)
