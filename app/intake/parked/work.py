@@ -143,25 +143,25 @@ def fill_in(
     if unknown:
         return Filled(False, f"unknown field {unknown[0]}: known are {', '.join(FILLABLE)}", problems={})
     return ledger.transact(
-        partial(_fill_in, sources=sources, policy=policy, event_id=event_id, given=values, actor=actor)
+        partial(_fill_in, sources=sources, policy=policy, event_id=event_id, filled=values, actor=actor)
     )
 
 
 def _fill_in(
-    tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int, given: Mapping[str, str], actor: str
+    tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int, filled: Mapping[str, str], actor: str
 ) -> Filled:
     tx.lock([acts.LOCK])
-    found = parked_event(tx, sources, policy, event_id)
-    if found is None:
+    event = parked_event(tx, sources, policy, event_id)
+    if event is None:
         return Filled(False, f"event {event_id} is not parked")
-    if not found.fillable:
+    if not event.fillable:
         return Filled(False, "no value can be filled in for this event: fix the mapping, or dismiss it")
     values: dict[str, str | None] = {}
     problems: dict[str, str] = {}
-    currency = given.get("currency", "").strip().upper() or found.currency
-    for name, text in given.items():
+    currency = filled.get("currency", "").strip().upper() or event.currency
+    for name, text in filled.items():
         if not text.strip():
-            if name in found.filled_in:
+            if name in event.filled_in:
                 values[name] = None
             continue
         try:
@@ -177,9 +177,9 @@ def _fill_in(
     result: Remapped | None = remap_event(tx, sources, policy, event_id)
     if result is None:  # the lock is held, so nobody else can have counted it
         return Filled(False, f"event {event_id} is not parked")
-    what = ", ".join(LABELS[name] for name in FILLABLE if name in values)
+    labels = ", ".join(LABELS[name] for name in FILLABLE if name in values)
     delivers = result.receipt.delivers if result.receipt else False
-    return Filled(True, f"{what}: {_became(result)}", result.outcome, delivers)
+    return Filled(True, f"{labels}: {_became(result)}", result.outcome, delivers)
 
 
 def dismiss(ledger: Ledger, ids: Sequence[int], why: str, *, actor: str) -> list[int]:

@@ -46,8 +46,8 @@ class Asked:
     @staticmethod
     def of(event: Received, mapping: str = "") -> "Asked":
         """An event that the ledger has."""
-        at = datetime.fromtimestamp(event.received_at / 1000, UTC)
-        return Asked(event.source, Inbound(event.body, event.headers), at, mapping, event)
+        received_at = datetime.fromtimestamp(event.received_at / 1000, UTC)
+        return Asked(event.source, Inbound(event.body, event.headers), received_at, mapping, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +84,21 @@ class Playground:
         line = line_of(reading.mapped, reading.name, reading.rules, asked.received_at)
         rehearsed = self._rehearse(asked, reading)
         values = _Values(self, reading, asked.received_at)
-        found = values.origins() if origins else {}
+        origins_by_path = values.origins() if origins else {}
         probed = reading.probed
         known = rehearsed and {"outcome": rehearsed.receipt.outcome, "reason": rehearsed.receipt.reason}
         return {
             "source": reading.name,
             **line,
             "events": events,
-            "origins": _below("", found),
+            "origins": _below("", origins_by_path),
             "deciding": [path for path, _ in probed.deciding] if probed else [],
             "tried": probed.tried if probed else 0,
             "fields": probed.total if probed else 0,
             "known": known,
-            "destinations": [self._at(one, asked, reading, found, rehearsed) for one in self.destinations],
+            "destinations": [
+                self._at(destination, asked, reading, origins_by_path, rehearsed) for destination in self.destinations
+            ],
         }
 
     def compare(self, name: str, mapping: str, *, most: int = MOST_EVENTS) -> dict[str, Any]:
@@ -105,24 +107,24 @@ class Playground:
         source = self._sources().get(edited.name)
         assert self.ledger is not None
         with look(self.ledger) as tx:
-            found = recent(tx, edited.name, min(most, MOST_EVENTS))
-        inbounds = [Inbound(event.body, event.headers) for event in found.events]
+            newest = recent(tx, edited.name, min(most, MOST_EVENTS))
+        inbounds = [Inbound(event.body, event.headers) for event in newest.events]
         before = map_all(source, inbounds, self.settings.rules, SECONDS) if source else []
         after = try_edited(edited, inbounds).results if inbounds else []
         cases = [
             Case(
                 event.id,
-                line_of(old, edited.name, self.settings.rules, at),
-                line_of(new, edited.name, edited.rules, at),
+                line_of(old, edited.name, self.settings.rules, received_at),
+                line_of(new, edited.name, edited.rules, received_at),
             )
-            for event, old, new in zip(found.events, before, after, strict=False)
-            for at in [datetime.fromtimestamp(event.received_at / 1000, UTC)]
+            for event, old, new in zip(newest.events, before, after, strict=False)
+            for received_at in [datetime.fromtimestamp(event.received_at / 1000, UTC)]
         ]
-        late = len(found.events) - len(cases)
+        late = len(newest.events) - len(cases)
         return {
             "source": edited.name,
             **compare(cases),
-            "left_out": {"removed": found.removed, "too_large": found.too_large, "too_late": late},
+            "left_out": {"removed": newest.removed, "too_large": newest.too_large, "too_late": late},
             "mapping": mapping,
         }
 
@@ -163,7 +165,7 @@ class Playground:
         destination: Destination,
         asked: Asked,
         reading: _Reading,
-        found: Mapping[str, Origin],
+        origins_by_path: Mapping[str, Origin],
         rehearsed: Rehearsed | None,
     ) -> dict[str, Any]:
         """What one destination would be sent: with what the ledger knows, else what the body says by itself."""
@@ -173,7 +175,7 @@ class Playground:
             reading.mapped, asked.received_at, reading.rules, reading.name, net_of_tax=destination.net_of_tax
         )
         deliveries = rehearsed.deliveries if rehearsed else ()
-        delivery = next((one for one in deliveries if one["destination"] == name and one["kind"] != "refund"), None)
+        delivery = next((row for row in deliveries if row["destination"] == name and row["kind"] != "refund"), None)
         if delivery is not None:
             request = shown_request(
                 destination, delivery["kind"], delivery["payload"], delivery["key"], asked.received_at
@@ -185,7 +187,7 @@ class Playground:
                 **request,
                 "payload": payload,
                 "omitted": delivery["omitted"],
-                "origins": _with_earlier(flat(payload), by_itself, _below(f"{name}:", found)),
+                "origins": _with_earlier(flat(payload), by_itself, _below(f"{name}:", origins_by_path)),
                 "delivery": delivery["id"],
                 "status": delivery["status"],
             }
@@ -202,7 +204,7 @@ class Playground:
             **request_to(destination, own, own.key, asked.received_at),
             "payload": body.fields,
             "omitted": list(body.omitted),
-            "origins": _below(f"{name}:", found),
+            "origins": _below(f"{name}:", origins_by_path),
         }
 
 
@@ -210,20 +212,20 @@ def _outcome(reading: _Reading) -> str:
     return "rejected" if isinstance(reading.mapped, str) else reading.mapped.outcome
 
 
-def _with_earlier(payload: Values, by_itself: Values, found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _with_earlier(payload: Values, by_itself: Values, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the body by itself does not say, or says otherwise, comes from an earlier event."""
     earlier = Origin("earlier event").as_json()
     return {
-        name: found[name] if name in found and by_itself.get(name) == value else earlier
+        name: known[name] if name in known and by_itself.get(name) == value else earlier
         for name, value in payload.items()
     }
 
 
-def _below(prefix: str, found: Mapping[str, Origin]) -> dict[str, dict[str, Any]]:
+def _below(prefix: str, origins: Mapping[str, Origin]) -> dict[str, dict[str, Any]]:
     """The origins of one target, without its prefix; "" for payload and keys."""
     return {
         name.removeprefix(prefix): origin.as_json()
-        for name, origin in found.items()
+        for name, origin in origins.items()
         if (name.startswith(prefix) if prefix else ":" not in name.partition(".")[0])
     }
 
@@ -236,23 +238,23 @@ class _Values:
 
     def of(self, mapped: Mapped | str, received_at: datetime) -> Values:
         reading = self._reading
-        found: Values = {}
+        values: Values = {}
         if isinstance(mapped, str):
-            return found
+            return values
         line = line_of(mapped, reading.name, reading.rules, received_at)
-        found |= flat({"dedupe_keys": line["dedupe_keys"]})
+        values |= flat({"dedupe_keys": line["dedupe_keys"]})
         nets: dict[bool, Any] = {}
-        for net in {reading.rules.net_of_tax, *(one.net_of_tax for one in self._bench.destinations)}:
+        for net in {reading.rules.net_of_tax, *(destination.net_of_tax for destination in self._bench.destinations)}:
             nets[net] = conversion_of(mapped, received_at, reading.rules, reading.name, net_of_tax=net)
         if nets[reading.rules.net_of_tax] is None:
-            return found
-        found |= flat(Events().body(nets[reading.rules.net_of_tax]).fields, "payload")
-        for one in self._bench.destinations:
-            facts = nets[one.net_of_tax]
-            if facts.kind in one.format.kinds:
-                body = flat(one.format.body(facts).fields)
-                found |= {f"{one.name}:{path}": value for path, value in body.items()}
-        return found
+            return values
+        values |= flat(Events().body(nets[reading.rules.net_of_tax]).fields, "payload")
+        for destination in self._bench.destinations:
+            facts = nets[destination.net_of_tax]
+            if facts.kind in destination.format.kinds:
+                body = flat(destination.format.body(facts).fields)
+                values |= {f"{destination.name}:{path}": value for path, value in body.items()}
+        return values
 
     def origins(self) -> dict[str, Origin]:
         reading, probed = self._reading, self._reading.probed

@@ -31,7 +31,7 @@ def compare(cases: Sequence[Case]) -> dict[str, Any]:
         if before == after and not values and case.before["reason"] == case.after["reason"]:
             unchanged += 1
             continue
-        names = tuple(one["name"] for one in values) if before == after else ()
+        names = tuple(value["name"] for value in values) if before == after else ()
         groups.setdefault((before, after, names), []).append((case, values))
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return {

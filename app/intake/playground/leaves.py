@@ -83,16 +83,16 @@ class Document:
 
     def leaves(self) -> tuple[list[Leaf], bool]:
         """The first MOST_LEAVES values, those of headers last, and whether those are all."""
-        found: list[Leaf] = []
+        first: list[Leaf] = []
         walk = self._form_leaves() if self._kind else _leaves(self._root, "", ())
         for leaf in walk:
-            if len(found) == MOST_LEAVES:
-                return found, False
-            found.append(leaf)
+            if len(first) == MOST_LEAVES:
+                return first, False
+            first.append(leaf)
         for name, value in self._inbound.headers.items():
             if name not in UNTRIED_HEADERS and value:
-                found.append(Leaf(f"header {name}", value, (), name))
-        return found, True
+                first.append(Leaf(f"header {name}", value, (), name))
+        return first, True
 
     def with_value(self, leaf: Leaf, value: "Scalar | _Gone") -> Inbound:
         """The request with another value in that place, or without the field."""
@@ -158,10 +158,10 @@ def _joined(path: str, key: str) -> str:
 
 def _json_in(text: str) -> Any:
     try:
-        found = parse_json(text.encode("utf-8", "replace"))
+        parsed = parse_json(text.encode("utf-8", "replace"))
     except MalformedEvent:
         return None
-    return found if isinstance(found, dict | list) else None
+    return parsed if isinstance(parsed, dict | list) else None
 
 
 def _parameters(url: str) -> list[tuple[str, str]]:

@@ -35,8 +35,8 @@ class Edited:
 
     @property
     def own_table(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.config.get("sources", {}).get(self.name, {})
-        return found
+        table: Mapping[str, Any] = self.config.get("sources", {}).get(self.name, {})
+        return table
 
 
 def read_mapping(settings: Settings, name: str, text: str) -> Edited:
@@ -57,7 +57,7 @@ def read_mapping(settings: Settings, name: str, text: str) -> Edited:
     name = name or next(iter(named), "")
     if not NAME.fullmatch(name):
         raise ConfigurationError(f"{PLACE}: name the source as [sources.NAME]: a-z, 0-9 and _, and a letter first")
-    other = next((one for one in named if one != name), None)
+    other = next((named_source for named_source in named if named_source != name), None)
     if other is not None:
         raise ConfigurationError(f"{PLACE}: sources.{other}: the source that is tried is {name}")
     config = {**settings.config, "sources": {**settings.config.get("sources", {}), **named}}
@@ -73,16 +73,16 @@ def mapping_of(settings: Settings, name: str) -> str:
     """The present mapping of a source as TOML, to start from: its table, and [attribution] where the file has one; for a source
     that is built in, the names that ids are looked for under."""
     table = settings.config.get("sources", {}).get(name, {})
-    found: dict[str, Any] = {"sources": {name: table}} if table else {}
+    tables: dict[str, Any] = {"sources": {name: table}} if table else {}
     attribution = settings.config.get("attribution")
     if attribution:
-        found["attribution"] = attribution
+        tables["attribution"] = attribution
     elif not table:
-        found["attribution"] = {
+        tables["attribution"] = {
             "click_id": list(settings.rules.click_id_names),
             "customer_id": list(settings.rules.customer_id_names),
         }
-    return to_toml(found)
+    return to_toml(tables)
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:

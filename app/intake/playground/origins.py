@@ -33,9 +33,9 @@ class Origin:
 def flat(value: Any, path: str = "") -> Values:
     """The scalars in a value, by path: {"metadata.source": "tally", "products[0].id": "p1"}."""
     if isinstance(value, dict):
-        below = [flat(one, f"{path}.{key}" if path else str(key)) for key, one in value.items()]
+        below = [flat(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()]
     elif isinstance(value, list | tuple):
-        below = [flat(one, f"{path}[{index}]") for index, one in enumerate(value)]
+        below = [flat(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
     else:
         return {path: value}
     return {name: scalar for part in below for name, scalar in part.items()}
