@@ -103,6 +103,7 @@ def known_in(ledger: Ledger) -> dict[str, list[Any]]:
             table: list(tx.run(f"SELECT id FROM {table} ORDER BY id").scalars())
             for table in ("deliveries", "events", "persons", "quarantine", "users", "api_tokens")
         }
+        found["parked"] = list(tx.run("SELECT id FROM events WHERE outcome = 'parked' ORDER BY id").scalars())
     found["events"] = [str(one) for one in found["events"]] + ["stripe:evt_1"]
     found["tokens"] = found.pop("api_tokens")
     return found | {"destinations": ["sandbox"], "sources": ["stripe", "typeform", "jotform"]}

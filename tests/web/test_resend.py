@@ -62,7 +62,7 @@ def test_a_window_is_previewed_confirmed_and_sent_with_the_same_key(
     assert asked.status_code == 200
     text = text_of(asked.text)
     assert "Send 4 deliveries again?" in text
-    assert "4 sale" in text
+    assert "4 Sales" in text
     assert "79.96 USD" in text
     assert "autofocus>Cancel</a>" in asked.text
     assert due(ledger) == []
