@@ -69,6 +69,11 @@ def pages(ledger: Ledger) -> dict[str, str]:
         "users": "/users",
         "account": "/account",
         "search": "/search?q=marta.reis",
+        "why": "/why?q=marta.reis@lumen.example",
+        "coverage": "/coverage",
+        "parked": "/parked",
+        "playground": f"/playground?event={parked}",
+        "alerts": "/alerts",
     }
 
 
