@@ -136,6 +136,7 @@ class _InfoLines:
 
     stream: Unfailing | None = None
     processors: Sequence[structlog.typing.Processor] = ()
+    """structlog's own list, so that a test that captures lines by changing the list in place is respected."""
 
 
 def log_info(event: str, happened_at: float, fields: Mapping[str, object]) -> None:

@@ -7,12 +7,10 @@ Redis each event takes.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import psycopg
 from redis import Redis
-from sqlalchemy import make_url
 
+from bench.disk import ask_postgres, ledger_bytes
 from bench.load import Order
 from bench.memory import descriptors, resident_mb
 from bench.parts import Database, Part, Parts, Sink, to_sink
@@ -43,20 +41,13 @@ class Run:
     def is_sqlite(self) -> bool:
         return self.url.startswith("sqlite")
 
-    def ledger_bytes(self) -> int:
-        """Of the ledger, without what is only in the write-ahead log."""
-        if self.is_sqlite:
-            return Path(make_url(self.url).database or "").stat().st_size
-        return self._ask("SELECT pg_database_size(current_database())")
-
     def log_bytes(self) -> int:
         """Written to the write-ahead log up to now: of PostgreSQL alone, since SQLite's is used again."""
-        return 0 if self.is_sqlite else self._ask("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+        return 0 if self.is_sqlite else ask_postgres(self.url, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
 
     def connections(self) -> int:
-        return self._ask(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return ask_postgres(self.url, others)
 
     def redis_bytes(self) -> tuple[int, int]:
         """Memory, and the append-only file."""
@@ -67,12 +58,6 @@ class Run:
 
     def used(self) -> dict[str, float]:
         return {name: processor_seconds(pid) for name, pid in self.pids.items()}
-
-    def _ask(self, statement: str) -> int:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            found = connection.execute(statement.encode()).fetchone()
-        assert found is not None
-        return int(found[0])
 
 
 def measure(
@@ -89,7 +74,7 @@ def _on(parts: Parts, database: Database, count: int, rate: float) -> Iterator[R
     worker = parts.worker(url, sink)
     running = Run(parts, url, sink, port, _pids(parts, database, web, worker))
     run(parts, sink, Order(port, WARM_UP_SECONDS, rate=rate, keep=True))
-    before = running.used(), running.ledger_bytes(), running.log_bytes()
+    before = running.used(), ledger_bytes(running.url), running.log_bytes()
     samples: dict[str, list[float]] = {}
     each = count // SAMPLES
     for turn in range(SAMPLES):
@@ -127,7 +112,7 @@ def _sample(running: Run, flow: Flow) -> dict[str, float]:
 def _sizes(running: Run, name: str, count: int, before: tuple[dict[str, float], int, int]) -> Iterator[Row]:
     """What an event takes."""
     used, ledger, log = before
-    yield Row(f"{name}: ledger, bytes an event", number((running.ledger_bytes() - ledger) / count))
+    yield Row(f"{name}: ledger, bytes an event", number((ledger_bytes(running.url) - ledger) / count))
     if not running.is_sqlite:
         yield Row(f"{name}: write-ahead log, bytes an event", number((running.log_bytes() - log) / count))
         yield Row(f"{name}: connections of one web and one worker", number(running.connections()))

@@ -3,13 +3,10 @@
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-
-import psycopg
-from sqlalchemy import make_url
 
 from bench import year
 from bench.backlog import fill
+from bench.disk import ledger_bytes
 from bench.load import Order, Tally
 from bench.parts import Database, Part, Parts, Sink, to_sink
 from bench.table import Row, number
@@ -38,7 +35,7 @@ def _on(parts: Parts, database: Database, count: int) -> Iterator[Row]:
     config.write_text(TOML)
     web, port = parts.web(url, **to_sink(sink))
     worker = parts.worker(url, sink)
-    events, size = _events(url), _size(url)
+    events, size = _events(url), ledger_bytes(url)
     parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
     alone = parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
     began = time.monotonic()
@@ -50,7 +47,7 @@ def _on(parts: Parts, database: Database, count: int) -> Iterator[Row]:
         raise RuntimeError(f"bridge prune failed:\n{parts.log_end()}")
     posted = sum(tally.answered for tally in (*tallies, alone)) + int(ROUND_SECONDS * A_SECOND)
     _wait(sink, posted)
-    left = _size(url)
+    left = ledger_bytes(url)
     name = f"prune, {database}, {A_SECOND:g} webhooks a second"
     yield Row(f"{name}: events removed, of {events:,}", number(events + posted - _events(url)))
     yield Row(f"{name}: it took, to the last load round", number(seconds, "s"))
@@ -82,9 +79,9 @@ def _on(parts: Parts, database: Database, count: int) -> Iterator[Row]:
 def _growth(url: str) -> int:
     """The bytes that AGAIN purchases add. Conversions, people and keys are never removed, so only bodies and events find space that
     pruning freed."""
-    before = _size(url)
+    before = ledger_bytes(url)
     fill(url, AGAIN)
-    return _size(url) - before
+    return ledger_bytes(url) - before
 
 
 def _until_over(parts: Parts, pruning: Part, port: int) -> Iterator[Tally]:
@@ -109,13 +106,3 @@ def _events(url: str) -> int:
         found = tx.run("SELECT COUNT(*) FROM events").scalar_one()
     ledger.close()
     return int(found)
-
-
-def _size(url: str) -> int:
-    """Bytes of the ledger; of SQLite without its log, which is used again."""
-    if url.startswith("sqlite"):
-        return Path(make_url(url).database or "").stat().st_size
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    assert row is not None
-    return int(row[0])

@@ -33,8 +33,7 @@ def refusals(source: str | None, reason: str | None, since: str | None, as_json:
     criteria = RefusalFilter(source, reason, moment(since, "--since"))
     settings = load_settings()
     ledger = open_ledger(settings)
-    if source is not None:
-        check_source(settings, ledger, source)
+    check_source(settings, ledger, source)
     with look(ledger) as tx:
         refused = refused_requests(tx, settings, all_sources(settings.config, settings.config_path), criteria)
     if as_json:
@@ -70,8 +69,7 @@ def list_held(source: str | None, as_json: bool) -> None:
     """List the requests in the quarantine, newest first, without their bodies."""
     settings = load_settings()
     ledger = open_ledger(settings)
-    if source is not None:
-        check_source(settings, ledger, source)
+    check_source(settings, ledger, source)
     rows = _all_held(ledger, source)
     if as_json:
         for request in rows:
@@ -155,8 +153,7 @@ def drop(ids: tuple[int, ...], source: str | None, is_all: bool, yes: bool) -> N
 
 def _absent(settings: Settings, ledger: Ledger, selection: Selection) -> list[int]:
     """Those IDs that are not in the quarantine. Raises BadParameter for a source that does not exist."""
-    if selection.source is not None:
-        check_source(settings, ledger, selection.source)
+    check_source(settings, ledger, selection.source)
     if selection.ids is None:
         return []
     with look(ledger) as tx:

@@ -119,10 +119,8 @@ def _opened(source: str | None, destination: str | None) -> tuple[Ledger, Mappin
     """The ledger and the sources. Raises BadParameter for a source or destination that does not exist."""
     settings = load_settings()
     ledger = open_ledger(settings)
-    if source is not None:
-        check_source(settings, ledger, source)
-    if destination is not None:
-        check_destination(settings, ledger, destination)
+    check_source(settings, ledger, source)
+    check_destination(settings, ledger, destination)
     return ledger, all_sources(settings.config, settings.config_path)
 
 

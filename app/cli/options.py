@@ -55,15 +55,21 @@ def span(since: str | None, until: str | None) -> tuple[int | None, int | None]:
     return start, end
 
 
-def check_source(settings: Settings, ledger: Ledger, name: str) -> None:
-    """Raises BadParameter unless the source exists now, or did when an event or a refused request of it was kept."""
+def check_source(settings: Settings, ledger: Ledger, name: str | None) -> None:
+    """Raises BadParameter unless the source exists now, or did when an event or a refused request of it was kept.
+    None: nothing is named."""
+    if name is None:
+        return
     known = all_sources(settings.config, settings.config_path)
     if name not in known and not any(_is_recorded(ledger, table, "source", name) for table in ("events", "quarantine")):
         raise click.BadParameter(unknown_source(name, known), param_hint="--source")
 
 
-def check_destination(settings: Settings, ledger: Ledger, name: str, option: str = "--destination") -> None:
-    """Raises BadParameter unless the destination exists now, or did when the ledger recorded something of it."""
+def check_destination(settings: Settings, ledger: Ledger, name: str | None, option: str = "--destination") -> None:
+    """Raises BadParameter unless the destination exists now, or did when the ledger recorded something of it.
+    None: nothing is named."""
+    if name is None:
+        return
     known = [destination.name for destination in destinations_of(settings)]
     if name not in known and not _is_recorded(ledger, "destinations", "name", name):
         raise click.BadParameter(unknown_destination(name, known), param_hint=option)

@@ -140,8 +140,7 @@ def _opened(source: str | None) -> tuple[Ledger, Mapping[str, Source], Policy, S
     """Raises BadParameter for a source that does not exist."""
     settings = load_settings()
     ledger = open_ledger(settings)
-    if source is not None:
-        check_source(settings, ledger, source)
+    check_source(settings, ledger, source)
     return ledger, all_sources(settings.config, settings.config_path), make_policy(settings), settings
 
 

@@ -81,13 +81,11 @@ def replay(
     _check(chosen, named=bool(ids))
     settings = load_settings()
     ledger = open_ledger(settings)
-    if chosen.source is not None:
-        check_source(settings, ledger, chosen.source)
+    check_source(settings, ledger, chosen.source)
     if parked:
         _remap(settings, ledger, chosen.source)
         return
-    if chosen.destination is not None:
-        check_destination(settings, ledger, chosen.destination)
+    check_destination(settings, ledger, chosen.destination)
     if chosen.status == "delivered":
         _resend(settings, ledger, chosen)
         return

@@ -118,7 +118,7 @@ def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
     """Loaders for texts and bytes that may be sealed."""
 
     class Text(TextLoader):
-        def load(self, data: Buffer) -> bytes | str:
+        def load(self, data: Buffer) -> Any:
             text = super().load(data)
             return str(cipher.unseal(text if isinstance(text, str) else text.decode()))
 
@@ -126,10 +126,9 @@ def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:
         def load(self, data: Buffer) -> bytes:
             return bytes(cipher.unseal(super().load(bytes(data))))
 
-    class Json(TextLoader):
+    class Json(Text):
         def load(self, data: Buffer) -> Any:
-            text = super().load(data)
-            return json.loads(cipher.unseal(text if isinstance(text, str) else text.decode()))
+            return json.loads(super().load(data))
 
     return [("text", Text), ("varchar", Text), ("json", Json), ("bytea", Bytes)]
 

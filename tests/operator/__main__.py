@@ -13,7 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.operator", description=__doc__)
     parser.add_argument("--events", type=int, default=Size().events, help="events between two steps, at least")
     parser.add_argument("--rate", type=float, default=Size().a_second, help="events a second, at most")
-    parser.add_argument("--short", action="store_true", help="the form that `make test` runs")
+    parser.add_argument("--short", action="store_true", help="the upgrade alone, with few events: a minute or two")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     logging.disable()

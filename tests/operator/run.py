@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import wait_for
+from tests.conftest import _with_database, wait_for
 from tests.faults.account import Account, books
 from tests.operator.fleet import (
     TIMEOUT_SECONDS,
@@ -251,10 +251,8 @@ class Operator:
 
     def database(self, name: str) -> str:
         """An empty one on our PostgreSQL."""
-        from sqlalchemy import make_url
-
         self.postgres.execute(f"CREATE DATABASE {name}")
-        return make_url(self.postgres.url).set(database=name).render_as_string(hide_password=False)
+        return _with_database(self.postgres.url, name)
 
     def machines(self, *names: str, ledger_url: str) -> list[Machine]:
         return [self.shop.machine(name, ledger_url, self.destination.url) for name in names]

@@ -7,7 +7,7 @@ from typing import Any
 
 from app import times
 from app.ledger.reading.events import events_by_id
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, about, delivery_row
+from app.ledger.reading.rows import DELIVERIES, DELIVERY, about, delivery_row, with_refunds
 from app.ledger.reading.search import exactly, find
 from app.ledger.transaction import Tx
 
@@ -166,15 +166,12 @@ def _events(
 
 
 def _deliveries(tx: Tx, conversions: Sequence[int]) -> list[dict[str, Any]]:
-    # A UNION, since PostgreSQL reads the whole table where one side of an OR is a subquery.
-    condition, sales = tx.among("id", list(conversions))
-    condition_of_refunds, refunded = tx.among("sale_id", list(conversions))
-    ids = f"SELECT id FROM conversions WHERE {condition} UNION SELECT conversion_id FROM refunds WHERE {condition_of_refunds}"
+    ids, values = with_refunds(tx, list(conversions))
     rows = tx.run(
         f"SELECT {DELIVERY}, (SELECT a.answer_body FROM attempts a WHERE a.delivery_id = d.id ORDER BY a.id DESC LIMIT 1)"
         f" FROM {DELIVERIES} WHERE d.conversion_id IN ({ids})"
         f" ORDER BY d.id DESC LIMIT {MOST_DELIVERIES}",
-        *(sales, refunded),
+        *values,
     ).all()
     return [delivery_row(row[:-1]) | {"answer": row[-1]} for row in rows]
 

@@ -6,7 +6,16 @@ from typing import Any
 
 from app.ledger.engine import Ledger
 from app.ledger.reading.filters import MOST, SCAN, EventFilter, Page
-from app.ledger.reading.rows import DELIVERIES, DELIVERY, EVENT, WITHOUT_CLICK, delivery_row, event_rows, every_row
+from app.ledger.reading.rows import (
+    DELIVERIES,
+    DELIVERY,
+    EVENT,
+    WITHOUT_CLICK,
+    delivery_row,
+    event_rows,
+    every_row,
+    with_refunds,
+)
 from app.ledger.reading.search import find
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
@@ -138,12 +147,8 @@ def event(tx: Tx, event_id: int | str) -> dict[str, Any] | None:
     shown["body"] = bytes(row[-1]).decode("utf-8", "replace")
     shown["deliveries"] = []
     if shown["conversion_id"] is not None:
-        # A UNION, since PostgreSQL reads the whole table where one side of an OR is a subquery.
-        rows = tx.run(
-            f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id IN"
-            " (SELECT CAST(? AS BIGINT) UNION SELECT conversion_id FROM refunds WHERE sale_id = ?) ORDER BY d.id",
-            *(shown["conversion_id"], shown["conversion_id"]),
-        )
+        ids, values = with_refunds(tx, [shown["conversion_id"]])
+        rows = tx.run(f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE d.conversion_id IN ({ids}) ORDER BY d.id", *values)
         shown["deliveries"] = [delivery_row(r) for r in rows.all()]
     return shown
 

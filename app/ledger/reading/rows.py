@@ -56,6 +56,19 @@ def every_row(
         left = None if left is None else left - len(page.rows)
 
 
+def with_refunds(tx: Tx, conversion_ids: Sequence[int]) -> tuple[str, tuple[str, str]]:
+    """A SELECT of the IDs of these conversions and of the refunds of them, and its values.
+
+    It is a UNION, because PostgreSQL reads the whole table where one side of an OR is a subquery.
+    """
+    own, values = tx.among("id", conversion_ids)
+    refunds, sales = tx.among("sale_id", conversion_ids)
+    return (
+        f"SELECT id FROM conversions WHERE {own} UNION SELECT conversion_id FROM refunds WHERE {refunds}",
+        (values, sales),
+    )
+
+
 def delivery_row(row: Any) -> dict[str, Any]:
     """A row of DELIVERY as a dictionary. Amount and customer come from the conversion and its person, because names and units
     in the payload depend on the format."""
