@@ -13,6 +13,7 @@ from app.bootstrap import make_policy, open_ledger
 from app.cli.options import unknown_destination
 from app.cli.output import say, say_json
 from app.cli.table import print_table
+from app.config.env_file import read_small_text, reason_of
 from app.config.settings import Settings, load_settings
 from app.destinations.target import Destination, destinations_of
 from app.intake.dry_run import explain, parts_of
@@ -64,14 +65,14 @@ def map_files(
     if destination and (explains or mapping):
         raise click.UsageError("--explain and --mapping show every destination: leave --destination out")
     settings = load_settings()
-    toml = mapping.read_text(encoding="utf-8", errors="replace") if mapping else ""
-    if last is not None:
+    toml = _text_of(mapping) if mapping else None
+    if last is not None and toml is not None:
         _compare(settings, source, toml, last, as_json=as_json)
         return
-    if not toml:
+    if toml is None:
         source_called(source, settings.config, settings.config_path)
     given_headers, target = headers_of(headers), _destination(settings, destination) if destination else None
-    playground = _playground(settings) if explains or toml else None
+    playground = _playground(settings) if explains or toml is not None else None
     unreadable = False
     for path in files:
         try:
@@ -93,6 +94,14 @@ def map_files(
         else:
             say_json({"file": str(path), **{name: shown[name] for name in names}})
     sys.exit(1 if unreadable else 0)
+
+
+def _text_of(mapping: Path) -> str:
+    """Raises click.BadParameter."""
+    try:
+        return read_small_text(mapping)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{mapping} cannot be read: {reason_of(error)}", param_hint="--mapping") from None
 
 
 def _playground(settings: Settings) -> Playground:

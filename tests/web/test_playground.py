@@ -159,6 +159,20 @@ def test_the_command_explains_each_value(bridge: Callable[..., Result], tmp_path
         assert bridge(*wrong).exit_code == 2
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_an_empty_or_unreadable_mapping_is_refused(
+    bridge: Callable[..., Result], ledger: Ledger, ledger_url: str, tmp_path: Path, *, last: bool
+) -> None:
+    mapping, body = tmp_path / "mapping.toml", tmp_path / "checkout.json"
+    body.write_bytes(checkout(1))
+    asked = ["--last", "5"] if last else [str(body)]
+    for content, problem in ((b"", "empty"), (b"# comment\n", "empty"), (b"a = '\xff'", "not UTF-8")):
+        mapping.write_bytes(content)
+        refused = bridge("map", "stripe", *asked, "--mapping", str(mapping), DATABASE_URL=ledger_url)
+        assert refused.exit_code != 0
+        assert problem in refused.output
+
+
 def test_a_read_only_login_maps_bodies_masked_and_edits_no_mapping(shop: Browser, ledger: Ledger) -> None:
     shop.client.post("/webhooks/shop/token-of-the-shop", data=order(1), content_type="application/json")
     (event,) = one(ledger, "SELECT MIN(id) FROM events")
@@ -185,7 +199,8 @@ def test_a_read_only_login_maps_bodies_masked_and_edits_no_mapping(shop: Browser
         ({"source": "nothing", "body": "{}"}, "There is no source called nothing"),
         ({"source": "stripe", "body": "{}", "mapping": "[sources.x"}, "Not TOML"),
         ({"source": "", "body": "{}", "mapping": "[sources.x]\nkind = 'sale'"}, "sources.x.fields.amount"),
-        ({"source": "", "body": "{}", "mapping": ""}, "There is no source called"),
+        ({"source": "stripe", "body": "{}", "mapping": " \n"}, "The mapping is empty"),
+        ({"source": "stripe", "mapping": "# only a comment", "do": "compare"}, "The mapping is empty"),
         ({"source": "stripe", "event": "99"}, "There is no event 99"),
         ({"source": "stripe", "event": "x' OR 1=1"}, "There is no event"),
     ],
@@ -214,6 +229,7 @@ def test_the_api_names_what_is_wrong(browser: Browser) -> None:
         ({"event": 5, "source": "stripe", "body": "{}"}, "send source and body, or event"),
         ({"source": "nothing", "body": "{}"}, "there is no source called nothing"),
         ({"source": "stripe", "body": "{}", "headers": {"a": 1}}, "headers"),
+        ({"source": "stripe", "body": "{}", "mapping": ""}, "the mapping is empty"),
     ):
         answer = browser.client.post("/api/v1/map", headers=API, json=asked)
         assert answer.status_code == 422

@@ -34,17 +34,17 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A body to explain. mapping: TOML to use instead of the present mapping; "" for that. event: the one that it is, if the
+    """A body to explain. mapping: TOML to use instead of the present mapping; None for that. event: the one that it is, if the
     ledger has it."""
 
     source: str
     inbound: Inbound
     received_at: datetime
-    mapping: str = ""
+    mapping: str | None = None
     event: Received | None = None
 
     @staticmethod
-    def of(event: Received, mapping: str = "") -> "Asked":
+    def of(event: Received, mapping: str | None = None) -> "Asked":
         """An event that the ledger has."""
         received_at = datetime.fromtimestamp(event.received_at / 1000, UTC)
         return Asked(event.source, Inbound(event.body, event.headers), received_at, mapping, event)
@@ -132,7 +132,7 @@ class Playground:
         return all_sources(self.settings.config, self.settings.config_path)
 
     def _read(self, asked: Asked, *, probes: bool) -> tuple[_Reading, int]:
-        if asked.mapping.strip():
+        if asked.mapping is not None:
             return self._read_edited(read_mapping(self.settings, asked.source, asked.mapping), asked, probes=probes), 1
         settings = self.settings
         source, rules = source_called(asked.source, settings.config, settings.config_path), settings.rules
@@ -153,7 +153,7 @@ class Playground:
         event = asked.event
         try:
             if event is not None and event.outcome != "parked":
-                return None if asked.mapping.strip() else recorded(self.ledger, event.id)
+                return None if asked.mapping is not None else recorded(self.ledger, event.id)
             recorded_as = event.id if event else None
             arrival = Arrival(reading.name, reading.mapped, asked.inbound, {}, asked.received_at, recorded_as)
             return rehearse(self.ledger, arrival, self.policy)

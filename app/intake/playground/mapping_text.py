@@ -51,6 +51,8 @@ def read_mapping(settings: Settings, name: str, text: str) -> Edited:
     unknown = next((key for key in tables if key not in TABLES), None)
     if unknown is not None:
         raise ConfigurationError(f"{PLACE}: {unknown}: only [sources.NAME] and [attribution] can be tried here")
+    if not tables:
+        raise ConfigurationError(f"{PLACE} is empty: it needs [sources.{name or 'NAME'}] or [attribution]")
     named = tables.get("sources", {})
     if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
         raise ConfigurationError(f"{PLACE}: sources: must be tables, each [sources.NAME]")

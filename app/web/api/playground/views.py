@@ -44,16 +44,15 @@ def _bench(parts: Parts) -> Playground:
 
 
 def _asked(parts: Parts, body: Body) -> Asked:
-    mapping = body.mapping or ""
     if body.event is not None:
         with look(parts.ledger) as tx:
             event = received(tx, body.event)
         if event is None:
             raise NotFound(f"there is no event {body.event}")
-        return Asked.of(event, mapping)
+        return Asked.of(event, body.mapping)
     headers = {name.lower(): value for name, value in (body.headers or {}).items()}
     inbound = Inbound(str(body.body).encode("utf-8", "replace"), {"content-type": "application/json", **headers})
-    return Asked(str(body.source), inbound, datetime.now(UTC), mapping)
+    return Asked(str(body.source), inbound, datetime.now(UTC), body.mapping)
 
 
 def _checked(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

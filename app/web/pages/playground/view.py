@@ -54,11 +54,13 @@ def create_blueprint(parts: Parts) -> Blueprint:
     def try_body() -> Any:
         form = request.form
         event, name = event_asked(parts, form.get("event", "")), form.get("source", "").strip()
-        mapping = mapping_in(parts, form) if is_operator() else ""
+        mapping = mapping_in(parts, form) if is_operator() else None
         outcome: dict[str, Any] = {}
         try:
             if form.get("do") == "compare" and is_operator():
-                outcome["comparison"] = bench.compare(name, mapping or mapping_of(parts.settings, name))
+                outcome["comparison"] = bench.compare(
+                    name, mapping_of(parts.settings, name) if mapping is None else mapping
+                )
             else:
                 outcome["result"] = bench.explain(asked_in(form, event, name, mapping))
         except (ConfigurationError, UnknownSource, MalformedEvent, TrialFailed) as error:
@@ -81,7 +83,7 @@ def event_asked(parts: Parts, text: str) -> Received | None:
     return event
 
 
-def asked_in(form: Any, event: Received | None, name: str, mapping: str) -> Asked:
+def asked_in(form: Any, event: Received | None, name: str, mapping: str | None) -> Asked:
     """The input of the form: a pasted body, or an event as received if its body was not edited."""
     body = form.get("body", "")
     if event is not None and name in ("", event.source) and (not body or plain(body) == plain(text_of(event))):
@@ -103,11 +105,12 @@ def headers_in(text: str) -> dict[str, str]:
     return headers
 
 
-def mapping_in(parts: Parts, form: Any) -> str:
-    """The edited mapping; "" if it equals the source's current one."""
-    text = form.get("mapping", "")
-    shown_for = form.get("mapping_of", "")
-    return "" if plain(text) == plain(mapping_shown(parts, shown_for)) and form.get("source") else text
+def mapping_in(parts: Parts, form: Any) -> str | None:
+    """The edited mapping; None if the form has none, or the source's current one."""
+    text, shown_for = form.get("mapping"), form.get("mapping_of", "")
+    if text is None or (plain(text) == plain(mapping_shown(parts, shown_for)) and form.get("source")):
+        return None
+    return str(text)
 
 
 def mapping_shown(parts: Parts, name: str) -> str:
@@ -144,7 +147,7 @@ def page(
         body, kind = content.decode("utf-8", "replace"), kind_of_example.partition(";")[0]
     if form is not None:
         body, kind = form.get("body", ""), form.get("type", kind)
-    mapping = mapping_in(parts, form) if form is not None else ""
+    mapping = mapping_in(parts, form) if form is not None else None
     return render_template(
         "playground/playground.html",
         names=sorted(parts.sources),
@@ -156,8 +159,8 @@ def page(
         kind=kind,
         kinds=KINDS,
         headers=form.get("headers", "") if form is not None else "",
-        mapping=mapping or mapping_shown(parts, name),
-        is_edited=bool(mapping),
+        mapping=mapping_shown(parts, name) if mapping is None else mapping,
+        is_edited=mapping is not None,
         result=result,
         comparison=comparison,
         problem=problem,
