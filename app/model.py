@@ -258,6 +258,7 @@ class Mapped:
     sale: Sale | None = None
     lead: Lead | None = None
     mark: Adjustment | None = None
+    """A refund or dispute of the Sale of `keys`. With `sale`, all that was refunded of it: kept where it was more before."""
     hold: Hold = "none"
     """May the first attempt wait, and for which event?"""
     completes_identity: bool = False

@@ -26,6 +26,7 @@ from app.money import Money
 from app.sources.catalog import SOURCES, content_type_of
 from app.sources.payment import money_of, whole
 from app.sources.set_up import set_up_of
+from tests.support.stripe_recorder import Recorder
 
 FOLDER = Path(__file__).parents[2] / "app" / "sources"
 MAIN = Route("main", Events())
@@ -349,11 +350,18 @@ REVERSALS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("source", REVERSALS)
-def test_money_that_came_again_restores_the_sale(ledger: Ledger, source: str) -> None:
-    story, (name, changes) = STORIES[source], REVERSALS[source]
+DELETED = {"status": "processing", "refunds": [], "date_modified_gmt": "2027-01-01T00:00:00"}
+
+
+@pytest.mark.parametrize(
+    ("source", "story"), [*REVERSALS.items(), ("woocommerce", ("order_refunded_in_part", [DELETED]))]
+)
+def test_money_that_came_again_restores_the_sale(
+    ledger: Ledger, source: str, story: tuple[str, list[dict[str, Any]]]
+) -> None:
+    name, changes = story
     policy = Policy(Rules(), [Route("partners", Dub(), refunds=True)])
-    take(ledger, source, [*story.known_before, *story.first], routes=policy.routes)
+    take(ledger, source, [*STORIES[source].known_before, *STORIES[source].first], routes=policy.routes)
     deliver_all(ledger)
     take(ledger, source, [name], routes=policy.routes)
     deliver_all(ledger)
@@ -398,3 +406,45 @@ def test_a_refund_that_shop_and_gateway_report_counts_once(ledger: Ledger, strip
         rows = tx.run("SELECT dedupe_key, payload FROM deliveries WHERE kind = 'refund'").all()
     first = "refund:stripe:re_1" if stripe_first else "refund:woocommerce:shop:727:1500"
     assert [(key, json.loads(payload)["amountLeft"]) for key, payload in rows] == [(first, 3400)]
+
+
+def both(shop: str, buyer: str) -> dict[str, Any]:
+    """An amount of Shopify in the shop's currency and in the buyer's."""
+    return {
+        "shop_money": {"amount": shop, "currency_code": "USD"},
+        "presentment_money": {"amount": buyer, "currency_code": "JPY"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("paid_back", "lines", "expected"),
+    [
+        ("3000", {"refund_line_items": [{"subtotal_set": both("18.18", "2727"), "total_tax_set": both("1.82", "273")}]}, 2000),
+        ("1500", {"order_adjustments": [{"amount_set": both("-10.00", "-1500")}]}, 1000),
+        ("1000", {"refund_shipping_lines": [{"subtotal_amount_set": both("10.00", "1500")}]}, 667),
+    ],
+)  # fmt: skip
+def test_a_shopify_refund_in_the_buyers_currency_counts_in_the_shops(
+    ledger: Ledger, paid_back: str, lines: dict[str, Any], expected: int
+) -> None:
+    order = {
+        "id": 7,
+        "financial_status": "paid",
+        "total_price": "20.00",
+        "currency": "USD",
+        "email": "ida@kern.example",
+    }
+    entry = {"kind": "refund", "status": "success", "amount": paid_back, "currency": "JPY"}
+    refund = {"id": 8, "order_id": 7, "transactions": [entry], **lines}
+    unknown_rate = {"id": 9, "order_id": 7, "transactions": [entry]}
+    recorder = Recorder(ledger, SOURCES["shopify"])
+    (before,) = recorder.take(json.dumps(unknown_rate).encode())
+    recorder.take(json.dumps(order).encode())
+    recorder.take(json.dumps(refund).encode())
+    with ledger.read() as tx:
+        sale = tx.run("SELECT conversion_id FROM deliveries").scalar_one()
+        marks = {(one.minor, one.currency) for one in adjustments(tx, [sale])}
+        reason = tx.run("SELECT reason FROM events WHERE id = ?", before.id).scalar_one()
+        assert tx.run("SELECT minor FROM refunds").scalars().all() == [expected]
+    assert marks == {(expected, "USD"), (int(paid_back), "JPY")}
+    assert reason.endswith(", sale:shopify:7; nothing is taken off, since the Sale is in USD and this is in JPY")

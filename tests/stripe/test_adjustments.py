@@ -115,3 +115,15 @@ def test_a_refund_that_comes_before_its_sale_is_shown_once(ledger: Ledger) -> No
     shop.recorder.take(shop.summed(4900, 5), shop.refund("updated", "re_1", 4900, 5))
     shop.recorder.take(world.body("checkout.session.completed", shop.world.session()))
     assert shop.shown() == [("re_1", 4900, "succeeded")]
+
+
+def test_what_was_authorized_and_not_captured_is_no_refund(ledger: Ledger) -> None:
+    shop = Shop(ledger)
+    shop.world = w = world.World(old=False)
+    shop.recorder.take(world.body("payment_intent.succeeded", w.intent(2000, capture_method="manual")))
+    shop.recorder.take(shop.summed(2900, 1, amount_captured=2000))
+    assert shop.shown() == []
+    shop.recorder.take(shop.summed(3400, 2, amount_captured=2000), shop.refund("created", "re_1", 500, 2))
+    assert shop.shown() == [("re_1", 500, "succeeded")]
+    shop.recorder.take(shop.summed(4900, 3, amount_captured=2000))
+    assert shop.shown() == [("re_1", 500, "succeeded"), (f"{w.ch}:refunded", 1500, "refunded")]

@@ -25,12 +25,11 @@ from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions,
 from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
-from app.ledger.recording.refunds.settle import NOT_KNOWN, settle_refunds
+from app.ledger.recording.refunds.marked import add_mark
+from app.ledger.recording.refunds.settle import of_sale, settle_refunds
 from app.ledger.transaction import Tx
-from app.model import Adjustment, Outcome
-from app.money import LARGEST_MINOR
+from app.model import Outcome
 from app.persons import NOBODY, Person
-from app.text import storable
 
 
 def record(tx: Tx, arrivals: Sequence[Arrival], policy: Policy, *, commits: bool = False) -> list[Receipt]:
@@ -130,10 +129,10 @@ class _Recording:
         if mapped.completes_identity and self.person is not None:
             self.snapshot.released.append(self.person)
         if mapped.mark is not None:
-            self._mark(mapped.mark)
-            is_counted = conversion is not None and conversion.state == "counted"
-            of = f", {conversion.dedupe_key}" if conversion is not None and is_counted else NOT_KNOWN
-            return mapped.outcome, mapped.reason + of, is_counted
+            add_mark(self.snapshot, self.event_id, self.arrival, self.keys, self.foreign)
+        if mapped.mark is not None and mapped.sale is None:
+            sale = conversion if conversion is not None and conversion.state == "counted" else None
+            return mapped.outcome, mapped.reason + of_sale(sale, mapped.mark.money.currency), sale is not None
         if conversion is not None and conversion.state == "counted":
             is_linked = any(key not in self.loose for key in self.snapshot.claim_keys(self.keys, conversion))
             freed = free(self.snapshot, conversion, is_linked=is_linked, completes=mapped.completes_details)
@@ -324,25 +323,3 @@ class _Recording:
 
     def _occurred_at(self) -> int:
         return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)
-
-    def _mark(self, mark: Adjustment) -> None:
-        """Records a refund or dispute under every ID it names. Its Sale may be known, arrive later, or never arrive."""
-        if abs(mark.money.minor) <= LARGEST_MINOR:  # else it is not an amount that any payment had
-            moment = int((mark.at or self.arrival.received_at).timestamp() * 1000)
-            money = mark.money
-            for key in self.keys:
-                if key in self.foreign:
-                    continue
-                status = storable(mark.status)
-                row = (
-                    storable(mark.reference),
-                    key,
-                    mark.kind,
-                    status,
-                    money.minor,
-                    money.currency,
-                    moment,
-                    self.event_id,
-                )
-                self.snapshot.marks.append(row)
-                self.snapshot.marked.add(key)

@@ -5,10 +5,13 @@ Payload: https://shopify.dev/docs/api/webhooks (orders/paid, refunds/create). Th
 member of staff at the till and names no customer.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from app.model import Inbound, Mapped, Rules
+from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import refunded, sale
@@ -34,6 +37,12 @@ from app.sources.webhook import Webhook
 
 NAME = "shopify"
 SCHEME = HmacScheme(header="X-Shopify-Hmac-Sha256", encoding="base64")
+LINES = {
+    "refund_line_items": ("subtotal_set", "total_tax_set"),
+    "refund_shipping_lines": ("subtotal_amount_set",),
+    "order_adjustments": ("amount_set", "tax_amount_set"),
+}
+"""Of a refund, with their amounts in both currencies."""
 ORDERS = ("orders/paid", "orders/create", "orders/updated", "orders/edited")
 
 
@@ -108,11 +117,35 @@ def _refund(view: Submission, raw: dict[str, Any]) -> Mapped:
             parts.append(money_of(transaction.get("amount"), currency, "major"))
     return refunded(
         view,
-        total_of(parts, currency),
+        _in_shop_money(total_of(parts, currency), raw),
         reference=kind_of_id("refund", raw.get("id")),
         keys=keys_of(raw.get("order_id")),
         status="success",
     )
+
+
+def _in_shop_money(back: Money | str, raw: dict[str, Any]) -> Money | str:
+    """A refund in the currency of the shop, which is that of the Sale. Its transactions are in the buyer's, its lines in both: they
+    say at what rate. https://shopify.dev/docs/api/admin-rest/latest/resources/refund"""
+    if isinstance(back, str):
+        return back
+    shop, buyer, code = 0, 0, back.currency
+    for amounts in _amounts_of_lines(raw):
+        ours, theirs = (
+            money_of(dict_of(amounts.get(name)).get("amount"), dict_of(amounts.get(name)).get("currency_code"), "major")
+            for name in ("shop_money", "presentment_money")
+        )
+        if isinstance(ours, Money) and isinstance(theirs, Money) and theirs.currency == back.currency:
+            shop, buyer, code = shop + abs(ours.minor), buyer + abs(theirs.minor), ours.currency
+    if code == back.currency or shop <= 0 or buyer <= 0:
+        return back
+    return Money(round(Fraction(back.minor * shop, buyer)), code)
+
+
+def _amounts_of_lines(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for lines, names in LINES.items():
+        for line in map(dict_of, list_of(raw.get(lines))):
+            yield from (dict_of(line.get(name)) for name in names)
 
 
 def _absolute(page: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.model import Inbound, Mapped, Rules
+from app.model import Adjustment, Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
@@ -70,19 +70,24 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if "status" not in raw or "billing" not in raw:
         return remembered(view, f"{view.event} is not about an order", rules)
     refunds = [money_of(dict_of(entry).get("total"), currency, "major") for entry in list_of(raw.get("refunds"))]
+    modified_at = _utc(raw.get("date_modified_gmt"))
+    reference = f"{shop or 'shop'}:{keys[0]}:refunded" if keys else None
     if refunds or status == "refunded":
         back = total_of(refunds, currency) if refunds else money_of(raw.get("total"), currency, "major")
-        dated = replace(view, occurred_at=_utc(raw.get("date_modified_gmt")))
-        reference = f"{shop or 'shop'}:{keys[0]}:refunded" if keys else None
+        dated = replace(view, occurred_at=modified_at)
         return refunded(dated, back, reference=reference, keys=keys, status=status or "refunded")
     if status not in PAID:
         return remembered(view, f"the order is not paid: it is {status}", rules, keys=keys)
+    total, kept = _total(raw), None
+    if reference and modified_at and raw.get("refunds") == [] and isinstance(total, Money) and total.minor > 0:
+        kept = Adjustment("refund", reference, Money(0, total.currency), status, modified_at)  # a refund may be deleted
     return sale(
         NAME,
         view,
         rules,
-        _total(raw),
+        total,
         keys=keys,
+        mark=kept,
         order_id=identifier_of(raw.get("number")),
         reason="a paid order",
         products=products_in(raw.get("line_items"), id="product_id", name="name"),

@@ -22,6 +22,15 @@ NOT_KNOWN = ", which is not known yet"
 """How the reason of a refund's event ends until its Sale is counted."""
 
 
+def of_sale(sale: Conversion | None, currency: str) -> str:
+    """How the reason of an event ends that reports a refund in this currency. sale: the counted one, if it is known."""
+    if sale is None:
+        return NOT_KNOWN
+    ours = (sale.facts.get("sale") or {}).get("currency", currency)
+    other = "" if ours == currency else f"; nothing is taken off, since the Sale is in {ours} and this is in {currency}"
+    return f", {sale.dedupe_key}{other}"
+
+
 def settle_refunds(snapshot: Snapshot) -> None:
     """Settles all Sales of the group that have marks. Call it after the flush, in its transaction."""
     sales = {sale.id: sale for conversion in snapshot.adjusted for sale in [snapshot.surviving(conversion)]}
@@ -40,10 +49,11 @@ class _Settlement:
         self.routes = {route.name: route for route in snapshot.routes}
 
     def run(self) -> None:
-        marks = [mark for mark in adjustments(self.tx, [self.sale.id]) if mark.currency == self.currency]
-        if not marks:
+        reported_marks = adjustments(self.tx, [self.sale.id])
+        marks = [mark for mark in reported_marks if mark.currency == self.currency]
+        if not reported_marks and not self._has_refunds():
             return
-        present = self._name_in_events(marks)
+        present = self._name_in_events(reported_marks)
         event_of = {mark.reference: mark.event_id for mark in marks if mark.event_id in present}
         self.entries = Entries(self.snapshot, self.sale, event_of)
         self.sent = self.entries.sent
@@ -55,13 +65,18 @@ class _Settlement:
         self._write_facts()
         self._deliver()
 
+    def _has_refunds(self) -> bool:
+        """Whether any stand, which may be undone. A sum of 0 is not among the marks."""
+        return self.tx.run("SELECT 1 FROM refunds WHERE sale_id = ? LIMIT 1", self.sale.id).first() is not None
+
     def _name_in_events(self, marks: Sequence[Adjustment]) -> set[int | None]:
         """Links the events that reported `marks` to the Sale, and says so in their reasons. Returns the events that still exist."""
-        condition, value = self.tx.among("id", sorted({mark.event_id for mark in marks if mark.event_id is not None}))
+        currencies = {mark.event_id: mark.currency for mark in marks if mark.event_id is not None}
+        condition, value = self.tx.among("id", sorted(currencies))
         person = self.sale.person.survivor().id if self.sale.person else None
         rows = self.tx.run(f"SELECT id, reason, person_id, conversion_id FROM events WHERE {condition}", value).all()
         for identity, reason, known_person, known_conversion in rows:
-            updated = reason.replace(NOT_KNOWN, f", {self.sale.dedupe_key}")
+            updated = reason.replace(NOT_KNOWN, of_sale(self.sale, currencies[identity]))
             if updated != reason or known_person is None or known_conversion is None:
                 self.tx.run(
                     "UPDATE events SET reason = ?, conversion_id = ?, person_id = ? WHERE id = ?",

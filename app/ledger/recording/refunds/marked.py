@@ -1,0 +1,39 @@
+"""Keeps what an event says of money that went back, for the settlement of its Sale."""
+
+from collections.abc import Sequence
+
+from app.ledger.recording.arrival import Arrival
+from app.ledger.recording.known.snapshot import Snapshot
+from app.money import LARGEST_MINOR
+from app.text import storable
+
+
+def add_mark(snapshot: Snapshot, event_id: int, arrival: Arrival, keys: Sequence[str], foreign: Sequence[str]) -> None:
+    """Records the refund or dispute of an event under every key that it names, other than those that only look like its own
+    (`foreign`). Its Sale may be known, arrive later, or never arrive. The event of a Sale itself may say that less went back than
+    was recorded before: it is a mark only where there is another.
+    """
+    mapped = arrival.mapped
+    mark = mapped.mark
+    if mark is None or abs(mark.money.minor) > LARGEST_MINOR:  # which is not an amount that any payment had
+        return
+    if mapped.sale is not None:
+        keys = keys[: len(mapped.keys)]  # those of the source, without those of its gateway
+        if snapshot.marked.isdisjoint(keys):
+            return
+    moment = int((mark.at or arrival.received_at).timestamp() * 1000)
+    for key in keys:
+        if key in foreign:
+            continue
+        row = (
+            storable(mark.reference),
+            key,
+            mark.kind,
+            storable(mark.status),
+            mark.money.minor,
+            mark.money.currency,
+            moment,
+            event_id,
+        )
+        snapshot.marks.append(row)
+        snapshot.marked.add(key)
