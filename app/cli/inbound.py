@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -143,12 +144,24 @@ def drop(ids: tuple[int, ...], source: str | None, is_all: bool, yes: bool) -> N
     if not ids and not yes:
         if not is_asking():
             raise click.UsageError("this cannot be undone: add --yes")
-        click.confirm(f"Drop every request{f' of {source}' if source else ''}? This cannot be undone.", abort=True)
+        selection = _confirmed(ledger, selection)
     count = drop_held(ledger, selection, actor="cli")
     for identity in absent:
         say(f"request {identity}: {NOT_HELD}")
     say(f"{count:,} dropped." if count else "Nothing matches.")
     sys.exit(1 if absent else 0)
+
+
+def _confirmed(ledger: Ledger, selection: Selection) -> Selection:
+    """Asks, and returns only what was counted. Raises Abort."""
+    with look(ledger) as tx:
+        count, through = reading.count_chosen(tx, selection)
+    if count:
+        of = f" of {selection.source}" if selection.source else ""
+        click.confirm(
+            f"Drop {count:,} {'request' if count == 1 else 'requests'}{of}? This cannot be undone.", abort=True
+        )
+    return replace(selection, through=through)
 
 
 def _absent(settings: Settings, ledger: Ledger, selection: Selection) -> list[int]:

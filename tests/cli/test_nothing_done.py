@@ -36,6 +36,22 @@ def test_a_request_that_is_not_in_the_quarantine_is_named(on_ledger: Run, ledger
     assert "1 dropped." in some.stdout
 
 
+def test_drop_leaves_what_comes_while_it_asks(on_ledger: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(digest: str) -> None:
+        held = Refused("stripe", 1, "203.0.113.0/24", "wrong", digest, digest, {}, b"{}")
+        ledger.transact(lambda tx: keep(tx, [held]))
+
+    def confirm(text: str, **_: object) -> None:
+        assert text == "Drop 1 request? This cannot be undone."
+        hold("came meanwhile")
+
+    monkeypatch.setattr("app.cli.inbound.is_asking", lambda: True)
+    monkeypatch.setattr("click.confirm", confirm)
+    hold("counted")
+    assert "1 dropped." in on_ledger("quarantine", "drop", "--all").stdout
+    assert one(ledger, "SELECT digest FROM quarantine") == ("came meanwhile",)
+
+
 def test_an_event_that_is_not_parked_is_named(
     on_ledger: Run, make_settings: Callable[..., Settings], ledger: Ledger
 ) -> None:

@@ -236,6 +236,38 @@ def test_a_bulk_replay_goes_by_batches_and_shows_how_far_it_came(
     assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (1,)
 
 
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+@pytest.mark.parametrize(("status", "acted_on"), [("", ["dead", "retrying", "tried"]), ("dead", ["dead"])])
+def test_only_what_was_confirmed_is_acted_on(
+    browser: Browser, post: Callable[[bytes], Any], ledger: Ledger, verb: str, status: str, acted_on: list[str]
+) -> None:
+    failed = {}
+    for name, result in (("dead", "permanent"), ("retrying", "transient"), ("tried", "transient")):
+        post(checkout(name))
+        (failed[name],) = settle(ledger, result, retry=result == "transient", status=422)
+    (failed["restored"],) = fail(ledger, post, ["restored"])
+    browser.submit(f"/deliveries/{failed['restored']}/discard")
+    post(checkout("waiting"))
+    (waiting,) = begin(ledger)
+    asked = browser.submit("/failed/confirm", verb=verb, all="1", status=status, since="1h").text
+    assert f"{verb.capitalize()} {len(acted_on)} deliver" in asked
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.split("Cancel")[0]))
+    form.pop("csrf")
+    assert re.fullmatch(r"20\d\d-.*Z", form["since"])
+
+    failed["waiting"] = settle(ledger, "permanent", claimed=[waiting], status=422)[0]
+    change(ledger, "UPDATE deliveries SET due_at = 1 WHERE id = ?", failed["tried"])
+    assert settle(ledger, "permanent", status=422) == [failed["tried"]]
+    browser.submit(f"/deliveries/{failed['restored']}/undo")
+    (failed["new"],) = fail(ledger, post, ["new"])
+    assert one(ledger, "SELECT COUNT(*) FROM deliveries WHERE status = 'dead'") == (5,)
+
+    assert f"{len(acted_on)}</b> deliver" in browser.submit("/failed/run", **{**form, "verb": verb}).text
+    with ledger.read() as tx:
+        changed = set(tx.run("SELECT subject FROM audit WHERE action = ? AND part_of IS NOT NULL", verb).scalars())
+    assert changed == {f"delivery {failed[name]}" for name in acted_on}
+
+
 def test_a_discard_can_be_undone_and_everything_is_as_it_was(
     browser: Browser, post: Callable[[bytes], Any], ledger: Ledger
 ) -> None:

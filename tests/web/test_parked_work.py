@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,11 @@ def test_a_preview_writes_nothing_and_says_who_stays_and_why(
         assert tx.run(rows).all() == before
     for table in ("deliveries", "audit", "dismissals"):
         assert count(ledger, table) == 0, table
-    browser.submit("/parked/reprocess", all="1", source="shop")
-    assert outcomes(ledger) == ["sale", "parked", "parked"]
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text.split("Cancel")[0]))
+    form.pop("csrf")
+    post_order(web, order("A-3"))  # after the preview, so it stays as it is
+    browser.submit("/parked/reprocess", **form)
+    assert outcomes(ledger) == ["sale", "parked", "parked", "parked"]
     assert "Reprocessed: 1 parked, 1 sale." in flashed(browser)
 
 

@@ -16,6 +16,7 @@ from app.ledger.audit import begin_group, close_batch, group_of, is_group, last_
 from app.ledger.engine import Ledger
 from app.ledger.reading import deliveries
 from app.ledger.reading.filters import Filter
+from app.ledger.reading.where import as_of_now
 from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard", "undo", "resend"]
@@ -28,8 +29,8 @@ BULK = 500
 class Job:
     """Which deliveries, what to do with them, and the progress.
 
-    criteria: all that match, newest first; otherwise `ids`, at most BULK of them. mark: names the job from its first batch on;
-    an undo reverts the discard of that name. A resend is of what was delivered.
+    criteria: all that match, newest first, and matched at its `as_of` (or when the job began); None: `ids`, at most BULK.
+    mark: names the job from its first batch on; an undo reverts the discard of that name. A resend is of what was delivered.
     after: where the next batch continues, in the order of the job; None before the first batch and, with is_over, at the end.
     """
 
@@ -56,9 +57,12 @@ def step(tx: Tx, job: Job, sources: Iterable[str], *, actor: str) -> Job:
     job = _named(tx, job, actor)
     group = group_of(job.mark)
     ids, after = list(job.ids), None
-    if job.criteria is not None:
+    if (criteria := job.criteria) is not None:
+        if criteria.as_of is None and verb != "resend":  # whose window has an end
+            criteria = replace(criteria, as_of=as_of_now(tx))
+            job = replace(job, criteria=criteria)
         tx.plan_by_value()
-        ids, after = deliveries.ids(tx, job.criteria, sources, before=job.after, limit=BULK)
+        ids, after = deliveries.ids(tx, criteria, sources, before=job.after, limit=BULK)
     mark = job.mark if verb == "discard" else ""
     done = len(apply_to(tx, ids, verb, actor=actor, mark=mark, group=group))
     close_batch(tx, group, done)

@@ -122,5 +122,6 @@ def run(
 
 
 def until_now(tx: Tx, window: Window) -> Window:
-    """The window with an end, so that a later batch does not resend what an earlier one resent."""
-    return window if window.until is not None else replace(window, until=tx.now())
+    """The window with an end that is not in the future: what a preview did not count, or an earlier batch sent, stays out."""
+    now = tx.now()
+    return replace(window, until=now if window.until is None else min(window.until, now))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app import times
+from app.ledger.reading.filters import AsOf
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
@@ -20,17 +21,23 @@ LONGEST_BODY = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ParkedSelection:
-    """Parked events: `ids`, or all of a source, of a reason, or of both; all of them by default."""
+    """Parked events: `ids`, or all of a source, of a reason, or of both; all of them by default. as_of: only those that were
+    parked at that moment and unchanged since."""
 
     ids: Sequence[int] = ()
     source: str | None = None
     reason: str | None = None
+    as_of: AsOf | None = None
 
     def where(self, tx: Tx) -> Where:
         # Parked is the rarest outcome, so its index must be used. The expressions hide the indexes of the other columns.
         where = Where("outcome = 'parked'")
         if self.ids:
             where.add(*tx.among("id", list(self.ids)))
+        if self.as_of is not None:
+            where.add("id <= ?", self.as_of.row)
+            changed = "SELECT 1 FROM audit l WHERE l.subject = 'event ' || events.id AND l.id > ?"
+            where.add(f"NOT EXISTS ({changed})", self.as_of.line)
         return where.when(self.source, "source || '' = ?").when(self.reason, "reason = ?")
 
 

@@ -26,7 +26,7 @@ from app.ledger.reading.rows import (
 )
 from app.ledger.reading.search import deliveries_of, find
 from app.ledger.reading.summary import stats
-from app.ledger.reading.where import Where, bounds
+from app.ledger.reading.where import Where, bounds, matched_at
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.model import STATUSES
@@ -266,6 +266,9 @@ def _rows(
             where.when(value, condition)
         if criteria.click is not None:
             where.add(f"{WITHOUT_CLICK.format('d.conversion_id')}")
+        if criteria.as_of is not None:
+            matched = matched_at(criteria, criteria.as_of)
+            where.add(str(matched), *matched.values)
         parts.append(f"SELECT {columns} FROM deliveries d WHERE {where}")
         values += where.values
     return " UNION ALL ".join(parts), values, floor

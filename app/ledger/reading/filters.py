@@ -1,8 +1,9 @@
 """Filters that lists accept, and the pages they return."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from app.model import DELIVERY_KINDS, STATUSES
 from app.times import iso
@@ -39,6 +40,27 @@ KINDS = DELIVERY_KINDS
 
 
 @dataclass(frozen=True, slots=True)
+class AsOf:
+    """A moment of the ledger: at (ms), and the highest IDs then (row: of events and deliveries; line: of the audit log)."""
+
+    at: int
+    row: int
+    attempt: int
+    line: int
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """The moment that `str` wrote; None if it is not one."""
+        return cls(*map(int, text.split("-"))) if _AS_OF.fullmatch(text) else None
+
+    def __str__(self) -> str:
+        return f"{self.at}-{self.row}-{self.attempt}-{self.line}"
+
+
+_AS_OF = re.compile("[0-9]{1,18}(-[0-9]{1,18}){3}")
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which deliveries. since and until: ms. reason: the exact error, "" for none. text: the search text (see search.find for
     whole_addresses). delivery_ids: what the text matches, if known already (`resolve`). delivered_since, delivered_until: ms, of
@@ -59,6 +81,8 @@ class Filter:
     delivered_until: int | None = None
     click: str | None = None
     """"none": without a click ID."""
+    as_of: AsOf | None = None
+    """Only those that match already at that moment."""
 
     def in_words(self) -> str:
         """The filter as a sentence for the audit log, without the text of a search, which may be personal data."""

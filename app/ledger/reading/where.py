@@ -1,11 +1,11 @@
-"""WHERE clauses, put together condition by condition, and the IDs between two times.
+"""WHERE clauses, put together condition by condition, the IDs between two times, and what matched already at a moment.
 
 IDs ascend with time, and events, conversions and deliveries share one counter, so the index of events turns a time into an ID.
 """
 
 from typing import Any, Self
 
-from app.ledger.reading.filters import DELIVERED_WITHIN_MS, Filter
+from app.ledger.reading.filters import DELIVERED_WITHIN_MS, AsOf, Filter
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 
@@ -59,3 +59,38 @@ def bounds(tx: Tx, criteria: Filter, below: int) -> tuple[int, int]:
     if criteria.delivered_since is not None:
         lowest = id_before(tx, criteria.delivered_since - DELIVERED_WITHIN_MS)
     return below, lowest
+
+
+def as_of_now(tx: Tx) -> AsOf:
+    """This moment of the ledger."""
+    event, delivery, attempt, line = (
+        int(tx.run(f"SELECT COALESCE(MAX(id), 0) FROM {table}").scalar_one()) for table in _GROWING
+    )
+    died = tx.run(
+        "SELECT MAX(dead_at) FROM deliveries WHERE status = 'dead'"
+    ).scalar()  # the clock may have been set back
+    return AsOf(max(tx.now(), died or 0), max(event, delivery), attempt, line)
+
+
+_GROWING = ("events", "deliveries", "attempts", "audit")
+_UNCOUNTED = "'unauthorized', 'redirected', 'continued'"
+"""Results of attempts after which a delivery stays pending (see forwarding/outcomes.py)."""
+
+
+def matched_at(criteria: Filter, moment: AsOf) -> Where:
+    """A condition on deliveries called d that match now: they matched at that moment too.
+
+    Nobody acted on them since. No attempt was made since either, unless they were retrying already and all such ones are asked for.
+    """
+    unchanged = (
+        "COALESCE(d.dead_at, 0) <= ? AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.id > ?)"
+    )
+    values = [moment.at, moment.attempt]
+    if "retrying" in criteria.statuses and criteria.code is None and criteria.reason is None:
+        retried = "a.delivery_id = d.id AND a.id <= ? AND a.number > d.schedule_start"
+        unchanged += f" OR EXISTS (SELECT 1 FROM attempts a WHERE {retried} AND a.result NOT IN ({_UNCOUNTED}))"
+        values.append(moment.attempt)
+    where = Where("d.id <= ?", moment.row).add(f"({unchanged})", *values)
+    return where.add(
+        "NOT EXISTS (SELECT 1 FROM audit l WHERE l.subject = 'delivery ' || d.id AND l.id > ?)", moment.line
+    )

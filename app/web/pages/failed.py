@@ -15,10 +15,12 @@ from app.ledger.actions import bulk, replay
 from app.ledger.actions.bulk import Job
 from app.ledger.engine import look
 from app.ledger.reading import deliveries, filters
-from app.ledger.reading.filters import Filter
+from app.ledger.reading.filters import AsOf, Filter
 from app.ledger.reading.money.summed import summed as summed_of
+from app.ledger.reading.where import as_of_now
 from app.model import STATUSES
 from app.text import storable
+from app.times import iso
 from app.web import params
 from app.web.auth import is_operator, login_required
 from app.web.lists.asked import asked, canonical
@@ -64,7 +66,12 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         matching, is_all = len(job["ids"]), True
         with look(ledger) as tx:
             if job["all"]:
-                criteria = deliveries.resolve(tx, filter_of(job["fields"]), parts.sources)
+                job["as_of"] = as_of_now(tx)  # before the count, so that nothing uncounted is ever acted on
+                criteria = filter_of(job["fields"])
+                job["fields"] |= {
+                    n: str(iso(at)) for n in ("since", "until") if (at := getattr(criteria, n)) is not None
+                }
+                criteria = deliveries.resolve(tx, criteria, parts.sources)
                 matching, is_all = deliveries.count(tx, criteria, parts.sources)
             else:
                 criteria = Filter(STATUSES, delivery_ids=job["ids"])
@@ -116,13 +123,17 @@ def job_of(form: Any) -> dict[str, Any]:
         "all": is_all,
         "fields": given(form),
         "after": int(after) if after else None,
+        "as_of": AsOf.read(form.get("as_of", "")),
         **counts,
     }
 
 
 def run_batch(parts: Parts, form: dict[str, Any]) -> dict[str, Any]:
     """Runs the next batch of a form and returns the form with its progress; `after` is None at the end."""
-    criteria = filter_of(form["fields"]) if form["all"] and form["verb"] != "undo" else None
+    criteria = None
+    if form["all"] and form["verb"] != "undo":
+        criteria = replace(filter_of(form["fields"]), as_of=form["as_of"])
     job = Job(form["verb"], criteria, form["ids"], form["mark"], form["after"], form["done"], form["left"])
     job = parts.ledger.transact(lambda tx: bulk.step(tx, job, parts.sources, actor=actor()))
-    return {**form, "mark": job.mark, "after": job.after, "done": job.done, "left": job.skipped}
+    as_of = job.criteria.as_of if job.criteria is not None else None
+    return {**form, "as_of": as_of, "mark": job.mark, "after": job.after, "done": job.done, "left": job.skipped}

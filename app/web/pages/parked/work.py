@@ -13,6 +13,8 @@ from app.intake.remap import preview_parked, reprocess_parked, sentence
 from app.ledger.engine import look
 from app.ledger.parked.reading import ParkedSelection, dismissed, parked_ids
 from app.ledger.reading import events as reading_events
+from app.ledger.reading.filters import AsOf
+from app.ledger.reading.where import as_of_now
 from app.text import storable
 from app.web.auth import login_required
 from app.web.pages.parked.context import needs_of
@@ -52,8 +54,10 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             text = "nothing was selected: select events, or all of this list"
             return redirect_with(text, url_for(".parked", **fields), is_done=False)
         if verb == "reprocess":
+            with look(ledger) as tx:
+                as_of = as_of_now(tx)
             preview = preview_parked(ledger, parts.sources, parts.policy, selection)
-            return render_template("parked/preview.html", preview=preview, fields=fields, ids=ids)
+            return render_template("parked/preview.html", preview=preview, fields=fields, ids=ids, as_of=as_of)
         if verb != "dismiss":
             raise BadRequest("this form is invalid: reload the page and try again")
         with look(ledger) as tx:
@@ -68,7 +72,8 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         fields, ids = chosen(request.form)
         if not ids and request.form.get("all") != "1":
             raise BadRequest("this form is invalid: reload the page and try again")
-        selection = ParkedSelection(ids, fields.get("source"), fields.get("reason"))
+        as_of = AsOf.read(request.form.get("as_of", ""))
+        selection = ParkedSelection(ids, fields.get("source"), fields.get("reason"), as_of)
         reprocessed = reprocess_parked(
             ledger,
             parts.sources,
