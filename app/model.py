@@ -244,6 +244,9 @@ class Mapped:
     weak_keys: tuple[str, ...] = ()
     """Those of `keys` that name it only where nothing contradicts: a purchase counted under another id of the same kind as the
     first of `keys` (in_1 beside in_2) is another one, whatever loose key they share."""
+    numbers: tuple[tuple[str, str], ...] = ()
+    """Those of `keys` that are numbers of a series, where the source has several that may both begin at 1: ("invoice", "9"),
+    ("order", "5"). Money that went back is kept under them, so that order 5 is never taken for invoice 5."""
     gateway_keys: tuple[str, ...] = ()
     """Ids under which the gateway that took the money reports the same payment itself, after its source: "stripe:pi_1"."""
     key_prefixes: tuple[str, ...] = ()

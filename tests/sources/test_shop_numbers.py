@@ -13,13 +13,19 @@ from tests.support.stripe_recorder import Recorder
 TABLE = {
     "kind": "sale",
     "currency": "EUR",
-    "events": {"path": "type", "allow": ["paid"], "refunds": ["refunded"]},
-    "fields": {"invoice_id": "invoice", "order_id": "order", "amount": "total", "aliases": "payment"},
+    "events": {"path": "type", "allow": ["paid"], "refunds": ["refunded"], "teach": ["created"]},
+    "fields": {
+        "invoice_id": "invoice",
+        "order_id": "order",
+        "amount": "total",
+        "aliases": "payment",
+        "click_id": "click",
+    },
 }
 
 
-def body(kind: str, invoice: int | None, order: int, total: str, **fields: Any) -> bytes:
-    email = f"buyer{order}@example.com"
+def body(kind: str, invoice: int | None, order: int | None, total: str, **fields: Any) -> bytes:
+    email = f"buyer{order or invoice}@example.com"
     return json.dumps(
         {"type": kind, "invoice": invoice, "order": order, "total": total, "email": email, **fields}
     ).encode()
@@ -58,3 +64,65 @@ def test_one_order_that_gets_its_invoice_later_and_one_payment_are_still_one_sal
         for invoice, order, payment in ((None, 7, "tx_1"), (3, 7, "tx_1"), (3, 8, "tx_2"), (4, 9, "tx_1"))
     ]
     assert outcomes == ["sale", "duplicate", "duplicate", "duplicate"]
+
+
+NUMBERS = ((5, 1001), (9, 5), (7, 9))
+"""Invoice and order of three Sales."""
+PAID = [body("paid", invoice, order, "10.00") for invoice, order in NUMBERS]
+
+
+def refunds(ledger: Ledger) -> list[tuple[str, int]]:
+    """(invoice of its Sale, minor units) of each, the smallest first."""
+    with ledger.read() as tx:
+        statement = "SELECT c.facts, r.minor FROM refunds r JOIN conversions c ON c.id = r.sale_id ORDER BY r.minor"
+        return [(json.loads(facts)["sale"]["invoice_id"], minor) for facts, minor in tx.run(statement).all()]
+
+
+@pytest.mark.parametrize(
+    ("invoice", "order", "sale"), [(None, 5, 9), (5, None, 5), (9, 5, 9), (9, None, 9), (None, 9, 7)]
+)
+def test_a_refund_counts_against_the_sale_of_its_order_or_invoice_whenever_it_comes(
+    ledger: Ledger, invoice: int | None, order: int | None, sale: int
+) -> None:
+    recorder, expected = Recorder(ledger, build("shop", TABLE)), []
+    for round_, (sales, place) in enumerate(itertools.product(itertools.permutations(NUMBERS), range(4))):
+        more = 10000 * (round_ + 1)
+        bodies = [body("paid", one + more, other + more, "10.00") for one, other in sales]
+        bodies.insert(place, body("refunded", invoice and invoice + more, order and order + more, f"{round_ + 1}e-2"))
+        recorder.take(*bodies[: place + 1])
+        recorder.take(*bodies[place + 1 :])
+        expected.append((str(sale + more), round_ + 1))
+    assert refunds(ledger) == expected
+    assert len(recorder.payloads("sale")) == 3 * len(expected)
+
+
+def test_refunds_of_an_order_and_of_an_invoice_of_one_number_are_two(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, build("shop", TABLE))
+    recorder.take(*PAID)
+    recorder.take(body("refunded", None, 5, "1.50"), body("refunded", 5, None, "2.50"))
+    assert refunds(ledger) == [("9", 150), ("5", 250)]
+    outcomes = [
+        recorder.take(body("paid", invoice, order, "5.00"))[0].outcome
+        for invoice, order in ((None, 8), (8, 2002), (3, 8), (2002, None))
+    ]
+    assert outcomes == ["sale", "sale", "duplicate", "sale"]
+    recorder.take(body("refunded", None, 8, "3.50"), body("refunded", 8, None, "4.50"))
+    assert refunds(ledger)[2:] == [("8", 350), ("8", 450)]
+
+
+def test_what_is_said_of_an_order_is_not_taken_for_the_invoice_of_its_number(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, build("shop", TABLE))
+    recorder.take(body("created", None, 5, "10.00", click="clk_of_order_5"))
+    recorder.take(*PAID)
+    assert [sale.get("clickId") for sale in recorder.payloads("sale")] == [None, "clk_of_order_5", None]
+
+
+def test_a_sale_that_a_former_version_recorded_is_found_by_its_number(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, build("shop", TABLE))
+    recorder.take(*PAID)
+    with ledger.write() as tx:
+        tx.run("DELETE FROM dedupe_keys WHERE key LIKE 'sale:shop:%=%'")
+        tx.run("UPDATE dedupe_keys SET key = 'sale:shop:500' WHERE key = 'sale:shop:5'")
+        tx.run("INSERT INTO dedupe_keys SELECT 'sale:shop:5', conversion_id FROM dedupe_keys WHERE key = 'sale:shop:9'")
+    recorder.take(body("refunded", None, 5, "1.50"))
+    assert refunds(ledger) == [("9", 150)]

@@ -101,9 +101,9 @@ class Conversion:
         other way round. Shops count both from 1."""
         sale = self.facts.get("sale") or {}
         ours = sale.get("invoice_id"), sale.get("order_id")
-        if self.state != "counted" or not (order_id and ours[1]) or ours[0] == invoice_id or ours[1] == order_id:
+        if self.state != "counted" or not ours[1] or ours[0] == invoice_id or ours[1] == order_id:
             return False
-        return ours[0] == order_id or ours[1] == invoice_id
+        return ours[1] == invoice_id or (order_id is not None and ours[0] == order_id)
 
 
 def _kind_of(key: str) -> str:

@@ -13,6 +13,7 @@ from app.ledger.recording.known.purchase_facts import (
     index_name,
     store_event_facts,
     store_with_conversion,
+    without_others,
 )
 from app.ledger.recording.known.snapshot import Snapshot
 from app.model import Outcome
@@ -33,7 +34,8 @@ class Identity:
 
     def other_facts(self) -> list[EventFacts]:
         """What uncounted events say about this purchase, latest first."""
-        return facts_under(self.snapshot, self.fact_keys) if self.snapshot.facts else []
+        known = facts_under(self.snapshot, self.fact_keys) if self.snapshot.facts else []
+        return without_others(known, self.fact_keys, self.mapped.numbers) if self.mapped.numbers else known
 
     def learn_from_purchase(self, conversion: Conversion | None) -> None:
         """Completes what this event says about its person with the other events of the purchase."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.ledger.recording.arrival import Conversion
+from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.event_facts import keep_who, kept_who
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.unnamed import hand_over
-from app.model import Sale
+from app.model import Mapped
 
 COUNTED_TWICE = "counted_twice"
 
@@ -37,18 +38,41 @@ def known_conversions(
 
 
 def of_one_purchase(
-    snapshot: Snapshot, owners: Sequence[Conversion], sale: Sale | None, keys: Sequence[str]
+    snapshot: Snapshot, owners: Sequence[Conversion], mapped: Mapped, names: Keys
 ) -> tuple[Sequence[Conversion], Sequence[str]]:
     """`owners` without the Sales that only share a number with the one that an event is about (see Conversion.is_another), and the
-    keys that those own. The one it is about is its `sale`, or what is counted under the first of `keys`."""
-    named = next((owner for owner in owners if owner.dedupe_key in keys[:1]), None) if len(owners) > 1 else None
-    facts = (named.facts.get("sale") if named is not None else None) or {}
-    about = (sale.invoice_id, sale.order_id) if sale is not None else (facts.get("invoice_id"), facts.get("order_id"))
-    others = [owner for owner in owners if owner.is_another(*about)]
+    keys that those own. The one it is about is its `sale`, or what is counted under the first of its keys."""
+    others = _others(snapshot, owners, mapped, names) if owners else []
     if not others:
         return owners, ()
-    foreign = [key for key in keys if any(owner in others for owner in snapshot.owners([key], ()))]
+    foreign = [key for key in names.own if any(owner in others for owner in snapshot.owners([key], ()))]
     return [owner for owner in owners if owner not in others], foreign
+
+
+def _others(snapshot: Snapshot, owners: Sequence[Conversion], mapped: Mapped, names: Keys) -> list[Conversion]:
+    if mapped.numbers:
+        certain = snapshot.owners([key for key in names.known_by if key not in names.bare_numbers], names.prefixes)
+        numbers = dict(mapped.numbers)
+        about = numbers.get("invoice"), numbers.get("order")
+        return [
+            owner
+            for owner in owners
+            if owner not in certain and (owner.is_another(*about) or _is_numbered(snapshot, owner, names))
+        ]
+    if mapped.sale is not None:
+        about = mapped.sale.invoice_id, mapped.sale.order_id
+    else:
+        named = next((o for o in owners if o.dedupe_key in names.own[:1]), None) if len(owners) > 1 else None
+        facts = (named.facts.get("sale") if named is not None else None) or {}
+        about = facts.get("invoice_id"), facts.get("order_id")
+    return [owner for owner in owners if owner.is_another(*about)]
+
+
+def _is_numbered(snapshot: Snapshot, owner: Conversion, names: Keys) -> bool:
+    """Whether it owns keys that name their series, so that only these tell which purchase it is."""
+    sale = owner.facts.get("sale") or {}
+    keys = names.numbered_as((("invoice", sale.get("invoice_id")), ("order", sale.get("order_id"))))
+    return any(snapshot.is_taken(key) and owner in snapshot.owners([key], ()) for key in keys)
 
 
 def join(snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]) -> Joined | None:

@@ -11,6 +11,11 @@ BEGINS = "begins:"
 """Prefix for a truncated key. The event with the full key may arrive later."""
 
 
+def numbered(numbers: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Numbers with their series: order=5."""
+    return [f"{series}={number}" for series, number in numbers if number]
+
+
 class Keys:
     """The keys of one event."""
 
@@ -22,6 +27,12 @@ class Keys:
         """Of each dedupe key (app.model.dedupe_key)."""
         self.own = self._full(mapped.keys)
         self.facts = [scope + key for key in mapped.keys if key not in mapped.weak_keys]
+        self.bare_numbers: list[str] = []
+        """Those of `own` that are numbers, and may be numbers of another series."""
+        if mapped.numbers:
+            self.bare_numbers = self._full(number for _, number in mapped.numbers)
+            self.own += self.numbered_as(mapped.numbers)
+            self.facts += [scope + key for key in numbered(mapped.numbers)]
         if mapped.gateway_keys:
             self.own += [f"{mapped.kind}:{key}" for key in mapped.gateway_keys]
             self.facts += mapped.gateway_keys
@@ -35,6 +46,10 @@ class Keys:
         self.beginnings = [] if is_sqlite else self._beginnings()
         """Beginnings to lock: of keys that other events may have truncated, and of this event's own truncated ones. SQLite
         needs none: it has one writer."""
+
+    def numbered_as(self, numbers: Iterable[tuple[str, str | None]]) -> list[str]:
+        """Keys of numbers that name their series: sale:shop:order=5."""
+        return self._full(numbered(numbers))
 
     def _named_before(self) -> list[str]:
         cut = [text for key in self._mapped.truncatable_keys for text in (key[:LENGTH_OF_A_BEGINNING], key)]

@@ -129,7 +129,7 @@ class _Recording:
         if mapped.completes_identity and self.person is not None:
             self.snapshot.released.append(self.person)
         if mapped.mark is not None:
-            add_mark(self.snapshot, self.event_id, self.arrival, self.keys, self.foreign)
+            add_mark(self.snapshot, self.event_id, self.arrival, self.names, self.foreign)
         if mapped.mark is not None and mapped.sale is None:
             sale = conversion if conversion is not None and conversion.state == "counted" else None
             return mapped.outcome, mapped.reason + of_sale(sale, mapped.mark.money.currency), sale is not None
@@ -278,7 +278,9 @@ class _Recording:
         Returns notes about the join."""
         names = self.names
         owners = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
-        known, self.foreign = of_one_purchase(self.snapshot, owners, self.mapped.sale, names.own)
+        known, self.foreign = of_one_purchase(self.snapshot, owners, self.mapped, names)
+        if self.foreign and any(owner.dedupe_key == self.keys[0] for owner in owners if owner not in known):
+            self.keys = self.keys[1:]  # another one is counted under the bare number
         joined = join(self.snapshot, known, names.own)
         if joined is None:
             return []

@@ -32,6 +32,12 @@ def read(plan: Plan, inbound: Inbound, rules: Rules) -> Mapped:
     """What the body means. Raises MalformedEvent if it cannot be read."""
     raw = _opened(read_body(inbound))
     event = Event(plan, Body(raw, fields_from(raw), inbound.headers), inbound, rules)
+    mapped, numbers = _meaning(plan, event), event.numbers()
+    return replace(mapped, numbers=numbers) if numbers else mapped
+
+
+def _meaning(plan: Plan, event: "Event") -> Mapped:
+    rules = event.rules
     name, kind = event.view.event, event.kind
     if _is_test(event.find("test")) and not rules.accepts_test_events(plan.name):
         return event.ignored(f"Test event of {plan.name}. Set {plan.name.upper()}_ALLOW_TEST_EVENTS=1 to accept these.")
@@ -87,7 +93,7 @@ class Event:
             money = money if self.keys else money.called(NO_ID)
         return sale(
             self.plan.name,
-            replace(self.view, submission_id=self.keys[0] if self.keys else None),
+            replace(self.view, submission_id=self._payment()),
             self.rules,
             money,
             keys=self.keys,
@@ -102,7 +108,7 @@ class Event:
         money = self._money("refund_amount" if "refund_amount" in self.plan.picks else "amount")
         if isinstance(money, Money):
             money = Money(abs(money.minor), money.currency)
-        cumulative = f"{self.keys[0]}:refunded" if self.keys else None
+        cumulative = f"{self._payment()}:refunded" if self.keys else None
         return refunded(
             replace(self.view, event_id=event_id_of(self.view)),
             money,
@@ -152,6 +158,20 @@ class Event:
             return (self.view.submission_id,) if self.view.submission_id else ()
         ids = (self.find("invoice_id"), self.find("order_id"), self.view.submission_id, *(self.find("aliases") or ()))
         return tuple(dict.fromkeys(key for key in map(identifier_of, ids) if key))
+
+    def _payment(self) -> str | None:
+        """The id of the payment itself, other than that of any other one."""
+        numbers = self.numbers()
+        if len(numbers) == 1 and numbers[0][0] == "order":
+            return f"order={numbers[0][1]}"
+        return self.keys[0] if self.keys else None
+
+    def numbers(self) -> tuple[tuple[str, str], ...]:
+        """The invoice and the order, where the source names both: each may count from 1."""
+        if self.about == "lead" or not {"invoice_id", "order_id"} <= self.plan.picks.keys():
+            return ()
+        ids = ((series, identifier_of(self.find(f"{series}_id"))) for series in ("invoice", "order"))
+        return tuple((series, number) for series, number in ids if number)
 
     def _money(self, field: str) -> Money | str:
         currency = currency_code(self.find("currency")) or self.plan.currency

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.clicks import values_of
+from app.ledger.tables import KEY_KINDS
 from app.model import Who
 from app.persons import Identifier, Person, normal_email
 from app.text import storable
@@ -35,6 +36,11 @@ class EventFacts:
     key_kind: str
     person: Person | None = None
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of its purchase or submission, as fact_key builds them."""
+        return {value for value, kind, _ in self.rows if kind in KEY_KINDS}
 
     @property
     def who(self) -> Who:

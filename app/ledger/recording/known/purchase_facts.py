@@ -20,6 +20,19 @@ def facts_under(snapshot: Snapshot, keys: Iterable[str]) -> list[EventFacts]:
     return [learned[event_id] for event_id in sorted(learned, reverse=True)]
 
 
+def without_others(
+    known: Sequence[EventFacts], keys: Sequence[str], numbers: Sequence[tuple[str, str]]
+) -> list[EventFacts]:
+    """`known` without events that share only a bare number with these keys: an invoice with the number of another order."""
+    bare, series = tuple(f":{number}" for _, number in numbers), (":invoice=", ":order=")
+    certain = {key for key in keys if not key.endswith(bare)}
+    return [
+        facts
+        for facts in known
+        if not certain.isdisjoint(facts.keys) or not any(name in key for key in facts.keys for name in series)
+    ]
+
+
 def complete_who(who: Who, learned: Sequence[EventFacts], conversion: Conversion | None) -> Who:
     """Completes `who` with other events of the same purchase. If the conversion has a person, that person already knows it."""
     stated = [facts.who for facts in learned]
@@ -79,8 +92,9 @@ def index_ids(snapshot: Snapshot, event_id: int, mapped: Mapped) -> None:
     """Makes a counted event findable by IDs that neither its keys nor its person have: an order number that is not a key, and
     IDs of a connected account, whose keys begin with that account."""
     ids = [*mapped.mentions]
-    if mapped.sale is not None and mapped.sale.order_id and mapped.sale.order_id not in mapped.keys:
-        ids.append(mapped.sale.order_id)
+    order_id = mapped.sale.order_id if mapped.sale is not None else None
+    if order_id and (order_id not in mapped.keys or mapped.numbers):  # another purchase may own that number as a key
+        ids.append(order_id)
     if mapped.account is not None:
         ids += (*mapped.keys, *(alias.rpartition(":")[2] for alias in mapped.who.aliases))
     snapshot.new_facts += [(event_id, (storable(text), "text", None)) for text in dict.fromkeys(ids)]
