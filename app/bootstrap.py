@@ -21,7 +21,7 @@ from app.intake.verify_and_map import Intake, configured_sources, source_problem
 from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
 from app.ledger.inbound.bounds import Bounds
-from app.ledger.postgres import Pool
+from app.ledger.pool import Pool
 from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter

@@ -7,18 +7,21 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
-from app.ledger.postgres import POOL, Pool, Server, limit
+from app.ledger.pool import POOL, Pool
 from app.ledger.sealing.cipher import Cipher
 from app.ledger.sqlite import begin_immediate, begin_reading, empty_wal, make_engine, overwrite_wal
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
+
+if TYPE_CHECKING:
+    from app.ledger.postgres import Server
 
 T = TypeVar("T")
 RETRIES = 5
@@ -45,7 +48,9 @@ class Ledger:
             except (ArgumentError, ValueError):
                 raise ConfigurationError("DATABASE_URL cannot be read") from None
         else:
-            self._server = Server(url)
+            from app.ledger import postgres
+
+            self._server = postgres.Server(url)
             self.engine = self._server.engine(pool, cipher)
         weakref.finalize(self, _close, self.engine)  # also when the process ends
 
@@ -72,8 +77,8 @@ class Ledger:
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 begin_immediate(connection)
-            elif self.is_pooled:
-                limit(connection)
+            else:
+                self._limit(connection)
             yield self._tx(connection)
 
     @contextmanager
@@ -82,8 +87,8 @@ class Ledger:
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 begin_reading(connection)
-            elif self.is_pooled:
-                limit(connection)
+            else:
+                self._limit(connection)
             yield self._tx(connection)
 
     @contextmanager
@@ -95,8 +100,7 @@ class Ledger:
             return
         with self._connection() as connection, connection.begin():
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            if self.is_pooled:
-                limit(connection)
+            self._limit(connection)
             yield self._tx(connection)
 
     @contextmanager
@@ -125,6 +129,11 @@ class Ledger:
                     raise
             time.sleep(random.uniform(0.001, 0.01) * attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
+
+    def _limit(self, connection: Connection) -> None:
+        """Begins a transaction behind a pooler, which passes on no limits of the session."""
+        if self._server is not None and self._server.is_pooled:
+            self._server.limit(connection)
 
     def _tx(self, connection: Connection) -> Tx:
         return Tx(connection, is_sqlite=self.is_sqlite, clock=self._clock, cipher=self.cipher)

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.inserts import PREPARED
-from app.ledger.postgres import Pool
+from app.ledger.pool import Pool
 from app.ledger.sealing.cipher import Cipher
 
 LOCK_TIMEOUT_SECONDS = 5.0

@@ -23,7 +23,6 @@ from app.ledger.inserts import (
     with_values,
 )
 from app.ledger.placeholders import to_psycopg
-from app.ledger.postgres import Session
 
 if TYPE_CHECKING:
     from app.ledger.sealing.cipher import Cipher
@@ -278,8 +277,8 @@ class Tx:
 
     def set_deadline(self, seconds: float | None) -> None:
         """Sets how long this transaction waits for the answer to each statement; None: no limit (PostgreSQL)."""
-        driver = self.connection.connection.driver_connection
-        if isinstance(driver, Session):
+        if not self.is_sqlite:
+            driver: Any = self.connection.connection.driver_connection
             driver.deadline_seconds = seconds
 
     def plan_by_index(self) -> None:

@@ -8,11 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import HTTPException
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, File, MultipartDecoder, NeedData
-from werkzeug.sansio.multipart import Field as Part
-
 from app.errors import MalformedEvent
 from app.model import Inbound
 from app.sources.parse import parse_json
@@ -87,6 +82,12 @@ def form_pairs(body: bytes) -> Pairs:
 
 def multipart_pairs(body: bytes, content_type: str) -> Pairs:
     """The text fields of a multipart/form-data body, in order; the contents of uploaded files are left out."""
+    # Workers, which know the sources and read no bodies, do without this library.
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.http import parse_options_header
+    from werkzeug.sansio.multipart import Data, Epilogue, File, MultipartDecoder, NeedData
+    from werkzeug.sansio.multipart import Field as Part
+
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise MalformedEvent("the multipart body's boundary is missing or unreadable")

@@ -13,7 +13,7 @@ from app.destinations.formats.registry import format_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger import postgres
 from app.ledger.engine import Ledger
-from app.ledger.postgres import Pool
+from app.ledger.pool import Pool
 from app.ledger.recording.arrival import Policy, Route
 from app.ledger.recording.writer import GroupWriter
 from app.ledger.schema import check_schema, upgrade
