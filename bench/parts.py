@@ -27,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR", "USER")
 """Of the environment: a developer's own configuration must not reach what is measured."""
 Database = Literal["SQLite", "PostgreSQL"]
+ONLY_FOR_TESTS = ("rich",)
+"""Libraries that the tools of the tests bring, and that ours load where they find them. What is measured does without."""
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -96,6 +98,10 @@ class Parts:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bridge-bench-"))
         self.folder.chmod(0o755)
+        self._hidden = self.folder / "hidden"
+        self._hidden.mkdir()
+        for name in ONLY_FOR_TESTS:
+            (self._hidden / f"{name}.py").write_text("raise ImportError\n")
         self._started: list[Part] = []
         self._closers: list[Callable[[], object]] = []
         self._postgres: str | None = None
@@ -159,7 +165,8 @@ class Parts:
     def start(self, arguments: list[str], *, output: int | None = None, **variables: str) -> Part:
         """A process of our own Python; its output goes to log.txt unless it is piped."""
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-        environment |= {"PYTHONPATH": str(ROOT), "BRIDGE_HOME": str(self.folder / "home")}
+        path = os.pathsep.join((str(self._hidden), str(ROOT)))
+        environment |= {"PYTHONPATH": path, "BRIDGE_HOME": str(self.folder / "home")}
         environment |= {"STRIPE_WEBHOOK_SECRET": SECRET, "DASHBOARD_PASSWORD": "of the benchmark"}
         environment |= {"SECRET_KEY": "secret key of the benchmark", "API_TOKEN": "token-of-the-benchmark"}
         part = Part(arguments, environment | variables, self.folder, output or (self.folder / "log.txt").open("ab"))
