@@ -16,6 +16,8 @@ ROUND = "pruned_at"
 CHECK_SECONDS = 30.0
 SHARE = 0.1
 """The share of time it may hold the ledger's lock. Nobody waits for it to finish."""
+SPACE_SECONDS = 1800.0
+"""How long it returns space. The rest waits for the next day."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,12 +41,15 @@ class Pruning(Occasional):
         began, is_whole, pace = time.monotonic(), False, Pace(SHARE, self._stopping.is_set)
         try:
             done = {pruned.what: pruned.count for pruned in prune(ledger, self._retention, pace=pace) if pruned.count}
-            freed = release_space(ledger, pace) if done else 0
+            released = release_space(ledger, pace, seconds=SPACE_SECONDS)
             is_whole = not self._stopping.is_set()
         finally:
             if not is_whole:
                 ledger.transact(lambda tx: return_round(tx, ROUND, now))
-        log.info("retention.applied", **_fields(done), freed_bytes=freed, seconds=round(time.monotonic() - began, 1))
+        seconds = round(time.monotonic() - began, 1)
+        log.info("retention.applied", **_fields(done), freed_bytes=released.freed_bytes, seconds=seconds)
+        for note in released.notes:
+            log.warning("retention.space", problem=note)
         return True
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.cli import act, alert, backup, inbound, look, run, status, stripe_endpoint, stripe_reports, users
+from app.cli.compact import db_compact
 from app.cli.coverage import coverage
 from app.cli.doctor import doctor
 from app.cli.map import map_files
@@ -110,3 +111,4 @@ for command in (
     main.add_command(command)
 run.db.add_command(backup.db_copy)
 run.db.add_command(rotate_key)
+run.db.add_command(db_compact)

@@ -3,6 +3,7 @@
 import click
 
 from app.bootstrap import make_nudges, open_ledger
+from app.cli.compact import say_released
 from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
@@ -12,10 +13,9 @@ from app.ledger.actions.retention import prune as prune_ledger
 from app.ledger.engine import Ledger
 from app.ledger.reading.export import export_name, export_person
 from app.ledger.reading.persons import named
-from app.ledger.upkeep.space import compact, release_space
+from app.ledger.upkeep.space import compact
 
 UNKNOWN = "nobody is known by that"
-LEAST_SHOWN_BYTES = 1_000_000
 PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or person:<id>."
 
 
@@ -73,8 +73,7 @@ def prune(dry_run: bool, is_compacting: bool) -> None:
         say("Events are removed once they have no delivery, so those of the deliveries above would follow.")
     if dry_run:
         return
-    if (freed := release_space(ledger)) >= LEAST_SHOWN_BYTES:
-        say(f"{freed / 1e6:,.1f} MB were given back.")
+    say_released(ledger)
     if is_compacting:
         compact(ledger)
         say("The file was rewritten without free space.")

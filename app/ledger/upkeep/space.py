@@ -1,16 +1,15 @@
-"""Gives the space of removed rows back: to the file system on SQLite, to the database on PostgreSQL."""
+"""Returns the space of removed rows to the file system while the ledger is in use."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import text
-
 from app.errors import LedgerError
 from app.ledger.actions.retention import Pace
 from app.ledger.engine import Ledger
 from app.ledger.sqlite import patiently
-from app.ledger.transaction import Tx
+from app.ledger.upkeep import bloat
+from app.ledger.upkeep.compaction import Estimate, Progress, Released, compact_tables, estimate_tables
 
 PAGES = 50
 """Pages (of 4 KiB) that are given back in one transaction. 500 held the lock for a tenth of a second and more: webhooks waited."""
@@ -28,21 +27,32 @@ GROWING = (
     "sandbox_requests",
 )
 INCREMENTAL = 2
+OLD_FILE = (
+    "The free space in this SQLite file was not returned: version 0.1.0 created it. Run `bridge prune --compact` once,"
+    " which rewrites the file while writers wait."
+)
 
 
-def release_space(ledger: Ledger, pace: Pace = Pace(), tables: Sequence[str] = GROWING) -> int:  # noqa: B008 - immutable
-    """Returns how many bytes the file system got. 0 on PostgreSQL, which uses the space again, and on a SQLite file of
-    version 0.1.0 (compact() changes that). Others read and write meanwhile. Raises LedgerUnavailable."""
+def release_space(
+    ledger: Ledger,
+    pace: Pace = Pace(),  # noqa: B008 - immutable
+    *,
+    seconds: float | None = None,
+    tables: Sequence[str] = GROWING,
+    progress: Progress = lambda _line: None,
+) -> Released:
+    """Returns free space to the file system; on PostgreSQL only where there is enough of it to be worth the work.
+
+    Others read and write meanwhile. May be interrupted at any moment, and repeated. seconds: after so long nothing new is begun.
+    Raises LedgerUnavailable.
+    """
     if not ledger.is_sqlite:
-        for table in tables:
-            if not pace.is_stopping():
-                _vacuum(ledger, table)
-        return 0
-    freed = 0
+        return compact_tables(ledger, pace, seconds, tables, progress)
+    freed, over_at = 0, None if seconds is None else time.monotonic() + seconds
     with ledger.autocommit() as connection:
         raw: Any = connection.connection.driver_connection
-        (page_size,), (mode,) = raw.execute("PRAGMA page_size").fetchone(), raw.execute("PRAGMA auto_vacuum").fetchone()
-        while mode == INCREMENTAL and not pace.is_stopping():
+        page_size, mode = _pragma(raw, "page_size"), _pragma(raw, "auto_vacuum")
+        while mode == INCREMENTAL and not pace.is_stopping() and (over_at is None or time.monotonic() < over_at):
             began, before = time.monotonic(), _free_pages(raw)
             if not before:
                 break
@@ -50,10 +60,23 @@ def release_space(ledger: Ledger, pace: Pace = Pace(), tables: Sequence[str] = G
             freed += (before - _free_pages(raw)) * page_size
             pace.rest(time.monotonic() - began)
         raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # only then does the file get shorter
-    return freed
+        is_left = mode != INCREMENTAL and _free_pages(raw) * page_size >= bloat.LEAST_BYTES
+    return Released(freed, (OLD_FILE,) if is_left else ())
 
 
 _FREE_SOME = f"BEGIN IMMEDIATE; PRAGMA incremental_vacuum({PAGES}); COMMIT"
+
+
+def estimate_space(ledger: Ledger) -> list[Estimate]:
+    """What release_space would return, by table and index, what is largest first; SQLite knows it of the whole file only.
+    Changes nothing. Raises LedgerUnavailable."""
+    if not ledger.is_sqlite:
+        return estimate_tables(ledger)
+    with ledger.autocommit() as connection:
+        raw: Any = connection.connection.driver_connection
+        page_size, free = _pragma(raw, "page_size"), _free_pages(raw)
+        found = Estimate("the ledger's file", _pragma(raw, "page_count") * page_size, free * page_size)
+    return [found] if free else []
 
 
 def compact(ledger: Ledger) -> None:
@@ -63,7 +86,7 @@ def compact(ledger: Ledger) -> None:
     """
     if not ledger.is_sqlite:
         raise LedgerError(
-            "PostgreSQL uses the space of removed rows again by itself; to shrink its files, see VACUUM FULL"
+            "--compact rewrites a SQLite file. On PostgreSQL, `bridge prune` and `bridge db compact` shrink tables without it"
         )
     with ledger.autocommit() as connection:
         raw: Any = connection.connection.driver_connection
@@ -73,11 +96,8 @@ def compact(ledger: Ledger) -> None:
 
 
 def _free_pages(raw: Any) -> int:
-    return int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+    return _pragma(raw, "freelist_count")
 
 
-def _vacuum(ledger: Ledger, table: str) -> None:
-    with ledger.autocommit() as connection:
-        Tx(connection, is_sqlite=False, clock=time.time).set_deadline(None)
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text(f"VACUUM (SKIP_LOCKED) {table}"))
+def _pragma(raw: Any, name: str) -> int:
+    return int(raw.execute(f"PRAGMA {name}").fetchone()[0])
