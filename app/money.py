@@ -55,6 +55,11 @@ class Money:
         unit: int = 10 ** decimals(self.currency)
         return self.minor / unit if self.minor % unit else self.minor // unit
 
+    @property
+    def text(self) -> str:
+        """The amount for people: "1,999.00 USD"."""
+        return amount_text(self.major, self.currency)
+
 
 @dataclass(frozen=True, slots=True)
 class Payment(Money):
@@ -100,8 +105,13 @@ def from_major(text: object, currency: str) -> Money:
     return Money(int(minor), currency)
 
 
-def amount_text(amount: float, currency: str) -> str:
-    """An amount in major units for people: "1,999.00 USD", with all decimals of its currency."""
+def amount_text(amount: float | Decimal | str, currency: str | None) -> str:
+    """An amount in major units for people: "1,999.00 USD", with all decimals of its currency.
+
+    One that could not be read, or has no currency, stays as it came.
+    """
+    if isinstance(amount, str) or currency is None:
+        return f"{amount} {currency}" if currency else str(amount)
     return f"{amount:,.{decimals(currency)}f} {currency}"
 
 

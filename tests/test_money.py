@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.money import LARGEST_MINOR, Money, currency_code, from_iso_minor, from_major, json_number
+from app.money import LARGEST_MINOR, Money, amount_text, currency_code, from_iso_minor, from_major, json_number
 
 WHOLE = ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
 THOUSANDTHS = ["BHD", "JOD", "KWD", "OMR", "TND"]
@@ -135,3 +135,21 @@ def test_iso_units_are_read_as_other_providers_count_them(minor: int, currency: 
 def test_an_iso_amount_that_our_unit_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="decimals"):
         from_iso_minor(50020, "MGA")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (4900, "JPY", "4,900 JPY"),
+        (Decimal("1999"), "USD", "1,999.00 USD"),
+        (49.5, "EUR", "49.50 EUR"),
+        (174.8, "USD", "174.80 USD"),
+        (1.5, "KWD", "1.500 KWD"),
+        ("49,50 or so", "EUR", "49,50 or so EUR"),
+        ("4900", None, "4900"),
+    ],
+)
+def test_people_see_every_amount_in_one_way(amount: Decimal | float | str, currency: str | None, text: str) -> None:
+    assert amount_text(amount, currency) == text
+    if currency and not isinstance(amount, str):
+        assert from_major(amount, currency).text == text

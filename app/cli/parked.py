@@ -19,6 +19,7 @@ from app.intake.remap import NO_LIMIT, Remapped, Reprocessed, preview_parked, re
 from app.ledger.engine import Ledger, look
 from app.ledger.parked.reading import ParkedSelection
 from app.ledger.recording.arrival import Policy
+from app.money import amount_text
 from app.sources.base import Source
 from app.sources.catalog import all_sources
 from app.text import storable
@@ -161,7 +162,7 @@ def _events(
 
 
 def _paid(event: ParkedEvent) -> str:
-    return "" if event.amount is None else f"{event.amount} {event.currency or ''}".strip()
+    return "" if event.amount is None else amount_text(event.amount, event.currency)
 
 
 def _missing(event: ParkedEvent) -> str:

@@ -22,7 +22,6 @@ from app.ledger.actions.send_to import Target, send_conversions
 from app.ledger.engine import Ledger
 from app.ledger.parked.reading import ParkedSelection
 from app.ledger.recording.arrival import Policy
-from app.money import amount_text, json_number
 from app.sources.base import Source
 from app.sources.catalog import all_sources, source_called
 from app.stripe_api.backfill import Backfill
@@ -221,7 +220,7 @@ def _show_end(end: End, comparison: Comparison | None) -> None:
             (
                 (
                     lost.sale.invoice_id,
-                    amount_text(json_number(lost.sale.money.major), lost.sale.money.currency),
+                    lost.sale.money.text,
                     str(lost.delivery_id or ""),
                     lost.state,
                     lost.reason,

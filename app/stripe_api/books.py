@@ -161,5 +161,5 @@ def _read(kind: str, thing: JsonObject, amount: object, keys: tuple[str, ...], p
     if identity is None or moment is None or minor is None or minor <= 0:
         return None
     code = currency_code(thing.get("currency"))
-    shown = f"{Money(minor, code).major} {code}" if code else f"{minor} in an unknown currency"
+    shown = Money(minor, code).text if code else f"{minor} in an unknown currency"
     return Paid(kind, identity, keys, shown, moment)

@@ -15,7 +15,6 @@ from app.ledger.engine import Ledger
 from app.ledger.reading.money.sales import Sold, sales_by_id, sales_since
 from app.ledger.recording.arrival import Route
 from app.ledger.recording.refunds.sent import WHOLE
-from app.money import amount_text, json_number
 
 CLOCKS = timedelta(hours=1)
 """Destinations date a Sale when it arrives, by their own clock."""
@@ -39,7 +38,7 @@ class Lost:
         return {
             "invoice_id": self.sale.invoice_id,
             "dedupe_key": self.sale.dedupe_key,
-            "amount": amount_text(json_number(self.sale.money.major), self.sale.money.currency),
+            "amount": self.sale.money.text,
             "state": self.state,
             "reason": self.reason,
             "delivery_id": self.delivery_id,

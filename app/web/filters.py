@@ -22,13 +22,13 @@ DEEPEST_MESSAGE = 4
 
 
 def install(blueprint: Blueprint) -> None:
-    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (of a
-    delivery), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little room),
-    iso (of ms)."""
+    """The filters: pretty (JSON), indented (JSON text, if it is), minor (minor units and a currency), amount (major
+    units and a currency), span (seconds), share (0 to 1), said (what an answer's body says), brief (an error where there is little
+    room), iso (of ms)."""
     blueprint.add_app_template_filter(pretty, "pretty")
     blueprint.add_app_template_filter(indented, "indented")
     blueprint.add_app_template_filter(money, "minor")
-    blueprint.add_app_template_filter(amount, "amount")
+    blueprint.add_app_template_filter(amount_text, "amount")
     blueprint.add_app_template_filter(span, "span")
     blueprint.add_app_template_filter(share, "share")
     blueprint.add_app_template_filter(said, "said")
@@ -57,14 +57,9 @@ def indented(body: str) -> str:
 
 def money(minor: int, currency: str) -> str:
     try:
-        return f"{Money(minor, currency).major} {currency}"
+        return Money(minor, currency).text
     except (BridgeError, ValueError):
         return f"{minor} minor units {currency}"
-
-
-def amount(delivery: dict[str, Any]) -> str:
-    """The amount of a delivery's conversion."""
-    return amount_text(delivery["amount"], delivery["currency"])
 
 
 def span(seconds: float | None) -> str:

@@ -19,7 +19,7 @@ from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import pause, resume
 from app.ledger.reading.summary import overview, stats
 from app.ledger.traffic.spans import SPANS
-from app.web.filters import amount, said, share, span
+from app.web.filters import said, share, span
 from app.web.masking import mask
 from tests.conftest import STRIPE_SECRET, FakeDestination
 from tests.support.makers import begin, change, checkout, count, one, settle, signed
@@ -350,19 +350,6 @@ def test_a_page_that_polls_is_told_when_nothing_changed(
     changed = browser.client.get("/failed", headers={"X-Live": "1", "If-None-Match": etag})
     assert changed.status_code == 200
     assert "ETag" not in browser.get("/").headers
-
-
-@pytest.mark.parametrize(
-    ("delivery", "shown"),
-    [
-        ({"amount": 174.8, "currency": "USD"}, "174.80 USD"),
-        ({"amount": 1199, "currency": "USD"}, "1,199.00 USD"),
-        ({"amount": 5000, "currency": "JPY"}, "5,000 JPY"),
-        ({"amount": 1.5, "currency": "KWD"}, "1.500 KWD"),
-    ],
-)
-def test_money_is_shown_with_its_decimals(delivery: dict[str, Any], shown: str) -> None:
-    assert amount(delivery) == shown
 
 
 def test_a_share_is_never_rounded_up_to_all() -> None:

@@ -93,9 +93,15 @@ def test_a_currency_filled_in_makes_the_sale_with_the_amount_of_the_body(
     assert count(ledger, "deliveries") == 1
 
 
-def test_one_value_of_several_is_kept_until_the_last_is_there(web: FlaskClient, ledger: Ledger) -> None:
+def test_one_value_of_several_is_kept_until_the_last_is_there(
+    browser: Browser, web: FlaskClient, ledger: Ledger
+) -> None:
     post_order(web, order("A-1", total="a lot", customer={}))
     (event,) = parked_ids(ledger)
+    web.post("/webhooks/stripe", **signed(checkout(1, **NOBODY, amount_total=4900, currency="jpy")))
+    page = browser.get("/parked").text
+    assert "4,900 JPY" in page
+    assert "a lot" in page
     first = post_json(web, f"events/{event}/fill", currency="JPY").get_json()
     assert first["outcome"] == "parked"
     assert post_json(web, f"events/{event}/fill", email="Ida@Example.com").get_json()["outcome"] == "parked"

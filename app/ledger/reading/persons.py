@@ -186,7 +186,7 @@ def _step(conversion: dict[str, Any], person: dict[str, Any]) -> dict[str, Any] 
         title, text = "lead, second event", f"{text}: the address of {facts['follows']} is verified"
     elif lead and lead.get("mode") == "deferred":
         title = "lead, deferred"
-    amount = f"{paid(sale).major:,} {sale['currency']}" if sale else None
+    amount = paid(sale).text if sale else None
     step = _made(title, conversion["occurred_at"], text, tone=tone, amount=amount, event=conversion["event_id"], rank=1)
     return step | {
         "key": conversion["dedupe_key"],
@@ -265,7 +265,7 @@ def _made(
 
 
 def _amount(minor: int, currency: str) -> str:
-    return f"{Money(minor, currency).major:,} {currency}"
+    return Money(minor, currency).text
 
 
 def _person(row: Any) -> dict[str, Any]:

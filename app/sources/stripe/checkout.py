@@ -170,4 +170,4 @@ def _asked(session: JsonObject) -> dict[str, object]:
 
 def _show(minor: object, currency: object) -> str:
     amount, code = integer_of(minor), currency_code(currency)
-    return f"{Money(amount, code).major} {code}" if amount is not None and code else "money"
+    return Money(amount, code).text if amount is not None and code else "money"

@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from app.ledger.transaction import Tx
-from app.money import Money, amount_text, json_number
+from app.money import Money, json_number
 
 ADDED = 1000
 """The most deliveries whose money is added up, newest first: each takes two reads from anywhere in the ledger."""
@@ -52,7 +52,7 @@ class Stake:
     @property
     def text(self) -> str:
         """ "594.00 USD, 157.00 GBP"; "" where there is no Sale."""
-        shown = [amount_text(float(money.major), money.currency) for money in self.amounts[:_SHOWN]]
+        shown = [money.text for money in self.amounts[:_SHOWN]]
         more = len(self.amounts) - len(shown)
         if more:
             shown.append(f"{more} more {'currency' if more == 1 else 'currencies'}")
