@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 
 import click
@@ -11,18 +10,17 @@ from app.bootstrap import open_ledger
 from app.cli.output import is_asking, say, say_json
 from app.cli.table import print_table
 from app.config.settings import load_settings
-from app.errors import AccessError
 from app.ledger.access.passwords import Passwords, check_strength, generate_password
 from app.ledger.access.roles import ROLES, Role
-from app.ledger.access.tokens import ApiToken, make_token, revoke_token, tokens_of
+from app.ledger.access.tokens import make_token, revoke_token, tokens_of
 from app.ledger.access.users import (
     User,
     add_user,
     all_users,
+    check_free,
     clean_name,
     disable_user,
     enable_user,
-    find_user,
     remove_user,
     set_password,
     set_role,
@@ -54,8 +52,7 @@ def add(name: str, role: Role, generate: bool) -> None:
     ledger = _ledger()
     name = clean_name(name)
     with ledger.read() as tx:
-        if (existing := find_user(tx, name)) is not None:
-            raise AccessError(f"there is a user {existing.name} already")
+        check_free(tx, name)
     password = _new_password(name, generate=generate)
     added = add_user(ledger, Passwords(), name, role, password, actor=ACTOR)
     say(f"Added {added.name} with the role {added.role}.", err=generate)
@@ -70,7 +67,7 @@ def list_users(as_json: bool) -> None:
         accounts = all_users(tx)
     if as_json:
         for account in accounts:
-            say_json(_described(account))
+            say_json(account.as_json())
         return
     rows = (
         (
@@ -173,7 +170,7 @@ def list_tokens(name: str, as_json: bool) -> None:
         tokens = tokens_of(tx, owner.id)
     if as_json:
         for listed in tokens:
-            say_json(_token_described(listed))
+            say_json(listed.as_json())
         return
     rows = (
         (
@@ -233,20 +230,3 @@ def _show(password: str, *, shown: bool) -> None:
 
 def _moment(milliseconds: int | None) -> str:
     return (iso(milliseconds) or "")[:19].replace("T", " ")
-
-
-def _described(account: User) -> dict[str, object]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "role": account.role,
-        "disabled": account.is_disabled,
-        "issuer": account.issuer,
-        "created_at": iso(account.created_at),
-        "signed_in_at": iso(account.signed_in_at),
-    }
-
-
-def _token_described(described: ApiToken) -> dict[str, object]:
-    kept = asdict(described)
-    return kept | {name: iso(kept[name]) for name in ("created_at", "expires_at", "used_at")}

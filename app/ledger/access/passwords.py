@@ -63,6 +63,12 @@ def generate_password() -> str:
     return secrets.token_urlsafe(15)
 
 
+def chosen_or_generated(password: str | None) -> tuple[str, str | None]:
+    """The password to set, and the one to show because it was generated: none was chosen."""
+    generated = None if password else generate_password()
+    return password or str(generated), generated
+
+
 def check_strength(password: str, name: str) -> None:
     """Raises AccessError that says what the password lacks.
 

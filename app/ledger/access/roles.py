@@ -2,9 +2,18 @@
 
 from typing import Literal, get_args
 
+from app.errors import AccessError
+
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what those before it may. viewer: read, with email addresses masked; operator: act; admin: manage users too."""
+
+
+def role_named(text: str) -> Role:
+    """The role of that name. Raises AccessError if there is none."""
+    if text not in ROLES:
+        raise AccessError(f"a role is one of {', '.join(ROLES)}")
+    return text
 
 
 def lower_of(first: Role, second: Role) -> Role:

@@ -8,7 +8,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.errors import AccessError, TokenNotFound
@@ -20,6 +20,7 @@ from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.text import storable
+from app.times import iso
 
 PREFIX = "cb_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -49,6 +50,11 @@ class ApiToken:
     created_at: int
     expires_at: int | None
     used_at: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API and `--json` show it."""
+        times = {name: iso(getattr(self, name)) for name in ("created_at", "expires_at", "used_at")}
+        return asdict(self) | times
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from app.ledger.audit import note
 from app.ledger.engine import Ledger
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
+from app.times import iso
 
 LONGEST_NAME = 40
 MOST_USERS = 500
@@ -45,6 +46,18 @@ class User:
     def target(self) -> str:
         """As the audit log names them."""
         return f"user {self.name}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API and `--json` show it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role,
+            "disabled": self.is_disabled,
+            "issuer": self.issuer,
+            "created_at": iso(self.created_at),
+            "signed_in_at": iso(self.signed_in_at),
+        }
 
 
 def clean_name(text: str) -> str:
@@ -82,14 +95,19 @@ def insert_user(
     tx: Tx, name: str, role: Role, *, password: str | None = None, identity: tuple[str, str] | None = None
 ) -> User:
     """identity: issuer and subject of a user without a password. Raises AccessError if the name is taken."""
-    if (existing := find_user(tx, name)) is not None:
-        raise AccessError(f"there is a user {existing.name} already")
+    check_free(tx, name)
     if tx.run("SELECT COUNT(*) FROM users").scalar() >= MOST_USERS:
         raise AccessError(f"there are {MOST_USERS} users: remove some first")
     columns = ("name", "name_key", "role", "password", "session_key", "created_at", "issuer", "subject")
     row = (name, key_of(name), role, password, _fresh_key(), tx.now(), *(identity or (None, None)))
     tx.insert(tables.users, columns, [row])
     return user_named(tx, name)
+
+
+def check_free(tx: Tx, name: str) -> None:
+    """Raises AccessError if a user has that name."""
+    if (existing := find_user(tx, name)) is not None:
+        raise AccessError(f"there is a user {existing.name} already")
 
 
 def all_users(tx: Tx) -> list[User]:
@@ -163,8 +181,11 @@ def is_password_of(ledger: Ledger, passwords: Passwords, user_id: int, password:
     return passwords.verify(kept, password)
 
 
-def set_password(ledger: Ledger, passwords: Passwords, user_id: int, password: str, *, actor: str) -> User:
-    """Sets another password, which ends the user's sessions; their API tokens stay. Raises AccessError."""
+def set_password(
+    ledger: Ledger, passwords: Passwords, user_id: int, password: str, *, actor: str, by: int | None = None
+) -> User:
+    """Sets another password, which ends the user's sessions; their API tokens stay. by: see set_role. Raises AccessError."""
+    _check_not_own(user_id, by)
     with ledger.read() as tx:
         name = user_of(tx, user_id).name
     hashed = passwords.hash(password, name)
@@ -178,8 +199,12 @@ def set_password(ledger: Ledger, passwords: Passwords, user_id: int, password: s
     return _change(ledger, user_id, "set password", change, actor)
 
 
-def set_role(ledger: Ledger, user_id: int, role: Role, *, actor: str) -> User:
-    """Gives a user another role, which ends their sessions. Idempotent. Raises AccessError."""
+def set_role(ledger: Ledger, user_id: int, role: Role, *, actor: str, by: int | None = None) -> User:
+    """Gives a user another role, which ends their sessions. Idempotent. Raises AccessError.
+
+    by: the admin who asks, if that is a named user, so that nobody can lock themselves out.
+    """
+    _check_not_own(user_id, by)
 
     def change(tx: Tx, user: User) -> str | None:
         if user.issuer is not None:
@@ -192,8 +217,10 @@ def set_role(ledger: Ledger, user_id: int, role: Role, *, actor: str) -> User:
     return _change(ledger, user_id, "change role", change, actor)
 
 
-def disable_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
-    """Ends a user's sessions and closes the login and their API tokens to them. Idempotent. Raises UserNotFound."""
+def disable_user(ledger: Ledger, user_id: int, *, actor: str, by: int | None = None) -> User:
+    """Ends a user's sessions and closes the login and their API tokens to them. Idempotent. by: see set_role. Raises
+    AccessError."""
+    _check_not_own(user_id, by)
 
     def change(tx: Tx, user: User) -> str | None:
         if user.is_disabled:
@@ -226,8 +253,10 @@ def end_sessions(ledger: Ledger, user_id: int, *, actor: str) -> User:
     return _change(ledger, user_id, "end sessions", change, actor)
 
 
-def remove_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
-    """Removes a user with their sessions and API tokens; what they did stays in the audit log. Raises UserNotFound."""
+def remove_user(ledger: Ledger, user_id: int, *, actor: str, by: int | None = None) -> User:
+    """Removes a user with their sessions and API tokens; what they did stays in the audit log. by: see set_role. Raises
+    AccessError."""
+    _check_not_own(user_id, by)
 
     def work(tx: Tx) -> User:
         user = user_of(tx, user_id)
@@ -237,6 +266,12 @@ def remove_user(ledger: Ledger, user_id: int, *, actor: str) -> User:
         return user
 
     return ledger.transact(work)
+
+
+def _check_not_own(user_id: int, by: int | None) -> None:
+    """Raises AccessError."""
+    if user_id == by:
+        raise AccessError("this is your own account: ask another admin, or sign in with DASHBOARD_PASSWORD")
 
 
 def _change(ledger: Ledger, user_id: int, action: str, change: Callable[[Tx, User], str | None], actor: str) -> User:

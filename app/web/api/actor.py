@@ -7,3 +7,9 @@ def actor() -> str:
     """ "api" for API_TOKEN, else the user and their token."""
     token = bearer()
     return token.actor if token else "api"
+
+
+def by() -> int | None:
+    """The ID of that user; None for API_TOKEN."""
+    token = bearer()
+    return token.user.id if token else None

@@ -71,6 +71,10 @@ def test_only_admins_see_and_change_users_and_everybody_sees_who_they_are(
         call("users", {"name": "Eve", "role": "admin"}, headers, status=403)
         call("users/1/password", {}, headers, status=403)
     admin = bearer(ledger, "admin")
+    (own,) = one(ledger, "SELECT id FROM users WHERE role = 'admin'")
+    for change, body in (("role", {"role": "viewer"}), ("password", {}), ("disable", {}), ("remove", {})):
+        refused = call(f"users/{own}/{change}", body, admin, status=409)
+        assert "this is your own account" in refused["error"]
     call("users", {"name": "Eve", "role": "viewer"}, admin)
     assert one(ledger, "SELECT actor FROM audit WHERE subject = 'user Eve'") == ("The admins (token x)",)
 

@@ -1,13 +1,11 @@
 """The answers about users. Their names are the schema names in the OpenAPI document."""
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from pydantic import Field, WithJsonSchema
 
 from app.ledger.access.roles import Role
-from app.ledger.access.tokens import ApiToken
 from app.ledger.access.users import User
-from app.times import iso
 from app.web.api.answers import Answer, Time
 
 RoleName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(get_args(Role))})]
@@ -43,6 +41,7 @@ class UserWithPassword(Answer):
 
 class Token(Answer):
     id: int
+    user_id: int
     label: str
     role: RoleName
     hint: Annotated[str, Field(description="The last characters.")]
@@ -60,26 +59,4 @@ class Done(Answer):
 
 
 def user_answer(user: User) -> NamedUser:
-    return NamedUser.model_validate(
-        {
-            "id": user.id,
-            "name": user.name,
-            "role": user.role,
-            "disabled": user.is_disabled,
-            "issuer": user.issuer,
-            "created_at": iso(user.created_at),
-            "signed_in_at": iso(user.signed_in_at),
-        }
-    )
-
-
-def token_answer(token: ApiToken) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "label": token.label,
-        "role": token.role,
-        "hint": token.hint,
-        "created_at": iso(token.created_at),
-        "expires_at": iso(token.expires_at),
-        "used_at": iso(token.used_at),
-    }
+    return NamedUser.model_validate(user.as_json())

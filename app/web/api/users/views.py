@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from app.ledger.access.passwords import LONGEST, SHORTEST, generate_password
+from app.ledger.access.passwords import LONGEST, SHORTEST, chosen_or_generated
 from app.ledger.access.roles import ROLES, Role
 from app.ledger.access.tokens import revoke_token, tokens_of
 from app.ledger.access.users import (
@@ -19,7 +19,7 @@ from app.ledger.access.users import (
 )
 from app.ledger.engine import look
 from app.times import iso
-from app.web.api.actor import actor
+from app.web.api.actor import actor, by
 from app.web.api.routes import Routes
 from app.web.api.users.schemas import (
     Done,
@@ -29,7 +29,6 @@ from app.web.api.users.schemas import (
     Token,
     Tokens,
     UserWithPassword,
-    token_answer,
     user_answer,
 )
 from app.web.auth import bearer
@@ -84,9 +83,9 @@ def users(parts: Parts) -> NamedUsers:
 @ROUTES.post("/users", 409, role="admin")
 def add_named_user(parts: Parts, body: NewUser) -> UserWithPassword:
     """Add a user. Without a password, one is generated."""
-    password = body.password or generate_password()
+    password, generated = chosen_or_generated(body.password)
     user = add_user(parts.ledger, parts.passwords, body.name, body.role, password, actor=actor())
-    return UserWithPassword(user=user_answer(user), password=None if body.password else password)
+    return UserWithPassword(user=user_answer(user), password=generated)
 
 
 @ROUTES.get("/users/<int:user_id>", role="admin")
@@ -99,16 +98,15 @@ def user(parts: Parts, user_id: int) -> NamedUser:
 @ROUTES.post("/users/<int:user_id>/role", 409, role="admin")
 def change_role(parts: Parts, user_id: int, body: ChangedRole) -> NamedUser:
     """Give a user another role, which ends their sessions."""
-    return user_answer(set_role(parts.ledger, user_id, body.role, actor=actor()))
+    return user_answer(set_role(parts.ledger, user_id, body.role, actor=actor(), by=by()))
 
 
 @ROUTES.post("/users/<int:user_id>/password", 409, role="admin")
 def change_password(parts: Parts, user_id: int, body: ChangedPassword | None) -> UserWithPassword:
     """Set another password, which ends the sessions. Without one, it is generated."""
-    chosen = body.password if body else None
-    password = chosen or generate_password()
-    changed = set_password(parts.ledger, parts.passwords, user_id, password, actor=actor())
-    return UserWithPassword(user=user_answer(changed), password=None if chosen else password)
+    password, generated = chosen_or_generated(body.password if body else None)
+    changed = set_password(parts.ledger, parts.passwords, user_id, password, actor=actor(), by=by())
+    return UserWithPassword(user=user_answer(changed), password=generated)
 
 
 @ROUTES.post("/users/<int:user_id>/end-sessions", role="admin")
@@ -117,10 +115,10 @@ def end_user_sessions(parts: Parts, user_id: int) -> NamedUser:
     return user_answer(end_sessions(parts.ledger, user_id, actor=actor()))
 
 
-@ROUTES.post("/users/<int:user_id>/disable", role="admin")
+@ROUTES.post("/users/<int:user_id>/disable", 409, role="admin")
 def disable(parts: Parts, user_id: int) -> NamedUser:
     """Close the dashboard and the API to a user at once."""
-    return user_answer(disable_user(parts.ledger, user_id, actor=actor()))
+    return user_answer(disable_user(parts.ledger, user_id, actor=actor(), by=by()))
 
 
 @ROUTES.post("/users/<int:user_id>/enable", role="admin")
@@ -135,7 +133,7 @@ def user_tokens(parts: Parts, user_id: int) -> Tokens:
     with look(parts.ledger) as tx:
         user_of(tx, user_id)
         tokens = tokens_of(tx, user_id)
-    return Tokens(tokens=[Token.model_validate(token_answer(token)) for token in tokens])
+    return Tokens(tokens=[Token.model_validate(token.as_json()) for token in tokens])
 
 
 @ROUTES.post("/tokens/<int:token_id>/revoke", role="admin")
@@ -144,7 +142,8 @@ def revoke(parts: Parts, token_id: int) -> Done:
     return Done(message=f"Revoked the token {revoke_token(parts.ledger, token_id, actor=actor()).label}.")
 
 
-@ROUTES.post("/users/<int:user_id>/remove", role="admin")
+@ROUTES.post("/users/<int:user_id>/remove", 409, role="admin")
 def remove(parts: Parts, user_id: int) -> Done:
     """Remove a user with their sessions and API tokens."""
-    return Done(message=f"Removed {remove_user(parts.ledger, user_id, actor=actor()).name}.")
+    removed = remove_user(parts.ledger, user_id, actor=actor(), by=by())
+    return Done(message=f"Removed {removed.name}.")

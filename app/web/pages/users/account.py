@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response
 
 from app.errors import AccessError
 from app.ledger.access.passwords import LONGEST, SHORTEST
-from app.ledger.access.roles import ROLES, Role, may
+from app.ledger.access.roles import ROLES, may, role_named
 from app.ledger.access.tokens import MOST_DAYS_OF_PROVIDER, make_token, revoke_token, tokens_of
 from app.ledger.access.users import end_sessions, is_password_of, set_password, user_of
 from app.ledger.engine import look
@@ -89,13 +89,6 @@ def mine() -> int:
     own_id = user_id()
     assert own_id is not None
     return own_id
-
-
-def role_named(text: str) -> Role:
-    """The role of that name. Raises AccessError if there is none."""
-    if text not in ROLES:
-        raise AccessError(f"a role is one of {', '.join(ROLES)}")
-    return text
 
 
 def days_of(text: str) -> int | None:

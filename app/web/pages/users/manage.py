@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from app.errors import AccessError
 from app.ledger.access.passwords import generate_password
-from app.ledger.access.roles import ROLES
+from app.ledger.access.roles import ROLES, role_named
 from app.ledger.access.tokens import revoke_token, tokens_of
 from app.ledger.access.users import (
     User,
@@ -24,7 +24,6 @@ from app.ledger.access.users import (
 from app.ledger.audit import audit
 from app.ledger.engine import look
 from app.web.auth import admin_required, login_required, user_id
-from app.web.pages.users.account import role_named
 from app.web.services import Parts, actor, redirect_with
 
 LINES = 10
@@ -75,13 +74,15 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     @admin_required
     def change_role(of: int) -> Response:
         role = request.form.get("role", "")
-        return changed(of, "changed the role of", lambda: set_role(ledger, of, role_named(role), actor=actor()))
+        return changed(
+            of, "changed the role of", lambda: set_role(ledger, of, role_named(role), actor=actor(), by=user_id())
+        )
 
     @blueprint.post("/users/<int:of>/disable")
     @login_required
     @admin_required
     def disable(of: int) -> Response:
-        return changed(of, "disabled", lambda: disable_user(ledger, of, actor=actor()))
+        return changed(of, "disabled", lambda: disable_user(ledger, of, actor=actor(), by=user_id()))
 
     @blueprint.post("/users/<int:of>/enable")
     @login_required
@@ -101,8 +102,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
     def reset_password(of: int) -> str | Response:
         password = generate_password()
         try:
-            check_not_me(of)
-            user = set_password(ledger, parts.passwords, of, password, actor=actor())
+            user = set_password(ledger, parts.passwords, of, password, actor=actor(), by=user_id())
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
         return render_template("users/secret.html", user=user, text=password, back=url_for(".user", of=of))
@@ -115,10 +115,9 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
             with look(ledger) as tx:
                 return render_template("users/remove.html", user=user_of(tx, of))
         try:
-            check_not_me(of)
+            removed = remove_user(ledger, of, actor=actor(), by=user_id())
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
-        removed = remove_user(ledger, of, actor=actor())
         return redirect_with(f"removed {removed.name}", url_for(".users"))
 
     @blueprint.post("/users/<int:of>/tokens/<int:token_id>/revoke")
@@ -133,14 +132,7 @@ def register(blueprint: Blueprint, parts: Parts) -> None:
         with look(ledger) as tx:
             user_of(tx, of)
         try:
-            check_not_me(of)
             changed_user = change()
         except AccessError as error:
             return redirect_with(str(error), url_for(".user", of=of), is_done=False)
         return redirect_with(f"{done} {changed_user.name}", url_for(".user", of=of))
-
-
-def check_not_me(of: int) -> None:
-    """Raises AccessError for the user's own account, so that admins cannot lock themselves out."""
-    if of == user_id():
-        raise AccessError("this is your own account: ask another admin, or sign in with DASHBOARD_PASSWORD")
