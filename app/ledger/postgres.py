@@ -9,9 +9,8 @@ Only a process whose ledger is on PostgreSQL loads this module: its driver takes
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.errors import ConfigurationError
+from app.ledger.driver.session import DEADLINE_SECONDS, Session
 from app.ledger.pool import Pool
 from app.ledger.sealing.cipher import Cipher
 
@@ -36,10 +36,7 @@ LIMIT_TRANSACTION = "SELECT pg_backend_pid(), " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items()
 )
 """Behind a pooler, which passes no options on, each transaction begins with this."""
-DEADLINE_SECONDS = 23.0
-"""For one answer. It lies beyond the server's own statement_timeout, so it is only reached where nobody answers at all."""
 FIRST_ANSWER_SECONDS = 5.0
-PING_SECONDS = 3.0
 PING_AFTER_SECONDS = 5.0
 """A connection that was idle for that long is tried before it is used: its server may have gone without a word."""
 DEFAULTS = {
@@ -66,40 +63,6 @@ _NOT_PASSED_ON = (
     "DATABASE_URL has options, and the pooler in front of PostgreSQL (PgBouncer or another) does not pass them on:"
     " connect to PostgreSQL directly, or give the database user its search_path by ALTER ROLE"
 )
-
-
-class Session(psycopg.Connection[Any]):
-    """A connection that waits at most `deadline_seconds` for each answer (None: no limit)."""
-
-    deadline_seconds: float | None = DEADLINE_SECONDS
-    server_pid = 0
-    """Of the process that serves it; behind a pooler, of the one that serves this transaction."""
-    terminate: Callable[[int], None] = staticmethod(lambda _pid: None)
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        limit = self.deadline_seconds if timeout is None else timeout
-        began = time.monotonic()
-        try:
-            return super().wait(gen, interval, limit)
-        except psycopg.OperationalError:
-            if timeout is not None or limit is None or time.monotonic() - began < limit or self.closed:
-                raise
-            # The server's end is open, perhaps in the middle of a pipeline, and holds its locks: no limit of its own ends that.
-            Thread(target=self.terminate, args=(self.server_pid,), name="terminate", daemon=True).start()
-            self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer from PostgreSQL within {limit:g} s") from None
-
-    def ping(self) -> bool:
-        """Whether the server answers soon. For a connection outside a transaction."""
-        before, self.deadline_seconds = self.deadline_seconds, PING_SECONDS
-        try:
-            self.autocommit = True
-            self.execute("SELECT 1", prepare=False)
-            self.autocommit = False
-        except psycopg.Error:
-            return False
-        self.deadline_seconds = before
-        return True
 
 
 def loaders(cipher: Cipher) -> Sequence[tuple[str, type[Loader]]]:

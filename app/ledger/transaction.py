@@ -35,18 +35,13 @@ _LOCK = (
 )
 _ENTER = (
     f"SELECT ({_LOCK}), extract(epoch FROM clock_timestamp()),"
-    " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s)), set_config('enable_seqscan', 'off', true)"
+    " ARRAY(SELECT nextval('bridge_ids') FROM generate_series(1, %s::int)), set_config('enable_seqscan', 'off', true)"
 )
 """What is selected is worked out from left to right: the clock is read, and ids are drawn, once the locks are held."""
 
 
 _RESERVE = "UPDATE counters SET value = value + ? WHERE name = 'ids' RETURNING value"
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
-
-
-LARGEST_PIPELINED = 64 * 1024
-"""Characters of values. Within a pipeline psycopg waits for an answer as soon as the socket takes no more: a statement that does
-not fit into its buffer is then never sent whole, and both ends wait for each other."""
 
 
 class Tx:
@@ -107,28 +102,24 @@ class Tx:
                 last = driver.execute(_RESERVE, (count,)).fetchone()[0]
                 rows = driver.execute(look, values).fetchall()
             return now, list(range(last - count + 1, last + 1)), rows
-        with self._driver() as driver:
-            with (
-                driver.pipeline()
-            ):  # two statements: the second one's view of the ledger begins when the locks are held
-                entered = driver.execute(_ENTER, (array(names), count), prepare=True)
-                looked = driver.execute(self._translate(look), values, prepare=True)
-            _, seconds, ids, _ = entered.fetchone()
-            return int(float(seconds) * 1000), sorted(ids), looked.fetchall()
+        with (
+            self._driver() as driver
+        ):  # two statements: the second one's view of the ledger begins when the locks are held
+            [entered], looked = driver.exchange([(_ENTER, (array(names), count)), (self._translate(look), values)])
+        _, seconds, ids, _ = entered
+        return int(float(seconds) * 1000), sorted(ids), looked
 
     def look_again(
         self, person_ids: Sequence[int], conversion_ids: Sequence[int], look: str, *values: Any
     ) -> Sequence[Any]:
         """The rows of `look` once nobody else can change these persons and conversions until the transaction ends. For
         PostgreSQL."""
+        held = [(_HOLD_PERSONS, (array(person_ids),))]
+        if conversion_ids:
+            held.append((_HOLD_CONVERSIONS, (array(conversion_ids),)))
         with self._driver() as driver:
-            with driver.pipeline():
-                driver.execute(_HOLD_PERSONS, (array(person_ids),), prepare=True)
-                if conversion_ids:
-                    driver.execute(_HOLD_CONVERSIONS, (array(conversion_ids),), prepare=True)
-                looked = driver.execute(self._translate(look), values, prepare=True)
-            rows: Sequence[Any] = looked.fetchall()
-            return rows
+            *_, looked = driver.exchange([*held, (self._translate(look), values)])
+            return looked  # type: ignore[no-any-return]
 
     def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         """Inserts `rows` (values in the order of `columns`)."""
@@ -159,16 +150,10 @@ class Tx:
         statement = json_insert(tuple((batch.table, batch.columns, batch.unless_there) for batch in batches))
         values = [value for batch in batches for value in json_values(batch)]
         with self._driver() as driver:
-            if not commits:
+            if commits:
+                driver.exchange([(statement, values)], commits=True)
+            else:
                 driver.execute(statement, values)
-                return
-            if sum(map(len, values)) > LARGEST_PIPELINED:
-                driver.execute(statement, values, prepare=True)
-                driver.commit()
-                return
-            with driver.pipeline():
-                driver.execute(statement, values, prepare=True)
-                driver.commit()
 
     def update(self, table: Table, rows: Sequence[Row]) -> None:
         """Updates the rows by "id", which must be the first of their columns."""

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from app.destinations.formats.registry import format_of
 from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger import postgres
+from app.ledger.driver import session
 from app.ledger.engine import Ledger
 from app.ledger.pool import Pool
 from app.ledger.recording.arrival import Policy, Route
@@ -182,8 +183,8 @@ def proxy(ledger_url: str) -> Iterator[Proxy]:
 def through(proxy: Proxy, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """A ledger behind the proxy, which is given one second for an answer."""
     monkeypatch.setattr(postgres, "DEADLINE_SECONDS", 1.0)
-    monkeypatch.setattr(postgres.Session, "deadline_seconds", 1.0)
-    monkeypatch.setattr(postgres, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(session.Session, "deadline_seconds", 1.0)
+    monkeypatch.setattr(session, "PING_SECONDS", 0.5)
     ledger = Ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{make_url(ledger_url).database}")
     yield ledger
     proxy.restore()

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import LedgerUnavailable
+from app.ledger.driver.session import Session
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import destination_state, ensure_destination
 from app.ledger.forwarding.claims import Claimed, Wish
 from app.ledger.forwarding.outcomes import Outcome
 from app.ledger.forwarding.turn import Turn, take_turn
-from app.ledger.postgres import Session
 from tests.ledger.test_forwarding import HOLD, Bench
 
 

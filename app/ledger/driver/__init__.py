@@ -1,0 +1,1 @@
+"""PostgreSQL's driver: sessions, and statements that share a round trip."""
