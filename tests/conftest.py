@@ -1,5 +1,6 @@
 """Real parts for tests: both databases, a Valkey, and a destination that answers as scripted."""
 
+import gc
 import os
 import shutil
 import signal
@@ -62,8 +63,19 @@ settings.register_profile(
 settings.load_profile("bridge")
 
 
+# Imports and collected tests stay until the end. Without this, the garbage collector walks over them again and again, which takes
+# longer than to create the application of a test.
+gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = mix_files(items)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
