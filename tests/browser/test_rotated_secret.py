@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import requests
-from axe_playwright_python.sync_playwright import Axe
 
 from app.ledger.engine import Ledger
 from app.ledger.schema import upgrade
 from app.sources.catalog import SOURCES, example
+from tests.browser.accessible import violations
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.site import VIEWER_PASSWORD, Web
 from tests.conftest import wait_for
@@ -97,9 +97,7 @@ def test_the_pages_of_refused_requests_are_accessible_and_show_a_viewer_no_body(
         page.set_default_timeout(PATIENCE_MS)
         for path in paths:
             page.goto(path)
-            violations = Axe().run(page).response["violations"]
-            shown = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in violations]
-            assert shown == [], path
+            assert violations(page) == [], path
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page = visit("/", VIEWER_PASSWORD, java_script_enabled=False)
     for path in paths:
