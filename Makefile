@@ -31,7 +31,7 @@ help:
 	@echo "make faults  the long form of tests/faults"
 	@echo "make operator  an operator's run: deploy, kill, upgrade, back up, restore and move under load"
 	@echo "make bench   measure it on this machine"
-	@echo "make deploy-checks  the files in deploy/, by the programs that read them: nginx, Caddy, promtool, systemd, hadolint"
+	@echo "make deploy-checks  the files in deploy/, by the programs that read them: nginx, Caddy, promtool, systemd, hadolint, Compose"
 	@echo "make image   build deploy/Dockerfile without a registry, and run the image (Debian, root)"
 	@echo "make audit   known vulnerabilities of the pinned dependencies"
 	@echo "make secrets secrets in the files of the repository"
@@ -117,6 +117,7 @@ deploy-checks: $(TEST_STAMP) $(DEPLOY_TOOLS_STAMP)
 	    $(APT_INSTALL) $${one#*:} >/dev/null || echo "*** $${one#*:} COULD NOT BE INSTALLED ***"; \
 	  else echo "*** THERE IS NO $${one%:*}: apt-get install $${one#*:} ***"; fi; \
 	done
+	@.ci/get-compose $(DEPLOY_TOOLS)/bin
 	PATH="$(CURDIR)/$(DEPLOY_TOOLS)/bin:$$PATH:/usr/sbin" $(BIN)/python -m pytest -rs tests/test_deploy.py tests/web/test_monitoring.py \
 	  tests/stack/test_behind_a_proxy.py
 

@@ -1,10 +1,12 @@
 """The files in deploy/ name only settings, commands, routes and files that exist, and give each process time to stop."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,19 @@ OBJECTS = yaml.safe_load((DEPLOY / "kubernetes" / "bridge.yaml").read_text())["i
 RENDER = yaml.safe_load((DEPLOY / "render.yaml").read_text())
 FLY = tomllib.loads((DEPLOY / "fly.toml").read_text())
 UNITS = sorted((DEPLOY / "systemd").iterdir())
+
+
+def compose_program() -> list[str] | None:
+    """Docker Compose 2 or newer, as a plugin of docker or by itself."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            said = subprocess.run([*command, "version", "--short"], capture_output=True, text=True).stdout
+            if re.match(r"v?[2-9]", said):
+                return command
+    return None
+
+
+COMPOSE_PROGRAM = compose_program()
 
 
 def pods() -> Iterator[dict[str, Any]]:
@@ -157,3 +172,71 @@ def test_kubernetes_knows_every_field_of_the_manifests(tmp_path: Path) -> None:
 def test_hadolint_accepts_the_dockerfile() -> None:
     done = subprocess.run(["hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Callable[[str], "subprocess.CompletedProcess[str]"]:
+    """What Docker Compose makes of a text in the place of compose.yaml."""
+    if COMPOSE_PROGRAM is None:
+        pytest.skip("Docker Compose 2 is not installed")
+    program = COMPOSE_PROGRAM
+
+    def run(text: str) -> "subprocess.CompletedProcess[str]":
+        (tmp_path / "compose.yaml").write_text(text)
+        shutil.copy(DEPLOY / "bridge.env.example", tmp_path / "bridge.env")
+        return subprocess.run(
+            [*program, "-f", tmp_path / "compose.yaml", "config", "--format", "json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "POSTGRES_PASSWORD": "pw",
+                "DOMAIN": "bridge.example",
+            },
+        )
+
+    return run
+
+
+def test_docker_compose_reads_the_file_as_it_is_meant(
+    compose: Callable[[str], "subprocess.CompletedProcess[str]"],
+) -> None:
+    done = compose((DEPLOY / "compose.yaml").read_text())
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    bridges = {name: one for name, one in read["services"].items() if one["image"] == "conversion-bridge"}
+    assert set(bridges) == {"migrate", "web", "worker"}
+    for one in bridges.values():
+        assert one["read_only"]
+        assert one["cap_drop"] == ["ALL"]
+        assert one["stop_grace_period"] == "1m30s"
+        assert one["environment"]["DATABASE_URL"] == "postgresql://bridge:pw@postgres/bridge"
+        assert one["environment"]["PUBLIC_URL"] == "https://bridge.example"
+        assert one["environment"]["TRUSTED_PROXIES"] == read["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    assert bridges["web"]["deploy"]["replicas"] == bridges["worker"]["deploy"]["replicas"] == 2
+    assert bridges["web"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("read_only:", "readonly:", "readonly"),
+        ("service_completed_successfully", "service_done", "condition"),
+        ("depends_on: *ready", "depends_on: [nobody]", "nobody"),
+        (
+            "DATABASE_URL: postgresql://bridge:${POSTGRES_PASSWORD",
+            "DATABASE_URL: postgresql://bridge:${UNKNOWN",
+            "UNKNOWN",
+        ),
+    ],
+)
+def test_docker_compose_refuses_a_mistake_in_it(
+    right: str, wrong: str, says: str, compose: Callable[[str], "subprocess.CompletedProcess[str]"]
+) -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert right in text
+    done = compose(text.replace(right, wrong))
+    assert done.returncode != 0
+    assert says in done.stderr
