@@ -13,7 +13,8 @@ UV ?= uv
 LOCK = $(UV) pip compile pyproject.toml --group build $(LOCK_OPTIONS)
 LOCK_OPTIONS = --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 # The optional parts that requirements.txt has, and with it `make run` and the image.
-EXTRAS := --extra embedded --extra encryption --extra otel --extra oidc
+EXTRAS := --extra embedded $(EXTRAS_ANYWHERE)
+EXTRAS_ANYWHERE := --extra encryption --extra otel --extra oidc
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
@@ -21,7 +22,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer nginx screenshots settings-reference nightly faults operator bench deploy-checks image audit secrets sbom fuzz clean help
+.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer nginx screenshots settings-reference nightly faults operator bench deploy-checks image audit secrets sbom fuzz wheels clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -37,6 +38,7 @@ help:
 	@echo "make secrets secrets in the files of the repository"
 	@echo "make sbom    a CycloneDX bill of materials, build/sbom.cdx.json"
 	@echo "make fuzz    thousands of examples for every parser of what strangers send"
+	@echo "make wheels  whether each pinned dependency has a wheel for each system that docs/package.md names"
 	@echo "make lock    pin dependencies again, after a change in pyproject.toml"
 	@echo "make settings-reference  the tables of docs/settings.md, from the settings themselves"
 	@echo "make screenshots  pictures of every page, into docs/screenshots"
@@ -71,6 +73,20 @@ lock:
 	$(LOCK) $(EXTRAS) --extra test -o constraints.txt
 	$(UV) pip compile --group security $(LOCK_OPTIONS) -o requirements-security.txt
 	$(UV) pip compile --group deploy $(LOCK_OPTIONS) -o requirements-deploy.txt
+
+# By the index's own lists, without installing anything. Needs uv, as `make lock` does.
+WHEELS = $(UV) pip compile pyproject.toml --constraint requirements.txt --only-binary :all: --quiet
+wheels:
+	@for python in 3.11 3.12 3.13 3.14; do \
+	  for system in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
+	    $(WHEELS) $(EXTRAS) --python-version $$python --python-platform $$system >/dev/null || exit 1; \
+	    echo "Python $$python, $$system: everything"; \
+	  done; \
+	  for system in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do \
+	    $(WHEELS) $(EXTRAS_ANYWHERE) --python-version $$python --python-platform $$system >/dev/null || exit 1; \
+	    echo "Python $$python, $$system: everything but [embedded]"; \
+	  done; \
+	done
 
 run: $(RUN_STAMP)
 	@$(BIN)/bridge up
