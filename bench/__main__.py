@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import flames, forwarding, intake, long, million, outage, pages, prune, scaling, whole
+from bench import encryption, flames, forwarding, intake, long, million, outage, pages, prune, scaling, whole
 from bench.parts import Database, Parts
 from bench.table import Row, show
 
-NAMES = ("intake", "forwarding", "workers", "whole", "outage", "million", "pages", "long", "prune")
+NAMES = ("intake", "encryption", "forwarding", "workers", "whole", "outage", "million", "pages", "long", "prune")
 QUICK = ("intake", "forwarding", "whole")
 """The main rows."""
 DATABASES: tuple[Database, ...] = ("SQLite", "PostgreSQL")
@@ -28,6 +28,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[Parts], Iterator[
     databases: tuple[Database, ...] = both if options.database or not quick else ("SQLite",)
     everything: dict[str, Callable[[Parts], Iterator[Row]]] = {
         "intake": lambda parts: intake.measure(parts, rounds=rounds, seconds=seconds, databases=both),
+        "encryption": lambda parts: encryption.measure(parts, rounds=rounds, seconds=seconds, databases=both),
         "forwarding": lambda parts: forwarding.measure(parts, rounds=rounds, backlog=backlog, databases=databases),
         "workers": lambda parts: scaling.measure(parts, rounds=1 if quick else 3, backlog=backlog),
         "whole": lambda parts: whole.measure(parts, seconds=5.0 if quick else 20.0),
@@ -75,7 +76,7 @@ def main() -> int:
         "--database",
         action="append",
         choices=DATABASES,
-        help="measure on this database alone (intake, forwarding, outage, million, pages, long, prune)",
+        help="measure on this database alone (intake, encryption, forwarding, outage, million, pages, long, prune)",
     )
     parser.add_argument(
         "--profile",
