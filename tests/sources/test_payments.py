@@ -228,6 +228,23 @@ def test_a_shop_behind_stripe_counts_once(ledger: Ledger) -> None:
         assert [receipt.outcome for receipt in record(tx, [arrival], policy)] == ["duplicate"]
 
 
+@pytest.mark.parametrize("gateway_first", [True, False])
+def test_a_subscription_on_the_web_counts_once_although_its_store_reports_it_too(
+    ledger: Ledger, gateway_first: bool
+) -> None:
+    purchase = json.loads(inbound_of("revenuecat", "renewal").body)
+    purchase["event"] |= {"store": "STRIPE", "transaction_id": "in_kern"}
+    invoice = {"id": "in_kern", "object": "invoice", "amount_paid": 999, "currency": "eur", "customer": "cus_kern"}
+    invoice |= {"status": "paid", "billing_reason": "subscription_cycle", "subscription": "sub_kern"}
+    event = {"id": "evt_1", "object": "event", "type": "invoice.paid", "data": {"object": invoice}}
+    bodies = [("stripe", event), ("revenuecat", purchase)]
+    outcomes = [
+        Recorder(ledger, SOURCES[source]).take(json.dumps(body).encode())[0].outcome
+        for source, body in (bodies if gateway_first else reversed(bodies))
+    ]
+    assert outcomes == ["sale", "duplicate"]
+
+
 def chargebee(event: str, transaction: dict[str, Any], **content: Any) -> Inbound:
     known = {"type": "payment", "status": "success", "amount": 5000, "currency_code": "EUR", "date": 1_790_000_000}
     customer = {"id": "user_kern", "email": "ida@kern.example"}

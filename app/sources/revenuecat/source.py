@@ -36,6 +36,8 @@ PURCHASES = {
     "NON_RENEWING_PURCHASE": "order_paid",
 }
 NOT_SOLD = ("PROMOTIONAL", "TEST_STORE")
+GATEWAYS = {"STRIPE": ("stripe", ("in_", "pi_", "ch_")), "PADDLE": ("paddle", ("txn_",))}
+"""Stores that may report the same payment themselves: their sources here, and how the ids of their payments begin."""
 
 
 def read(inbound: Inbound, rules: Rules) -> Mapped:
@@ -74,6 +76,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     keys = keys_of(event.get("transaction_id"))
     if text_of(event.get("period_type")) == "TRIAL":
         return trial_started(NAME, view, rules, f"trial:{keys[0]}" if keys else None)
+    gateway, beginnings = GATEWAYS.get(text_of(event.get("store")) or "", ("", ()))
     return sale(
         NAME,
         view,
@@ -85,6 +88,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         promotion_codes=(event.get("offer_code"),),
         event_name=PURCHASES[kind],
         metadata={"product": product} if (product := text_of(event.get("product_id"))) else None,
+        gateway_keys=tuple(f"{gateway}:{key}" for key in keys if key.startswith(beginnings)),
     )
 
 
