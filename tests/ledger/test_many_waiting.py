@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.destinations.formats.registry import format_of
+from app.ledger.actions.replay import apply_to, discard, replay, undo_discard
 from app.ledger.engine import Ledger
 from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import claim
@@ -133,3 +134,20 @@ def test_those_that_are_held_for_their_person_go_when_it_is_named(ledger: Ledger
     with ledger.read() as tx:
         assert tx.run("SELECT COUNT(*) FROM deliveries WHERE held > 0 OR due_at > ?", tx.now()).scalar_one() == 0
     assert desk.buy(user_id="u1", click_id="clk_1") == 1, "once"
+
+
+@pytest.mark.parametrize("reopened_by", ["undo", "replay", "bulk replay"])
+def test_what_was_learned_while_a_delivery_was_discarded_is_in_what_is_sent(ledger: Ledger, reopened_by: str) -> None:
+    desk = Desk(ledger)
+    desk.buy()
+    with ledger.write() as tx:
+        (first,) = tx.run("SELECT id FROM deliveries").scalars()
+        assert discard(tx, first, actor="ada").done
+    desk.buy(user_id="u1", click_id="clk_1")
+    with ledger.write() as tx:
+        if reopened_by == "bulk replay":
+            assert apply_to(tx, [first], "replay", actor="ada") == [first]
+        else:
+            assert (undo_discard if reopened_by == "undo" else replay)(tx, first, actor="ada").done
+    sent = [(payload["clickId"], payload["customerExternalId"]) for payload in (*desk.send(), *desk.send())]
+    assert sent == [("clk_1", "u1")] * 2

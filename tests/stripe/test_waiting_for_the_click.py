@@ -40,11 +40,14 @@ def test_an_invoice_with_a_user_id_takes_its_click_id_from_the_session(
     assert (sale["clickId"], sale["customerExternalId"]) == (w.click, w.customer)
 
 
-def test_a_session_without_a_click_id_lets_its_invoice_go_at_once(ledger: Ledger) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_a_session_without_a_click_id_lets_its_invoice_go_at_once(ledger: Ledger, together: bool) -> None:
     recorder, w = Recorder(ledger), world.World(old=False)
-    recorder.take(world.body("invoice.paid", w.invoice(4900, "subscription_create", metadata={"user_id": w.customer})))
+    invoice = w.invoice(4900, "subscription_create", metadata={"user_id": w.customer})
     session = w.session(mode="subscription", subscription=w.sub, invoice=w.invoice_id, client_reference_id=None)
-    recorder.take(world.body("checkout.session.completed", session))
+    bodies = [world.body("invoice.paid", invoice), world.body("checkout.session.completed", session)]
+    for group in [bodies] if together else [[body] for body in bodies]:
+        recorder.take(*group)
     recorder.send_due()
     assert [status for _, status in recorder.deliveries()] == ["delivered"]
 

@@ -64,6 +64,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: 
             delivery_id,
         )
         reopen_refunds(tx, [delivery_id], now=now)
+        _refresh_when_claimed(tx, [delivery_id])
     note(tx, actor, "replay", f"delivery {delivery_id}", f"was {status}", part_of=group)
     return ActionResult(delivery_id, True, f"it was {status} and is due now")
 
@@ -145,6 +146,7 @@ def apply_to(
             closed,
         )
         reopen_refunds(tx, [identity for _, identity in closed], now=now)
+        _refresh_when_claimed(tx, [identity for _, identity in closed])
     else:
         statement = "UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?"
         tx.run_many(statement, [(identity,) for identity, _ in rows])
@@ -172,8 +174,19 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = No
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
     tx.run(statement, was, due_at, delivery_id)
     reopen_refunds(tx, [delivery_id], now=now)
+    _refresh_when_claimed(tx, [delivery_id])
     note(tx, actor, "undo discard", f"delivery {delivery_id}", f"is {was} again", part_of=group)
     return ActionResult(delivery_id, True, f"it is {was} again")
+
+
+def _refresh_when_claimed(tx: Tx, ids: Sequence[int]) -> None:
+    """Has what was never sent rendered again before it is: what was learned of its person while it was closed is not in it."""
+    condition, value = tx.among("id", ids)
+    tx.run(
+        f"INSERT INTO stale_payloads (person_id) SELECT DISTINCT person_id FROM deliveries WHERE {condition} AND attempts = 0"
+        " ON CONFLICT DO NOTHING",
+        value,
+    )
 
 
 def new_mark(group: int) -> str:

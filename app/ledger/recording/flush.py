@@ -7,7 +7,7 @@ from app.ledger.actions.replay import withdraw
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
-from app.ledger.recording.refresh import render_waiting
+from app.ledger.recording.refresh import release_new, render_waiting
 from app.ledger.recording.reopen import reopen
 from app.ledger.recording.rows import conversion_row, event_row, outcome_row, person_row
 from app.ledger.recording.shadow import render_shadows, shadow_row
@@ -21,6 +21,7 @@ def flush(snapshot: Snapshot, *, commits: bool = False) -> None:
     changed_conversions = [
         c for c in snapshot.conversions.values() if c.is_changed and not c.is_new and c.id not in snapshot.dropped
     ]
+    release_new(snapshot)
     _merge_persons(snapshot)
     _update_persons(snapshot, changed_persons)
     _join_conversions(snapshot)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.ledger.forwarding.claims import Claimed
-from app.ledger.recording.arrival import Route
+from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import shown_of
 from app.ledger.transaction import Tx
@@ -69,15 +69,29 @@ def _render(snapshot: Snapshot, rows: Sequence[Any], released: set[int]) -> None
         text, left_out = payload, omitted
         if route:
             text, left_out = snapshot.render(conversion, route)
-        is_named = (conversion.hold == "details" and conversion.is_named) or (
-            conversion.hold == "click" and conversion.is_complete
-        )
-        is_released = person_id in released and conversion.hold in ("none", "person", "click")
-        goes = held and (conversion in snapshot.claimed or is_released or is_named)
+        goes = held and (conversion in snapshot.claimed or _waits_no_longer(conversion, released))
         due = min(due_at, snapshot.now) if goes else due_at
         if (text, left_out, due) != (payload, omitted, due_at):
             changes.append((text, left_out, conversion.dedupe_key, due, 0 if goes else held, identity))
     snapshot.tx.run_many(_CHANGE, changes)
+
+
+def _waits_no_longer(conversion: Conversion, released: set[int]) -> bool:
+    """Whether its person is known now as it waited for. released: those whom an event identified fully."""
+    if conversion.hold == "details":
+        return conversion.is_named
+    is_released = conversion.person is not None and conversion.person.survivor().id in released
+    return (is_released and conversion.hold in ("none", "person", "click")) or (
+        conversion.hold == "click" and conversion.is_complete
+    )
+
+
+def release_new(snapshot: Snapshot) -> None:
+    """Releases conversions whose deliveries this group creates, where a later event of it brought what they wait for."""
+    released = {person.survivor().id for person in snapshot.released}
+    for conversion in snapshot.conversions.values():
+        if (conversion.deliver_at or 0) > snapshot.now and _waits_no_longer(conversion, released):
+            conversion.deliver_at = snapshot.now
 
 
 _CHANGE = "UPDATE deliveries SET payload = ?, omitted = ?, dedupe_key = ?, due_at = ?, held = ? WHERE id = ?"
