@@ -169,9 +169,14 @@ def lines_together() -> Iterator[None]:
         stream, _held.lines, _held.stream = _held.stream, None, None
         if stream is not None:
             whole = Unfailing(stream)
-            for start, end in _portions([len(line.encode("utf-8", "replace")) for line in lines]):
+            for start, end in _portions([_size(line) for line in lines]):
                 whole.write("".join(lines[start:end]))
                 whole.flush()
+
+
+def _size(line: str) -> int:
+    """In bytes."""
+    return len(line) if line.isascii() else len(line.encode("utf-8", "replace"))
 
 
 def _portions(sizes: list[int]) -> Iterator[tuple[int, int]]:

@@ -36,8 +36,9 @@ JOB = "workers.forward.forward"
 JOB_TIMEOUT_SECONDS = 900
 REST_SECONDS = 0.005
 """Between two nudges: under load many events share one, and the requests get the processor."""
-LONG_REST_SECONDS = 0.025
-"""After a nudge that found one waiting: the worker is at work, or busy with starting."""
+LONG_REST_SECONDS = 0.2
+"""After a nudge that found one waiting. The worker has still to answer that one, and then looks again and again for longer than
+this (LINGER_SECONDS): what comes meanwhile needs no nudge."""
 QUIET_SECONDS = 1.0
 """After Redis failed: how long the nudger leaves it alone. The sweepers nudge as well."""
 

@@ -12,6 +12,7 @@ from app.telemetry.measures import Measures
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
+from app.web.server.patience import Patience
 from tests.support.makers import checkout, count, stripe_headers
 
 
@@ -51,7 +52,8 @@ def run(gateway: Any, proto: Proto, path: str = "/webhooks/stripe", method: str 
 
 
 def over(application: Any, intake: Any = None, writer: Any = None, **options: Any) -> Gateway:
-    intake = intake or SimpleNamespace(admit_body=lambda *_: None)
+    intake = intake or SimpleNamespace(admit_body=lambda *_: None, read=lambda *_: None)
+    writer = writer or SimpleNamespace(patience_seconds=0.01, submit=lambda *_: None)
     return Gateway(application, intake, writer, None, Answers(Measures(), lambda *_: None), 2, **options)
 
 
@@ -60,6 +62,30 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     proto = run(gateway, Proto(b"{", b"}", pause=1), **{"content-length": "2"})
     assert proto.status == 408
     assert b"no whole body" in proto.sent[0]
+
+
+def test_a_webhook_that_the_ledger_does_not_settle_is_given_up() -> None:
+    proto = run(over(None), Proto(b"{}"), **{"content-length": "2"})
+    assert proto.status == 503
+    assert proto.headers["retry-after"]
+
+
+def test_only_those_that_wait_too_long_are_given_up() -> None:
+    given_up: list[str] = []
+
+    async def wait() -> None:
+        patience = Patience(0.01, given_up.append)
+        patience.begin("answered at once")
+        patience.begin("never answered")
+        patience.end("answered at once")
+        while not given_up:
+            await asyncio.sleep(0.001)
+        patience.begin("begun later")
+        while len(given_up) < 2:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(wait())
+    assert given_up == ["never answered", "begun later"]
 
 
 def test_a_body_that_comes_slowly_and_whole_is_taken(app: Flask, ledger: Ledger) -> None:

@@ -7,12 +7,13 @@ honest body arrives within milliseconds and is hardly ever the oldest.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from granian.rsgi import ProtocolClosed
 
 from app.web.public.webhooks import LARGEST_BODY
+from app.web.server.patience import Patience
 
 BODY_SECONDS = 30.0
 """Seconds for a whole body. Providers give up sooner."""
@@ -53,23 +54,20 @@ class HeldBody:
             raise BodyRefused(status, message)
         self._task.cancel()
 
-    async def _read(self, proto: Any, headers: Mapping[str, str], seconds: float, grow: Callable[[int], None]) -> None:
-        # As asyncio.timeout does, which took a tenth of a webhook's time for its bookkeeping.
+    def begin(self) -> None:
+        """From here on `refuse` ends the present task's reading."""
         self._task = asyncio.current_task()
-        limit = asyncio.get_running_loop().call_later(seconds, self.refuse, 408, f"no whole body within {seconds:g} s")
-        try:
-            self.data = await read_body(proto, headers, grow)
-            return
-        except asyncio.CancelledError:
-            if self._refusal is None:
-                raise
-            status, message = self._refusal
-        except ProtocolClosed:  # the client went away, or sends no more
-            status, message = 400, "the body ended early"
-        finally:
-            limit.cancel()
-            self._task = None
-        raise BodyRefused(status, message)  # raised out here, it references no other error, and so no part of the body
+
+    def end(self) -> None:
+        self._task = None
+
+    def refusal(self, error: asyncio.CancelledError | ProtocolClosed) -> tuple[int, str]:
+        """What `error`, which ended the reading, means. Raises it if it was not `refuse` that cancelled the task."""
+        if isinstance(error, ProtocolClosed):  # the client went away, or sends no more
+            return 400, "the body ended early"
+        if self._refusal is None:
+            raise error
+        return self._refusal
 
 
 class Bodies:
@@ -81,7 +79,9 @@ class Bodies:
         most_bytes: int = MOST_BYTES,
         most_unfinished: int = MOST_UNFINISHED,
     ) -> None:
-        self._seconds = seconds
+        self._patience = Patience[HeldBody](
+            seconds, lambda held: held.refuse(408, f"no whole body within {seconds:g} s")
+        )
         self._most_bytes = most_bytes
         self._most_unfinished = most_unfinished
         self._bytes = 0
@@ -97,13 +97,28 @@ class Bodies:
             self._give_way(client)
         self._unfinished[held] = None
         self._unfinished_of[client] += 1
+        self._patience.begin(held)
+        held.begin()
+        refusal: tuple[int, str] | None = None
         try:
-            await held._read(proto, headers, self._seconds, lambda size: self._grow(held, size))
+            size = small_size(headers)
+            if size is None:
+                held.data = await read_body(proto, headers, lambda more: self._grow(held, more))
+            else:
+                self._grow(held, size)
+                held.data = await proto()
+        except (asyncio.CancelledError, ProtocolClosed) as error:
+            self.release(held)
+            refusal = held.refusal(error)
         except BaseException:
             self.release(held)
             raise
         finally:
+            held.end()
+            self._patience.end(held)
             self._finish(held)
+        if refusal is not None:
+            raise BodyRefused(*refusal)  # raised out here, it references no other error, and so no part of the body
         return held
 
     def release(self, held: HeldBody) -> None:
@@ -138,20 +153,24 @@ def _count_down(counter: "Counter[str]", name: str, by: int) -> None:
         del counter[name]
 
 
+def small_size(headers: Mapping[str, str]) -> int | None:
+    """The announced size of a body that is small enough to be read in one call; None if it is not, or not announced."""
+    length = headers.get("content-length")
+    if length is None or "transfer-encoding" in headers or not length.isdigit():
+        return None
+    size = int(length[:18])
+    return size if size <= READ_AT_ONCE else None
+
+
 async def read_body(proto: Any, headers: Mapping[str, str], grow: Callable[[int], None]) -> bytes:
-    """The body; b"" where it is too large to be read (see `is_whole`). grow(n): n more bytes are held.
+    """A body that is not small; b"" where it is too large to be read (see `is_whole`). grow(n): n more bytes are held.
 
     Raises ProtocolClosed if the connection ended before the body did.
     """
-    length = headers.get("content-length")
-    if "transfer-encoding" in headers:
-        length = None
-    elif length is None or not length.isdigit() or int(length[:18]) > LARGEST_BODY:
-        return b""
-    elif int(length) <= READ_AT_ONCE:
-        grow(int(length))
-        whole: Awaitable[bytes] = proto()
-        return bytes(await whole)
+    if "transfer-encoding" not in headers:
+        length = headers.get("content-length")
+        if length is None or not length.isdigit() or int(length[:18]) > LARGEST_BODY:
+            return b""
     chunks: list[bytes] = []
     size = ends = 0
     async for chunk in proto:

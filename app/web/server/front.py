@@ -7,7 +7,7 @@ finish where they began. So an invalid configuration changes nothing, and no con
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.web.server.gateway import Gateway
@@ -37,8 +37,8 @@ class Front:
         self.at_end()
         self._gateway.__rsgi_del__(loop)
 
-    async def __rsgi__(self, scope: Any, proto: Any) -> None:
-        await self._gateway.__rsgi__(scope, proto)
+    def __rsgi__(self, scope: Any, proto: Any) -> Coroutine[Any, Any, None]:
+        return self._gateway.__rsgi__(scope, proto)
 
     def replace(self, gateway: Gateway) -> None:
         """Gives new requests to `gateway`, and ends the one before when its last request is answered. Returns at once."""

@@ -25,13 +25,13 @@ import structlog
 from app.errors import BridgeError, LedgerUnavailable, SetupRequest, SourceError
 from app.intake.quarantine import Request
 from app.intake.verify_and_map import Intake
-from app.ledger.recording.arrival import Arrival
 from app.ledger.recording.writer import GroupWriter, Submitted
 from app.model import Inbound
 from app.web.errors import RETRY_AFTER_SECONDS, status_of
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies, BodyRefused, HeldBody, is_whole
 from app.web.server.line_thread import LineThread
+from app.web.server.patience import Patience
 from app.web.server.wsgi import Threads
 from app.web.throttle import Network, client_of, group_of, network_of
 
@@ -77,6 +77,7 @@ class Gateway:
         self._proxies = proxies
         self._bodies = bodies or Bodies()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._patience = Patience(writer.patience_seconds, _give_up)
         self.lines = LineThread()
         self.busy: set[str] = set() if busy is None else busy
         """Clients ("address:port") whose requests are not answered yet. Shared with the gateway that this one follows."""
@@ -140,13 +141,18 @@ class Gateway:
         began, now = time.perf_counter(), datetime.now(UTC)
         inbound = Inbound(body.data, headers, f"{self._base}{scope.path}" if self._base else "")
         try:
-            arrival = await self._read(source, token, inbound, now)
             assert self._loop is not None
+            if is_quick(inbound):
+                arrival = self._intake.read(source, inbound, token, now)
+            else:
+                arrival = await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
             future: asyncio.Future[Submitted] = self._loop.create_future()
             self._writer.submit(arrival, self._tell, future)
-            limit = self._loop.call_later(self._writer.patience_seconds, _give_up, future)
-            settled = await future
-            limit.cancel()
+            self._patience.begin(future)
+            try:
+                settled = await future
+            finally:
+                self._patience.end(future)
             receipt = settled.result()
         except SetupRequest as ping:
             return 200, [JSON], self._answers.pinged(source, ping)
@@ -168,12 +174,6 @@ class Gateway:
         seconds, received_at = time.perf_counter() - began, time.time()
         self.lines.put(partial(self._answers.log_received, source, receipt, seconds, len(body.data), received_at))
         return 200, [JSON], self._answers.accepted(source, receipt, seconds)
-
-    async def _read(self, source: str, token: str | None, inbound: Inbound, now: datetime) -> Arrival:
-        if len(inbound.body) <= SMALL and not inbound.content_type.casefold().startswith(FORMS):
-            return self._intake.read(source, inbound, token, now)
-        assert self._loop is not None
-        return await self._loop.run_in_executor(self._slow, self._intake.read, source, inbound, token, now)
 
     async def _refuse(self, source: str, error: SourceError, size: int, request: Request) -> Answer:
         """Records the refusal on a thread: writing a log line may block."""
@@ -219,6 +219,11 @@ def webhook_of(scope: Any) -> tuple[str, str | None] | None:
     if not source or (slash and not token) or "/" in token:
         return None
     return source, token or None
+
+
+def is_quick(inbound: Inbound) -> bool:
+    """Whether a webhook is verified and mapped faster than another thread could be asked to."""
+    return len(inbound.body) <= SMALL and not inbound.content_type.casefold().startswith(FORMS)
 
 
 def error_answer(status: int, message: str) -> Answer:
