@@ -1,5 +1,7 @@
 """Space that removed rows leave returns to the file system, on PostgreSQL too, and no row changes by it."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import make_url
+from sqlalchemy import Engine, event, make_url
 
 from app.cli import main
 from app.config.settings import Settings
@@ -170,7 +172,9 @@ def test_a_second_one_leaves_the_work_to_the_first(ledger: Ledger) -> None:
 
 
 @POSTGRESQL
-def test_it_stops_when_asked_and_behind_a_pooler_it_only_says_what_to_do(ledger: Ledger, ledger_url: str) -> None:
+def test_it_stops_when_asked_and_where_it_cannot_work_it_says_why(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(ledger, 900, "id > 1800")
     before = one(ledger, BYTES)
     release_space(ledger, Pace(is_stopping=lambda: True))
@@ -179,7 +183,31 @@ def test_it_stops_when_asked_and_behind_a_pooler_it_only_says_what_to_do(ledger:
     pooled = Ledger(f"{ledger_url}{'&' if '?' in ledger_url else '?'}pgbouncer=true")
     assert release_space(pooled).notes == (compaction.POOLED,)
     pooled.close()
+    monkeypatch.setattr(compaction, "LEAST_VERSION", 10_000_000)
+    assert release_space(ledger).notes == (compaction.TOO_OLD,)
     assert one(ledger, BYTES) == before
+
+
+@POSTGRESQL
+def test_sigterm_ends_the_command_and_changes_no_row(
+    make_settings: Callable[..., Settings], ledger: Ledger, ledger_url: str
+) -> None:
+    make_settings(DATABASE_URL=ledger_url)
+    fill(ledger, 900, "id > 1800")
+    contents = one(ledger, CONTENTS)
+
+    def stop(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE events SET id = id"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    event.listen(Engine, "before_cursor_execute", stop)
+    try:
+        stopped = CliRunner().invoke(main, ["db", "compact"])
+    finally:
+        event.remove(Engine, "before_cursor_execute", stop)
+    assert stopped.exit_code == 1
+    assert "interrupted. The ledger is intact" in stopped.output
+    assert one(ledger, CONTENTS) == contents
 
 
 @POSTGRESQL

@@ -34,9 +34,11 @@ from app.ledger.upkeep.moving import Moving
 
 LOCK = 7_013_115_042_886_119
 """The advisory lock of the process that compacts."""
+LEAST_VERSION = 140_000
 PASSES = 3
+LEAST_PAGES = 1000
 LEAST_PROGRESS = 0.95
-"""A pass after which a table is larger than this share of what it was is the last one."""
+"""A pass after which a table is larger than this share of what it was has achieved nothing."""
 PATIENCE_SECONDS = 30.0
 """How long transactions that began before may hold old row versions, until we give up."""
 LOCK_TIMEOUT = "10s"
@@ -47,6 +49,7 @@ POOLED = (
     "Tables were not compacted: DATABASE_URL goes through a pooler, and compaction needs a session of its own."
     " Run `bridge db compact` with a DATABASE_URL that connects to PostgreSQL directly."
 )
+TOO_OLD = "Tables were not compacted: that needs PostgreSQL 14 or newer."
 HELD = "Removed rows are still visible to {who}: their space cannot be returned yet. Run `bridge db compact` once that has ended."
 LOCKED = "{what}: a lock was not available within {timeout}. Run `bridge db compact` again later."
 LARGE = "The index {name} ({mb:,.0f} MB) takes more than twice what it needs. Run `bridge db compact` to rebuild it."
@@ -90,9 +93,10 @@ def compact_tables(
         for table in tables:
             if not pace.is_stopping():
                 _vacuum(connection, table, "SKIP_LOCKED")
-        if ledger.is_pooled:
-            worth = [extent for extent in _measured(connection) if extent.free_bytes]
-            return Released(notes=(POOLED,) if worth else ())
+        unfit = _why_unfit(ledger, connection)
+        if unfit is not None:
+            is_worth = any(extent.free_bytes for extent in _measured(connection))
+            return Released(max(0, before - _size(connection)), (unfit,) if is_worth else ())
         if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
             return Released(notes=(BUSY,))
         over_at = None if seconds is None else time.monotonic() + seconds
@@ -140,16 +144,22 @@ class _Compaction:
         extent = self._cut(began)  # also so that all free room is known
         if moving.has_ids:
             extent = self._move_values(moving, extent)
-        for _ in range(PASSES):
-            if not extent.is_sparse or self._is_over():
-                break
-            moved = moving.rows(extent.pages, extent.needed)
-            extent = self._cut(extent)
-            if not moved:
-                break
+        extent = self._move_rows(moving, extent)
         self.progress(f"{table}: {began.total_bytes / 1e6:,.1f} MB before, {extent.total_bytes / 1e6:,.1f} MB now")
         is_left = extent.free_bytes and not self._is_over()
         return [LEFT.format(mb=extent.free_bytes / 1e6, table=table)] if is_left else []
+
+    def _move_rows(self, moving: Moving, extent: Extent) -> Extent:
+        """Half of the way at a time: each VACUUM makes PostgreSQL look for free room from the beginning again, so that what others
+        insert meanwhile does not end up behind the rows that moved."""
+        stalled = 0
+        while extent.is_sparse and stalled < PASSES and not self._is_over():
+            before = extent.pages
+            lowest = before - max((before - extent.needed) // 2, min(LEAST_PAGES, before - extent.needed))
+            moving.rows(before, lowest)
+            extent = self._cut(extent)
+            stalled += extent.pages > before * LEAST_PROGRESS
+        return extent
 
     def _move_values(self, moving: Moving, extent: Extent) -> Extent:
         """Which values lie at the end is not known, so all of them are stored again, the newest first, until enough was cut off."""
@@ -230,6 +240,14 @@ def _session(ledger: Ledger) -> Iterator[Connection]:
             for name, value in settings.items():
                 connection.exec_driver_sql(f"SET {name} = '{value}'")
         yield connection
+
+
+def _why_unfit(ledger: Ledger, connection: Connection) -> str | None:
+    """Why tables cannot be compacted through this connection."""
+    if ledger.is_pooled:
+        return POOLED
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
+    return TOO_OLD if version < LEAST_VERSION else None  # it would read the whole table to find the rows of a page
 
 
 def _measured(connection: Connection) -> list[Extent]:

@@ -47,19 +47,18 @@ class Moving:
         """Whether values() can go through the table."""
         return any(column.name == "id" for column in self.columns)
 
-    def rows(self, pages: int, lowest: int) -> int:
-        """Empties the pages from the last of `pages` down to `lowest`. Returns how many rows moved."""
-        moved, high = 0, pages
+    def rows(self, pages: int, lowest: int) -> None:
+        """Empties the pages from the last of `pages` down to `lowest`, as far as there is room for their rows."""
+        high = pages
         while high > lowest and not self.is_over():
             low, began = max(lowest, high - PAGES), time.monotonic()
             try:
-                count = self.ledger.transact(partial(self._empty, low=low, high=high, end=pages))
+                count = self.ledger.transact(partial(self._empty, low=low, high=high))
             except _NoRoom:
-                break
+                return
             if count:
                 self.pace.rest(time.monotonic() - began)
-            moved, high = moved + count, low
-        return moved
+            high = low
 
     def values(self, before: int, most_bytes: int) -> int | None:
         """Stores values of rows with IDs below `before` again, the newest row first, until about `most_bytes` were written. Returns
@@ -90,9 +89,10 @@ class Moving:
                 written += size
         return before
 
-    def _empty(self, tx: Tx, low: int, high: int, end: int) -> int:
+    def _empty(self, tx: Tx, low: int, high: int) -> int:
         run, key = tx.connection.exec_driver_sql, self.columns[0].name
         run(_BEGIN)
+        end = run(f"SELECT pg_relation_size('{self.table}') / current_setting('block_size')::int").scalar_one()
         found = f"SELECT ctid::text FROM {self.table} WHERE ctid >= '({low},0)' AND ctid < '({high},0)' FOR UPDATE SKIP LOCKED"
         places = list(run(found).scalars())
         count, beyond = len(places), 0
