@@ -23,19 +23,25 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Purchases:
-    """Makes bodies with fresh ids, as Stripe's are: random, but those of events and payments begin with the time."""
+    """Makes bodies with fresh ids, as Stripe's are: random, but those of events and payments begin with the second in which
+    they are made, so that new ones come last in an index."""
 
     def __init__(self) -> None:
         text = FIXTURE.read_text(encoding="utf-8")
         for name, mark in IDS.items():
             if name not in text:
                 raise ValueError(f"{FIXTURE} changed: {name} is not in it")
-            text = text.replace(name, mark.replace("\1", f"1{_digits(int(time.time()))}Fx"))
-        self._parts = [part.replace("\0", "@").encode() for part in text.split("@")]
+            text = text.replace(name, mark)
+        self._template = [part.replace("\0", "@").encode() for part in text.split("@")]
+        self._parts: list[bytes] = []
+        self._second = 0
         self._random = random.Random()
 
     def make(self) -> tuple[str, bytes]:
         """(identity, body): the identity is what all its ids end with."""
+        if (second := int(time.time())) != self._second:
+            begin = f"1{_digits(second)}Fx".encode()
+            self._second, self._parts = second, [part.replace(b"\1", begin) for part in self._template]
         identity = self._random.randbytes(LENGTH // 2).hex()
         return identity, identity.encode().join(self._parts)
 
