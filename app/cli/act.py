@@ -4,7 +4,7 @@ import click
 
 from app.bootstrap import make_nudges, open_ledger
 from app.cli.compact import say_released
-from app.cli.output import say, say_json
+from app.cli.output import say, say_pieces
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
 from app.ledger.actions.forget import LOG_KEPT, BeingSent, forget_name, forget_person, is_named
@@ -84,10 +84,10 @@ def prune(dry_run: bool, is_compacting: bool) -> None:
 def export(person: str) -> None:
     ledger = open_ledger(load_settings())
     person_id = _named(ledger, person)
-    data = export_person(ledger, person_id, actor="cli") if person_id else export_name(ledger, person, actor="cli")
-    if data is None:
+    pieces = export_person(ledger, person_id, actor="cli") if person_id else export_name(ledger, person, actor="cli")
+    if pieces is None:
         raise click.ClickException(UNKNOWN)
-    say_json(data, indent=2)
+    say_pieces(pieces)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -13,10 +14,20 @@ def say(text: str, *, err: bool = False, bold: bool = False, colour: str | None 
     click.secho(printable(text), err=err, bold=bold or None, fg=colour, nl=newline)
 
 
-def say_json(value: object, *, indent: int | None = None) -> None:
-    """`value` as JSON, in one line unless it is indented."""
-    for line in json.dumps(value, ensure_ascii=False, indent=indent).split("\n"):
-        click.echo(line if line.isprintable() else UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
+def say_json(value: object) -> None:
+    """`value` as JSON, in one line."""
+    say_pieces([json.dumps(value, ensure_ascii=False), "\n"])
+
+
+def say_pieces(pieces: Iterable[str]) -> None:
+    """JSON text that comes in pieces."""
+    for piece in pieces:
+        lines = piece.split("\n")
+        click.echo("\n".join(line if line.isprintable() else _escaped(line) for line in lines), nl=False)
+
+
+def _escaped(text: str) -> str:
+    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def say_over(text: str) -> None:

@@ -101,6 +101,12 @@ def audit(
     return [_line(row) for row in tx.run(statement, *where.values, limit).all()]
 
 
+def lines_of(tx: Tx, subjects: Sequence[str]) -> list[dict[str, Any]]:
+    """All lines of these subjects."""
+    condition, value = tx.among("subject", subjects)
+    return [_line(row) for row in tx.run(f"SELECT {', '.join(COLUMNS)} FROM audit WHERE {condition}", value).all()]
+
+
 def audit_page(tx: Tx, criteria: AuditFilter, *, before: int | None = None, limit: int = 50) -> AuditPage:
     """One page of matching lines: each group as one line, unless a target is asked for. Each with `group`: whether it is a group's.
     A page may be short without being the last."""

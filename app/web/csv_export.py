@@ -1,4 +1,4 @@
-"""CSV files of lists, read from the ledger page by page, and safe to open in a spreadsheet."""
+"""Downloads that are read from the ledger page by page: CSV files of lists, safe to open in a spreadsheet, and people's data."""
 
 import csv
 import io
@@ -53,15 +53,20 @@ def export_events(ledger: Ledger, criteria: EventFilter, sources: Iterable[str],
 
 
 def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *, is_masked: bool) -> Response:
-    """A CSV download, with addresses masked for a read-only login.
-
-    It is written to a file before the response starts, so a failure is an error and never a shorter file, and slow readers need
-    no memory and no thread.
-    """
+    """A CSV download, with addresses masked for a read-only login."""
     lines = _lines(columns, rows)
+    return download(f"{name}.csv", "text/csv; charset=utf-8", map(mask, lines) if is_masked else lines)
+
+
+def download(name: str, content_type: str, pieces: Iterable[str]) -> Response:
+    """A file of that name.
+
+    It is written to a file here before the response starts, so a failure is an error and never a shorter file, and slow readers
+    need no memory and no thread.
+    """
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the response that sends it
     try:
-        file.writelines((mask(line) if is_masked else line).encode() for line in lines)
+        file.writelines(piece.encode("utf-8", "replace") for piece in pieces)
         size = file.tell()
         file.seek(0)
     except OSError as error:
@@ -72,13 +77,13 @@ def table(name: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]], *
         file.close()
         raise
     headers = {
-        "Content-Disposition": f'attachment; filename="{name}.csv"',
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Length": str(size),
         "Cache-Control": "no-store",
     }
     return Response(
         wrap_file(request.environ, file),
-        content_type="text/csv; charset=utf-8",
+        content_type=content_type,
         headers=headers,
         direct_passthrough=True,
     )

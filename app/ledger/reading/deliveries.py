@@ -76,8 +76,13 @@ def delivery(tx: Tx, delivery_id: int) -> dict[str, Any]:
     statement = f"SELECT {EVENT} FROM events WHERE conversion_id = ? ORDER BY id LIMIT 100"
     shown["events"] = event_rows(tx, tx.run(statement, shown["conversion_id"]).all())
     refunds.add_story(tx, shown, (json.loads(row[20]) if row[20] else {}).get("sale"))
-    shown["waits_for"] = refunds.waits_for(tx, shown) if shown["kind"] == "refund" else _lead_before(tx, shown)
+    shown["waits_for"] = waits_for(tx, shown)
     return shown
+
+
+def waits_for(tx: Tx, delivery: dict[str, Any]) -> int | None:
+    """The delivery that an open one waits for, or None."""
+    return refunds.waits_for(tx, delivery) if delivery["kind"] == "refund" else _lead_before(tx, delivery)
 
 
 def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
@@ -96,25 +101,33 @@ def _lead_before(tx: Tx, delivery: dict[str, Any]) -> int | None:
 
 def attempts(tx: Tx, delivery_id: int) -> list[dict[str, Any]]:
     """All attempts of a delivery, oldest first."""
+    return attempts_of(tx, [delivery_id]).get(delivery_id, [])
+
+
+def attempts_of(tx: Tx, delivery_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """All attempts of these deliveries, oldest first."""
+    condition, value = tx.among("delivery_id", delivery_ids)
     rows = tx.run(
-        "SELECT number, result, by_hand, started_at, duration_ms, status, error, answer_headers, answer_body"
-        " FROM attempts WHERE delivery_id = ? ORDER BY id",
-        delivery_id,
+        "SELECT delivery_id, number, result, by_hand, started_at, duration_ms, status, error, answer_headers, answer_body"
+        f" FROM attempts WHERE {condition} ORDER BY id",
+        value,
     )
-    return [
-        {
-            "number": number,
-            "result": result,
-            "by_hand": bool(by_hand),
-            "started_at": iso(started_at),
-            "duration_ms": duration_ms,
-            "status": status,
-            "error": error,
-            "answer_headers": json.loads(headers) if headers else None,
-            "answer_body": body,
-        }
-        for number, result, by_hand, started_at, duration_ms, status, error, headers, body in rows.all()
-    ]
+    made: dict[int, list[dict[str, Any]]] = {}
+    for delivery_id, number, result, by_hand, started_at, duration_ms, status, error, headers, body in rows.all():
+        made.setdefault(delivery_id, []).append(
+            {
+                "number": number,
+                "result": result,
+                "by_hand": bool(by_hand),
+                "started_at": iso(started_at),
+                "duration_ms": duration_ms,
+                "status": status,
+                "error": error,
+                "answer_headers": json.loads(headers) if headers else None,
+                "answer_body": body,
+            }
+        )
+    return made
 
 
 def deliveries_that_match(

@@ -25,6 +25,7 @@ KIND = text("kind IS NOT NULL")
 WAITS = text("next_try_at IS NOT NULL")
 CLICKED = text("click_first IS NOT NULL")
 CLICKED_AGAIN = text("click_last <> click_first")
+MERGED = text("merged_into IS NOT NULL")
 SOLD = text("kind = 'sale' AND clicked IS NOT NULL")
 LARGEST_ID = 2**63 - 1
 """Beyond it no id can lie, and both drivers raise where they are asked for one."""

@@ -11,6 +11,7 @@ from app.ledger.tables.base import (
     ID,
     KEY,
     KIND,
+    MERGED,
     OPEN,
     REPEATED,
     SOLD,
@@ -176,6 +177,7 @@ persons = Table(
     Column("sent", Integer, nullable=False, server_default="0"),
     Index("ix_persons_click_first", "click_first", postgresql_where=CLICKED, sqlite_where=CLICKED),
     Index("ix_persons_click_last", "click_last", postgresql_where=CLICKED_AGAIN, sqlite_where=CLICKED_AGAIN),
+    Index("ix_persons_merged", "merged_into", postgresql_where=MERGED, sqlite_where=MERGED),
 )
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
 something was attempted for them of which retention removed the delivery. clicks: those beside the main one (app.clicks.to_text)."""

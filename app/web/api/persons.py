@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from flask import Response, jsonify
+from flask import Response
 from pydantic import Field
 from werkzeug.exceptions import Conflict, NotFound
 
@@ -15,6 +15,7 @@ from app.web.api.actor import actor
 from app.web.api.routes import Routes
 from app.web.api.schemas import Forgotten, PersonPage, WholePerson
 from app.web.auth import is_viewer
+from app.web.csv_export import download
 from app.web.params import Paging, Text
 from app.web.services import Parts
 
@@ -51,10 +52,10 @@ def person(parts: Parts, person_id: int) -> WholePerson:
 @ROUTES.get("/persons/<int:person_id>/export", role="operator")
 def export_person(parts: Parts, person_id: int) -> Response:
     """Get everything kept about a person."""
-    data = export_of(parts.ledger, person_id, actor=actor())
-    if data is None:
+    pieces = export_of(parts.ledger, person_id, actor=actor())
+    if pieces is None:
         raise NotFound(f"there is no person {person_id}")
-    return jsonify(data)
+    return download(f"person-{person_id}.json", "application/json", pieces)
 
 
 @ROUTES.post("/persons/<int:person_id>/forget", 409)

@@ -1,6 +1,5 @@
 """People: find one, see their journey, export and erase their data."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from app.model import Rules
 from app.sources.base import Source
 from app.text import storable
 from app.web.auth import is_operator, login_required
+from app.web.csv_export import download
 from app.web.params import before_asked
 
 ROWS, EVENTS_SHOWN = 50, 20
@@ -100,12 +100,10 @@ def create_blueprint(ledger: Ledger, sources: Mapping[str, Source], rules: Rules
     @blueprint.post("/persons/<int:person_id>/export")
     @login_required
     def export(person_id: int) -> Response:
-        data = export_person(ledger, person_id, actor=session["name"])
-        if data is None:
+        pieces = export_person(ledger, person_id, actor=session["name"])
+        if pieces is None:
             raise NotFound(f"there is no person {person_id}")
-        text = json.dumps(data, indent=2, ensure_ascii=False)
-        name = f'attachment; filename="person-{person_id}.json"'
-        return Response(text, mimetype="application/json", headers={"Content-Disposition": name})
+        return download(f"person-{person_id}.json", "application/json", pieces)
 
     return blueprint
 

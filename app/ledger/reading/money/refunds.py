@@ -47,6 +47,18 @@ def refunded(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, Money]:
     return amounts
 
 
+def adjusted(tx: Tx, conversion_ids: Sequence[int]) -> set[int]:
+    """Those of these conversions that are refunds, or have refunds or disputes."""
+    own, refund_ids = tx.among("conversion_id", conversion_ids)
+    of_sale, sale_ids = tx.among("sale_id", conversion_ids)
+    rows = tx.run(
+        f"SELECT conversion_id FROM refunds WHERE {own} UNION SELECT sale_id FROM refunds WHERE {of_sale}",
+        refund_ids,
+        sale_ids,
+    )
+    return {*rows.scalars(), *(mark.conversion_id for mark in adjustments(tx, conversion_ids))}
+
+
 def add_story(tx: Tx, delivery: dict[str, Any], sale: Mapping[str, Any] | None) -> None:
     """Adds what a delivery's page shows about refunds: `marks`, `net` (what is left of its Sale in major units, None if nothing
     was refunded), `refunds` (the deliveries of a Sale's refunds), and `sale` (for a refund, the ID of its Sale's delivery).
