@@ -178,7 +178,7 @@ def test_what_dies_in_an_outage_is_told_by_its_all_clear_and_then_only_if_more_d
     fleet.go(10)
     _, over = texts(webhook)
     assert "All clear: main accepts deliveries again" in over
-    assert "7 of its deliveries failed permanently meanwhile" in over
+    assert "7 of its deliveries failed permanently in the meantime" in over
     fleet.go(30)
     assert len(texts(webhook)) == 2
     die(ledger, range(8, 9), fleet.now)
@@ -460,7 +460,7 @@ def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_reason = 'x'", fleet.now)
     fleet.go(60)
     (message,) = texts(webhook)
-    assert "is paused by hand" in message
+    assert "was paused manually" in message
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

@@ -128,7 +128,7 @@ def _all_clear(first: Reported) -> str:
         outcome = f"refusals of source {first.subject} are back to normal"
     dead = next((part for part in parts if part.kind == "dead"), None)
     meanwhile = (
-        f" {_number(dead.detail['count'])} of its deliveries failed permanently meanwhile."
+        f" {_number(dead.detail['count'])} of its deliveries failed permanently in the meantime."
         if dead and len(parts) > 1
         else ""
     )

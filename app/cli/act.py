@@ -15,7 +15,7 @@ from app.ledger.reading.export import export_name, export_person
 from app.ledger.reading.persons import named
 from app.ledger.upkeep.space import compact
 
-UNKNOWN = "nobody is known by that"
+UNKNOWN = "no person or event matches"
 PERSON = "PERSON is an email address, phone number, customer ID, cus_…, or person:<id>."
 
 

@@ -41,7 +41,7 @@ def say_released(ledger: Ledger, *, always: bool = False) -> None:
             done = release_space(ledger, progress=say)
     except KeyboardInterrupt:
         raise click.ClickException(
-            "interrupted. The ledger is intact, and what was returned stays returned: run `bridge db compact` to go on"
+            "interrupted. The ledger is intact, and what was returned stays returned: run `bridge db compact` to continue"
         ) from None
     if always or done.freed_bytes >= LEAST_SHOWN_BYTES:
         say(f"{done.freed_bytes / 1e6:,.1f} MB were returned to the file system.")

@@ -109,7 +109,7 @@ def _all_held(ledger: Ledger, source: str | None) -> Iterable[Held]:
 @click.option("--source", metavar="NAME", help="Verify every request of this source.")
 @click.option("--all", "is_all", is_flag=True, help="Verify every request.")
 def verify(ids: tuple[int, ...], source: str | None, is_all: bool) -> None:
-    """Verify requests against the present secrets, and take in those that are authentic.
+    """Verify requests against the current secrets, and accept the authentic ones.
 
     Exit status 1 if any is refused again or is not in the quarantine.
     """

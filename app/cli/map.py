@@ -179,7 +179,7 @@ def _shown(value: Any) -> str:
 def left_out(counts: dict[str, int]) -> list[str]:
     """Which events a comparison left out, as sentences."""
     reasons = {
-        "removed": "have no body any more (retention, or an erasure)",
+        "removed": "no longer have a body (retention or erasure removed it)",
         "too_large": "were left out, since all bodies together are too large",
         "too_late": "were left out, since time ran out",
     }

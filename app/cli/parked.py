@@ -132,7 +132,7 @@ def dismiss(ids: tuple[int, ...], why: str) -> None:
 @parked.command()
 @THE_IDS
 def reopen(ids: tuple[int, ...]) -> None:
-    """Take a dismissal back: the events are parked again."""
+    """Undo a dismissal: the events are parked again."""
     ledger, *_ = _opened(None)
     _say_changed(work.reopen(ledger, ids, actor="cli"), ids, "parked again", "not dismissed")
 

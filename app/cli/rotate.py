@@ -11,7 +11,7 @@ from app.ledger.sealing.rotate import rotate
 
 
 @click.command("rotate-key")
-@click.option("--off", is_flag=True, help="Decrypt everything, to go on without ENCRYPTION_KEY. Stop the bridge first.")
+@click.option("--off", is_flag=True, help="Decrypt everything, to run without ENCRYPTION_KEY. Stop the bridge first.")
 def rotate_key(off: bool) -> None:
     """Encrypt what is stored with the first key of ENCRYPTION_KEY.
 
@@ -30,4 +30,4 @@ def rotate_key(off: bool) -> None:
         return
     say(f"Encrypted {total:,} rows with the key {cipher.current}.")
     if len(cipher.key_ids) > 1:
-        say("The other keys are not needed any more: remove them from ENCRYPTION_KEY.")
+        say("The other keys are no longer needed: remove them from ENCRYPTION_KEY.")

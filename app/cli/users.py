@@ -111,7 +111,7 @@ def change_role(name: str, role: Role) -> None:
 @user.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:
-    """Close the dashboard and the API to a user at once, until `bridge user enable`."""
+    """Disable a user: their sessions end, and their API tokens are refused."""
     changed = _change(name, partial(disable_user, actor=ACTOR))
     say(f"{changed.name} is disabled: their sessions have ended, and their API tokens are refused.")
 
@@ -119,7 +119,7 @@ def disable(name: str) -> None:
 @user.command("enable")
 @click.argument("name")
 def enable(name: str) -> None:
-    """Open the dashboard and the API to a disabled user again."""
+    """Enable a disabled user again."""
     changed = _change(name, partial(enable_user, actor=ACTOR))
     say(f"{changed.name} is enabled.")
 

@@ -1,4 +1,4 @@
-"""Verifies requests in the quarantine against the present secrets, and takes in those that are authentic now.
+"""Verifies requests in the quarantine against the current secrets, and accepts those that are authentic now.
 
 The age of a signature is judged at the time when the bridge received it, so an old request that somebody replays is as little
 accepted as it was then. What is accepted goes the same way as a webhook that has just come.
@@ -49,7 +49,7 @@ class Verified:
         if not self.taken and not self.problems:
             return "Nothing is in the quarantine"
         named = ", ".join(f"{count:,} {name}" for name, count in sorted(self.outcomes.items()))
-        text = f"{self.taken:,} taken in{f' ({named})' if named else ''}, {len(self.problems):,} refused again"
+        text = f"{self.taken:,} accepted{f' ({named})' if named else ''}, {len(self.problems):,} refused again"
         return f"{text}. Time ran out: verify again for the rest" if self.after is not None else text
 
 

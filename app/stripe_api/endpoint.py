@@ -154,8 +154,8 @@ def _notes(endpoints: Sequence[JsonObject], current: JsonObject, expected: Wante
     if version != API_VERSION:
         notes.append(
             f"its API version is {version or 'the default of the account'} and not {API_VERSION}; Stripe cannot change it."
-            " The bridge reads both, so this may stay. To have the other: delete the endpoint in Stripe's Dashboard, run"
-            " this again, set the new STRIPE_WEBHOOK_SECRET, and `bridge backfill stripe --since 1h` for what came meanwhile"
+            " The bridge reads both, so you can leave it. To change it: delete the endpoint in Stripe's Dashboard, run this"
+            " again, set the new STRIPE_WEBHOOK_SECRET, and run `bridge backfill stripe --since 1h` for the events in between"
         )
     same = [e for e in endpoints if is_connect(e) == expected.is_connect]
     others = [e for e in same if e.get("url") == expected.url and e is not current and not is_disabled(e)]

@@ -30,7 +30,7 @@ PAID_EVENTS = (
 NEVER_RECEIVED = (
     "Stripe's event about it never came: `bridge backfill stripe --since 30d` fetches those of the last 30 days"
 )
-NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it cannot be fetched any more"
+NEVER_TO_COME = "Stripe's event about it never came, and Stripe keeps events for 30 days: it can no longer be fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _judge(
 _WORDS = {
     "retrying": "its last attempt failed; the next one follows by itself",
     "dead": "all attempts failed: `bridge replay --status dead` sends it again",
-    "discarded": "somebody discarded it",
+    "discarded": "someone discarded it",
     "shadow": "the destination was in shadow mode: replay it with --to once that is live",
 }
 

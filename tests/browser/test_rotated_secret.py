@@ -66,8 +66,8 @@ def test_a_rotated_secret_costs_no_submission(site: Site, visit: Callable[..., A
     site.start(NEW)
 
     page = visit("/inbound")
-    page.get_by_role("button", name="Verify requests of Typeform again and take them in").click()
-    page.get_by_role("status").filter(has_text="3 taken in (3 lead), 1 refused again.").wait_for()
+    page.get_by_role("button", name="Verify requests of Typeform again and accept them").click()
+    page.get_by_role("status").filter(has_text="3 accepted (3 lead), 1 refused again.").wait_for()
     assert site.submit(bodies[1], NEW) == 200  # Typeform's own retry
     with site.ledger.read() as tx:
         kinds = tx.run("SELECT kind, COUNT(*) FROM deliveries GROUP BY kind").all()
@@ -80,7 +80,7 @@ def test_a_rotated_secret_costs_no_submission(site: Site, visit: Callable[..., A
     page.get_by_role("button", name="Drop 1").click()
     page.get_by_text("The quarantine is empty.").wait_for()
     page.goto("/audit")
-    page.get_by_text("3 taken in (3 lead), 1 refused again").wait_for()
+    page.get_by_text("3 accepted (3 lead), 1 refused again").wait_for()
     assert one(site.ledger, "SELECT COUNT(*) FROM audit WHERE action = 'drop'")[0] == 1
 
 
@@ -105,4 +105,4 @@ def test_the_pages_of_refused_requests_are_accessible_and_show_a_viewer_no_body(
         shown = page.content()
         assert "ada@" not in shown
         assert "form_response" not in shown
-    page.get_by_text("Only an operator sees headers and body").wait_for()
+    page.get_by_text("Only operators see the headers and body").wait_for()

@@ -70,7 +70,7 @@ def test_what_was_refused_while_the_secret_was_wrong_is_taken_in_once(
     assert sorted(outcomes(ledger)) == [("stripe", "sale", 1), ("stripe", "sale", 2)]  # the second one came twice
     assert count(ledger, "deliveries") == 2
     assert count(ledger, "quarantine") == 1
-    assert "2 taken in (1 duplicate, 1 sale), 1 refused again" in scalar(
+    assert "2 accepted (1 duplicate, 1 sale), 1 refused again" in scalar(
         ledger, "SELECT detail FROM audit WHERE action = 'verify again'"
     )
 
@@ -326,7 +326,7 @@ def test_the_command_lists_verifies_and_drops(
     assert len(bridge("quarantine", "list", "--json", DATABASE_URL=ledger_url).output.splitlines()) == 2
     assert "quarantined" in bridge("refusals", DATABASE_URL=ledger_url).output
     done = bridge("quarantine", "verify", "--all", DATABASE_URL=ledger_url, STRIPE_WEBHOOK_SECRET=NEW)
-    assert "1 taken in (1 sale), 1 refused again." in done.output
+    assert "1 accepted (1 sale), 1 refused again." in done.output
     assert done.exit_code == 1
     assert bridge("quarantine", "verify", DATABASE_URL=ledger_url).exit_code == 2
     assert bridge("quarantine", "drop", "--all", DATABASE_URL=ledger_url).exit_code == 2

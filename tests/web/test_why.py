@@ -156,7 +156,7 @@ def test_what_was_refused_for_its_signature_is_found_in_the_quarantine(
     for text in ("a-9@example.com", "order.paid"):
         (finding,) = asked(web, text)["findings"]
         mentions = "1 request that was refused for its signature mentions it."
-        assert finding["text"] == f"Nothing was taken in about “{text}”, but {mentions}"
+        assert finding["text"] == f"No event mentions “{text}”, but {mentions}"
         assert finding["path"].startswith("/inbound/quarantine/")
         assert finding["path"] in browser.client.get("/search", query_string={"q": text}).text
     assert "mentions it" not in asked(web, "a-8@example.com")["findings"][0]["text"]

@@ -184,9 +184,9 @@ def _in_quarantine(text: str, held: Sequence[int]) -> Finding:
         if count == 1
         else f"{count:,} requests that were refused for their signature mention"
     )
-    step = "Correct the secret, then verify the quarantine again: what is authentic is taken in."
+    step = "Correct the secret, then verify the quarantine again: authentic requests are accepted."
     path = f"/inbound/quarantine/{held[-1]}"
-    return Finding("bad", f"Nothing was taken in about “{text}”, but {mentions} it.", step, path, f"Request {held[-1]}")
+    return Finding("bad", f"No event mentions “{text}”, but {mentions} it.", step, path, f"Request {held[-1]}")
 
 
 def _named(delivery: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A body to explain. mapping: TOML to use instead of the present mapping; None for that. event: the one that it is, if the
+    """A body to explain. mapping: TOML to use instead of the current mapping; None for that. event: the one that it is, if the
     ledger has it."""
 
     source: str

@@ -72,7 +72,7 @@ def read_mapping(settings: Settings, name: str, text: str) -> Edited:
 
 
 def mapping_of(settings: Settings, name: str) -> str:
-    """The present mapping of a source as TOML, to start from: its table, and [attribution] where the file has one; for a source
+    """The current mapping of a source as TOML, to start from: its table, and [attribution] where the file has one; for a source
     that is built in, the names that ids are looked for under."""
     table = settings.config.get("sources", {}).get(name, {})
     tables: dict[str, Any] = {"sources": {name: table}} if table else {}

@@ -70,7 +70,7 @@ def map_all(source: Source, inbounds: Sequence[Inbound], rules: Rules, seconds: 
 def try_edited(edited: Edited, inbounds: Sequence[Inbound], *, probes: bool = False) -> Tried:
     """Maps `inbounds` by an edited mapping. Raises TrialFailed if that takes too much."""
     if not _free.acquire(timeout=PATIENCE_SECONDS):
-        raise TrialFailed("other mappings are being tried just now; try again")
+        raise TrialFailed("other mappings are being tried: try again in a moment")
     try:
         return _ask(Task(edited, inbounds, probes, SECONDS / 2))
     finally:
@@ -88,7 +88,7 @@ def _ask(task: Task) -> Tried:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise TrialFailed("the machine is too busy to try a mapping just now; try again") from None
+        raise TrialFailed("the server is too busy to try a mapping: try again in a moment") from None
     if done.returncode != 0:
         raise TrialFailed("an expression of this mapping takes too much time or memory")
     tried: Tried = pickle.loads(done.stdout)  # noqa: S301 - written by our own process

@@ -27,7 +27,7 @@ def why_not_editable(tx: Tx, delivery: dict[str, Any]) -> str | None:
     if delivery["status"] != "dead":
         return f"it is {delivery['status']}; only a dead delivery can be edited"
     if delivery["sending"]:
-        return "it is being sent just now"
+        return "it is being sent"
     if delivery["payload"].get("forgotten"):
         return "its person was forgotten"
     statement = "SELECT 1 FROM attempts WHERE delivery_id = ? AND result = 'unknown' LIMIT 1"

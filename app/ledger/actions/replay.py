@@ -45,7 +45,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: 
     """
     status, claim, payload = _locked(tx, delivery_id)
     if claim is not None:
-        return ActionResult(delivery_id, False, "it is being sent just now: skipped")
+        return ActionResult(delivery_id, False, "it is being sent: skipped")
     if payload == BLANK_PAYLOAD:
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
     if status == "shadow":
@@ -73,7 +73,7 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     """Closes a delivery unsent. Idempotent. One that is being sent or delivered is skipped."""
     status, claim, _ = _locked(tx, delivery_id)
     if claim is not None:
-        return ActionResult(delivery_id, False, "it is being sent just now: skipped")
+        return ActionResult(delivery_id, False, "it is being sent: skipped")
     if status in ("delivered", "discarded", "shadow"):
         return ActionResult(delivery_id, False, f"it is {status}: skipped")
     tx.run("UPDATE deliveries SET status = 'discarded', due_at = NULL, held = 0 WHERE id = ?", delivery_id)

@@ -239,5 +239,5 @@ def _why_not(
         return "it is discarded: skipped"
     is_new = conversion.kind == "refund" and not others  # no destination took refunds then
     if (not (others or is_new) or conversion.created_at < target.known_since) and not target.force:
-        return f"retention may have removed its delivery to {name}: use --force to send it all the same"
+        return f"retention may have removed its delivery to {name}: use --force to send it anyway"
     return None

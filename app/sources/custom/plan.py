@@ -77,7 +77,7 @@ def read_plan(name: str, table: SourceTable, location: str) -> Plan:
     entries = dict(table.fields)
     if "test" in table.model_fields_set:
         if "test" in entries:
-            raise ConfigurationError(f"{location}.fields.test: is there twice; leave this one out")
+            raise ConfigurationError(f"{location}.fields.test: is set twice: remove this one")
         entries["test"] = table.test
     for option, of in OPTIONS_OF_FIELDS.items():
         if option in entries and of not in entries:

@@ -204,7 +204,7 @@ class Bulk(Answer):
     """The result of one bulk request. Deliveries that are being sent, or whose status changed, are skipped (`left_alone`)."""
 
     left_alone: Count
-    next: Annotated[int | None, Field(description="Send the same body with it to go on; null once all is done.")]
+    next: Annotated[int | None, Field(description="Send it with the same body to continue; null when done.")]
 
 
 class Replayed(Bulk):

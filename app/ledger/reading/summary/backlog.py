@@ -13,7 +13,7 @@ from app.ledger.reading.summary.problem import Problem, counted
 from app.ledger.transaction import Tx
 
 RECOVERING: Mapping[str, str] = {
-    "dead": "No delivery to {} is failed any more",
+    "dead": "No dead deliveries to {} remain",
     "paused": "Forwarding to {} is resumed",
     "down": "{} accepts deliveries again",
     "late": "Deliveries to {} are on time again",
@@ -110,7 +110,7 @@ def quarantined(tx: Tx, sources: Mapping[str, SourceFacts]) -> list[Problem]:
         since = tx.run(first, name).scalar()
         text = f"{source.title}: {counted(number, 'refused request is', 'refused requests are')} in quarantine."
         remedy = (
-            f"Once {source.variable} is right, verify them again: those that are authentic are taken in. Drop the rest."
+            f"Once {source.variable} is correct, verify them again: authentic requests are accepted. Drop the rest."
         )
         path = f"/inbound/quarantine?source={name}"
         command = f"`bridge quarantine verify --source {name}`"

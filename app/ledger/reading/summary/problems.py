@@ -174,7 +174,7 @@ class Health:
             state = destination_state(tx, name)
             if state.is_doubted and state.paused_at is None and not state.is_open:
                 text = f"{name} refused the last deliveries as a whole."
-                remedy = "Deliveries are tried one at a time; forwarding pauses if it goes on refusing them."
+                remedy = "Deliveries are retried one at a time. Forwarding pauses if refusals continue."
                 since = state.refusals.doubted_at
                 problems.append(Problem("doubted", name, "warn", text, remedy, "/destination", "Destination", since))
         return problems
@@ -225,7 +225,7 @@ class Health:
             count, total = shares.get("unattributed", 0), sum(shares.values())
             if count >= LEAST_SHARED and count / total >= SHARE_LISTED:
                 share = f"{count / total:.0%} of the newest {total:,} conversions"
-                text = f"{name} attributes {share} to nobody: it knows no click or customer for them."
+                text = f"{name} could not attribute {share}: it knows no click or customer for them."
                 remedy = "Pass the click id to checkout sessions and forms."
                 path = f"/deliveries?status=unattributed&destination={name}"
                 problems.append(
@@ -236,7 +236,7 @@ class Health:
 
 def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str]:
     if detail["by_hand"]:
-        return f"Forwarding to {name} is paused by hand.{queued}", "Resume it when it may go on."
+        return f"Forwarding to {name} was paused manually.{queued}", "Resume it when the destination is ready."
     reason = str(detail["reason"]).rstrip(".")
     text = f"Forwarding to {name} is paused: {reason}.{queued}"
     return text, "Fix its configuration and reload it: forwarding resumes by itself."

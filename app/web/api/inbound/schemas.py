@@ -69,11 +69,11 @@ class WholeHeldRequest(HeldRequest):
 
 
 class VerifiedAgain(Answer):
-    taken: Annotated[Count, Field(description="Requests that were taken in.")]
+    taken: Annotated[Count, Field(description="Requests that were accepted.")]
     outcomes: Annotated[dict[str, Count], Field(description="What became of them.")]
     refused: Annotated[Count, Field(description="Requests that stay.")]
     problems: Annotated[dict[str, str], Field(description="Why, by ID.")]
-    next: Annotated[int | None, Field(description="Send it with the same body to go on; null at the end.")]
+    next: Annotated[int | None, Field(description="Send it with the same body to continue; null when done.")]
 
 
 class Dropped(Answer):

@@ -129,7 +129,7 @@ class Group(Answer):
 
 
 class LeftOut(Answer):
-    removed: Annotated[Count, Field(description="They have no body any more.")]
+    removed: Annotated[Count, Field(description="Their body was removed, by retention or an erasure.")]
     too_large: Annotated[Count, Field(description="All bodies together are too large.")]
     too_late: Annotated[Count, Field(description="Time ran out.")]
 

@@ -117,13 +117,13 @@ def end_user_sessions(parts: Parts, user_id: int) -> NamedUser:
 
 @ROUTES.post("/users/<int:user_id>/disable", 409, role="admin")
 def disable(parts: Parts, user_id: int) -> NamedUser:
-    """Close the dashboard and the API to a user at once."""
+    """Disable a user: their sessions end, and their API tokens are refused."""
     return user_answer(disable_user(parts.ledger, user_id, actor=actor(), by=by()))
 
 
 @ROUTES.post("/users/<int:user_id>/enable", role="admin")
 def enable(parts: Parts, user_id: int) -> NamedUser:
-    """Reopen the dashboard and the API to a user."""
+    """Enable a disabled user again."""
     return user_answer(enable_user(parts.ledger, user_id, actor=actor()))
 
 
