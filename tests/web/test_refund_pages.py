@@ -136,3 +136,34 @@ def test_the_curl_of_a_refund_is_its_look_up(browser: Browser, ledger: Ledger) -
     text = page(browser, f"/deliveries/{back}")
     assert "curl -X GET 'https://api.dub.co/commissions?invoiceId=pi_1'" in text
     assert "--data-raw" not in text
+
+
+def test_an_export_in_small_batches_has_all_that_the_pages_show(
+    browser: Browser, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale, refunded = sold_and_refunded(browser, ledger)
+    browser.client.post("/webhooks/stripe", **signed(checkout(2, customer_details={"email": "p1@example.com"})))
+    (person,) = one(ledger, "SELECT person_id FROM deliveries WHERE id = ?", sale)
+    (merged,) = one(ledger, "SELECT MAX(id) FROM events")
+    change(ledger, "INSERT INTO persons (id, created_at, merged_into) VALUES (?, 1, ?)", merged + 100, person)
+
+    def asked(path: str) -> Any:
+        return browser.client.get(f"/api/v1/{path}", headers=API).json
+
+    whole = asked(f"persons/{person}/export")
+    monkeypatch.setattr("app.ledger.reading.export.BATCH", 1)
+    monkeypatch.setattr("app.ledger.reading.export.BODIES", 1)
+    small = asked(f"persons/{person}/export")
+    assert [line["action"] for line in small["audit"]] == ["export", "export"]
+    assert {**small, "audit": []} == {**whole, "audit": []}
+    assert small["merged_persons"] == [merged + 100]
+    assert [mark["reference"] for mark in small["refunds_and_disputes"]] == ["re_1"]
+    assert {delivery["id"] for delivery in small["deliveries"]} > {sale, refunded}
+    for kind, path in (("deliveries", "deliveries"), ("events", "events")):
+        for entry in small[kind]:
+            shown = asked(f"{path}/{entry['id']}")
+            same = [name for name in shown if name in entry and name not in ("deliveries", "facts")]
+            assert len(same) > 10
+            assert {name: entry[name] for name in same} == {name: shown[name] for name in same}
+    (event,) = [event for event in small["events"] if event["event_id"] == "evt_1"]
+    assert {sale, refunded} <= set(event["deliveries"])

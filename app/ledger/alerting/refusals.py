@@ -151,9 +151,7 @@ def refusal_remedy(reason: str, source: SourceFacts) -> str:
     if reason == "wrong" and source.is_signed:
         return f"Check {variable}: it is not the secret that {title} signs with, or a proxy changes the body."
     if reason == "missing" and source.is_signed:
-        return (
-            f"Turn on signing at {title} with the secret in {variable}. If it is on, someone else is posting to this URL."
-        )
+        return f"Turn on signing at {title} with the secret in {variable}. If it is on, someone else is posting to this URL."
     if reason in ("wrong", "missing"):
         return f"Copy the URL with its token ({variable}) to {title} again."
     if reason in ("too old", "in the future"):

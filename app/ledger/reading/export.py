@@ -79,8 +79,9 @@ def _indented(value: Any, columns: int) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n" + " " * columns)
 
 
-def _each(ledger: Ledger, ids: Sequence[int], read: Read, size: int = BATCH) -> Iterator[dict[str, Any]]:
+def _each(ledger: Ledger, ids: Sequence[int], read: Read, size: int | None = None) -> Iterator[dict[str, Any]]:
     """The rows of these IDs, read batch by batch so that no transaction stays open."""
+    size = size or BATCH
     for start in range(0, len(ids), size):
         with look(ledger) as tx:
             rows = list(read(tx, ids[start : start + size]))
