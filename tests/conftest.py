@@ -23,7 +23,7 @@ from redis import Redis
 from app.config.settings import Settings
 from app.ledger.engine import Ledger
 from tests.support.diagnosis import describe_wait, ends_of_logs
-from tests.support.empty_ledgers import Databases, Files
+from tests.support.empty_ledgers import Databases, empty_file
 from tests.support.order import mix_files
 from tests.support.postgres import Postgres
 from tests.support.reaper import guard_process
@@ -106,17 +106,11 @@ def _databases(_server: Postgres) -> Databases:
     return Databases(_server)
 
 
-@pytest.fixture(scope="session")
-def _files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("template"))
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty ledger at the newest schema, on each database in turn."""
     if request.param == "sqlite":
-        files: Files = request.getfixturevalue("_files")
-        yield files.make(tmp_path / "ledger.db")
+        yield empty_file(tmp_path / "ledger.db")
         return
     databases: Databases = request.getfixturevalue("_databases")
     url = databases.take()

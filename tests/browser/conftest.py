@@ -12,8 +12,8 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from tests.browser.site import ARGUMENTS, CHROMIUM, PASSWORD, Web, log_in
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import checkout, settle, stripe_headers
 
 MISSING = "BROWSER TESTS ARE SKIPPED: apt-get install chromium (or set CHROMIUM)"
@@ -27,8 +27,7 @@ class Site(Web):
     """A web process on a SQLite ledger of its own; the test itself is the worker."""
 
     def __init__(self, home: Path, **variables: str) -> None:
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
+        self.ledger = Ledger(empty_file(home / "ledger.db"))
         super().__init__(home, **variables)
 
     def post(self, body: bytes) -> None:

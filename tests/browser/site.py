@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import requests
 from playwright.sync_api import Page
 
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from app.sources.catalog import SOURCES, example
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET
 from tests.support.diagnosis import LOGS
-from tests.support.ports import Port
+from tests.support.empty_ledgers import empty_file
+from tests.support.ports import Port, listens
 
 PASSWORD, VIEWER_PASSWORD = "password of the tests", "viewers may look"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -53,14 +54,14 @@ class Web:
         LOGS.append(self._log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            try:
-                requests.get(f"{self.url}/healthz", timeout=10)
-                return
-            except requests.RequestException:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    self.stop()
-                    raise RuntimeError(self._log.read_text()) from None
-                time.sleep(0.05)
+            with suppress(requests.RequestException):
+                if listens(self._reserved.number):
+                    requests.get(f"{self.url}/healthz", timeout=10)
+                    return
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.stop()
+                raise RuntimeError(self._log.read_text())
+            time.sleep(0.05)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -74,8 +75,7 @@ class Restarted(Web):
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
+        self.ledger = Ledger(empty_file(home / "ledger.db"))
 
     def start(self, **variables: str) -> None:
         super().__init__(self.home, **{"STRIPE_WEBHOOK_SECRET": "", **variables})

@@ -9,12 +9,12 @@ import pytest
 import requests
 
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from app.sources.catalog import SOURCES, example
 from tests.browser.accessible import violations
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.site import VIEWER_PASSWORD, Web
 from tests.conftest import wait_for
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import count, one
 
 pytestmark = pytest.mark.stack
@@ -26,8 +26,7 @@ class Site(Web):
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
+        self.ledger = Ledger(empty_file(home / "ledger.db"))
         self.start(OLD)
 
     def start(self, secret: str) -> None:

@@ -11,10 +11,10 @@ import requests
 from playwright.sync_api import Page
 
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from tests.browser.accessible import violations
 from tests.browser.conftest import Site
 from tests.browser.site import Web
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import checkout, one, settle
 from tests.support.shop import SHOP, configured, headers_of, order
 
@@ -26,8 +26,7 @@ class ShopSite(Site):
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
+        self.ledger = Ledger(empty_file(home / "ledger.db"))
         Web.__init__(self, home, **configured(home, SHOP))
 
     def restart(self, mapping: str) -> None:

@@ -13,9 +13,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from tests.conftest import PATIENCE_SECONDS
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import count
 from tests.support.stack_parts import Stack, purchase
 
@@ -101,12 +100,9 @@ wires = st.one_of(
 @pytest.fixture
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("wire")
-    url = f"sqlite:///{home / 'ledger.db'}"
-    ledger = Ledger(url)
-    upgrade(ledger)
-    ledger.close()
+    url = empty_file(home / "ledger.db")
     stack = Stack(home, url, f"unix://{home}/none.sock", "http://127.0.0.1:9")
-    stack.start("web")
+    stack.serve()
     yield stack
     stack.close()
 

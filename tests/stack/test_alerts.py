@@ -30,7 +30,7 @@ def test_what_dies_is_told_once_by_three_workers_and_forwarding_goes_on(
     config.write_text("[alerts]\ngather_seconds = 1\ndead = 150\n")  # so that the one message is of all of them
     stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url, PUBLIC_URL="https://bridge.example")
     try:
-        stack.start("web")
+        stack.serve()
         workers = [stack.start("worker") for _ in range(3)]
         assert set(stack.post_all([make_purchase() for _ in range(150)])) == {200}
         wait_for(lambda: stack.counts() == {"dead": 150})
@@ -62,7 +62,7 @@ def test_with_no_worker_alive_the_web_tells(
     config.write_text("[alerts]\nlate_minutes = 0.05\n")
     stack = make_stack(BRIDGE_CONFIG=str(config), ALERT_WEBHOOK_URL=hook.url)
     try:
-        stack.start("web")
+        stack.serve()
         stack.post(make_purchase())
         wait_for(lambda: hook.requests)
         (report,) = [request["json"]["text"] for request in hook.requests]

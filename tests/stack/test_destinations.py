@@ -37,7 +37,7 @@ def test_leads_reach_the_crm_at_once_while_main_hangs_and_then_main_gets_everyth
         HOLD_SECONDS="0",
     )
     try:
-        stack.start("web")
+        stack.serve()
         stack.start("worker")
         pile = Pile(make_pile("d", 60, 3).events)
         pile.posts = list(pile.events)

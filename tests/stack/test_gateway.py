@@ -17,11 +17,10 @@ import pytest
 import requests
 
 from app.ledger import tables
-from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from app.sources.stripe.source import SOURCE
 from app.web.server.peers import MOST_SILENT
 from tests.conftest import PATIENCE_SECONDS, wait_for
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import count
 from tests.support.stack_parts import SECRET, Stack, purchase
 
@@ -34,10 +33,7 @@ MIB = 1024 * 1024
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web on SQLite for all: what it does at the door is the same on every ledger."""
     home = tmp_path_factory.mktemp("gateway")
-    url = f"sqlite:///{home / 'ledger.db'}"
-    ledger = Ledger(url)
-    upgrade(ledger)
-    ledger.close()
+    url = empty_file(home / "ledger.db")
     stack = Stack(
         home,
         url,
@@ -47,7 +43,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         WEB_THREADS="4",
         DASHBOARD_VIEWER_PASSWORD="viewers may look",
     )
-    stack.start("web")
+    stack.serve()
     yield stack
     stack.close()
 

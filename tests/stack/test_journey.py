@@ -22,7 +22,7 @@ def test_lead_sale_and_renewal_arrive_in_order_under_one_id_and_click_while_the_
     make_stack: Callable[..., Stack], destination: FakeDestination
 ) -> None:
     stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="1,1,1,1,1,1", HOLD_SECONDS="60")
-    stack.start("web")
+    stack.serve()
     stack.start("worker")
     answers = iter([500, 503])
     destination.answer = lambda r: (next(answers, 200) if r["path"] == "/track/lead" else 200, {}, b"{}")
@@ -66,7 +66,7 @@ def test_a_sale_goes_alone_once_it_has_waited_hold_seconds_for_its_lead(
     make_stack: Callable[..., Stack], destination: FakeDestination
 ) -> None:
     stack = make_stack(TYPEFORM_WEBHOOK_SECRET=SECRET, RETRY_SCHEDULE="30,30", HOLD_SECONDS="3")
-    stack.start("web")
+    stack.serve()
     stack.start("worker")
     destination.answer = lambda r: (500 if r["path"] == "/track/lead" else 200, {}, b"{}")
     body = example("typeform")[0]

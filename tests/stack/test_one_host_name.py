@@ -22,7 +22,7 @@ def test_two_workers_of_one_host_name_send_nothing_twice_and_both_stay_alive(
     destination.delay_seconds = 2.5
     stack = Stack(tmp_path, ledger_url, valkey.url, destination.url, DESTINATION_CONCURRENCY="8")
     try:
-        stack.start("web")
+        stack.serve()
         stack.start("worker", within=NAMESPACE)
         assert set(stack.post_all([purchase() for _ in range(COUNT)])) == {200}
         wait_for(lambda: destination.requests)

@@ -79,7 +79,7 @@ def test_after_a_failover_nudges_go_to_the_new_primary_and_nothing_is_lost(
     stack = Stack(tmp_path, ledger_url, watched.url, destination.url)
     try:
         wait_for(lambda: redis_problem(Nudges(connect(watched.url))) is None)
-        stack.start("web")
+        stack.serve()
         stack.start("worker")
         assert stack.post_all([purchase() for _ in range(10)]) == [200] * 10
         wait_for(lambda: stack.counts() == {"delivered": 10})

@@ -20,7 +20,7 @@ TOKEN = "api token of the tests"
 
 def test_what_came_while_the_secret_was_wrong_is_one_conversion_each(make_stack: Callable[..., Stack]) -> None:
     stack = make_stack(API_TOKEN=TOKEN, WEB_PROCESSES="2")
-    web = stack.start("web")
+    web = stack.serve()
     forms = [example("typeform")[0] for _ in range(12)]
     sales = [purchase() for _ in range(12)]
 
@@ -44,7 +44,7 @@ def test_what_came_while_the_secret_was_wrong_is_one_conversion_each(make_stack:
     assert count(stack.ledger, "events") == 8
 
     stack.environment |= {"TYPEFORM_WEBHOOK_SECRET": NEW, "STRIPE_WEBHOOK_SECRET": NEW_STRIPE}
-    stack.start("web")
+    stack.serve()
     with ThreadPoolExecutor(4) as pool:  # the providers retry while two people press the button
         retried = pool.submit(send_all, {"typeform": [NEW] * 12, "stripe": [NEW_STRIPE] * 12})
         verified = [pool.submit(verify, stack.url) for _ in range(2)]

@@ -36,7 +36,7 @@ def test_events_taken_while_redis_is_away_go_out_when_it_is_back(
     make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination, valkey: Valkey
 ) -> None:
     stack = make_stack()
-    stack.start("web")
+    stack.serve()
     stack.start("worker")
     valkey.kill()
     assert stack.post_all([make_purchase() for _ in range(50)]) == [200] * 50
@@ -51,7 +51,7 @@ def test_an_emptied_redis_loses_nothing(
     from app.queue import connect
 
     stack = make_stack()
-    stack.start("web")
+    stack.serve()
     stack.start("worker")
     redis = connect(valkey.url)
     destination.delay_seconds = 0.05
@@ -66,7 +66,7 @@ def test_a_worker_killed_amid_200_deliveries_costs_none_of_them(
     make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
 ) -> None:
     stack = make_stack()
-    stack.start("web")
+    stack.serve()
     worker = stack.start("worker")
     destination.delay_seconds = 0.1
     bodies = [make_purchase() for _ in range(200)]
@@ -92,7 +92,7 @@ def test_a_killed_web_loses_nothing_that_it_acknowledged(
     make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
 ) -> None:
     stack = make_stack()
-    web = stack.start("web")
+    web = stack.serve()
     stack.start("worker")
     bodies = [make_purchase() for _ in range(200)]
     acknowledged = []
@@ -125,7 +125,7 @@ def test_a_failing_destination_is_tried_again_with_the_same_bytes_and_key(
     make_stack: Callable[..., Stack], make_purchase: Callable[..., bytes], destination: FakeDestination
 ) -> None:
     stack = make_stack()
-    stack.start("web")
+    stack.serve()
     stack.start("worker")
     destination.answer = lambda _r: (500, {}, b"down") if len(destination.requests) < 3 else (200, {}, b"{}")
     stack.post(make_purchase())
@@ -144,7 +144,7 @@ def test_after_a_refused_token_a_worker_with_a_new_one_resumes_by_itself(
 
     destination.answer = answer
     stack = make_stack()
-    stack.start("web")
+    stack.serve()
     worker = stack.start("worker")
     assert stack.post_all([make_purchase() for _ in range(20)]) == [200] * 20
     wait_for(lambda: one(stack.ledger, "SELECT COUNT(*) FROM destinations WHERE paused_at > 0") == (1,))

@@ -34,7 +34,7 @@ def test_one_trace_leads_from_the_webhook_to_every_attempt_and_the_destination_i
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
     try:
         stack = make_stack(DESTINATION_TRACEPARENT="1", **settings)
-        stack.start("web")
+        stack.serve()
         stack.start("worker")
         body = make_purchase()
         assert stack.post_all([body]) == [200]

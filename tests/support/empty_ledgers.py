@@ -4,7 +4,8 @@ A database is made once and emptied after each test, as long as a test changed n
 longer than most tests do. A file of SQLite is copied.
 """
 
-import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -103,16 +104,17 @@ class Databases:
         return make_url(self._server.url).set(database=name).render_as_string(hide_password=False)
 
 
-class Files:
-    """Empty files of SQLite."""
-
-    def __init__(self, folder: Path) -> None:
-        self._template = folder / "template.db"
-        ledger = Ledger(f"sqlite:///{self._template}")
+@cache
+def _template() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="bridge-template-") as folder:
+        path = Path(folder) / "ledger.db"
+        ledger = Ledger(f"sqlite:///{path}")
         upgrade(ledger)
         ledger.close()
+        return path.read_bytes()
 
-    def make(self, path: Path) -> str:
-        """The URL of an empty one at `path`."""
-        shutil.copy(self._template, path)
-        return f"sqlite:///{path}"
+
+def empty_file(path: Path) -> str:
+    """The URL of an empty ledger of SQLite at `path`."""
+    path.write_bytes(_template())
+    return f"sqlite:///{path}"

@@ -48,6 +48,12 @@ def quiet_port() -> int:
         return number
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens there. Cheaper than a request that is refused."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def listeners(port: int) -> list[str]:
     """The sockets that listen on a port, as the kernel lists them (state 0A)."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

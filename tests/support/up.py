@@ -15,7 +15,7 @@ from app.stack.home import PIDS_FILE
 from app.stack.processes import pid_started
 from tests.conftest import PATIENCE_SECONDS, PYTHON, wait_for
 from tests.support.diagnosis import LOGS
-from tests.support.ports import quiet_port
+from tests.support.ports import listens, quiet_port
 from tests.support.reaper import guard_process
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ class Up:
     def answers(self) -> bool:
         """Whether the web answers: a part that was started again takes a moment before it does."""
         try:
-            return requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=10).ok
+            return listens(self.port) and requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=10).ok
         except requests.ConnectionError:
             return False
 

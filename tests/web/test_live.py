@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.ledger.engine import Ledger
-from app.ledger.schema import upgrade
 from tests.conftest import PATIENCE_SECONDS, PYTHON, STRIPE_SECRET, wait_for
 from tests.support.diagnosis import LOGS
+from tests.support.empty_ledgers import empty_file
 from tests.support.makers import checkout, count, one, stripe_headers
 from tests.support.ports import Port
 
@@ -26,8 +26,7 @@ class Live:
     """One web process on a SQLite ledger, with no Redis; `ask` sends raw bytes and returns the raw answer."""
 
     def __init__(self, home: Path) -> None:
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-        upgrade(self.ledger)
+        self.ledger = Ledger(empty_file(home / "ledger.db"))
         self._reserved = Port()
         self.port = self._reserved.number
         self.log = home / "log.txt"

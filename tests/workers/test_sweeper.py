@@ -20,12 +20,12 @@ from app.ledger.forwarding.breaker import ensure_destination
 from app.ledger.forwarding.claims import Claimed, claim
 from app.ledger.forwarding.sweep import register_worker, stop_worker
 from app.ledger.reading.summary.stats import workers_alive
-from app.ledger.schema import upgrade
 from app.ledger.transaction import Tx
 from app.queue import Nudges, connect
 from app.stack.processes import Machine, pid_started, this_machine
 from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.ledger.test_forwarding import COLUMNS
+from tests.support.empty_ledgers import empty_file
 from tests.support.stack_parts import NAMESPACE, can_make_namespaces
 from workers.clock_jumps import ClockWatch
 from workers.direct import DirectRuns
@@ -56,7 +56,6 @@ class Place:
     def __init__(self, url: str) -> None:
         self.clock = Clock()
         self.ledger = Ledger(url, clock=self.clock)
-        upgrade(self.ledger)
         self.nudges = 0
         self.busy = False
         with self.ledger.write() as tx:
@@ -116,7 +115,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(f"sqlite:///{tmp_path / 'ledger.db'}")
+    made = Place(empty_file(tmp_path / "ledger.db"))
     yield made
     made.ledger.close()
 
