@@ -460,7 +460,7 @@ def test_what_waits_for_a_destination_that_is_paused_is_told_as_that_alone(
     change(ledger, "UPDATE destinations SET paused_at = ?, paused_reason = 'x'", fleet.now)
     fleet.go(60)
     (message,) = texts(webhook)
-    assert "was paused manually" in message
+    assert "has been paused manually" in message
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)

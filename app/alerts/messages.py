@@ -90,9 +90,9 @@ def sentence(alert: Reported, now: int) -> str:
         deliveries = "delivery to {} has" if count == 1 else "deliveries to {} have"
         return f"{_number(count)} {deliveries.format(name)} failed permanently since {since} (answers: {_counts(detail['codes'])})."
     if alert.kind == "paused":
-        why = "by hand" if detail["by_hand"] else "because it refuses our deliveries"
+        why = "manually" if detail["by_hand"] else "because it refuses our deliveries"
         reason = f": {detail['reason']}" if detail.get("reason") else ""
-        return f"Forwarding to {name} is paused {why} since {since}{reason}. {_queued(detail['waiting'])}."
+        return f"Forwarding to {name} has been paused {why} since {since}{reason}. {_queued(detail['waiting'])}."
     if alert.kind == "down":
         return (
             f"{name} has accepted nothing since {since}. Deliveries are retried one at a time; the rest follows once it recovers."
