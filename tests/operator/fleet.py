@@ -11,8 +11,9 @@ from pathlib import Path
 
 from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.upkeep.copy import IDS, tables_to_copy
-from tests.conftest import PATIENCE_SECONDS, Valkey, wait_for
+from tests.conftest import PATIENCE_SECONDS, Valkey
 from tests.faults.site import wait_until_answering
+from tests.operator.load import wait_while_it_goes_on
 from tests.support.nginx import PROGRAM as NGINX
 from tests.support.nginx import start_nginx
 from tests.support.ports import Port
@@ -166,12 +167,14 @@ class Workshop:
 
 def wait_until_open(machine: Machine, least: int) -> None:
     """Until so many deliveries are open."""
-    wait_for(lambda: open_deliveries(machine) >= least)
+    wait_while_it_goes_on(
+        lambda: open_deliveries(machine) >= least, lambda: open_deliveries(machine), "open deliveries"
+    )
 
 
 def wait_until_settled(machine: Machine) -> None:
     """Until no delivery is open any more."""
-    wait_for(lambda: open_deliveries(machine) == 0)
+    wait_while_it_goes_on(lambda: open_deliveries(machine) == 0, lambda: open_deliveries(machine), "open deliveries")
 
 
 def open_deliveries(machine: Machine) -> int:

@@ -1,15 +1,26 @@
 """Providers that send until they are asked to stop, so that whatever an operator does meanwhile happens under load."""
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tests.conftest import wait_for
 from tests.faults.producer import Event, Pile, Producer, make_pile
 
 PILE = 10
 """Events that are made at a time."""
 PATIENCE_SECONDS = 150.0
+"""How long something may stand still. How long it takes depends on the machine."""
+
+
+def wait_while_it_goes_on(condition: Callable[[], object], progress: Callable[[], object], what: str) -> None:
+    """Waits until `condition()` is true. AssertionError where `progress()` stands still meanwhile."""
+    last, since = progress(), time.monotonic()
+    while not condition():
+        time.sleep(0.02)
+        if (now := progress()) != last:
+            last, since = now, time.monotonic()
+        assert time.monotonic() - since < PATIENCE_SECONDS, f"{what}: at {last} for {PATIENCE_SECONDS:g} s"
 
 
 class Load:
@@ -39,7 +50,9 @@ class Load:
     def go_on(self, least: int = PILE) -> None:
         """Until so many more events were acknowledged."""
         goal = len(self.acknowledged) + least
-        wait_for(lambda: self._error or len(self.acknowledged) >= goal, PATIENCE_SECONDS)
+        wait_while_it_goes_on(
+            lambda: self._error or len(self.acknowledged) >= goal, lambda: self.posted, "webhooks that were posted"
+        )
 
     def stop(self) -> None:
         """Returns once everything that was sent is acknowledged. Idempotent."""
@@ -71,5 +84,6 @@ class Load:
 def repost(ports: Sequence[int], events: list[Event], seed: int) -> Counter[object]:
     """Sends events again, as providers do when they are asked to. How often each status came."""
     producer = Producer(ports, Pile(events, list(events)), seed=seed)
+    wait_while_it_goes_on(lambda: not producer.left, lambda: producer.left, "webhooks that are to be acknowledged")
     assert producer.join(PATIENCE_SECONDS), f"{producer.left} webhooks were not acknowledged: {producer.answers}"
     return producer.answers
