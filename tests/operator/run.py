@@ -203,7 +203,7 @@ class Operator:
         )
         machine.bridge("resume", "main")
         wait_until_settled(machine)
-        account = self.account(machine, load.keys, load.acknowledged, asked, again=announced | lost)
+        account = self.account(machine, load.keys, load.acknowledged, asked, again=load.keys)
         report.books("elsewhere", account, answers.total(), answers)
         twice = Counter(one.key for one in asked[began:])
         report.check(
@@ -276,7 +276,7 @@ class Operator:
         killed: bool = False,
         again: frozenset[str] | set[str] = frozenset(),
     ) -> Account:
-        """The books; of the keys `again` only the last request counts, since another ledger had sent them before."""
+        """The books; of the keys `again` only the last request counts, since a ledger whose books are closed sent the others."""
         last = {one.key: one for one in asked if one.key in again}
         counted = [one for one in asked if one.key not in again] + list(last.values())
         return books(
