@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.ledger.actions.replay import apply_to, replay, undo_discard
 from app.ledger.engine import Ledger
 from tests.support import stripe_world as world
 from tests.support.stripe_recorder import Recorder
@@ -215,3 +216,22 @@ def test_two_payments_of_one_invoice_stay_two_where_invoices_are_not_counted(led
         reference = {"order_reference": first.invoice_id[:25]}
         recorder.take(world.body("payment_intent.succeeded", w.intent(payment_details=reference)))
     assert len(recorder.payloads("sale")) == 2
+
+
+def test_what_a_rule_closed_is_sent_by_no_replay_and_by_no_undo(ledger: Ledger) -> None:
+    recorder, w = Recorder(ledger, sale_events=OPTED_IN), world.World(False)
+    recorder.take(world.body("invoice.paid", w.invoice(4900, "manual")))
+    recorder.take(world.body("payment_intent.succeeded", w.intent()))
+    recorder.take(world.body("invoice_payment.paid", w.invoice_payment()))
+    bought = world.World(False)
+    recorder.take(world.body("checkout.session.completed", bought.session()))
+    recorder.take(world.body("charge.refunded", bought.charge(amount_refunded=4900), 5))
+    with ledger.write() as tx:
+        rows = tx.run("SELECT id, last_error FROM deliveries WHERE status = 'discarded' ORDER BY id").all()
+        (joined, reason), (refunded, _) = rows
+        assert reason == f"it is one purchase with sale:stripe:{w.invoice_id}, which is sent"
+        assert apply_to(tx, [joined, refunded], "replay", actor="ada") == []
+        for again in (replay(tx, joined, actor="ada", force=True), undo_discard(tx, joined, actor="ada")):
+            assert (again.done, again.message) == (False, f"{reason}: skipped")
+        assert "--force" in replay(tx, refunded, actor="ada").message
+        assert replay(tx, refunded, actor="ada", force=True).done

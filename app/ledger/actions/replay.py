@@ -24,6 +24,9 @@ REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
 """Statuses that can be replayed. A delivered one needs force."""
 DISCARDABLE = ("dead", "retrying", "pending", "unattributed")
 ALLOWED = {"replay": REPLAYABLE, "discard": DISCARDABLE, "resend": ("delivered",)}
+REFUNDED = "it was refunded in full before it was sent"
+JOINED = "it is one purchase with "
+"""How the reason begins for which a rule closed a delivery whose purchase goes out as another one, and may not go twice."""
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
 """The payload after its person was forgotten: nothing is left to send."""
 
@@ -43,11 +46,16 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: 
     Dead, discarded and unattributed ones become pending with a fresh schedule; a delivered one needs force. One that is being
     sent is skipped. Raises DeliveryNotFound. Safe to repeat.
     """
-    status, claim, payload = _locked(tx, delivery_id)
+    status, claim, payload, error = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent: skipped")
     if payload == BLANK_PAYLOAD:
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
+    if status == "discarded" and error.startswith(JOINED):
+        return ActionResult(delivery_id, False, f"{error}: skipped")
+    if status == "discarded" and error == REFUNDED and not force:
+        message = f"{error}: skipped; bridge replay --id {delivery_id} --force sends it all the same"
+        return ActionResult(delivery_id, False, message)
     if status == "shadow":
         message = "its destination was in shadow mode: replay it with --to once that is live"
         return ActionResult(delivery_id, False, message)
@@ -71,7 +79,7 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: 
 
 def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     """Closes a delivery unsent. Idempotent. One that is being sent or delivered is skipped."""
-    status, claim, _ = _locked(tx, delivery_id)
+    status, claim, _, _ = _locked(tx, delivery_id)
     if claim is not None:
         return ActionResult(delivery_id, False, "it is being sent: skipped")
     if status in ("delivered", "discarded", "shadow"):
@@ -82,15 +90,15 @@ def discard(tx: Tx, delivery_id: int, *, actor: str) -> ActionResult:
     return ActionResult(delivery_id, True, f"it was {status} and is discarded")
 
 
-def _locked(tx: Tx, delivery_id: int) -> tuple[str, str | None, str]:
-    """Locks a delivery for this transaction and returns its status, claim and payload. Raises DeliveryNotFound."""
+def _locked(tx: Tx, delivery_id: int) -> tuple[str, str | None, str, str]:
+    """Locks a delivery for this transaction and returns its status, claim, payload and last error. Raises DeliveryNotFound."""
     if delivery_id > tables.LARGEST_ID:
         raise DeliveryNotFound(delivery_id)
-    statement = f"SELECT status, claim, payload FROM deliveries WHERE id = ?{tx.for_update}"
+    statement = f"SELECT status, claim, payload, last_error FROM deliveries WHERE id = ?{tx.for_update}"
     row = tx.run(statement, delivery_id).first()
     if row is None:
         raise DeliveryNotFound(delivery_id)
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3] or ""
 
 
 def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = None) -> None:
@@ -121,8 +129,8 @@ def withdraw(tx: Tx, conversion_id: int, reason: str, *, tried: int | None = Non
 def apply_to(
     tx: Tx, ids: Sequence[int], verb: Verb, *, actor: str, mark: str = "", group: int | None = None
 ) -> list[int]:
-    """Replays, resends or discards the deliveries that allow it, and returns their IDs. Those being sent or forgotten, and those of
-    another status, are skipped.
+    """Replays, resends or discards the deliveries that allow it, and returns their IDs. Those being sent or forgotten, those that a
+    rule closed because their purchase goes out as another one or was refunded, and those of another status, are skipped.
 
     mark: names the bulk discard in the audit log; group: the line there that its lines belong to. Safe to repeat.
     """
@@ -131,8 +139,11 @@ def apply_to(
     lock = tx.for_update
     rows = tx.run(
         f"SELECT id, status FROM deliveries WHERE {condition} AND claim IS NULL AND status IN ({states})"
+        " AND NOT (status = 'discarded' AND (COALESCE(last_error, '') LIKE ? OR COALESCE(last_error, '') = ?))"
         f" AND payload <> ? ORDER BY id{lock}",
         value,
+        f"{JOINED}%",
+        REFUNDED,
         BLANK_PAYLOAD,
     ).all()
     now = tx.now()
@@ -163,12 +174,14 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = No
 
     Raises DeliveryNotFound.
     """
-    status, _, payload = _locked(tx, delivery_id)
+    status, _, payload, error = _locked(tx, delivery_id)
     was = _status_before(tx, delivery_id)
     if status != "discarded" or was is None:
         return ActionResult(delivery_id, False, f"it is {status}: skipped")
     if payload == BLANK_PAYLOAD:
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
+    if error.startswith(JOINED):
+        return ActionResult(delivery_id, False, f"{error}: skipped")
     now = tx.now()
     due_at = None if was in ("dead", "unattributed") else now
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"

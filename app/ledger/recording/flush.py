@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.ledger import tables
-from app.ledger.actions.replay import withdraw
+from app.ledger.actions.replay import JOINED, withdraw
 from app.ledger.inserts import Rows
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
@@ -108,10 +108,10 @@ def _join_conversions(snapshot: Snapshot) -> None:
     for loser, winner in snapshot.withdrawn:
         tx.run(_HAND_OVER, winner.id, loser.id)
         tx.run(_HAND_OVER_REFUNDS, winner.id, loser.id)
-        withdraw(tx, loser.id, f"it is one purchase with {winner.dedupe_key}, which is sent")
+        withdraw(tx, loser.id, f"{JOINED}{winner.dedupe_key}, which is sent")
     for other, first in snapshot.sent_twice:
-        withdraw(tx, first.id, f"it is one purchase with {other.dedupe_key}", tried=other.id)
-        withdraw(tx, other.id, f"it is one purchase with {first.dedupe_key}, which is sent")
+        withdraw(tx, first.id, f"{JOINED}{other.dedupe_key}", tried=other.id)
+        withdraw(tx, other.id, f"{JOINED}{first.dedupe_key}, which is sent")
 
 
 def _update_events(snapshot: Snapshot) -> None:
