@@ -126,3 +126,10 @@ def test_a_sale_that_a_former_version_recorded_is_found_by_its_number(ledger: Le
         tx.run("INSERT INTO dedupe_keys SELECT 'sale:shop:5', conversion_id FROM dedupe_keys WHERE key = 'sale:shop:9'")
     recorder.take(body("refunded", None, 5, "1.50"))
     assert refunds(ledger) == [("9", 150)]
+
+
+def test_ids_other_than_bare_numbers_are_found_in_whichever_field_they_stand(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, build("shop", TABLE))
+    recorder.take(json.dumps(json.loads(body("paid", 1, 2, "10.00")) | {"invoice": "INV-1", "order": "ORD-1"}).encode())
+    recorder.take(json.dumps(json.loads(body("refunded", 1, None, "1.50")) | {"invoice": "ORD-1"}).encode())
+    assert refunds(ledger) == [("INV-1", 150)]

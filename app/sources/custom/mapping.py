@@ -167,11 +167,12 @@ class Event:
         return self.keys[0] if self.keys else None
 
     def numbers(self) -> tuple[tuple[str, str], ...]:
-        """The invoice and the order, where the source names both: each may count from 1."""
+        """The invoice and the order, where the source names both and one is a number alone: each may count from 1."""
         if self.about == "lead" or not {"invoice_id", "order_id"} <= self.plan.picks.keys():
             return ()
         ids = ((series, identifier_of(self.find(f"{series}_id"))) for series in ("invoice", "order"))
-        return tuple((series, number) for series, number in ids if number)
+        numbers = tuple((series, number) for series, number in ids if number)
+        return numbers if any(number.isdecimal() for _, number in numbers) else ()
 
     def _money(self, field: str) -> Money | str:
         currency = currency_code(self.find("currency")) or self.plan.currency
