@@ -24,6 +24,7 @@ from app.ledger.recording.refunds.sent import WHOLE
 from app.model import Inbound, Outcome, Rules
 from app.money import Money
 from app.sources.catalog import SOURCES, content_type_of
+from app.sources.custom import build
 from app.sources.payment import money_of, whole
 from app.sources.set_up import set_up_of
 from tests.support.stripe_recorder import Recorder
@@ -423,6 +424,48 @@ def test_a_refund_that_shop_and_gateway_report_counts_once(ledger: Ledger, strip
         rows = tx.run("SELECT dedupe_key, payload FROM deliveries WHERE kind = 'refund'").all()
     first = "refund:stripe:re_1" if stripe_first else "refund:woocommerce:shop:727:1500"
     assert [(key, json.loads(payload)["amountLeft"]) for key, payload in rows] == [(first, 3400)]
+
+
+def test_a_refund_of_a_creem_renewal_leaves_the_first_payment_alone(ledger: Ledger) -> None:
+    recorder = Recorder(ledger, SOURCES["creem"])
+    paid = {"amount": 2380, "amount_paid": 2380, "currency": "EUR", "status": "paid"}
+    customer = {"id": "cust_1", "email": "ida@kern.example"}
+    first = {"id": "ch_1", "customer": customer, "order": {**paid, "id": "ord_1", "transaction": "tran_1"}}
+    renewal = {"id": "sub_1", "customer": customer, "last_transaction": {**paid, "id": "tran_2"}}
+    transaction = {"id": "tran_2", "order": "ord_1"}
+    refund = {
+        "id": "ref_1",
+        "status": "succeeded",
+        "refund_amount": 1000,
+        "refund_currency": "EUR",
+        "transaction": transaction,
+    }
+    for kind, thing in (("checkout.completed", first), ("subscription.paid", renewal), ("refund.created", refund)):
+        recorder.take(json.dumps({"id": f"evt_{kind}", "eventType": kind, "object": thing}).encode())
+    assert_refund_of(ledger, "sale:creem:tran_2", 1000)
+    assert recorder.open_or_sent() == ["sale:creem:tran_1", "sale:creem:tran_2"]
+
+
+def test_a_refund_that_names_two_counted_sales_does_not_join_them(ledger: Ledger) -> None:
+    table = {
+        "kind": "sale",
+        "currency": "EUR",
+        "events": {"path": "type", "allow": ["paid"], "refunds": ["refunded"]},
+        "fields": {"order_id": "order", "amount": "total", "aliases": "payment"},
+    }
+    recorder = Recorder(ledger, build("shop", table))
+    for kind, order, payment in (("paid", "o1", "p1"), ("paid", "o2", "p2"), ("refunded", "o1", "p2")):
+        event = {"type": kind, "order": order, "payment": payment, "total": "10.00", "email": "ida@kern.example"}
+        recorder.take(json.dumps(event).encode())
+    assert_refund_of(ledger, "sale:shop:o1", 1000)
+    assert recorder.deliveries() == [("sale:shop:o1", "discarded"), ("sale:shop:o2", "pending")]
+    assert recorder.conflicts() == []
+
+
+def assert_refund_of(ledger: Ledger, sale: str, minor: int) -> None:
+    with ledger.read() as tx:
+        statement = "SELECT c.dedupe_key, r.minor FROM refunds r JOIN conversions c ON c.id = r.sale_id"
+        assert [tuple(row) for row in tx.run(statement).all()] == [(sale, minor)]
 
 
 def both(shop: str, buyer: str) -> dict[str, Any]:

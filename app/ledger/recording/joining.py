@@ -49,6 +49,18 @@ def of_one_purchase(
     return [owner for owner in owners if owner not in others], foreign
 
 
+def of_one_sale(
+    snapshot: Snapshot, known: Sequence[Conversion], keys: Sequence[str]
+) -> tuple[Sequence[Conversion], Sequence[str]]:
+    """`known` with the first of its counted Sales alone, and the keys that the other ones own: that money went back does not say
+    that two Sales are one purchase. A refund may name the order of a subscription beside the payment of a renewal."""
+    others = [conversion for conversion in known if conversion.state == "counted"][1:]
+    if not others:
+        return known, ()
+    foreign = [key for key in keys if any(owner in others for owner in snapshot.owners([key], ()))]
+    return [conversion for conversion in known if conversion not in others], foreign
+
+
 def _others(snapshot: Snapshot, owners: Sequence[Conversion], mapped: Mapped, names: Keys) -> list[Conversion]:
     if mapped.numbers:
         certain = snapshot.owners([key for key in names.known_by if key not in names.bare_numbers], names.prefixes)

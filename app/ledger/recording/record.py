@@ -21,7 +21,7 @@ from app.ledger.recording.deferred_leads import (
 from app.ledger.recording.flush import flush
 from app.ledger.recording.holds import due_at, free, hold_of
 from app.ledger.recording.identity import Identity
-from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions, of_one_purchase
+from app.ledger.recording.joining import COUNTED_TWICE, join, known_conversions, of_one_purchase, of_one_sale
 from app.ledger.recording.keys import Keys
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import facts_of
@@ -281,6 +281,9 @@ class _Recording:
         known, self.foreign = of_one_purchase(self.snapshot, owners, self.mapped, names)
         if self.foreign and any(owner.dedupe_key == self.keys[0] for owner in owners if owner not in known):
             self.keys = self.keys[1:]  # another one is counted under the bare number
+        if self.mapped.mark is not None and self.mapped.sale is None and len(known) > 1:
+            known, others = of_one_sale(self.snapshot, known, names.own)
+            self.foreign = [*self.foreign, *others]
         joined = join(self.snapshot, known, names.own)
         if joined is None:
             return []

@@ -112,7 +112,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         )
     transaction = thing.get("transaction")
     paid_by = dict_of(transaction).get("id") or transaction
-    keys = keys_of(paid_by if isinstance(paid_by, str) else None, dict_of(transaction).get("order"))
+    # A renewal's transaction names the subscription's order, which is that of the first payment.
+    keys = keys_of(paid_by if isinstance(paid_by, str) else None) or keys_of(dict_of(transaction).get("order"))
     if event == "refund.created" and text_of(thing.get("status")) == "succeeded":
         money = money_of(thing.get("refund_amount"), thing.get("refund_currency"), "stripe")
         return refunded(view, money, reference=identifier_of(thing.get("id")), keys=keys, status="succeeded")
