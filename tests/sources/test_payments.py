@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -460,6 +460,23 @@ def test_a_refund_that_names_two_counted_sales_does_not_join_them(ledger: Ledger
     assert_refund_of(ledger, "sale:shop:o1", 1000)
     assert recorder.deliveries() == [("sale:shop:o1", "discarded"), ("sale:shop:o2", "pending")]
     assert recorder.conflicts() == []
+
+
+def test_a_lost_shopify_dispute_is_a_refund_and_a_won_one_or_an_inquiry_is_none(ledger: Ledger) -> None:
+    policy, order = Policy(Rules(), [MAIN]), {"total_price": "20.00", "currency": "USD", "email": "ida@kern.example"}
+    dispute = {"type": "chargeback", "amount": "20.00", "currency": "USD", "status": "needs_response"}
+    for number, changes in enumerate(({"status": "lost"}, {"status": "won"}, {"status": "lost", "type": "inquiry"}), 1):
+        paid = {**order, "financial_status": "paid"}
+        for topic, body in (
+            ("orders/paid", paid),
+            ("disputes/create", dispute),
+            ("disputes/update", dispute | changes),
+        ):
+            thing = {"id": number, "order_id": number, **body}
+            inbound = Inbound(json.dumps(thing).encode(), {"x-shopify-topic": topic})
+            arrival = Arrival("shopify", SOURCES["shopify"].map(inbound, policy.rules), inbound, {}, START)
+            ledger.transact(partial(record, arrivals=[arrival], policy=policy))
+    assert_refund_of(ledger, "sale:shopify:1", 2000)
 
 
 def assert_refund_of(ledger: Ledger, sale: str, minor: int) -> None:

@@ -43,6 +43,7 @@ LINES = {
     "order_adjustments": ("amount_set", "tax_amount_set"),
 }
 """Of a refund, with their amounts in both currencies."""
+DISPUTES = ("disputes/create", "disputes/update")
 ORDERS = ("orders/paid", "orders/create", "orders/updated", "orders/edited")
 
 
@@ -88,6 +89,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return _order(view, raw, rules)
     if topic == "refunds/create":
         return _refund(view, raw)
+    if topic in DISPUTES:
+        return _dispute(view, raw)
     return remembered(view, f"{topic} is not a paid order", rules)
 
 
@@ -121,6 +124,20 @@ def _refund(view: Submission, raw: dict[str, Any]) -> Mapped:
         reference=kind_of_id("refund", raw.get("id")),
         keys=keys_of(raw.get("order_id")),
         status="success",
+    )
+
+
+def _dispute(view: Submission, raw: dict[str, Any]) -> Mapped:
+    """A dispute of Shopify Payments as it now stands. An inquiry moves no money, and ends as a chargeback or a refund if any goes
+    back."""
+    is_inquiry = text_of(raw.get("type")) == "inquiry"
+    return refunded(
+        view,
+        money_of(raw.get("amount"), raw.get("currency"), "major"),
+        reference=kind_of_id("dispute", raw.get("id")),
+        keys=keys_of(raw.get("order_id")),
+        status="inquiry" if is_inquiry else text_of(raw.get("status")) or "unknown",
+        kind="dispute",
     )
 
 
