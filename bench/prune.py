@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from app.config.bridge_toml import RetentionTable
 from app.ledger.upkeep.compaction import LOCK
 from bench import year
 from bench.disk import ask_postgres, ledger_bytes
@@ -36,7 +37,9 @@ def _on(parts: Parts, database: Database, count: int) -> Iterator[Row]:
     config = parts.folder / "bridge.toml"
     config.write_text(TOML)
     web, port = parts.web(url, **to_sink(sink))
-    worker = parts.worker(url, sink)
+    keeping = parts.folder / "keeping.toml"  # so that the command prunes and returns space, and not the worker
+    keeping.write_text("[retention]\n" + "".join(f'{rule} = "forever"\n' for rule in RetentionTable.model_fields))
+    worker = parts.worker(url, sink, BRIDGE_CONFIG=str(keeping))
     events, size = _events(url), ledger_bytes(url)
     parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))
     alone = parts.load(Order(port, ROUND_SECONDS, rate=A_SECOND))

@@ -39,6 +39,11 @@ CONTENTS = """
     SELECT count(*), md5(string_agg(md5(concat_ws('|', id, event_key, outcome, received_at, headers, body)), '' ORDER BY id))
     FROM events WHERE reason = 'because'
 """
+LEFT_BEHIND = """
+    SELECT (SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+            WHERE locktype = 'advisory' AND datname = current_database())
+         + (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL)
+"""
 BYTES = """
     SELECT (pg_relation_size(oid) + pg_relation_size(reltoastrelid))::int FROM pg_class WHERE oid = 'events'::regclass
 """
@@ -145,6 +150,7 @@ release_space(ledger)
 """
     killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
+    wait_for(lambda: one(ledger, LEFT_BEHIND) == (0,))
     assert one(ledger, CONTENTS) == contents
     assert release_space(ledger).freed_bytes > before * 0.3
     assert one(ledger, CONTENTS) == contents

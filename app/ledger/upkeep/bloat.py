@@ -47,18 +47,20 @@ GROUP BY x.oid, x.relname, t.relname, x.reltuples ORDER BY 3
 """
 _HOLDERS = """
 SELECT who FROM (
-    SELECT greatest(age(backend_xmin), age(backend_xid)) AS age,
+    SELECT backend_type = 'autovacuum worker' AS is_brief, greatest(age(backend_xmin), age(backend_xid)) AS age,
            format('process %%s (%%s, transaction open for %%s s)', pid, coalesce(nullif(application_name, ''), backend_type),
                   greatest(0, round(extract(epoch FROM clock_timestamp() - xact_start)))) AS who
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE 'autovacuum: VACUUM%%'
     UNION ALL
-    SELECT age(transaction), format('the prepared transaction %%s', gid) FROM pg_prepared_xacts WHERE database = current_database()
+    SELECT false, age(transaction), format('the prepared transaction %%s', gid)
+    FROM pg_prepared_xacts WHERE database = current_database()
     UNION ALL
-    SELECT age(xmin), format('the replication slot %%s', slot_name) FROM pg_replication_slots
+    SELECT false, age(xmin), format('the replication slot %%s', slot_name) FROM pg_replication_slots
     UNION ALL
-    SELECT age(backend_xmin), format('the replica %%s', coalesce(nullif(application_name, ''), pid::text)) FROM pg_stat_replication
-) held WHERE age >= age(%s::xid) ORDER BY age DESC LIMIT 1
+    SELECT false, age(backend_xmin), format('the replica %%s', coalesce(nullif(application_name, ''), pid::text))
+    FROM pg_stat_replication
+) held WHERE age >= age(%s::xid) ORDER BY is_brief, age DESC LIMIT 1
 """
 
 

@@ -44,7 +44,7 @@ PATIENCE_SECONDS = 30.0
 LOCK_TIMEOUT = "10s"
 REFUSED = ("55P03", "40P01", "57014")
 """lock_not_available, deadlock_detected, query_canceled: somebody else was in the way."""
-BUSY = "Another process is compacting this ledger."
+BUSY = "Another process is returning space already, such as a worker once a day. Run `bridge db compact` later for what is left."
 POOLED = (
     "Tables were not compacted: DATABASE_URL goes through a pooler, and compaction needs a session of its own."
     " Run `bridge db compact` with a DATABASE_URL that connects to PostgreSQL directly."
@@ -101,6 +101,9 @@ def compact_tables(
             return Released(notes=(BUSY,))
         over_at = None if seconds is None else time.monotonic() + seconds
         notes = _Compaction(ledger, connection, pace, over_at, progress).run()
+        connection.exec_driver_sql(
+            f"SELECT pg_advisory_unlock({LOCK})"
+        )  # a closed session holds it for a moment longer
         return Released(max(0, before - _size(connection)), tuple(notes))
 
 
