@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, make_url
@@ -16,7 +17,15 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.failures import PREPARED_STATES, is_passing, is_stale, reason_of, sqlstate, unavailable
 from app.ledger.pool import POOL, Pool
 from app.ledger.sealing.cipher import Cipher
-from app.ledger.sqlite import begin_immediate, begin_reading, empty_wal, make_engine, overwrite_wal
+from app.ledger.sqlite import (
+    Checkpoints,
+    begin_immediate,
+    begin_reading,
+    changes,
+    empty_wal,
+    make_engine,
+    overwrite_wal,
+)
 from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
 
@@ -42,17 +51,20 @@ class Ledger:
         self._url = url
         self.is_sqlite = url.startswith("sqlite")
         self._server: Server | None = None
+        self._checkpoints: Checkpoints | None = None
         if self.is_sqlite:
             try:
                 self.engine = make_engine(make_url(url), pool, cipher)
             except (ArgumentError, ValueError):
                 raise ConfigurationError("DATABASE_URL cannot be read") from None
+            if self.engine.url.database:
+                self._checkpoints = Checkpoints(Path(self.engine.url.database))
         else:
             from app.ledger import postgres
 
             self._server = postgres.Server(url)
             self.engine = self._server.engine(pool, cipher)
-        weakref.finalize(self, _close, self.engine)  # also when the process ends
+        weakref.finalize(self, _close, self.engine, self._checkpoints)  # also when the process ends
 
     @contextmanager
     def raw(self) -> "Iterator[Ledger]":
@@ -74,12 +86,18 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A transaction that holds the write lock from its first moment (SQLite), committed at the end of the block."""
+        before = after = 0
         with self._connection() as connection, connection.begin():
             if self.is_sqlite:
                 begin_immediate(connection)
+                before = changes(connection)
             else:
                 self._limit(connection)
             yield self._tx(connection)
+            if self.is_sqlite:
+                after = changes(connection)
+        if self._checkpoints is not None:
+            self._checkpoints.note(after - before)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -150,7 +168,7 @@ class Ledger:
 
     def close(self) -> None:
         """Closes the pool; SQLite's file then holds everything by itself, unless another process has it open. Idempotent."""
-        _close(self.engine)
+        _close(self.engine, self._checkpoints)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -192,7 +210,9 @@ def look(ledger: Ledger) -> Iterator[Tx]:
         yield tx
 
 
-def _close(engine: Engine) -> None:
+def _close(engine: Engine, checkpoints: Checkpoints | None) -> None:
+    if checkpoints is not None:
+        checkpoints.stop()
     if engine.dialect.name == "sqlite":
         empty_wal(engine)
     engine.dispose()

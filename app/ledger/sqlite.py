@@ -1,10 +1,12 @@
 """Connections to SQLite: their settings, how long they wait for a lock, and the files that closing leaves."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -17,6 +19,8 @@ from app.ledger.sealing.cipher import Cipher
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.0005
 """SQLite's own busy handler sleeps up to 100 ms between tries; asking again this often keeps the wait to the lock's length."""
+ROWS_A_CHECKPOINT = 2000
+"""Changed by this process; about as many pages of the write-ahead log. See Checkpoints."""
 
 
 def make_engine(url: URL, pool: Pool, cipher: Cipher | None = None) -> Engine:
@@ -45,7 +49,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-16000",
+        "cache_size=-8000",  # more than the largest group changes; each connection has its own
         "secure_delete=ON",  # what is erased is overwritten, in pages and in free ones
         "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
     ):
@@ -69,6 +73,59 @@ def begin_reading(connection: Connection) -> None:
     raw: Any = connection.connection.driver_connection
     raw.execute("BEGIN")
     patiently(lambda: raw.execute("PRAGMA schema_version").fetchone())
+
+
+def changes(connection: Connection) -> int:
+    """How many rows this connection has changed so far."""
+    raw: Any = connection.connection.driver_connection
+    return int(raw.total_changes)
+
+
+class Checkpoints:
+    """Copies pages from the write-ahead log into the database on a thread of its own, while others write.
+
+    Only a writer can begin the log again from its start, so wal_autocheckpoint stays as it is. But when a commit reaches that size
+    and makes its checkpoint, little is left to copy, and the commits behind it do not wait. If a checkpoint fails here, that commit
+    does it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._uri = f"{path.absolute().as_uri()}?mode=rw"
+        self._lock = threading.Lock()
+        self._rows = 0
+        self._due = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def note(self, rows: int) -> None:
+        """`rows` were changed and committed. Returns at once."""
+        with self._lock:
+            self._rows += rows
+            if self._rows < ROWS_A_CHECKPOINT or self._stopping:
+                return
+            self._rows = 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+                self._thread.start()
+        self._due.set()
+
+    def stop(self) -> None:
+        """Ends the thread. Idempotent."""
+        with self._lock:
+            self._stopping = True
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join(LOCK_TIMEOUT_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if self._stopping:
+                return
+            with suppress(sqlite3.Error), closing(sqlite3.connect(self._uri, timeout=0, uri=True)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def empty_wal(engine: Engine) -> None:

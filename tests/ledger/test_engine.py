@@ -17,7 +17,8 @@ from app.errors import ConfigurationError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Arrival, Policy, Receipt, Route
 from app.ledger.recording.writer import GroupWriter
-from app.ledger.schema import current_revision
+from app.ledger.schema import current_revision, upgrade
+from app.ledger.sqlite import ROWS_A_CHECKPOINT
 from app.ledger.transaction import Tx
 from app.logs import without_details
 from app.model import Inbound, Rules
@@ -330,3 +331,15 @@ def test_a_percent_sign_is_itself_in_the_statement_that_intake_looks_up_with(led
     with ledger.write() as tx:
         *_, rows = tx.enter(["a"], 1, "SELECT 'x%y', ?", "v")
     assert [tuple(row) for row in rows] == [("x%y", "v")]
+
+
+def test_sqlite_moves_what_was_written_into_its_file_beside_the_writers(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    upgrade(ledger)
+    before = path.stat().st_size
+    rows = [(f"row {number}", number) for number in range(ROWS_A_CHECKPOINT)]
+    ledger.transact(lambda tx: tx.run_many("INSERT INTO counters (name, value) VALUES (?, ?)", rows))
+    wait_for(lambda: path.stat().st_size > before)  # long before the log has the size at which a commit does it
+    ledger.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ledger.db"]
