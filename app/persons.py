@@ -5,7 +5,7 @@ stands for ever: a fact that would join two persons already sent under different
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,8 +99,10 @@ def completed(who: Who, others: Iterable[Who]) -> Who:
     return who
 
 
-def candidates_of(identifiers: Sequence[Identifier], purchases: Iterable[int]) -> list[Identifier]:
+def candidates_of(identifiers: Sequence[Identifier], purchases: Collection[int]) -> list[Identifier]:
     """`identifiers` with the conversions that the event is about: weaker than ids, stronger than a mailbox."""
+    if not purchases:
+        return list(identifiers)
     known = [(PURCHASE, str(conversion_id)) for conversion_id in purchases]
     ids = [identifier for identifier in identifiers if identifier[0] in ("id", "alias")]
     return [*ids, *known, *(identifier for identifier in identifiers if identifier[0] not in ("id", "alias"))]
@@ -130,7 +132,8 @@ def resolve(
     if resolution is None:
         resolution = Resolution(create())
     _learn(resolution, who, identifiers, attempted)
-    _learn_clicks(resolution, who, moment)
+    if who.clicks:
+        _learn_clicks(resolution, who, moment)
     resolution.identifiers = identifiers
     return resolution
 

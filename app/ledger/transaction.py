@@ -225,7 +225,9 @@ class Tx:
 
     def among_sealed(self, column: str, values: Iterable[str]) -> tuple[str, str]:
         """`among` for a column that may be sealed so that equals stay equal (How.EQUAL)."""
-        return self.among(column, [form for value in values for form in self.forms(value)])
+        if self._cipher is None:
+            return self.among(column, list(values))
+        return self.among(column, [form for value in values for form in self._cipher.forms(value)])
 
     def forms(self, value: str) -> list[str]:
         """How a column of How.EQUAL may hold `value`."""

@@ -26,7 +26,7 @@ class Draft:
         """Shortened to `most` characters."""
         if text is None or not (text := text.strip()):
             return
-        shorter = shortened(text, most)
+        shorter = shortened(text, most) if len(text) * 2 > most else text
         if shorter != text:
             self.omitted.append(f"{name} was shortened to {most} characters")
         self.put(name, shorter)
@@ -35,7 +35,7 @@ class Draft:
         """Left out where it is longer than `most` characters: an id or an address that is cut is another one."""
         if not text:
             return
-        if length(text) > most:
+        if len(text) * 2 > most and length(text) > most:
             self.omitted.append(f"{name} was left out: it is longer than {most} characters")
         else:
             self.fields[name] = text

@@ -57,16 +57,17 @@ class Events(Format):
 
     def body(self, facts: Facts) -> Body:
         draft = Draft()
-        draft.put("event", facts.kind)
-        draft.put("timestamp", iso_milliseconds(facts.occurred_at))
+        fields = draft.fields
+        fields["event"] = facts.kind
+        fields["timestamp"] = iso_milliseconds(facts.occurred_at)
         draft.within("clickId", facts.click_id, LONGEST)
         draft.put("customerExternalId", facts.customer_id.strip())
         draft.within("email", facts.email, LONGEST)
         draft.cut("name", facts.name, LONGEST)
         draft.within("phone", facts.phone, LONGEST)
         if facts.sale:
-            draft.put("currency", facts.sale.money.currency)
-            draft.put("amount", facts.sale.money.number)
+            fields["currency"] = facts.sale.money.currency
+            fields["amount"] = facts.sale.money.number
             draft.put("invoiceId", facts.sale.invoice_id)
             draft.within("orderId", facts.sale.order_id, LONGEST)
             draft.metadata(facts.sale.metadata, LONGEST_METADATA)

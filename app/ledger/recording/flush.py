@@ -1,5 +1,6 @@
 """Writes the changes in a Snapshot: new rows in bulk, changed rows one by one."""
 
+from operator import itemgetter
 from typing import Any
 
 from app.ledger import tables
@@ -51,10 +52,7 @@ def _insert(snapshot: Snapshot, changed: list[Conversion], commits: bool) -> Non
         for event in snapshot.new_events
         if event.arrival.recorded_as is None
     ]
-    facts = [
-        {"value": value, "kind": kind, "event_id": event_id, "given": original}
-        for event_id, (value, kind, original) in sorted(snapshot.new_facts, key=lambda fact: (fact[1][:2], fact[0]))
-    ]
+    facts = sorted(snapshot.new_facts, key=itemgetter("value", "kind", "event_id"))
     deliveries = [row for conversion in due for row in _deliveries(snapshot, conversion)]
     snapshot.tx.insert_all(
         (

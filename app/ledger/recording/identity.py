@@ -39,6 +39,8 @@ class Identity:
 
     def learn_from_purchase(self, conversion: Conversion | None) -> None:
         """Completes what this event says about its person with the other events of the purchase."""
+        if conversion is None and not self.snapshot.facts:
+            return
         self.who = complete_who(self.mapped.who, self.other_facts(), conversion)
         if self.who is not self.mapped.who:
             self.identifiers = identifiers_of(self.who, self.phone_region)
@@ -64,7 +66,7 @@ class Identity:
         """Returns the person, existing or new, and merges people whom this event shows to be one. None if nothing identifies
         them."""
         snapshot = self.snapshot
-        of_purchase = {one.id: one.person for one in known if one.person is not None}
+        of_purchase = {one.id: one.person for one in known if one.person is not None} if known else {}
         if snapshot.facts:
             of_purchase |= {facts.event_id: facts.person for facts in self.other_facts() if facts.person is not None}
         if not self.identifiers and not of_purchase:
@@ -75,7 +77,8 @@ class Identity:
             return [of_purchase[int(value)]] if kind == PURCHASE else snapshot.find(candidate)
 
         candidates = candidates_of(self.identifiers, of_purchase)
-        resolution = resolve(self.who, candidates, find, snapshot.add_person, snapshot.attempted, occurred_at)
+        found = find if of_purchase else snapshot.find
+        resolution = resolve(self.who, candidates, found, snapshot.add_person, snapshot.attempted, occurred_at)
         person = resolution.person
         snapshot.merged += resolution.merged
         for reason in resolution.conflicts:

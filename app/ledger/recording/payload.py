@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from app.clicks import Seen, chosen, values_of, with_fbc
+from app.clicks import chosen, values_of, with_fbc
 from app.destinations.formats.base import Format
 from app.ledger.recording.arrival import Conversion
 from app.model import Facts, Lead, Mapped, Product, Refund, Rules, Sale, Who
@@ -69,34 +69,19 @@ def render(
             kind=conversion.kind,
             occurred_at=datetime.fromtimestamp(conversion.occurred_at / 1000, UTC),
             customer_id=person.customer_id or "",
-            click_id=click_of(conversion, first_touch=first_touch),
+            click_id=_click(person, facts, first_touch=first_touch),
             email=facts["email"] or person.email,
             name=facts["name"] or person.name,
             phone=facts["phone"] or person.phone,
             sale=_sale(facts["sale"], lowered, net_of_tax=net_of_tax),
             lead=Lead(**facts["lead"]) if facts["lead"] else None,
-            refund=_refund(facts, lowered, net_of_tax=net_of_tax),
+            refund=_refund(facts, lowered, net_of_tax=net_of_tax) if "refund" in facts else None,
             source=conversion.source,
-            clicks=clicks_of(conversion, first_touch=first_touch),
+            clicks=with_fbc(chosen(person.clicks, first_touch=first_touch)) if person.clicks else {},
             key=conversion.dedupe_key,
         )
     )
     return to_json(body.fields).decode(), to_json(body.omitted).decode() if body.omitted else None
-
-
-def click_of(conversion: Conversion, *, first_touch: bool) -> str | None:
-    """The click ID to send with a conversion; None for the second event of a deferred Lead."""
-    assert conversion.person is not None
-    person = conversion.person.survivor()
-    click = person.click_first if first_touch else person.click_last
-    return None if conversion.facts.get("follows") else click or conversion.facts["click_id"]
-
-
-def clicks_of(conversion: Conversion, *, first_touch: bool) -> dict[str, Seen]:
-    """Further click IDs, by name."""
-    assert conversion.person is not None
-    clicks = conversion.person.survivor().clicks
-    return with_fbc(chosen(clicks, first_touch=first_touch)) if clicks else {}
 
 
 def shown_of(person: Person) -> tuple[object, ...]:
@@ -109,6 +94,12 @@ def click_ids_of(person: Person) -> frozenset[str]:
     """All click IDs that are known of a person, the main ones and those beside them."""
     beside = (value for _, value in values_of(person.clicks))
     return frozenset(value for value in (person.click_first, person.click_last, *beside) if value)
+
+
+def _click(person: Person, facts: Mapping[str, Any], *, first_touch: bool) -> str | None:
+    """The click ID to send with a conversion; None for the second event of a deferred Lead."""
+    click = person.click_first if first_touch else person.click_last
+    return None if facts.get("follows") else click or facts["click_id"]
 
 
 def _refund(facts: Mapping[str, Any], lowered: int, *, net_of_tax: bool) -> Refund | None:
@@ -129,17 +120,17 @@ def _sale(kept: dict[str, Any] | None, lowered: int, *, net_of_tax: bool) -> Sal
     if not kept:
         return None
     money, tax = Money(kept["minor"] - lowered, kept["currency"]), kept.get("tax", 0)
+    products = kept.get("products")
+    if products is None:  # a version before kept only their IDs
+        products = [[product] for product in kept["product_ids"]] if "product_ids" in kept else ()
     sale = Sale(
         kept["invoice_id"],
         money,
         kept["order_id"],
         kept["event_name"],
         kept["metadata"],
-        tuple(
-            Product(*product)
-            for product in kept.get("products", [[product] for product in kept.get("product_ids", ())])
-        ),
+        tuple([Product(*product) for product in products]) if products else (),
         tuple(kept.get("promotion_codes", ())),
-        tax_in(money.minor, tax, kept["minor"]),
+        tax_in(money.minor, tax, kept["minor"]) if tax else 0,
     )
     return sale.net if net_of_tax else sale

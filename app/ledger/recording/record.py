@@ -64,6 +64,7 @@ class _Recording:
         self.keys, self.loose = self.names.own, self.names.loose
         self.identity = Identity(snapshot, arrival, self.names.facts, policy.rules.phone_region)
         self.event_id = 0
+        self.occurred_at = int((self.mapped.occurred_at or arrival.received_at).timestamp() * 1000)
         self.person: Person | None = None
         self.conversion: Conversion | None = None
         self.known: list[Conversion] = []
@@ -87,19 +88,20 @@ class _Recording:
         notes = self._find_conversion()
         self.identity.learn_from_purchase(self.conversion)
         if self.identity.concerns_somebody(self.known):
-            self.person = self.identity.resolve(self.event_id, self.known, self.conversion, self._occurred_at())
+            self.person = self.identity.resolve(self.event_id, self.known, self.conversion, self.occurred_at)
         leads = deferred_leads(self.snapshot, self.person) if self.policy.deferred and self.person is not None else []
-        verified = self._send_second_events(leads)
+        verified = self._send_second_events(leads) if leads else []
         outcome, reason, delivers = self._decide()
         if verified and outcome == "ignored":
             outcome, reason = "lead", f"the address is verified: the second event of {verified[0].facts['follows']}"
         elif outcome == "ignored" and self.person is not None:
             is_early = is_verified_early(leads, self.mapped, self.arrival.source, self.policy)
             reason = VERIFIED_EARLY if is_early else reason
-        if self.conversion is not None:
+        if self.conversion is not None and self.names.cut_off:
             self.snapshot.claim_keys(self.names.cut_off, self.conversion)
         delivers = delivers or bool(verified)
-        reason = "; ".join((reason, *notes))
+        if notes:
+            reason = "; ".join((reason, *notes))
         if self.conversion is not None and not self.snapshot.marked.isdisjoint(self.keys):
             self.snapshot.adjusted.append(self.conversion)
         self.identity.store(self.event_id, outcome, self.person, self.conversion)
@@ -118,7 +120,7 @@ class _Recording:
         if self.person is None or self.person.customer_id is None:
             return []
         verified = verified_by(leads, self.mapped, self.arrival.source, self.policy)
-        seconds = (add_second(self.snapshot, first, self.event_id, self._occurred_at()) for first in verified)
+        seconds = (add_second(self.snapshot, first, self.event_id, self.occurred_at) for first in verified)
         created = [second for second in seconds if second is not None]
         if created and self.conversion is None and not self.keys:
             self.conversion = created[0]
@@ -161,7 +163,7 @@ class _Recording:
 
     def _settle_parked(self, conversion: Conversion) -> None:
         """Closes parked events of this purchase: nothing is left to count."""
-        for facts in self.identity.other_facts():
+        for facts in self.identity.other_facts() if self.snapshot.facts else ():
             if facts.outcome == "parked" and facts.key_kind == conversion.kind and facts.event_id != self.event_id:
                 facts.outcome = "duplicate"
                 self.snapshot.settle(facts.event_id, conversion)
@@ -223,7 +225,7 @@ class _Recording:
                 kind=mapped.kind,
                 hold=hold_of(mapped.hold, conversion),
                 dedupe_key=self.keys[0],
-                occurred_at=self._occurred_at(),
+                occurred_at=self.occurred_at,
                 facts=self._facts(),
             )
 
@@ -257,7 +259,7 @@ class _Recording:
         conversion.kind = self.mapped.kind
         conversion.facts = self._facts()
         conversion.dedupe_key = self.keys[0]
-        conversion.occurred_at = self._occurred_at()
+        conversion.occurred_at = self.occurred_at
 
     def _facts(self) -> dict[str, Any]:
         facts = facts_of(self.mapped, self.policy.rules, self.identity.who)
@@ -278,6 +280,8 @@ class _Recording:
         Returns notes about the join."""
         names = self.names
         owners = known_conversions(self.snapshot, names.known_by, names.loose, names.prefixes)
+        if not owners:
+            return []
         known, self.foreign = of_one_purchase(self.snapshot, owners, self.mapped, names)
         if self.foreign and any(owner.dedupe_key == self.keys[0] for owner in owners if owner not in known):
             self.keys = self.keys[1:]  # another one is counted under the bare number
@@ -317,7 +321,7 @@ class _Recording:
             hold=self.mapped.hold,
             event_id=self.event_id,
             person=self.person,
-            occurred_at=self._occurred_at(),
+            occurred_at=self.occurred_at,
             created_at=self.snapshot.now,
             facts=self._facts(),
             is_new=True,
@@ -325,6 +329,3 @@ class _Recording:
         self.snapshot.new_conversions.append(conversion)
         self.snapshot.conversions[conversion.id] = conversion
         return conversion
-
-    def _occurred_at(self) -> int:
-        return int((self.mapped.occurred_at or self.arrival.received_at).timestamp() * 1000)

@@ -56,11 +56,12 @@ def person_row(person: Person) -> dict[str, Any]:
         "phone": person.phone,
         "click_first": person.click_first,
         "click_last": person.click_last,
-        "clicks": to_text(person.clicks),
+        "clicks": to_text(person.clicks) if person.clicks else None,
     }
 
 
 def conversion_row(conversion: Conversion) -> dict[str, Any]:
+    is_sent = conversion.state == "counted" and conversion.kind != "refund"
     return {
         "id": conversion.id,
         "state": conversion.state,
@@ -73,12 +74,8 @@ def conversion_row(conversion: Conversion) -> dict[str, Any]:
         "occurred_at": conversion.occurred_at,
         "created_at": conversion.created_at,
         "facts": to_json(conversion.facts).decode(),
-        "clicked": int(conversion.has_click) if _is_sent(conversion) else None,
+        "clicked": int(conversion.has_click) if is_sent else None,
     }
-
-
-def _is_sent(conversion: Conversion) -> bool:
-    return conversion.state == "counted" and conversion.kind != "refund"
 
 
 def outcome_row(event: NewEvent, surviving: Mapping[int, Conversion]) -> dict[str, Any]:

@@ -88,9 +88,13 @@ def name_rows(name: str | None) -> list[Row]:
     shown = storable(" ".join((name or "").split())[:LONGEST_NAME])
     if not shown:
         return []
-    words = storable(shown.casefold()).split(" ")
-    parts = [" ".join(words[start:]) for start in range(len(words))]
-    return [(parts[0], "name", shown), *((part, "part", None) for part in parts[1:MOST_PARTS])]
+    whole = shown.lower() if shown.isascii() else storable(shown.casefold())
+    rows: list[Row] = [(whole, "name", shown)]
+    space = whole.find(" ")
+    while space >= 0 and len(rows) < MOST_PARTS:
+        rows.append((whole[space + 1 :], "part", None))
+        space = whole.find(" ", space + 1)
+    return rows
 
 
 def click_rows(clicks: Iterable[tuple[str, str]]) -> list[Row]:

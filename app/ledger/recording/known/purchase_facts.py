@@ -78,14 +78,14 @@ def store_event_facts(
     elif not mapped.keys and not mentioned and mapped.who == Who():
         mentioned += [(value, "text", None) for value in ids_in(body, MOST_OF_OTHERS)]
     known = {row[:2]: row for row in (*mentioned, *rows)}
-    snapshot.new_facts += [(event_id, row) for row in known.values()]
+    snapshot.add_facts(event_id, known.values())
     for key in keys:
         snapshot.facts.setdefault(key, []).append(EventFacts(event_id, outcome, key_kind, person, rows))
 
 
 def index_clicks(snapshot: Snapshot, event_id: int, clicks: Mapping[str, str]) -> None:
     """Makes a person findable by the click IDs they got from an event."""
-    snapshot.new_facts += [(event_id, row) for row in click_rows(clicks.items())]
+    snapshot.add_facts(event_id, click_rows(clicks.items()))
 
 
 def index_ids(snapshot: Snapshot, event_id: int, mapped: Mapped) -> None:
@@ -97,10 +97,11 @@ def index_ids(snapshot: Snapshot, event_id: int, mapped: Mapped) -> None:
         ids.append(order_id)
     if mapped.account is not None:
         ids += (*mapped.keys, *(alias.rpartition(":")[2] for alias in mapped.who.aliases))
-    snapshot.new_facts += [(event_id, (storable(text), "text", None)) for text in dict.fromkeys(ids)]
+    if ids:
+        snapshot.add_facts(event_id, [(storable(text), "text", None) for text in dict.fromkeys(ids)])
 
 
 def index_name(snapshot: Snapshot, event_id: int, person: Person | None) -> None:
     """Makes a new person findable by name."""
     if person is not None and person.is_new:
-        snapshot.new_facts += [(event_id, row) for row in name_rows(person.name)]
+        snapshot.add_facts(event_id, name_rows(person.name))

@@ -1,10 +1,11 @@
 """The changes a group of events makes, on top of what was read for it. It decides nothing: record.py does, and flush.py writes
 the changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.clicks import EMPTY
 from app.ledger.recording.arrival import Conflict, Conversion, NewEvent, Route
 from app.ledger.recording.known.event_facts import Row
 from app.ledger.recording.known.loaded import Loaded
@@ -17,7 +18,8 @@ class Snapshot(Loaded):
     """The part of the ledger that a group of events touches, with their changes."""
 
     new_events: list[NewEvent] = field(default_factory=list)
-    new_facts: list[tuple[int, Row]] = field(default_factory=list)
+    new_facts: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of event_facts."""
     settled: dict[int, Conversion] = field(default_factory=dict)
     """IDs of parked events whose conversion another event counted."""
     counted: dict[int, Conversion] = field(default_factory=dict)
@@ -57,17 +59,27 @@ class Snapshot(Loaded):
 
     def owners(self, keys: Sequence[str], prefixes: Sequence[str]) -> list[Conversion]:
         """The conversions that own these keys, or the one key that begins with one of `prefixes`; each once."""
-        owners = [self.new_keys.get(key) or self.keys.get(key) for key in keys]
-        owners += [self.by_prefix(prefix) for prefix in prefixes]
-        if not any(owners):
-            return []
-        return list(dict.fromkeys(conversion for conversion in owners if conversion is not None))
+        owners: dict[Conversion, None] = {}
+        for key in keys:
+            owner = self.new_keys.get(key) or self.keys.get(key)
+            if owner is not None:
+                owners[owner] = None
+        for prefix in prefixes:
+            owner = self.by_prefix(prefix)
+            if owner is not None:
+                owners[owner] = None
+        return list(owners)
 
     def claim_keys(self, keys: Sequence[str], conversion: Conversion) -> list[str]:
         """Gives the unowned keys to `conversion`, and returns them."""
         free = [key for key in keys if key not in self.keys and key not in self.new_keys]
         self.new_keys.update(dict.fromkeys(free, conversion))
         return free
+
+    def add_facts(self, event_id: int, rows: Iterable[Row]) -> None:
+        """Stages what an event says, for event_facts."""
+        for value, kind, given in rows:
+            self.new_facts.append({"value": value, "kind": kind, "event_id": event_id, "given": given})
 
     def settle(self, event_id: int, conversion: Conversion) -> None:
         """Another event counted a parked event's conversion."""
@@ -105,7 +117,7 @@ class Snapshot(Loaded):
                     keys[key] = first
 
     def add_person(self) -> Person:
-        person = Person(self.next_id(), is_new=True)
+        person = Person(self.next_id(), clicks=EMPTY, is_new=True)
         self.new_persons.append(person)
         return person
 
