@@ -30,8 +30,8 @@ from app.ledger.transaction import Tx
 BLANK_BODY = b'{"forgotten":true}'
 BLANK_FACTS = '{"click_id":null,"email":null,"name":null,"phone":null,"sale":null,"lead":null}'
 LOG_KEPT = (
-    "The write-ahead log of the ledger still holds the erased data, because another process is reading it. Run `bridge forget`"
-    " again, or restart the bridge."
+    "The write-ahead log of the ledger still holds the erased data, because another process is reading it."
+    " Run `bridge forget PERSON` again, or restart the bridge."
 )
 
 
