@@ -22,7 +22,7 @@ APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120
 APT_INSTALL := $(APT) update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends
 CHROMIUM_PACKAGES := chromium fonts-inter fonts-liberation fonts-dejavu-core
 
-.PHONY: run test all-tests short-faults coverage lint lock format browser pgbouncer nginx screenshots settings-reference nightly faults operator bench deploy-checks image audit secrets sbom fuzz wheels clean help
+.PHONY: run test all-tests compiled-tests short-faults coverage lint lock format browser pgbouncer nginx screenshots settings-reference nightly faults operator bench deploy-checks image audit secrets sbom fuzz wheels clean help
 
 help:
 	@echo "make run     run the whole bridge (Ctrl-C stops it)"
@@ -92,14 +92,19 @@ run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
 # The faults run before all other tests, for their table and their clocks, then all else, a file at a time on four processes: on two
-# cores, since many tests wait for other processes. tests/support/order.py says which files first. The linters run beside the tests.
+# cores, since many tests wait for other processes. tests/support/order.py says which files first. The linters run beside the faults, and then one process collects all tests, which compiles them: otherwise
+# each of the four would compile them all.
 PYTEST_ALL := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 
 test: $(TEST_STAMP) browser pgbouncer
-	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests compiled-tests
 
 all-tests: short-faults
 	$(PYTEST_ALL)
+
+# What fails here fails again in the tests, and is shown there.
+compiled-tests: lint
+	@$(BIN)/python -m pytest --collect-only -q -p no:cacheprovider --ignore tests/faults >/dev/null 2>&1 || true
 
 short-faults: $(TEST_STAMP)
 	$(BIN)/python -m pytest tests/faults
