@@ -92,7 +92,8 @@ def compact_tables(
         before = _size(connection)
         for table in tables:
             if not pace.is_stopping():
-                _vacuum(connection, table, "SKIP_LOCKED")
+                # Where a session has a lock_timeout, an autovacuum of that table gives way within a second.
+                _vacuum(connection, table, "SKIP_LOCKED" if ledger.is_pooled else "TRUNCATE ON")
         unfit = _why_unfit(ledger, connection)
         if unfit is not None:
             is_worth = any(extent.free_bytes for extent in _measured(connection))
