@@ -106,7 +106,7 @@ def test_a_paused_destination_sends_nothing_until_it_is_resumed(
     assert begin(ledger) == []
     text = browser.get("/destination").text
     assert "Grace: they move &lt;b&gt;house&lt;/b&gt;" in text
-    assert "Forwarding to sandbox is paused" in browser.get("/").text
+    assert "Forwarding to sandbox was paused manually" in browser.get("/").text
     browser.submit("/destination/sandbox/pause", reason="again")
     assert "Forwarding to sandbox is already paused" in browser.get("/destination").text
     browser.submit("/destination/sandbox/resume")
