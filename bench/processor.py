@@ -25,7 +25,10 @@ def _of(pid: int) -> float:
 def processor_seconds_by_role(stack: int) -> dict[str, float]:
     """Of web and worker below `bridge up`, with all that runs below them."""
     seconds = {"web": 0.0, "worker": 0.0}
+    counted: set[int] = set()
     for child in family(stack)[1:]:
+        if child in counted:  # the web's own child has its parent's command line
+            continue
         try:
             command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
         except OSError:
@@ -33,4 +36,5 @@ def processor_seconds_by_role(stack: int) -> dict[str, float]:
         for role, module in (("web", b"app.web.server.serve"), ("worker", b"workers")):
             if module in command:
                 seconds[role] += processor_seconds(child)
+                counted.update(family(child))
     return seconds
