@@ -191,7 +191,8 @@ class Forwarder:
         self._doubtful.clear()
         if room:
             pool.note_claim(room, len(claimed), newest=newest)
-        if room and not any_claimed and not newest:  # what is due waits for something else: ask again, but not at once
+        if room and not any_claimed and not newest and not outcomes:
+            # What is due waits for something else: ask again, but not at once. With outcomes, nobody asked whether anything is due.
             pool.rest_until = time.monotonic() + REST_SECONDS
         pool.submit(claimed, asked + seconds - pool.destination.timeout_seconds - 2)
         self._report_all(recorded, pool.destination.name)

@@ -113,6 +113,14 @@ def test_several_workers_share_a_backlog_and_send_each_delivery_once(office: Off
     assert office.all("SELECT COUNT(*) FROM deliveries WHERE claim IS NOT NULL") == [(0,)]
 
 
+def test_what_comes_after_everything_was_sent_does_not_wait(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.forward.REST_SECONDS", 3600)
+    office.work()
+    for _ in range(3):
+        office.add(1)
+        wait_for(lambda: set(office.counts()) == {"delivered"})
+
+
 def test_a_persons_deliveries_go_one_after_the_other_whoever_sends_them(office: Office) -> None:
     office.place.delay_seconds = 0.02
     ids = office.add(12, person=7)
