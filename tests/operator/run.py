@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from tests.conftest import _with_database, wait_for
@@ -277,7 +278,8 @@ class Operator:
         again: frozenset[str] | set[str] = frozenset(),
     ) -> Account:
         """The books; of the keys `again` only the last request counts, since a ledger whose books are closed sent the others."""
-        last = {one.key: one for one in asked if one.key in again}
+        # In the order of their arrival. A request of a killed worker may be over after the one that repeats it.
+        last = {one.key: one for one in sorted(asked, key=attrgetter("at")) if one.key in again}
         counted = [one for one in asked if one.key not in again] + list(last.values())
         return books(
             machine.stack.ledger, keys, acknowledged, counted, worker_killed=killed, timeout_seconds=TIMEOUT_SECONDS
