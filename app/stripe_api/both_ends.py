@@ -9,12 +9,11 @@ from typing import Any
 from app.destinations.books import BooksRefused, held_of
 from app.destinations.target import Destination
 from app.errors import TransientDeliveryError
-from app.ledger.actions.replay import ActionResult, replay
+from app.ledger.actions.replay import REFUNDED, ActionResult, replay
 from app.ledger.actions.send_to import Target, send_conversions
 from app.ledger.engine import Ledger
 from app.ledger.reading.money.sales import Sold, sales_by_id, sales_since
 from app.ledger.recording.arrival import Route
-from app.ledger.recording.refunds.sent import WHOLE
 
 CLOCKS = timedelta(hours=1)
 """Destinations date a Sale when it arrives, by their own clock."""
@@ -117,7 +116,7 @@ def _sales(ledger: Ledger, since: int, conversion_ids: Sequence[int] | None) -> 
 def _is_withdrawn(sale: Sold, destination: str) -> bool:
     """It was refunded before it was sent."""
     _, status, error = sale.deliveries.get(destination, (0, "", None))
-    return status == "discarded" and error == WHOLE
+    return status == "discarded" and error == REFUNDED
 
 
 def _judge(end: End, sale: Sold, *, is_held: bool) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+from app.ledger.actions.replay import REFUNDED
 from app.ledger.engine import Ledger
 from app.ledger.reading.by_key import ConversionState, standings, unclaimed_events
-from app.ledger.recording.refunds.sent import WHOLE
 from app.model import Rules
 from app.sources.base import Source
 from app.sources.stripe.fields import id_of, object_of
@@ -185,7 +185,7 @@ def _judge(
     deliveries = [delivery for delivery in state.deliveries if delivery[2] in destinations]
     if any(status == "delivered" for _, status, _, _ in deliveries):
         return "delivered"
-    if deliveries and all(status == "discarded" and error == WHOLE for _, status, _, error in deliveries):
+    if deliveries and all(status == "discarded" and error == REFUNDED for _, status, _, error in deliveries):
         return "refunded"
     if any(status == "unattributed" for _, status, _, _ in deliveries):
         return "unattributed"

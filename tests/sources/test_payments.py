@@ -16,11 +16,11 @@ import pytest
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
 from app.errors import MalformedEvent
+from app.ledger.actions.replay import REFUNDED
 from app.ledger.engine import Ledger
 from app.ledger.reading.money.marks import adjustments
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
-from app.ledger.recording.refunds.sent import WHOLE
 from app.model import Inbound, Outcome, Rules
 from app.money import Money
 from app.sources.catalog import SOURCES, content_type_of
@@ -145,7 +145,7 @@ def sent(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
         statement = (
             "SELECT payload FROM deliveries WHERE kind = ? AND (status <> 'discarded' OR last_error = ?) ORDER BY id"
         )
-        return [json.loads(payload) for payload in tx.run(statement, kind, WHOLE).scalars()]
+        return [json.loads(payload) for payload in tx.run(statement, kind, REFUNDED).scalars()]
 
 
 def marks(ledger: Ledger) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from app.destinations.formats.draft import json_length, length
+from app.destinations.formats.draft import is_longer, json_length
 from app.money import from_major
 
 LABEL = "[A-Za-z0-9][A-Za-z0-9-]*"
@@ -46,7 +46,7 @@ def at_most(most: int) -> AfterValidator:
     """Text of `most` characters at most, as the destination counts them."""
 
     def check(value: str) -> str:
-        if length(value) > most:
+        if is_longer(value, most):
             raise ValueError(f"must be at most {most} characters long")
         return value
 

@@ -26,7 +26,7 @@ class Draft:
         """Shortened to `most` characters."""
         if text is None or not (text := text.strip()):
             return
-        shorter = shortened(text, most) if len(text) * 2 > most else text
+        shorter = shortened(text, most)
         if shorter != text:
             self.omitted.append(f"{name} was shortened to {most} characters")
         self.put(name, shorter)
@@ -35,14 +35,14 @@ class Draft:
         """Left out where it is longer than `most` characters: an id or an address that is cut is another one."""
         if not text:
             return
-        if len(text) * 2 > most and length(text) > most:
+        if is_longer(text, most):
             self.omitted.append(f"{name} was left out: it is longer than {most} characters")
         else:
             self.fields[name] = text
 
     def address(self, name: str, email: str | None, most: int, is_accepted: Callable[[str], bool]) -> None:
         """Left out where it is too long or where `is_accepted` (of the address) says no."""
-        if email is not None and length(email) <= most and not is_accepted(email):
+        if email is not None and not is_longer(email, most) and not is_accepted(email):
             self.omitted.append(f"{name} was left out: the destination does not accept an address of this form")
         else:
             self.within(name, email, most)
@@ -78,12 +78,19 @@ def length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def is_longer(text: str, most: int) -> bool:
+    """Whether `text` is longer than `most` characters, as `length` counts. Most texts are so short that none are counted."""
+    return len(text) * 2 > most and length(text) > most
+
+
 def shortened(text: str, most: int) -> str:
     """The beginning of `text` that is `most` characters long at most, as `length` counts."""
+    if not is_longer(text, most):
+        return text
     cut = text[:most]
     while length(cut) > most:
         cut = cut[:-1]
-    return text if cut == text else cut.rstrip()
+    return cut.rstrip()
 
 
 def json_length(value: Any) -> int:

@@ -42,11 +42,7 @@ def of_one_purchase(
 ) -> tuple[Sequence[Conversion], Sequence[str]]:
     """`owners` without the Sales that only share a number with the one that an event is about (see Conversion.is_another), and the
     keys that those own. The one it is about is its `sale`, or what is counted under the first of its keys."""
-    others = _others(snapshot, owners, mapped, names) if owners else []
-    if not others:
-        return owners, ()
-    foreign = [key for key in names.own if any(owner in others for owner in snapshot.owners([key], ()))]
-    return [owner for owner in owners if owner not in others], foreign
+    return _without(snapshot, owners, _others(snapshot, owners, mapped, names) if owners else [], names.own)
 
 
 def of_one_sale(
@@ -54,7 +50,13 @@ def of_one_sale(
 ) -> tuple[Sequence[Conversion], Sequence[str]]:
     """`known` with the first of its counted Sales alone, and the keys that the other ones own: that money went back does not say
     that two Sales are one purchase. A refund may name the order of a subscription beside the payment of a renewal."""
-    others = [conversion for conversion in known if conversion.state == "counted"][1:]
+    return _without(snapshot, known, [conversion for conversion in known if conversion.state == "counted"][1:], keys)
+
+
+def _without(
+    snapshot: Snapshot, known: Sequence[Conversion], others: Sequence[Conversion], keys: Sequence[str]
+) -> tuple[Sequence[Conversion], Sequence[str]]:
+    """`known` without `others`, and those of `keys` that the others own."""
     if not others:
         return known, ()
     foreign = [key for key in keys if any(owner in others for owner in snapshot.owners([key], ()))]

@@ -10,6 +10,7 @@ from app.errors import SignatureError
 from app.sources.signatures import key_of
 
 ALGORITHM = "HS256"
+UNREADABLE = "the signature is not a readable token signed with HS256"
 
 
 class AnyLength(HMACAlgorithm):
@@ -38,6 +39,3 @@ def read(token: str, secret: str) -> bytes | None:
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise SignatureError(UNREADABLE) from None
     return content
-
-
-UNREADABLE = "the signature is not a readable token signed with HS256"

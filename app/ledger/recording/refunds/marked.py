@@ -24,10 +24,9 @@ def add_mark(snapshot: Snapshot, event_id: int, arrival: Arrival, names: Keys, f
         keys = keys[: len(mapped.keys)]  # those of the source, without those of its gateway
         if snapshot.marked.isdisjoint(keys):
             return
-    keys = [key for key in keys if key not in names.bare_numbers or snapshot.owners([key], ())]
     moment = int((mark.at or arrival.received_at).timestamp() * 1000)
     for key in keys:
-        if key in foreign:
+        if key in foreign or (key in names.bare_numbers and not snapshot.owners([key], ())):
             continue
         row = (
             storable(mark.reference),

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.ledger.actions.replay import REFUNDED, discard, undo_discard
+from app.ledger.actions.replay import discard, undo_discard
 from app.ledger.transaction import Tx
 
-WHOLE = REFUNDED
 LOWERED = "its Sale was lowered by it before that was sent"
 _UNTAKEN = "'transient', 'unauthorized', 'redirected', 'unattributed', 'continued'"
 """Results of attempts after which the destination has nothing."""

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.ledger import tables
+from app.ledger.actions.replay import REFUNDED
 from app.ledger.inserts import Rows
 from app.ledger.reading.money.marks import Adjustment, adjustments, money_back, of_one_source
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.refunds.entries import Entries, Entry
-from app.ledger.recording.refunds.sent import LOWERED, WHOLE, Sent
+from app.ledger.recording.refunds.sent import LOWERED, Sent
 from app.ledger.recording.rows import conversion_row
 
 NOT_KNOWN = ", which is not known yet"
@@ -95,10 +96,10 @@ class _Settlement:
             if is_whole and sale.is_untaken:
                 for delivery in deliveries:
                     if delivery.is_untaken:
-                        self.sent.discard(delivery, WHOLE)
+                        self.sent.discard(delivery, REFUNDED)
             elif not is_whole:
                 for delivery in deliveries:
-                    self.sent.undo(delivery, WHOLE)
+                    self.sent.undo(delivery, REFUNDED)
 
     def _write_facts(self) -> None:
         """What is left after each refund, in their order, and by how much an unsent Sale is to be lowered."""
