@@ -13,8 +13,8 @@ UV ?= uv
 LOCK = $(UV) pip compile pyproject.toml --group build $(LOCK_OPTIONS)
 LOCK_OPTIONS = --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 # The optional parts that requirements.txt has, and with it `make run` and the image.
-EXTRAS := --extra embedded $(EXTRAS_ANYWHERE)
 EXTRAS_ANYWHERE := --extra encryption --extra otel --extra oidc
+EXTRAS := --extra embedded $(EXTRAS_ANYWHERE)
 
 # Debian's Chromium, for the browser tests: installed where we may, else they are skipped, and say so.
 CHROMIUM_IS_THERE := test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome
@@ -92,8 +92,8 @@ run: $(RUN_STAMP)
 	@$(BIN)/bridge up
 
 # The faults run before all other tests, for their table and their clocks, then all else, a file at a time on four processes: on two
-# cores, since many tests wait for other processes. tests/support/order.py says which files first. The linters run beside the faults, and then one process collects all tests, which compiles them: otherwise
-# each of the four would compile them all.
+# cores, since many tests wait for other processes. tests/support/order.py says which files first. The linters run beside
+# the faults, and then one process collects all tests, which compiles them: otherwise each of the four would compile them all.
 PYTEST_ALL := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 
 test: $(TEST_STAMP) browser pgbouncer

@@ -1,6 +1,7 @@
 """requirements.txt and constraints.txt: exact versions with their hashes, of everything that pyproject.toml asks for."""
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_no_index_or_address_is_named() -> None:
     for name in ("requirements.txt", "constraints.txt", "pyproject.toml", "Makefile"):
         text = (ROOT / name).read_text("utf-8")
         assert not re.search(r"--(extra-)?index-url|--find-links|https?://(?!docs|json-schema)|file:", text), name
+
+
+def test_make_lock_asks_for_every_extra() -> None:
+    show = ["make", "-s", "--eval", "shown: ; @echo $(EXTRAS)", "shown"]
+    shown = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(shown.split()) - {"--extra"} == set(EXTRAS)
 
 
 def test_every_pin_is_needed() -> None:
