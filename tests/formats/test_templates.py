@@ -66,6 +66,7 @@ def value(expression: str, facts: Facts = SALE) -> Any:
         ("omit(sale.currency, 'USD')", ..., "JPY"),
         ("name || email || customer_id", "Ada Lovelace", "user_1"),
         ("cut(name, `3`)", "Ada", ...),
+        ("cut(name, `-1`)", ..., ...),
         ("within(name, `3`)", ..., ...),
         ("url('a b/ü')", "a%20b%2F%C3%BC", "a%20b%2F%C3%BC"),
         ("gmail('A.Da@GoogleMail.com')", "ada@googlemail.com", "ada@googlemail.com"),

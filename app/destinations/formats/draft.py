@@ -88,7 +88,7 @@ def shortened(text: str, most: int) -> str:
     if not is_longer(text, most):
         return text
     cut = text[:most]
-    while length(cut) > most:
+    while cut and length(cut) > most:
         cut = cut[:-1]
     return cut.rstrip()
 
