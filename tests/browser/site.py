@@ -94,3 +94,4 @@ def log_in(page: Page, password: str = PASSWORD, name: str = "Grace") -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("button", name="Log out").wait_for()
+    page.wait_for_load_state()  # the button may stand there before the script that listens for keys
