@@ -26,7 +26,6 @@ from app.ledger.sqlite import (
     make_engine,
     overwrite_wal,
 )
-from app.ledger.tables import metadata
 from app.ledger.transaction import Tx
 
 if TYPE_CHECKING:
@@ -195,11 +194,6 @@ class Ledger:
             self._server.is_pooled = True
         connection.invalidate(error)
         self.engine.dispose()
-
-
-def create_all(engine: Engine) -> None:
-    """Creates the tables as declared, to compare them with the result of the migrations."""
-    metadata.create_all(engine)
 
 
 @contextmanager

@@ -37,6 +37,29 @@ def test_the_migrations_make_exactly_the_tables_that_are_declared(ledger: Ledger
     assert differences == []
 
 
+def test_the_migrations_make_exactly_the_indexes_that_are_declared(empty: Ledger) -> None:
+    with empty.write() as tx:
+        metadata.create_all(tx.connection)
+    declared = indexes_of(empty)
+    with empty.write() as tx:
+        metadata.drop_all(tx.connection)
+    upgrade(empty)
+    assert any(" where " in definition for definition in declared.values())
+    assert indexes_of(empty) == declared
+
+
+def indexes_of(ledger: Ledger) -> dict[str, str]:
+    """How each index was made, with its condition, which Alembic does not compare."""
+    statement = (
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    )
+    if ledger.is_sqlite:
+        statement = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with ledger.read() as tx:
+        definitions = tx.run(statement).all()
+    return {name: re.sub(r"[\s\"]+", " ", text.lower()) for name, text in definitions}
+
+
 @pytest.mark.parametrize("revision", revisions())
 def test_a_released_ledger_is_upgraded_to_exactly_the_tables_that_are_declared(
     empty: Ledger, empty_url: str, revision: str

@@ -1,6 +1,6 @@
 """Events, the conversions and persons that they made, and what is sent of them."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
 from app.ledger.tables.base import (
     CLICKED,
@@ -18,6 +18,7 @@ from app.ledger.tables.base import (
     UNATTRIBUTED,
     UNCLAIMED,
     metadata,
+    partial_index,
 )
 
 events = Table(
@@ -42,7 +43,7 @@ events = Table(
     Index("ix_events_conversion", "conversion_id"),
     Index("ix_events_person", "person_id"),
     Index("ix_events_received", "received_at", "source", "outcome"),
-    Index("ix_events_repeated", "received_count", postgresql_where=REPEATED, sqlite_where=REPEATED),
+    partial_index("ix_events_repeated", "received_count", where=REPEATED),
 )
 
 event_facts = Table(
@@ -104,7 +105,7 @@ conversions = Table(
     Column("facts", Text, nullable=False),
     Column("clicked", Integer),
     Index("ix_conversions_person", "person_id"),
-    Index("ix_conversions_sold", "created_at", "source", "clicked", postgresql_where=SOLD, sqlite_where=SOLD),
+    partial_index("ix_conversions_sold", "created_at", "source", "clicked", where=SOLD),
 )
 """clicked: 1 where it is sent with a click ID, 0 without; NULL where it is not counted, or was recorded before 0020.
 
@@ -175,9 +176,9 @@ persons = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("merged_into", BigInteger),
     Column("sent", Integer, nullable=False, server_default="0"),
-    Index("ix_persons_click_first", "click_first", postgresql_where=CLICKED, sqlite_where=CLICKED),
-    Index("ix_persons_click_last", "click_last", postgresql_where=CLICKED_AGAIN, sqlite_where=CLICKED_AGAIN),
-    Index("ix_persons_merged", "merged_into", postgresql_where=MERGED, sqlite_where=MERGED),
+    partial_index("ix_persons_click_first", "click_first", where=CLICKED),
+    partial_index("ix_persons_click_last", "click_last", where=CLICKED_AGAIN),
+    partial_index("ix_persons_merged", "merged_into", where=MERGED),
 )
 """customer_id: what is sent for this person; it stands from the first attempt on. The others: what was learned. sent: 1 where
 something was attempted for them of which retention removed the delivery. clicks: those beside the main one (app.clicks.to_text)."""
@@ -217,7 +218,7 @@ conflicts = Table(
     Column("reason", Text, nullable=False),
     Column("kind", String),
     Index("ix_conflicts_person", "person_id"),
-    Index("ix_conflicts_kind", "kind", "at", postgresql_where=KIND, sqlite_where=KIND),
+    partial_index("ix_conflicts_kind", "kind", "at", where=KIND),
 )
 """kind: "counted_twice" where one purchase was sent as two Sales (or one submission as two Leads); NULL for all others."""
 
@@ -248,26 +249,20 @@ deliveries = Table(
     Column("omitted", Text),
     Column("note", Text),
     UniqueConstraint("conversion_id", "destination", name="uq_deliveries_conversion"),
-    Index("ix_deliveries_due", "destination", "due_at", postgresql_where=UNCLAIMED, sqlite_where=UNCLAIMED),
-    Index("ix_deliveries_person_open", "person_id", "destination", "id", postgresql_where=OPEN, sqlite_where=OPEN),
-    Index(
-        "ix_deliveries_claimed",
-        "claimed_until",
-        postgresql_where=text("claim IS NOT NULL"),
-        sqlite_where=text("claim IS NOT NULL"),
-    ),
+    partial_index("ix_deliveries_due", "destination", "due_at", where=UNCLAIMED),
+    partial_index("ix_deliveries_person_open", "person_id", "destination", "id", where=OPEN),
+    partial_index("ix_deliveries_claimed", "claimed_until", where="claim IS NOT NULL"),
     Index("ix_deliveries_status", "status", "id"),
-    Index("ix_deliveries_dead", "destination", "dead_at", postgresql_where=DEAD, sqlite_where=DEAD),
-    Index(
+    partial_index("ix_deliveries_dead", "destination", "dead_at", where=DEAD),
+    partial_index(
         "ix_deliveries_failed",
         *("status", "id", "source", "kind", "last_status", "last_error", "created_at"),
-        postgresql_where=FAILED,
-        sqlite_where=FAILED,
+        where=FAILED,
     ),
     Index("ix_deliveries_person", "person_id"),
-    Index("ix_deliveries_unattributed", "person_id", postgresql_where=UNATTRIBUTED, sqlite_where=UNATTRIBUTED),
-    Index("ix_deliveries_person_held", "person_id", postgresql_where=HELD, sqlite_where=HELD),
-    Index("ix_deliveries_held", "source", postgresql_where=text("held = 1"), sqlite_where=text("held = 1")),
+    partial_index("ix_deliveries_unattributed", "person_id", where=UNATTRIBUTED),
+    partial_index("ix_deliveries_person_held", "person_id", where=HELD),
+    partial_index("ix_deliveries_held", "source", where="held = 1"),
 )
 """omitted: what its format left out or shortened, a JSON array of sentences. note: what its destination's answer means beyond
 the status. held: 1 while it waits for an event that names its person, 2 when that person was looked up meanwhile (it may

@@ -1,10 +1,10 @@
 """Destinations and workers, what people did, alerts and refusals, the sandbox."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
-from app.ledger.tables.base import ID, WAITS, metadata
+from app.ledger.tables.base import ID, WAITS, metadata, partial_index
 
-PART, WHOLE = text("part_of IS NOT NULL"), text("part_of IS NULL")
+PART, WHOLE = "part_of IS NOT NULL", "part_of IS NULL"
 
 counters = Table(
     "counters",
@@ -88,8 +88,8 @@ audit = Table(
     Column("detail", Text, nullable=False, server_default=""),
     Column("part_of", BigInteger),
     Index("ix_audit_subject", "subject", "id"),
-    Index("ix_audit_part_of", "part_of", "id", postgresql_where=PART, sqlite_where=PART),
-    Index("ix_audit_lines", "id", postgresql_where=WHOLE, sqlite_where=WHOLE),
+    partial_index("ix_audit_part_of", "part_of", "id", where=PART),
+    partial_index("ix_audit_lines", "id", where=WHOLE),
 )
 """part_of: the line of the group that a change belongs to; NULL for groups and single changes."""
 
@@ -151,7 +151,7 @@ notifications = Table(
     Column("problem", Text),
     Column("text", Text),
     Index("ix_notifications_incident", "incident_id"),
-    Index("ix_notifications_waiting", "channel", "next_try_at", postgresql_where=WAITS, sqlite_where=WAITS),
+    partial_index("ix_notifications_waiting", "channel", "next_try_at", where=WAITS),
 )
 """What is to be sent of an incident over one channel, and what became of it. what: "alert" or "over". next_try_at: NULL once
 nothing is to be sent any more. problem: why the last try failed."""
