@@ -1,0 +1,1 @@
+import app  # noqa: F401 - before redis

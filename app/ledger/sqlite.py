@@ -49,7 +49,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-8000",  # more than the largest group changes; each connection has its own
+        "cache_size=-2000",  # each connection has its own, and a commit of another process empties it; the system caches the file
         "secure_delete=ON",  # what is erased is overwritten, in pages and in free ones
         "wal_autocheckpoint=6000",  # 24 MB: pages that every group touches are copied back once for many groups
     ):

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
 
 from app.ledger.inserts import (
-    MOST_ROWS,
     Row,
     Rows,
     array,
     json_insert,
     json_rows,
     json_values,
+    parts_of,
     update_by_id,
     values_insert,
     with_json,
@@ -139,10 +139,9 @@ class Tx:
         with self._driver() as driver:
             for batch in batches:
                 columns = batch.columns
-                for start in range(0, len(batch.rows), MOST_ROWS):
-                    chunk = batch.rows[start : start + MOST_ROWS]
-                    statement = values_insert(batch.table, columns, len(chunk), batch.unless_there)
-                    driver.execute(statement, tuple(chain.from_iterable([row.values() for row in chunk])))
+                for part in parts_of(batch.rows):
+                    statement = values_insert(batch.table, columns, len(part), batch.unless_there)
+                    driver.execute(statement, tuple(chain.from_iterable([row.values() for row in part])))
 
     def _insert_json(self, batches: Sequence[Rows], *, commits: bool) -> None:
         if not batches:
@@ -187,9 +186,8 @@ class Tx:
             named = [dict(zip((name for name, _ in columns), row, strict=True)) for row in rows]
             return _rows_of(self.run(with_json(statement, columns), json_rows(named)))
         returned: list[Any] = []
-        for start in range(0, len(rows), MOST_ROWS):
-            chunk = rows[start : start + MOST_ROWS]
-            returned += _rows_of(self.run(with_values(statement, columns, len(chunk)), *chain.from_iterable(chunk)))
+        for part in parts_of(rows):
+            returned += _rows_of(self.run(with_values(statement, columns, len(part)), *chain.from_iterable(part)))
         return returned
 
     @contextmanager

@@ -7,12 +7,14 @@ of this is used without the extra, or without an OTEL_… variable that asks for
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from app import METRICS_SDK
 from app.telemetry.build import build
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Tracing:
     """Makes the spans of one process, and exports them as the OTEL_… variables say."""
 
     def __init__(self, ids: TraceIds, role: str) -> None:
+        if sys.modules.get(METRICS_SDK, sys) is None:
+            del sys.modules[METRICS_SDK]
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor

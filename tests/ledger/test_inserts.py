@@ -11,7 +11,7 @@ from app.destinations.formats.registry import format_of
 from app.errors import LedgerUnavailable
 from app.ledger import tables
 from app.ledger.engine import Ledger
-from app.ledger.inserts import Rows
+from app.ledger.inserts import Rows, parts_of
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.recording.writer import GroupWriter
@@ -173,3 +173,12 @@ def test_two_writers_who_know_one_person_by_different_identifiers_both_teach(
     assert waits.result(PATIENCE_SECONDS).outcome == "sale"
     pool.shutdown()
     assert one(ledger, "SELECT phone, click_first, click_last FROM persons") == ("+351912345678", "clk_1", "clk_new")
+
+
+def test_rows_go_in_parts_of_few_sizes() -> None:
+    sizes = set()
+    for many in range(140):
+        parts = list(parts_of(range(many)))
+        assert [row for part in parts for row in part] == list(range(many))
+        sizes |= {len(part) for part in parts}
+    assert sizes == {*range(1, 9), 32}
