@@ -153,7 +153,7 @@ def _events(
     while limit is None or len(events) < limit:
         size = PAGE if limit is None else min(PAGE, limit - len(events))
         with look(ledger) as tx:
-            page = work.parked_work(tx, sources, policy, selection, before=before, limit=size)
+            page = work.parked_work(tx, sources, policy, selection, before=before, limit=size, is_grouped=False)
         events += page.events
         before = page.next_before
         if before is None:

@@ -12,9 +12,9 @@ from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
 from app.ledger.engine import look
-from app.ledger.reading.summary.overview import MOST
+from app.ledger.reading.summary.overview import MOST, MOST_OF_A_DAY
 from app.ledger.reading.summary.problem import lasting
-from app.ledger.reading.summary.status import status as status_of
+from app.ledger.reading.summary.status import summary as summary_of
 from app.ledger.reading.tail import Tail
 from app.money import amount_text
 from app.sources.catalog import all_sources
@@ -90,7 +90,7 @@ def _ask(settings: Settings) -> dict[str, Any]:
     names = [destination.name for destination in destinations_of(settings)]
     health = make_health(settings)
     with look(open_ledger(settings)) as tx:
-        return status_of(tx, health, names, sources).as_json()
+        return summary_of(tx, health, names, sources)
 
 
 def _running(settings: Settings) -> dict[str, Any] | None:
@@ -104,7 +104,8 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Running", f"{where}{workers} {'worker' if workers == 1 else 'workers'} alive"
     day, took = summary["last_day"], summary["delivery_seconds"]["p95"]
     speed = "" if took is None else f"; 95% within {took:.1f} s"
-    yield "Last 24 hours", f"{day['events']:,} events in, {day['delivered']:,} delivered, {day['dead']:,} failed{speed}"
+    came_in, delivered, dead = (_capped(day[name], MOST_OF_A_DAY) for name in ("events", "delivered", "dead"))
+    yield "Last 24 hours", f"{came_in} events in, {delivered} delivered, {dead} failed{speed}"
     counts = [f"{_capped(count)} {name}" for name, count in summary["deliveries"].items() if count]
     yield "Deliveries", ", ".join(counts) or "none yet"
     if summary["parked_events"]:
@@ -142,8 +143,8 @@ def _state(destination: Mapping[str, Any]) -> str:
     return state + (f", {_capped(destination['waiting'])} queued" if destination["waiting"] else "")
 
 
-def _capped(count: int) -> str:
-    return f"{count:,}{'+' if count >= MOST else ''}"
+def _capped(count: int, most: int = MOST) -> str:
+    return f"{count:,}{'+' if count >= most else ''}"
 
 
 def _short(iso_time: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from app.cli.status import _lines
 from app.ledger.engine import Ledger
 from app.ledger.reading.tail import OVERLAP_SECONDS, Tail
 from app.web.factory import create_app
@@ -48,6 +49,8 @@ def test_status_shows_what_runs_came_went_and_is_wrong(
     found = json.loads(on_ledger("status", "--json").stdout)
     assert found["running"] is None
     assert found["last_day"] == {"events": 4, "delivered": 1, "dead": 1}
+    busy = found | {"last_day": {"events": 100_000, "delivered": 99_999, "dead": 0}}
+    assert dict(_lines(busy))["Last 24 hours"].startswith("100,000+ events in, 99,999 delivered, 0 failed")
     counts = {name: count for name, count in found["deliveries"].items() if count}
     assert (counts, found["parked_events"], found["workers_alive"]) == ({"pending": 1, "delivered": 1, "dead": 1}, 1, 0)
     (destination,) = found["destinations"]

@@ -3,6 +3,7 @@
 The statements are not copied here: the functions run, and what they send to the database is explained.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,7 @@ from app.ledger.forwarding.sweep import (
     take_over,
     workers_of,
 )
+from app.ledger.parked.reading import ParkedSelection, parked_page
 from app.ledger.reading import deliveries, events, filters, first_events, persons, search, shadow
 from app.ledger.reading.by_key import known_events, standings
 from app.ledger.reading.money import refunds
@@ -205,7 +207,7 @@ LISTS: dict[str, Callable[[Tx], object]] = {
         reading_overview.oldest_waiting(tx),
         reading_overview.timing(tx),
         reading_overview.last_events(tx, NAMES),
-        reading_overview.bar(tx, tx.now() - 3_600_000, tx.now()),
+        reading_overview.last_day(tx),
     ],
     "charts": lambda tx: [
         series(tx, edges(tx.now(), span), span.size, tx.now()) for span in (SPANS["hour"], SPANS["90d"])
@@ -290,6 +292,81 @@ def dead(tx: Tx) -> int:
 def test_lists_and_searches_go_by_index(large: Ledger, name: str) -> None:
     with watched(large), large.write() as tx:
         LISTS[name](tx)
+
+
+BUYERS = filters.Found([year.BUYER, year.ids_of(11)["person"], year.ids_of(12)["person"]])
+NEWEST: dict[str, tuple[Callable[[Tx], object], str]] = {
+    "deliveries found by a search": (
+        lambda tx: search.deliveries_of(tx, BUYERS, 20),
+        f"SELECT id FROM deliveries WHERE person_id IN ({', '.join(map(str, BUYERS.person_ids))}) ORDER BY id DESC LIMIT 20",
+    ),
+    "the events of a person": (
+        lambda tx: [entry["id"] for entry in persons.events_of(tx, year.BUYER, 20)],
+        f"SELECT id FROM events WHERE person_id = {year.BUYER} ORDER BY id DESC LIMIT 20",
+    ),
+    "parked events of a source that has none": (
+        lambda tx: parked_page(tx, ParkedSelection(source="clerk"), limit=20)[0],
+        "SELECT id FROM events WHERE outcome = 'parked' AND source = 'clerk'",
+    ),
+    "parked events of a source": (
+        lambda tx: [row.id for row in parked_page(tx, ParkedSelection(source="stripe"), limit=20)[0]],
+        "SELECT id FROM events WHERE outcome = 'parked' AND source = 'stripe' ORDER BY id DESC LIMIT 20",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_the_newest_rows_are_found_without_reading_all_of_a_person_or_source(large: Ledger, name: str) -> None:
+    vacuum(large)
+    read, exact = NEWEST[name]
+    sent: dict[str, Any] = {}
+
+    def keep(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        sent[statement] = values
+
+    with large.read() as tx:
+        expected = list(tx.run(exact).scalars())
+        event.listen(large.engine, "before_cursor_execute", keep)
+        try:
+            assert read(tx) == expected
+        finally:
+            event.remove(large.engine, "before_cursor_execute", keep)
+    with large.engine.connect() as connection:
+        for statement, values in sent.items():
+            if large.is_sqlite:
+                plan = "".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
+                assert not re.search(r"SCAN (deliveries|events|conversions)|ix_events_(source|outcome)", plan), plan
+            else:
+                ((plan,),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+                assert max(map(rows_read, nodes(plan[0]["Plan"]))) < 250, statement
+
+
+def test_the_pages_of_a_search_with_a_filter_show_every_match_once(large: Ledger) -> None:
+    criteria = filters.EventFilter(outcome="parked", text="user_0")
+    shown: list[int] = []
+    lengths: list[int] = []
+    before = None
+    with large.read() as tx:
+        people = search.find(tx, criteria.text, NAMES).person_ids
+        assert year.BUYER in people
+        condition, value = tx.among("person_id", people)
+        statement = f"SELECT id FROM events WHERE outcome = 'parked' AND {condition} ORDER BY id DESC"
+        expected = list(tx.run(statement, value).scalars())
+        while True:
+            page = events.events_that_match(tx, criteria, NAMES, before=before, limit=15)
+            shown += [row["id"] for row in page.rows]
+            lengths.append(len(page.rows))
+            before = page.next_before
+            if before is None:
+                break
+    assert shown == expected
+    assert min(lengths[:-1]) < 15, "some pages stop before they are full"
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """By one node of a plan, from a table or an index."""
+    per_loop = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    return float(per_loop * node["Actual Loops"]) if "Index Name" in node or "Relation Name" in node else 0.0
 
 
 def vacuum(ledger: Ledger) -> None:

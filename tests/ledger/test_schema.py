@@ -212,10 +212,11 @@ def migrations(folder: Path, name: str, body: str) -> Path:
 
 
 INDEX = """
-from app.ledger.migrations.online import build_index
+from app.ledger.migrations.online import build_index, drop_index
 
 def prepare(connection):
     build_index(connection, "ix_late", "events (source) WHERE outcome = 'parked'")
+    drop_index(connection, "ix_deliveries_dead")
 
 def upgrade():
     op.add_column("workers", sa.Column("later", sa.String(), nullable=True))
@@ -232,6 +233,7 @@ def test_a_migration_adds_a_column_and_builds_an_index_outside_its_transaction(l
         from sqlalchemy import inspect
 
         assert "ix_late" in {index["name"] for index in inspect(tx.connection).get_indexes("events")}
+        assert "ix_deliveries_dead" not in {index["name"] for index in inspect(tx.connection).get_indexes("deliveries")}
         assert "later" in {column["name"] for column in inspect(tx.connection).get_columns("workers")}
 
 
@@ -255,6 +257,9 @@ def test_the_last_step_is_taken_back_and_made_again(ledger: Ledger, tmp_path: Pa
     assert downgrade(ledger, folder) == HEAD
     assert (current_revision(ledger), shape(ledger)) == (HEAD, before)
     check_schema(ledger)
+    with ledger.read() as tx:
+        differences = compare_metadata(MigrationContext.configure(tx.connection), metadata)
+    assert differences == [], "an index that was dropped is built again as it was"
     upgrade(ledger, folder)
     assert (current_revision(ledger), shape(ledger)) == ("9000", after)
 

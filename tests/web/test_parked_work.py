@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from app.ledger.actions.forget import forget_name
 from app.ledger.engine import Ledger
+from app.ledger.parked.reading import SCANNED
 from tests.support.makers import change, checkout, count, one, signed
 from tests.support.shop import SHOP, configured, order, post_order
 from tests.web.conftest import API, Browser
@@ -228,6 +229,33 @@ def test_a_dismissed_event_is_closed_and_comes_back_as_it_was(
     with ledger.read() as tx:
         actions = list(tx.run("SELECT action FROM audit ORDER BY id").scalars())
     assert actions == ["dismiss", "reopen", "dismiss", "reopen"]
+
+
+def test_a_rare_reason_is_searched_for_in_steps_that_lead_to_the_oldest_event(
+    browser: Browser, web: FlaskClient, ledger: Ledger, bridge: Callable[..., Result], ledger_url: str, tmp_path: Path
+) -> None:
+    post_order(web, order("A-1"))
+    (oldest,) = parked_ids(ledger)
+    change(ledger, "UPDATE events SET reason = 'rare'")
+    columns = "event_type, outcome, received_at, last_received_at, headers, body"
+    with ledger.write() as tx:
+        tx.run_many(
+            f"INSERT INTO events (id, event_key, source, event_id, reason, received_count, {columns})"
+            f" SELECT ?, ?, source, ?, 'common', 1, {columns} FROM events WHERE id = ?",
+            [(oldest + n, f"shop:more-{n}", f"more-{n}", oldest) for n in range(1, SCANNED + 1)],
+        )
+    page = html.unescape(browser.get("/parked?source=shop&reason=rare").text)
+    assert "No match among the newest parked events" in page
+    (older,) = re.findall(r'href="(/parked\?[^"]*before=[^"]*)"', page)
+    assert f'href="/events/{oldest}"' in browser.get(older).text
+    query = {"source": "shop", "reason": "rare"}
+    first = web.get("/api/v1/parked", query_string=query, headers=API).get_json()
+    assert (first["events"], first["groups"][0]["count"]) == ([], SCANNED)
+    rest = web.get("/api/v1/parked", query_string={**query, "before": first["next_before"]}, headers=API).get_json()
+    assert ([entry["id"] for entry in rest["events"]], rest["next_before"]) == ([oldest], None)
+    assert 'Parked events <span class="faint num">10,000+</span>' in browser.get("/parked").text
+    listed = bridge("parked", "list", "--reason", "rare", "--json", DATABASE_URL=ledger_url, **configured(tmp_path))
+    assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [oldest]
 
 
 def test_a_viewer_sees_no_whole_address_and_a_stranger_nothing(app: Flask, web: FlaskClient, ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from app.intake.parked.hints import Lack, explain_lacks
 from app.intake.remap import LONGEST_BODY, Remapped, remap_event
 from app.ledger.engine import Ledger
 from app.ledger.parked import acts
-from app.ledger.parked.reading import EVERY, Group, ParkedRow, ParkedSelection, groups, parked_rows
+from app.ledger.parked.reading import EVERY, Group, ParkedRow, ParkedSelection, groups, parked_page, parked_rows
 from app.ledger.recording.arrival import Policy
 from app.ledger.transaction import Tx
 from app.model import Mapped
@@ -49,7 +49,8 @@ class ParkedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A page of parked events, newest first, and all of them by source and reason (is_all: none is left out)."""
+    """A page of parked events, newest first, and all of them by source and reason (is_all: none is left out). The page may be short
+    without being the last."""
 
     groups: Sequence[Group]
     is_all: bool
@@ -80,9 +81,9 @@ def parked_work(
 ) -> Work:
     """is_grouped: count all parked events by source and reason, too."""
     parked_groups, is_all = groups(tx) if is_grouped else ([], True)
-    rows = parked_rows(tx, selection, before=before, limit=limit)
+    rows, next_before = parked_page(tx, selection, before=before, limit=limit)
     events = [describe(row, sources, policy) for row in rows]
-    return Work(parked_groups, is_all, events, rows[-1].id if len(rows) == limit else None)
+    return Work(parked_groups, is_all, events, next_before)
 
 
 def parked_event(tx: Tx, sources: Mapping[str, Source], policy: Policy, event_id: int) -> ParkedEvent | None:

@@ -21,9 +21,15 @@ def build_index(connection: Connection, name: str, columns: str, *, unique: bool
         text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"), {"name": name}
     ).scalar()
     if is_valid is False:  # an earlier build was interrupted
-        connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+        drop_index(connection, name)
     if not is_valid:
         connection.execute(text(f"CREATE {kind} CONCURRENTLY IF NOT EXISTS {name} ON {columns}"))
+
+
+def drop_index(connection: Connection, name: str) -> None:
+    """Drops an index if it exists, without making writers wait (PostgreSQL). For prepare(): not in a transaction."""
+    kind = "INDEX" if connection.dialect.name == "sqlite" else "INDEX CONCURRENTLY"
+    connection.execute(text(f"DROP {kind} IF EXISTS {name}"))
 
 
 def create_revisions(connection: Connection) -> None:

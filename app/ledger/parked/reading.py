@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app import times
@@ -13,7 +13,7 @@ from app.ledger.transaction import Tx
 from app.model import Inbound
 
 SCANNED = 10_000
-"""The most parked events that are grouped, newest first."""
+"""The most parked events that are grouped, and that one page is chosen from by their reason, newest first."""
 MOST_GROUPS = 50
 LONGEST_BODY = 64 * 1024
 """A list reads no larger body; the page of an event does."""
@@ -30,7 +30,6 @@ class ParkedSelection:
     as_of: AsOf | None = None
 
     def where(self, tx: Tx) -> Where:
-        # Parked is the rarest outcome, so its index must be used. The expressions hide the indexes of the other columns.
         where = Where("outcome = 'parked'")
         if self.ids:
             where.add(*tx.among("id", list(self.ids)))
@@ -38,7 +37,7 @@ class ParkedSelection:
             where.add("id <= ?", self.as_of.row)
             changed = "SELECT 1 FROM audit l WHERE l.subject = 'event ' || events.id AND l.id > ?"
             where.add(f"NOT EXISTS ({changed})", self.as_of.line)
-        return where.when(self.source, "source || '' = ?").when(self.reason, "reason = ?")
+        return where.when(self.source, "source = ?").when(self.reason, "reason = ?")
 
 
 EVERY = ParkedSelection()
@@ -90,17 +89,32 @@ def parked_ids(tx: Tx, selection: ParkedSelection, limit: int) -> list[int]:
     return list(tx.run(f"SELECT id FROM events WHERE {where} ORDER BY id LIMIT ?", *where.values, limit).scalars())
 
 
+def parked_page(
+    tx: Tx, selection: ParkedSelection = EVERY, *, before: int | None = None, limit: int
+) -> tuple[list[ParkedRow], int | None]:
+    """One page of parked events with IDs below `before`, newest first, and below which ID to continue; None at the end. It may be
+    shorter than `limit`, or empty, without being the last."""
+    floor = None
+    if selection.reason is not None:
+        where = replace(selection, reason=None).where(tx).add("id < ?", LARGEST_ID if before is None else before)
+        statement = f"SELECT id FROM events WHERE {where} ORDER BY id DESC LIMIT 1 OFFSET {SCANNED - 1}"
+        floor = tx.run(statement, *where.values).scalar()
+    rows = parked_rows(tx, selection, before=before, lowest=floor, limit=limit)
+    return rows, rows[-1].id if len(rows) == limit else floor
+
+
 def parked_rows(
     tx: Tx,
     selection: ParkedSelection = EVERY,
     *,
     before: int | None = None,
     after: int | None = None,
+    lowest: int | None = None,
     limit: int,
     longest: int = LONGEST_BODY,
 ) -> list[ParkedRow]:
-    """Parked events with IDs below `before`, newest first; with `after`, those above it, oldest first."""
-    where = selection.where(tx)
+    """Parked events with IDs from `lowest` to below `before`, newest first; with `after`, those above it, oldest first."""
+    where = selection.where(tx).when(lowest, "id >= ?")
     if after is None:
         where.add("id < ?", LARGEST_ID if before is None else before)
     else:

@@ -16,7 +16,7 @@ from app.ledger.reading.rows import (
     every_row,
     with_refunds,
 )
-from app.ledger.reading.search import find
+from app.ledger.reading.search import find, floor_of_people
 from app.ledger.reading.where import Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
@@ -79,6 +79,11 @@ def events_called(
 def _searched(tx: Tx, criteria: EventFilter, sources: Iterable[str], below: int, limit: int) -> Page:
     """Events that the text matches: by ID, by purchase or submission, and by person."""
     matches = find(tx, criteria.text, sources, whole_addresses=criteria.whole_addresses)
+    rest, limit = _rest(criteria), min(limit, MOST)
+    is_plain = criteria == EventFilter(text=criteria.text, whole_addresses=criteria.whole_addresses)
+    # The newest rows of each person. Without further conditions, those of one person fill a page.
+    scanned = limit if is_plain else max(limit, SCAN // max(len(matches.person_ids), 1))
+    floor = floor_of_people(tx, "events", matches.person_ids, scanned, below)
     parts, values = [], []
     for column, ids in (
         ("id", matches.event_ids),
@@ -86,16 +91,15 @@ def _searched(tx: Tx, criteria: EventFilter, sources: Iterable[str], below: int,
         ("person_id", matches.person_ids),
     ):
         condition, value = tx.among(column, ids)
-        parts.append(f"SELECT id FROM events WHERE {condition}")
-        values.append(value)
-    rest = _rest(criteria).add("id < ?", below)
+        parts.append(f"SELECT id FROM events WHERE {condition} AND id < ? AND id >= ?")
+        values += [value, below, floor or 0]
     rows = tx.run(
         f"SELECT {EVENT} FROM events n WHERE id IN ({' UNION '.join(parts)}) AND {rest} ORDER BY id DESC LIMIT ?",
         *values,
         *rest.values,
-        min(limit, MOST),
+        limit,
     ).all()
-    return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else None)
+    return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else floor)
 
 
 def _rest(criteria: EventFilter) -> Where:

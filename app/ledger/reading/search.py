@@ -5,6 +5,7 @@ at SCAN.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from app.ledger.reading.filters import KINDS, MOST, Found
 from app.ledger.sealing.cipher import MARK
@@ -161,16 +162,28 @@ def _beginning(
 
 def deliveries_of(tx: Tx, matches: Found, limit: int = MOST) -> list[int]:
     """IDs of the deliveries of everything in `matches`, newest first."""
-    parts, values = [], []
+    condition, value = tx.among("person_id", matches.person_ids)
+    parts = [f"SELECT id FROM deliveries WHERE {condition} AND id >= ?"]
+    values: list[Any] = [value, floor_of_people(tx, "deliveries", matches.person_ids, limit) or 0]
     events = "SELECT conversion_id FROM events WHERE {} AND conversion_id IS NOT NULL"
-    for column, ids in (("person_id", matches.person_ids), ("conversion_id", matches.conversion_ids)):
+    of_events = f"conversion_id IN ({events.format('{}')})"
+    for column, template, ids in (
+        ("conversion_id", "{}", matches.conversion_ids),
+        ("id", of_events, matches.event_ids),
+        ("id", "{}", matches.delivery_ids),
+    ):
         condition, value = tx.among(column, ids)
-        parts.append(f"SELECT id FROM deliveries WHERE {condition}")
+        parts.append(f"SELECT id FROM deliveries WHERE {template.format(condition)}")
         values.append(value)
-    condition, value = tx.among("id", matches.event_ids)
-    parts.append(f"SELECT id FROM deliveries WHERE conversion_id IN ({events.format(condition)})")
-    values.append(value)
-    condition, value = tx.among("id", matches.delivery_ids)
-    parts.append(f"SELECT id FROM deliveries WHERE {condition}")
     statement = f"{' UNION '.join(parts)} ORDER BY id DESC LIMIT ?"
-    return list(tx.run(statement, *values, value, limit).scalars())
+    return list(tx.run(statement, *values, limit).scalars())
+
+
+def floor_of_people(tx: Tx, table: str, person_ids: Sequence[int], limit: int, below: int = LARGEST_ID) -> int | None:
+    """The lowest ID from which each of these people has at most `limit` rows of `table` below `below`, and one of them exactly
+    that many; None if none of them has so many."""
+    condition, value = tx.among("p.id", person_ids)
+    last = f"SELECT t.id FROM {table} t WHERE t.person_id = p.id AND t.id < ? ORDER BY t.id DESC LIMIT 1 OFFSET ?"
+    statement = f"SELECT MAX(n.id) FROM (SELECT ({last}) AS id FROM persons p WHERE {condition}) n"
+    floor: int | None = tx.run(statement, below, limit - 1, value).scalar()
+    return floor

@@ -13,6 +13,7 @@ from app.ledger.tables.base import (
     KIND,
     MERGED,
     OPEN,
+    PARKED,
     REPEATED,
     SOLD,
     UNATTRIBUTED,
@@ -41,7 +42,9 @@ events = Table(
     Index("ix_events_outcome", "outcome", "id"),
     Index("ix_events_source", "source", "id"),
     Index("ix_events_conversion", "conversion_id"),
-    Index("ix_events_person", "person_id"),
+    Index("ix_events_person_newest", "person_id", "id"),
+    # Its first column is the same in every row. SQLite prefers the index of which it can use the most columns.
+    partial_index("ix_events_parked", "outcome", "source", "id", where=PARKED),
     Index("ix_events_received", "received_at", "source", "outcome"),
     partial_index("ix_events_repeated", "received_count", where=REPEATED),
 )
@@ -104,7 +107,7 @@ conversions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("facts", Text, nullable=False),
     Column("clicked", Integer),
-    Index("ix_conversions_person", "person_id"),
+    Index("ix_conversions_person_newest", "person_id", "id"),
     partial_index("ix_conversions_sold", "created_at", "source", "clicked", where=SOLD),
 )
 """clicked: 1 where it is sent with a click ID, 0 without; NULL where it is not counted, or was recorded before 0020.
@@ -259,7 +262,7 @@ deliveries = Table(
         *("status", "id", "source", "kind", "last_status", "last_error", "created_at"),
         where=FAILED,
     ),
-    Index("ix_deliveries_person", "person_id"),
+    Index("ix_deliveries_person_newest", "person_id", "id"),
     partial_index("ix_deliveries_unattributed", "person_id", where=UNATTRIBUTED),
     partial_index("ix_deliveries_person_held", "person_id", where=HELD),
     partial_index("ix_deliveries_held", "source", where="held = 1"),

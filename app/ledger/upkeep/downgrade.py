@@ -4,6 +4,7 @@ Old code runs on a newer schema, so going back to the version before needs none 
 if the last migration had never run. What that migration added is found by applying all of them to an empty database in memory.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +54,12 @@ def downgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> str:
             raise SchemaOutdated(f"the ledger is at {revision or 'no revision'}, this version at {head}: {problem}")
         if head == FIRST:
             raise SchemaOutdated(f"{FIRST} is the first revision: there is none before it")
-        before, added = _added(migrations, head)
-        patiently(lambda: _take_back(ledger, head, before, added))
+        before, added, dropped = _changes(migrations, head)
+        patiently(lambda: _take_back(ledger, head, before, added, dropped))
     return before
 
 
-def _take_back(ledger: Ledger, head: str, before: str, added: Shape) -> None:
+def _take_back(ledger: Ledger, head: str, before: str, added: Shape, dropped: Sequence[str]) -> None:
     with ledger.write() as tx:
         without_time_limit(tx)
         if workers_alive(tx, tx.now()):
@@ -72,6 +73,8 @@ def _take_back(ledger: Ledger, head: str, before: str, added: Shape) -> None:
                 f"{head} cannot be taken back without losing what is in {', '.join(kept)}."
                 f" The version of {before} runs on this ledger as it is: start that one"
             )
+        for statement in dropped:
+            tx.connection.execute(text(statement))
         for _, index in sorted(added.indexes):
             tx.connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
         for table, column in sorted(added.columns):
@@ -91,8 +94,9 @@ def _kept(tx: Tx, added: Shape) -> list[str]:
     return kept
 
 
-def _added(migrations: Path, head: str) -> tuple[str, Shape]:
-    """The revision before `head`, and what `head` added. Raises SchemaOutdated if it did more than add."""
+def _changes(migrations: Path, head: str) -> tuple[str, Shape, list[str]]:
+    """The revision before `head`, what `head` added, and the statements that build the indexes it dropped. Raises SchemaOutdated
+    if it removed anything else."""
     from alembic import command
     from alembic.script import ScriptDirectory
 
@@ -100,26 +104,30 @@ def _added(migrations: Path, head: str) -> tuple[str, Shape]:
     scripts = ScriptDirectory.from_config(config)
     before = str(scripts.get_revision(head).down_revision)
     shapes = []
+    built: dict[str, str] = {}
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         for script in reversed(list(scripts.iterate_revisions(head, "base"))):
             if script.revision == head:
                 shapes.append(_shape(connection))
+                statement = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+                built = {row[0]: row[1] for row in connection.execute(text(statement))}
             if prepare := getattr(script.module, "prepare", None):
                 prepare(connection)
             command.upgrade(config, script.revision)
         shapes.append(_shape(connection))
     engine.dispose()
     old, new = shapes
-    if not (old.tables <= new.tables and old.columns <= new.columns and old.indexes <= new.indexes):
+    if not (old.tables <= new.tables and old.columns <= new.columns):
         raise SchemaOutdated(f"{head} removed something, so it cannot be taken back: restore a backup")
     tables = new.tables - old.tables
-    return before, Shape(
+    added = Shape(
         tables,
         frozenset(pair for pair in new.columns - old.columns if pair[0] not in tables),
         frozenset(pair for pair in new.indexes - old.indexes if pair[0] not in tables),
     )
+    return before, added, [built[index] for _, index in sorted(old.indexes - new.indexes)]
 
 
 def _shape(connection: Connection) -> Shape:

@@ -229,7 +229,7 @@ class BridgeStatus(Answer):
     headline: str
     problems: list[Problem]
     workers_alive: Count
-    last_day: LastDay
+    last_day: Annotated[LastDay, Field(description="The last 24 hours: each count up to 100,000.")]
     deliveries: Annotated[dict[str, Count], Field(description="By status, each up to 10,000.")]
     money: Annotated[
         dict[str, list[Amount]], Field(description="The Sales of dead, retrying and pending ones, by currency.")

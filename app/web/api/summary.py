@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from app.ledger.audit import audit_page
 from app.ledger.engine import look
 from app.ledger.reading.summary.stats import stats as stats_of
-from app.ledger.reading.summary.status import status as status_of
+from app.ledger.reading.summary.status import summary
 from app.ledger.traffic.histogram import percentile
 from app.ledger.traffic.series import Bar, series
 from app.ledger.traffic.spans import SPANS, edges
@@ -29,7 +29,7 @@ def status(parts: Parts) -> BridgeStatus:
     """Get what runs, what came in, what went out, and what is wrong."""
     names = [destination.name for destination in parts.destinations]
     with look(parts.ledger) as tx:
-        return BridgeStatus.model_validate(status_of(tx, parts.health, names, parts.sources).as_json())
+        return BridgeStatus.model_validate(summary(tx, parts.health, names, parts.sources))
 
 
 @ROUTES.get("/stats")

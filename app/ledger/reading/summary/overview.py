@@ -24,6 +24,8 @@ _DAY_MS = 86_400_000
 
 MOST = 10_000
 """Where a count stops."""
+MOST_OF_A_DAY = 100_000
+"""Where the counts of the last 24 hours stop."""
 SAMPLE = 1000
 """How many of the newest deliveries give the delivery times."""
 
@@ -81,22 +83,16 @@ def timing(tx: Tx) -> dict[str, Any]:
     }
 
 
-def bar(tx: Tx, start: int, end: int) -> dict[str, Any]:
-    """What happened from `start` to before `end` (ms): events received, and the results of their deliveries."""
-    events = "SELECT COUNT(*) FROM events WHERE received_at >= ? AND received_at < ?"
-    done = "SELECT COUNT(*) FROM deliveries WHERE status = ? AND id >= ? AND id < ?"
-    low, high = _first_id_since(tx, start), _first_id_since(tx, end)
-    totals: dict[str, Any] = {"at": times.iso(start), "events": 0, "delivered": 0, "dead": 0}
-    if low < high:
-        totals["events"] = tx.run(events, start, end).scalar_one()
-        for status in ("delivered", "dead"):
-            totals[status] = tx.run(done, status, low, high).scalar_one()
-    return totals
-
-
-def _first_id_since(tx: Tx, since: int) -> int:
-    statement = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
-    return int(tx.run(statement, since).scalar() or LARGEST_ID)
+def last_day(tx: Tx) -> dict[str, int]:
+    """Events received within the last 24 hours, and those of their deliveries that are delivered or dead. Each count stops at
+    MOST_OF_A_DAY."""
+    since = tx.now() - _DAY_MS
+    events = f"SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE received_at >= ? LIMIT {MOST_OF_A_DAY}) n"
+    done = f"SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE status = ? AND id >= ? LIMIT {MOST_OF_A_DAY}) n"
+    first = "SELECT id FROM events WHERE received_at >= ? ORDER BY received_at LIMIT 1"
+    lowest = tx.run(first, since).scalar() or LARGEST_ID
+    counted = {name: int(tx.run(done, name, lowest).scalar_one()) for name in ("delivered", "dead")}
+    return {"events": int(tx.run(events, since).scalar_one()), **counted}
 
 
 def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:

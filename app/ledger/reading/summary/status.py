@@ -13,7 +13,6 @@ from app.ledger.reading.summary.problem import Verdict
 from app.ledger.reading.summary.problems import Health
 from app.ledger.transaction import Tx
 
-DAY_MS = 86_400_000
 AT_STAKE = ("dead", "retrying", "pending")
 UNUSED = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": None, "is_open": False}
 """A destination that no worker has served yet."""
@@ -22,9 +21,8 @@ UNUSED = {"paused_at": None, "paused_reason": None, "failures": 0, "probe_at": N
 @dataclass(frozen=True, slots=True)
 class Status:
     """counts: deliveries by status and parked events, each up to overview.MOST. stakes: the money of those that are dead,
-    retrying or pending. oldest: the oldest open delivery. last_day: events received and deliveries recorded within the
-    last 24 hours. destinations: the configured ones, with their pauses and open deliveries. sources: the last event of each that
-    sent something."""
+    retrying or pending. oldest: the oldest open delivery. destinations: the configured ones, with their
+    pauses and open deliveries. sources: the last event of each that sent something."""
 
     verdict: Verdict
     counts: dict[str, dict[str, int]]
@@ -34,16 +32,13 @@ class Status:
     oldest_seconds: float | None
     timing: dict[str, Any]
     workers_alive: int
-    last_day: dict[str, int]
     destinations: list[dict[str, Any]]
     sources: list[dict[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
-        """As the API answers it."""
         return {
             **self.verdict.as_json(),
             "workers_alive": self.workers_alive,
-            "last_day": self.last_day,
             "deliveries": self.counts["deliveries"],
             "money": {name: stake.as_json() for name, stake in self.stakes.items()},
             "parked_events": self.counts["events"]["parked"],
@@ -59,7 +54,6 @@ def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterabl
     """destinations, sources: the names of the configured ones."""
     now, counts = tx.now(), overview.counts(tx)
     oldest_id, oldest = overview.oldest_waiting(tx)
-    day = overview.bar(tx, now - DAY_MS, now + 1)
     return Status(
         verdict=health.verdict(tx, counts),
         counts=counts,
@@ -69,10 +63,14 @@ def status(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterabl
         oldest_seconds=overview.seconds_since(oldest, now),
         timing=overview.timing(tx),
         workers_alive=len(stats.workers_alive(tx)),
-        last_day={name: int(day[name]) for name in ("events", "delivered", "dead")},
         destinations=destination_states(tx, destinations, health.shadows),
         sources=overview.last_events(tx, sources),
     )
+
+
+def summary(tx: Tx, health: Health, destinations: Sequence[str], sources: Iterable[str]) -> dict[str, Any]:
+    """The status with what happened within the last 24 hours, as the API and `bridge status --json` answer it."""
+    return {**status(tx, health, destinations, sources).as_json(), "last_day": overview.last_day(tx)}
 
 
 def destination_states(tx: Tx, names: Sequence[str], shadows: Collection[str] = ()) -> list[dict[str, Any]]:
