@@ -19,6 +19,8 @@ from app.sources.bodies import dict_of, list_of
 from app.sources.forms.generic_form import declared
 from app.sources.outcomes import ignored, lead, parked
 from app.sources.parse import from_iso, from_unix, identifier_of, json_object, parse_json, text_of
+from app.sources.payment import is_refused_test, refuse_test
+from app.sources.set_up import SetUp
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Field, Submission, title_of
 from app.sources.webhook import Webhook
@@ -26,6 +28,8 @@ from app.sources.webhook import Webhook
 NAME = "metaleads"
 LEAD = "leadgen"
 SCHEME = HmacScheme(header="X-Hub-Signature-256", prefix="sha256=")
+DUMMY = re.compile(r"<test lead: dummy data for .*", re.IGNORECASE | re.DOTALL)
+"""What Meta's testing tool fills into each field that it has no example for."""
 
 
 def split(inbound: Inbound) -> Sequence[Inbound]:
@@ -54,6 +58,8 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         fields=tuple(_fields(raw)),
         form=title_of(raw.get("form_name"), raw.get("form_id")),
     )
+    if is_refused_test(NAME, rules, any(_is_dummy(entry.value) for entry in view.fields)):
+        return refuse_test(NAME, "Meta lead ads", view, rules)
     if not lead_id:
         return parked(NAME, view, rules, "it has no id of the lead, so it could not be counted once", lacks=("id",))
     if not view.fields:
@@ -88,6 +94,11 @@ def _fields(raw: dict[str, Any]) -> Iterator[Field]:
         yield Field(id=name, key=name, type=declared(name), value=entry.get("values", entry.get("value")))
 
 
+def _is_dummy(answer: Any) -> bool:
+    values = answer if isinstance(answer, list) else [answer]
+    return any(isinstance(value, str) and DUMMY.match(value.strip()) for value in values)
+
+
 def _moment(value: Any) -> Any:
     """2026-11-01T10:00:00+0000: the zone has no colon."""
     text = text_of(value) or ""
@@ -104,4 +115,4 @@ VECTORS = (
     ),
 )
 
-SOURCE = Webhook(NAME, "Meta lead ads", SCHEME, read, splits=split, vectors=VECTORS)
+SOURCE = Webhook(NAME, "Meta lead ads", SCHEME, read, splits=split, vectors=VECTORS, set_up=SetUp(marks_tests=True))

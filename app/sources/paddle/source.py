@@ -22,6 +22,7 @@ from app.sources.payment import (
     products_in,
     remembered,
     total_paid,
+    whole,
 )
 from app.sources.set_up import Link, SetUp
 from app.sources.signatures import HmacScheme
@@ -72,7 +73,9 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 def _transaction(view: Submission, data: dict[str, Any], rules: Rules) -> Mapped:
     """Its totals are text in the currency's smallest unit; payout_totals are in another currency."""
     totals = dict_of(dict_of(data.get("details")).get("totals"))
-    total, tax = totals.get("grand_total"), totals.get("tax")
+    total, tax = totals.get("grand_total"), totals.get("grand_total_tax")
+    if tax is None and whole(totals.get("credit")) in (None, 0):  # else it is that of the credit as well
+        tax = totals.get("tax")
     money = total_paid(total, tax, data.get("currency_code"), "iso")
     return sale(
         NAME,

@@ -4,6 +4,8 @@ Signing: https://polar.sh/docs/integrate/webhooks/delivery (Standard Webhooks; t
 ones base64 after whsec_). Payload: https://polar.sh/docs/integrate/webhooks/events. Money comes with order.paid.
 """
 
+from typing import Any
+
 from app.model import Inbound, Mapped, Rules
 from app.money import Money
 from app.sources.base import Vector
@@ -49,13 +51,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     )
     currency, billing = data.get("currency"), text_of(data.get("billing_reason"))
     if event == "order.paid":
-        total, net = whole(data.get("total_amount")), whole(data.get("net_amount"))
-        tax = total - net if total is not None and net is not None else 0
         return sale(
             NAME,
             view,
             rules,
-            total_paid(data.get("total_amount"), tax, currency, "stripe"),
+            _paid(data),
             products=products_in([data.get("product")], id="id", name="name"),
             promotion_codes=(dict_of(data.get("discount")).get("code"),),
             keys=keys_of(data.get("id"), None if subscription else data.get("checkout_id")),
@@ -76,6 +76,16 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     if event == "subscription.created" and text_of(data.get("status")) == "trialing":
         return trial_started(NAME, view, rules, identifier_of(data.get("id")))
     return remembered(view, f"{event or 'an event without a type'} is not a collected payment", rules)
+
+
+def _paid(data: dict[str, Any]) -> Money | str:
+    """What was charged. A customer's balance may have paid the rest, or was charged on top; the tax in a part is not given."""
+    total, net = whole(data.get("total_amount")), whole(data.get("net_amount"))
+    balance = whole(data.get("applied_balance_amount"))
+    if total is not None and balance:
+        return total_paid(max(0, total + balance), None, data.get("currency"), "stripe")
+    tax = total - net if total is not None and net is not None else 0
+    return total_paid(data.get("total_amount"), tax, data.get("currency"), "stripe")
 
 
 VECTORS = (

@@ -22,6 +22,8 @@ from app.sources.webhook import Webhook
 NAME = "razorpay"
 REDELIVER = "Developers > Webhooks > Replay events, for the last seven days."
 CUSTOMER_PREFIX = "cust_"
+NOBODYS_EMAIL = "void@razorpay.com"
+"""Stands in payments of all who gave no address."""
 SCHEME = HmacScheme(header="X-Razorpay-Signature")
 MONEY = ("payment.captured", "order.paid", "invoice.paid", "payment_link.paid", "subscription.charged")
 DISPUTES = {
@@ -47,7 +49,7 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         event_id=identifier_of(inbound.headers.get("x-razorpay-event-id")),
         occurred_at=from_unix(payment.get("created_at")) or from_unix(raw.get("created_at")),
         hidden={**_notes(subscription), **_notes(order), **_notes(payment)},
-        contact=Contact(email=payment.get("email"), phone=payment.get("contact")),
+        contact=Contact(email=_email(payment), phone=payment.get("contact")),
         aliases=aliases_of(NAME, customer, subscription.get("id")),
         provider_id=own_id(customer, CUSTOMER_PREFIX),
     )
@@ -81,6 +83,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
             kind="dispute",
         )
     return remembered(view, f"{event or 'an event without a name'} is not a captured payment", rules)
+
+
+def _email(payment: dict[str, Any]) -> str | None:
+    email = text_of(payment.get("email"))
+    return None if email and email.casefold() == NOBODYS_EMAIL else email
 
 
 def _notes(entity: dict[str, Any]) -> dict[str, Any]:

@@ -93,10 +93,11 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
 
 
 def _price(event: dict[str, Any]) -> Money | str:
-    """What was paid; where either part of it is unknown, `price`, which is always in US dollars."""
-    amount, currency = event.get("price_in_purchased_currency"), event.get("currency")
-    if (amount is None or currency is None) and event.get("price") is not None:
-        return money_of(event["price"], "USD", "major")
+    """What was paid; where either part of it is unknown, `price`, which is always in US dollars: of a payment in another currency,
+    it is converted, and not to whole cents."""
+    amount, currency, price = event.get("price_in_purchased_currency"), event.get("currency"), event.get("price")
+    if (amount is None or currency is None) and price is not None:
+        return money_of(round(price, 2) if isinstance(price, float) else price, "USD", "major")
     return money_of(amount, currency, "major")
 
 

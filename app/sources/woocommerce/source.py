@@ -1,8 +1,8 @@
 """WooCommerce.
 
 Signing: https://woocommerce.com/document/webhooks/ (base64 over the body; the key is the secret with its HTML entities undone).
-Payload: https://woocommerce.github.io/woocommerce-rest-api-docs/#order-properties. An order is paid when it is processing or
-completed. When a webhook is saved, an unsigned ping comes: webhook_id=12.
+Payload: https://woocommerce.github.io/woocommerce-rest-api-docs/#order-properties. An order is paid when it is completed,
+or is processing and has a date of payment. When a webhook is saved, an unsigned ping comes: webhook_id=12.
 """
 
 from dataclasses import replace
@@ -78,6 +78,10 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         return refunded(dated, back, reference=reference, keys=keys, status=status or "refunded")
     if status not in PAID:
         return remembered(view, f"the order is not paid: it is {status}", rules, keys=keys)
+    dates = (raw.get("date_paid_gmt", ""), raw.get("date_paid"))
+    if status == "processing" and text_of(raw.get("payment_method")) and dates == (None, None):
+        # WooCommerce dates each payment. Cash on delivery, and what works like it, is collected later.
+        return remembered(view, "the order is not paid yet: it has no date of payment", rules, keys=keys)
     total, kept = _total(raw), None
     if reference and modified_at and raw.get("refunds") == [] and isinstance(total, Money) and total.minor > 0:
         kept = Adjustment("refund", reference, Money(0, total.currency), status, modified_at)  # a refund may be deleted

@@ -1,0 +1,79 @@
+"""What counts is the money that was collected, from whom: bodies that name more of it, or a stand-in for a person."""
+
+import json
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import pytest
+
+from app.model import Inbound, Mapped, Rules
+from app.sources.catalog import SOURCES
+from tests.sources.test_payments import inbound_of
+
+TOTALS = "data.details.totals"
+PRICE = "event.price_in_purchased_currency"
+UNDATED = {"payment_method": "cod", "date_paid_gmt": None}
+
+
+def changed(source: str, name: str, changes: dict[str, Any]) -> Mapped:
+    """What that fixture means with other values at these paths."""
+    inbound = inbound_of(source, name)
+    body = json.loads(inbound.body)
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        reduce(lambda found, key: found[key], way, body)[last] = value
+    return SOURCES[source].map(replace(inbound, body=json.dumps(body).encode()), Rules())
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "changes", "minor", "tax"),
+    [
+        ("polar", "order", {}, 4900, 782),
+        ("polar", "order", {"data.applied_balance_amount": 0, "data.due_amount": 4900}, 4900, 782),
+        ("polar", "order", {"data.applied_balance_amount": -2000, "data.due_amount": 2900}, 2900, 0),
+        ("polar", "order", {"data.applied_balance_amount": 300}, 5200, 0),
+        ("polar", "order", {"data.applied_balance_amount": -9900, "data.due_amount": 0}, 0, 0),
+        ("paddle", "transaction", {f"{TOTALS}.credit": "0", f"{TOTALS}.credit_to_balance": "0"}, 4900, 782),
+        ("paddle", "transaction", {f"{TOTALS}.grand_total": "900", f"{TOTALS}.credit": "4000"}, 900, 0),
+        (
+            "paddle", "transaction",
+            {f"{TOTALS}.grand_total": "900", f"{TOTALS}.credit": "4000", f"{TOTALS}.grand_total_tax": "144"}, 900, 144,
+        ),
+        ("woocommerce", "order", UNDATED, 0, 0),
+        ("woocommerce", "order", {**UNDATED, "status": "completed"}, 4900, 782),
+        ("woocommerce", "order", {"payment_method": "cod"}, 4900, 782),
+        ("revenuecat", "renewal", {"event.price": 7.8365, PRICE: None, "event.currency": None}, 784, 0),
+        ("revenuecat", "renewal", {"event.price": 4.9999998, "event.currency": None}, 500, 0),
+    ],
+)  # fmt: skip
+def test_only_what_was_collected_counts(source: str, name: str, changes: dict[str, Any], minor: int, tax: int) -> None:
+    mapped = changed(source, name, changes)
+    sale = mapped.sale
+    assert (mapped.outcome, sale.money.minor if sale else 0, sale.tax if sale else 0) == (
+        "sale" if minor else "ignored",
+        minor,
+        tax,
+    )
+    assert mapped.keys, "what it says is remembered for the payment that follows"
+
+
+def test_the_address_of_nobody_joins_no_buyers() -> None:
+    email = "payload.payment.entity.email"
+    given, none = (
+        changed("razorpay", "payment_captured", {email: text}) for text in ("p@kern.example", "Void@razorpay.com")
+    )
+    assert (given.who.email, none.who.email) == ("p@kern.example", None)
+    assert none.who.phone
+
+
+def test_a_lead_of_meta_s_testing_tool_is_a_test() -> None:
+    fields = [{"name": "email", "values": ["test@meta.com"]},
+              {"name": "full_name", "values": ["<test lead: dummy data for full_name>"]}]  # fmt: skip
+    inbound = Inbound(json.dumps({"id": "7", "field_data": fields}).encode(), {})
+    refused = SOURCES["metaleads"].map(inbound, Rules())
+    assert (refused.outcome, refused.keys, "METALEADS_ALLOW_TEST_EVENTS" in refused.reason) == ("ignored", (), True)
+    assert SOURCES["metaleads"].map(inbound, Rules(test_events={"metaleads": True})).outcome == "lead"
+    fields[1]["values"] = ["Ida Kern"]
+    real = replace(inbound, body=json.dumps({"id": "7", "field_data": fields}).encode())
+    assert SOURCES["metaleads"].map(real, Rules()).outcome == "lead"
