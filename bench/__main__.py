@@ -83,7 +83,7 @@ def main() -> int:
         nargs="?",
         const="profile",
         metavar="FOLDER",
-        help="write flame graphs of web and worker into FOLDER (default: profile), and measure nothing else",
+        help="show the time of each thread, write flame graphs into FOLDER (default: profile), and measure nothing else",
     )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")

@@ -1,4 +1,4 @@
-"""Flame graphs of web and worker under full load: one SVG each, on both databases. They show where processor time goes.
+"""Where processor time goes in web and worker under full load, on both databases: that of each thread, and a flame graph (SVG).
 
 py-spy looks at the processes from outside. Where the system forbids that, run as root or set kernel.yama.ptrace_scope to 0.
 """
@@ -14,26 +14,33 @@ from bench.load import Order
 from bench.parts import Database, Parts, finish_load
 from bench.processor import processor_seconds
 from bench.table import Row, number
+from bench.threads import by_thread, rows
 
 SAMPLES_A_SECOND = 250
 BACKLOG_A_SECOND = 12_000
 """More than a worker delivers, so that it is busy for as long as it is looked at."""
+UNDISTURBED_SECONDS = 4
+"""How long the threads' times are taken for, without py-spy."""
 START_SECONDS = 30.0
 
 
 def measure(parts: Parts, folder: Path, *, seconds: int) -> Iterator[Row]:
-    """Writes the graphs to `folder`. While py-spy looks, rates are lower and processor times higher than else."""
+    """Writes the graphs to `folder`. The times of threads are taken before py-spy looks: after that, rates are lower and processor
+    times higher than else."""
     folder.mkdir(parents=True, exist_ok=True)
     databases: tuple[Database, ...] = ("SQLite", "PostgreSQL")
     for database in databases:
-        yield _web(parts, database, folder / f"web-{database.lower()}.svg", seconds)
-        yield _worker(parts, database, folder / f"worker-{database.lower()}.svg", seconds)
+        yield from _web(parts, database, folder / f"web-{database.lower()}.svg", seconds)
+        yield from _worker(parts, database, folder / f"worker-{database.lower()}.svg", seconds)
 
 
-def _web(parts: Parts, database: Database, path: Path, seconds: int) -> Row:
+def _web(parts: Parts, database: Database, path: Path, seconds: int) -> Iterator[Row]:
     """A closed loop of webhooks. No worker runs."""
     web, port = parts.web(parts.database(database))
     parts.load(Order(port, 1.0))
+    began = by_thread(web.pid)
+    undisturbed = parts.load(Order(port, UNDISTURBED_SECONDS))
+    yield from rows(f"web, {database}", web.pid, began, by_thread(web.pid), undisturbed.answered)
     order = Order(port, seconds + 2.0)
     before = processor_seconds(web.pid)
     load = parts.start_load(order)
@@ -42,21 +49,25 @@ def _web(parts: Parts, database: Database, path: Path, seconds: int) -> Row:
     tally = finish_load(load, order)
     used = (processor_seconds(web.pid) - before) * 1e6 / tally.answered
     web.stop()
-    return Row(f"{path}: web's processor time per webhook, with py-spy", number(used, "µs"))
+    yield Row(f"{path}: web's processor time per webhook, with py-spy", number(used, "µs"))
 
 
-def _worker(parts: Parts, database: Database, path: Path, seconds: int) -> Row:
+def _worker(parts: Parts, database: Database, path: Path, seconds: int) -> Iterator[Row]:
     """A backlog, to an instant destination."""
     sink, url = parts.sink(), parts.database(database)
-    fill(url, BACKLOG_A_SECOND * seconds)
+    fill(url, BACKLOG_A_SECOND * (seconds + UNDISTURBED_SECONDS))
     worker = parts.worker(url, sink)
     _wait(lambda: sink.ask()["count"] > 0)
+    began, sent = by_thread(worker.pid), sink.ask()["count"]
+    time.sleep(UNDISTURBED_SECONDS)
+    ended, sent = by_thread(worker.pid), sink.ask()["count"] - sent
+    yield from rows(f"worker, {database}", worker.pid, began, ended, max(sent, 1))
     before, sent = processor_seconds(worker.pid), sink.ask()["count"]
     record(worker.pid, path, seconds)
     used, sent = processor_seconds(worker.pid) - before, sink.ask()["count"] - sent
     worker.stop()
     sink.part.stop()
-    return Row(f"{path}: worker's processor time per delivery, with py-spy", number(used * 1e6 / max(sent, 1), "µs"))
+    yield Row(f"{path}: worker's processor time per delivery, with py-spy", number(used * 1e6 / max(sent, 1), "µs"))
 
 
 def record(pid: int, path: Path, seconds: int) -> None:
