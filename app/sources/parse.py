@@ -20,6 +20,10 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\
 """Characters with no width that come along when a phone number or an address is pasted."""
 NULLS = frozenset(("", "null", "none", "undefined"))
 LONGEST_NULL = max(map(len, NULLS))
+DATE = re.compile(r"(?:19|20)[0-9]{6}")
+"""20261101: as Unix time, it would be a day of 1970."""
+ZONE_APART = re.compile(r"\s+(?:UTC|GMT|Z|([+-][0-9]{2}:?[0-9]{2}))$", re.IGNORECASE)
+YEAR_2100 = 4102444800
 DEEPEST = 200
 LONGEST_ID = 255
 LONGEST_URL = 4000
@@ -141,24 +145,23 @@ def page_parameters(url: object) -> dict[str, str]:
 
 
 def from_unix(value: object) -> datetime | None:
-    """Unix seconds (or milliseconds, by size) to an aware UTC time; None for anything that is not a plausible time."""
+    """Unix seconds (by size also milliseconds, microseconds or nanoseconds) to an aware UTC time; None for anything that is not a
+    plausible time."""
     if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 < value < 4102444800_000:  # the year 2100, in milliseconds
+    if not 0 < value < YEAR_2100 * 10**9:
         return None
-    seconds = value / 1000 if value > 10**11 else value
-    if seconds >= 4102444800:
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
+    unit = next((unit for unit in (10**9, 10**6, 10**3) if value > unit * 10**8), 1)
+    return datetime.fromtimestamp(value / unit, UTC) if value < YEAR_2100 * unit else None
 
 
 def from_iso(value: object, *, assume_utc: bool = False) -> datetime | None:
-    """ISO 8601 (also "2026-03-02 08:15:30", and nine decimals) to an aware UTC time. Without a zone: None, or UTC where the
-    provider fixes it (`assume_utc`). Zero dates (0001-01-01) are None."""
+    """ISO 8601 (also "2026-03-02 08:15:30 UTC", "… +0100", and nine decimals) to an aware UTC time. Without a zone: None, or UTC
+    where the provider fixes it (`assume_utc`). Zero dates (0001-01-01) are None."""
     text = text_of(value)
     if text is None or len(text) > 40:
         return None
-    text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+    text = ZONE_APART.sub(lambda zone: zone[1] or "Z", re.sub(r"(\.\d{6})\d+", r"\1", text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -171,9 +174,10 @@ def from_iso(value: object, *, assume_utc: bool = False) -> datetime | None:
 
 
 def from_unix_or_iso(value: object) -> datetime | None:
-    """Unix seconds or milliseconds, also written as text, else ISO 8601 with a zone."""
+    """Unix time of any unit, also written as text, else ISO 8601 with a zone."""
     text = text_of(value)
-    return from_unix(int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 15 else from_iso(text)
+    is_unix = text and text.isascii() and text.isdigit() and len(text) <= 19 and not DATE.fullmatch(text)
+    return from_unix(int(text)) if text and is_unix else from_iso(text)
 
 
 def body_hash(body: bytes) -> str:

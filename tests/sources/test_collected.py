@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from app.ledger.engine import Ledger
+from app.ledger.reading.money.marks import adjustments
 from app.model import Inbound, Mapped, Rules
 from app.sources.catalog import SOURCES
-from tests.sources.test_payments import inbound_of
+from tests.sources.test_payments import chargebee, inbound_of
+from tests.support import stripe_world as world
+from tests.support.stripe_recorder import Recorder
 
 TOTALS = "data.details.totals"
 PRICE = "event.price_in_purchased_currency"
@@ -77,3 +81,27 @@ def test_a_lead_of_meta_s_testing_tool_is_a_test() -> None:
     fields[1]["values"] = ["Ida Kern"]
     real = replace(inbound, body=json.dumps({"id": "7", "field_data": fields}).encode())
     assert SOURCES["metaleads"].map(real, Rules()).outcome == "lead"
+
+
+@pytest.mark.parametrize(("tries", "invoice_id"), [(["failure", "success"], "1023"), (["success", "success"], "txn_1")])
+def test_a_payment_that_failed_before_paid_nothing_of_the_invoice(tries: list[str], invoice_id: str) -> None:
+    linked = [{"txn_id": f"txn_{number}", "txn_status": status} for number, status in enumerate(tries)]
+    invoice = {"id": "1023", "total": 5000, "linked_payments": linked}
+    mapped = SOURCES["chargebee"].map(chargebee("payment_succeeded", {"id": "txn_1"}, invoice=invoice), Rules())
+    assert mapped.sale
+    assert mapped.sale.invoice_id == invoice_id
+
+
+def test_each_payment_of_an_invoice_finds_its_sale(ledger: Ledger) -> None:
+    recorder, w = Recorder(ledger), world.World(old=False)
+    parts = [{"status": status, "payment": {"type": "payment_intent", "payment_intent": f"pi_{number}_{w.tail}"}}
+             for number, status in enumerate(("paid", "open", "paid"))]  # fmt: skip
+    invoice = w.invoice(4900, "subscription_cycle", payments={"object": "list", "data": parts})
+    recorder.take(world.body("invoice.paid", invoice))
+    fields = {"object": "refund", "amount": 900, "currency": "usd", "status": "succeeded"}
+    for number in range(3):
+        refund = {**fields, "id": f"re_{number}", "payment_intent": f"pi_{number}_{w.tail}"}
+        recorder.take(world.body("refund.created", refund))
+    with ledger.read() as tx:
+        sale = tx.run("SELECT id FROM conversions WHERE kind = 'sale'").scalar_one()
+        assert [mark.reference for mark in adjustments(tx, [sale])] == ["re_0", "re_2"]

@@ -104,7 +104,9 @@ def _invoice(transaction: dict[str, Any], content: dict[str, Any]) -> str | None
     """The invoice that this payment paid by itself. Where several did, each is a Sale of its own under its transaction's id."""
     linked = [dict_of(entry) for entry in list_of(transaction.get("linked_invoices"))]
     invoice = dict_of(content.get("invoice"))
-    if len(linked) > 1 or len(list_of(invoice.get("linked_payments"))) > 1:
+    tried = map(dict_of, list_of(invoice.get("linked_payments")))
+    paid = [entry for entry in tried if text_of(entry.get("txn_status")) in (None, "success")]
+    if len(linked) > 1 or len(paid) > 1:
         return None
     return identifier_of(linked[0].get("invoice_id") if linked else invoice.get("id"))
 

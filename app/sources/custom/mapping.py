@@ -13,7 +13,7 @@ from app.sources.forms.generic_form import fields_from
 from app.sources.forms.labels import words
 from app.sources.forms.person_fields import name_of, phone_of
 from app.sources.outcomes import Missing, event_id_of, ignored, refunded, sale
-from app.sources.parse import body_hash, email_of, from_iso, from_unix, identifier_of, page_parameters, text_of
+from app.sources.parse import DATE, body_hash, email_of, from_iso, from_unix, identifier_of, page_parameters, text_of
 from app.sources.payment import aliases_of, money_of
 from app.sources.submission import Field, Submission, event_name_of, title_of, who_of
 
@@ -231,13 +231,14 @@ def _moment(value: Any, plan: Plan) -> datetime | None:
     if text is None:
         return None
     try:
-        number = float(text) if text.replace(".", "", 1).isdigit() and len(text) <= 20 else None
+        is_number = text.replace(".", "", 1).isdigit() and len(text) <= 20 and not DATE.fullmatch(text)
+        number = float(text) if is_number else None
     except ValueError:
         number = None
     if number is not None:
         return from_unix(number / 1000 if plan.unit == "ms" and number > 10**6 else number)
-    moment = from_iso(value)
+    moment = from_iso(text)
     if moment or plan.zone is None:
         return moment
-    local = from_iso(value, assume_utc=True)
+    local = from_iso(text, assume_utc=True)
     return local.replace(tzinfo=plan.zone).astimezone(UTC) if local else None

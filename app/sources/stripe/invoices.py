@@ -82,13 +82,14 @@ def subscription_of(invoice: JsonObject) -> str | None:
 
 def find_keys(invoice: JsonObject) -> tuple[str, ...]:
     """All ids of the purchase that an invoice names: its own alone since basil, unless its payments are included."""
-    intent, charge = id_of(invoice.get("payment_intent")), id_of(invoice.get("charge"))
-    for part in objects_of(invoice.get("payments")):
+    intent = invoice.get("payment_intent")
+    charge = id_of(invoice.get("charge")) or id_of(object_of(intent).get("latest_charge"))
+    named = gather_keys(invoice=id_of(invoice), intent=id_of(intent), charge=charge)
+    for part in objects_of(invoice.get("payments")):  # several, where it was paid in parts
         payment = object_of(part.get("payment"))
         if part.get("status") == "paid":
-            intent, charge = intent or id_of(payment.get("payment_intent")), charge or id_of(payment.get("charge"))
-    charge = charge or id_of(object_of(invoice.get("payment_intent")).get("latest_charge"))
-    keys = gather_keys(invoice=id_of(invoice), intent=intent, charge=charge)
+            named += gather_keys(intent=id_of(payment.get("payment_intent")), charge=id_of(payment.get("charge")))
+    keys = tuple(dict.fromkeys(named))
     subscription = subscription_of(invoice)
     if invoice.get("billing_reason") == "subscription_create" and subscription and keys:
         return (*keys, first_key(subscription))
