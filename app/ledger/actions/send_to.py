@@ -1,11 +1,12 @@
 """Sends conversions to a destination that did not get them: one added later, or not configured when they arrived."""
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 
 from app.ledger import tables
-from app.ledger.actions.replay import ActionResult, replay
+from app.ledger.actions.replay import REFUNDED, ActionResult, replay
 from app.ledger.audit import begin_group, close_batch, is_group, note
 from app.ledger.engine import Ledger
 from app.ledger.inserts import Rows
@@ -13,6 +14,8 @@ from app.ledger.reading.where import Where, id_after, id_before
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.flush import delivery_row
 from app.ledger.recording.known.snapshot import Snapshot
+from app.ledger.recording.refunds.sent import LOWERED
+from app.ledger.recording.refunds.settle import settle_refunds
 from app.ledger.transaction import Tx
 from app.times import iso
 
@@ -147,7 +150,7 @@ def send_conversions(
     sales = _sales_of(tx, conversion_ids)
     reached = set(tx.run(*_reached(tx, target, sales.values())).scalars()) if sales else set()
     results: list[ActionResult] = []
-    new_rows = []
+    new_rows, made = [], set()
     for identity in conversion_ids:
         conversion = snapshot.conversions[identity]
         others = [(delivery, status) for owner, _, delivery, status in rows if owner == identity]
@@ -160,6 +163,7 @@ def send_conversions(
             if status == "shadow":
                 results.append(_send_shadow(snapshot, delivery, conversion, target, actor=actor, group=group))
                 reached.add(identity)
+                made.add(identity)
                 continue
             results.append(_again(tx, delivery, status, target, actor=actor, asked_for=asked_for, group=group))
         elif problem := _why_not(conversion, others, target, asked_for=asked_for):
@@ -168,10 +172,51 @@ def send_conversions(
             row = delivery_row(snapshot, replace(conversion, deliver_at=snapshot.now), target.route)
             new_rows.append(row)
             reached.add(identity)
-            note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}", part_of=group)
+            made.add(identity)
             results.append(ActionResult(row["id"], True, f"it was made for {target.route.name} and is due now"))
     tx.insert_all([Rows(tables.deliveries, new_rows)])
+    results = _settled(snapshot, results, made, target)
+    ready = {result.delivery_id for result in results if result.done}
+    for row in new_rows:
+        if row["id"] in ready:
+            note(tx, actor, "replay", f"delivery {row['id']}", f"made for {target.route.name}", part_of=group)
     return results
+
+
+def _settled(
+    snapshot: Snapshot, results: list[ActionResult], made: AbstractSet[int], target: Target
+) -> list[ActionResult]:
+    """`results` once the money that went back of Sales that were just `made` is settled as if they had been unsent then: one that
+    was refunded in full is not sent, and one that is lowered goes without its refunds."""
+    tx, name = snapshot.tx, target.route.name
+    condition, value = tx.among("sale_id", sorted(made))
+    statement = f"SELECT sale_id, SUM(minor) FROM refunds WHERE is_dropped = 0 AND {condition} GROUP BY sale_id"
+    refunded = {int(sale): int(minor) for sale, minor in tx.run(statement, value).all()} if made else {}
+    sales = [snapshot.conversions[identity] for identity, minor in refunded.items() if minor > 0]
+    if target.force:  # who insists gets one that was refunded in full
+        sales = [sale for sale in sales if refunded[sale.id] < sale.facts["sale"]["minor"]]
+    if not sales:
+        return results
+    if target.route.lower_sales:
+        condition, value = tx.among("sale_id", [sale.id for sale in sales])
+        tx.run(
+            "UPDATE deliveries SET status = 'discarded', due_at = NULL, last_error = ? WHERE destination = ? AND status = 'pending'"
+            f" AND conversion_id IN (SELECT conversion_id FROM refunds WHERE is_dropped = 0 AND {condition})",
+            *(LOWERED, name, value),
+        )
+    snapshot.adjusted += sales
+    settle_refunds(snapshot)
+    condition, value = tx.among("id", [result.delivery_id for result in results if result.done])
+    statement = f"SELECT id, last_error FROM deliveries WHERE status = 'discarded' AND {condition}"
+    closed = {int(delivery): str(error) for delivery, error in tx.run(statement, value).all()}
+    return [_closed(result, closed.get(result.delivery_id)) for result in results]
+
+
+def _closed(result: ActionResult, error: str | None) -> ActionResult:
+    if error is None or not result.done:
+        return result
+    hint = f"; bridge replay --id {result.delivery_id} --force sends it all the same" if error == REFUNDED else ""
+    return ActionResult(result.delivery_id, False, f"{error}: skipped{hint}")
 
 
 def _sales_of(tx: Tx, conversion_ids: Sequence[int]) -> dict[int, int]:

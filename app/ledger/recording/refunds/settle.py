@@ -106,9 +106,11 @@ class _Settlement:
         left, lowered = self.minor, self._lowered()
         for entry in self.entries.live:
             left -= entry.minor
-            refund = {**entry.conversion.facts["refund"], "left": left, "currency": self.currency, "of": self.minor}
-            if lowered:
-                refund["lowered"] = lowered
+            known = entry.conversion.facts["refund"]
+            refund = {**known, "left": left, "currency": self.currency, "of": self.minor}
+            elsewhere = {name: m for name, m in known.get("lowered", {}).items() if name not in self.routes}
+            if lowered or elsewhere:
+                refund["lowered"] = elsewhere | lowered
             if refund != entry.conversion.facts["refund"]:
                 entry.conversion.facts["refund"] = refund
                 self.tx.update(tables.conversions, [conversion_row(entry.conversion)])
