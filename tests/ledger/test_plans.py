@@ -4,6 +4,7 @@ The statements are not copied here: the functions run, and what they send to the
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -37,8 +38,10 @@ from app.ledger.reading import deliveries, events, filters, first_events, person
 from app.ledger.reading.by_key import known_events, standings
 from app.ledger.reading.money import refunds
 from app.ledger.reading.money.stake import Stakes
+from app.ledger.reading.sandbox import live_conversions
 from app.ledger.reading.summary import overview as reading_overview
 from app.ledger.reading.summary import stats
+from app.ledger.reading.summary.problems import _newest_shown
 from app.ledger.recording.arrival import Arrival, Policy, Route
 from app.ledger.recording.record import record
 from app.ledger.schema import upgrade
@@ -304,6 +307,14 @@ NEWEST: dict[str, tuple[Callable[[Tx], object], str]] = {
         lambda tx: [entry["id"] for entry in persons.events_of(tx, year.BUYER, 20)],
         f"SELECT id FROM events WHERE person_id = {year.BUYER} ORDER BY id DESC LIMIT 20",
     ),
+    "people by an ID that nobody has": (
+        lambda tx: persons.search(tx, "user_none", NAMES, whole_addresses=False, limit=20)[0],
+        "SELECT id FROM persons WHERE customer_id = 'user_none'",
+    ),
+    "live conversions in the sandbox": (
+        lambda tx: [live_conversions(tx)[0]],
+        "SELECT COUNT(*) FROM deliveries WHERE destination = 'sandbox'",
+    ),
     "parked events of a source that has none": (
         lambda tx: parked_page(tx, ParkedSelection(source="clerk"), limit=20)[0],
         "SELECT id FROM events WHERE outcome = 'parked' AND source = 'clerk'",
@@ -335,10 +346,51 @@ def test_the_newest_rows_are_found_without_reading_all_of_a_person_or_source(lar
         for statement, values in sent.items():
             if large.is_sqlite:
                 plan = "".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
-                assert not re.search(r"SCAN (deliveries|events|conversions)|ix_events_(source|outcome)", plan), plan
+                assert not re.search(
+                    r"SCAN (deliveries|events|conversions|identifiers)|ix_events_(source|outcome)", plan
+                ), plan
             else:
                 ((plan,),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
                 assert max(map(rows_read, nodes(plan[0]["Plan"]))) < 250, statement
+
+
+BEHIND: dict[str, Callable[[Tx], object]] = {
+    "deliveries by status": lambda tx: deliveries.deliveries(tx, status="delivered", limit=20),
+    "events by outcome": lambda tx: (
+        events.events_that_match(tx, filters.EventFilter(outcome="sale"), NAMES, limit=20).rows
+    ),
+    "events by source": lambda tx: (
+        events.events_that_match(tx, filters.EventFilter(source="typeform"), NAMES, limit=20).rows
+    ),
+    "delivery times": lambda tx: reading_overview.timing(tx)["sample"],
+    "the last event of each source": lambda tx: reading_overview.last_events(tx, ["typeform"]),
+    "the share of what is unattributed": _newest_shown,
+}
+
+
+@pytest.mark.parametrize("large", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_a_long_backlog_hides_is_found_without_reading_the_backlog(large: Ledger, name: str) -> None:
+    """The statistics say that what is asked for is common, so PostgreSQL expects to meet it soon on any way."""
+    vacuum(large)
+    sent: dict[str, Any] = {}
+
+    def keep(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        sent[statement] = values
+
+    with large.engine.connect() as connection:  # it is rolled back
+        tx = Tx(connection, is_sqlite=False, clock=time.time)
+        first = year.ids_of(ROWS - 5000)["event"]
+        tx.run("UPDATE deliveries SET status = 'pending' WHERE id >= ?", first)
+        tx.run("UPDATE events SET outcome = 'ignored', source = 'other' WHERE id >= ?", first)
+        event.listen(large.engine, "before_cursor_execute", keep)
+        try:
+            assert BEHIND[name](tx)
+        finally:
+            event.remove(large.engine, "before_cursor_execute", keep)
+        for statement, values in sent.items():
+            ((plan,),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+            assert max(map(rows_read, nodes(plan[0]["Plan"]))) < 2500, statement
 
 
 def test_the_pages_of_a_search_with_a_filter_show_every_match_once(large: Ledger) -> None:

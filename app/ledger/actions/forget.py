@@ -6,7 +6,7 @@ events of their purchases, events found by the facts read from them, and events 
 Requests in the quarantine that name them are dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +25,10 @@ from app.ledger.audit import note
 from app.ledger.engine import Ledger, look
 from app.ledger.inbound.quarantine import Selection, drop
 from app.ledger.tables import KEY_KINDS, PERSON_FACTS, TABLES_OF_EVENTS
+from app.ledger.tables.base import SCOPED
 from app.ledger.transaction import Tx
 
+ALIAS = "kind = 'alias'"
 BLANK_BODY = b'{"forgotten":true}'
 BLANK_FACTS = '{"click_id":null,"email":null,"name":null,"phone":null,"sale":null,"lead":null}'
 LOG_KEPT = (
@@ -56,22 +58,23 @@ class BeingSent(Exception):
     """A delivery of this person is being sent. Retry in a minute."""
 
 
-def persons_called(tx: Tx, name: str) -> Sequence[int]:
+def persons_called(tx: Tx, name: str, sources: Iterable[str] | None = None) -> Sequence[int]:
     """Ids of the persons with this e-mail, phone, customer id, provider's id (cus_…), or ledger id ("person:12").
 
     A provider's id is found with and without its account ("acct_1:cus_1"): a request for erasure names no account.
+    sources: those whose ids are found, by index. None: all, and every identifier is read.
     """
     if name.startswith("person:") and name[7:].isdigit():
         person_ids = [int(name[7:])]
         condition, value = tx.among("id", person_ids)
         return list(tx.run(f"SELECT id FROM persons WHERE {condition}", value).scalars())
-    values = {name, *forms_of(name), f"stripe:{name}"}
+    values = {name, *forms_of(name), f"stripe:{name}", *(f"{source}:{name}" for source in sources or ())}
     condition, value = tx.among_sealed("value", sorted(values))
     matching = set(tx.run(f"SELECT DISTINCT person_id FROM identifiers WHERE {condition}", value).scalars())
     if "@" not in name:
-        scoped = "SELECT value, person_id FROM identifiers WHERE kind = 'alias'"
-        like = f"{scoped} AND value LIKE ? ESCAPE '!'"
-        rows = (tx.run(scoped) if tx.is_sealed else tx.run(like, f"%:{literal(name)}")).all()
+        scoped = "SELECT value, person_id FROM identifiers WHERE "
+        like = f"{scoped}{SCOPED if sources is not None else ALIAS} AND value LIKE ? ESCAPE '!'"
+        rows = (tx.run(scoped + ALIAS) if tx.is_sealed else tx.run(like, f"%:{literal(name)}")).all()
         matching |= {person_id for alias, person_id in rows if alias.endswith(f":{name}")}
     return sorted(matching)
 

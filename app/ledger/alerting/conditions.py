@@ -173,7 +173,7 @@ class Detector:
 
 def last_seen(tx: Tx, source: str) -> tuple[int, int] | None:
     """(id, received_at) of the newest event of a source."""
-    statement = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+    statement = "SELECT id, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
     row = tx.run(statement, source).first()
     return (row[0], row[1]) if row else None
 

@@ -86,7 +86,7 @@ def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
     `since` (ms), most frequent reason first."""
     unbroken = []
     for name in names:
-        newest = "SELECT last_received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+        newest = "SELECT last_received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
         heard = tx.run(newest, name).scalar() or 0
         rows = tx.run(
             "SELECT reason, SUM(count), MIN(COALESCE(first_at, hour)) FROM refusals"

@@ -43,10 +43,15 @@ def deliveries(
     limit: int = PAGE,
 ) -> list[dict[str, Any]]:
     """One page of deliveries, newest first, with IDs below `before`."""
-    where = Where().when(status, "d.status = ?").when(before, "d.id < ?")
+    if (
+        status is not None
+    ):  # IDs first: asked for whole rows, PostgreSQL may walk through a backlog for those of a common status
+        where = Where("status = ?", status).when(before, "id < ?")
+        newest = f"SELECT id FROM deliveries WHERE {where} ORDER BY id DESC LIMIT ?"
+        return reading_rows.deliveries_by_id(tx, list(tx.run(newest, *where.values, limit).scalars()))
+    where = Where().when(before, "d.id < ?")
     statement = f"SELECT {DELIVERY} FROM {DELIVERIES} WHERE {where} ORDER BY d.id DESC LIMIT ?"
-    rows = tx.run(statement, *where.values, limit)
-    return [delivery_row(row) for row in rows.all()]
+    return [delivery_row(row) for row in tx.run(statement, *where.values, limit).all()]
 
 
 def all_deliveries(

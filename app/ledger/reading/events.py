@@ -22,6 +22,8 @@ from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 
 EVERY = EventFilter()
+MOST_OF_PEOPLE = 2000
+"""The most events of the people found by a search from which one page is chosen by a filter."""
 READ_BACK = 1000
 MOST_BODIES = 100
 LONGEST_BODY = 64 * 1024
@@ -54,17 +56,20 @@ def events_that_match(
     is_plain = criteria.since is None and criteria.until is None and not is_rare
     # ids ascend with time, so nearly all within the bounds are within the times too
     scanned = limit if is_plain else SCAN if is_rare else min(limit + 500, SCAN)
-    newest = f"FROM events WHERE {indexed} ORDER BY id DESC"
+    newest = f"SELECT id FROM events WHERE {indexed} ORDER BY id DESC"
     rest = _rest(criteria)
+    if is_rare:
+        chosen = f"({newest.replace('id', EVENT, 1)} LIMIT {scanned:d}) n WHERE 1 = 1"
+        values = indexed.values
+    else:  # The IDs come first: asked for whole rows, PostgreSQL may walk through all events for those of a common outcome.
+        condition, value = tx.among("id", list(tx.run(f"{newest} LIMIT {scanned:d}", *indexed.values).scalars()))
+        chosen, values = f"events n WHERE {condition}", [value]
     rows = tx.run(
-        f"SELECT {EVENT} FROM (SELECT {EVENT} {newest} LIMIT {scanned:d}) n WHERE {rest} ORDER BY id DESC LIMIT ?",
-        *indexed.values,
-        *rest.values,
-        limit,
+        f"SELECT {EVENT} FROM {chosen} AND {rest} ORDER BY id DESC LIMIT ?", *values, *rest.values, limit
     ).all()
     if len(rows) == limit or is_plain:
         return Page(event_rows(tx, rows), rows[-1][0] if len(rows) == limit else None)
-    last = tx.run(f"SELECT id {newest} LIMIT 1 OFFSET {scanned - 1:d}", *indexed.values).scalar()
+    last = tx.run(f"{newest} LIMIT 1 OFFSET {scanned - 1:d}", *indexed.values).scalar()
     return Page(event_rows(tx, rows), last)
 
 
@@ -82,7 +87,7 @@ def _searched(tx: Tx, criteria: EventFilter, sources: Iterable[str], below: int,
     rest, limit = _rest(criteria), min(limit, MOST)
     is_plain = criteria == EventFilter(text=criteria.text, whole_addresses=criteria.whole_addresses)
     # The newest rows of each person. Without further conditions, those of one person fill a page.
-    scanned = limit if is_plain else max(limit, SCAN // max(len(matches.person_ids), 1))
+    scanned = limit if is_plain else max(limit, MOST_OF_PEOPLE // max(len(matches.person_ids), 1))
     floor = floor_of_people(tx, "events", matches.person_ids, scanned, below)
     parts, values = [], []
     for column, ids in (

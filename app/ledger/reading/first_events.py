@@ -33,7 +33,9 @@ def first_event(tx: Tx, source: str) -> Heard | None:
 
 def last_event(tx: Tx, source: str) -> Heard | None:
     """The newest event of a source, a marked test or not."""
-    return _heard(tx.run(f"SELECT {COLUMNS} FROM events WHERE source = ? ORDER BY id DESC LIMIT 1", source).first())
+    return _heard(
+        tx.run(f"SELECT {COLUMNS} FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)", source).first()
+    )
 
 
 def last_test(tx: Tx, source: str) -> Heard | None:

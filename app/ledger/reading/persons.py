@@ -58,12 +58,12 @@ def person(tx: Tx, person_id: int) -> dict[str, Any] | None:
     return profile
 
 
-def named(tx: Tx, name: str) -> list[int]:
+def named(tx: Tx, name: str, sources: Iterable[str] | None = None) -> list[int]:
     """IDs of the people called `name` (see persons_called), following merges."""
     if name.startswith("person:") and not re.fullmatch(r"person:[0-9]{1,18}", name):
         return []
     person_ids = []
-    for person_id in persons_called(tx, storable(name)):
+    for person_id in persons_called(tx, storable(name), sources):
         row = tx.run("SELECT merged_into FROM persons WHERE id = ?", person_id).first()
         person_ids.append(person_id if row is None or row[0] is None else row[0])
     return person_ids
@@ -81,7 +81,8 @@ def search(
     tx: Tx, text: str, sources: Iterable[str], *, whole_addresses: bool, before: int | None = None, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
     """One page of the people that a text matches (all if it is empty), newest first, and whether it names exactly one."""
-    ids = named(tx, text) if text else None
+    sources = list(sources)
+    ids = named(tx, text, sources) if text else None
     is_exact = ids is not None and len(ids) == 1
     if text and not ids:
         ids = found(tx, text, sources, whole_addresses=whole_addresses)

@@ -66,9 +66,9 @@ def as_of_now(tx: Tx) -> AsOf:
     event, delivery, attempt, line = (
         int(tx.run(f"SELECT COALESCE(MAX(id), 0) FROM {table}").scalar_one()) for table in _GROWING
     )
-    died = tx.run(
-        "SELECT MAX(dead_at) FROM deliveries WHERE status = 'dead'"
-    ).scalar()  # the clock may have been set back
+    newest = "SELECT MAX(t.dead_at) FROM deliveries t WHERE t.status = 'dead' AND t.destination = d.name"
+    died = tx.run(f"SELECT MAX(n.at) FROM (SELECT ({newest}) AS at FROM destinations d) n").scalar()
+    # The clock may have been set back.
     return AsOf(max(tx.now(), died or 0), max(event, delivery), attempt, line)
 
 

@@ -32,6 +32,9 @@ CLICKED = "click_first IS NOT NULL"
 CLICKED_AGAIN = "click_last <> click_first"
 MERGED = "merged_into IS NOT NULL"
 SOLD = "kind = 'sale' AND clicked IS NOT NULL"
+SANDBOX = "destination = 'sandbox'"
+SCOPED = "kind = 'alias' AND length(value) - length(replace(value, ':', '')) > 1"
+"""Providers' IDs with an account: "stripe:acct_1:cus_1"."""
 LARGEST_ID = 2**63 - 1
 """Beyond it no id can lie, and both drivers raise where they are asked for one."""
 

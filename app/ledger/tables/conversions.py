@@ -15,6 +15,8 @@ from app.ledger.tables.base import (
     OPEN,
     PARKED,
     REPEATED,
+    SANDBOX,
+    SCOPED,
     SOLD,
     UNATTRIBUTED,
     UNCLAIMED,
@@ -207,6 +209,7 @@ identifiers = Table(
     Column("person_id", BigInteger, primary_key=True),
     Column("seen_at", BigInteger, nullable=False),
     Index("ix_identifiers_person", "person_id"),
+    partial_index("ix_identifiers_scoped", "kind", "value", where=SCOPED),
 )
 """kind: "id" (explicit), "alias" (the provider's), "email" or "phone" (normalised), "click"."""
 
@@ -263,6 +266,7 @@ deliveries = Table(
         where=FAILED,
     ),
     Index("ix_deliveries_person_newest", "person_id", "id"),
+    partial_index("ix_deliveries_sandbox", "destination", "source", "status", "id", where=SANDBOX),
     partial_index("ix_deliveries_unattributed", "person_id", where=UNATTRIBUTED),
     partial_index("ix_deliveries_person_held", "person_id", where=HELD),
     partial_index("ix_deliveries_held", "source", where="held = 1"),

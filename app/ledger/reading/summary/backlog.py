@@ -71,7 +71,8 @@ def dead(tx: Tx, count: int, stakes: Stakes) -> list[Problem]:
     if not count:
         return []
     text = f"{counted(count, 'delivery', 'deliveries')} failed permanently."
-    since = tx.run("SELECT MIN(dead_at) FROM deliveries WHERE status = 'dead'").scalar()
+    first = "SELECT MIN(t.dead_at) FROM deliveries t WHERE t.status = 'dead' AND t.destination = d.name"
+    since = tx.run(f"SELECT MIN(n.at) FROM (SELECT ({first}) AS at FROM destinations d) n").scalar()
     return [Problem("dead", "", "bad", text, "Review and replay.", "/failed?status=dead", "Failed deliveries", since, count,
                     "`bridge deliveries --status dead` says why, `bridge replay --status dead` sends them again",
                     stakes.of_status(tx, "dead", count))]  # fmt: skip

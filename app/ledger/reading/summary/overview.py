@@ -66,10 +66,12 @@ def seconds_since(moment: str | None, now: int) -> float | None:
 def timing(tx: Tx) -> dict[str, Any]:
     """p50 and p95 seconds from recorded to delivered, over the newest SAMPLE delivered ones, and the share delivered among the
     newest SAMPLE final ones."""
-    rows = tx.run(
-        "SELECT created_at, delivered_at, id FROM deliveries WHERE status = 'delivered' AND delivered_at IS NOT NULL"
-        f" ORDER BY id DESC LIMIT {SAMPLE}",
-    ).all()
+    # One look-up by ID for each column: otherwise PostgreSQL may read the whole table, or all of a backlog.
+    newest = f"SELECT id FROM deliveries WHERE status = 'delivered' ORDER BY id DESC LIMIT {SAMPLE}"
+    column = "(SELECT d.{0} FROM deliveries d WHERE d.id = n.id)"
+    columns = ", ".join(column.format(name) for name in ("created_at", "delivered_at"))
+    newest_first = tx.run(f"SELECT {columns}, n.id FROM ({newest}) n ORDER BY n.id DESC").all()
+    rows = [row for row in newest_first if row[1] is not None]
     if not rows:
         return {"p50": None, "p95": None, "rate": None, "sample": 0}
     took = sorted((delivered - created) / 1000 for created, delivered, _ in rows)
@@ -97,7 +99,7 @@ def last_day(tx: Tx) -> dict[str, int]:
 
 def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:
     """The last event of each source that sent something: {source, id, outcome, at}."""
-    statement = "SELECT id, outcome, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+    statement = "SELECT id, outcome, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
     newest = []
     for name in names:
         row = tx.run(statement, name).first()
@@ -125,7 +127,7 @@ def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     for source, outcome, count in tx.run(statement, since).all():
         if source in sources:
             sources[source]["outcomes"][outcome] = count
-    newest = "SELECT id, received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT 1"
+    newest = "SELECT id, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
     for name, known in sources.items():
         row = tx.run(newest, name).first()
         if row is not None:

@@ -36,8 +36,8 @@ LIVE = ("conversion of live Stripe events", "conversions of live Stripe events")
 ACCEPTED_AGAIN = "The newest request was accepted. Redeliver the refused ones at {}, or take those in quarantine in."
 FEW_REFUSALS = 3
 """Refusals in a row, with nothing accepted since, before a source that worked is listed. For others, one is enough."""
-SHARE_SAMPLE = 200
-"""Of so many of the newest deliveries of each destination, …"""
+SHARE_READ, SHARE_SAMPLE = 1000, 200
+"""Among so many of the newest deliveries, of the newest so many of each destination, …"""
 SHARE_LISTED, LEAST_SHARED = 0.2, 10
 """… this share, and at least this many, are unattributed before that is listed."""
 
@@ -215,14 +215,10 @@ class Health:
 
     def _unattributed(self, tx: Tx) -> list[Problem]:
         problems = []
-        statement = (
-            "SELECT status, COUNT(*) FROM (SELECT status FROM deliveries WHERE destination = ? AND kind <> 'refund'"
-            " AND status IN"
-            f" ('delivered', 'unattributed') ORDER BY id DESC LIMIT {SHARE_SAMPLE}) n GROUP BY status"
-        )
+        shown = _newest_shown(tx)
         for name in self._destinations:
-            shares = {status: int(count) for status, count in tx.run(statement, name).all()}
-            count, total = shares.get("unattributed", 0), sum(shares.values())
+            statuses = [status for destination, status in shown if destination == name][:SHARE_SAMPLE]
+            count, total = statuses.count("unattributed"), len(statuses)
             if count >= LEAST_SHARED and count / total >= SHARE_LISTED:
                 share = f"{count / total:.0%} of the newest {total:,} conversions"
                 text = f"{name} could not attribute {share}: it knows no click or customer for them."
@@ -232,6 +228,21 @@ class Health:
                     Problem("unattributed", name, "note", text, remedy, path, "Unattributed deliveries", None, count)
                 )
         return problems
+
+
+def _newest_shown(tx: Tx) -> list[tuple[str, str]]:
+    """Destination and status of the newest deliveries, refunds aside, that are delivered or unattributed, newest first."""
+    # One look-up by ID for each column: otherwise PostgreSQL may read the whole table, or all of a backlog.
+    newest = f"SELECT id FROM deliveries WHERE status = ? ORDER BY id DESC LIMIT {SHARE_READ}"
+    column = "(SELECT d.{0} FROM deliveries d WHERE d.id = n.id)"
+    columns = ", ".join(column.format(name) for name in ("destination", "kind"))
+    rows, floor = [], 0
+    for status in ("delivered", "unattributed"):
+        of_status = tx.run(f"SELECT n.id, {columns} FROM ({newest}) n ORDER BY n.id DESC", status).all()
+        rows += [(number, destination, status) for number, destination, kind in of_status if kind != "refund"]
+        if len(of_status) == SHARE_READ:  # further back, only those of the other status are known
+            floor = max(floor, of_status[-1][0])
+    return [(destination, status) for number, destination, status in sorted(rows, reverse=True) if number >= floor]
 
 
 def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str]:
