@@ -114,3 +114,27 @@ def test_what_was_in_shadow_mode(ledger: Ledger, late: str, back: int) -> None:
         "takes refunds": ["pending"],
         "lowers": ["discarded"],
     }[late]
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+@pytest.mark.parametrize("back", [900, 4900])
+@pytest.mark.parametrize("late", LATE)
+def test_a_click_that_is_learned_sends_no_sale_that_was_refunded_in_full(
+    ledger: Ledger, late: str, back: int, is_undone: bool
+) -> None:
+    recorder, w = Recorder(ledger), world.World(old=False)
+    object.__setattr__(recorder.policy, "routes", [LATE[late]])
+    recorder.take(world.body("checkout.session.completed", w.session(client_reference_id=None)))
+    with ledger.write() as tx:
+        tx.run("UPDATE deliveries SET status = 'unattributed', attempts = 1, due_at = NULL")
+    recorder.take(refund(w, 1, back))
+    if is_undone:
+        recorder.take(refund(w, 1, back, "failed"))
+    customer = {"id": w.cus, "object": "customer", "email": w.email, "metadata": {"clickId": w.click}}
+    recorder.take(world.body("customer.updated", customer))
+    sale, *refunds = sent_to(ledger, "late")
+    is_sent = is_undone or back < 4900
+    assert (sale[1], sale[3]["amount"]) == ("pending" if is_sent else "unattributed", 4900)
+    due = [body for kind, status, _, body in refunds if (kind, status) == ("refund", "pending")]
+    left = [(body["saleAmount"], body["amountLeft"]) for body in due]
+    assert left == ([] if is_undone or late == "takes nothing" else [(4900, 4900 - back)])

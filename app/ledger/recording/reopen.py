@@ -1,7 +1,8 @@
 """Sends unattributed conversions again once a click ID of their person, or another missing fact, is known."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import to_json
@@ -9,6 +10,7 @@ from pydantic_core import to_json
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import click_ids_of
+from app.ledger.recording.refunds.sent import LOWERED
 from app.ledger.transaction import Tx
 from app.persons import Person
 
@@ -77,13 +79,40 @@ def _unattributed(snapshot: Snapshot, condition: str, parameter: Any) -> list[_U
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     routes = {route.name: route for route in snapshot.routes}
+    refunded, lowered = _refunded(tx, sorted({row[1] for row in rows}))
     unattributed = []
     for identity, conversion_id, person_id, destination, payload in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
+        sale = conversion.facts["sale"]
+        if sale and refunded.get(conversion_id, 0) >= sale["minor"]:
+            continue  # it is not sent before its money comes back
+        if conversion_id in refunded:  # what came back after an attempt has a delivery of its own
+            covered = lowered.get((conversion_id, destination), 0)
+            conversion = replace(conversion, facts={**conversion.facts, "refunded": covered})
         if destination in routes:
             unattributed.append(_Unattributed(identity, conversion, routes[destination], payload))
     return unattributed
+
+
+def _refunded(tx: Tx, sale_ids: Sequence[int]) -> tuple[dict[int, int], dict[tuple[int, str], int]]:
+    """What was refunded of these Sales in minor units, and by how much of that they are lowered at each destination."""
+    if not sale_ids:
+        return {}, {}
+    condition, value = tx.among("r.sale_id", sale_ids)
+    rows = tx.run(
+        "SELECT r.conversion_id, r.sale_id, r.minor, d.destination FROM refunds r"
+        " LEFT JOIN deliveries d ON d.conversion_id = r.conversion_id AND d.status = 'discarded' AND d.last_error = ?"
+        f" WHERE r.is_dropped = 0 AND {condition}",
+        *(LOWERED, value),
+    ).all()
+    refunded: dict[int, int] = defaultdict(int)
+    lowered: dict[tuple[int, str], int] = defaultdict(int)
+    for sale, minor in {refund: (sale, minor) for refund, sale, minor, _ in rows}.values():
+        refunded[sale] += minor
+    for _, sale, minor, destination in rows:
+        lowered[sale, destination] += minor
+    return refunded, lowered
 
 
 def _learned(snapshot: Snapshot, person: Person) -> frozenset[str]:
