@@ -8,6 +8,8 @@ import pytest
 
 from app.destinations.formats.dub import Dub
 from app.destinations.formats.events import Events
+from app.ledger import tables
+from app.ledger.actions.replay import REFUNDED_SINCE, apply_to, discard, replay, undo_discard
 from app.ledger.actions.send_to import Selection, Target, send_selected
 from app.ledger.engine import Ledger
 from app.ledger.recording.arrival import Route
@@ -138,3 +140,38 @@ def test_a_click_that_is_learned_sends_no_sale_that_was_refunded_in_full(
     due = [body for kind, status, _, body in refunds if (kind, status) == ("refund", "pending")]
     left = [(body["saleAmount"], body["amountLeft"]) for body in due]
     assert left == ([] if is_undone or late == "takes nothing" else [(4900, 4900 - back)])
+
+
+@pytest.mark.parametrize("status", ["dead", "discarded", "unattributed"])
+@pytest.mark.parametrize(("back", "result"), [(4900, "permanent"), (4900, "unknown"), (900, "permanent")])
+def test_a_replay_sends_no_sale_that_was_refunded_in_full_since(
+    ledger: Ledger, status: str, back: int, result: str
+) -> None:
+    recorder, w = Recorder(ledger), world.World(old=False)
+    recorder.take(world.body("checkout.session.completed", w.session()))
+    with ledger.write() as tx:
+        identity = tx.run("SELECT id FROM deliveries").scalar_one()
+        tx.run("UPDATE deliveries SET status = ?, attempts = 1, due_at = NULL", status)
+        attempt = ("delivery_id", "number", "started_at", "duration_ms", "result")
+        tx.insert(tables.attempts, attempt, [(identity, 1, 1, 2, result)])
+    recorder.take(refund(w, 1, back))
+    is_sent = back < 4900 or result == "unknown"
+    with ledger.write() as tx:
+        replayed = replay(tx, identity, actor="test")
+        assert (replayed.done, REFUNDED_SINCE in replayed.message) == (is_sent, not is_sent)
+        tx.run("UPDATE deliveries SET status = ?, due_at = NULL", status)
+        assert bool(apply_to(tx, [identity], "replay", actor="test")) is is_sent
+        tx.run("UPDATE deliveries SET status = ?, due_at = NULL", status)
+        assert replay(tx, identity, actor="test", force=True).done
+
+
+@pytest.mark.parametrize("back", [900, 4900])
+def test_an_undone_discard_sends_no_sale_that_was_refunded_in_full_since(ledger: Ledger, back: int) -> None:
+    recorder, w = Recorder(ledger), world.World(old=False)
+    recorder.take(world.body("checkout.session.completed", w.session()))
+    with ledger.write() as tx:
+        identity = tx.run("SELECT id FROM deliveries").scalar_one()
+        discard(tx, identity, actor="test")
+    recorder.take(refund(w, 1, back))
+    with ledger.write() as tx:
+        assert undo_discard(tx, identity, actor="test").done is (back < 4900)

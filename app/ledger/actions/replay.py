@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic_core import from_json
+
 from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
@@ -25,6 +27,8 @@ REPLAYABLE = ("dead", "discarded", "retrying", "pending", "unattributed")
 DISCARDABLE = ("dead", "retrying", "pending", "unattributed")
 ALLOWED = {"replay": REPLAYABLE, "discard": DISCARDABLE, "resend": ("delivered",)}
 REFUNDED = "it was refunded in full before it was sent"
+REFUNDED_SINCE = "it was refunded in full, and its destination has not accepted it"
+CLOSED = ("dead", "discarded", "unattributed")
 JOINED = "it is one purchase with "
 """How the reason begins for which a rule closed a delivery whose purchase goes out as another one, and may not go twice."""
 BLANK_PAYLOAD = '{"forgotten":true,"customerExternalId":""}'
@@ -55,6 +59,9 @@ def replay(tx: Tx, delivery_id: int, *, actor: str, force: bool = False, group: 
         return ActionResult(delivery_id, False, f"{error}: skipped")
     if status == "discarded" and error == REFUNDED and not force:
         message = f"{error}: skipped; bridge replay --id {delivery_id} --force sends it all the same"
+        return ActionResult(delivery_id, False, message)
+    if not force and status in CLOSED and delivery_id in _refunded_in_full(tx, [delivery_id]):
+        message = f"{REFUNDED_SINCE}: skipped; bridge replay --id {delivery_id} --force sends it all the same"
         return ActionResult(delivery_id, False, message)
     if status == "shadow":
         message = "its destination was in shadow mode: replay it with --to once that is live"
@@ -146,6 +153,8 @@ def apply_to(
         REFUNDED,
         BLANK_PAYLOAD,
     ).all()
+    if verb == "replay" and (back := _refunded_in_full(tx, [row[0] for row in rows if row[1] in CLOSED])):
+        rows = [row for row in rows if row[0] not in back]
     now = tx.now()
     if verb != "discard":
         open_ones = [(now, identity) for identity, status in rows if status in ("pending", "retrying")]
@@ -169,6 +178,24 @@ def apply_to(
     return [identity for identity, _ in rows]
 
 
+def _refunded_in_full(tx: Tx, ids: Sequence[int]) -> set[int]:
+    """Which of these are of Sales whose money went back, and that their destination certainly does not have."""
+    if not ids:
+        return set()
+    condition, value = tx.among("d.id", list(ids))
+    rows = tx.run(
+        "SELECT d.id, c.facts, r.minor FROM deliveries d JOIN conversions c ON c.id = d.conversion_id"
+        f" JOIN refunds r ON r.sale_id = c.id WHERE {condition} AND d.kind = 'sale' AND r.is_dropped = 0"
+        " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.result IN ('unknown', 'delivered'))",
+        value,
+    ).all()
+    left: dict[int, int] = {}
+    for identity, facts, minor in rows:
+        sale = from_json(facts).get("sale") or {}
+        left[identity] = left.get(identity, sale.get("minor", 0)) - minor
+    return {identity for identity, minor in left.items() if minor <= 0}
+
+
 def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = None) -> ActionResult:
     """Undoes a discard: the delivery is dead again, or open and due now. Skipped if it is no longer discarded.
 
@@ -182,6 +209,8 @@ def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = No
         return ActionResult(delivery_id, False, "its person was forgotten, so there is nothing left to send: skipped")
     if error.startswith(JOINED):
         return ActionResult(delivery_id, False, f"{error}: skipped")
+    if was not in CLOSED and delivery_id in _refunded_in_full(tx, [delivery_id]):
+        return ActionResult(delivery_id, False, f"{REFUNDED_SINCE}: skipped")
     now = tx.now()
     due_at = None if was in ("dead", "unattributed") else now
     statement = "UPDATE deliveries SET status = ?, due_at = ? WHERE id = ?"
