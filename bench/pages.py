@@ -52,7 +52,7 @@ def paths(rows: int) -> list[str]:
     some = rows // 2 // 40 * 40 + 11  # it is dead
     ids, tail = year.ids_of(some), year.tail_of(some)
     new = year.ids_of(rows - 1)
-    email = f"p{tail}@example.com"
+    email, buyer = f"p{tail}@example.com", f"user_{year.tail_of(0)}"
     return [
         "/", *(f"/?span={name}" for name in SPANS), "/api/v1/traffic?span=90d",
         "/failed", "/failed?status=dead", "/failed?status=retrying", "/failed?source=clerk",
@@ -82,7 +82,9 @@ def paths(rows: int) -> list[str]:
         f"/why?q={email}", f"/why?q=pi_{tail}", "/why?q=nobody", f"/why?person={year.BUYER}",
         "/coverage", "/api/v1/coverage", "/deliveries?click=none", "/events?click=none",
         "/deliveries?kind=sale&source=clerk&click=none",
-        "/parked", "/parked?source=clerk", "/api/v1/parked?limit=100",
+        "/parked", "/parked?source=clerk", "/parked?reason=nothing", "/api/v1/parked?limit=100",
+        f"/deliveries?q={buyer}", f"/events?q={buyer}", f"/events?q={buyer}&outcome=lead", f"/persons?q={buyer}",
+        "/persons?q=nobody",
         "/setup", "/sources/stripe", "/sandbox", f"/deliveries/{year.ids_of(rows // 2)['delivery']}/again", "/api/v1/setup",
         "/api/v1/sources/stripe", "/api/v1/status", "/api/v1/me", "/api/v1/users", "/api/v1/refusals", "/api/v1/quarantine",
         f"/api/v1/events/{year.ids_of(rows // 100 * 50)['other']}/lacks",
