@@ -9,7 +9,7 @@ import pytest
 
 from app.ledger.engine import Ledger
 from app.ledger.reading.money.marks import adjustments
-from app.model import Inbound, Mapped, Rules
+from app.model import Inbound, Mapped, Product, Rules
 from app.sources.catalog import SOURCES
 from tests.sources.test_payments import chargebee, inbound_of
 from tests.support import stripe_world as world
@@ -60,6 +60,14 @@ def test_only_what_was_collected_counts(source: str, name: str, changes: dict[st
         tax,
     )
     assert mapped.keys, "what it says is remembered for the payment that follows"
+
+
+def test_a_purchase_of_kit_has_its_tax_and_its_products() -> None:
+    purchase = json.loads(inbound_of("kit", "purchase").body)["events"][0]
+    purchase["data"]["purchase"]["products"] = [{"name": "A course", "pid": 9, "lid": 1, "price": 41.18, "quantity": 2}]
+    sale = SOURCES["kit"].map(Inbound(json.dumps({"events": [purchase]}).encode(), {}), Rules()).sale
+    assert sale
+    assert (sale.money.minor, sale.tax, sale.products) == (4900, 782, (Product("9", "A course", 2),))
 
 
 def test_the_address_of_nobody_joins_no_buyers() -> None:

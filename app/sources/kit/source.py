@@ -16,7 +16,7 @@ from app.sources.base import Vector
 from app.sources.bodies import dict_of, list_of
 from app.sources.outcomes import ignored, lead, parked, sale
 from app.sources.parse import from_iso, identifier_of, json_object, parse_json, text_of
-from app.sources.payment import keys_of, money_of
+from app.sources.payment import keys_of, products_in, total_paid
 from app.sources.signatures import HmacScheme
 from app.sources.submission import Contact, Submission, event_name_of, title_of
 from app.sources.webhook import Webhook
@@ -78,8 +78,9 @@ def _purchase(view: Submission, purchase: dict[str, Any], rules: Rules) -> Mappe
     keys = keys_of(purchase.get("transaction_id"), purchase.get("id"))
     if text_of(purchase.get("status")) not in (None, "paid"):
         return ignored(view, "the purchase is not paid", rules, keys=keys)
-    money = money_of(purchase.get("total"), purchase.get("currency"), "major")
-    return sale(NAME, view, rules, money, keys=keys, reason="a paid purchase")
+    money = total_paid(purchase.get("total"), purchase.get("tax"), purchase.get("currency"), "major")
+    products = products_in(purchase.get("products"), id="pid", name="name")
+    return sale(NAME, view, rules, money, keys=keys, reason="a paid purchase", products=products)
 
 
 VECTORS = (
