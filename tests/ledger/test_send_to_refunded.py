@@ -175,3 +175,28 @@ def test_an_undone_discard_sends_no_sale_that_was_refunded_in_full_since(ledger:
     recorder.take(refund(w, 1, back))
     with ledger.write() as tx:
         assert undo_discard(tx, identity, actor="test").done is (back < 4900)
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("attempts", [0, 3])
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_refund_goes_behind_a_sale_that_was_discarded_meanwhile(
+    ledger: Ledger, late: str, attempts: int, is_undone: bool
+) -> None:
+    recorder, w = Recorder(ledger), world.World(old=False)
+    object.__setattr__(recorder.policy, "routes", [LATE[late]])
+    recorder.take(world.body("checkout.session.completed", w.session()))
+    with ledger.write() as tx:
+        identity = tx.run("SELECT id FROM deliveries").scalar_one()
+        tx.run("UPDATE deliveries SET attempts = ?", attempts)
+        discard(tx, identity, actor="test")
+    recorder.take(refund(w, 1, 900))
+    if is_undone:
+        recorder.take(refund(w, 1, 900, "failed"))
+    assert {status for _, status, _, _ in sent_to(ledger, "late")} == {"discarded"}
+    with ledger.write() as tx:
+        assert replay(tx, identity, actor="test").done
+    due = [body for kind, status, _, body in sent_to(ledger, "late") if (kind, status) == ("refund", "pending")]
+    is_lowered = late == "lowers" and not attempts  # the Sale goes without it
+    left = [(body["saleAmount"], body["amountLeft"]) for body in due]
+    assert left == ([] if late == "takes nothing" or is_lowered or is_undone else [(4900, 4000)])

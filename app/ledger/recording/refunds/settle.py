@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.ledger import tables
-from app.ledger.actions.replay import REFUNDED
+from app.ledger.actions.replay import JOINED, REFUNDED
+from app.ledger.forwarding.refunds import BEHIND
 from app.ledger.inserts import Rows
 from app.ledger.reading.money.marks import Adjustment, adjustments, money_back, of_one_source
 from app.ledger.recording.arrival import Conversion, Route
@@ -136,7 +137,9 @@ class _Settlement:
             return refund.status == "discarded" and refund.last_error == LOWERED
         sale = self.sent.of(self.sale.id).get(destination)
         route = self.routes[destination]
-        return not entry.is_dropped and route.lower_sales and sale is not None and sale.is_unsent
+        if entry.is_dropped or not route.lower_sales or sale is None:
+            return False
+        return sale.is_unsent or (_is_put_aside(sale) and sale.attempts == 0)
 
     def _deliver(self) -> None:
         for name, sale in self.sent.of(self.sale.id).items():
@@ -145,7 +148,9 @@ class _Settlement:
                 continue
             if route.lower_sales and sale.is_unsent:
                 self._render_again(self.sale, sale, route)
-            if sale.status == "discarded" or (sale.status == "shadow" and not route.is_shadow):
+            if sale.status == "discarded" and not _is_put_aside(sale):
+                continue
+            if sale.status == "shadow" and not route.is_shadow:
                 continue
             for entry in self.entries.live:
                 known = self.sent.of(entry.conversion.id).get(route.name)
@@ -165,6 +170,8 @@ class _Settlement:
         row["held"] = 0
         if self._is_covered(entry, route.name):
             row |= {"status": "discarded", "due_at": None, "last_error": LOWERED}
+        elif sale.status == "discarded":  # and is reopened with it
+            row |= {"status": "discarded", "due_at": None, "last_error": f"{BEHIND} {sale.id}, is discarded"}
         self.tx.insert_all([Rows(tables.deliveries, [row])])
 
     def _was_sent(self, reference: str, destination: str) -> bool:
@@ -178,3 +185,9 @@ class _Settlement:
         text, omitted = self.snapshot.render(conversion, route)
         if text != delivery.payload:
             self.tx.run("UPDATE deliveries SET payload = ?, omitted = ? WHERE id = ?", text, omitted, delivery.id)
+
+
+def _is_put_aside(sale: Sent) -> bool:
+    """Somebody discarded it, and may replay it."""
+    reason = sale.last_error or ""
+    return sale.status == "discarded" and reason != REFUNDED and not reason.startswith(JOINED)
