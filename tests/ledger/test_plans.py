@@ -356,6 +356,9 @@ def test_the_newest_rows_are_found_without_reading_all_of_a_person_or_source(lar
 
 BEHIND: dict[str, Callable[[Tx], object]] = {
     "deliveries by status": lambda tx: deliveries.deliveries(tx, status="delivered", limit=20),
+    "deliveries by status and source": lambda tx: (
+        deliveries.failed(tx, filters.Filter(("delivered",), "typeform"), NAMES, limit=20).rows
+    ),
     "events by outcome": lambda tx: (
         events.events_that_match(tx, filters.EventFilter(outcome="sale"), NAMES, limit=20).rows
     ),
@@ -363,7 +366,7 @@ BEHIND: dict[str, Callable[[Tx], object]] = {
         events.events_that_match(tx, filters.EventFilter(source="typeform"), NAMES, limit=20).rows
     ),
     "delivery times": lambda tx: reading_overview.timing(tx)["sample"],
-    "the last event of each source": lambda tx: reading_overview.last_events(tx, ["typeform"]),
+    "the last event of each source": lambda tx: reading_overview.last_events(tx, ["typeform", "stripe"]),
     "the share of what is unattributed": _newest_shown,
 }
 
@@ -390,7 +393,8 @@ def test_what_a_long_backlog_hides_is_found_without_reading_the_backlog(large: L
             event.remove(large.engine, "before_cursor_execute", keep)
         for statement, values in sent.items():
             ((plan,),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
-            assert max(map(rows_read, nodes(plan[0]["Plan"]))) < 2500, statement
+            most = filters.SCAN + 1 if "OFFSET" in statement else 2500  # how far a page looks, by an index alone
+            assert max(map(rows_read, nodes(plan[0]["Plan"]))) < most, statement
 
 
 def test_the_pages_of_a_search_with_a_filter_show_every_match_once(large: Ledger) -> None:

@@ -11,6 +11,7 @@ from app.ledger.forwarding.claims import due_since
 from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary.overview import MOST, waiting
 from app.ledger.reading.summary.stats import workers_alive
+from app.ledger.reading.where import NEWEST_OF_SOURCE
 from app.ledger.transaction import Tx
 
 LEARNED_DAYS = 28
@@ -173,8 +174,8 @@ class Detector:
 
 def last_seen(tx: Tx, source: str) -> tuple[int, int] | None:
     """(id, received_at) of the newest event of a source."""
-    statement = "SELECT id, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
-    row = tx.run(statement, source).first()
+    statement = f"SELECT id, received_at FROM events WHERE {NEWEST_OF_SOURCE}"
+    row = tx.run(statement, source, source).first()
     return (row[0], row[1]) if row else None
 
 

@@ -6,6 +6,7 @@ Only requests to configured sources are counted, and reasons are few, so a clien
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from app.ledger.reading.where import NEWEST_OF_SOURCE
 from app.ledger.transaction import Tx
 from app.times import iso
 
@@ -86,8 +87,8 @@ def streaks(tx: Tx, names: Iterable[str], since: int) -> list[Streak]:
     `since` (ms), most frequent reason first."""
     unbroken = []
     for name in names:
-        newest = "SELECT last_received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
-        heard = tx.run(newest, name).scalar() or 0
+        newest = f"SELECT last_received_at FROM events WHERE {NEWEST_OF_SOURCE}"
+        heard = tx.run(newest, name, name).scalar() or 0
         rows = tx.run(
             "SELECT reason, SUM(count), MIN(COALESCE(first_at, hour)) FROM refusals"
             " WHERE source = ? AND hour >= ? AND COALESCE(last_at, hour) > ? GROUP BY reason ORDER BY 2 DESC, 1",

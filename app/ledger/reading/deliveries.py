@@ -267,7 +267,9 @@ def _rows(
         floor = floor if floor is not None and floor > lowest else None
     parts, values = [], []
     for status in criteria.statuses:  # one SELECT each, so that each uses the index on status and id
-        where = Where(_of(status), status).add("d.id < ?", below).add("d.id >= ?", floor or lowest)
+        # From the newest of this status on: PostgreSQL may read a backlog of another status that is newer than all of them.
+        top = below if ids is not None else (_newest(tx, status, below) or 0) + 1
+        where = Where(_of(status), status).add("d.id < ?", top).add("d.id >= ?", floor or lowest)
         if ids is not None:
             where.add(*ids)
         for condition, value in (
@@ -296,6 +298,13 @@ def _floor(tx: Tx, statuses: Sequence[str], below: int, scan: int) -> int | None
     statement = f"SELECT id FROM deliveries d WHERE {{}} AND id < ? ORDER BY id DESC LIMIT 1 OFFSET {scan - 1}"
     floors = [tx.run(statement.format(_of(status)), status, below).scalar() for status in statuses]
     return max((floor for floor in floors if floor is not None), default=None)
+
+
+def _newest(tx: Tx, status: str, below: int) -> int | None:
+    """The highest ID of this status below `below`; None if there is none. Only the index on status and ID has this order."""
+    statement = "SELECT status, id FROM deliveries WHERE (status, id) < (?, ?) ORDER BY status DESC, id DESC LIMIT 1"
+    row = tx.run(statement, status, below).first()
+    return row[1] if row is not None and row[0] == status else None
 
 
 def _of(status: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from app.ledger.reading.where import NEWEST_OF_SOURCE
 from app.ledger.transaction import Tx
 from app.times import iso
 
@@ -33,9 +34,7 @@ def first_event(tx: Tx, source: str) -> Heard | None:
 
 def last_event(tx: Tx, source: str) -> Heard | None:
     """The newest event of a source, a marked test or not."""
-    return _heard(
-        tx.run(f"SELECT {COLUMNS} FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)", source).first()
-    )
+    return _heard(tx.run(f"SELECT {COLUMNS} FROM events WHERE {NEWEST_OF_SOURCE}", source, source).first())
 
 
 def last_test(tx: Tx, source: str) -> Heard | None:

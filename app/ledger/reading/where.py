@@ -12,6 +12,13 @@ from app.ledger.transaction import Tx
 MARGIN_MS = 60_000
 """IDs that are given out at the same time may be stored in another order."""
 
+NEWEST_OF_SOURCE = (
+    "source = ? AND id = (SELECT id FROM events WHERE (source, id) <= (?, 9223372036854775807)"
+    " ORDER BY source DESC, id DESC LIMIT 1)"
+)
+"""A condition on events; its two values are the source. Only the index on source and ID has this order: asked for a source alone,
+PostgreSQL may walk through everything that came since."""
+
 
 class Where:
     """Conditions that must all hold. In a statement it is `WHERE {where}`, and its placeholders take `where.values`."""

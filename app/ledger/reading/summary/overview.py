@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app import times
+from app.ledger.reading.where import NEWEST_OF_SOURCE
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 from app.model import STATUSES
@@ -99,10 +100,10 @@ def last_day(tx: Tx) -> dict[str, int]:
 
 def last_events(tx: Tx, names: Iterable[str]) -> list[dict[str, Any]]:
     """The last event of each source that sent something: {source, id, outcome, at}."""
-    statement = "SELECT id, outcome, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
+    statement = f"SELECT id, outcome, received_at FROM events WHERE {NEWEST_OF_SOURCE}"
     newest = []
     for name in names:
-        row = tx.run(statement, name).first()
+        row = tx.run(statement, name, name).first()
         if row is not None:
             newest.append({"source": name, "id": row[0], "outcome": row[1], "at": times.iso(row[2])})
     return sorted(newest, key=lambda event: str(event["at"]), reverse=True)
@@ -127,9 +128,9 @@ def activity(tx: Tx, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     for source, outcome, count in tx.run(statement, since).all():
         if source in sources:
             sources[source]["outcomes"][outcome] = count
-    newest = "SELECT id, received_at FROM events WHERE id = (SELECT MAX(id) FROM events WHERE source = ?)"
+    newest = f"SELECT id, received_at FROM events WHERE {NEWEST_OF_SOURCE}"
     for name, known in sources.items():
-        row = tx.run(newest, name).first()
+        row = tx.run(newest, name, name).first()
         if row is not None:
             known["last"] = {"id": row[0], "at": iso(row[1])}
     return sources
