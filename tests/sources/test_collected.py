@@ -79,6 +79,21 @@ def test_the_address_of_nobody_joins_no_buyers() -> None:
     assert none.who.phone
 
 
+@pytest.mark.parametrize(("holder", "buyer"), [("payment_link", "customer"), ("invoice", "customer_details")])
+def test_a_payment_link_or_invoice_of_razorpay_names_its_buyer(holder: str, buyer: str) -> None:
+    body = json.loads(inbound_of("razorpay", "payment_captured").body)
+    body["event"] = f"{holder}.paid"
+    body["payload"]["payment"]["entity"] |= {"email": "void@razorpay.com", "notes": []}
+    person = {"email": "p@kern.example", "name": "Pia Kern", "contact": None}
+    body["payload"][holder] = {"entity": {"id": "x_1", "notes": {"clickId": "clk_link"}, buyer: person}}
+    mapped = SOURCES["razorpay"].map(Inbound(json.dumps(body).encode(), {}), Rules())
+    assert mapped.outcome == "sale"
+    assert (mapped.who.email, mapped.who.name, mapped.who.click_id) == ("p@kern.example", "Pia Kern", "clk_link")
+    body["payload"]["payment"]["entity"] |= {"email": "q@kern.example", "notes": {"clickId": "clk_own"}}
+    nearer = SOURCES["razorpay"].map(Inbound(json.dumps(body).encode(), {}), Rules())
+    assert (nearer.who.email, nearer.who.click_id) == ("q@kern.example", "clk_own")
+
+
 def test_a_lead_of_meta_s_testing_tool_is_a_test() -> None:
     fields = [{"name": "email", "values": ["test@meta.com"]},
               {"name": "full_name", "values": ["<test lead: dummy data for full_name>"]}]  # fmt: skip

@@ -5,6 +5,7 @@ Payload: https://razorpay.com/docs/webhooks/payloads/payments/. One captured pay
 order.paid, invoice.paid, payment_link.paid, subscription.charged), each with the same payment.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -37,10 +38,11 @@ DISPUTES = {
 def read(inbound: Inbound, rules: Rules) -> Mapped:
     raw = object_in(inbound)
     event, payload = event_name_of(raw.get("event")), dict_of(raw.get("payload"))
-    payment, order, subscription, refund, dispute = (
+    payment, order, subscription, refund, dispute, link, invoice = (
         dict_of(dict_of(payload.get(name)).get("entity"))
-        for name in ("payment", "order", "subscription", "refund", "dispute")
+        for name in ("payment", "order", "subscription", "refund", "dispute", "payment_link", "invoice")
     )
+    buyer = {**dict_of(invoice.get("customer_details")), **dict_of(link.get("customer"))}
     customer = payment.get("customer_id") or subscription.get("customer_id")
     view = Submission(
         event=event,
@@ -48,8 +50,14 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
         body=inbound.body,
         event_id=identifier_of(inbound.headers.get("x-razorpay-event-id")),
         occurred_at=from_unix(payment.get("created_at")) or from_unix(raw.get("created_at")),
-        hidden={**_notes(subscription), **_notes(order), **_notes(payment)},
-        contact=Contact(email=_email(payment), phone=payment.get("contact")),
+        hidden={
+            name: value for holder in (link, invoice, subscription, order, payment) for name, value in _notes(holder)
+        },
+        contact=Contact(
+            email=_email(payment) or _email(buyer),
+            name=buyer.get("name") or buyer.get("customer_name"),
+            phone=payment.get("contact") or buyer.get("contact"),
+        ),
         aliases=aliases_of(NAME, customer, subscription.get("id")),
         provider_id=own_id(customer, CUSTOMER_PREFIX),
     )
@@ -85,14 +93,14 @@ def read(inbound: Inbound, rules: Rules) -> Mapped:
     return remembered(view, f"{event or 'an event without a name'} is not a captured payment", rules)
 
 
-def _email(payment: dict[str, Any]) -> str | None:
-    email = text_of(payment.get("email"))
+def _email(holder: dict[str, Any]) -> str | None:
+    email = text_of(holder.get("email"))
     return None if email and email.casefold() == NOBODYS_EMAIL else email
 
 
-def _notes(entity: dict[str, Any]) -> dict[str, Any]:
+def _notes(entity: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     """An object; a list where it is empty."""
-    return dict_of(entity.get("notes"))
+    return dict_of(entity.get("notes")).items()
 
 
 VECTORS = (
