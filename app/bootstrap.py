@@ -135,13 +135,18 @@ def open_ledger(settings: Settings) -> Ledger:
 
     Raises ConfigurationError if it does not exist, SchemaOutdated if it is not current.
     """
-    if settings.database_url is None and not (path := settings.bridge_home / "ledger.db").exists():
-        raise ConfigurationError(
-            f"there is no ledger at {path.absolute()}: call this from the folder of `bridge up`, or with its BRIDGE_HOME"
-        )
-    ledger = Ledger(settings.ledger_url, pool=pool_of(settings), cipher=cipher_of(settings))
+    ledger = existing_ledger(settings)
     check_ledger(ledger)
     return ledger
+
+
+def existing_ledger(settings: Settings) -> Ledger:
+    """The ledger at whatever revision. Raises ConfigurationError if it does not exist."""
+    if settings.database_url is None and not (path := settings.bridge_home / "ledger.db").exists():
+        raise ConfigurationError(
+            f"there is no ledger at {path.absolute()}: run this command in the folder of `bridge up`, or with its BRIDGE_HOME"
+        )
+    return Ledger(settings.ledger_url, pool=pool_of(settings), cipher=cipher_of(settings))
 
 
 def make_policy(settings: Settings) -> Policy:

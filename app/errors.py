@@ -117,7 +117,7 @@ class DestinationNotFound(LedgerError):
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
         super().__init__(
-            f"there is no destination called {name}" + (f"; there are {', '.join(known)}" if known else "")
+            f"there is no destination called {name}" + (f"; choose from {', '.join(known)}" if known else "")
         )
         self.name = name
 

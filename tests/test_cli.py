@@ -76,7 +76,7 @@ def test_map_shows_the_request_that_a_destination_would_be_sent(bridge: Callable
     assert ignored["request"] is None
     assert "a-secret-token" not in result.output
     unknown = bridge("map", "stripe", *files, "--destination", "crm", **settings)
-    assert (unknown.exit_code, "there are dub" in unknown.output) == (2, True)
+    assert (unknown.exit_code, "choose from dub" in unknown.output) == (2, True)
 
 
 def test_map_shows_the_request_of_a_template_and_why_it_would_not_be_sent(
@@ -254,7 +254,7 @@ def test_a_table_on_a_terminal_cuts_nothing_off(
 
 
 @sqlite_alone
-def test_a_list_whose_reader_goes_away_ends_quietly(
+def test_a_list_whose_reader_goes_away_ends_quietly_and_one_on_a_full_disk_says_so(
     post: Callable[[bytes], None], ledger_url: str, ledger: Ledger
 ) -> None:
     for number in range(40):
@@ -264,6 +264,10 @@ def test_a_list_whose_reader_goes_away_ends_quietly(
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+    command = f"{PYTHON} -m app events --json > /dev/full"
+    full = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert full.returncode == 1
+    assert full.stderr == "bridge: the output cannot be written: No space left on device\n"
 
 
 # replay
@@ -456,6 +460,15 @@ def test_replay_wakes_a_worker_and_does_without_where_redis_is_away(
 # db and what needs a current schema
 
 
+def test_db_commands_that_look_make_no_ledger(bridge: Callable[..., Result], tmp_path: Path) -> None:
+    home = tmp_path / "another folder"
+    for command in (("db", "current"), ("db", "downgrade")):
+        result = bridge(*command, BRIDGE_HOME=str(home), DATABASE_URL="")
+        assert result.exit_code == 1
+        assert f"there is no ledger at {home / 'ledger.db'}" in result.stderr
+        assert not home.exists()
+
+
 def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge: Callable[..., Result], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     current = bridge("db", "current", DATABASE_URL=url)
@@ -466,7 +479,7 @@ def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge: Callable[..., Re
     assert (current.exit_code, current.stdout) == (0, f"{HEAD} (newest: {HEAD})\n")
     assert f"from {HEAD} to 0" in bridge("db", "downgrade", DATABASE_URL=url).stdout
     again = bridge("db", "downgrade", DATABASE_URL=url)
-    assert (again.exit_code, "it has no step of this version" in again.stderr) == (1, True)
+    assert (again.exit_code, "there is nothing for this version to undo" in again.stderr) == (1, True)
 
 
 NEED_SCHEMA = [("deliveries",), ("events", "--json"), ("replay", "--status", "dead"), ("replay", "--parked"), ("web",)]
@@ -480,7 +493,7 @@ def test_an_empty_ledger_is_refused_with_the_remedy(
     result = bridge(*command, DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}", **REDIS)
     assert result.exit_code == 1
     assert (
-        complaint(result.stderr) == f"bridge: the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`\n"
+        complaint(result.stderr) == f"bridge: the ledger is empty; this version needs {HEAD}: run `bridge db upgrade`\n"
     )
 
 

@@ -53,7 +53,7 @@ def alerts(state: State | None, kind: AlertKind | None, limit: int, as_json: boo
                 f"{'':<18}{'all-clear' if notification['what'] == 'over' else 'alert'} to {notification['channel']}: {sent}"
             )
     if not as_json and not incidents.incidents:
-        say("No incident matches." if state or kind else "There was no incident.")
+        say("No incident matches." if state or kind else "No incidents.")
     if not as_json and not incidents.channels:
         say(f"Alerts are off. {how_to_turn_on(settings)}.", colour="yellow")
 

@@ -33,4 +33,4 @@ def coverage(as_json: bool) -> None:
 
 
 def _shown(share: Share) -> str:
-    return f"{share.percent} % of {share.sales:,}" if share.sales else "–"
+    return f"{share.percent}% of {share.sales:,}" if share.sales else "–"

@@ -78,7 +78,7 @@ def check_destination(settings: Settings, ledger: Ledger, name: str | None, opti
 def unknown_destination(name: str, known: list[str]) -> str:
     """What to say of a destination that does not exist."""
     meant = closest(name, known)
-    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
+    hint = f"did you mean {meant}?" if meant else f"choose from {', '.join(known)}"
     return f"there is no destination called {name}; {hint}"
 
 

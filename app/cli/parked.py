@@ -111,7 +111,7 @@ def fill(event_id: int, **values: str | None) -> None:
         raise click.UsageError("give at least one value, such as --currency EUR")
     ledger, sources, policy, settings = _opened(None)
     done = work.fill_in(ledger, sources, policy, event_id, filled, actor="cli")
-    say(f"event {event_id}: {done.message}")
+    say(f"event {event_id}: {done.message.removeprefix(f'event {event_id} is ')}")
     if done.delivers:
         nudge(settings)
     sys.exit(0 if done.done else 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from app.bootstrap import check_configuration, check_has_destination, check_ledger, make_ledger, start_ledger
+from app.bootstrap import check_configuration, check_has_destination, check_ledger, existing_ledger, start_ledger
 from app.cli.output import say
 from app.config.env_file import override
 from app.config.generated_secrets import SANDBOX_SOURCES, make_home, make_up_secrets
@@ -222,7 +222,7 @@ def db_upgrade() -> None:
 @db.command("current")
 def db_current() -> None:
     """Show the ledger's schema revision. Exit status 1 unless this version can use it."""
-    ledger = make_ledger(load_settings())
+    ledger = existing_ledger(load_settings())
     say(f"{current_revision(ledger) or 'empty'} (newest: {HEAD})")
     check_schema(ledger)
 
@@ -235,5 +235,5 @@ def db_downgrade() -> None:
 
     The version before runs on the newer schema, so going back to it needs no downgrade.
     """
-    ledger = make_ledger(load_settings())
+    ledger = existing_ledger(load_settings())
     say(f"The ledger went from {HEAD} to {downgrade(ledger)}.")

@@ -45,7 +45,7 @@ def unknown_source(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     meant = closest(name.lower(), names)
     return f"there is no source called {name}" + (
-        f"; did you mean {meant}?" if meant else f"; there are {', '.join(names)}"
+        f"; did you mean {meant}?" if meant else f"; choose from {', '.join(names)}"
     )
 
 

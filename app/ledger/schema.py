@@ -122,13 +122,13 @@ def alembic_config(migrations: Path = MIGRATIONS) -> "Config":
 
 def _outdated(revision: str | None) -> str:
     if revision is None:
-        return f"the ledger is empty, this version needs {HEAD}: run `bridge db upgrade`"
+        return f"the ledger is empty; this version needs {HEAD}: run `bridge db upgrade`"
     if not re.fullmatch(r"\d{4}", revision):
         return (
             f"the database is at {revision}, which is not a revision of this program: another program's tables are in it."
             " Give the bridge a database of its own"
         )
-    return f"the ledger is at {revision}, this version needs {HEAD}: run `bridge db upgrade`"
+    return f"the ledger is at {revision}; this version needs {HEAD}: run `bridge db upgrade`"
 
 
 def _revision(connection: Connection) -> str | None:

@@ -17,6 +17,8 @@ from app.stack.processes import end, is_alive, pid_started
 LOCK_FILE = "up.lock"
 RUN_FILE = "run.json"
 PIDS_FILE = "running.json"
+STAYS = "REDIS_URL"
+"""The setting that `bridge up` may have set for its parts. A reload does not change it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ def update_run_file(home: Path, settings: Mapping[str, str], stop_seconds: float
     if running is None:
         return
     printed = fingerprints(settings, running.salt)
+    printed.pop(STAYS, None)  # the parts of `bridge up` find the embedded Valkey by it
+    if STAYS in running.settings:
+        printed[STAYS] = running.settings[STAYS]
     with suppress(OSError):
         write_run_file(
             home, as_json(replace(running, settings=printed, stop_seconds=stop_seconds, is_sandbox=is_sandbox))

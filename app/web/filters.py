@@ -75,8 +75,8 @@ def span(seconds: float | None) -> str:
 
 
 def share(part: float) -> str:
-    """A percentage with one decimal, rounded down: 100 % means all."""
-    return f"{int(part * 1000) / 10:g} %"
+    """A percentage with one decimal, rounded down: 100% means all."""
+    return f"{int(part * 1000) / 10:g}%"
 
 
 def said(body: str | None) -> str:

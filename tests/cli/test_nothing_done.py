@@ -93,7 +93,7 @@ def test_a_time_that_ends_before_it_begins_is_a_usage_error(on_ledger: Run) -> N
 
 
 def test_a_list_of_incidents_that_is_empty_says_so(on_ledger: Run) -> None:
-    assert on_ledger("alerts").stdout.splitlines()[0] == "There was no incident."
+    assert on_ledger("alerts").stdout.splitlines()[0] == "No incidents."
     assert on_ledger("alerts", "--state", "open").stdout.splitlines()[0] == "No incident matches."
 
 

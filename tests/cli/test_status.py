@@ -131,7 +131,7 @@ def test_a_destination_is_paused_and_resumed_as_on_its_page(
     for command in ("pause", "resume"):
         unknown = on_ledger(command, "sandbx")
         assert unknown.exit_code == 1
-        assert "there is no destination called sandbx; there are sandbox" in unknown.stderr
+        assert "there is no destination called sandbx; choose from sandbox" in unknown.stderr
 
 
 def test_export_prints_everything_kept_about_a_person(

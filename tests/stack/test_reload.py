@@ -149,7 +149,7 @@ def test_up_passes_the_reload_on_and_its_run_file_follows(make_up: Callable[...,
     up.process.send_signal(signal.SIGHUP)  # without a terminal, this asks for a reload
     wait_for(lambda: up.said().count("configuration.reloaded") == 2)
     assert "lead" in up.bridge("send", "typeform"), "the web takes the new secret"
-    assert "TYPEFORM_WEBHOOK_SECRET" not in up.doctor()
+    assert "differ from those of the running bridge" not in up.doctor()
     assert up.ended() is None
     assert up.interrupt() == 0
 

@@ -66,7 +66,7 @@ def test_a_table_behind_each_chart_has_its_figures(
     p95 = [cell for cell in rows[2] if cell != "–"]
     assert len(p95) == 2
     assert all(1.75 <= float(cell.removesuffix(" s")) <= 2.5 for cell in p95)
-    assert [cell for cell in rows[3] if cell != "–"] == ["100 %"]
+    assert [cell for cell in rows[3] if cell != "–"] == ["100%"]
 
 
 def test_days_and_times_are_those_of_the_readers_zone(browser: Browser, post: Callable[[bytes], Any]) -> None:

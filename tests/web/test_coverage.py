@@ -35,8 +35,8 @@ def test_the_share_is_that_of_sales_with_a_click_of_theirs_or_of_their_person(
     )
     assert share(ledger) == Lately(Share(4, 3), Share(1, 1))
     page = " ".join(html.unescape(browser.get("/").text).split())
-    assert '<b class="num">75 %</b><span>of Sales with a click ID, −25 in 7 days</span>' in page
-    assert "75 %" in browser.get("/coverage").text
+    assert '<b class="num">75%</b><span>of Sales with a click ID, −25 in 7 days</span>' in page
+    assert "75%" in browser.get("/coverage").text
     found = web.get("/api/v1/coverage", headers=API).get_json()
     assert (found["last_7_days"], found["change"]) == ({"sales": 4, "with_click": 3, "percent": 75}, -25)
     with ledger.read() as tx:

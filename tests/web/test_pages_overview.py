@@ -353,7 +353,7 @@ def test_a_page_that_polls_is_told_when_nothing_changed(
 
 
 def test_a_share_is_never_rounded_up_to_all() -> None:
-    assert [share(part) for part in (1, 0.9999, 0.5, 0)] == ["100 %", "99.9 %", "50 %", "0 %"]
+    assert [share(part) for part in (1, 0.9999, 0.5, 0)] == ["100%", "99.9%", "50%", "0%"]
 
 
 @pytest.mark.parametrize(

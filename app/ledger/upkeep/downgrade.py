@@ -47,11 +47,12 @@ def downgrade(ledger: Ledger, migrations: Path = MIGRATIONS) -> str:
     with only_one(ledger):
         revision = current_revision(ledger)
         if revision != head:
-            newer = is_newer(revision, head)
-            problem = (
-                "a newer version took that step and has to take it back" if newer else "it has no step of this version"
-            )
-            raise SchemaOutdated(f"the ledger is at {revision or 'no revision'}, this version at {head}: {problem}")
+            if is_newer(revision, head):
+                raise SchemaOutdated(
+                    f"the ledger is at {revision}, newer than this version ({head}): run `bridge db downgrade` of the newer version"
+                )
+            where = f"at {revision}" if revision else "empty"
+            raise SchemaOutdated(f"the ledger is {where}: there is nothing for this version ({head}) to undo")
         if head == FIRST:
             raise SchemaOutdated(f"{FIRST} is the first revision: there is none before it")
         before, added, dropped = _changes(migrations, head)
