@@ -479,7 +479,7 @@ def test_db_brings_an_empty_ledger_to_the_newest_schema(bridge: Callable[..., Re
     assert (current.exit_code, current.stdout) == (0, f"{HEAD} (newest: {HEAD})\n")
     assert f"from {HEAD} to 0" in bridge("db", "downgrade", DATABASE_URL=url).stdout
     again = bridge("db", "downgrade", DATABASE_URL=url)
-    assert (again.exit_code, "there is nothing for this version to undo" in again.stderr) == (1, True)
+    assert (again.exit_code, "there is nothing for this version" in again.stderr) == (1, True)
 
 
 NEED_SCHEMA = [("deliveries",), ("events", "--json"), ("replay", "--status", "dead"), ("replay", "--parked"), ("web",)]

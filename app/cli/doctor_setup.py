@@ -88,7 +88,7 @@ def check_running(settings: Settings) -> Iterator[Finding]:
             yield (
                 "wrong",
                 f"the settings here differ from those of the running bridge: {', '.join(names)}. Put them into bridge.env,"
-                " which every command reads, and restart `bridge up`",
+                " which every command reads, and run `bridge reload` or restart `bridge up`",
             )
         if running.version != (mine := version("conversion-bridge")):
             yield "warn", f"the running bridge is version {running.version}, this command {mine}: restart `bridge up`"

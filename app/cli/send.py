@@ -96,7 +96,7 @@ def _secrets_of(settings: Settings, source: Source) -> tuple[Sequence[str], Sequ
     if not secrets and not tokens:
         kind = "WEBHOOK_SECRET" if source.signed else "PATH_TOKEN"
         raise ConfigurationError(
-            f"set {variable_of(source.name)}_{kind}, the same as where the bridge runs: in bridge.env, or in this environment"
+            f"set {variable_of(source.name)}_{kind} to the value that the bridge uses, in bridge.env or in this environment"
             " (in sandbox mode `bridge up` generates those of stripe and typeform into BRIDGE_HOME)"
         )
     return secrets, tokens
@@ -146,7 +146,7 @@ def _explain(running: Running, settings: Settings) -> None:
     if names:
         say(
             f"The settings of this terminal differ from those of the running bridge: {', '.join(names)}."
-            " Put them into bridge.env, which both read, and restart `bridge up`.",
+            " Put them into bridge.env, which both read, and run `bridge reload` or restart `bridge up`.",
             err=True,
         )
 

@@ -30,7 +30,7 @@ def stranded(tx: Tx, names: Sequence[str], stakes: Stakes) -> list[Problem]:
         count = 0 if name in names else overview.waiting(tx, name)
         if count:
             text = f"{counted(count, 'delivery waits', 'deliveries wait')} for {name}, which is no longer configured."
-            remedy = "Configure it again, or discard them."
+            remedy = f"Configure it again, or discard {'the delivery' if count == 1 else 'the deliveries'}."
             path = f"/deliveries?destination={name}"
             problems.append(Problem("stranded", name, "bad", text, remedy, path, "Deliveries", None, count,
                                  stake=stakes.of_waiting(tx, name, count)))  # fmt: skip
