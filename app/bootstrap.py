@@ -22,6 +22,7 @@ from app.ledger.alerting.refusals import SourceFacts
 from app.ledger.engine import Ledger
 from app.ledger.inbound.bounds import Bounds
 from app.ledger.pool import Pool
+from app.ledger.reading.summary.problem import Problem
 from app.ledger.reading.summary.problems import Health
 from app.ledger.recording.arrival import Policy, Receipt, Route
 from app.ledger.recording.writer import WRITERS_POSTGRESQL, GroupWriter
@@ -218,8 +219,8 @@ def make_tracing(settings: Settings, ledger: Ledger, role: str) -> tuple[TraceId
     return ids, start_tracing(ids, role)
 
 
-def make_health(settings: Settings) -> Health:
-    """The health checks of the dashboard and `bridge doctor`. Raises ConfigurationError."""
+def make_health(settings: Settings, outside: Sequence[Problem] = ()) -> Health:
+    """The health checks of the dashboard and `bridge doctor`, with those from `outside` the ledger. Raises ConfigurationError."""
     sources = {}
     for name, source in all_sources(settings.config, settings.config_path).items():
         if settings.opens(name):
@@ -229,7 +230,9 @@ def make_health(settings: Settings) -> Health:
     known = destinations_of(settings)
     live, shadows = live_names(known), [destination.name for destination in known if destination.is_shadow]
     channels = [channel.name for channel in channels_of(settings)]
-    return Health(live, sources, settings.alerts, settings.hold_seconds, shadows=shadows, channels=channels)
+    return Health(
+        live, sources, settings.alerts, settings.hold_seconds, shadows=shadows, channels=channels, outside=outside
+    )
 
 
 def make_intake(settings: Settings, ledger: Ledger) -> tuple[Intake, GroupWriter]:

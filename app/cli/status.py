@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
-from app.bootstrap import make_health, open_ledger
+from app.bootstrap import make_health, make_nudges, open_ledger
 from app.cli.options import TIME, moment
 from app.cli.output import say, say_json
 from app.config.settings import Settings, load_settings
 from app.destinations.target import destinations_of
-from app.ledger.engine import look
+from app.errors import LedgerUnavailable
+from app.ledger.engine import Ledger, look
+from app.ledger.probe import try_write
 from app.ledger.reading.summary.overview import MOST, MOST_OF_A_DAY
-from app.ledger.reading.summary.problem import lasting
+from app.ledger.reading.summary.problem import Problem, lasting
 from app.ledger.reading.summary.status import summary as summary_of
 from app.ledger.reading.tail import Tail
 from app.money import amount_text
+from app.queue import redis_problem
 from app.sources.catalog import all_sources
 from app.stack.home import read_running
 
@@ -30,8 +33,9 @@ _MARKS = {"bad": "WRONG", "warn": "note", "note": "info"}
 def status(as_json: bool) -> None:
     """Show how the bridge is doing, on one screen.
 
-    What runs, what came in, what went out, and what is wrong. Exit status 0 whatever it shows; `bridge doctor` checks more and
-    fails.
+    What runs, what came in, what went out, and what is wrong, after a trial write to the ledger and to Redis.
+
+    Exit status 0 whatever it shows; `bridge doctor` checks more and fails.
     """
     settings = load_settings()
     summary = {"running": _running(settings), **_ask(settings)}
@@ -88,9 +92,23 @@ def tail(since: str | None, limit: int | None, as_json: bool) -> None:
 def _ask(settings: Settings) -> dict[str, Any]:
     sources = all_sources(settings.config, settings.config_path)
     names = [destination.name for destination in destinations_of(settings)]
-    health = make_health(settings)
-    with look(open_ledger(settings)) as tx:
+    ledger = open_ledger(settings)
+    health = make_health(settings, list(_outside(settings, ledger)))
+    with look(ledger) as tx:
         return summary_of(tx, health, names, sources)
+
+
+def _outside(settings: Settings, ledger: Ledger) -> Iterator[Problem]:
+    """What keeps the bridge from working although the ledger can be read."""
+    link = ("/configuration", "Configuration")
+    try:
+        try_write(ledger)
+    except LedgerUnavailable as error:
+        text = f"Webhooks get a 503 because the ledger rejects writes: {error}."
+        yield Problem("ledger", "", "bad", text, "Check the database, its disk and its permissions.", *link)
+    if settings.redis_url is not None and (problem := redis_problem(make_nudges(settings))):
+        remedy = "Check REDIS_URL. Nothing is lost: workers poll the ledger, which is slower."
+        yield Problem("redis", "", "warn", f"{problem}.", remedy, *link)
 
 
 def _running(settings: Settings) -> dict[str, Any] | None:

@@ -204,7 +204,7 @@ def test_a_name_that_is_nearly_right_gets_the_right_one(bridge: Callable[..., Re
     assert "did you mean stripe?" in bridge("send", "stirpe").stderr
     assert len(bridge("send", "stirpe").stderr) < 100
     assert "did you mean typeform?" in bridge("map", "Typefrom", tmp_path).stderr
-    assert "there are auth0, basin, calcom," in bridge("send", "xyzzy").stderr
+    assert "choose from auth0, basin, calcom," in bridge("send", "xyzzy").stderr
     wrong = bridge("deliverys")
     assert (wrong.exit_code, "did you mean deliveries?" in wrong.stderr) == (2, True)
 

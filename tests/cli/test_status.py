@@ -72,6 +72,17 @@ def test_status_shows_what_runs_came_went_and_is_wrong(
         assert text in shown
 
 
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_status_names_what_the_ledger_cannot_show(bridge: Run, ledger_url: str, ledger: Ledger) -> None:
+    read_only = f"{ledger_url}{'&' if '?' in ledger_url else '?'}options=-c%20default_transaction_read_only%3Don"
+    found = json.loads(
+        bridge("status", "--json", DATABASE_URL=read_only, REDIS_URL="unix:///nowhere.sock", SANDBOX="1").stdout
+    )
+    kinds = [problem["kind"] for problem in found["problems"]]
+    assert (found["level"], kinds[0], "redis" in kinds) == ("bad", "ledger", True)
+    assert "read-only transaction" in found["headline"]
+
+
 def test_tail_prints_each_conversion_once_with_its_deliveries(
     on_ledger: Run, post: Callable[[bytes], None], ledger: Ledger
 ) -> None:

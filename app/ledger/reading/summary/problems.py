@@ -54,14 +54,17 @@ class Health:
         *,
         shadows: Sequence[str] = (),
         channels: Sequence[str] = (),
+        outside: Sequence[Problem] = (),
     ) -> None:
-        """shadows: destinations that are sent nothing. channels: where alerts go."""
+        """shadows: destinations that are sent nothing. channels: where alerts go.
+        outside: problems that no row of the ledger shows."""
         watched = rules.model_copy(update={"kinds": ("paused", "down", "silent", "refused")})
         self.stakes = Stakes()
         self._watch = Detector(watched, destinations, list(sources), hold_seconds, self.stakes)
         self._destinations = destinations
         self.shadows = shadows
         self._channels = channels
+        self._outside = outside
         self._sources = sources
         self._rules = rules
         self._hold_seconds = hold_seconds
@@ -84,7 +87,7 @@ class Health:
         now = tx.now()
         open_alerts = open_incidents(tx)
         began = {alert.topic: alert.began_at for alert in open_alerts if alert.over_at is None}
-        problems = [*self._nothing_configured(), *self._no_worker(tx, now)]
+        problems = [*self._outside, *self._nothing_configured(), *self._no_worker(tx, now)]
         for condition in self._watch.conditions(tx, now, began):
             problems.append(self._of_trouble(tx, condition, began.get(condition.topic)))
         problems += configuration(tx)
