@@ -96,6 +96,11 @@ class LedgerUnavailable(LedgerError):
         self.reason = reason
 
     @property
+    def detail(self) -> str:
+        """The message without its beginning, for a database that is not the ledger."""
+        return str(self).removeprefix("the ledger cannot be used now: ")
+
+    @property
     def public(self) -> str:
         return f"the ledger cannot be used now ({self.reason})" if self.reason else str(self)
 

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from collections import Counter
@@ -233,6 +235,8 @@ def test_the_commands_say_what_they_did_and_what_is_next(
     assert stat.S_IMODE((new / "secrets.json").stat().st_mode) == 0o600
     target = Ledger(f"sqlite:///{new / 'ledger.db'}")
     assert one(target, "SELECT COUNT(*) FROM destinations WHERE paused_at IS NULL") == (0,)
+    shown = bridge("status", BRIDGE_HOME=str(new), DATABASE_URL="", SECRET_KEY="").stdout
+    assert "Forwarding to sandbox is paused: restored from the backup of 20" in shown
     before = contents(target)
     refused = bridge("restore", str(file), BRIDGE_HOME=str(new), DATABASE_URL="")
     assert (refused.exit_code, "not empty: its table events" in refused.stderr) == (1, True)
@@ -259,11 +263,30 @@ def test_what_is_no_backup_and_what_is_half_of_one_is_refused(
         for name in ("backup.json", "ledger.db"):
             archive.add(tmp_path / "parts" / name, name)
     half.write_bytes(half.read_bytes()[:-2000])
-    for file, words in ((half, "is damaged"), (note, "is not a backup"), (newer, "newer than this one")):
+    for file, words in (
+        (half, "is damaged"),
+        (note, "is not a backup"),
+        (newer, "has a newer schema (9999)"),
+        (tmp_path, "not a file"),
+    ):
         done = bridge("restore", str(file), DATABASE_URL=target)
         assert (done.exit_code, words in done.stderr) == (1, True), done.output
     gone = bridge("restore", str(tmp_path / "nowhere"), DATABASE_URL=target)
     assert (gone.exit_code, "does not exist" in gone.stderr) == (1, True)
+
+
+def test_a_copy_that_has_no_room_is_not_reported_as_a_ledger_that_fails(
+    ledger: Ledger, ledger_url: str, bridge: Bridge, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "DATABASE_URL": ledger_url}
+    file = tmp_path / "backup"
+    command = f"ulimit -f 64; exec {sys.executable} -m app backup {file}"  # blocks of 1 KB
+    full = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert (full.returncode, list(tmp_path.glob("*backup*"))) == (1, [])
+    assert f"bridge: {file} was not written: " in full.stderr
+    elsewhere = bridge("db", "copy", "--to", f"sqlite:///{tmp_path}/nowhere/copy.db", DATABASE_URL=ledger_url)
+    assert elsewhere.exit_code == 1
+    assert elsewhere.stderr.endswith("bridge: the target cannot be used: unable to open database file\n")
 
 
 def test_a_running_bridge_is_not_restored_into(ledger: Ledger, ledger_url: str, bridge: Bridge, tmp_path: Path) -> None:

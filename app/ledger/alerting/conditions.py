@@ -6,7 +6,7 @@ from typing import Any
 
 from app.config.bridge_toml import AlertKind, AlertTable
 from app.ledger.alerting.refusals import HOUR_MS, hour_of
-from app.ledger.forwarding.breaker import BREAKER_FAILURES
+from app.ledger.forwarding.breaker import BREAKER_FAILURES, RESTORED
 from app.ledger.forwarding.claims import due_since
 from app.ledger.reading.money.stake import Stakes
 from app.ledger.reading.summary.overview import MOST, waiting
@@ -117,8 +117,12 @@ class Detector:
         stopped = []
         for name, paused_at, token, reason, failures in tx.run(statement, value).all():
             detail = self._waiting(tx, name) if paused_at or failures >= BREAKER_FAILURES else {}
-            if paused_at is not None:  # the reason of a manual pause is a person's own words, so it is not sent
-                why = {"by_hand": True} if token is None else {"by_hand": False, "reason": reason}
+            if paused_at is not None:
+                why = {"by_hand": token is None}
+                if token is not None or str(reason).startswith(
+                    RESTORED
+                ):  # else a person's own words, which are not sent
+                    why["reason"] = reason
                 stopped.append(Condition("paused", name, paused_at, detail | why))
             elif failures >= BREAKER_FAILURES:
                 stopped.append(Condition("down", name, now, detail))

@@ -14,6 +14,8 @@ from app.ledger.transaction import Tx
 LONGEST_REASON = 200
 BRIDGE = "bridge"
 """The actor of what nobody asked for."""
+RESTORED = "restored from the backup of"
+"""How the reason of a pause that a restore made begins."""
 
 
 BREAKER_FAILURES = 8

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 
-from app.errors import LedgerError
+from app.errors import LedgerError, LedgerUnavailable
 from app.ledger.audit import note
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.breaker import RESTORED
 from app.ledger.reading.summary.stats import workers_alive
 from app.ledger.schema import HEAD, check_schema, is_newer, upgrade
 from app.ledger.transaction import Tx
-from app.ledger.upkeep.copy import OWN_ROWS, Progress, check_empty, copy_ledger
+from app.ledger.upkeep.copy import OWN_ROWS, CopyFailed, Progress, check_empty, copy_ledger
 from app.times import iso
 
 MANIFEST, LEDGER, SECRETS = "backup.json", "ledger.db", "secrets.json"
@@ -76,7 +77,12 @@ def back_up(
             copy, whole = Path(folder) / LEDGER, Path(folder) / "whole"
             with ledger.read() as tx:
                 taken_at = tx.now()
-            _copy(ledger, copy, progress)
+            try:
+                _copy(ledger, copy, progress)
+            except LedgerUnavailable as error:  # SQLite writes the copy itself
+                raise BackupError(f"{file} was not written: {error.detail}") from error
+            except CopyFailed as error:
+                raise BackupError(f"{file} was not written: {error}") from error
             backup = _describe(copy, taken_at, version)
             _write(whole, backup, copy, secrets)
             whole.replace(file)
@@ -99,7 +105,8 @@ def restore(
     with _unpacked(file) as (backup, copy, secrets):
         if is_newer(backup.revision):
             raise BackupError(
-                f"{file} was made by version {backup.version}, which is newer than this one: restore it with that one"
+                f"{file} has a newer schema ({backup.revision}) than this version ({HEAD}): restore it with the version"
+                f" that made it ({backup.version}), or a later one"
             )
         check_empty(ledger, REPLACED)
         _check_nothing_runs(ledger)
@@ -124,7 +131,7 @@ def _pause_all(tx: Tx, configured: Sequence[str], backup: Backup) -> list[str]:
     known = set(tx.run("SELECT name FROM destinations").scalars())
     known |= set(tx.run("SELECT DISTINCT destination FROM deliveries WHERE due_at IS NOT NULL").scalars())
     names, now = sorted(known | set(configured)), tx.now()
-    reason = f"restored from the backup of {iso(backup.taken_at)}"
+    reason = f"{RESTORED} {iso(backup.taken_at)}"
     for name in names:
         tx.run("INSERT INTO destinations (name) VALUES (?) ON CONFLICT DO NOTHING", name)
         tx.run(
@@ -202,7 +209,7 @@ def _small(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _unpacked(file: Path) -> Iterator[tuple[Backup, Path, dict[str, str]]]:
     """The parts of a backup, the ledger's in a folder that goes at the end. Raises BackupError."""
     if not file.is_file():
-        raise BackupError(f"{file} does not exist")
+        raise BackupError(f"{file} {'is not a file' if file.exists() else 'does not exist'}")
     backup = _read_manifest(file)
     if backup is None or backup.format != FORMAT:
         raise BackupError(f"{file} is not a backup that this version can read")

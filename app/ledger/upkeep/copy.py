@@ -1,11 +1,12 @@
 """Copies a whole ledger into an empty one, of the same kind of database or the other, in one transaction on either side."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Select, Table, func, insert, inspect, select
 
-from app.errors import LedgerError
+from app.errors import LedgerError, LedgerUnavailable
 from app.ledger.engine import Ledger
 from app.ledger.migrations.online import REVISIONS
 from app.ledger.schema import check_schema, current_revision, is_newer, upgrade, without_time_limit
@@ -25,7 +26,7 @@ class NotEmpty(LedgerError):
 
 
 class CopyFailed(LedgerError):
-    """The counts of the two differ; nothing was copied."""
+    """The counts of the two differ, or one of them cannot be used; nothing was copied."""
 
 
 def copy_ledger(
@@ -38,14 +39,20 @@ def copy_ledger(
     """Copies all rows of `source`, as they are at one moment, and returns their counts by table.
 
     finish: runs at the end of the target's transaction. ignored: see check_empty; rows of these tables are replaced. Raises
-    NotEmpty before anything is changed; CopyFailed; SchemaOutdated; LedgerUnavailable. Whatever it raises, no row is copied.
+    NotEmpty before anything is changed; CopyFailed; SchemaOutdated. Whatever it raises, no row is copied.
     """
     check_schema(source)
     if is_newer(current_revision(source)):
         raise LedgerError("the ledger was upgraded by a newer version: use that one, which knows all its tables")
-    check_empty(target, ignored)
-    upgrade(target)
-    with source.raw() as sealed, sealed.snapshot() as reading, target.write() as writing:
+    with _named("the target cannot be used"):
+        check_empty(target, ignored)
+        upgrade(target)
+    with (
+        _named("nothing was copied"),
+        source.raw() as sealed,
+        sealed.snapshot() as reading,
+        target.write() as writing,
+    ):
         without_time_limit(reading)
         without_time_limit(writing)
         _empty(writing)
@@ -56,6 +63,15 @@ def copy_ledger(
         _end_work(writing)
         finish(writing)
     return counts
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Keeps a full disk of the target from being reported as one of the ledger."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        raise CopyFailed(f"{what}: {error.detail}") from error
 
 
 def tables_to_copy() -> list[Table]:

@@ -21,7 +21,7 @@ from app.ledger.alerting.refusals import (
     refused_since,
     streaks,
 )
-from app.ledger.forwarding.breaker import destination_state
+from app.ledger.forwarding.breaker import RESTORED, destination_state
 from app.ledger.probe import late, overdue
 from app.ledger.reading.money.stake import Stakes, together
 from app.ledger.reading.sandbox import live_conversions
@@ -249,8 +249,10 @@ def _newest_shown(tx: Tx) -> list[tuple[str, str]]:
 
 
 def _paused(name: str, detail: Mapping[str, Any], queued: str) -> tuple[str, str]:
+    reason = str(detail.get("reason", "")).rstrip(".")
+    text = f"Forwarding to {name} is paused: {reason}.{queued}"
+    if reason.startswith(RESTORED):
+        return text, "Fetch what came after the backup, then resume it."
     if detail["by_hand"]:
         return f"Forwarding to {name} was paused manually.{queued}", "Resume it when the destination is ready."
-    reason = str(detail["reason"]).rstrip(".")
-    text = f"Forwarding to {name} is paused: {reason}.{queued}"
     return text, "Fix its configuration and reload it: forwarding resumes by itself."
