@@ -101,7 +101,7 @@ def test_a_filter_that_names_nothing_there_is_is_a_usage_error_with_the_name_tha
     for options, hint in (
         (("--source", "strip"), "did you mean stripe?"),
         (("--destination", "cm"), "did you mean crm?"),
-        (("--destination", "elsewhere"), "there are"),
+        (("--destination", "elsewhere"), "choose from"),
         (("--since", "yesterday"), "90m, 24h, 7d"),
     ):
         for command in ("deliveries", "events"):
