@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from app.ledger.reading.where import OF_SOURCE
 from app.ledger.transaction import Tx
 
 LOOKED_AT = 5000
@@ -39,11 +40,9 @@ class Arrived:
 
 def arrived(tx: Tx, events: Iterable[str]) -> Arrived:
     """What came of `events` among Stripe's newest events."""
-    rows = tx.run(
-        "SELECT event_type, COUNT(*) FROM (SELECT event_type FROM events WHERE source = 'stripe' ORDER BY id DESC LIMIT ?) n"
-        " GROUP BY event_type",
-        LOOKED_AT,
-    )
+    newest = f"SELECT event_type FROM events WHERE {OF_SOURCE} ORDER BY id DESC LIMIT ?"  # noqa: S608 - of constants
+    statement = f"SELECT event_type, COUNT(*) FROM ({newest}) n GROUP BY event_type"  # noqa: S608
+    rows = tx.run(statement, "stripe", "stripe", LOOKED_AT)
     counts: dict[str, int] = dict(list(rows.all()))
     seen, missing, unseen = [], [], []
     for event in events:

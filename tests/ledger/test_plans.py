@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from app.config.bridge_toml import AlertTable
 from app.config.settings import Settings
 from app.destinations.formats.registry import format_of
 from app.ledger.actions.replay import discard, replay
+from app.ledger.alerting.rhythm import silence
 from app.ledger.credit import story
 from app.ledger.engine import Ledger
 from app.ledger.forwarding import unidentified
@@ -368,6 +370,11 @@ BEHIND: dict[str, Callable[[Tx], object]] = {
     "delivery times": lambda tx: reading_overview.timing(tx)["sample"],
     "the last event of each source": lambda tx: reading_overview.last_events(tx, ["typeform", "stripe"]),
     "the share of what is unattributed": _newest_shown,
+    "what a silent source sent": lambda tx: [
+        first_events.last_event(tx, "stripe"),
+        silence(tx, "stripe", AlertTable(), tx.now()),
+        events.newest_bodies(tx, "stripe", "checkout.session.completed"),
+    ],
 }
 
 

@@ -40,7 +40,8 @@ _WALK = f"""
               AND e.id <= MIN(w.id - 1, COALESCE(({_ID_AT.replace("?", "w.received_at - ?")}), 0)) ORDER BY e.id DESC LIMIT 1)
     FROM walk JOIN events w ON w.id = walk.id WHERE w.received_at > ?)
   SELECT w.received_at,
-    (SELECT n.received_at FROM events n WHERE n.source = ? AND n.id > w.id ORDER BY n.id LIMIT 1)
+    (SELECT n.received_at FROM events n WHERE n.source = ? AND n.id > w.id AND n.id <= ?
+     ORDER BY n.id LIMIT 1)
   FROM walk JOIN events w ON w.id = walk.id"""
 """One statement, since PostgreSQL would plan each of some two thousand small ones."""
 
@@ -211,7 +212,7 @@ def _has_history(tx: Tx, source: str, since: int, end: int) -> bool:
 def _pauses(tx: Tx, source: str, newest_id: int, since: int, floor_ms: int) -> tuple[list[int], int]:
     """All pauses longer than floor_ms since `since`, and when the oldest event that was read arrived."""
     statement = _WALK if tx.is_sqlite else _WALK.replace("MIN(", "LEAST(")
-    rows = tx.run(statement, newest_id, source, floor_ms, since, source).all()
+    rows = tx.run(statement, newest_id, source, floor_ms, since, source, newest_id).all()
     pauses = [(received_at, following - received_at) for received_at, following in rows if following is not None]
     oldest = min((received_at for received_at, _ in rows), default=since)
     return [pause for _, pause in pauses if pause > floor_ms], max(oldest, since)

@@ -6,6 +6,7 @@ from statistics import median
 
 from app.config.bridge_toml import AlertTable
 from app.ledger.alerting.conditions import LEAST_EVENTS, usual_gap
+from app.ledger.reading.where import OF_SOURCE
 from app.ledger.transaction import Tx
 
 SAMPLE = 100
@@ -24,8 +25,8 @@ class Silence:
 
 def silence(tx: Tx, source: str, rules: AlertTable, now: int) -> Silence | None:
     """How long the source has been silent; None if it never sent anything. now: ms."""
-    newest = f"SELECT received_at FROM events WHERE source = ? ORDER BY id DESC LIMIT {SAMPLE}"
-    times = [int(received_at) for received_at in tx.run(newest, source).scalars()]
+    newest = f"SELECT received_at FROM events WHERE {OF_SOURCE} ORDER BY id DESC LIMIT {SAMPLE}"
+    times = [int(received_at) for received_at in tx.run(newest, source, source).scalars()]
     if not times:
         return None
     gaps = [later - earlier for later, earlier in pairwise(times)]

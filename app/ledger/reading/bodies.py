@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.ledger.reading.where import OF_SOURCE
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 
@@ -46,9 +47,9 @@ def received(tx: Tx, event_id: int) -> Received | None:
 
 def recent(tx: Tx, source: str, most: int) -> Recent:
     """The newest `most` events of a source."""
-    statement = "SELECT id, LENGTH(body), LENGTH(headers) FROM events WHERE source = ? ORDER BY id DESC LIMIT ?"
+    statement = f"SELECT id, LENGTH(body), LENGTH(headers) FROM events WHERE {OF_SOURCE} ORDER BY id DESC LIMIT ?"
     chosen, removed, too_large, size = [], 0, 0, 0
-    for identity, length, of_headers in tx.run(statement, source, most).all():
+    for identity, length, of_headers in tx.run(statement, source, source, most).all():
         if of_headers <= len("{}") and length <= LONGEST_REMOVED:
             removed += 1
             continue

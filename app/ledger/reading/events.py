@@ -17,7 +17,7 @@ from app.ledger.reading.rows import (
     with_refunds,
 )
 from app.ledger.reading.search import find, floor_of_people
-from app.ledger.reading.where import Where
+from app.ledger.reading.where import OF_SOURCE, Where
 from app.ledger.tables import LARGEST_ID
 from app.ledger.transaction import Tx
 
@@ -172,8 +172,9 @@ def _called(name: str) -> tuple[str, int | str]:
 def newest_bodies(tx: Tx, source: str, event_type: str) -> list[bytes]:
     """Bodies of the newest events of one type, among the source's newest READ_BACK, at most MOST_BODIES."""
     rows = tx.run(
-        "SELECT body FROM (SELECT id, event_type, body FROM events WHERE source = ? ORDER BY id DESC LIMIT ?) newest"
+        f"SELECT body FROM (SELECT id, event_type, body FROM events WHERE {OF_SOURCE} ORDER BY id DESC LIMIT ?) newest"
         " WHERE event_type = ? AND length(body) BETWEEN 1 AND ? ORDER BY id DESC LIMIT ?",
+        source,
         source,
         READ_BACK,
         event_type,

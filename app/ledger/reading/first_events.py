@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from app.ledger.reading.where import NEWEST_OF_SOURCE
+from app.ledger.reading.where import NEWEST_OF_SOURCE, OF_SOURCE
 from app.ledger.transaction import Tx
 from app.times import iso
 
@@ -39,9 +39,9 @@ def last_event(tx: Tx, source: str) -> Heard | None:
 
 def last_test(tx: Tx, source: str) -> Heard | None:
     """The newest marked test among the newest events of a source."""
-    newest = f"SELECT {COLUMNS} FROM events WHERE source = ? ORDER BY id DESC LIMIT {LOOKED_AT}"
+    newest = f"SELECT {COLUMNS} FROM events WHERE {OF_SOURCE} ORDER BY id DESC LIMIT {LOOKED_AT}"
     statement = f"SELECT {COLUMNS} FROM ({newest}) n WHERE reason LIKE ? ORDER BY id DESC LIMIT 1"
-    return _heard(tx.run(statement, source, TEST).first())
+    return _heard(tx.run(statement, source, source, TEST).first())
 
 
 def has_real_event(tx: Tx, sources: Iterable[str]) -> bool:

@@ -12,12 +12,10 @@ from app.ledger.transaction import Tx
 MARGIN_MS = 60_000
 """IDs that are given out at the same time may be stored in another order."""
 
-NEWEST_OF_SOURCE = (
-    "source = ? AND id = (SELECT id FROM events WHERE (source, id) <= (?, 9223372036854775807)"
-    " ORDER BY source DESC, id DESC LIMIT 1)"
-)
-"""A condition on events; its two values are the source. Only the index on source and ID has this order: asked for a source alone,
-PostgreSQL may walk through everything that came since."""
+_NEWEST = "(SELECT id FROM events WHERE (source, id) <= (?, 9223372036854775807) ORDER BY source DESC, id DESC LIMIT 1)"
+NEWEST_OF_SOURCE, OF_SOURCE = f"source = ? AND id = {_NEWEST}", f"source = ? AND id <= {_NEWEST}"
+"""Conditions on events; their two values are the source. Only the index on source and ID has this order: asked for a source alone,
+newest first, PostgreSQL may walk through everything that came since."""
 
 
 class Where:
