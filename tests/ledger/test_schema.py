@@ -305,7 +305,7 @@ def test_a_migration_that_shuts_old_code_out_is_refused_by_it(ledger: Ledger, tm
 
 def test_what_was_not_upgraded_by_this_version_cannot_be_taken_back(ledger: Ledger) -> None:
     change(ledger, "UPDATE alembic_version SET version_num = '9998'")
-    with pytest.raises(SchemaOutdated, match=r"at 9998.*a newer version took that step"):
+    with pytest.raises(SchemaOutdated, match=r"at 9998, newer than this version"):
         downgrade(ledger)
 
 

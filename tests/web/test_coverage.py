@@ -78,4 +78,4 @@ def test_lists_mark_and_filter_what_has_no_click(
     assert reason in browser.get(f"/persons/{rows[0]['person_id']}").text
     printed = bridge("deliveries", "--click", "none", "--json", DATABASE_URL=ledger_url).output
     assert ("pi_2" in printed, "pi_1" in printed) == (True, False)
-    assert "50 % of 2" in bridge("coverage", DATABASE_URL=ledger_url).output
+    assert "50% of 2" in bridge("coverage", DATABASE_URL=ledger_url).output
