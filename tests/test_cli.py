@@ -270,6 +270,19 @@ def test_a_list_whose_reader_goes_away_ends_quietly_and_one_on_a_full_disk_says_
     assert full.stderr == "bridge: the output cannot be written: No space left on device\n"
 
 
+def test_ctrl_c_while_a_command_still_loads_shows_no_traceback() -> None:
+    interrupt = (
+        "import runpy, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'app.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "runpy.run_module('app', run_name='__main__')\n"
+    )
+    done = subprocess.run([PYTHON, "-c", interrupt], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Aborted!\n")
+
+
 # replay
 
 
