@@ -14,7 +14,7 @@ from bench.load import Order
 from bench.parts import Database, Parts, finish_load
 from bench.processor import processor_seconds
 from bench.table import Row, number
-from bench.threads import by_thread, rows
+from bench.threads import by_thread, rows, written
 
 SAMPLES_A_SECOND = 250
 BACKLOG_A_SECOND = 12_000
@@ -38,9 +38,12 @@ def _web(parts: Parts, database: Database, path: Path, seconds: int) -> Iterator
     """A closed loop of webhooks. No worker runs."""
     web, port = parts.web(parts.database(database))
     parts.load(Order(port, 1.0))
-    began = by_thread(web.pid)
-    undisturbed = parts.load(Order(port, UNDISTURBED_SECONDS))
-    yield from rows(f"web, {database}", web.pid, began, by_thread(web.pid), undisturbed.answered)
+    began, wrote = by_thread(web.pid), written(web.pid)
+    answered = parts.load(Order(port, UNDISTURBED_SECONDS)).answered
+    ended, now = by_thread(web.pid), written(web.pid)
+    kilobytes, calls = (now.size - wrote.size) / answered / 1000, (now.calls - wrote.calls) / answered
+    yield from rows(f"web, {database}", web.pid, began, ended, answered)
+    yield Row(f"web, {database}: written per webhook", f"{number(kilobytes, 'kB')} in {number(calls, 'calls')}")
     order = Order(port, seconds + 2.0)
     before = processor_seconds(web.pid)
     load = parts.start_load(order)

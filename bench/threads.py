@@ -1,4 +1,4 @@
-"""Processor time of each thread of a process, in user mode and in the kernel: which step costs what."""
+"""Processor time of each thread of a process, in user mode and in the kernel, and what it writes: which step costs what."""
 
 import json
 import os
@@ -16,6 +16,26 @@ LEAST_US = 2.0
 """Threads that take less are left out."""
 SERVER = "HTTP server"
 """A thread that py-spy does not know runs no Python: it is one of granian's."""
+
+
+class Written(NamedTuple):
+    """To files and sockets."""
+
+    size: int
+    calls: int
+
+
+def written(pid: int) -> Written:
+    """By a process and all that run below it, since they began."""
+    size = calls = 0
+    for member in family(pid):
+        try:
+            lines = Path(f"/proc/{member}/io").read_text().splitlines()
+        except OSError:
+            continue
+        counts = {name: int(count) for name, count in (line.split(": ") for line in lines)}
+        size, calls = size + counts["wchar"], calls + counts["syscw"]
+    return Written(size, calls)
 
 
 class Spent(NamedTuple):
