@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from app.alerts.channel import AlertUnsent, Channel
-from app.alerts.email import EmailChannel
 from app.alerts.messages import TEST
 from app.alerts.pagerduty import PagerDutyChannel
 from app.alerts.webhook import WebhookChannel
@@ -16,6 +15,8 @@ def channels_of(settings: Settings) -> tuple[Channel, ...]:
     if url := settings.alert_url:
         channels.append(WebhookChannel(url, settings.proxies, settings.alerts.url_env))
     if settings.alert_smtp_url is not None and settings.alert_recipients:
+        from app.alerts.email import EmailChannel  # SMTP takes memory, and few bridges send mail
+
         sender = settings.alert_email_from or settings.alert_recipients[0]
         channels.append(EmailChannel(settings.alert_smtp_url.get_secret_value(), settings.alert_recipients, sender))
     if settings.alert_pagerduty_key is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from app import METRICS_SDK
+from app import OTEL_METRICS
 from app.telemetry.build import build
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Tracing:
     """Makes the spans of one process, and exports them as the OTEL_… variables say."""
 
     def __init__(self, ids: TraceIds, role: str) -> None:
-        if sys.modules.get(METRICS_SDK, sys) is None:
-            del sys.modules[METRICS_SDK]
+        if sys.modules.get(OTEL_METRICS, sys) is None:
+            del sys.modules[OTEL_METRICS]
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor

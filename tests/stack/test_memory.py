@@ -14,7 +14,8 @@ UNUSED = (
     "stripe",
     "alembic",
     "phonenumbers.phonenumberutil",
-    "opentelemetry.sdk.resources",
+    "opentelemetry.context",
+    "smtplib",
     "sqlalchemy.dialects.postgresql",
 )
 """Of a ledger on SQLite, until the first page or the first webhook of a source that needs one of them."""

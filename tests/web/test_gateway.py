@@ -1,6 +1,7 @@
 """Waiting, on a loop of the test; the real server's part is in tests/stack/test_gateway.py."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 from flask import Flask
 
 from app.ledger.engine import Ledger
+from app.model import Inbound
 from app.telemetry.measures import Measures
 from app.web.public.webhooks import Answers
 from app.web.server.bodies import Bodies
 from app.web.server.gateway import Gateway, read_headers
 from app.web.server.patience import Patience
+from tests.conftest import wait_for
 from tests.support.makers import checkout, count, stripe_headers
 
 
@@ -86,6 +89,23 @@ def test_only_those_that_wait_too_long_are_given_up() -> None:
 
     asyncio.run(wait())
     assert given_up == ["never answered", "begun later"]
+
+
+def test_nothing_stays_of_an_event_that_was_answered(app: Flask) -> None:
+    """Not even until the garbage collector comes: at full load, that would be hundreds of events with their bodies."""
+    body = checkout()
+
+    def kept() -> list[Inbound]:
+        return [thing for thing in gc.get_objects() if isinstance(thing, Inbound) and thing.body == body]
+
+    headers = {name.lower(): value for name, value in stripe_headers(body).items()}
+    gc.disable()
+    try:
+        answer = run(app.extensions["gateway"], Proto(body), **headers, **{"content-length": str(len(body))})
+        assert answer.status == 200
+        wait_for(lambda: not kept())
+    finally:
+        gc.enable()
 
 
 def test_a_body_that_comes_slowly_and_whole_is_taken(app: Flask, ledger: Ledger) -> None:

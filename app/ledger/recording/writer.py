@@ -122,8 +122,10 @@ class GroupWriter:
                         return
                     self._wake.wait()
                 group = [self._queue.popleft() for _ in range(min(len(self._queue), LARGEST_GROUP))]
+            size = len(group)
             self._commit(group)
-            time.sleep(self._rest_seconds(len(group)))
+            group.clear()  # or their bodies would stay until the next event comes
+            time.sleep(self._rest_seconds(size))
 
     def _rest_seconds(self, size: int) -> float:
         if self._writers > 1:  # the next group gathers while this one's commit is waited for

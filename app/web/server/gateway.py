@@ -238,8 +238,10 @@ def _give_up(future: "asyncio.Future[Submitted]") -> None:
 
 def _resolve(done: Sequence[Submitted]) -> None:
     for submitted in done:
-        if not submitted.context.done():
-            submitted.context.set_result(submitted)
+        # Or the two would hold each other, and the event's body, until the garbage collector comes.
+        future, submitted.context = submitted.context, None
+        if not future.done():
+            future.set_result(submitted)
 
 
 def read_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
