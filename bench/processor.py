@@ -2,24 +2,32 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.memory import family
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
+class Spent(NamedTuple):
+    """Seconds, to a hundredth."""
+
+    user: float
+    system: float
+
+
 def processor_seconds(pid: int) -> float:
     """Of a process and all that run below it, since they began."""
-    return sum(_of(member) for member in family(pid))
+    return sum(sum(spent_by(Path(f"/proc/{member}/stat"))) for member in family(pid))
 
 
-def _of(pid: int) -> float:
-    """To a hundredth of a second; 0 for a process that is gone."""
+def spent_by(stat: Path) -> Spent:
+    """Of the process or thread with this file; 0 where it is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = stat.read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+        return Spent(0, 0)
+    return Spent(int(fields[11]) / TICKS_A_SECOND, int(fields[12]) / TICKS_A_SECOND)
 
 
 def processor_seconds_by_role(stack: int) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Processor time of each thread of a process, in user mode and in the kernel, and what it writes: which step costs what."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.memory import family
+from bench.processor import Spent, spent_by
 from bench.table import Row, number
 
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 LEAST_US = 2.0
 """Threads that take less are left out."""
 SERVER = "HTTP server"
@@ -38,24 +37,10 @@ def written(pid: int) -> Written:
     return Written(size, calls)
 
 
-class Spent(NamedTuple):
-    """Seconds, to a hundredth."""
-
-    user: float
-    system: float
-
-
 def by_thread(pid: int) -> dict[int, Spent]:
     """Of all threads of a process and of all that run below it, by their IDs, since they began."""
-    spent = {}
-    for member in family(pid):
-        for stat in Path(f"/proc/{member}/task").glob("*/stat"):
-            try:
-                fields = stat.read_text().rsplit(")", 1)[1].split()
-            except (OSError, IndexError):
-                continue
-            spent[int(stat.parent.name)] = Spent(int(fields[11]) / TICKS_A_SECOND, int(fields[12]) / TICKS_A_SECOND)
-    return spent
+    stats = (stat for member in family(pid) for stat in Path(f"/proc/{member}/task").glob("*/stat"))
+    return {int(stat.parent.name): spent_by(stat) for stat in stats}
 
 
 def rows(title: str, pid: int, before: Mapping[int, Spent], after: Mapping[int, Spent], count: int) -> Iterator[Row]:
