@@ -12,7 +12,7 @@ from app.errors import DeliveryNotFound
 from app.ledger import tables
 from app.ledger.audit import note
 from app.ledger.forwarding.claims import unblock_sales
-from app.ledger.forwarding.refunds import reopen_refunds
+from app.ledger.forwarding.refunds import refunded, reopen_refunds
 from app.ledger.transaction import Tx
 
 Verb = Literal["replay", "discard", "resend"]
@@ -184,16 +184,17 @@ def _refunded_in_full(tx: Tx, ids: Sequence[int]) -> set[int]:
         return set()
     condition, value = tx.among("d.id", list(ids))
     rows = tx.run(
-        "SELECT d.id, c.facts, r.minor FROM deliveries d JOIN conversions c ON c.id = d.conversion_id"
-        f" JOIN refunds r ON r.sale_id = c.id WHERE {condition} AND d.kind = 'sale' AND r.is_dropped = 0"
+        "SELECT d.id, c.id, c.facts FROM deliveries d JOIN conversions c ON c.id = d.conversion_id"
+        f" WHERE {condition} AND d.kind = 'sale' AND EXISTS (SELECT 1 FROM refunds r WHERE r.sale_id = c.id)"
         " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.result IN ('unknown', 'delivered'))",
         value,
     ).all()
-    left: dict[int, int] = {}
-    for identity, facts, minor in rows:
-        sale = from_json(facts).get("sale") or {}
-        left[identity] = left.get(identity, sale.get("minor", 0)) - minor
-    return {identity for identity, minor in left.items() if minor <= 0}
+    back = refunded(tx, [sale_id for _, sale_id, _ in rows])
+    return {
+        identity
+        for identity, sale_id, facts in rows
+        if sale_id in back and back[sale_id] >= (from_json(facts).get("sale") or {}).get("minor", 0)
+    }
 
 
 def undo_discard(tx: Tx, delivery_id: int, *, actor: str, group: int | None = None) -> ActionResult:

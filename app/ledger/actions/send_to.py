@@ -9,6 +9,7 @@ from app.ledger import tables
 from app.ledger.actions.replay import REFUNDED, ActionResult, replay
 from app.ledger.audit import begin_group, close_batch, is_group, note
 from app.ledger.engine import Ledger
+from app.ledger.forwarding.refunds import refunded
 from app.ledger.inserts import Rows
 from app.ledger.reading.where import Where, id_after, id_before
 from app.ledger.recording.arrival import Conversion, Route
@@ -189,12 +190,10 @@ def _settled(
     """`results` once the money that went back of Sales that were just `made` is settled as if they had been unsent then: one that
     was refunded in full is not sent, and one that is lowered goes without its refunds."""
     tx, name = snapshot.tx, target.route.name
-    condition, value = tx.among("sale_id", sorted(made))
-    statement = f"SELECT sale_id, SUM(minor) FROM refunds WHERE is_dropped = 0 AND {condition} GROUP BY sale_id"
-    refunded = {int(sale): int(minor) for sale, minor in tx.run(statement, value).all()} if made else {}
-    sales = [snapshot.conversions[identity] for identity, minor in refunded.items() if minor > 0]
+    back = refunded(tx, sorted(made))
+    sales = [snapshot.conversions[identity] for identity, minor in back.items() if minor > 0]
     if target.force:  # who insists gets one that was refunded in full
-        sales = [sale for sale in sales if refunded[sale.id] < sale.facts["sale"]["minor"]]
+        sales = [sale for sale in sales if back[sale.id] < sale.facts["sale"]["minor"]]
     if not sales:
         return results
     if target.route.lower_sales:

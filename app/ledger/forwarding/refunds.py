@@ -18,6 +18,15 @@ BEHIND = "its Sale, delivery"
 NOT_THERE = "its Sale is unattributed, so the destination has nothing to refund"
 
 
+def refunded(tx: Tx, sale_ids: Sequence[int]) -> dict[int, int]:
+    """What was refunded of those of these Sales of which anything was, in minor units."""
+    if not sale_ids:
+        return {}
+    condition, value = tx.among("sale_id", sale_ids)
+    statement = f"SELECT sale_id, SUM(minor) FROM refunds WHERE is_dropped = 0 AND {condition} GROUP BY sale_id"
+    return {sale_id: int(minor) for sale_id, minor in tx.run(statement, value).all()}
+
+
 def remember(tx: Tx, values: Sequence[tuple[Claimed, str]]) -> None:
     """Keeps what a format wants to know of these refunds' Sales, where the claims still stand. Idempotent."""
     columns = (("id", "bigint"), ("claim", "text"), ("value", "text"))

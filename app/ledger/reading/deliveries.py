@@ -43,9 +43,8 @@ def deliveries(
     limit: int = PAGE,
 ) -> list[dict[str, Any]]:
     """One page of deliveries, newest first, with IDs below `before`."""
-    if (
-        status is not None
-    ):  # IDs first: asked for whole rows, PostgreSQL may walk through a backlog for those of a common status
+    if status is not None:
+        # IDs first: asked for whole rows, PostgreSQL may walk through a backlog for those of a common status.
         where = Where("status = ?", status).when(before, "id < ?")
         newest = f"SELECT id FROM deliveries WHERE {where} ORDER BY id DESC LIMIT ?"
         return reading_rows.deliveries_by_id(tx, list(tx.run(newest, *where.values, limit).scalars()))

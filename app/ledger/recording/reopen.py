@@ -1,12 +1,12 @@
 """Sends unattributed conversions again once a click ID of their person, or another missing fact, is known."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import to_json
 
+from app.ledger.forwarding.refunds import refunded
 from app.ledger.recording.arrival import Conversion, Route
 from app.ledger.recording.known.snapshot import Snapshot
 from app.ledger.recording.payload import click_ids_of
@@ -79,15 +79,17 @@ def _unattributed(snapshot: Snapshot, condition: str, parameter: Any) -> list[_U
     ).all()
     snapshot.load_conversions([row[1] for row in rows])
     routes = {route.name: route for route in snapshot.routes}
-    refunded, lowered = _refunded(tx, sorted({row[1] for row in rows}))
+    sale_ids = sorted({row[1] for row in rows})
+    back = refunded(tx, sale_ids)
+    lowered = _lowered(tx, list(back))
     unattributed = []
     for identity, conversion_id, person_id, destination, payload in rows:
         conversion = snapshot.conversions[conversion_id]
         conversion.person = snapshot.person(person_id).survivor()
         sale = conversion.facts["sale"]
-        if sale and refunded.get(conversion_id, 0) >= sale["minor"]:
+        if sale and back.get(conversion_id, 0) >= sale["minor"]:
             continue  # it is not sent before its money comes back
-        if conversion_id in refunded:  # what came back after an attempt has a delivery of its own
+        if conversion_id in back:  # what came back after an attempt has a delivery of its own
             covered = lowered.get((conversion_id, destination), 0)
             conversion = replace(conversion, facts={**conversion.facts, "refunded": covered})
         if destination in routes:
@@ -95,24 +97,18 @@ def _unattributed(snapshot: Snapshot, condition: str, parameter: Any) -> list[_U
     return unattributed
 
 
-def _refunded(tx: Tx, sale_ids: Sequence[int]) -> tuple[dict[int, int], dict[tuple[int, str], int]]:
-    """What was refunded of these Sales in minor units, and by how much of that they are lowered at each destination."""
+def _lowered(tx: Tx, sale_ids: Sequence[int]) -> dict[tuple[int, str], int]:
+    """By how much of what was refunded of these Sales they are lowered at each destination, in minor units."""
     if not sale_ids:
-        return {}, {}
+        return {}
     condition, value = tx.among("r.sale_id", sale_ids)
     rows = tx.run(
-        "SELECT r.conversion_id, r.sale_id, r.minor, d.destination FROM refunds r"
-        " LEFT JOIN deliveries d ON d.conversion_id = r.conversion_id AND d.status = 'discarded' AND d.last_error = ?"
-        f" WHERE r.is_dropped = 0 AND {condition}",
+        "SELECT r.sale_id, d.destination, SUM(r.minor) FROM refunds r JOIN deliveries d ON d.conversion_id = r.conversion_id"
+        f" WHERE d.status = 'discarded' AND d.last_error = ? AND r.is_dropped = 0 AND {condition}"
+        " GROUP BY r.sale_id, d.destination",
         *(LOWERED, value),
     ).all()
-    refunded: dict[int, int] = defaultdict(int)
-    lowered: dict[tuple[int, str], int] = defaultdict(int)
-    for sale, minor in {refund: (sale, minor) for refund, sale, minor, _ in rows}.values():
-        refunded[sale] += minor
-    for _, sale, minor, destination in rows:
-        lowered[sale, destination] += minor
-    return refunded, lowered
+    return {(sale_id, destination): int(minor) for sale_id, destination, minor in rows}
 
 
 def _learned(snapshot: Snapshot, person: Person) -> frozenset[str]:
